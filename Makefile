@@ -1,0 +1,40 @@
+# make run: a proxy in seconds; make test: everything that tests need, then the tests. `make` alone prints this list.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+ARGS ?=
+TESTS ?= tests
+MAKEFLAGS += --no-print-directory
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/.run: setup.cfg pyproject.toml
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check -e . && touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test,check]' && touch $@ $(VENV)/.run
+
+run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_config.yaml --port 4000")
+	@exec $(PY) -m a2py $(ARGS)
+
+test: $(VENV)/.test ## install what the tests need and run them (ARGS="-k sse")
+	@$(PY) -m pytest $(TESTS) $(ARGS)
+
+check: $(VENV)/.test ## format, lint, types
+	@$(PY) -m ruff format --check a2py tests bench
+	@$(PY) -m ruff check a2py tests bench
+	@$(PY) -m mypy
+
+cov: $(VENV)/.test ## branch coverage
+	@$(PY) -m pytest $(TESTS) --cov --cov-report=term $(ARGS)
+
+dist: $(VENV)/.run ## wheel and sdist into dist/
+	@$(PY) -m pip install -q build && $(PY) -m build
+
+clean: ## remove what was built
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+
+.PHONY: help run test check cov bench dist clean

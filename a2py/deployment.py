@@ -1,0 +1,56 @@
+"""One place where a model can be asked: what the configuration, the provider table and the quirks say of it, put together.
+
+Knows: plain values. Must not know: files, the environment, sockets.
+Invariants: frozen; keys and headers never show in its repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from a2py.quirks import Quirks
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """`name`: the model_name of the configuration; `model`: the upstream's own id; `base`: API base without a trailing slash;
+    `auth`: how the key travels (`bearer`, `x-api-key`, `api-key`, `none`); `params`: request fields that the configuration sets
+    (temperature, max_tokens, reasoning_effort, …: defaults, the client's own value wins); `problem`: why it can't work, with the cure."""
+
+    name: str
+    id: str
+    provider: str
+    model: str
+    base: str
+    key: str = field(default="", repr=False)
+    auth: str = "bearer"
+    wire: str = "chat"
+    quirks: Quirks = Quirks()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: str = ""  #: URL query of every request, without the question mark (Azure's api-version)
+    path: str = ""  #: path below base, where it is not the wire's usual one
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    drop: frozenset[str] = frozenset()  #: additional_drop_params
+    problem: str = ""
+    # limits known from the configuration; 0: unknown
+    max_input_tokens: int = 0
+    max_output_tokens: int = 0
+    # routing
+    weight: float = 1.0
+    order: int = 0
+    rpm: int = 0
+    tpm: int = 0
+    max_parallel: int = 0
+    timeout: float = 0.0  #: seconds for a whole unary reply; 0: the server's default
+    stream_timeout: float = 0.0  #: seconds of silence in a stream
+    retries: int = -1
+    ssl_verify: bool | str = True
+    wire_fixed: bool = False  #: the configuration chose the wire: nothing learned changes it
+
+    @property
+    def origin(self) -> str:
+        """Who made a reply; a signature envelope carries it, and another origin's thinking is not replayed."""
+        return f"{self.wire}:{self.provider}:{self.model}"

@@ -1,0 +1,100 @@
+"""Error kinds and the Anthropic error envelope.
+
+Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, and how an error is worded to the client.
+Must not know: upstream wordings (wires/failure.py), HTTP servers, how errors are retried.
+Invariants: an `ApiError` never holds a key, a URL query or a stack; its message says what to do next where anything can be done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+
+class Kind(NamedTuple):
+    """One row of KINDS. `retryable`: another attempt, now or at another deployment, may succeed unchanged."""
+
+    status: int
+    type: str
+    retryable: bool
+
+
+KINDS: dict[str, Kind] = {
+    "invalid_request": Kind(400, "invalid_request_error", False),
+    "context_overflow": Kind(400, "invalid_request_error", False),
+    "max_tokens": Kind(400, "invalid_request_error", False),
+    "unsupported": Kind(400, "invalid_request_error", False),
+    "image": Kind(400, "invalid_request_error", False),
+    "document": Kind(400, "invalid_request_error", False),
+    "content_policy": Kind(400, "invalid_request_error", False),
+    "authentication": Kind(401, "authentication_error", False),
+    "billing": Kind(402, "billing_error", False),
+    "permission": Kind(403, "permission_error", False),
+    "not_found": Kind(404, "not_found_error", False),
+    "method_not_allowed": Kind(405, "invalid_request_error", False),
+    "request_too_large": Kind(413, "request_too_large", False),
+    "rate_limit": Kind(429, "rate_limit_error", True),
+    "api": Kind(500, "api_error", True),
+    "upstream": Kind(502, "api_error", True),
+    "timeout": Kind(504, "timeout_error", True),
+    "overloaded": Kind(529, "overloaded_error", True),
+}
+
+
+class ApiError(Exception):
+    """A failure as the client will see it: a kind, a message, and the headers that steer its retry.
+
+    `status` overrides the kind's own HTTP status (an upstream's 422 stays 422); `retry_after` is in seconds; `should_retry`
+    becomes `x-should-retry` (None: the header is not sent); `field` is the request field that the upstream named, `limit` the
+    number that it named for it (tokens).
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        field: str = "",
+        limit: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status or KINDS[kind].status
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.field = field
+        self.limit = limit
+
+    @property
+    def type(self) -> str:
+        """Anthropic's `error.type`."""
+        return KINDS[self.kind].type
+
+    @property
+    def retryable(self) -> bool:
+        return KINDS[self.kind].retryable
+
+    def envelope(self, request_id: str, type: str = "") -> dict[str, Any]:
+        """`{"type":"error","error":{"type","message"},"request_id"}` (docs.claude.com, API errors); `type` overrides."""
+        return {"type": "error", "error": {"type": type or self.type, "message": self.message}, "request_id": request_id}
+
+    def body(self, request_id: str) -> bytes:
+        """The envelope as the bytes of an HTTP body."""
+        return orjson.dumps(self.envelope(request_id))
+
+    def headers(self) -> dict[str, str]:
+        """`retry-after` (whole seconds, rounded up) and `x-should-retry`, where set."""
+        out = {}
+        if self.retry_after is not None:
+            out["retry-after"] = str(max(0, -int(-self.retry_after // 1)))
+        if self.should_retry is not None:
+            out["x-should-retry"] = "true" if self.should_retry else "false"
+        return out
+
+    def __repr__(self) -> str:
+        return f"ApiError({self.kind!r}, {self.message!r}, status={self.status})"

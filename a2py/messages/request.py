@@ -1,0 +1,233 @@
+"""A client's request body → a checked `Request`.
+
+Knows: which fields of the Messages API a2py reads, their types, and Anthropic's wording of what is wrong with them.
+Must not know: any upstream.
+Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every string, list and
+object that the wires read has the type that they expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from a2py.errors import ApiError
+from a2py.messages.types import JSON
+
+
+@dataclass(slots=True)
+class Request:
+    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of the history's calls."""
+
+    body: JSON
+    model: str
+    messages: list[JSON]
+    system: list[JSON] = field(default_factory=list)
+    tools: list[JSON] = field(default_factory=list)
+    max_tokens: int = 0
+    stream: bool = False
+    size: int = 0
+    tool_ids: frozenset[str] = frozenset()
+
+    @property
+    def thinking_mode(self) -> str:
+        """What the client shall see of reasoning: `show`, `omit` or `none`; "" where it did not ask."""
+        thinking = self.body.get("thinking")
+        if not isinstance(thinking, dict):
+            return ""
+        if thinking.get("type") == "disabled":
+            return "none"
+        return "omit" if thinking.get("display") == "omitted" else "show"
+
+
+def _fail(path: str, what: str) -> ApiError:
+    return ApiError("invalid_request", f"{path}: {what}")
+
+
+def _string(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise _fail(path, "Input should be a valid string")
+    return value
+
+
+def _block_text(block: JSON, path: str, ids: list[str]) -> None:
+    _string(block.get("text"), f"{path}.text")
+
+
+def _block_source(block: JSON, path: str, ids: list[str]) -> None:
+    """An image or a document."""
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise _fail(f"{path}.source", "Input should be a valid dictionary")
+    type_ = source.get("type")
+    if type_ == "base64":
+        _string(source.get("data"), f"{path}.source.base64.data")
+        _string(source.get("media_type"), f"{path}.source.base64.media_type")
+    elif type_ == "url":
+        _string(source.get("url"), f"{path}.source.url.url")
+    elif type_ == "text":
+        _string(source.get("data"), f"{path}.source.text.data")
+    elif type_ == "content":
+        _content(source.get("content"), f"{path}.source.content.content", ids)
+    elif not isinstance(type_, str):
+        raise _fail(f"{path}.source.type", "Field required")
+
+
+def _block_tool_use(block: JSON, path: str, ids: list[str]) -> None:
+    ids.append(_string(block.get("id"), f"{path}.id"))
+    _string(block.get("name"), f"{path}.name")
+    if not isinstance(block.get("input"), dict):
+        raise _fail(f"{path}.input", "Input should be a valid dictionary")
+
+
+def _block_tool_result(block: JSON, path: str, ids: list[str]) -> None:
+    _string(block.get("tool_use_id"), f"{path}.tool_use_id")
+    if block.get("content") is not None:
+        _content(block["content"], f"{path}.content", ids)
+
+
+def _block_thinking(block: JSON, path: str, ids: list[str]) -> None:
+    _string(block.get("thinking"), f"{path}.thinking")
+
+
+def _block_search_result(block: JSON, path: str, ids: list[str]) -> None:
+    if block.get("content") is not None:
+        _content(block["content"], f"{path}.content", ids)
+
+
+_CHECKS: dict[str, Callable[[JSON, str, list[str]], None]] = {
+    "text": _block_text,
+    "image": _block_source,
+    "document": _block_source,
+    "tool_use": _block_tool_use,
+    "tool_result": _block_tool_result,
+    "thinking": _block_thinking,
+    "search_result": _block_search_result,
+}
+
+
+def _content(content: Any, path: str, ids: list[str]) -> None:
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise _fail(path, "Input should be a valid string or a valid list")
+    for n, block in enumerate(content):
+        if not isinstance(block, dict):
+            raise _fail(f"{path}.{n}", "Input should be a valid dictionary")
+        type_ = block.get("type")
+        if not isinstance(type_, str):
+            raise _fail(f"{path}.{n}.type", "Field required")
+        check = _CHECKS.get(type_)
+        if check is not None:
+            check(block, f"{path}.{n}.{type_}", ids)
+
+
+def _messages(messages: Any) -> list[str]:
+    if messages is None:
+        raise _fail("messages", "Field required")
+    if not isinstance(messages, list):
+        raise _fail("messages", "Input should be a valid list")
+    if not messages:
+        raise _fail("messages", "at least one message is required")
+    ids: list[str] = []
+    for n, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise _fail(f"messages.{n}", "Input should be a valid dictionary")
+        if message.get("role") not in ("user", "assistant", "system"):
+            raise _fail(f"messages.{n}.role", "Input should be 'user', 'assistant' or 'system'")
+        _content(message.get("content"), f"messages.{n}.content", ids)
+    return ids
+
+
+def _system(system: Any) -> list[JSON]:
+    if system is None:
+        return []
+    if isinstance(system, str):
+        return [{"type": "text", "text": system}] if system else []
+    if not isinstance(system, list):
+        raise _fail("system", "Input should be a valid string or a valid list")
+    for n, block in enumerate(system):
+        if not isinstance(block, dict):
+            raise _fail(f"system.{n}", "Input should be a valid dictionary")
+        _string(block.get("text"), f"system.{n}.text")
+    return system
+
+
+def _tools(tools: Any) -> list[JSON]:
+    if tools is None:
+        return []
+    if not isinstance(tools, list):
+        raise _fail("tools", "Input should be a valid list")
+    for n, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            raise _fail(f"tools.{n}", "Input should be a valid dictionary")
+        if tool.get("type") in (None, "custom"):
+            if not _string(tool.get("name"), f"tools.{n}.custom.name"):
+                raise _fail(f"tools.{n}.custom.name", "String should have at least 1 character")
+            if not isinstance(tool.get("input_schema"), dict):
+                raise _fail(
+                    f"tools.{n}.custom.input_schema",
+                    "Field required" if "input_schema" not in tool else "Input should be a valid dictionary",
+                )
+        elif not isinstance(tool["type"], str):
+            raise _fail(f"tools.{n}.type", "Input should be a valid string")
+    return tools
+
+
+#: Optional top-level fields and the type that the wires read them with; null is absent.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "temperature": ((int, float), "Input should be a valid number"),
+    "top_p": ((int, float), "Input should be a valid number"),
+    "top_k": ((int,), "Input should be a valid integer"),
+    "stop_sequences": ((list,), "Input should be a valid list"),
+    "stream": ((bool,), "Input should be a valid boolean"),
+    "thinking": ((dict,), "Input should be a valid dictionary"),
+    "tool_choice": ((dict,), "Input should be a valid dictionary"),
+    "metadata": ((dict,), "Input should be a valid dictionary"),
+    "output_config": ((dict,), "Input should be a valid dictionary"),
+    "output_format": ((dict,), "Input should be a valid dictionary"),
+}
+
+
+def parse(raw: bytes, *, counting: bool = False) -> Request:
+    """The body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens` (which needs no max_tokens)."""
+    try:
+        body = orjson.loads(raw)
+    except ValueError as error:
+        raise ApiError("invalid_request", f"The request body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ApiError("invalid_request", "The request body is not a JSON object")
+    model = body.get("model")
+    if model is None:
+        raise _fail("model", "Field required")
+    if not _string(model, "model"):
+        raise _fail("model", "String should have at least 1 character")
+    for name, (types, what) in _TYPES.items():
+        value = body.get(name)
+        if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise _fail(name, what)
+    for n, stop in enumerate(body.get("stop_sequences") or ()):
+        _string(stop, f"stop_sequences.{n}")
+    ids = _messages(body.get("messages"))
+    max_tokens = body.get("max_tokens")
+    if not counting:
+        if max_tokens is None:
+            raise _fail("max_tokens", "Field required")
+        if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
+            raise _fail("max_tokens", "Input should be a valid integer")
+        if max_tokens < 1:
+            raise _fail("max_tokens", "Input should be greater than or equal to 1")
+    return Request(
+        body=body,
+        model=model,
+        messages=body["messages"],
+        system=_system(body.get("system")),
+        tools=_tools(body.get("tools")),
+        max_tokens=max_tokens if isinstance(max_tokens, int) else 0,
+        stream=body.get("stream") is True,
+        size=len(raw),
+        tool_ids=frozenset(ids),
+    )

@@ -1,0 +1,146 @@
+"""The vocabulary that request, wires and writers share: a call, its usage, its outcome, and the sink.
+
+Knows: the shapes that cross the border between wires and messages.
+Must not know: any upstream's format, bytes on a socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from a2py.errors import ApiError
+    from a2py.messages.request import Request
+
+JSON = dict[str, Any]
+#: Names an item of the upstream (a text run, a reasoning run, a tool call's index, a Responses item id).
+Key = Union[str, int]
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens, Anthropic's way: `input` without the cached ones; `thinking` is part of `output`."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+    thinking: int = 0
+    web_searches: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_creation + other.cache_creation,
+            self.thinking + other.thinking,
+            self.web_searches + other.web_searches,
+        )
+
+    def body(self) -> JSON:
+        """Anthropic's `usage`. `input_tokens` is at least 1: Claude Code merges field by field and keeps only values above 0."""
+        out: JSON = {
+            "input_tokens": self.input if self.input > 0 else 1,
+            "cache_creation_input_tokens": self.cache_creation,
+            "cache_read_input_tokens": self.cache_read,
+            "output_tokens": self.output,
+        }
+        if self.thinking:
+            out["output_tokens_details"] = {"thinking_tokens": self.thinking}
+        if self.web_searches:
+            out["server_tool_use"] = {"web_search_requests": self.web_searches}
+        return out
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a tool block);
+    `error` set: the reply failed and `reason` says nothing. `notes`: what was skipped or odd, for the log."""
+
+    reason: str = "end_turn"
+    usage: Usage | None = None
+    error: ApiError | None = None
+    stop_sequence: str | None = None
+    stop_details: JSON | None = None
+    model: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Call:
+    """One client request with everything impure that the core may need, read once at the border."""
+
+    request: Request
+    message_id: str
+    now: float  #: seconds since the epoch
+    session: str = ""  #: the client's session id, "" where it told none
+    betas: tuple[str, ...] = ()
+    version: str = "2023-06-01"
+    unasked_thinking: bool = True  #: `a2py: unasked_thinking: show`
+    client_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Prepared(NamedTuple):
+    """A request as it goes upstream. `names`: the name sent → the client's tool name, where they differ; `stops`: applied by the decoder;
+    `added`: optional fields that the proxy added itself (a lesson may take them away); `degraded`: what could not be carried."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    stream: bool
+    names: Mapping[str, str] = {}
+    stops: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
+    think_tags: bool = False
+    think_open: bool = False
+
+
+class Sink(Protocol):
+    """The verbs that a decoder calls. One `key` is one upstream item, of one kind; any order and interleaving of keys is allowed."""
+
+    def text(self, key: Key, s: str) -> None: ...
+
+    def text_json(self, key: Key, raw: bytes) -> None:
+        """Text that is the inside of a JSON string already (escaped UTF-8, no quotes)."""
+
+    def thinking(self, key: Key, s: str) -> None: ...
+
+    def thinking_json(self, key: Key, raw: bytes) -> None: ...
+
+    def signature(self, key: Key, kind: str, state: JSON) -> None:
+        """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no text."""
+
+    def tool(self, key: Key, id: str, name: str) -> None:
+        """A call exists. May be repeated; the first non-empty id and name count."""
+
+    def args(self, key: Key, s: str) -> None:
+        """A fragment of the call's arguments, as JSON text."""
+
+    def args_json(self, key: Key, raw: bytes) -> None: ...
+
+    def done(self, key: Key) -> None:
+        """The upstream says that this item is complete."""
+
+    def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
+        """A whole `server_tool_use` block."""
+
+    def server_result(self, key: Key, type: str, tool_use_id: str, content: Any) -> None:
+        """A whole result block of a server tool, for example `web_search_tool_result`."""
+
+    def citation(self, key: Key, citation: JSON) -> None:
+        """A citation of the text item `key`."""
+
+
+class Decoder(Protocol):
+    """Upstream bytes → verbs. Raises on no input; `finished` says that nothing more will be read (the relay may hang up)."""
+
+    finished: bool
+
+    def feed(self, data: bytes) -> None: ...
+
+    def close(self) -> Outcome: ...
