@@ -27,7 +27,7 @@ class Deployment:
     key: str = field(default="", repr=False)
     auth: str = "bearer"
     wire: str = "chat"
-    quirks: Quirks = Quirks()
+    quirks: Quirks = field(default_factory=Quirks)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: str = ""  #: URL query of every request, without the question mark (Azure's api-version)
     path: str = ""  #: path below base, where it is not the wire's usual one
