@@ -1,0 +1,49 @@
+"""What a row of the provider table and a row of the model table are.
+
+Knows: their fields. Must not know: any row.
+Invariants: frozen; the tables are built once, at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row. `name`: the prefix of a model name; `base`: API base without trailing slash ("" where the user must give one);
+    `keys`, `bases`: environment variables for the key and the base, the first that is set wins; `auth`: how the key travels (`bearer`,
+    `api-key`, `x-api-key`); `key_optional`: works without a key; `wire`: the wire of its own base; `native`: base of the vendor's own
+    Anthropic endpoint (`/v1/messages` below it); `native_models`: patterns (model's last path segment or whole name, lower case) of what
+    that endpoint serves faithfully; `hosts`: hosts (with port where a port tells) that belong to the row, a leading dot matches
+    subdomains; `default_model`: where `claude-*` names go when nothing is configured; `quirks`: fields of `Quirks` that differ from the
+    common subset; `headers`: sent always; `env_headers`: header → environment variable that holds its value; `docs`: source and date."""
+
+    name: str
+    base: str = ""
+    keys: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+    auth: str = "bearer"
+    key_optional: bool = False
+    wire: str = "chat"
+    native: str = ""
+    native_models: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    default_model: str = ""
+    quirks: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    env_headers: Mapping[str, str] = field(default_factory=dict)
+    docs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """Quirks of a model family. `models`: patterns on the last path segment, lower case; `providers`: rows on which they hold, empty: on
+    every server (the model's own nature); later rows win over earlier ones; `docs`: source and date."""
+
+    models: tuple[str, ...]
+    quirks: Mapping[str, Any]
+    providers: frozenset[str] = frozenset()
+    docs: str = ""
