@@ -77,6 +77,10 @@ class Quirks:
     schema: tuple[str, ...] = ()
     #: Tool-call ids must match this form: `any` or `mistral9` (nine letters or digits). wires/chat/tools.py
     tool_ids: str = "any"
+    #: Longest tool-call id taken (OpenAI: 40); a longer one, made by another upstream, is replaced by its hash; 0: unknown. wires/chat/messages.py
+    tool_id_limit: int = 0
+    #: A user message may not follow a tool message: an assistant message with this text is put between ("" where it may). wires/chat/messages.py
+    after_tool: str = ""
 
     # -- reasoning ---------------------------------------------------------------------------------------------------
     #: How thinking is asked for: a key of `DIALECTS`. wires/chat/reasoning.py

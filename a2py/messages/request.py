@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from a2py.errors import ApiError
+from a2py.jsontext import loads
 from a2py.messages.types import JSON
 
 
@@ -195,7 +194,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 def parse(raw: bytes, *, counting: bool = False) -> Request:
     """The body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens` (which needs no max_tokens)."""
     try:
-        body = orjson.loads(raw)
+        body = loads(raw)
     except ValueError as error:
         raise ApiError("invalid_request", f"The request body is not valid JSON: {error}") from None
     if not isinstance(body, dict):

@@ -1,0 +1,141 @@
+"""Tool calls in chat-completions deltas: which fragment belongs to which call.
+
+Knows: late, repeated, empty and missing ids, names and indexes (wire/quirks E). Must not know: block order (messages/blocks.py).
+Invariants: a fragment with an open index but another id or name is a new call; names are never appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from a2py.messages.types import JSON, Sink
+from a2py.wires.common.text import dumps
+
+#: Room between two upstream indexes, for calls that share one.
+STEP = 1 << 20
+#: Key of a legacy function_call.
+LEGACY = -1
+
+
+class _Call:
+    __slots__ = ("custom", "id", "key", "name")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.id = ""
+        self.name = ""
+        self.custom: list[str] | None = None
+
+
+class Calls:
+    """`open`: at least one call was seen; `nameless`: a call ended without a name."""
+
+    __slots__ = ("_by_id", "_by_index", "_calls", "_last", "_names", "_sink")
+
+    def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
+        self._sink = sink
+        self._names = names
+        self._calls: dict[int, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._last: _Call | None = None
+
+    @property
+    def open(self) -> bool:
+        return bool(self._calls)
+
+    @property
+    def nameless(self) -> bool:
+        return any(not call.name for call in self._calls.values())
+
+    def fragments(self, fragments: Any) -> None:
+        if isinstance(fragments, dict):
+            fragments = [fragments]
+        if not isinstance(fragments, list):
+            return
+        for fragment in fragments:
+            if not isinstance(fragment, dict):
+                continue
+            body = fragment.get("function")
+            if not isinstance(body, dict):
+                body = fragment.get("custom")
+                if isinstance(body, dict):
+                    self._custom(fragment, body)
+                    continue
+                body = fragment  # name and arguments beside the id
+            call = self._find(fragment, body)
+            self._extra(fragment, call)
+            self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
+            self._arguments(call, body.get("arguments"))
+
+    def legacy(self, body: Any) -> None:
+        """`function_call` of old models; Snowflake sends it empty on every delta (2025-10)."""
+        if not isinstance(body, dict) or not (body.get("name") or body.get("arguments")):
+            return
+        call = self._calls.get(LEGACY) or self._new(LEGACY)
+        call.name = call.name or _word(body.get("name"))
+        self._sink.tool(LEGACY, "", self._names.get(call.name, call.name))
+        self._arguments(call, body.get("arguments"))
+
+    def close(self) -> None:
+        for call in self._calls.values():
+            if call.custom is not None:
+                self._sink.args(call.key, dumps({"input": "".join(call.custom)}))
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _find(self, fragment: JSON, body: JSON) -> _Call:
+        index, id, name = fragment.get("index"), _word(fragment.get("id")), _word(body.get("name"))
+        call: _Call | None
+        if isinstance(index, int) and not isinstance(index, bool):
+            call = self._by_index.get(index)
+            if call is None or (id and call.id and id != call.id) or (name and call.name and name != call.name):
+                call = self._by_index[index] = self._new(index * STEP)
+        elif id:
+            call = self._by_id.get(id)
+            if call is None:
+                last = self._last
+                late = last is not None and not last.id and not name
+                call = last if late and last is not None else self._new(len(self._calls) * STEP)
+        else:
+            call = self._last if self._last is not None and not name else self._new(len(self._calls) * STEP)
+        if id:
+            call.id = call.id or id
+            self._by_id[id] = call
+        call.name = call.name or name
+        self._last = call
+        return call
+
+    def _new(self, key: int) -> _Call:
+        while key in self._calls:
+            key += 1
+        call = self._calls[key] = _Call(key)
+        return call
+
+    def _arguments(self, call: _Call, arguments: Any) -> None:
+        if arguments.__class__ is str:
+            self._sink.args(call.key, arguments)
+        elif arguments is not None:
+            self._sink.args(call.key, dumps(arguments))
+
+    def _custom(self, fragment: JSON, body: JSON) -> None:
+        """OpenAI's custom tools (`type: custom`): free text, as `{"input": …}`."""
+        call = self._find(fragment, body)
+        call.custom = call.custom or []
+        text = body.get("input")
+        if isinstance(text, str):
+            call.custom.append(text)
+        self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
+
+    def _extra(self, fragment: JSON, call: _Call) -> None:
+        """Gemini's thought signature (2025-11): it must come back with this call, so it rides an empty thinking block ahead of it."""
+        extra = fragment.get("extra_content")
+        google = extra.get("google") if isinstance(extra, dict) else None
+        signature = google.get("thought_signature") if isinstance(google, dict) else None
+        if isinstance(signature, str) and signature:
+            self._sink.signature(f"signature {call.key}", "gemini", {"s": signature})
+
+
+def _word(value: Any) -> str:
+    return value if value.__class__ is str else ""

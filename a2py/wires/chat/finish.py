@@ -1,0 +1,50 @@
+"""How a chat-completions reply ended, in Anthropic's words.
+
+Knows: the finish reasons of wire/quirks F. Must not know: whether a tool block was emitted (the sink decides on tool_use).
+"""
+
+from __future__ import annotations
+
+from a2py.messages.types import JSON, Outcome, Usage
+
+#: finish_reason → stop reason. Together and TGI say eos (2025-06), Z.ai sensitive (docs), old models function_call.
+REASONS: dict[str, str] = {
+    "": "end_turn",
+    "stop": "end_turn",
+    "eos": "end_turn",
+    "eos_token": "end_turn",
+    "end_turn": "end_turn",
+    "stop_sequence": "end_turn",
+    "complete": "end_turn",
+    "length": "max_tokens",
+    "max_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "tool_calls": "tool_use",
+    "tool_use": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+    "sensitive": "refusal",
+    "refusal": "refusal",
+    "safety": "refusal",
+    "model_context_window_exceeded": "model_context_window_exceeded",
+}
+#: OpenRouter says tool_calls for a call that the limit cut; the provider's own word tells (16 of 16 recordings, 2025-10).
+CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
+
+
+def finish(word: str, native: str, stop: str | None, refused: bool, usage: Usage | None, model: str, notes: list[str]) -> Outcome:
+    """`word`: finish_reason; `native`: OpenRouter's native_finish_reason; `stop`: the matched stop sequence where the upstream tells."""
+    reason = REASONS.get(word.lower())
+    if reason is None:
+        notes.append(f"unknown finish_reason {word[:40]!r}")
+        reason = "end_turn"
+    if native.lower() in CUT and reason in ("tool_use", "end_turn"):
+        reason = "max_tokens"
+    if refused and reason == "end_turn":
+        reason = "refusal"
+    details: JSON | None = None
+    if reason == "refusal":
+        details = {"type": "refusal", "category": None, "explanation": None}
+    if stop is not None and reason == "end_turn":
+        return Outcome("stop_sequence", usage, stop_sequence=stop, model=model, notes=notes)
+    return Outcome(reason, usage, stop_details=details, model=model, notes=notes)

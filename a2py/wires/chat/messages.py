@@ -1,0 +1,259 @@
+"""The conversation: Anthropic's system and messages → chat-completions messages.
+
+Knows: roles, the order that a call and its result must keep, and every knob of Quirks that moves text.
+Must not know: tools, limits, sampling.
+Invariants: the result always validates: every call has exactly one result directly behind it, every result its call; no text is
+lost; equal turns give equal bytes, so that the upstream's prefix cache hits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from a2py.messages import ids
+from a2py.messages.types import JSON
+from a2py.wires.chat.media import MEDIA
+from a2py.wires.chat.reasoning import History
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.text import as_text, block_text, blocks, dumps, reminder, system_texts
+
+#: Result of a call that the client's history has none for.
+NO_RESULT = "(no result: the call was interrupted)"
+#: Stands where a turn must not be empty.
+EMPTY = "(no content)"
+#: Between the texts of one message.
+JOINT = "\n\n"
+_MISTRAL = re.compile(r"[A-Za-z0-9]{9}\Z")
+
+
+def _part(text: str) -> JSON:
+    return {"type": "text", "text": text}
+
+
+class Conversation:
+    """Builds `out`, the list of messages, turn by turn."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.q = draft.quirks
+        self.out: list[JSON] = []
+        self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
+        self._images = 0
+        self._marks = self.q.cache in ("blocks", "breakpoint")
+        messages = draft.request.messages
+        self._last_prompt = max((n for n, m in enumerate(messages) if m["role"] == "user" and _speaks(m["content"])), default=-1)
+
+    def build(self) -> list[JSON]:
+        texts = system_texts(self.draft.request.system)
+        lead = JOINT.join(texts)
+        if lead and not self.q.system_as_user:
+            self.out.append({"role": self.q.system_role, "content": lead})
+        for n, message in enumerate(self.draft.request.messages):
+            content = blocks(message["content"])
+            _TURNS[message["role"]](self, content, n)
+        self._settle({})
+        if lead and self.q.system_as_user:
+            self._lead(lead)
+        if not any(message["role"] in ("user", "tool") for message in self.out):
+            self.out.append({"role": "user", "content": EMPTY})
+        if self.out[-1]["role"] == "assistant" and not self.out[-1].get("tool_calls"):
+            self._prefill()
+        return self.out
+
+    # -- turns -------------------------------------------------------------------------------------------------------
+
+    def _system(self, content: list[JSON], n: int) -> None:
+        text = JOINT.join(system_texts(b for b in content if b["type"] == "text"))
+        if not text:
+            return
+        self._settle({})
+        if self.q.mid_system == "inline":
+            self.out.append({"role": self.q.system_role, "content": text})
+        else:
+            self._say([_part(reminder(text))])
+
+    def _user(self, content: list[JSON], n: int) -> None:
+        results: dict[str, JSON] = {}
+        parts: list[JSON] = []
+        for block in content:
+            kind = block["type"]
+            if kind == "tool_result":
+                id = block["tool_use_id"]
+                if id in self._open and id not in results:
+                    results[id] = block
+                else:
+                    parts += self._orphan(block)
+            else:
+                parts += self._parts(block)
+        lifted = self._settle(results)
+        self._say(lifted + parts)
+
+    def _assistant(self, content: list[JSON], n: int) -> None:
+        self._settle({})
+        history = History(self.draft)
+        texts: list[str] = []
+        calls: list[JSON] = []
+        for block in content:
+            kind = block["type"]
+            if kind == "tool_use":
+                calls.append(self._call(block, history, not calls))
+            elif kind == "thinking":
+                history.see(block)
+            else:
+                text = block_text(block)
+                if text.strip():
+                    texts.append(text)
+        if not texts and not calls:
+            return
+        message: JSON = {"role": "assistant", "content": JOINT.join(texts) if texts else self.q.empty_content or None}
+        if calls:
+            message["tool_calls"] = calls
+        history.put(message, n > self._last_prompt)
+        last = self.out[-1] if self.out else None
+        if last is not None and self.q.alternation and last["role"] == "assistant" and not last.get("tool_calls"):
+            message["content"] = JOINT.join(filter(None, (last["content"], message["content"])))
+            self.out.pop()
+        self.out.append(message)
+
+    # -- calls and results -------------------------------------------------------------------------------------------
+
+    def _call(self, block: JSON, history: History, first: bool) -> JSON:
+        input = block["input"]
+        raw = input.get("__unparsedToolInput")
+        arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
+        id = self._upstream_id(block["id"])
+        if id in self._open.values():  # two calls of one turn that came with the same id
+            id = block["id"]
+        self._open[block["id"]] = id
+        return {
+            "id": id,
+            "type": "function",
+            "function": {"name": self.draft.names.sent(block["name"]), "arguments": arguments},
+            **history.call_extra(first),
+        }
+
+    def _upstream_id(self, id: str) -> str:
+        id = ids.original(id)
+        if self.q.tool_ids == "mistral9" and not _MISTRAL.match(id):
+            return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:9]
+        limit = self.q.tool_id_limit
+        if limit and len(id) > limit:
+            return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: limit - 5]
+        return id
+
+    def _settle(self, results: dict[str, JSON]) -> list[JSON]:
+        """One tool message per open call, in the order of the calls; the media of their results, for the user message behind them."""
+        if not self._open:
+            return []
+        lifted: list[JSON] = []
+        for id, upstream_id in self._open.items():
+            block = results.get(id)
+            content: Any = NO_RESULT if block is None else self._result(block, lifted)
+            if block is not None and "cache_control" in block and isinstance(content, str) and content and self._marks:
+                content = [{**_part(content), "cache_control": block["cache_control"]}]
+            self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
+        self._open = {}
+        return lifted
+
+    def _result(self, block: JSON, lifted: list[JSON]) -> Any:
+        content = blocks(block.get("content") or [])
+        texts: list[str] = []
+        media: list[JSON] = []
+        for inner in content:
+            make = MEDIA.get(inner["type"])
+            part = None if make is None else make(inner, self.draft)
+            if part is None:
+                text = block_text(inner)
+            elif part["type"] == "text":
+                text = part["text"]
+            elif self.q.media_in_tool:
+                media.append(part)
+                continue
+            else:
+                self._images += 1
+                name = "image" if inner["type"] == "image" else "document"
+                text = f"[{name} {self._images} below]"
+                lifted += [_part(f"[{name} {self._images}]"), part]
+            if text:
+                texts.append(text)
+        text = "\n".join(texts)
+        if block.get("is_error") and not text.lower().startswith("error"):
+            text = f"Error: {text}"
+        if media:
+            return [_part(text), *media] if text else media
+        return text or self.q.empty_content
+
+    def _orphan(self, block: JSON) -> list[JSON]:
+        """A result without its call, as parts of the user's turn."""
+        parts: list[JSON] = []
+        text = self._result(block, parts)
+        if isinstance(text, list):
+            return [_part("[result of an earlier tool call]"), *text]
+        return [_part(f"[result of an earlier tool call]\n{text}"), *parts]
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def _parts(self, block: JSON) -> list[JSON]:
+        make = MEDIA.get(block["type"])
+        if make is not None:
+            return [make(block, self.draft)]
+        text = block_text(block)
+        if not text.strip():
+            return []
+        part = _part(text)
+        if self._marks and "cache_control" in block:
+            part["cache_control"] = block["cache_control"]
+        return [part]
+
+    def _say(self, parts: list[JSON]) -> None:
+        """`parts` as a user message, or as more of the one that stands last."""
+        if not parts:
+            return
+        last = self.out[-1] if self.out else None
+        if last is not None and last["role"] == "tool" and self.q.after_tool:
+            self.out.append({"role": "assistant", "content": self.q.after_tool})
+        if last is not None and last["role"] == "user":
+            earlier = last["content"]
+            parts = ([_part(earlier)] if isinstance(earlier, str) else earlier) + parts
+            self.out.pop()
+        self.out.append({"role": "user", "content": self._content(parts)})
+
+    def _content(self, parts: list[JSON]) -> Any:
+        plain = all(part["type"] == "text" and len(part) == 2 for part in parts)
+        if plain and (self.q.string_content or len(parts) == 1):
+            return JOINT.join([part["text"] for part in parts])
+        return parts
+
+    def _lead(self, text: str) -> None:
+        """The system text at the head of the first user message."""
+        for message in self.out:
+            if message["role"] == "user":
+                content = message["content"]
+                parts = [_part(content)] if isinstance(content, str) else content
+                message["content"] = self._content([_part(text), *parts])
+                return
+        self.out.insert(0, {"role": "user", "content": text})
+
+    def _prefill(self) -> None:
+        last = self.out[-1]
+        if self.q.prefill == "prefix":
+            last["prefix"] = True
+        elif self.q.prefill == "instruct":
+            self.out.pop()
+            self.draft.lose("prefill")
+            text = last["content"]
+            self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
+
+
+def _speaks(content: Any) -> bool:
+    """Whether a user turn holds anything but tool results."""
+    return isinstance(content, str) or any(block["type"] != "tool_result" for block in content)
+
+
+_TURNS = {"system": Conversation._system, "user": Conversation._user, "assistant": Conversation._assistant}
+
+
+def build(draft: Draft) -> list[JSON]:
+    return Conversation(draft).build()

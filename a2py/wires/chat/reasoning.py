@@ -1,0 +1,223 @@
+"""Thinking on the chat wire: how it is asked for, and how a turn's own thinking goes back.
+
+Knows: the dialects (TRANSLATION A13) and the history fields (A14) of chat-completions servers.
+Must not know: which provider speaks which (providers.py).
+Invariants: thinking of another origin never goes upstream; a plain model (`none`) gets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from a2py.messages import envelope
+from a2py.messages.types import JSON
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import Want, nearest, wanted
+
+#: Stands where a vendor demands reasoning on a turn with tool calls and there is none (DeepSeek, Kimi: 400 without it, 2025-12).
+PLACEHOLDER = "(reasoning not kept)"
+#: Google's documented stand-in for a thought signature that was not kept (ai.google.dev, thought signatures, 2025-11).
+GEMINI_PLACEHOLDER = "skip_thought_signature_validator"
+
+
+def _word(draft: Draft, want: Want) -> str:
+    q = draft.quirks
+    if want.mode == "off":
+        return q.effort_off or (q.efforts[0] if q.min_tokens and q.efforts else "")
+    return nearest(want.effort, q.efforts) if want.effort else ""
+
+
+def _switch(want: Want) -> bool | None:
+    """On, off, or nothing to say."""
+    if want.mode == "off":
+        return False
+    return True if want.mode == "on" or want.effort else None
+
+
+def _effort(draft: Draft, want: Want) -> None:
+    word = _word(draft, want)
+    if word:
+        draft.body["reasoning_effort"] = word
+
+
+def _openrouter(draft: Draft, want: Want) -> None:
+    if want.mode == "off":
+        draft.body["reasoning"] = {"effort": "none"} if draft.quirks.effort_off else {"enabled": False}
+    elif want.effort:
+        draft.body["reasoning"] = {"effort": _word(draft, want)}
+    elif want.mode != "absent":
+        draft.body["reasoning"] = {"enabled": True}
+
+
+def _thinking_type(draft: Draft, want: Want) -> None:
+    on = _switch(want)
+    if on is not None:
+        draft.body["thinking"] = {"type": "enabled" if on else "disabled"}
+
+
+def _thinking_effort(draft: Draft, want: Want) -> None:
+    _thinking_type(draft, want)
+    if want.mode != "off":
+        _effort(draft, want)
+
+
+def _enable_thinking(draft: Draft, want: Want) -> None:
+    on = _switch(want)
+    if on is not None:
+        draft.body["enable_thinking"] = on
+    if on and want.budget:
+        draft.body["thinking_budget"] = want.budget
+
+
+def _template(draft: Draft, want: Want) -> None:
+    on = _switch(want)
+    if on is not None:
+        draft.body["chat_template_kwargs"] = {"enable_thinking": on}
+
+
+def _think(draft: Draft, want: Want) -> None:
+    on = _switch(want)
+    if on is not None:
+        draft.body["think"] = on
+
+
+def _minimax(draft: Draft, want: Want) -> None:
+    draft.body["reasoning_split"] = True
+
+
+#: Quirks.reasoning → how `want` is told.
+DIALECTS: dict[str, Callable[[Draft, Want], None]] = {
+    "none": lambda draft, want: None,
+    "effort": _effort,
+    "openrouter": _openrouter,
+    "thinking_type": _thinking_type,
+    "thinking_effort": _thinking_effort,
+    "enable_thinking": _enable_thinking,
+    "template": _template,
+    "think": _think,
+    "gemini": _effort,
+    "minimax": _minimax,
+}
+_FIELDS = (
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "chat_template_kwargs",
+    "think",
+    "reasoning_split",
+)
+#: Dialects that can switch reasoning off for one request.
+_SWITCHES = frozenset({"openrouter", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"})
+
+
+def ask(draft: Draft) -> Want:
+    """Put the client's wish into the body; tell it back (the output limit depends on it)."""
+    q = draft.quirks
+    want = wanted(draft.request, draft.dep)
+    if draft.forced and not q.tool_choice_thinking and q.reasoning != "none" and want.mode != "off":
+        if q.reasoning in _SWITCHES or q.effort_off:
+            want = Want("off")
+        else:
+            draft.body["tool_choice"] = "auto"
+            draft.lose("tool_choice")
+    DIALECTS[q.reasoning](draft, want)
+    if any(field in draft.body for field in _FIELDS):
+        draft.added.add("reasoning")
+    return want
+
+
+class History:
+    """The thinking of one assistant turn, on its way back."""
+
+    __slots__ = ("_details", "_draft", "_signature", "_texts", "opaque")
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._texts: list[str] = []
+        self._details: list[Any] = []
+        self._signature = ""
+        self.opaque: JSON = {}
+
+    def see(self, block: JSON) -> None:
+        """A thinking block of the client's history."""
+        if self._draft.quirks.reasoning_history == "none":
+            return
+        sealed = envelope.open_(block.get("signature"))
+        if sealed is None or sealed.origin != self._draft.dep.origin:
+            return
+        text = sealed.state.get("text")
+        text = text if isinstance(text, str) else block["thinking"]
+        if text:
+            self._texts.append(text)
+        if sealed.kind == "details":
+            details = sealed.state.get("d")
+            if isinstance(details, list):
+                self._details += [d for d in details if isinstance(d, dict)]
+        elif sealed.kind == "gemini":
+            signature = sealed.state.get("s")
+            self._signature = signature if isinstance(signature, str) else ""
+
+    def call_extra(self, first: bool) -> JSON:
+        """What the next tool call carries: Gemini's thought signature (only the first call of a step must have one)."""
+        q = self._draft.quirks
+        if q.reasoning_history != "thought_signature":
+            return {}
+        signature, self._signature = self._signature, ""
+        if not signature and first and q.reasoning_required:
+            signature = GEMINI_PLACEHOLDER
+        return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+    def put(self, message: JSON, recent: bool) -> None:
+        """Write the turn's thinking into `message`; `recent`: no user text has come since."""
+        q = self._draft.quirks
+        if q.reasoning_recent and not recent:
+            return
+        text = "\n".join(self._texts)
+        put = _HISTORY.get(q.reasoning_history)
+        if put is not None and (text or self._details):
+            put(message, text, self._details)
+        elif put is not None and q.reasoning_required and message.get("tool_calls"):
+            put(message, PLACEHOLDER, [])
+
+
+def _put_content(message: JSON, text: str, details: list[Any]) -> None:
+    message["reasoning_content"] = text
+
+
+def _put_reasoning(message: JSON, text: str, details: list[Any]) -> None:
+    message["reasoning"] = text
+
+
+def _put_details(message: JSON, text: str, details: list[Any]) -> None:
+    if details:
+        message["reasoning_details"] = details
+    else:
+        message["reasoning"] = text
+
+
+def _put_think(message: JSON, text: str, details: list[Any]) -> None:
+    content = message.get("content")
+    head = f"<think>\n{text}\n</think>\n\n"
+    if isinstance(content, list):
+        message["content"] = [{"type": "text", "text": head}, *content]
+    else:
+        message["content"] = head + (content or "")
+
+
+def _put_part(message: JSON, text: str, details: list[Any]) -> None:
+    content = message.get("content")
+    rest = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
+    message["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}, *rest]
+
+
+#: Quirks.reasoning_history → where the text goes.
+_HISTORY: dict[str, Callable[[JSON, str, list[Any]], None]] = {
+    "reasoning_content": _put_content,
+    "reasoning": _put_reasoning,
+    "reasoning_details": _put_details,
+    "think": _put_think,
+    "thinking_part": _put_part,
+}

@@ -1,0 +1,364 @@
+"""A chat-completions stream → verbs.
+
+Knows: chunks, and the liberties that some 55 servers take with them (wire/quirks.md; each has a golden).
+Must not know: Anthropic's events, sockets.
+Invariants: the decoder contract (wires/types.py): raises on no input, output depends on the concatenation alone; the end is a success only
+with a finish_reason, or with [DONE] behind content.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from a2py import jsontext
+from a2py.errors import ApiError
+from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.sse import SSEParser
+from a2py.wires import failure
+from a2py.wires.chat.calls import Calls
+from a2py.wires.chat.finish import finish
+from a2py.wires.chat.usage import Meter
+from a2py.wires.common.filters import Stops, ThinkTags
+
+#: Bytes of a JSON body that answers a stream request (64 MiB).
+BODY_LIMIT = 64 * 1024 * 1024
+#: Keys of the text and the reasoning run; tool calls have int keys.
+TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
+
+
+def _parts_text(parts: list[Any]) -> tuple[str, str]:
+    """Typed content parts (Mistral, 2025-09) → thinking, text."""
+    thinking: list[str] = []
+    text: list[str] = []
+    for part in parts:
+        if not isinstance(part, dict):
+            text.append(part if isinstance(part, str) else orjson.dumps(part).decode())
+        elif part.get("type") == "thinking":
+            inner = part.get("thinking")
+            thinking.append(inner if isinstance(inner, str) else _parts_text(inner)[1] if isinstance(inner, list) else "")
+        elif isinstance(part.get("text"), str):
+            text.append(part["text"])
+        elif part.get("type") not in ("reference", "image_url"):
+            text.append(orjson.dumps(part).decode())
+    return "".join(thinking), "".join(text)
+
+
+class ChatDecoder:
+    """One upstream reply, streamed or whole (`whole`)."""
+
+    def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        self._sink = sink
+        self._parser = SSEParser()
+        self._meter = Meter()
+        self._calls = Calls(sink, prepared.names)
+        self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
+        self._stops = Stops(prepared.stops) if prepared.stops else None
+        self._field = (
+            "delta"  # Perplexity and Writer send both delta and message (2025-10): a stream means the one, a whole reply the other
+        )
+        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
+        self._sniffed = False
+        self._body: list[bytes] | None = None
+        self._body_size = 0
+        self._finish = ""
+        self._native_finish = ""
+        self._stop_word: str | None = None
+        self._done = False
+        self._error: ApiError | None = None
+        self._refused = False
+        self._some = False  # something that a client can see was emitted
+        self._bad = False  # the last data line was no JSON
+        self._bad_lines = 0
+        self._torn = False  # a bad line may have held a piece of a tool call
+        self._details: list[JSON] = []
+        self._details_text = False
+        self._notes: list[str] = []
+        self._model = ""
+        self.finished = False
+
+    # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if not self._sniffed:
+            self._head += data
+            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not start:
+                return
+            self._sniffed = True
+            data, self._head = self._head, b""
+            if start[:1] in (b"{", b"["):
+                self._body = []
+        if self._body is not None:
+            self._body.append(data)
+            self._body_size += len(data)
+            if self._body_size > BODY_LIMIT:
+                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
+            return
+        self._events(self._parser.feed(data))
+        if self._parser.overflow:
+            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
+
+    def _events(self, events: list[tuple[bytes, bytes]]) -> None:
+        for name, data in events:
+            if self.finished:
+                return
+            if data == b"[DONE]" or data.strip() == b"[DONE]":
+                self._done = self.finished = True
+                return
+            try:
+                chunk = jsontext.loads(data)
+            except ValueError:
+                self._bad = True
+                self._bad_lines += 1
+                self._torn = self._torn or self._calls.open
+                continue
+            self._bad = False
+            if isinstance(chunk, dict):
+                self.chunk(chunk, name)
+
+    def _fail(self, error: ApiError) -> None:
+        self._error = self._error or error
+        self.finished = True
+
+    # -- one chunk, or one whole completion --------------------------------------------------------------------------
+
+    def chunk(self, chunk: JSON, name: bytes = b"") -> None:
+        choices = chunk.get("choices")
+        usage = chunk.get("usage")
+        if usage.__class__ is dict:
+            self._meter.see(usage)
+        if not choices or choices.__class__ is not list or chunk.get("error") or name == b"error":
+            self._bare(chunk, name)
+            if not choices or choices.__class__ is not list:
+                return
+        choice = choices[0]
+        if choice.__class__ is not dict or choice.get("index"):
+            choice = next((c for c in choices if isinstance(c, dict) and not c.get("index")), None)
+            if choice is None:
+                return
+        if not self._model and isinstance(chunk.get("model"), str):
+            self._model = chunk["model"]
+        delta = choice.get(self._field)
+        if delta.__class__ is not dict:
+            delta = choice.get("message" if self._field == "delta" else "delta")
+            if delta.__class__ is not dict:
+                text = choice.get("text")
+                delta = {"content": text} if isinstance(text, str) else {}
+        if self.finished and self._error is not None and not delta:
+            return
+        self._delta(delta)
+        word = choice.get("finish_reason")
+        if word:
+            self._finish_with(choice, str(word))
+        usage = choice.get("usage")
+        if usage.__class__ is dict:  # Moonshot, 2025-07
+            self._meter.see(usage)
+
+    def _finish_with(self, choice: JSON, word: str) -> None:
+        self._finish = self._finish or word
+        native = choice.get("native_finish_reason")
+        if isinstance(native, str):
+            self._native_finish = native
+        stop = choice.get("stop_reason")
+        if isinstance(stop, str) and stop:  # vLLM tells the matched stop sequence, 2025-08
+            self._stop_word = stop
+
+    def _bare(self, chunk: JSON, name: bytes) -> None:
+        """A chunk without choices: usage, an error, a keep-alive."""
+        extra = chunk.get("x_groq")
+        if isinstance(extra, dict) and isinstance(extra.get("usage"), dict):
+            self._meter.see(extra["usage"])
+        error = failure.inside(chunk)
+        if error is None and name == b"error":
+            error = ApiError("api", "the upstream reported an error without saying which")
+        if error is not None and not self._finish:
+            self._fail(error)
+
+    def _delta(self, delta: JSON) -> None:
+        sink = self._sink
+        details = delta.get("reasoning_details")
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if details:
+            reasoning = self._detail(details, reasoning)
+        if reasoning.__class__ is str and reasoning:
+            self._some = True
+            sink.thinking(REASONING, reasoning)
+        elif reasoning.__class__ is dict or reasoning.__class__ is list:
+            self._think("".join(_parts_text(reasoning if isinstance(reasoning, list) else [reasoning])))
+        content = delta.get("content")
+        if content.__class__ is str:
+            if content:
+                self._text(content)
+        elif content:
+            self._content(content)
+        calls = delta.get("tool_calls")
+        if calls:
+            self._before_call()
+            self._calls.fragments(calls)
+        if delta.get("function_call"):
+            self._before_call()
+            self._calls.legacy(delta["function_call"])
+        refusal = delta.get("refusal")
+        if refusal and isinstance(refusal, str):
+            self._refused = self._some = True
+            self._seal()
+            sink.text(REFUSAL, refusal)
+
+    def _think(self, text: str) -> None:
+        if text:
+            self._some = True
+            self._sink.thinking(REASONING, text)
+
+    def _content(self, content: Any) -> None:
+        """Content that is no string: typed parts (Mistral), or an object (Cloudflare's JSON mode)."""
+        if isinstance(content, list):
+            thinking, text = _parts_text(content)
+            self._think(thinking)
+        else:
+            text = orjson.dumps(content).decode()
+        if text:
+            self._text(text)
+
+    def _text(self, text: str) -> None:
+        self._some = True
+        if self._details:
+            self._seal()
+        if self._tags is None and self._stops is None:
+            self._sink.text(TEXT, text)
+        elif self._tags is None:
+            self._cut(text)
+        else:
+            for thinking, piece in self._tags.feed(text):
+                self._piece(thinking, piece)
+
+    def _piece(self, thinking: bool, text: str) -> None:
+        if thinking:
+            self._sink.thinking(REASONING, text)
+        else:
+            self._cut(text)
+
+    def _cut(self, text: str) -> None:
+        """Text through the local stop list; a match ends the reply, and the relay hangs up."""
+        if self._stops is not None:
+            text = self._stops.feed(text)
+            if self._stops.matched is not None:
+                self.finished = True
+        if text:
+            self._sink.text(TEXT, text)
+
+    def _drain(self) -> None:
+        """Text that the filters hold back."""
+        if self._tags is not None:
+            for thinking, piece in self._tags.close():
+                self._piece(thinking, piece)
+        if self._stops is not None:
+            rest = self._stops.close()
+            if rest:
+                self._sink.text(TEXT, rest)
+
+    def _before_call(self) -> None:
+        self._some = True
+        self._drain()
+        self._seal()
+
+    # -- vendor state of reasoning -----------------------------------------------------------------------------------
+
+    def _detail(self, details: Any, reasoning: Any) -> Any:
+        """OpenRouter's reasoning_details: kept for the next turn; their text counts only where no `reasoning` repeats it."""
+        if not isinstance(details, list):
+            return reasoning
+        texts = []
+        for detail in details:
+            if not isinstance(detail, dict):
+                continue
+            text = detail.get("text") or detail.get("summary")
+            if isinstance(text, str):
+                texts.append(text)
+            self._merge(detail)
+        return reasoning or "".join(texts)
+
+    def _merge(self, detail: JSON) -> None:
+        last = self._details[-1] if self._details else None
+        if (
+            last is not None
+            and last.get("type") == detail.get("type")
+            and last.get("index") == detail.get("index")
+            and "data" not in detail
+        ):
+            for name, value in detail.items():
+                if name in ("text", "summary") and isinstance(value, str) and isinstance(last.get(name), str):
+                    last[name] += value
+                elif value is not None:
+                    last[name] = value
+        else:
+            self._details.append(dict(detail))
+
+    def _seal(self) -> None:
+        if self._details:
+            details, self._details = self._details, []
+            self._sink.signature(REASONING, "details", {"d": details})
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> Outcome:
+        if self._body is not None and self._error is None:
+            self.whole(b"".join(self._body))
+            self._body = None
+        elif not self.finished:
+            self._events(self._parser.close())
+        self._drain()
+        self._seal()
+        self._calls.close()
+        usage = self._meter.usage()
+        error = self._error or self._verdict()
+        if self._bad_lines:
+            self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
+        if error is not None:
+            return Outcome(error=error, usage=usage, model=self._model, notes=self._notes)
+        matched = self._stops.matched if self._stops is not None else None
+        if matched is not None:
+            return Outcome("stop_sequence", usage, stop_sequence=matched, model=self._model, notes=self._notes)
+        return finish(self._finish, self._native_finish, self._stop_word, self._refused, usage, self._model, self._notes)
+
+    def _verdict(self) -> ApiError | None:
+        """What makes an end without an error event a failure after all."""
+        if self._stops is not None and self._stops.matched is not None:
+            return None
+        if self._bad_lines and (self._bad or self._torn or self._bad_lines > 1 or not self._finish):
+            return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
+        if self._calls.nameless:
+            return ApiError("upstream", "the upstream sent a tool call without a name")
+        if self._finish or (self._done and self._some):
+            word = self._finish
+            if word in ("error", "network_error", "insufficient_system_resource", "aborted", "abort"):
+                return ApiError("overloaded" if word == "insufficient_system_resource" else "upstream", f"the upstream stopped: {word}")
+            return None
+        if self._some:
+            return ApiError("upstream", "upstream closed the stream early")
+        return ApiError("upstream", "the upstream's reply was empty")
+
+    def whole(self, body: bytes) -> None:
+        """A unary body, or a JSON body that answers a stream request."""
+        try:
+            value = jsontext.loads(body)
+        except ValueError:
+            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            return
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, dict):
+            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+            return
+        error = failure.inside(value)
+        if error is not None:
+            self._fail(error)
+            return
+        self._done = True
+        self._field = "message"
+        self.chunk(value)
+        if not self._some and not self._finish and self._error is None and value.get("choices"):
+            self._finish = "stop"

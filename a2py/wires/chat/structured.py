@@ -1,0 +1,52 @@
+"""Structured output on the chat wire: a JSON schema that really constrains the reply.
+
+Knows: response_format's two forms, and the words that stand in for them. Must not know: tools.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a2py.messages.types import JSON
+from a2py.wires.chat.schema import strict
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.text import dumps
+
+
+def schema_of(body: JSON) -> JSON | None:
+    """The schema of `output_config.format` or `output_format`."""
+    config = body.get("output_config")
+    form: Any = (config or {}).get("format") or body.get("output_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema" and isinstance(form.get("schema"), dict):
+        schema: JSON = form["schema"]
+        return schema
+    return None
+
+
+def add(draft: Draft) -> None:
+    """`response_format`, or the schema in the system message where the server has none."""
+    schema = schema_of(draft.request.body)
+    if schema is None:
+        return
+    form = draft.quirks.structured
+    if form == "json_schema":
+        spec: JSON = {"name": "output", "schema": schema}
+        if strict(schema):
+            spec["strict"] = True
+        draft.body["response_format"] = {"type": "json_schema", "json_schema": spec}
+        draft.added.add("response_format")
+        return
+    if form == "json_object":
+        draft.body["response_format"] = {"type": "json_object"}
+        draft.added.add("response_format")
+    else:
+        draft.lose("output_format")
+    rule = f"Reply with one JSON object and nothing else. It must be valid against this JSON schema:\n{dumps(schema)}"
+    messages = draft.body["messages"]
+    first = messages[0]
+    if first["role"] == draft.quirks.system_role and isinstance(first["content"], str):
+        messages[0] = {**first, "content": f"{first['content']}\n\n{rule}"}
+    elif draft.quirks.system_as_user:
+        messages.insert(0, {"role": "user", "content": rule})
+    else:
+        messages.insert(0, {"role": draft.quirks.system_role, "content": rule})

@@ -1,0 +1,84 @@
+"""Tools and tool_choice on the chat wire.
+
+Knows: function tools, the forms of tool_choice. Must not know: message history.
+Invariants: tool_choice and parallel_tool_calls never go without tools.
+"""
+
+from __future__ import annotations
+
+from a2py.messages.types import JSON
+from a2py.wires.chat.schema import clean
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.tools import functions
+
+
+def add(draft: Draft) -> None:
+    """`tools`, `tool_choice` and `parallel_tool_calls` of the body."""
+    q = draft.quirks
+    found = functions(draft)
+    if not found:
+        return
+    if not q.tools:
+        draft.lose("tools")
+        return
+    choice = draft.request.body.get("tool_choice") or {}
+    kind = choice.get("type")
+    if kind == "tool":
+        wanted = choice.get("name")
+        if not any(f.name == wanted for f in found):
+            draft.lose("tool_choice")
+            kind = None
+        elif q.tool_choice_named == "only":
+            found = [f for f in found if f.name == wanted]
+    draft.body["tools"] = [
+        {
+            "type": "function",
+            "function": {
+                "name": draft.names.sent(f.name),
+                **({"description": f.description} if f.description else {}),
+                "parameters": clean(f.schema, q.schema),
+            },
+        }
+        for f in found
+    ]
+    if isinstance(kind, str):
+        form = _CHOICES.get(kind)
+        if form is not None:
+            form(draft, choice)
+    if choice.get("disable_parallel_tool_use") and q.parallel_tool_calls:
+        draft.body["parallel_tool_calls"] = False
+        draft.added.add("parallel_tool_calls")
+
+
+def _auto(draft: Draft, choice: JSON) -> None:
+    draft.body["tool_choice"] = "auto"
+
+
+def _none(draft: Draft, choice: JSON) -> None:
+    draft.body["tool_choice"] = "none"
+
+
+def _any(draft: Draft, choice: JSON) -> None:
+    word = draft.quirks.tool_choice_any
+    if word:
+        draft.forced = True
+        draft.body["tool_choice"] = word
+        draft.added.add("tool_choice")
+    else:
+        draft.body["tool_choice"] = "auto"
+        draft.lose("tool_choice")
+
+
+def _tool(draft: Draft, choice: JSON) -> None:
+    form = draft.quirks.tool_choice_named
+    if form == "object":
+        draft.forced = True
+        draft.body["tool_choice"] = {"type": "function", "function": {"name": draft.names.sent(choice["name"])}}
+        draft.added.add("tool_choice")
+    elif form == "only":
+        _any(draft, choice)
+    else:
+        draft.lose("tool_choice")
+
+
+_CHOICES = {"auto": _auto, "none": _none, "any": _any, "tool": _tool}

@@ -1,0 +1,34 @@
+"""URL and headers of an upstream request.
+
+Knows: how a key travels. Must not know: what the body holds.
+Invariants: nothing of the client's own credentials is used.
+"""
+
+from __future__ import annotations
+
+from a2py.deployment import Deployment
+
+
+def url(dep: Deployment, path: str) -> str:
+    """`base` + the wire's path (or the deployment's own) + query."""
+    whole = dep.base.rstrip("/") + (dep.path or path)
+    return f"{whole}?{dep.query}" if dep.query else whole
+
+
+#: Deployment.auth → header name and value's prefix.
+AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
+
+
+def headers(dep: Deployment, stream: bool) -> dict[str, str]:
+    """Lower-case names. No compression is asked for: a compressed stream arrives in lumps, and inflating costs more than loopback or LAN."""
+    out = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
+        "accept-encoding": "identity",
+    }
+    if dep.key and dep.auth in AUTH:
+        name, prefix = AUTH[dep.auth]
+        out[name] = prefix + dep.key
+    for name, value in dep.headers.items():
+        out[name.lower()] = value
+    return out

@@ -1,0 +1,156 @@
+"""Content blocks as plain text, wherever an upstream has no shape for them.
+
+Knows: how each Anthropic block reads as text. Must not know: any upstream's fields.
+Invariants: no block that carries text is lost; base64 never ends up as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+from a2py.messages.types import JSON
+
+#: Claude Code's fingerprint of a conversation: it changes after a compaction and would spoil the upstream's prefix cache (2.1.330).
+BILLING = "x-anthropic-billing-header:"
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON text of `value`; what orjson refuses (lone surrogates, huge integers) is made harmless."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError):
+        import json
+
+        return json.dumps(value, separators=(",", ":"))
+
+
+def blocks(content: Any) -> list[JSON]:
+    """`content` as a list of blocks."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return content if isinstance(content, list) else []
+
+
+def without_billing(text: str) -> str:
+    """`text` without a leading billing line."""
+    if text.startswith(BILLING):
+        return text.partition("\n")[2]
+    return text
+
+
+def system_texts(system: Iterable[JSON]) -> list[str]:
+    """The texts of a `system` field, non-empty ones only, byte-identical but for the billing line."""
+    texts = []
+    for block in system:
+        text: str = block["text"]
+        if text.startswith(BILLING):
+            text = without_billing(text)
+        if text:
+            texts.append(text)
+    return texts
+
+
+def reminder(text: str) -> str:
+    """A mid-conversation system message as text of a user turn."""
+    if text.lstrip().startswith("<system-reminder>"):
+        return text
+    return f"<system-reminder>\n{text}\n</system-reminder>"
+
+
+def document_title(block: JSON) -> str:
+    title, context = block.get("title"), block.get("context")
+    lines = [f"[{title}]"] if isinstance(title, str) and title else []
+    if isinstance(context, str) and context:
+        lines.append(context)
+    return "".join(line + "\n" for line in lines)
+
+
+def _document(block: JSON) -> str:
+    source = block.get("source")
+    source = source if isinstance(source, dict) else {}
+    kind = source.get("type")
+    head = document_title(block)
+    if kind == "text":
+        return head + str(source.get("data", ""))
+    if kind == "content":
+        return head + as_text(source.get("content"))
+    if kind == "url":
+        return f"{head}[document: {source.get('url', '')}]"
+    return f"{head}[document of type {source.get('media_type', 'unknown')}, not shown]"
+
+
+def _image(block: JSON) -> str:
+    source = block.get("source")
+    if isinstance(source, dict) and source.get("type") == "url":
+        return f"[image: {source.get('url', '')}]"
+    return "[image, not shown]"
+
+
+def _search_result(block: JSON) -> str:
+    head = f"[{block.get('title') or 'search result'}]({block.get('source') or ''})"
+    return f"{head}\n{as_text(block.get('content'))}"
+
+
+def _web_results(block: JSON) -> str:
+    content = block.get("content")
+    if isinstance(content, dict):
+        return f"[search failed: {content.get('error_code', 'unknown error')}]"
+    lines = [
+        f"- {result.get('title', '')}: {result.get('url', '')}"
+        for result in blocks(content)
+        if isinstance(result, dict) and result.get("url")
+    ]
+    return "[search results]\n" + "\n".join(lines)
+
+
+def _server_tool_use(block: JSON) -> str:
+    return f"[{block.get('name', 'server tool')}: {dumps(block.get('input', {}))}]"
+
+
+def _result(block: JSON) -> str:
+    """Any other result block of a server tool."""
+    return f"[{block.get('type')}: {dumps(block.get('content'))}]"
+
+
+_TEXTS: dict[str, Callable[[JSON], str]] = {
+    "text": lambda block: str(block.get("text", "")),
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "server_tool_use": _server_tool_use,
+    "mcp_tool_use": _server_tool_use,
+    "web_search_tool_result": _web_results,
+    "tool_reference": lambda block: f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]",
+    "tool_use": lambda block: f"[tool call {block.get('name', '')}: {dumps(block.get('input', {}))}]",
+    "tool_result": lambda block: f"[tool result: {as_text(block.get('content'))}]",
+    "thinking": lambda block: "",
+    "redacted_thinking": lambda block: "",
+    "compaction": lambda block: str(block.get("content") or ""),
+    "container_upload": lambda block: "[file, not shown]",
+}
+#: Blocks that change the tool list, or mean nothing in the text.
+SILENT = frozenset({"tool_addition", "tool_removal", "fallback", "mid_conv_system"})
+
+
+def block_text(block: JSON) -> str:
+    """One block as text."""
+    kind = block.get("type", "")
+    render = _TEXTS.get(kind)
+    if render is not None:
+        return render(block)
+    if kind in SILENT:
+        return ""
+    if kind.endswith("_tool_result"):
+        return _result(block)
+    text = block.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def as_text(content: Any) -> str:
+    """A string, or the texts of blocks, joined by line breaks."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, map(block_text, (b for b in blocks(content) if isinstance(b, dict)))))
