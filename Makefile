@@ -23,6 +23,9 @@ run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_c
 test: $(VENV)/.test ## install what the tests need and run them (ARGS="-k sse")
 	@$(PY) -m pytest $(TESTS) $(ARGS)
 
+goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
+	@A2PY_GOLDENS=write $(PY) -m pytest tests/test_goldens.py $(ARGS)
+
 check: $(VENV)/.test ## format, lint, types
 	@$(PY) -m ruff format --check a2py tests bench
 	@$(PY) -m ruff check a2py tests bench
@@ -37,4 +40,4 @@ dist: $(VENV)/.run ## wheel and sdist into dist/
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test check cov bench dist clean
+.PHONY: help run test goldens check cov bench dist clean
