@@ -83,7 +83,7 @@ class Reply(Blocks):
             "content": self._content,
             "stop_reason": reason,
             "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,
-            "usage": (outcome.usage or estimate).body(),
+            "usage": outcome.final_usage(estimate).body(),
         }
         if outcome.stop_details is not None:
             message["stop_details"] = outcome.stop_details

@@ -6,7 +6,7 @@ Must not know: any upstream's format, bytes on a socket.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Usage:
 @dataclass(slots=True)
 class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a tool block);
-    `error` set: the reply failed and `reason` says nothing. `notes`: what was skipped or odd, for the log."""
+    `error` set: the reply failed and `reason` says nothing. `output_estimate`: output tokens where the
+    upstream reported no usage; `notes`: what was skipped or odd, for the log."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -68,6 +69,16 @@ class Outcome:
     stop_details: JSON | None = None
     model: str = ""
     notes: list[str] = field(default_factory=list)
+    output_estimate: int = 0
+
+    def final_usage(self, estimate: Usage) -> Usage:
+        """The reported usage; what is missing or all zero in it comes from `estimate` (input) and `output_estimate`."""
+        usage = self.usage
+        if usage is None:
+            return Usage(input=estimate.input, output=self.output_estimate)
+        if not (usage.input or usage.cache_read or usage.cache_creation):
+            return replace(usage, input=estimate.input)
+        return usage
 
 
 @dataclass(slots=True)

@@ -179,7 +179,7 @@ class Writer(Blocks):
         delta: JSON = {"stop_reason": reason, "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None}
         if outcome.stop_details is not None:
             delta["stop_details"] = outcome.stop_details
-        usage = (outcome.usage or self._estimate).body()
+        usage = outcome.final_usage(self._estimate).body()
         self._out.append(event("message_delta", {"delta": delta, "usage": usage}))
         self._out.append(STOP)
 

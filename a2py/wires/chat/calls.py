@@ -31,7 +31,7 @@ class _Call:
 class Calls:
     """`open`: at least one call was seen; `nameless`: a call ended without a name."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_last", "_names", "_sink")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_last", "_names", "_sink", "chars")
 
     def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
         self._sink = sink
@@ -40,6 +40,7 @@ class Calls:
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
+        self.chars = 0  # of arguments
 
     @property
     def open(self) -> bool:
@@ -115,6 +116,7 @@ class Calls:
 
     def _arguments(self, call: _Call, arguments: Any) -> None:
         if arguments.__class__ is str:
+            self.chars += len(arguments)
             self._sink.args(call.key, arguments)
         elif arguments is not None:
             self._sink.args(call.key, dumps(arguments))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import groupby
 from typing import Any
 
 from a2py.messages import ids
@@ -33,7 +34,8 @@ def _part(text: str) -> JSON:
 
 
 class Conversation:
-    """Builds `out`, the list of messages, turn by turn."""
+    """Builds `out`, the list of messages, phase by phase: a run of the assistant's messages is one turn, all between two of them is another
+    (the Messages API merges adjacent messages of one role, so a result may stand in the second of two user messages)."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -42,17 +44,18 @@ class Conversation:
         self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
         self._images = 0
         self._marks = self.q.cache in ("blocks", "breakpoint")
-        messages = draft.request.messages
-        self._last_prompt = max((n for n, m in enumerate(messages) if m["role"] == "user" and _speaks(m["content"])), default=-1)
 
     def build(self) -> list[JSON]:
-        texts = system_texts(self.draft.request.system)
-        lead = JOINT.join(texts)
+        lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.out.append({"role": self.q.system_role, "content": lead})
-        for n, message in enumerate(self.draft.request.messages):
-            content = blocks(message["content"])
-            _TURNS[message["role"]](self, content, n)
+        phases = [(assistant, list(run)) for assistant, run in groupby(self.draft.request.messages, _by_assistant)]
+        last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
+        for n, (assistant, run) in enumerate(phases):
+            if assistant:
+                self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
+            else:
+                self._others(run)
         self._settle({})
         if lead and self.q.system_as_user:
             self._lead(lead)
@@ -64,34 +67,34 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def _system(self, content: list[JSON], n: int) -> None:
-        text = JOINT.join(system_texts(b for b in content if b["type"] == "text"))
-        if not text:
-            return
-        self._settle({})
-        if self.q.mid_system == "inline":
-            self.out.append({"role": self.q.system_role, "content": text})
-        else:
-            self._say([_part(reminder(text))])
-
-    def _user(self, content: list[JSON], n: int) -> None:
+    def _others(self, run: list[JSON]) -> None:
+        """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         results: dict[str, JSON] = {}
-        parts: list[JSON] = []
-        for block in content:
-            kind = block["type"]
-            if kind == "tool_result":
-                id = block["tool_use_id"]
-                if id in self._open and id not in results:
-                    results[id] = block
-                else:
+        for message in run:
+            for block in blocks(message["content"]):
+                if block["type"] == "tool_result" and block["tool_use_id"] in self._open:
+                    results.setdefault(block["tool_use_id"], block)
+        answered = {id(block) for block in results.values()}
+        parts = self._settle(results)
+        for message in run:
+            content = blocks(message["content"])
+            if message["role"] == "system":
+                text = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                if text and self.q.mid_system == "inline":
+                    self._say(parts)
+                    parts = []
+                    self.out.append({"role": self.q.system_role, "content": text})
+                elif text:
+                    parts.append(_part(reminder(text)))
+                continue
+            for block in content:
+                if block["type"] != "tool_result":
+                    parts += self._parts(block)
+                elif id(block) not in answered:
                     parts += self._orphan(block)
-            else:
-                parts += self._parts(block)
-        lifted = self._settle(results)
-        self._say(lifted + parts)
+        self._say(parts)
 
-    def _assistant(self, content: list[JSON], n: int) -> None:
-        self._settle({})
+    def _assistant(self, content: list[JSON], recent: bool) -> None:
         history = History(self.draft)
         texts: list[str] = []
         calls: list[JSON] = []
@@ -110,11 +113,7 @@ class Conversation:
         message: JSON = {"role": "assistant", "content": JOINT.join(texts) if texts else self.q.empty_content or None}
         if calls:
             message["tool_calls"] = calls
-        history.put(message, n > self._last_prompt)
-        last = self.out[-1] if self.out else None
-        if last is not None and self.q.alternation and last["role"] == "assistant" and not last.get("tool_calls"):
-            message["content"] = JOINT.join(filter(None, (last["content"], message["content"])))
-            self.out.pop()
+        history.put(message, recent)
         self.out.append(message)
 
     # -- calls and results -------------------------------------------------------------------------------------------
@@ -247,12 +246,16 @@ class Conversation:
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
 
 
-def _speaks(content: Any) -> bool:
-    """Whether a user turn holds anything but tool results."""
+def _by_assistant(message: JSON) -> bool:
+    return bool(message["role"] == "assistant")
+
+
+def _speaks(message: JSON) -> bool:
+    """Whether a message is a user's and holds anything but tool results."""
+    content = message["content"]
+    if message["role"] != "user":
+        return False
     return isinstance(content, str) or any(block["type"] != "tool_result" for block in content)
-
-
-_TURNS = {"system": Conversation._system, "user": Conversation._user, "assistant": Conversation._assistant}
 
 
 def build(draft: Draft) -> list[JSON]:

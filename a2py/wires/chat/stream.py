@@ -24,6 +24,8 @@ from a2py.wires.common.filters import Stops, ThinkTags
 
 #: Bytes of a JSON body that answers a stream request (64 MiB).
 BODY_LIMIT = 64 * 1024 * 1024
+#: Rough size of a token, where the upstream counts none.
+CHARS_PER_TOKEN = 4
 #: Keys of the text and the reasoning run; tool calls have int keys.
 TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
 
@@ -68,6 +70,7 @@ class ChatDecoder:
         self._done = False
         self._error: ApiError | None = None
         self._refused = False
+        self._chars = 0  # of text and reasoning, for an estimate where no usage comes
         self._some = False  # something that a client can see was emitted
         self._bad = False  # the last data line was no JSON
         self._bad_lines = 0
@@ -186,6 +189,7 @@ class ChatDecoder:
             reasoning = self._detail(details, reasoning)
         if reasoning.__class__ is str and reasoning:
             self._some = True
+            self._chars += len(reasoning)
             sink.thinking(REASONING, reasoning)
         elif reasoning.__class__ is dict or reasoning.__class__ is list:
             self._think("".join(_parts_text(reasoning if isinstance(reasoning, list) else [reasoning])))
@@ -225,6 +229,7 @@ class ChatDecoder:
 
     def _text(self, text: str) -> None:
         self._some = True
+        self._chars += len(text)
         if self._details:
             self._seal()
         if self._tags is None and self._stops is None:
@@ -314,6 +319,12 @@ class ChatDecoder:
         self._seal()
         self._calls.close()
         usage = self._meter.usage()
+        outcome = self._outcome(usage)
+        if usage is None:
+            outcome.output_estimate = (self._chars + self._calls.chars) // CHARS_PER_TOKEN + 1
+        return outcome
+
+    def _outcome(self, usage: Usage | None) -> Outcome:
         error = self._error or self._verdict()
         if self._bad_lines:
             self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
