@@ -77,16 +77,25 @@ class Quirks:
     schema: tuple[str, ...] = ()
     #: Tool-call ids must match this form: `any` or `mistral9` (nine letters or digits). wires/chat/tools.py
     tool_ids: str = "any"
+    #: `tool_stream: true` goes with tools of a stream: without it a call's arguments come in one chunk, after minutes of silence (Z.ai, 2026-08). wires/chat/tools.py
+    tool_stream: bool = False
     #: Longest tool-call id taken (OpenAI: 40); a longer one, made by another upstream, is replaced by its hash; 0: unknown. wires/chat/messages.py
     tool_id_limit: int = 0
     #: A user message may not follow a tool message: an assistant message with this text is put between ("" where it may). wires/chat/messages.py
     after_tool: str = ""
 
     # -- reasoning ---------------------------------------------------------------------------------------------------
-    #: How thinking is asked for: a key of `DIALECTS`. wires/chat/reasoning.py
+    #: How thinking is asked for: a key of `DIALECTS` (`together`: `reasoning: {enabled}` and `reasoning_effort`). wires/chat/reasoning.py
     reasoning: str = "none"
     #: Effort words the model has, weakest first; Anthropic's are mapped to the nearest. wires/chat/reasoning.py
     efforts: tuple[str, ...] = ("low", "medium", "high")
+    #: False: reasoning and tools exclude each other, so `effort_off` goes with every request that has tools, whatever was asked (OpenAI gpt-5.2 and
+    #: later on chat completions: 400 "Function tools with reasoning_effort are not supported", 2026-03). wires/chat/reasoning.py
+    reasoning_with_tools: bool = True
+    #: Dialects `thinking_type` and `thinking_effort`: `"clear_thinking": false` in the object, so that earlier turns' reasoning is kept (Z.ai). wires/chat/reasoning.py
+    keep_thinking: bool = False
+    #: Dialect `template`: the template's variable, `enable_thinking` (Qwen, GLM, Gemma 4) or `thinking` (DeepSeek, Kimi, Granite). wires/chat/reasoning.py
+    template_key: str = "enable_thinking"
     #: Effort for a request that disables thinking ("" where reasoning can't be switched off or is off by default). wires/chat/reasoning.py
     effort_off: str = ""
     #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`, `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini). wires/chat/reasoning.py
@@ -105,6 +114,8 @@ class Quirks:
     cache: str = "none"
     #: Structured output: `json_schema`, `json_object` (plus the schema in the prompt) or `none` (only the prompt). wires/chat/structured.py
     structured: str = "json_schema"
+    #: A response_format is taken together with tools; else tools win and the schema goes into the prompt (Groq, Cerebras). wires/chat/structured.py
+    structured_with_tools: bool = True
     #: `stream_options: {"include_usage": true}` is taken. wires/chat/request.py
     stream_usage: bool = True
     #: The server only streams: a unary request is answered from a stream. wires/chat/request.py
