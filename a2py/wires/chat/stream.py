@@ -14,7 +14,7 @@ import orjson
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import SSEParser
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls
