@@ -1,0 +1,20 @@
+"""Fixtures that several test files share. Must not know: what any single test checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import llamacpp as llama
+
+
+@pytest.fixture(scope="session")
+def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[llama.Servers]:
+    """`llamacpp(tool_first=0.9, think=False, ctx=8192)` → a running `Server`; see llamacpp.py."""
+    why = llama.missing()
+    if why:
+        pytest.skip(why)
+    servers = llama.Servers(tmp_path_factory.mktemp("llamacpp"))
+    yield servers
+    servers.stop()
