@@ -118,11 +118,11 @@ class Vocabulary:
 
     @staticmethod
     def _byte(c: str, odds: Odds) -> float:
-        known = {'"': odds.quote, "}": 0.005, "]": 0.005, "{": 0.002, "[": 0.002, ",": 0.002, ":": 0.002, " ": 0.01, "\n": 0.002}
+        known = {'"': odds.quote, "}": 0.001, "]": 0.001, "{": 0.002, "[": 0.002, ",": 0.002, ":": 0.002, " ": 0.01, "\n": 0.002}
         if c in known:
             return known[c]
         if c.isdigit() and c.isascii():
-            return 0.004
+            return 0.001
         return 0.0005 if " " < c < "\x7f" else 0.0
 
     def spelled(self, text: str) -> str:
@@ -160,7 +160,7 @@ def _after(words: Vocabulary, odds: Odds, think: bool) -> dict[str, Any]:
     after = {words.spelled(text): where(**{CLOSE: 0.99}) for text in ("}", '"}')}
     if odds.tool_first:
         after[start] = where(**{OPEN: odds.tool_first})
-    after[CLOSE] = where(**{OPEN: odds.again * 0.98, "<|im_end|>": (1 - odds.again) * 0.98})
+    after[CLOSE] = where(**{OPEN: odds.again / 2, words.spelled("\n"): odds.again / 2, "<|im_end|>": 0.98 * (1 - odds.again)})
     return after
 
 
