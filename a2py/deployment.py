@@ -29,11 +29,14 @@ class Deployment:
     wire: str = "chat"
     quirks: Quirks = field(default_factory=Quirks)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    query: str = ""  #: URL query of every request, without the question mark (Azure's api-version)
+    query: str = field(default="", repr=False)  #: URL query of every request, without the question mark (Azure's api-version)
     path: str = ""  #: path below base, where it is not the wire's usual one
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()  #: additional_drop_params
+    allow: frozenset[str] = frozenset()  #: allowed_openai_params: sent although the provider's row leaves them out
+    drop_params: bool = False  #: LiteLLM's drop_params (here what is not taken is always dropped)
+    cache_control_ttl: str = ""  #: `5m` or `1h`, of every cache_control sent upstream; "": the client's own
     problem: str = ""
     # limits known from the configuration; 0: unknown
     max_input_tokens: int = 0
@@ -49,6 +52,11 @@ class Deployment:
     retries: int = -1
     ssl_verify: bool | str = True
     wire_fixed: bool = False  #: the configuration chose the wire: nothing learned changes it
+    keepalive: float = 0.0  #: seconds of silence before a ping; 0: the server's
+    # where it comes from
+    base_model: str = ""  #: model_info.base_model: quirks are chosen by it
+    overrides: Mapping[str, Any] = field(default_factory=dict)  #: quirk fields that the configuration sets for this deployment
+    source: str = ""  #: file and line
 
     @property
     def origin(self) -> str:
