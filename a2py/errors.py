@@ -7,6 +7,7 @@ Invariants: an `ApiError` never holds a key, a URL query or a stack; its message
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import orjson
@@ -61,6 +62,7 @@ class ApiError(Exception):
         field: str = "",
         limit: int = 0,
     ) -> None:
+        message = message.encode(errors="replace").decode()  # a lone surrogate would make the envelope unwritable
         super().__init__(message)
         self.kind = kind
         self.message = message
@@ -88,10 +90,10 @@ class ApiError(Exception):
         return orjson.dumps(self.envelope(request_id))
 
     def headers(self) -> dict[str, str]:
-        """`retry-after` (whole seconds, rounded up) and `x-should-retry`, where set."""
+        """`retry-after` (whole seconds, rounded up) and `x-should-retry`, where set; no number or endless is not told."""
         out = {}
-        if self.retry_after is not None:
-            out["retry-after"] = str(max(0, -int(-self.retry_after // 1)))
+        if self.retry_after is not None and math.isfinite(self.retry_after):
+            out["retry-after"] = str(max(0, math.ceil(self.retry_after)))
         if self.should_retry is not None:
             out["x-should-retry"] = "true" if self.should_retry else "false"
         return out

@@ -3,7 +3,7 @@
 Knows: orjson, and JavaScript's habit of cutting strings between the two halves of a pair (clients and gateways written in it send
 `"\\ud83d"` alone; orjson refuses the whole document).
 Must not know: what the JSON means.
-Invariants: `loads` gives no string that `orjson.dumps` refuses.
+Invariants: `loads` gives no string that `orjson.dumps` refuses; `dumps` raises on nothing that is made of JSON's types.
 """
 
 from __future__ import annotations
@@ -29,3 +29,34 @@ def loads(raw: bytes) -> Any:
         if b"\\u" not in raw:
             raise
         return orjson.loads(mend(raw))
+
+
+#: Levels that `dumps` keeps of what orjson refuses to write (it stops at 254).
+DEPTH = 200
+
+
+def whole(s: str) -> str:
+    """`s` with lone surrogates as U+FFFD; two halves that follow each other become their character."""
+    return s.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _whole(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, (dict, list)) and not depth:
+        return None
+    if isinstance(value, dict):
+        return {whole(str(name)): _whole(inner, depth - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner, depth - 1) for inner in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        return float(value) if value.bit_length() < 1024 else None
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """`orjson.dumps` of JSON's types; where it refuses: strings made whole, huge integers as floats, what is nested too deep as null."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(_whole(value, DEPTH))

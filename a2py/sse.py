@@ -17,11 +17,12 @@ Event = tuple[bytes, bytes]
 class SSEParser:
     """`feed(bytes)` gives the `(event name, data)` pairs that became whole; `close()` what the end of the body completes."""
 
-    __slots__ = ("_data", "_name", "_parts", "_size", "_skip_lf", "_start", "overflow")
+    __slots__ = ("_data", "_data_size", "_name", "_parts", "_size", "_skip_lf", "_start", "overflow")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []  # an unfinished line, in pieces, so that a long one is not copied at every feed
         self._data: list[bytes] = []
+        self._data_size = 0
         self._name = b""
         self._size = 0
         self._start = True
@@ -48,6 +49,7 @@ class SSEParser:
         if rest:
             self._parts.append(rest)
         fields = self._data
+        known = len(fields)
         for line in lines:
             if line[:6] == b"data: ":
                 fields.append(line[6:])
@@ -56,10 +58,14 @@ class SSEParser:
             elif fields:
                 events.append((self._name, fields[0] if len(fields) == 1 else b"\n".join(fields)))
                 fields.clear()
+                known = self._data_size = 0
                 self._name = b""
             else:
                 self._name = b""
-        self._size = len(rest) + (sum(map(len, fields)) if fields else 0)
+        self._size = len(rest)
+        if fields:
+            self._data_size += sum(map(len, fields[known:])) + len(fields) - known  # a line counts its end: empty ones are bounded too
+            self._size += self._data_size
         self.overflow = self._size > LINE_LIMIT
         return events
 

@@ -1,0 +1,89 @@
+"""JSON with halves of surrogate pairs, huge numbers and deep nests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py import jsontext
+
+HALF = "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (rb'"\ud83d"', HALF),
+        (rb'"a\ude00b"', f"a{HALF}b"),
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\ude00\ud83d"', HALF * 2),
+        (rb'"\ud83d\ud83d\ude00"', HALF + "\U0001f600"),
+        (rb'"\uD83D\uDE00 \uD83D"', "\U0001f600 " + HALF),
+        (rb'"\\ud83d"', r"\ud83d"),
+        (rb'"\\\ud83d"', "\\" + HALF),
+        (rb'"\\\\ud83d \ud83d"', rf"\\ud83d {HALF}"),
+        (rb'{"\ud83d": ["\n", "\u20ac", "\ud83dx"]}', {HALF: ["\n", "\u20ac", f"{HALF}x"]}),
+        (b"[1]", [1]),
+    ],
+)
+def test_loads(raw: bytes, value: Any) -> None:
+    assert jsontext.loads(raw) == value
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"nope", rb'"\ud83d', rb'{"\ud83d"}', b'"\xff"', rb'"\ud83d\x"'])
+def test_what_is_no_json_stays_no_json(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        jsontext.loads(raw)
+
+
+halves = st.text(st.sampled_from('ab\\"u\ud83d\ude00\udbff\udc00\u20ac\n'), max_size=12)
+
+
+@given(halves)
+def test_any_string_that_python_writes_can_be_read(s: str) -> None:
+    value = jsontext.loads(json.dumps(s).encode())
+    assert value == jsontext.whole(s)
+    orjson.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("s", "whole"),
+    [("", ""), ("abc\u20ac", "abc\u20ac"), ("\ud83d\ude00", "\U0001f600"), ("\ude00\ud83d", HALF * 2), ("\ufeffx\ud83d", f"\ufeffx{HALF}")],
+)
+def test_whole(s: str, whole: str) -> None:
+    assert jsontext.whole(s) == whole
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"a": [1, 2.5, None, True, "\u20ac"]}, {"a": [1, 2.5, None, True, "\u20ac"]}),
+        ({"\ud83d": ["\udc00", {"x": "\ud83d\ude00"}], "n": 1}, {HALF: [HALF, {"x": "\U0001f600"}], "n": 1}),
+        ({1: 2}, {"1": 2}),
+        ([2**64, -(2**70), 2**63 - 1, True], [float(2**64), -float(2**70), 2**63 - 1, True]),
+        ([10**400], [None]),
+        (["\ud83d", 2**64 - 1], [HALF, float(2**64 - 1)]),
+    ],
+)
+def test_dumps(value: Any, written: Any) -> None:
+    assert orjson.loads(jsontext.dumps(value)) == written
+
+
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_a_nest_too_deep_to_write_ends_in_null(make: Any) -> None:
+    value: Any = "core"
+    for _ in range(1000):
+        value = make(value)
+    text = jsontext.dumps({"deep": value, "rest": 1})
+    assert b"core" not in text
+    assert b"null" in text
+    assert orjson.loads(text)["rest"] == 1
+    shallow: Any = "core"
+    for _ in range(250):
+        shallow = make(shallow)
+    assert b"core" in jsontext.dumps(shallow)
