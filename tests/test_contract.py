@@ -181,8 +181,12 @@ def test_the_sdk_reads_the_same_message(recording: Recording) -> None:
     ours = streams.accumulate(streams.events(data))
     if "error" in ours:
         return
-    theirs = streams.sdk_message(data)
     cut = {n for n, block in enumerate(ours["content"]) if "__unparsedToolInput" in block.get("input", ())}
+    try:
+        theirs = streams.sdk_message(data)
+    except ValueError as error:
+        assert cut and "tool parameter JSON from model" in str(error), error  # what the model wrote is no JSON, and no beginning of one
+        return
     assert comparable(theirs, cut) == comparable(ours, cut)
     assert (theirs["stop_reason"], theirs["usage"]["output_tokens"]) == (ours["stop_reason"], ours["usage"]["output_tokens"])
 
