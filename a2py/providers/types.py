@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,10 @@ class Provider:
     `keys`, `bases`: environment variables for the key and the base, the first that is set wins; `auth`: how the key travels (`bearer`,
     `api-key`, `x-api-key`); `key_optional`: works without a key; `wire`: the wire of its own base; `native`: base of the vendor's own
     Anthropic endpoint (`/v1/messages` below it); `native_models`: patterns (model's last path segment or whole name, lower case) of what
-    that endpoint serves faithfully; `hosts`: hosts (with port where a port tells) that belong to the row, a leading dot matches
-    subdomains; `default_model`: where `claude-*` names go when nothing is configured; `quirks`: fields of `Quirks` that differ from the
-    common subset; `headers`: sent always; `env_headers`: header → environment variable that holds its value; `docs`: source and date."""
+    that endpoint serves faithfully; `hosts`: hosts that belong to the row: a leading dot matches subdomains, `:port` any host;
+    `default_model`: where `claude-*` names go when nothing is configured ("": a model must be named); `quirks`: fields of `Quirks` that
+    differ from the common subset; `headers`: sent always; `env_headers`: header → environment variable that holds its value; `docs`:
+    source and date."""
 
     name: str
     base: str = ""
@@ -47,3 +49,12 @@ class ModelRow:
     quirks: Mapping[str, Any]
     providers: frozenset[str] = frozenset()
     docs: str = ""
+
+
+def row(name: str, base: str = "", **more: Any) -> Provider:
+    """A `Provider` with what most rows share: `<PREFIX>_API_KEY`, `<PREFIX>_API_BASE`, the host of its base."""
+    prefix = name.upper().replace("-", "_")
+    more.setdefault("keys", (f"{prefix}_API_KEY",))
+    more.setdefault("bases", (f"{prefix}_API_BASE",))
+    more.setdefault("hosts", (urlsplit(base).netloc,) if base else ())
+    return Provider(name=name, base=base, **more)

@@ -1,0 +1,95 @@
+"""Rows of servers that people run themselves.
+
+Knows: default bases and ports, quirks. Must not know: model families (models.py), the environment, sockets.
+Invariants: the key is optional; a port tells a server only where nothing else uses it by default.
+"""
+
+from __future__ import annotations
+
+from a2py.providers.types import Provider, row
+
+_TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
+_OLLAMA = {
+    "image_urls": False,
+    "tool_choice_named": "only",
+    "reasoning_history": "reasoning",
+    "context_probe": "ollama",
+}
+_LLAMA_CPP = {
+    "sampling": _TEMPERATURE_TOP_P_K,
+    "tool_choice_named": "only",
+    "reasoning_history": "reasoning_content",
+    "tokenizer": "llamacpp",
+}
+
+LOCAL: tuple[Provider, ...] = (
+    row(
+        "ollama",
+        "http://localhost:11434/v1",
+        key_optional=True,
+        hosts=(":11434", "ollama.com"),
+        quirks=_OLLAMA,
+        docs="docs.ollama.com openai-compatibility (2026-10): tool_choice and image URLs unticked, reasoning_effort; ollama/stream-tool-01",
+    ),
+    row(
+        "ollama_chat",
+        "http://localhost:11434/v1",
+        keys=("OLLAMA_API_KEY",),
+        bases=("OLLAMA_API_BASE",),
+        key_optional=True,
+        hosts=(),
+        quirks=_OLLAMA,
+        docs="LiteLLM's second name for Ollama",
+    ),
+    row(
+        "hosted_vllm",
+        key_optional=True,
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning", "tokenizer": "vllm"},
+        docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize",
+    ),
+    row(
+        "sglang",
+        "http://localhost:30000/v1",
+        key_optional=True,
+        hosts=(":30000",),
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning_content"},
+        docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default",
+    ),
+    row(
+        "llamacpp",
+        "http://127.0.0.1:8080/v1",
+        key_optional=True,
+        hosts=(),
+        quirks=_LLAMA_CPP,
+        docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 is anybody's port",
+    ),
+    row(
+        "llamafile",
+        "http://127.0.0.1:8080/v1",
+        key_optional=True,
+        hosts=(),
+        quirks=_LLAMA_CPP,
+        docs="llamafile carries the llama.cpp server (2026)",
+    ),
+    row(
+        "docker_model_runner",
+        "http://localhost:22088/engines/llama.cpp/v1",
+        key_optional=True,
+        hosts=(":22088", ":12434"),
+        quirks={**_LLAMA_CPP, "tokenizer": "none"},
+        docs="docs.docker.com model-runner (2026): llama.cpp behind /engines, without its /tokenize; TCP port 12434",
+    ),
+    row(
+        "lm_studio",
+        key_optional=True,
+        hosts=(":1234",),
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "tool_choice_named": "only"},
+        docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its default",
+    ),
+    row(
+        "litellm_proxy",
+        key_optional=True,
+        quirks={"cache": "blocks", "documents": "file"},
+        docs="docs.litellm.ai (2026-10): cache_control and file parts are translated for the provider behind",
+    ),
+)
