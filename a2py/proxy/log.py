@@ -1,0 +1,125 @@
+"""The proxy's log: one line per request, and the few events of the server itself.
+
+Knows: what a line looks like as text and as JSON. Must not know: where a record's values come from.
+Invariants: never content, keys or URLs; a value can't break the line.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TextIO
+
+import orjson
+
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\s]+")
+
+
+@dataclass(slots=True)
+class Record:
+    """One request, filled while it runs. Times in seconds; `status` 499: the client left; `error`: kind and message."""
+
+    id: str = ""
+    path: str = ""
+    model: str = ""
+    stream: bool = False
+    deployment: str = ""
+    upstream: str = ""
+    wire: str = ""
+    status: int = 0
+    error: str = ""
+    reason: str = ""
+    attempts: int = 0
+    first: float = 0.0
+    took: float = 0.0
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    degraded: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    def values(self) -> dict[str, object]:
+        """What there is to tell, in the order of the line."""
+        out: dict[str, object] = {"status": self.status, "path": self.path}
+        if self.model:
+            out["model"] = self.model
+        if self.upstream:
+            out |= {
+                "upstream": f"{self.deployment}/{self.upstream}" if self.deployment != self.upstream else self.upstream,
+                "wire": self.wire,
+            }
+        if self.stream:
+            out["stream"] = True
+        if self.attempts > 1:
+            out["attempts"] = self.attempts
+        if self.first:
+            out["first_ms"] = round(self.first * 1000)
+        out["ms"] = round(self.took * 1000)
+        if self.input or self.output or self.cached:
+            out |= {"in": self.input, "cached": self.cached, "out": self.output}
+            if self.output and self.took > self.first:
+                out["tok/s"] = round(self.output / (self.took - self.first), 1)
+        if self.reason:
+            out["stop"] = self.reason
+        if self.degraded:
+            out["degraded"] = ",".join(self.degraded)
+        if self.notes:
+            out["notes"] = "; ".join(self.notes[:5])
+        if self.error:
+            out["error"] = self.error
+        out["id"] = self.id
+        return out
+
+
+class Log:
+    """`format`: `text` or `json`; `stream` None: standard error as it is at the time; `quiet`: no line per request."""
+
+    def __init__(self, stream: TextIO | None = None, format: str = "text", quiet: bool = False) -> None:
+        self._stream = stream
+        self._json = format == "json"
+        self.quiet = quiet
+
+    def _write(self, level: str, event: str, values: dict[str, object]) -> None:
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+        if self._json:
+            line = orjson.dumps({"time": stamp, "level": level, "event": event, **values}, default=str).decode()
+        else:
+            words = [stamp, level.upper().ljust(5), event]
+            words += [f"{name}={_word(value)}" for name, value in values.items()]
+            line = " ".join(words)
+        stream = self._stream or sys.stderr
+        try:
+            stream.write(line + "\n")
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # a closed terminal or a full disk must not fail a request
+
+    def request(self, record: Record) -> None:
+        if not self.quiet:
+            self._write("error" if record.status >= 500 and record.status != 529 else "info", "request", record.values())
+
+    def info(self, event: str, **values: object) -> None:
+        self._write("info", event, values)
+
+    def warning(self, event: str, **values: object) -> None:
+        self._write("warn", event, values)
+
+    def crash(self, error: BaseException, request_id: str) -> None:
+        """An exception that nobody expected: its type and where it came from, never its text (that may hold content)."""
+        places = []
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}:{code.co_name}")
+            trace = trace.tb_next
+        self._write("error", "crash", {"type": type(error).__name__, "at": " < ".join(reversed(places[-8:])), "id": request_id})
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    if any(c in text for c in ' "=\\') or not text.isprintable() or not text:
+        return orjson.dumps(_BREAKS.sub(" ", text)).decode()
+    return text

@@ -1,0 +1,303 @@
+"""One request to /v1/messages: its attempts at upstreams, and its one answer.
+
+Knows: the order of an attempt (prepare, send, read, close), the two pivots. Must not know: HTTP parsing, which deployment is next (router),
+upstream formats (wires).
+Invariants: exactly one answer, whatever fails; before `committed` a failure is an HTTP status, after it an `event: error`; after `delivered`
+nothing is asked again; the upstream's response is left (closed or released) in every way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.messages.reply import Reply
+from a2py.messages.types import Call, Outcome, Prepared, Usage
+from a2py.messages.writer import Writer
+from a2py.proxy.border import header_list, json_response
+from a2py.proxy.client import EventStream
+from a2py.proxy.keepalive import Pulse
+from a2py.proxy.log import Record
+from a2py.proxy.pump import collect, pump
+from a2py.proxy.upstream import Reused, error_body, failure, lower, part, whole_body
+from a2py.wires import wire as wire_of
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+    from a2py.proxy.app import Proxy
+    from a2py.proxy.router import Plan, Step
+
+#: What reading an upstream body raises.
+_BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
+
+
+class Closed(ApiError):
+    """The upstream closed the connection before a byte of its answer."""
+
+
+class Exchange:
+    """What a streamed and a whole answer share: the attempts. `config` stays the one the request began with, whatever is reloaded."""
+
+    streams = False
+
+    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+        self.proxy = proxy
+        self.config: Config = proxy.config
+        self.request = request
+        self.call = call
+        self.record = record
+        self.patience = patience
+        self.begun = proxy.loop.time()
+        self.degraded: tuple[str, ...] = ()
+        self.outcome: Outcome | None = None
+        self._task = asyncio.current_task()
+        self._interruption: ApiError | None = None
+        mode = call.request.thinking_mode
+        if not mode:
+            mode = "none" if self.config.settings.unasked_thinking == "hide" else "show"
+        self.thinking = mode
+        self.estimate = Usage(input=proxy.estimate(call.request))
+
+    @property
+    def delivered(self) -> bool:
+        return False
+
+    async def answer(self) -> web.StreamResponse | ApiError:
+        """The response; an `ApiError` where nothing was committed."""
+        raise NotImplementedError
+
+    def interrupt(self, error: ApiError) -> None:
+        """End this exchange with `error`, from outside, whatever it waits for."""
+        if self._interruption is None and self._task is not None:
+            self._interruption = error
+            self._task.cancel()
+
+    async def run(self) -> ApiError | None:
+        """All attempts; None: the answer is complete."""
+        try:
+            return await self._attempts()
+        except ApiError as error:
+            return error
+        except asyncio.CancelledError:
+            if self._interruption is None or self.request.transport is None:
+                raise
+            uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
+            if uncancel is not None:
+                uncancel()
+            return self._interruption
+        except Exception as error:
+            self.proxy.log.crash(error, self.record.id)
+            return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+
+    async def _attempts(self) -> ApiError | None:
+        plan = self.proxy.router.plan(self.config, self.call.request.model)
+        step: Step | None = plan.first()
+        while True:
+            assert step is not None
+            if step.delay:
+                await asyncio.sleep(step.delay)
+            self.record.attempts += 1
+            error = await self._attempt(step.deployment)
+            if error is None:
+                self.proxy.router.succeeded(step.deployment)
+                return None
+            step = self._follow(plan, step.deployment, error)
+            if step is None:
+                return error
+
+    def _follow(self, plan: Plan, deployment: Deployment, error: ApiError) -> Step | None:
+        if not self.delivered and self.proxy.learn(deployment, error, self.prepared):
+            step = plan.again(deployment)
+            if step is not None:
+                return step
+        return plan.after(deployment, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
+
+    prepared: Prepared | None = None
+
+    async def _attempt(self, original: Deployment) -> ApiError | None:
+        """One question to one deployment; None: answered."""
+        proxy, record = self.proxy, self.record
+        deployment = proxy.lessons.taught(original)
+        record.deployment, record.upstream, record.wire = deployment.name, deployment.model, deployment.wire
+        self.prepared = None
+        if deployment.problem:
+            return ApiError("api", deployment.problem, should_retry=False)
+        wire = wire_of(deployment.wire)
+        try:
+            prepared = self.prepared = wire.prepare(self.call, deployment, self.streams)
+        except ApiError as error:
+            return error
+        self.degraded = prepared.degraded
+        proxy.limits.begin(original)
+        response: aiohttp.ClientResponse | None = None
+        outcome: Outcome | None = None
+        try:
+            total, silence = self._times(deployment, prepared.stream)
+            response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
+            if not 200 <= response.status < 300:
+                return wire.error(response.status, lower(response.headers), await error_body(response))
+            outcome = await self._read(response, deployment, prepared)
+            return self._settle(outcome)
+        except Reused:
+            return Closed("upstream", f"{deployment.provider} closed the connection before it answered")
+        except ApiError as error:
+            return error
+        finally:
+            if response is not None:
+                clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
+                part(response, finished=clean)
+            usage = outcome.usage if outcome is not None else None
+            proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
+
+    hops = ""
+
+    def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None]:
+        """Seconds for the whole reply, and of silence. A stream may last as long as it is alive."""
+        settings = self.config.settings
+        whole = deployment.timeout or settings.timeout or settings.request_timeout or None
+        if not streams:
+            return whole, None
+        return None if self.streams else whole, deployment.stream_timeout or settings.stream_timeout or whole
+
+    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+        raise NotImplementedError
+
+    def _settle(self, outcome: Outcome) -> ApiError | None:
+        raise NotImplementedError
+
+    def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
+        """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
+        if outcome.error is not None:
+            outcome.error = failure(error, deployment)
+        return outcome
+
+    def note(self, error: ApiError | None, status: int) -> None:
+        """What the log tells of the end."""
+        record = self.record
+        record.status = status
+        record.degraded = self.degraded
+        if error is not None:
+            record.error = f"{error.kind}: {error.message}"
+        outcome = self.outcome
+        if outcome is not None:
+            record.notes += outcome.notes
+            record.reason = outcome.reason if outcome.error is None else ""
+            if outcome.usage is not None:
+                usage = outcome.usage
+                record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
+
+
+class Streamed(Exchange):
+    """An answer as an event stream."""
+
+    streams = True
+
+    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+        super().__init__(proxy, request, call, record, patience)
+        settings = self.config.settings
+        self.client = EventStream(request, record.id, proxy.buffer_limit)
+        self.writer: Writer | None = None
+        self.pulse = Pulse(self.client, self.begun + settings.commit_seconds, settings.keepalive_seconds, settings.delta_keepalive_seconds)
+
+    @property
+    def delivered(self) -> bool:
+        return self.writer is not None and self.writer.delivered
+
+    def _first(self) -> None:
+        self.record.first = self.proxy.loop.time() - self.begun
+        self.client.commit(self.degraded)
+
+    def _fresh(self, origin: str = "") -> Writer:
+        call = self.call
+        return Writer(call.message_id, call.request.model, self.estimate, origin, self.thinking, call.request.tool_ids)
+
+    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+        writer = self.writer = self.pulse.writer = self._fresh(deployment.origin)
+        self.pulse.degraded = prepared.degraded
+        decoder = wire_of(deployment.wire).decoder(prepared, writer)
+        try:
+            await pump(response, decoder, writer, self.client, self._first)
+        except _BROKEN as error:
+            self.outcome = self._ended(error, decoder.close(), deployment)
+            return self.outcome
+        self.outcome = decoder.close()
+        return self.outcome
+
+    def _settle(self, outcome: Outcome) -> ApiError | None:
+        writer = self.writer
+        assert writer is not None
+        error = outcome.error = outcome.error or writer.problem
+        if error is None:
+            writer.close(outcome)
+        return error
+
+    async def answer(self) -> web.StreamResponse | ApiError:
+        try:
+            error = await self.run()
+        finally:
+            self.pulse.stop()
+        client = self.client
+        if error is not None and not client.committed:
+            self.note(error, error.status)
+            return error
+        if not client.committed:
+            self._first()
+        self.note(error, 200)
+        writer = self.writer
+        if error is not None:
+            # Claude Code asks again as a stream after overloaded_error before content, any other type sends it to unary at once
+            kind = "overloaded_error" if error.retryable and not self.delivered else ""
+            if writer is None or not self.delivered:
+                writer = self._fresh()
+            writer.error(error, self.record.id, kind)
+        assert writer is not None
+        return client.finish(writer.take())
+
+
+class Whole(Exchange):
+    """An answer as one JSON message."""
+
+    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+        super().__init__(proxy, request, call, record, patience)
+        self.reply: Reply | None = None
+        self.message: dict[str, object] | None = None
+
+    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+        call = self.call
+        wire = wire_of(deployment.wire)
+        sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
+        if not prepared.stream:
+            self.outcome = wire.reply(prepared, await whole_body(response, deployment), sink)
+            return self.outcome
+        decoder = wire.decoder(prepared, sink)
+        try:
+            await collect(response, decoder, sink)
+        except _BROKEN as error:
+            self.outcome = self._ended(error, decoder.close(), deployment)
+            return self.outcome
+        self.outcome = decoder.close()
+        return self.outcome
+
+    def _settle(self, outcome: Outcome) -> ApiError | None:
+        assert self.reply is not None
+        try:
+            self.message = self.reply.message(outcome, self.estimate)
+        except ApiError as error:
+            outcome.error = error
+            return error
+        return None
+
+    async def answer(self) -> web.StreamResponse | ApiError:
+        error = await self.run()
+        if error is not None:
+            self.note(error, error.status)
+            return error
+        self.note(None, 200)
+        self.record.first = self.proxy.loop.time() - self.begun
+        headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else None
+        return json_response(self.message, self.record.id, headers=headers)

@@ -1,0 +1,234 @@
+"""Which deployment is asked, and which after a failure: weights, order, cooldowns, retries, fallbacks.
+
+Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
+Invariants: one function (`Plan.after`) decides what follows a failure, and it decides nothing once anything was delivered; a request ends
+after at most ATTEMPTS attempts; a 429 is never waited for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.proxy.limits import Limits, Meter
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+
+#: Attempts of one request, lessons and fallbacks included.
+ATTEMPTS = 16
+#: Lessons that one request may pay for.
+LESSONS = 5
+#: Seconds before the first retry at a deployment that was asked already; doubles, up to LONGEST_WAIT, and is spread by half.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
+#: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming fallback.)
+PATIENCE = 120.0
+#: Kinds that are the client's own doing: another deployment of the name would say the same. (A configured fallback is asked nevertheless.)
+CLIENTS_OWN = frozenset(
+    {"invalid_request", "context_overflow", "max_tokens", "unsupported", "image", "document", "content_policy", "request_too_large"}
+)
+#: Kinds that a deployment will repeat for a while: it cools down at the first.
+LASTING = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
+
+
+class Step(NamedTuple):
+    """What follows: ask `deployment` after `delay` seconds."""
+
+    deployment: Deployment
+    delay: float = 0.0
+
+
+class Health(NamedTuple):
+    until: float
+    why: str
+
+
+class Router:
+    """State of the deployments that outlives requests. `clock`: monotonic seconds; `dice`: for tests."""
+
+    def __init__(self, clock: Callable[[], float], limits: Limits, dice: random.Random | None = None) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.dice = dice or random.Random()
+        self._fails: dict[str, Meter] = {}
+        self.cooling: dict[str, Health] = {}
+
+    def plan(self, config: Config, model: str) -> Plan:
+        """Raises `ApiError` (not_found) for a name that nobody has."""
+        return Plan(self, config, model)
+
+    def cool(self, deployment: Deployment) -> bool:
+        """Whether it cools down just now."""
+        health = self.cooling.get(deployment.id)
+        if health is None:
+            return False
+        if health.until > self.clock():
+            return True
+        del self.cooling[deployment.id]
+        return False
+
+    def succeeded(self, deployment: Deployment) -> None:
+        self.cooling.pop(deployment.id, None)
+
+    def failed(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
+        """Count a failure that was the deployment's own; enough of them in a minute, and it cools down."""
+        if error.kind in CLIENTS_OWN or settings.disable_cooldowns:
+            return
+        now = self.clock()
+        meter = self._fails.setdefault(deployment.id, Meter())
+        meter.add(now, 1)
+        if error.kind in LASTING or meter.total(now) > settings.allowed_fails:
+            rest = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
+            self.cooling[deployment.id] = Health(now + rest, error.kind)
+
+    def pick(self, deployments: Iterable[Deployment]) -> Deployment | None:
+        """One by lowest order, then by weight; those that cool down come last, those at a limit never."""
+        rest = [d for d in deployments if self.limits.room(d)]
+        rest = [d for d in rest if not self.cool(d)] or rest
+        if not rest:
+            return None
+        first = min(d.order for d in rest)
+        rest = [d for d in rest if d.order == first]
+        if len(rest) == 1:
+            return rest[0]
+        weights = [max(d.weight, 0.0) for d in rest]
+        return self.dice.choices(rest, weights)[0] if any(weights) else self.dice.choice(rest)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """For `/health`."""
+        now = self.clock()
+        return [
+            {"deployment": id, "why": health.why, "seconds_left": round(health.until - now, 1)}
+            for id, health in self.cooling.items()
+            if health.until > now
+        ]
+
+
+def listed(table: Any, name: str) -> tuple[str, ...]:
+    """The models that LiteLLM's `fallbacks` name for `name`: a mapping, or a list of one-entry mappings; `*` stands for any."""
+    entries = [table] if isinstance(table, dict) else list(table or ())
+    for key in (name, "*"):
+        for entry in entries:
+            if isinstance(entry, dict) and key in entry:
+                value = entry[key]
+                return (value,) if isinstance(value, str) else tuple(value)
+    return ()
+
+
+class Plan:
+    """The way of one request through the deployments. `first()`, then `after(error)` for each failure until it gives None."""
+
+    def __init__(self, router: Router, config: Config, model: str) -> None:
+        self._router = router
+        self._config = config
+        self._settings = config.settings
+        self._group: tuple[Deployment, ...] = config.resolve(model)
+        self._model = model
+        self._begun = router.clock()
+        self._queue: list[str] | None = None  # names still to fall back on; None: not looked up yet
+        self._seen = {model}
+        self._tried: dict[str, int] = {}  # deployment id → attempts, in this group
+        self._retries = 0
+        self._races = 0
+        self.attempts = 0
+        self.lessons = 0
+
+    def first(self) -> Step:
+        """Raises `ApiError` where no deployment of the name can be asked."""
+        step = self._next(self._group)
+        if step is not None:
+            return step
+        error = self._busy()
+        later = self._fallback(error)
+        if later is None:
+            raise error
+        return later
+
+    def _busy(self) -> ApiError:
+        if not self._group:
+            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+        return ApiError(
+            "rate_limit", f"every deployment of {self._model!r} is at its configured limit (rpm, tpm or parallel)", retry_after=5
+        )
+
+    def _next(self, among: Iterable[Deployment], delay: float = 0.0) -> Step | None:
+        chosen = self._router.pick(among)
+        if chosen is None or self.attempts >= ATTEMPTS:
+            return None
+        self.attempts += 1
+        self._tried[chosen.id] = self._tried.get(chosen.id, 0) + 1
+        return Step(chosen, delay)
+
+    def again(self, deployment: Deployment) -> Step | None:
+        """The same deployment at once, uncounted: after a lesson."""
+        if self.attempts >= ATTEMPTS or self.lessons >= LESSONS:
+            return None
+        self.attempts += 1
+        self.lessons += 1
+        return Step(deployment)
+
+    def after(
+        self, deployment: Deployment, error: ApiError, *, delivered: bool, reused: bool = False, patience: float = 0.0
+    ) -> Step | None:
+        """What follows the failure `error` of `deployment`; None: nothing, the error is the answer.
+
+        `delivered`: a content block is out, nothing can be asked again; `reused`: the upstream closed before a byte of answer (a kept
+        connection that was just timing out): asked again at once, once; `patience`: seconds that the client waits, 0: any."""
+        if delivered:
+            return None
+        if reused and not self._races:
+            self._races = 1
+            self.attempts += 1
+            return Step(deployment)
+        self._router.failed(deployment, error, self._settings)
+        if patience and self._router.clock() - self._begun >= patience:
+            return None
+        return self._same_name(deployment, error) or self._fallback(error)
+
+    def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
+        if error.kind in CLIENTS_OWN:
+            return None
+        others = [d for d in self._group if d.id not in self._tried]
+        step = self._next(others) if others else None
+        if step is not None or not error.retryable or error.kind == "rate_limit" or error.should_retry is False:
+            return step
+        allowed = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
+        if self._retries >= allowed or self._router.clock() - self._begun >= PATIENCE:
+            return None
+        wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT)
+        wait *= 1 - self._router.dice.random() / 2
+        if error.retry_after:
+            if error.retry_after > LONGEST_WAIT:
+                return None
+            wait = max(wait, error.retry_after)
+        self._retries += 1
+        return self._next(self._group, wait)
+
+    def _fallback(self, error: ApiError) -> Step | None:
+        settings = self._settings
+        if self._queue is None:
+            names: tuple[str, ...] = ()
+            if error.kind == "context_overflow":
+                names = self._listed(settings.context_window_fallbacks)
+            else:
+                names = self._listed(settings.fallbacks) or tuple(settings.default_fallbacks or ())
+            self._queue = [name for name in names if name not in self._seen]
+        while self._queue:
+            name = self._queue.pop(0)
+            self._seen.add(name)
+            try:
+                group = self._config.resolve(name)
+            except ApiError:
+                continue
+            self._group, self._tried, self._retries = group, {}, 0
+            step = self._next(group)
+            if step is not None:
+                return step
+        return None
+
+    def _listed(self, table: Any) -> tuple[str, ...]:
+        """By the name that the client asked for, else by the configured name that it resolved to."""
+        return listed(table, self._model) or (listed(table, self._group[0].name) if self._group else ())

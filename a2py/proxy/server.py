@@ -1,0 +1,186 @@
+"""The server's life: sockets, signals, reload, drain.
+
+Knows: aiohttp's runner and sites, POSIX signals where there are any. Must not know: requests.
+Invariants: a first SIGTERM or SIGINT stops listening, closes idle connections and lets running answers end within `drain_seconds`, then
+ends them with an error of their own form; a second one does so at once; a configuration that can't be loaded changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from a2py.errors import ApiError
+from a2py.proxy.app import Proxy
+from a2py.proxy.border import Border
+from a2py.proxy.log import Log
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+
+#: Seconds that interrupted answers get to write their error.
+LAST_WORDS = 2.0
+#: Connections that the kernel queues while the loop is busy.
+BACKLOG = 1024
+
+
+class Server:
+    """One proxy on its sockets. `start`, then `drain` (or `close` at once)."""
+
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
+        self.proxy = Proxy(config, clock=clock, log=log)
+        self._runner: web.ServerRunner | None = None
+        self._border: Border | None = None
+
+    async def start(
+        self,
+        host: str | None,
+        port: int,
+        *,
+        sockets: Sequence[socket.socket] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        reuse_port: bool | None = None,
+    ) -> list[Any]:
+        """Listen; gives the addresses. `sockets`: listening already (systemd, a parent process), instead of host and port."""
+        proxy = self.proxy
+        await proxy.start()
+        border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=proxy.config.settings.max_connections)
+        proxy.border = border
+        runner = self._runner = web.ServerRunner(border, shutdown_timeout=LAST_WORDS)
+        await runner.setup()
+        try:
+            if sockets:
+                for sock in sockets:
+                    await web.SockSite(runner, sock, ssl_context=ssl_context, backlog=BACKLOG).start()
+            else:
+                await web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=BACKLOG, reuse_port=reuse_port).start()
+        except BaseException:
+            await self.close()
+            raise
+        return runner.addresses
+
+    def reload(self, load: Callable[[], Config]) -> bool:
+        """Take what `load` gives; whatever it raises is logged, and nothing changes."""
+        try:
+            config = load()
+        except Exception as error:
+            self.proxy.log.warning("reload refused", error=str(error) or type(error).__name__)
+            return False
+        self.proxy.reload(config)
+        if self._border is not None:
+            self._border.buffer_limit = self.proxy.buffer_limit
+            self._border.max_connections = config.settings.max_connections
+        self.proxy.log.info("reloaded")
+        return True
+
+    async def drain(self, at_once: asyncio.Event | None = None) -> None:
+        """No new connections; running answers may end within `drain_seconds`, or until `at_once` is set; then everything is closed."""
+        proxy, runner, border = self.proxy, self._runner, self._border
+        assert runner is not None and border is not None
+        proxy.draining = True
+        for site in runner.sites:
+            await site.stop()
+        for connection in border.connections:
+            if connection in proxy.busy:
+                connection.close()
+            else:
+                connection.force_close()
+        seconds = proxy.config.settings.drain_seconds
+        proxy.log.info("draining", answers=len(proxy.running), seconds=seconds)
+        await self._idle(seconds, at_once)
+        if proxy.running:
+            error = ApiError("overloaded", "The proxy is shutting down; ask again", retry_after=1)
+            for exchange in list(proxy.running):
+                exchange.interrupt(error)
+            await self._idle(LAST_WORDS, None)
+        await self.close()
+
+    async def _idle(self, seconds: float, at_once: asyncio.Event | None) -> None:
+        waits = [asyncio.ensure_future(self.proxy.idle())]
+        if at_once is not None:
+            waits.append(asyncio.ensure_future(at_once.wait()))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self.proxy.close()
+
+
+async def serve(
+    config: Config,
+    host: str | None = "127.0.0.1",
+    port: int = 4000,
+    *,
+    sockets: Sequence[socket.socket] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    reuse_port: bool | None = None,
+    ready: Callable[[list[Any]], None] | None = None,
+    reload: Callable[[], Config] | None = None,
+    stop: asyncio.Event | None = None,
+    draining: Callable[[], None] | None = None,
+    log: Log | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Run until SIGTERM, SIGINT or `stop`, then drain. `ready` gets the addresses once they listen; `reload` gives a new Config on SIGHUP;
+    `draining` is told when the drain begins (systemd's STOPPING=1)."""
+    server = Server(config, clock=clock, log=log)
+    first = stop or asyncio.Event()
+    second = asyncio.Event()
+
+    def end() -> None:
+        (second if first.is_set() else first).set()
+
+    def again() -> None:
+        if reload is not None:
+            server.reload(reload)
+
+    addresses = await server.start(host, port, sockets=sockets, ssl_context=ssl_context, reuse_port=reuse_port)
+    restore = _signals(end, again if reload is not None else None)
+    try:
+        if ready is not None:
+            ready(addresses)
+        await first.wait()
+        if draining is not None:
+            draining()
+        await server.drain(second)
+    finally:
+        restore()
+        await server.close()
+
+
+def _signals(end: Callable[[], None], again: Callable[[], None] | None) -> Callable[[], None]:
+    """Handlers for SIGTERM, SIGINT and SIGHUP; gives what takes them away. Outside the main thread there are none."""
+    loop = asyncio.get_running_loop()
+    wanted: dict[int, Callable[[], None]] = {signal.SIGTERM: end, signal.SIGINT: end}
+    if again is not None and hasattr(signal, "SIGHUP"):
+        wanted[signal.SIGHUP] = again
+    undo: list[Callable[[], object]] = []
+    for number, handler in wanted.items():
+        try:
+            loop.add_signal_handler(number, handler)
+            undo.append(lambda number=number: loop.remove_signal_handler(number))  # type: ignore[misc]
+        except NotImplementedError:  # Windows
+            old = signal.signal(number, lambda *_, handler=handler: loop.call_soon_threadsafe(handler))  # type: ignore[misc]
+            undo.append(lambda number=number, old=old: signal.signal(number, old))  # type: ignore[misc]
+        except (ValueError, RuntimeError):  # not the main thread
+            break
+
+    def restore() -> None:
+        for step in undo:
+            step()
+
+    return restore

@@ -1,0 +1,238 @@
+"""The way to upstreams: one connection pool, timeouts, TLS, environment proxies, bounded bodies, and its failures as `ApiError`s.
+
+Knows: aiohttp's client. Must not know: what is asked or answered (wires), who is asked next (router).
+Invariants: only `ApiError` and cancellation leave this module; no client credential, key or URL query ever stands in a message;
+redirects are never followed (a key would travel along); whatever ends a request early closes its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import socket
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from a2py import __version__
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.messages.types import Prepared
+
+#: Seconds for DNS, TCP and TLS together with a proxy's handshake.
+CONNECT_SECONDS = 15.0
+#: Seconds that an unused upstream connection is kept; most servers close theirs after 60 to 75.
+POOL_SECONDS = 45.0
+#: Bytes of an error body that are read, and the seconds that this may take.
+ERROR_BODY, ERROR_SECONDS = 256 * 1024, 10.0
+#: Bytes of a whole (unary) reply.
+REPLY_BODY = 64 * 1024 * 1024
+#: Seconds after the last event in which the upstream may end its body, so that the connection can be used again.
+TAIL_SECONDS = 1.0
+#: A larger body is sent in pieces (aiohttp warns that it would block the loop).
+PIECES_ABOVE = 1024 * 1024
+
+HOP_HEADER = "x-a2py-hop"
+#: Hosts that are never reached through a proxy.
+_NEAR = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@lru_cache(256)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+@lru_cache(64)
+def _timeout(total: float | None, silence: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
+
+
+@lru_cache(16)
+def _tls(verify: bool | str) -> bool | ssl.SSLContext:
+    """What aiohttp takes for `ssl_verify`: True, False, or the path of a CA file or directory."""
+    if isinstance(verify, bool):
+        return verify
+    import os
+
+    place = {"capath": verify} if os.path.isdir(verify) else {"cafile": verify}
+    try:
+        return ssl.create_default_context(**place)  # type: ignore[arg-type]
+    except (OSError, ssl.SSLError) as error:
+        raise ApiError("api", f"ssl_verify: the CA file {verify!r} can't be loaded ({type(error).__name__})", should_retry=False) from None
+
+
+class Reused(Exception):
+    """The upstream closed the connection before it answered: most likely an idle one that was just timing out."""
+
+
+class Upstream:
+    """`hops`: value of the hop header; `force_ipv4`: LiteLLM's setting."""
+
+    def __init__(self, hops: str = "", force_ipv4: bool = False) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._hops = hops
+        self._family = socket.AF_INET if force_ipv4 else socket.AF_UNSPEC
+        self._proxies: dict[str, tuple[URL | None, dict[str, str] | None]] = {}
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=POOL_SECONDS, ttl_dns_cache=60, family=self._family)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
+                max_line_size=65_536,
+                max_field_size=65_536,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(
+        self, deployment: Deployment, prepared: Prepared, *, total: float | None, silence: float | None, hops: str = ""
+    ) -> aiohttp.ClientResponse:
+        """The response as soon as its headers are in; its body is still to be read, and `close` is the caller's. Raises `ApiError` or `Reused`.
+
+        `total`: seconds for everything, body included; `silence`: seconds without a byte."""
+        url = _url(prepared.url)
+        proxy, proxy_headers = self._proxy(url)
+        headers = {
+            **prepared.headers,
+            "accept-encoding": "identity",
+            "user-agent": f"a2py/{__version__}",
+            HOP_HEADER: hops or self._hops,
+        }
+        body = prepared.body
+        try:
+            return await self._open().request(
+                "POST",
+                url,
+                data=io.BytesIO(body) if len(body) > PIECES_ABOVE else body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=_timeout(total, silence),
+                ssl=_tls(deployment.ssl_verify),
+                proxy=proxy,
+                proxy_headers=proxy_headers,
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError) as error:
+            raise Reused from error
+        except aiohttp.ClientOSError as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise failure(error, deployment) from None
+            raise Reused from error
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+            raise failure(error, deployment) from None
+
+    def _proxy(self, url: URL) -> tuple[URL | None, dict[str, str] | None]:
+        """The environment's proxy for `url` (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read once per host.
+
+        Not aiohttp's trust_env: that asks for the proxy in a thread at each request, and reads ~/.netrc for credentials."""
+        key = f"{url.scheme}://{url.host}"
+        found = self._proxies.get(key)
+        if found is None:
+            found = self._proxies[key] = _environment_proxy(url)
+        return found
+
+
+def _environment_proxy(url: URL) -> tuple[URL | None, dict[str, str] | None]:
+    host = url.host or ""
+    table = getproxies()
+    named = table.get(url.scheme) or table.get("all")
+    if not named or host in _NEAR or host.startswith("127.") or proxy_bypass(host):
+        return None, None
+    proxy = URL(named if "://" in named else f"http://{named}")
+    if proxy.scheme not in ("http", "https"):
+        return None, None
+    if proxy.user is None:
+        return proxy, None
+    login = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    return proxy.with_user(None), {"Proxy-Authorization": f"Basic {login}"}
+
+
+# -- failures ------------------------------------------------------------------------------------------------------------
+
+#: aiohttp's exception → (kind of a2py.wires.failure.transport, detail); the first row that fits counts.
+_FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "dns"),
+    ((aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError), "tls"),
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "proxy"),
+    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
+    (aiohttp.ClientConnectorError, "connect"),
+    (asyncio.TimeoutError, "timeout"),
+    ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError), "closed"),
+    (aiohttp.InvalidURL, "url"),
+    (BaseException, "protocol"),
+)
+
+
+def failure(error: BaseException, deployment: Deployment) -> ApiError:
+    """A failed exchange as the client's error; nothing of the exception's own text gets out but an errno's name."""
+    from a2py.wires.failure import transport
+
+    kind = next(kind for types, kind in _FAILURES if isinstance(error, types))
+    detail = ""
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, aiohttp.ClientConnectorDNSError):
+        detail = error.strerror
+    return transport(kind, detail, deployment.provider)
+
+
+# -- bodies --------------------------------------------------------------------------------------------------------------
+
+
+async def error_body(response: aiohttp.ClientResponse) -> bytes:
+    """As much of an error's body as is worth reading; never raises but on cancellation. Closes or releases the connection."""
+    parts: list[bytes] = []
+    size = 0
+    timer = asyncio.get_running_loop().call_later(ERROR_SECONDS, response.close)
+    try:
+        while size < ERROR_BODY:
+            data = await response.content.readany()
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError):
+        pass
+    finally:
+        timer.cancel()
+        response.close()
+    return b"".join(parts)[:ERROR_BODY]
+
+
+async def whole_body(response: aiohttp.ClientResponse, deployment: Deployment) -> bytes:
+    """The body of a unary reply; raises `ApiError`."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while data := await response.content.readany():
+            parts.append(data)
+            size += len(data)
+            if size > REPLY_BODY:
+                raise ApiError("upstream", f"{deployment.provider} answered with more than {REPLY_BODY} bytes")
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
+        raise failure(error, deployment) from None
+    return b"".join(parts)
+
+
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def part(response: aiohttp.ClientResponse, *, finished: bool) -> None:
+    """Leave a response. One that was `finished` gets TAIL_SECONDS to end its body by itself, and its connection then goes back to the pool;
+    any other is closed at once, so that the upstream stops working."""
+    if response.closed:
+        return
+    if finished and response.connection is not None:
+        asyncio.get_running_loop().call_later(TAIL_SECONDS, response.close)
+    else:
+        response.close()
