@@ -41,6 +41,8 @@ class Quirks:
     documents: str = "none"
     #: Media may stand in the `tool` message itself instead of in a following user message. wires/chat/media.py
     media_in_tool: bool = False
+    #: Responses: images and files may stand in a `function_call_output` instead of in a following user message. wires/responses/items.py
+    media_in_output: bool = False
     #: Images must be base64: a URL image becomes a text stub (the proxy never fetches). wires/chat/media.py
     image_urls: bool = True
 
