@@ -1,0 +1,242 @@
+"""The conversation: Anthropic's system and messages → `instructions` and `input` items.
+
+Knows: messages, function calls and their outputs as items, and the order that they must keep.
+Must not know: tools, limits, sampling.
+Invariants: every call has exactly one output, behind the calls of its turn, every output its call; no text is lost; equal turns give
+equal bytes, so that the upstream's prefix cache hits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import groupby
+from typing import Any
+
+from a2py.messages import ids
+from a2py.messages.types import JSON
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.text import block_text, blocks, dumps, reminder, system_texts
+from a2py.wires.responses import reasoning
+from a2py.wires.responses.media import MEDIA, text
+
+#: Result of a call that the client's history has none for.
+NO_RESULT = "(no result: the call was interrupted)"
+#: Stands where there would be no input at all.
+EMPTY = "(no content)"
+JOINT = "\n\n"
+#: Longest call_id (OpenAI, 2025-06).
+CALL_ID_LIMIT = 64
+#: Cache marks of one request (OpenAI, gpt-5.6).
+BREAKPOINTS = 4
+
+
+class Conversation:
+    """Builds `out`, the list of items, phase by phase: a run of the assistant's messages is one turn, all between two of them is another."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.q = draft.quirks
+        self.out: list[JSON] = []
+        self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
+        self._media = 0
+        self._thoughts = 0
+        self._marked: list[JSON] = []  # parts that carry a cache mark
+
+    def build(self) -> None:
+        """`instructions` and `input` of the draft's body."""
+        lead = JOINT.join(system_texts(self.draft.request.system))
+        if lead and not self.q.system_as_user:
+            self.draft.body["instructions"] = lead
+        phases = [(assistant, list(run)) for assistant, run in groupby(self.draft.request.messages, _by_assistant)]
+        last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
+        for n, (assistant, run) in enumerate(phases):
+            if assistant:
+                self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
+            else:
+                self._others(run)
+        self._settle({})
+        if self.out and self.out[-1].get("role") == "assistant" and self.q.prefill == "instruct":
+            self._instruct()
+        if not any(item.get("role") == "user" or item["type"] == "function_call_output" for item in self.out):
+            self._say([text(EMPTY)])
+        if lead and self.q.system_as_user:
+            self._lead(lead)
+        for part in self._marked[:-BREAKPOINTS]:
+            del part["prompt_cache_breakpoint"]
+        self.draft.body["input"] = self.out
+
+    # -- turns -------------------------------------------------------------------------------------------------------
+
+    def _others(self, run: list[JSON]) -> None:
+        """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
+        results: dict[str, JSON] = {}
+        for message in run:
+            for block in blocks(message["content"]):
+                if block["type"] == "tool_result" and block["tool_use_id"] in self._open:
+                    results.setdefault(block["tool_use_id"], block)
+        answered = {id(block) for block in results.values()}
+        parts = self._settle(results)
+        for message in run:
+            content = blocks(message["content"])
+            if message["role"] == "system":
+                said = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                if said and self.q.mid_system == "inline":
+                    self._say(parts)
+                    parts = []
+                    self.out.append({"type": "message", "role": self.q.system_role, "content": [text(said)]})
+                elif said:
+                    parts.append(text(reminder(said)))
+                continue
+            for block in content:
+                if block["type"] != "tool_result":
+                    parts += self._parts(block)
+                elif id(block) not in answered:
+                    parts += self._orphan(block)
+        self._say(parts)
+
+    def _assistant(self, content: list[JSON], recent: bool) -> None:
+        """Items in the order of the blocks, so that reasoning stands where it stood."""
+        turn: list[JSON] = []
+        for block in content:
+            kind = block["type"]
+            last = turn[-1] if turn else None
+            if kind == "tool_use":
+                turn.append(self._call(block))
+            elif kind == "thinking":
+                item = reasoning.item(block, self.draft, recent)
+                if item is not None and (last is None or not reasoning.merge(last, item)):
+                    turn.append(item)
+            else:
+                said = block_text(block)
+                if not said.strip():
+                    continue
+                if last is None or last["type"] != "message":
+                    last = {"type": "message", "role": "assistant", "content": []}
+                    turn.append(last)
+                last["content"].append({"type": "output_text", "text": said})
+        # OpenAI refuses a reasoning item that nothing follows (2025-04); where the vendor itself puts it last (`format`: OpenRouter), it may stand
+        while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
+            turn.pop()
+        for item in turn:
+            if item["type"] == "reasoning":
+                self._thoughts += 1
+                item.setdefault("id", f"rs_{self._thoughts}")  # OpenAI's types demand one
+        self.out += turn
+
+    # -- calls and results -------------------------------------------------------------------------------------------
+
+    def _call(self, block: JSON) -> JSON:
+        input = block["input"]
+        raw = input.get("__unparsedToolInput")
+        arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
+        call_id = self._upstream_id(block["id"])
+        if call_id in self._open.values():  # two calls of one turn that came with the same id
+            call_id = self._hashed(block["id"])
+        self._open[block["id"]] = call_id
+        return {"type": "function_call", "call_id": call_id, "name": self.draft.names.sent(block["name"]), "arguments": arguments}
+
+    def _upstream_id(self, id: str) -> str:
+        id = ids.original(id)
+        return self._hashed(id) if not 0 < len(id) <= (self.q.tool_id_limit or CALL_ID_LIMIT) else id
+
+    def _hashed(self, id: str) -> str:
+        limit = self.q.tool_id_limit or CALL_ID_LIMIT
+        return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: min(limit, 40) - 5]
+
+    def _settle(self, results: dict[str, JSON]) -> list[JSON]:
+        """One output per open call, in the order of the calls; the media of their results, for the user message behind them."""
+        lifted: list[JSON] = []
+        for id, call_id in self._open.items():
+            block = results.get(id)
+            output: Any = NO_RESULT if block is None else self._result(block, lifted)
+            if block is not None and isinstance(output, str) and output and self._is_marked(block):
+                output = [self._mark(text(output))]
+            self.out.append({"type": "function_call_output", "call_id": call_id, "output": output})
+        self._open = {}
+        return lifted
+
+    def _result(self, block: JSON, lifted: list[JSON]) -> Any:
+        """Text, or a list of parts where the upstream takes media in an output."""
+        parts: list[JSON] = []
+        for inner in blocks(block.get("content") or []):
+            make = MEDIA.get(inner["type"])
+            part = text(block_text(inner)) if make is None else make(inner, self.draft)
+            if part["type"] != "input_text" and not self.q.media_in_output:
+                self._media += 1
+                name = "image" if inner["type"] == "image" else "document"
+                lifted += [text(f"[{name} {self._media}]"), part]
+                part = text(f"[{name} {self._media} below]")
+            if part.get("text") != "":
+                parts.append(part)
+        if all(part["type"] == "input_text" for part in parts):
+            said = "\n".join(part["text"] for part in parts)
+            return self._error(block, said) or self.q.empty_content
+        if block.get("is_error"):
+            first = parts[0].get("text")
+            parts = [text(self._error(block, first)), *parts[1:]] if first else [text("Error: "), *parts]
+        return parts
+
+    @staticmethod
+    def _error(block: JSON, said: str) -> str:
+        return f"Error: {said}" if block.get("is_error") and not said.lower().startswith("error") else said
+
+    def _orphan(self, block: JSON) -> list[JSON]:
+        """A result without its call, as parts of the user's turn."""
+        parts: list[JSON] = []
+        output = self._result(block, parts)
+        if isinstance(output, list):
+            return [text("[result of an earlier tool call]"), *output]
+        return [text(f"[result of an earlier tool call]\n{output}"), *parts]
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def _parts(self, block: JSON) -> list[JSON]:
+        make = MEDIA.get(block["type"])
+        if make is None and not block_text(block).strip():
+            return []
+        part = text(block_text(block)) if make is None else make(block, self.draft)
+        return [self._mark(part) if self._is_marked(block) else part]
+
+    def _is_marked(self, block: JSON) -> bool:
+        return self.q.cache == "breakpoint" and bool(block.get("cache_control"))
+
+    def _mark(self, part: JSON) -> JSON:
+        part["prompt_cache_breakpoint"] = {"mode": "explicit"}
+        self._marked.append(part)
+        return part
+
+    def _say(self, parts: list[JSON]) -> None:
+        """`parts` as a user message, or as more of the one that stands last."""
+        if not parts:
+            return
+        last = self.out[-1] if self.out else None
+        if last is not None and last.get("role") == "user":
+            last["content"] += parts
+        else:
+            self.out.append({"type": "message", "role": "user", "content": list(parts)})
+
+    def _lead(self, said: str) -> None:
+        """The system text at the head of the first user message."""
+        for item in self.out:
+            if item.get("role") == "user":
+                item["content"].insert(0, text(said))
+                return
+        self.out.insert(0, {"type": "message", "role": "user", "content": [text(said)]})
+
+    def _instruct(self) -> None:
+        """A prefill that is refused becomes an instruction."""
+        said = JOINT.join(part["text"] for part in self.out.pop()["content"])
+        self.draft.lose("prefill")
+        self._say([text(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{said}")])
+
+
+def _by_assistant(message: JSON) -> bool:
+    return bool(message["role"] == "assistant")
+
+
+def _speaks(message: JSON) -> bool:
+    """Whether a message is a user's and holds anything but tool results."""
+    content = message["content"]
+    if message["role"] != "user":
+        return False
+    return isinstance(content, str) or any(block["type"] != "tool_result" for block in content)

@@ -1,0 +1,133 @@
+"""A Messages request → a Responses request.
+
+Knows: the top-level fields and their limits. The rest has a module each: items, media, tools, reasoning.
+Must not know: how the request is sent.
+Invariants: the body is built from an allow-list, so nothing unknown leaks upstream (`metadata` never does); nothing is stored
+upstream; `extra_body` comes last; what could not be carried stands in `Prepared.degraded`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a2py.deployment import Deployment
+from a2py.messages.types import JSON, Call, Prepared
+from a2py.wires.chat.request import LOST, TIERS, _dumps
+from a2py.wires.chat.schema import strict
+from a2py.wires.chat.structured import schema_of
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import Want
+from a2py.wires.common.send import headers, url
+from a2py.wires.common.text import dumps
+from a2py.wires.responses import reasoning, tools
+from a2py.wires.responses.items import JOINT, Conversation
+
+#: Smallest max_output_tokens that OpenAI takes (400 below it, 2025-06).
+LEAST_OUTPUT = 16
+VERBOSITIES = ("low", "medium", "high")
+
+
+def _limits(draft: Draft, want: Want) -> None:
+    q, dep = draft.quirks, draft.dep
+    limit = draft.request.max_tokens
+    if q.min_tokens and want.mode == "off":
+        limit = max(limit, q.min_tokens)
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        preset = dep.params.get(name)
+        if isinstance(preset, int) and preset > 0:
+            limit = min(limit, preset)
+    for known in (q.max_tokens_limit, dep.max_output_tokens):
+        if known:
+            limit = min(limit, known)
+    draft.body["max_output_tokens"] = max(limit, LEAST_OUTPUT)
+    draft.added.add("max_output_tokens")
+
+
+def _sampling(draft: Draft) -> None:
+    """Stop sequences are always applied here: the API has no field for them."""
+    q, body = draft.quirks, draft.request.body
+    for name in ("temperature", "top_p", "top_k"):
+        value = body.get(name)
+        if value is None:
+            value = draft.dep.params.get(name)
+        if value is None:
+            continue
+        if name not in q.sampling:
+            draft.lose(name)
+            continue
+        draft.body[name] = min(value, q.temperature_max) if name == "temperature" else value
+        draft.added.add(name)
+    draft.stops = tuple(filter(None, body.get("stop_sequences") or ()))
+    tier = TIERS.get(body.get("service_tier") or "")
+    if tier and q.service_tier:
+        draft.body["service_tier"] = tier
+        draft.added.add("service_tier")
+
+
+def _text(draft: Draft) -> None:
+    """`text.format` for structured output, `text.verbosity` as the deployment sets it."""
+    out: JSON = {}
+    schema = schema_of(draft.request.body)
+    form = draft.quirks.structured
+    if schema is not None and form == "json_schema":
+        out["format"] = {"type": "json_schema", "name": "output", "schema": schema, "strict": strict(schema)}
+    elif schema is not None:
+        if form == "json_object":
+            out["format"] = {"type": "json_object"}
+        else:
+            draft.lose("output_format")
+        rule = f"Reply with one JSON object and nothing else. It must be valid against this JSON schema:\n{dumps(schema)}"
+        if draft.quirks.system_as_user:
+            draft.body["input"].insert(0, {"type": "message", "role": "user", "content": [{"type": "input_text", "text": rule}]})
+        else:
+            draft.body["instructions"] = JOINT.join(filter(None, (draft.body.get("instructions", ""), rule)))
+    verbosity = draft.dep.params.get("verbosity")
+    if verbosity in VERBOSITIES:
+        out["verbosity"] = verbosity
+    if out:
+        draft.body["text"] = out
+        draft.added.add("text")
+
+
+def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
+    """The body as a dict, in its draft; `prepare` makes bytes of it."""
+    draft = Draft(call, dep)
+    draft.body["model"] = dep.model
+    Conversation(draft).build()
+    tools.add(draft)
+    want = reasoning.ask(draft)
+    _limits(draft, want)
+    _sampling(draft)
+    _text(draft)
+    draft.body["store"] = False
+    draft.added.add("store")
+    if dep.quirks.cache in ("key", "breakpoint") and call.session:
+        draft.body["prompt_cache_key"] = call.session[:64]
+        draft.added.add("prompt_cache_key")
+    if stream:
+        draft.body["stream"] = True
+    for name in LOST:
+        if call.request.body.get(name):
+            draft.lose(name)
+    for name in dep.drop:
+        draft.body.pop(name, None)
+    draft.body.update(dep.extra_body)
+    return draft
+
+
+def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+    stream = stream or dep.quirks.stream_only
+    draft = draft_body(call, dep, stream)
+    body: Any = draft.body
+    return Prepared(
+        url=url(dep, "/responses"),
+        headers=headers(dep, stream),
+        body=_dumps(body),
+        stream=stream,
+        names=draft.names.back,
+        stops=draft.stops,
+        degraded=draft.degraded,
+        added=frozenset(draft.added),
+        think_tags=dep.quirks.think_tags,
+        think_open=dep.quirks.think_open,
+    )

@@ -1,0 +1,305 @@
+"""A Responses event stream → verbs. A whole response (unary, or JSON that answers a stream request) goes the same way.
+
+Knows: `response.*` events, and how a reply ends. Must not know: how items are told apart (output.py), Anthropic's events, sockets.
+Invariants: the decoder contract (DESIGN): raises on no input, output depends on the concatenation alone; the end is a success only
+with a terminal event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from a2py import jsontext
+from a2py.errors import ApiError
+from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.sse import SSEParser
+from a2py.wires import failure
+from a2py.wires.chat.usage import Meter
+from a2py.wires.responses.output import ARGS, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output, number, word
+
+#: Bytes of a JSON body that answers a stream request (64 MiB).
+BODY_LIMIT = 64 * 1024 * 1024
+#: Rough size of a token, where the upstream counts none.
+CHARS_PER_TOKEN = 4
+#: `incomplete_details.reason` → stop reason; any other was cut somewhere, which max_tokens says best.
+INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal", "safety": "refusal"}
+#: Statuses of a response that will not go on, and did not succeed.
+UNFINISHED = {
+    "queued": "the upstream only queued the request",
+    "in_progress": "the upstream answered before its reply was finished",
+    "cancelled": "the upstream cancelled its reply",
+}
+
+
+class ResponsesDecoder:
+    """One upstream reply, streamed or whole."""
+
+    def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        self._output = Output(prepared, sink)
+        self._cuts = bool(prepared.stops)
+        self._parser = SSEParser()
+        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
+        self._sniffed = False
+        self._body: list[bytes] | None = None
+        self._body_size = 0
+        self._bad_lines = 0
+        self._status = ""  # of the final response
+        self._listed = False  # the final response listed its output
+        self._reason = "end_turn"
+        self._meter = Meter()
+        self._error: ApiError | None = None
+        self._model = ""
+        self._notes: list[str] = []
+        self._outcome: Outcome | None = None
+        self.finished = False
+
+    # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if not self._sniffed:
+            self._head += data
+            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not start:
+                return
+            self._sniffed = True
+            data, self._head = self._head, b""
+            if start[:1] in (b"{", b"["):
+                self._body = []
+        if self._body is not None:
+            self._body.append(data)
+            self._body_size += len(data)
+            if self._body_size > BODY_LIMIT:
+                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
+            return
+        self._events(self._parser.feed(data))
+        if self._parser.overflow:
+            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
+
+    def _events(self, events: list[tuple[bytes, bytes]]) -> None:
+        for name, data in events:
+            if self.finished:
+                return
+            if data.strip() == b"[DONE]":
+                self.finished = True
+                return
+            try:
+                event = jsontext.loads(data)
+            except ValueError:
+                self._bad_lines += 1
+                continue
+            if event.__class__ is dict:
+                kind = event.get("type")
+                if kind.__class__ is not str:
+                    kind = name.decode("utf-8", "replace")
+                handler = _HANDLERS.get(kind)
+                if handler is not None:
+                    handler(self, event)
+                    if self._cuts and self._output.stopped is not None:
+                        self.finished = True
+                elif event.get("error") and not kind.startswith("response."):
+                    self._failure(event)
+
+    def _fail(self, error: ApiError) -> None:
+        self._error = self._error or error
+        self.finished = True
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _say(self, kind: str, index: str, event: JSON) -> None:
+        delta = event.get("delta")
+        if delta.__class__ is str and delta:
+            output = self._output
+            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
+            output.say(item, kind, max(0, number(event.get(index))), delta)
+
+    def _text(self, event: JSON) -> None:
+        self._say(TEXT, "content_index", event)
+
+    def _whole(self, kind: str, index: str, text: Any, event: JSON) -> None:
+        if isinstance(text, str) and text:
+            output = self._output
+            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
+            output.whole(item, kind, max(0, number(event.get(index))), text)
+
+    def _part(self, event: JSON) -> None:
+        """A part that is done, with its annotations."""
+        part = event.get("part")
+        kind = PARTS.get(word(part.get("type"))) if isinstance(part, dict) else None
+        if kind is not None:
+            output = self._output
+            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
+            n = number(event.get("summary_index" if kind == SUMMARY else "content_index"))
+            output.part(item, kind, max(0, n), event["part"])
+
+    def _annotation(self, event: JSON) -> None:
+        item = self._output.mentioned(OWNER[TEXT], event.get("item_id"), event.get("output_index"))
+        self._output.cite(item, max(0, number(event.get("content_index"))), event.get("annotation"))
+
+    def _added(self, event: JSON) -> None:
+        if isinstance(event.get("item"), dict):
+            self._output.enter(event["item"], event.get("output_index"))
+
+    def _item(self, event: JSON) -> None:
+        raw = event.get("item")
+        if isinstance(raw, dict):
+            self._output.close(self._output.enter(raw, event.get("output_index")), raw)
+
+    def _failure(self, event: JSON) -> None:
+        """An `error` event: flat (OpenAI), or with an `error` object."""
+        error = event.get("error")
+        inner = error if error else {name: event[name] for name in ("code", "message", "param") if event.get(name)}
+        found = failure.inside({"error": inner})
+        self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
+
+    # -- the response object -----------------------------------------------------------------------------------------
+
+    def _response(self, event: JSON) -> JSON:
+        response = event.get("response")
+        if not isinstance(response, dict):
+            return {}
+        self._model = word(response.get("model")) or self._model
+        if isinstance(response.get("usage"), dict):
+            self._meter.see(response["usage"])
+        return response
+
+    def _begun(self, event: JSON) -> None:
+        self._response(event)
+
+    def _ended(self, event: JSON) -> None:
+        """A terminal event; the response's own status counts, the event's name where it has none."""
+        kind = word(event.get("type")).rpartition(".")[2]
+        response = self._response(event)
+        self._end(response, word(response.get("status")) or kind)
+
+    def _end(self, response: JSON, status: str) -> None:
+        error = response.get("error")
+        if status == "failed" or error:
+            found = failure.inside({"error": error}) if error else None
+            self._fail(found or ApiError("api", "the upstream failed without saying why"))
+            return
+        if status in UNFINISHED:
+            self._fail(ApiError("upstream", UNFINISHED[status]))
+            return
+        self.finished = True
+        self._status = status
+        self._listed = bool(response.get("output"))
+        if status == "incomplete":
+            details = response.get("incomplete_details")
+            self._reason = INCOMPLETE.get(word(details.get("reason")) if isinstance(details, dict) else "", "max_tokens")
+        self._output.final(response, status != "incomplete")
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> Outcome:
+        if self._outcome is None:
+            self._outcome = self._close()
+            self.finished = True
+        return self._outcome
+
+    def _close(self) -> Outcome:
+        if self._body is not None and self._error is None:
+            self.whole(b"".join(self._body))
+            self._body = None
+        elif not self.finished:
+            self._events(self._parser.close())
+        output = self._output
+        output.drain()
+        if self._bad_lines:
+            self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
+        if output.hosted:
+            self._notes.append("hosted items without a block: " + ", ".join(dict.fromkeys(output.hosted)))
+        if output.lost:
+            self._notes.append("the upstream's final text differs from what it streamed")
+        outcome = self._verdict()
+        outcome.model, outcome.notes = self._model, self._notes
+        usage = self._meter.usage()
+        if usage is None:
+            outcome.output_estimate = output.chars // CHARS_PER_TOKEN + 1
+        else:
+            usage.web_searches = output.searches
+            outcome.usage = usage
+        return outcome
+
+    def _verdict(self) -> Outcome:
+        output = self._output
+        if self._error is not None:
+            return Outcome(error=self._error)
+        if output.stopped is not None:
+            return Outcome("stop_sequence", stop_sequence=output.stopped)
+        flaw = self._flaw()
+        if flaw:
+            return Outcome(error=ApiError("upstream", flaw))
+        reason = "refusal" if output.refused and self._reason == "end_turn" else self._reason
+        return Outcome(reason, stop_details={"type": "refusal", "category": None, "explanation": None} if reason == "refusal" else None)
+
+    def _flaw(self) -> str:
+        """What makes an end without an error event a failure after all. A bad line is forgiven where what followed repeats all of it."""
+        output = self._output
+        if self._bad_lines and (not self._status or output.lost or output.unclosed or not (self._listed or self._bad_lines == 1)):
+            return "the upstream's stream was damaged: a part of it is no JSON"
+        if not self._status:
+            return "upstream closed the stream early" if output.some else "the upstream's reply was empty"
+        return "the upstream sent a tool call without a name" if output.nameless else ""
+
+    def whole(self, body: bytes) -> None:
+        """A response object."""
+        try:
+            value = jsontext.loads(body)
+        except ValueError:
+            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            return
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, dict):
+            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+            return
+        response = value["response"] if isinstance(value.get("response"), dict) else value
+        if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
+            error = failure.inside(value)
+            self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
+            return
+        self._response({"response": response})
+        self._end(response, word(response.get("status")) or "completed")
+
+
+def _deltas(kind: str, index: str) -> Callable[[ResponsesDecoder, JSON], None]:
+    return lambda decoder, event: decoder._say(kind, index, event)
+
+
+def _wholes(kind: str, index: str, field: str) -> Callable[[ResponsesDecoder, JSON], None]:
+    return lambda decoder, event: decoder._whole(kind, index, event.get(field), event)
+
+
+_D = ResponsesDecoder
+#: Event → what it does; any other one is ignored (progress of hosted tools, audio, logprobs, what is to come).
+_HANDLERS: dict[str, Callable[[ResponsesDecoder, JSON], None]] = {
+    "response.output_text.delta": _D._text,
+    "response.output_text.done": _wholes(TEXT, "content_index", "text"),
+    "response.refusal.delta": _deltas(REFUSAL, "content_index"),
+    "response.refusal.done": _wholes(REFUSAL, "content_index", "refusal"),
+    "response.reasoning_summary_text.delta": _deltas(SUMMARY, "summary_index"),
+    "response.reasoning_summary_text.done": _wholes(SUMMARY, "summary_index", "text"),
+    "response.reasoning_summary_part.done": _D._part,
+    "response.reasoning_text.delta": _deltas(RAW, "content_index"),
+    "response.reasoning_text.done": _wholes(RAW, "content_index", "text"),
+    "response.reasoning_part.done": _D._part,  # vLLM and Bedrock's own, 2026-08
+    "response.content_part.done": _D._part,
+    "response.function_call_arguments.delta": _deltas(ARGS, ""),
+    "response.function_call_arguments.done": _wholes(ARGS, "", "arguments"),
+    "response.output_text.annotation.added": _D._annotation,
+    "response.output_item.added": _D._added,
+    "response.output_item.done": _D._item,
+    "response.created": _D._begun,
+    "response.in_progress": _D._begun,
+    "response.queued": _D._begun,
+    "response.completed": _D._ended,
+    "response.done": _D._ended,
+    "response.incomplete": _D._ended,
+    "response.failed": _D._ended,
+    "response.cancelled": _D._ended,
+    "response.error": _D._failure,
+    "error": _D._failure,
+}

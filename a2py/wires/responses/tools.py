@@ -1,0 +1,129 @@
+"""Tools and tool_choice on the Responses wire.
+
+Knows: function tools, the hosted web search, the forms of tool_choice. Must not know: message history.
+Invariants: tool_choice and parallel_tool_calls never go without tools; strict mode is never asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from a2py.messages.types import JSON
+from a2py.wires.chat.schema import clean
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.tools import function, in_force, server_name
+
+#: What makes an upstream name the pages that its search found.
+SOURCES = "web_search_call.action.sources"
+_PLACE = ("city", "country", "region", "timezone")
+
+
+def add(draft: Draft) -> None:
+    """`tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
+    q = draft.quirks
+    choice = draft.request.body.get("tool_choice") or {}
+    kind, wanted = choice.get("type"), choice.get("name")
+    sent: dict[str, JSON] = {}
+    search: JSON | None = None
+    for tool in in_force(draft):
+        server = server_name(tool)
+        if server == "web_search" and q.web_search == "responses":
+            search = search or tool
+        elif server:
+            draft.lose(server)
+        else:
+            found = function(tool)
+            if found is not None:
+                sent[found.name] = {
+                    "type": "function",
+                    "name": draft.names.sent(found.name),
+                    **({"description": found.description} if found.description else {}),
+                    "parameters": clean(found.schema, q.schema),
+                    "strict": False,  # where it is absent OpenAI makes a schema strict by itself, and the model answers nulls
+                }
+    if draft.request.body.get("mcp_servers"):
+        draft.lose("mcp_servers")
+    if sent and not q.tools:
+        draft.lose("tools")
+        sent = {}
+    hosted = [] if search is None else [_hosted(draft, search)]
+    named = kind == "tool"
+    if named and wanted not in sent and not (search is not None and wanted == search.get("name")):
+        draft.lose("tool_choice")
+        named, kind = False, None
+    if named and q.tool_choice_named == "only":
+        sent = {name: tool for name, tool in sent.items() if name == wanted}
+        hosted = hosted if not sent else []
+    tools = [*sent.values(), *hosted]
+    if not tools:
+        return
+    draft.body["tools"] = tools
+    form = _CHOICES.get(kind) if isinstance(kind, str) else None
+    if form is not None:
+        form(draft, sent.get(str(wanted)) if named else None)
+    if choice.get("disable_parallel_tool_use") and q.parallel_tool_calls:
+        draft.body["parallel_tool_calls"] = False
+        draft.added.add("parallel_tool_calls")
+
+
+def _auto(draft: Draft, tool: JSON | None) -> None:
+    draft.body["tool_choice"] = "auto"
+
+
+def _none(draft: Draft, tool: JSON | None) -> None:
+    draft.body["tool_choice"] = "none"
+
+
+def _any(draft: Draft, tool: JSON | None) -> None:
+    word = draft.quirks.tool_choice_any
+    if word:
+        draft.forced = True
+        draft.body["tool_choice"] = word
+        draft.added.add("tool_choice")
+    else:
+        draft.body["tool_choice"] = "auto"
+        draft.lose("tool_choice")
+
+
+def _tool(draft: Draft, tool: JSON | None) -> None:
+    """`tool`: the function that is named; None where it is the hosted search."""
+    form = draft.quirks.tool_choice_named
+    if form == "only":
+        _any(draft, tool)
+    elif form == "none":
+        draft.lose("tool_choice")
+    else:
+        draft.forced = True
+        draft.body["tool_choice"] = (
+            {"type": "function", "name": tool["name"]}
+            if tool is not None
+            else {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
+        )
+        draft.added.add("tool_choice")
+
+
+_CHOICES: dict[str, Callable[[Draft, JSON | None], None]] = {"auto": _auto, "none": _none, "any": _any, "tool": _tool}
+
+
+def _hosted(draft: Draft, tool: JSON) -> JSON:
+    """Anthropic's web search as the upstream's own. `blocked_domains` has no counterpart; `max_uses` bounds all hosted calls of the reply."""
+    out: JSON = {"type": "web_search"}
+    allowed = [domain for domain in _list(tool.get("allowed_domains")) if isinstance(domain, str)]
+    if allowed:
+        out["filters"] = {"allowed_domains": allowed}
+    if _list(tool.get("blocked_domains")):
+        draft.lose("web_search.blocked_domains")
+    place = tool.get("user_location")
+    if isinstance(place, dict):
+        out["user_location"] = {"type": "approximate", **{name: place[name] for name in _PLACE if isinstance(place.get(name), str)}}
+    uses = tool.get("max_uses")
+    if isinstance(uses, int) and uses > 0:
+        draft.body["max_tool_calls"] = uses
+        draft.added.add("max_tool_calls")
+    draft.body["include"] = [SOURCES]
+    draft.added.add("include")
+    return out
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
