@@ -1,0 +1,297 @@
+"""An entry of `model_list` → deployments.
+
+Knows: how provider, key, base, wire and quirks are found, in which order. Must not know: files, YAML, how requests are routed.
+Invariants: nothing here raises: what cannot work is a deployment with a `problem` that names place, key and cure; no problem and no warning
+holds a key or a base's query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from a2py.config import bases
+from a2py.config.settings import Entry, Settings
+from a2py.deployment import Deployment
+from a2py.providers import PROVIDERS, Provider, by_host, native_base, quirks_for, wire_for
+from a2py.quirks import Quirks, override
+
+#: Other prefixes (LiteLLM's and common ones) → rows.
+PREFIXES = {
+    "custom_openai": "openai",
+    "openai_like": "openai",
+    "text-completion-openai": "openai",
+    "xinference": "openai",
+    "azure_ai": "azure",
+    "azure_text": "azure",
+    "vllm": "hosted_vllm",
+    "lmstudio": "lm_studio",
+    "together": "together_ai",
+    "fireworks": "fireworks_ai",
+    "text-completion-codestral": "codestral",
+}
+#: Prefixes that are known and not served → the cure.
+UNSERVED = {
+    "bedrock": "use its OpenAI-compatible endpoint: openai/<model> with api_base https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
+    "bedrock_converse": "use its OpenAI-compatible endpoint: openai/<model> with api_base https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
+    "vertex_ai": "use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible endpoint",
+    "vertex_ai_beta": "use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible endpoint",
+    "sagemaker": "put an OpenAI-compatible server in front of it: openai/<model> with api_base",
+    "sagemaker_chat": "put an OpenAI-compatible server in front of it: openai/<model> with api_base",
+}
+#: Model names without a prefix → provider, first match.
+FAMILIES = (
+    *((pattern, "openai") for pattern in ("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "codex-*")),
+    ("claude-*", "anthropic"),
+    ("deepseek-*", "deepseek"),
+    ("gemini-*", "gemini"),
+    ("grok-*", "xai"),
+    ("codestral-*", "codestral"),
+    *((pattern, "mistral") for pattern in ("mistral-*", "magistral-*", "devstral-*", "ministral-*")),
+    *((pattern, "moonshot") for pattern in ("kimi-*", "moonshot-*")),
+    ("glm-*", "zai"),
+    ("minimax-*", "minimax"),
+    *((pattern, "dashscope") for pattern in ("qwen*", "qwq-*")),
+)
+#: Rows of servers on the own machine or net: a bare host means its /v1.
+_ADDS_V1 = frozenset(("ollama", "ollama_chat", "hosted_vllm", "lm_studio", "llamafile", "llamacpp", "sglang", "litellm_proxy"))
+#: model_info.mode of models that do not chat.
+_NO_CHAT = frozenset(
+    (
+        "embedding",
+        "image_generation",
+        "image_edit",
+        "audio_transcription",
+        "audio_speech",
+        "moderation",
+        "rerank",
+        "video_generation",
+        "ocr",
+        "search",
+    )
+)
+_PARAMS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "reasoning_effort", "thinking")
+_BODY = ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "service_tier", "parallel_tool_calls")
+_SUPPORTS = (
+    ("supports_vision", "images", {True: True, False: False}),
+    ("supports_function_calling", "tools", {True: True, False: False}),
+    ("supports_reasoning", "reasoning", {False: "none"}),
+)
+
+Warn = Callable[[str], None]
+
+
+class Named(NamedTuple):
+    """What a model string says: row, upstream model, the Responses wire asked for, and a problem."""
+
+    row: Provider
+    model: str
+    responses: bool = False
+    problem: str = ""
+
+
+def named(entry: Entry, warn: Warn) -> Named:
+    """Provider by custom_llm_provider, else the model's first segment, else its family, else (with an api_base) an OpenAI-compatible server."""
+    model, wanted = entry.model, entry.custom_llm_provider
+    head, slash, rest = model.partition("/")
+    if wanted:
+        model = model.removeprefix(wanted + "/")
+    elif slash and (head in PROVIDERS or head in PREFIXES or head in UNSERVED):
+        wanted, model = head, rest
+    elif not slash and not entry.api_base:
+        wanted = next((provider for pattern, provider in FAMILIES if fnmatchcase(model.lower(), pattern)), "")
+    responses = model.startswith("responses/")
+    model = model.removeprefix("responses/")
+    name = PREFIXES.get(wanted, wanted)
+    if name in PROVIDERS:
+        return Named(PROVIDERS[name], model, responses)
+    if wanted in UNSERVED:
+        return Named(Provider(wanted), model, responses, f"the provider {wanted} is not served; {UNSERVED[wanted]}")
+    unknown = wanted or (head if slash else "")
+    if entry.api_base:
+        if unknown:
+            warn(f"{entry.where}: unknown provider {unknown}{_near(unknown)}; served as an OpenAI-compatible server, model {model}")
+        return Named(PROVIDERS[by_host(entry.api_base) or "openai"], model, responses)
+    if model == "*":
+        return Named(Provider(""), model, problem="no provider has a key; set one (OPENAI_API_KEY, …), or write openai/* instead of *")
+    told = f"unknown provider {unknown}{_near(unknown)}" if unknown else f"no provider is known for the model {model}"
+    cure = "write provider/model (for example openai/gpt-5.4), or give api_base of an OpenAI-compatible server"
+    return Named(Provider(unknown), model, responses, f"{told}; {cure}")
+
+
+def _near(word: str) -> str:
+    found = get_close_matches(word, PROVIDERS, 1, 0.7)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _first(names: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, str]:
+    """The first variable that is set, with its value."""
+    return next(((name, value) for name in names if (value := env.get(name, "").strip())), ("", ""))
+
+
+def find_key(entry: Entry, row: Provider, foreign: bool, env: Mapping[str, str], host: str, warn: Warn) -> tuple[str, str]:
+    """Key and problem. `foreign`: the base is not the row's own host."""
+    if "api_key" in entry.unset:
+        name = entry.unset["api_key"]
+        problem = f"api_key is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
+        return "", "" if row.key_optional else problem
+    for name in ("api_key", "azure_ad_token"):
+        if value := getattr(entry, name):
+            return _legal(value, f"litellm_params.{name}")
+    rows = [PROVIDERS[other]] if row.name == "openai" and foreign and (other := by_host(host)) else []
+    for candidate in (*rows, row):
+        name, value = _first(candidate.keys, env)
+        if value:
+            if candidate.name == "openai" and foreign:
+                warn(f"{entry.where}: no api_key is given, so {name} goes to {urlsplit(host).netloc}; give api_key to choose")
+            return _legal(value, name)
+    if row.key_optional or (row.name == "openai" and foreign and not rows):
+        return "", ""
+    asked = (rows or [row])[0]
+    return "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
+
+
+def _legal(key: str, source: str) -> tuple[str, str]:
+    if key.isascii() and key.isprintable():
+        return key, ""
+    return "", f"the key in {source} holds characters that no key has (a line break, or letters outside ASCII); copy it again"
+
+
+def find_base(entry: Entry, row: Provider, env: Mapping[str, str]) -> tuple[bases.Base, bool, str]:
+    """Base as it was given (else the row's), whether it was given, and a problem."""
+    if "api_base" in entry.unset:
+        name = entry.unset["api_base"]
+        return bases.Base(row.base), False, f"api_base is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
+    source, text = ("litellm_params.api_base", entry.api_base) if entry.api_base else _first(row.bases, env)
+    if not text:
+        if row.base:
+            return bases.Base(row.base), False, ""
+        variable = f", or {row.bases[0]} in the environment or in .env" if row.bases else ""
+        return bases.Base(""), False, f"{row.name} has no base of its own; set litellm_params.api_base{variable}"
+    base = bases.clean(text)
+    if base is None:
+        return bases.Base(""), True, f"{source} is not an http:// or https:// URL"
+    return bases.with_v1(base) if row.name in _ADDS_V1 else base, True, ""
+
+
+def choose_wire(entry: Entry, named: Named, base: str, settings: Settings) -> tuple[str, bool]:
+    """The wire, and whether the configuration chose it: `responses/`, supported_endpoints, mode, use_chat_completions_api, then the tables.
+    use_chat_completions_url_for_anthropic_messages rules the Responses wire out, whoever asked for it."""
+    endpoints = {endpoint.strip().rstrip("/") for endpoint in entry.supported_endpoints}
+    asked = ""
+    if named.responses:
+        asked = "responses"
+    elif "/v1/messages" in endpoints:
+        asked = "native"
+    elif entry.mode in ("chat", "responses"):
+        asked = entry.mode
+    elif entry.use_chat_completions_api or endpoints == {"/v1/chat/completions"}:
+        asked = "chat"
+    elif endpoints == {"/v1/responses"}:
+        asked = "responses"
+    wire = asked or wire_for(named.row.name, base, entry.base_model.rpartition("/")[2] or named.model)
+    if wire == "responses" and settings.use_chat_completions_url:
+        return "chat", True
+    return wire, bool(asked)
+
+
+def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: Warn) -> Quirks:
+    """Tables, then `a2py: quirks` that match the name, the id, `provider/model` or the model, then the entry's own."""
+    model = dep.base_model.rpartition("/")[2] or dep.model
+    quirks = quirks_for(dep.provider, dep.base, model)
+    candidates = {dep.name, dep.id, f"{dep.provider}/{dep.model}", dep.model}
+    for pattern, changes in patterns.items():
+        if any(name == pattern or fnmatchcase(name, pattern) for name in candidates):
+            quirks = _changed(quirks, changes, f"a2py.quirks.{pattern}", warn)
+    return _changed(quirks, dep.overrides, f"model_info.quirks of {dep.name}", warn)
+
+
+def _changed(quirks: Quirks, changes: Mapping[str, Any], where: str, warn: Warn) -> Quirks:
+    for name, value in changes.items():
+        try:
+            quirks = override(quirks, {name: value})
+        except KeyError:
+            near = get_close_matches(name, Quirks.__dataclass_fields__, 1, 0.7)
+            warn(f"{where}: unknown quirk {name} is ignored" + (f"; did you mean {near[0]}?" if near else ""))
+        except TypeError as e:
+            warn(f"{where}: {e}; ignored")
+    return quirks
+
+
+def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) -> Deployment:
+    """One deployment (see the module's invariants)."""
+    what = named(entry, warn)
+    row, model = what.row, what.model
+    base, given, base_problem = find_base(entry, row, env) if not what.problem else (bases.Base(""), False, "")
+    wire, fixed = choose_wire(entry, what, base.url if given else "", settings)
+    if wire == "native" and not base_problem:
+        own = base.url.removesuffix("/v1") if row.key_optional else ""  # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1
+        base = base._replace(url=native_base(row.name, base.url if given else "") or own)
+        if not base.url and not what.problem:
+            base_problem = (
+                f"{row.name} has no Anthropic endpoint of its own; give api_base of one, or take `/v1/messages` out of supported_endpoints"
+            )
+    elif row.name == "azure" and base.url:
+        base = bases.azure(base, model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
+    foreign = bool(base.url) and by_host(base.url) != row.name
+    key, key_problem = ("", "") if what.problem or base.headers else find_key(entry, row, foreign, env, base.url, warn)
+    for name, variable in entry.unset.items():
+        if name not in ("api_key", "api_base", "model", "model_name"):
+            warn(f"{entry.where}: {name} is ignored: the variable {variable} is not set")
+    problem = _unusable(entry, model) or what.problem or base_problem or key_problem
+    overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
+    dep = Deployment(
+        name=entry.model_name,
+        id=entry.id,
+        provider=row.name,
+        model=model,
+        base=base.url,
+        key=key,
+        auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
+        wire=wire,
+        wire_fixed=fixed,
+        headers={**row.headers, **_env_headers(row, env), **dict(base.headers), **entry.extra_headers},
+        query=base.query,
+        extra_body={**{name: value for name in _BODY if (value := getattr(entry, name)) is not None}, **entry.extra_body},
+        params={name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))},
+        drop=frozenset(entry.additional_drop_params),
+        allow=frozenset(entry.allowed_openai_params),
+        drop_params=entry.drop_params or settings.drop_params,
+        problem=f"{entry.where} ({entry.model_name or model}): {problem}" if problem else "",
+        max_input_tokens=entry.max_input_tokens,
+        max_output_tokens=entry.max_output_tokens,
+        order=entry.order,
+        rpm=entry.rpm,
+        tpm=entry.tpm,
+        max_parallel=entry.max_parallel_requests or settings.max_parallel_requests,
+        timeout=entry.timeout or settings.timeout or settings.request_timeout,
+        stream_timeout=entry.stream_timeout or settings.stream_timeout,
+        retries=entry.retries,
+        ssl_verify=settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify,
+        keepalive=entry.keepalive_seconds,
+        cache_control_ttl=entry.cache_control_ttl,
+        base_model=entry.base_model,
+        overrides={**overrides, **entry.quirks},
+        source=str(entry.at),
+    )
+    return replace(dep, quirks=quirks_of(dep, settings.quirks, warn))
+
+
+def _env_headers(row: Provider, env: Mapping[str, str]) -> dict[str, str]:
+    return {header: value for header, name in row.env_headers.items() if (value := env.get(name, "").strip()) and value.isprintable()}
+
+
+def _unusable(entry: Entry, model: str) -> str:
+    if "model" in entry.unset:
+        return f"model is os.environ/{entry.unset['model']}, but {entry.unset['model']} is not set; set it in the environment or in .env"
+    if not model:
+        return "litellm_params.model is missing; write provider/model, for example openai/gpt-5.4"
+    if "*" in model and "*" not in entry.model_name:
+        return "the model has a * but model_name has none; write the same wildcard in both"
+    if entry.mode.lower() in _NO_CHAT:
+        return f"mode {entry.mode}: not a chat model, and only chat is served here"
+    return ""

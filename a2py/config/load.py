@@ -1,0 +1,293 @@
+"""Files and environment → a Config.
+
+Knows: which files are read, in which order they and the environment count. Must not know: how a name is resolved, what a setting does.
+Invariants: `os.environ` is never touched; a mistake in a file is a ConfigError, a deployment's own trouble is its `problem`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from a2py.config import tree as t
+from a2py.config import values
+from a2py.config.build import FAMILIES, build, named
+from a2py.config.environment import environment, find, places, warn_readable
+from a2py.config.error import ConfigError
+from a2py.config.names import Binder, Config, public_name
+from a2py.config.settings import Entry, Read, Settings, read
+from a2py.config.tree import Node
+from a2py.deployment import Deployment
+from a2py.providers import PROVIDERS, Provider
+
+MAX_FILES = 50
+#: Settings that a variable of the environment switches on as well.
+SWITCHES = {
+    "use_chat_completions_url": "LITELLM_USE_CHAT_COMPLETIONS_URL_FOR_ANTHROPIC_MESSAGES",
+    "reasoning_auto_summary": "LITELLM_REASONING_AUTO_SUMMARY",
+    "insecure": "A2PY_INSECURE",
+}
+#: Rows that no key in the environment selects: Claude Code's own token lies in ANTHROPIC_API_KEY; Ollama is asked whether it runs.
+_NOT_BY_KEY = frozenset(("anthropic", "ollama", "ollama_chat"))
+
+Warn = Callable[[str], None]
+
+
+def load(path: str | None, env: Mapping[str, str], cwd: str) -> Config:
+    """The configuration of `path`, else of the first file that `find` knows, with `.env` and what it includes. ConfigError where there is
+    no file, or a mistake in one. A file without models is served with those of the environment."""
+    warnings: list[str] = []
+    whole = environment(env, cwd, warnings.append)
+    file = find(path, env, cwd)
+    if file is None:
+        looked = ", ".join(places(whole, cwd))
+        raise ConfigError("there is no configuration file", cure=f"give --config FILE, or write one of: {looked}")
+    files: dict[str, str] = {}
+    tree = _read(file, _shown(file, cwd), None, whole, cwd, files, warnings.append)
+    return _assemble(tree, whole, warnings, files)
+
+
+def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
+    """Without a file: each provider whose key (or, where none is needed, whose base variable) is set gives `prefix/*`; the first with a
+    default model also `*` and the home of `claude-*`; `ollama_models` give their names, and a home where no key did. None: nothing is set.
+    `env` holds what is to count: see `environment` for `.env`."""
+    entries = _from_keys(env, ollama_models)
+    return _assemble(t.node_of({"model_list": entries}, "environment"), env, [], {}) if entries else None
+
+
+def single(
+    *,
+    model: str,
+    api_base: str = "",
+    api_key: str = "",
+    alias: str = "",
+    api_version: str = "",
+    max_tokens: int = 0,
+    temperature: float | None = None,
+    request_timeout: float = 0.0,
+    drop_params: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Config:
+    """`--model openai/gpt-5.4 --api_base … --alias …`: one model, which every other name means as well."""
+    given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_tokens": max_tokens, "timeout": request_timeout}
+    params: dict[str, Any] = {name: value for name, value in given.items() if value}
+    params |= {"model": model} | ({} if temperature is None else {"temperature": temperature})
+    names = (alias or model,) if "*" in model else (alias or model, "*")
+    tree = {"model_list": [{"model_name": n, "litellm_params": params} for n in names], "litellm_settings": {"drop_params": drop_params}}
+    return _assemble(t.node_of(tree, "command line"), env or {}, [], {})
+
+
+def _shown(file: str, cwd: str) -> str:
+    inside = os.path.join(cwd, "")
+    file = os.path.normpath(file)
+    return file.removeprefix(inside) if file.startswith(inside) else file
+
+
+def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: str, files: dict[str, str], warn: Warn) -> Node:
+    """The tree of `file` and of what it includes. `at`: the include that named it; `files`: shown name → file, of all that were read."""
+    try:
+        with open(file, "rb") as f:
+            data = f.read(t.MAX_BYTES + 1)
+    except OSError as e:
+        place = at.at if at else t.Mark()
+        said = f"{shown} cannot be read: {e.strerror or type(e).__name__}"
+        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "") from None
+    files[shown] = file
+    tree = t.parse(data, shown, warn)
+    included = tree.get("include")
+    for path, child in values.items(t.resolve(included, env), "include") if included else ():
+        for name in values.texts(child, path):
+            below = os.path.normpath(os.path.join(os.path.dirname(file), name))
+            if below in files.values() or len(files) >= MAX_FILES:
+                warn(f"{child.at}: {name} is included twice, or more than {MAX_FILES} files are; left out")
+            else:
+                tree = t.merge(tree, _read(below, _shown(below, cwd), child, env, cwd, files, warn))
+    return tree
+
+
+def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Mapping[str, str]) -> Config:
+    warn = warnings.append
+    variables = tree.get("environment_variables")
+    if variables:
+        env = {**values.text_map(t.resolve(variables, env), "environment_variables"), **env}
+    found = read(_with_credentials(t.resolve(tree, env)))
+    warnings += found.warnings
+    for shown in found.literal_keys:
+        if shown in files:
+            warn_readable(files[shown], shown, warn)
+    if not found.entries and files:
+        found.entries = read(t.node_of({"model_list": _from_keys(env, ())}, "environment")).entries
+        warn(
+            f"{next(iter(files))}: model_list is missing or empty; "
+            + ("the keys of the environment count" if found.entries else "nothing is served")
+        )
+    settings = _switched(found, env)
+    deployments, binders = _deployments(found.entries, settings, env, warn)
+    named: dict[str, tuple[str, bool]] = found.server.get("aliases", {})
+    config = Config(
+        deployments=deployments,
+        aliases={name: target for name, (target, _) in named.items()},
+        hidden=frozenset(name for name, (_, hidden) in named.items() if hidden),
+        settings=settings,
+        master_key=found.server.get("master_key") or env.get("LITELLM_MASTER_KEY", "").strip(),
+        insecure=found.server.get("insecure", False),
+        sources=tuple(files),
+        origins=found.origins,
+        binders=binders,
+    )
+    _check(config, warn)
+    return replace(config, default_name=_home(config), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _with_credentials(tree: Node) -> Node:
+    """The tree with each `litellm_credential_name` replaced by what it stands for; the entry's own values win."""
+    listed, sets = tree.get("model_list"), tree.get("credential_list")
+    if listed is None or sets is None or not isinstance(listed.value, list):
+        return tree
+    known = values.credentials(sets, "credential_list")
+    out = []
+    for item in listed.value:
+        params = item.get("litellm_params")
+        name = params.get("litellm_credential_name") if params else None
+        if params and name and name.raw in known:
+            item = replace(item, value={**item.value, "litellm_params": t.merge(params, known[name.raw])})
+        out.append(item)
+    return replace(tree, value={**tree.value, "model_list": replace(listed, value=out)})
+
+
+def _switched(found: Read, env: Mapping[str, str]) -> Settings:
+    """Settings with what variables switch on; `insecure` goes to the server's values."""
+    settings = found.settings
+    for attr, name in SWITCHES.items():
+        if attr not in found.origins and env.get(name, "").strip().lower() in ("1", "true", "yes", "on"):
+            if attr == "insecure":
+                found.server[attr] = True
+            else:
+                changes: dict[str, Any] = {attr: True}
+                settings = replace(settings, **changes)
+    return settings
+
+
+def _deployments(
+    entries: list[Entry], settings: Settings, env: Mapping[str, str], warn: Warn
+) -> tuple[tuple[Deployment, ...], dict[str, Binder]]:
+    out: list[Deployment] = []
+    weights: list[Entry] = []
+    binders: dict[str, Binder] = {}
+    used: dict[str, int] = {}
+    for entry in _expanded(entries, env, warn):
+        what = named(entry, _silent)
+        id = entry.id or f"{what.row.name}/{what.model}"
+        used[id] = used.get(id, 0) + 1
+        if used[id] > 1:
+            id = f"{id}#{used[id]}"
+        entry = replace(entry, id=id)
+        out.append(build(entry, settings, env, warn))
+        weights.append(entry)
+        if "*" in entry.model_name:
+            binders[id] = partial(_bound, entry, out[-1], settings, env)
+    return _weighted(out, weights), binders
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _bound(entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, asked: str) -> Deployment:
+    """A wildcard deployment made for one model: wire, base and quirks are chosen anew."""
+    prefix = entry.model.removesuffix(dep.model)
+    return build(replace(entry, model=prefix + model, model_name=asked), settings, env, _silent)
+
+
+def _expanded(entries: list[Entry], env: Mapping[str, str], warn: Warn) -> list[Entry]:
+    """Entries with a name, one for each organization, and `*` → `*` as one for each provider that has a key."""
+    out: list[Entry] = []
+    for entry in entries:
+        if not entry.model_name:
+            warn(f"{entry.where}: model_name is missing; {entry.model or 'the entry'} is served under its model's name")
+            entry = replace(entry, model_name=entry.model)
+        if entry.model == "*" and entry.model_name == "*" and not entry.api_base and not entry.custom_llm_provider:
+            out += _any_provider(entry, {other.model_name for other in entries}, env)
+            continue
+        out += [replace(entry, organization=(), extra_headers=_organized(entry, org)) for org in entry.organization or ("",)]
+    return out
+
+
+def _organized(entry: Entry, organization: str) -> Mapping[str, str]:
+    return {"OpenAI-Organization": organization, **entry.extra_headers} if organization else entry.extra_headers
+
+
+def _any_provider(entry: Entry, taken: set[str], env: Mapping[str, str]) -> list[Entry]:
+    rows = [row for row in PROVIDERS.values() if _selected(row, env)]
+    if any(env.get(name, "").strip() for name in PROVIDERS["anthropic"].keys):
+        rows.append(PROVIDERS["anthropic"])
+    patterns = [(f"{row.name}/*", f"{row.name}/*") for row in rows]
+    patterns += [(pattern, f"{name}/{pattern}") for pattern, name in FAMILIES if name in {row.name for row in rows}]
+    return [replace(entry, model_name=name, model=model) for name, model in patterns if name not in taken] or [entry]
+
+
+def _selected(row: Provider, env: Mapping[str, str]) -> bool:
+    based = any(env.get(name, "").strip() for name in row.bases)
+    keyed = any(env.get(name, "").strip() for name in row.keys)
+    return row.name not in _NOT_BY_KEY and (bool(row.base) or based) and (keyed or (row.key_optional and based))
+
+
+def _from_keys(env: Mapping[str, str], ollama_models: Sequence[str]) -> list[dict[str, Any]]:
+    rows = [row for row in PROVIDERS.values() if _selected(row, env)]
+    rows.sort(key=lambda row: not row.default_model)
+    pairs = [(f"{row.name}/*", f"{row.name}/*") for row in rows]
+    pairs += [(model, f"ollama/{model}") for model in ollama_models]
+    if ollama_models:
+        pairs.append(("ollama/*", "ollama/*"))
+    if pairs:
+        first = rows[0].name if rows and (rows[0].default_model or not ollama_models) else "ollama"
+        pairs.append(("*", f"{first}/*"))
+    return [{"model_name": name, "litellm_params": {"model": model}} for name, model in pairs]
+
+
+def _weighted(deployments: list[Deployment], entries: list[Entry]) -> tuple[Deployment, ...]:
+    """Weights within each name: by `weight`, else rpm, else tpm; where one is missing the least of the others counts."""
+    groups: dict[str, list[int]] = {}
+    for i, dep in enumerate(deployments):
+        groups.setdefault(dep.name, []).append(i)
+    for group in groups.values():
+        for attr in ("weight", "rpm", "tpm"):
+            given = {i: float(value) for i in group if (value := getattr(entries[i], attr)) not in ((None,) if attr == "weight" else (0,))}
+            if given:
+                for i in group:
+                    deployments[i] = replace(deployments[i], weight=given.get(i, min(given.values())))
+                break
+    return tuple(deployments)
+
+
+def _home(config: Config) -> str:
+    """The public name of unknown `claude-*`: `a2py: default_model`, else the first model that works (of a wildcard its row's default)."""
+    wanted = config.settings.default_model
+    if wanted:
+        return wanted if config.knows(wanted) else ""
+    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
+    return next((name for dep in working if (name := public_name(dep))), "")
+
+
+def _check(config: Config, warn: Warn) -> None:
+    """Names that settings mention and nobody serves."""
+    settings, origins = config.settings, config.origins
+    mentioned = [
+        ("default_model", (settings.default_model,) if settings.default_model else ()),
+        ("aliases", tuple(config.aliases.values())),
+    ]
+    mentioned += [("default_fallbacks", settings.default_fallbacks)]
+    for attr in ("fallbacks", "context_window_fallbacks"):
+        table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
+        mentioned.append((attr, tuple(name for name in table if name != "*") + tuple(name for names in table.values() for name in names)))
+    for attr, names in mentioned:
+        for name in dict.fromkeys(names):
+            if not config.knows(name) and not ("*" in name and any(dep.name == name for dep in config.deployments)):
+                near = get_close_matches(name, [dep.name for dep in config.deployments], 1, 0.7)
+                warn(f"{origins.get(attr, attr)}: no model is called {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    if settings.routing_strategy != "simple-shuffle":
+        warn(f"{origins['routing_strategy']}: {settings.routing_strategy} is served as simple-shuffle, by weight")

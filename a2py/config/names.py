@@ -1,0 +1,195 @@
+"""What the server is configured to be, and which deployments a model name means.
+
+Knows: how names are matched. Must not know: files, the environment, how one of several deployments is picked.
+Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that; secrets stay out of repr.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+from a2py.config.build import quirks_of
+from a2py.config.settings import Settings
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.providers import PROVIDERS
+
+#: Names told in a 404, and concrete models kept of wildcards.
+MAX_TOLD = 40
+MAX_BOUND = 512
+#: Aliases of aliases that are followed.
+MAX_ALIASES = 8
+_LONG_CONTEXT = re.compile(r"\[\d+[mk]\]\Z", re.IGNORECASE)
+_DATE = re.compile(r"[-@]20\d{6}\Z")
+_CLAUDE = re.compile(r"(?:\A|[./])claude-", re.IGNORECASE)
+_DISCOVERED = re.compile(r"claude|anthropic", re.IGNORECASE)
+#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or "anthropic"); both are understood.
+_OFFERED = ("anthropic/", "claude-")
+#: Rows that a `*` may send `claude-*` names to as they are.
+_SERVES_CLAUDE = frozenset(("anthropic", "litellm_proxy"))
+
+#: (model of the entry with its stars filled, name that was asked for) → deployment
+Binder = Callable[[str, str], Deployment]
+
+
+@dataclass(frozen=True)
+class Config:
+    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
+    without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
+    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model."""
+
+    deployments: tuple[Deployment, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    settings: Settings = field(default_factory=Settings)
+    master_key: str = field(default="", repr=False)
+    insecure: bool = False
+    warnings: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    default_name: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
+    _names: _Names = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", _Names(self))
+
+    def resolve(self, model: str) -> tuple[Deployment, ...]:
+        """The deployments that `model` means, those of a wildcard bound to the concrete model, without those that can't work.
+
+        ApiError: `not_found`, which lists the known names; `permission` where every deployment of the name has a problem."""
+        found = self._names.find(model)
+        if not found:
+            raise ApiError("not_found", self._unknown(model))
+        working = tuple(dep for dep in found if not dep.problem) if any(dep.problem for dep in found) else found
+        if not working:
+            raise ApiError("permission", "; ".join(dict.fromkeys(dep.problem for dep in found[:3])), should_retry=False)
+        return working
+
+    def knows(self, model: str) -> bool:
+        """Whether `model` is configured: by name, alias or wildcard, not only as some `claude-*` name."""
+        return bool(self._names.find(model, claude=False))
+
+    def listing(self) -> tuple[str, ...]:
+        """Public names that work: models, aliases, and of a wildcard the provider's default model; nothing hidden."""
+        broken = {dep.name for dep in self.deployments} - {dep.name for dep in self.deployments if not dep.problem}
+        names = [public_name(dep) for dep in self.deployments if dep.name not in broken and dep.name != "*"]
+        names += [alias for alias, target in self.aliases.items() if "*" not in alias and target not in broken]
+        return tuple(dict.fromkeys(name for name in (*names, self.default_name) if name and name not in self.hidden and name not in broken))
+
+    def offered(self, name: str) -> str:
+        """`name` as an id that Claude Code's model discovery keeps; `resolve` understands it."""
+        return name if _DISCOVERED.search(name) else _OFFERED[0] + name
+
+    def _unknown(self, model: str) -> str:
+        names = self.listing()
+        shown = model[:100]
+        told = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")
+        near = get_close_matches(shown, names, 1, 0.8)
+        patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))
+        parts = [f"model: {shown} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
+        parts.append(f"known names: {told or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        return "; ".join(parts)
+
+
+def public_name(dep: Deployment) -> str:
+    """A name that `dep` answers to; of a wildcard the one with the provider's default model; "" where none is known."""
+    if "*" not in dep.name:
+        return dep.name
+    row = PROVIDERS.get(dep.provider)
+    known = row.default_model if row and dep.model == "*" else ""
+    return dep.name.replace("*", known, 1) if known and dep.name.count("*") == 1 else ""
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile("(.*)".join(map(re.escape, name.split("*"))), re.IGNORECASE | re.DOTALL)
+
+
+def _specific(name: str) -> tuple[int, int]:
+    """Longest literal prefix first, then most literal characters."""
+    return -name.index("*"), -len(name.replace("*", ""))
+
+
+def fill(model: str, parts: tuple[str, ...]) -> str:
+    """`model` with its stars replaced by `parts`, one by one."""
+    for part in parts:
+        model = model.replace("*", part, 1)
+    return model
+
+
+class _Names:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.groups: dict[str, tuple[Deployment, ...]] = {}
+        for dep in config.deployments:
+            self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
+        starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
+        self.patterns = [(_pattern(name), name) for name in sorted(dict.fromkeys(starred), key=_specific)]
+        plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
+        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {name.casefold(): name for name in plain}
+        self.bound: dict[str, tuple[Deployment, ...]] = {}
+
+    def find(self, model: str, *, claude: bool = True, star: bool = True, depth: int = 0) -> tuple[Deployment, ...]:
+        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*` counts."""
+        if depth > MAX_ALIASES or not model:
+            return ()
+        bare = _LONG_CONTEXT.sub("", model)
+        spellings = tuple(dict.fromkeys((model, bare, _DATE.sub("", bare))))
+        for found in (
+            *(self.exact(name, star, depth) for name in spellings),
+            self.wild(bare, False, star, depth),
+            *(self.exact(self.folded.get(name.casefold(), ""), star, depth) for name in spellings),
+            self.wild(bare, True, star, depth),
+            *(self.find(bare[len(prefix) :], claude=False, star=False, depth=depth + 1) for prefix in _OFFERED if bare.startswith(prefix)),
+        ):
+            if found:
+                return found
+        return self.home(bare, claude, depth) or (self.bind("*", (bare,), bare) if star and "*" in self.groups else ())
+
+    def home(self, model: str, claude: bool, depth: int) -> tuple[Deployment, ...]:
+        """Where an unknown `claude-*` name goes, unless a `*` takes it as it is."""
+        default = self.config.default_name
+        if not (claude and default and _CLAUDE.search(model)):
+            return ()
+        taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
+        return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
+
+    def exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
+        if "*" in name:
+            return ()
+        target = self.config.aliases.get(name, "")
+        return self.groups.get(name) or self.find(target, claude=False, star=star, depth=depth + 1)
+
+    def wild(self, model: str, fold: bool, star: bool, depth: int) -> tuple[Deployment, ...]:
+        """The most specific pattern that matches; `fold`: case does not count."""
+        for pattern, name in self.patterns:
+            found = pattern.fullmatch(model)
+            if not found or not (fold or model.startswith(name.partition("*")[0])):
+                continue
+            if name in self.groups:
+                return self.bind(name, found.groups(), model)
+            if target := self.find(fill(self.config.aliases[name], found.groups()), claude=False, star=star, depth=depth + 1):
+                return target
+        return ()
+
+    def bind(self, pattern: str, parts: tuple[str, ...], asked: str) -> tuple[Deployment, ...]:
+        if asked not in self.bound:
+            if len(self.bound) >= MAX_BOUND:
+                self.bound.clear()
+            self.bound[asked] = tuple(self.one(dep, parts, asked) for dep in self.groups[pattern])
+        return self.bound[asked]
+
+    def one(self, dep: Deployment, parts: tuple[str, ...], asked: str) -> Deployment:
+        if dep.problem:
+            return dep
+        if dep.name == "*":
+            parts = (parts[0].removeprefix(dep.provider + "/"),)
+        model = fill(dep.model, parts)
+        binder = self.config.binders.get(dep.id)
+        if binder:
+            return replace(binder(model, asked), weight=dep.weight)
+        bound = replace(dep, name=asked, model=model)
+        return replace(bound, quirks=quirks_of(bound, self.config.settings.quirks, lambda _: None))
