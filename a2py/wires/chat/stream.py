@@ -315,6 +315,7 @@ class ChatDecoder:
             self._body = None
         elif not self.finished:
             self._events(self._parser.close())
+        self.finished = True
         self._drain()
         self._seal()
         self._calls.close()
