@@ -1,0 +1,100 @@
+"""A running proxy in front of scripted upstreams, for the tests of a2py/proxy.
+
+Knows: Config and Server. Must not know: what any test checks.
+Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from a2py.config import Config, Settings
+from a2py.deployment import Deployment
+from a2py.proxy.log import Log
+from a2py.proxy.server import Server
+from tests.scripted import Answer, Raw
+
+#: The upstream's key: it must never show anywhere.
+SECRET = "sk-very-secret-upstream-key"
+#: Small enough for a test, large enough that a loaded machine does not fire them by chance.
+FAST = {"num_retries": 0, "drain_seconds": 5.0}
+
+
+def deployment(base: str, name: str = "test-model", **changes: Any) -> Deployment:
+    made = Deployment(name=name, id=f"{name}/1", provider="scripted", model="upstream-model", base=base, key=SECRET)
+    return replace(made, **changes) if changes else made
+
+
+def config(*bases: str, deployments: tuple[Deployment, ...] = (), master_key: str = "", **settings: Any) -> Config:
+    """One deployment of `test-model` for each base, and `deployments`; `settings`: attributes of Settings."""
+    made = tuple(deployment(base, id=f"d{n}") for n, base in enumerate(bases)) + deployments
+    return Config(deployments=made, settings=Settings(**{**FAST, **settings}), master_key=master_key)
+
+
+class Running:
+    """`lines`: the log so far, as objects."""
+
+    def __init__(self, server: Server, port: int, out: io.StringIO) -> None:
+        self.server = server
+        self.proxy = server.proxy
+        self.port = port
+        self.base = f"http://127.0.0.1:{port}"
+        self._out = out
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._out.getvalue().splitlines()]
+
+    @property
+    def log(self) -> str:
+        return self._out.getvalue()
+
+    def client(self) -> Raw:
+        return Raw(self.port)
+
+    async def ask(self, body: Any, path: str = "/v1/messages", method: str = "POST", headers: dict[str, str] | None = None) -> Answer:
+        """One request on a connection of its own."""
+        async with self.client() as client:
+            client.ask(method, path, body, tuple((headers or {}).items()))
+            return await client.answer(method)
+
+
+@asynccontextmanager
+async def proxied(settings: Config, **more: Any) -> AsyncIterator[Running]:
+    out = io.StringIO()
+    before = asyncio.all_tasks()
+    server = Server(settings, log=Log(out, "json"), **more)
+    addresses = await server.start("127.0.0.1", 0)
+    running = Running(server, addresses[0][1], out)
+    try:
+        yield running
+        assert not [line for line in running.lines if line["event"] == "crash"], running.log
+    finally:
+        await server.close()
+    await settle(lambda: not (asyncio.all_tasks() - before))
+    assert not server.proxy.running, "an answer is left"
+    assert not server.proxy.busy, "a connection is left"
+    assert not server.proxy.limits.running, "a slot of a deployment is left"
+    assert SECRET not in running.log
+    gc.collect()
+
+
+async def settle(done: Any, seconds: float = 10.0) -> None:
+    """Wait until `done()` holds."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not done():
+        assert asyncio.get_running_loop().time() < end, f"did not settle: {[task for task in asyncio.all_tasks()]}"
+        await asyncio.sleep(0.005)
+
+
+def message(text: str = "Hi", stream: bool = True, **more: Any) -> dict[str, Any]:
+    """A small request."""
+    body = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": text}], **more}
+    return {**body, "stream": True} if stream else body
