@@ -29,7 +29,7 @@ class Quirks:
     alternation: bool = False
     #: Message content must be a plain string (no arrays of parts) wherever it holds only text. wires/chat/messages.py
     string_content: bool = True
-    #: Stands where content would be an empty string and the server refuses that; "" sends it empty. wires/chat/messages.py
+    #: Stands where a result would be an empty string and the server refuses that; "" sends it empty. wires/chat/messages.py
     empty_content: str = ""
     #: A last message of the assistant: `pass`, `prefix` (adds `"prefix": true`: Mistral, DeepSeek beta) or `instruct` (refused: becomes an instruction). wires/chat/messages.py
     prefill: str = "pass"

@@ -110,7 +110,7 @@ class Conversation:
                     texts.append(text)
         if not texts and not calls:
             return
-        message: JSON = {"role": "assistant", "content": JOINT.join(texts) if texts else self.q.empty_content or None}
+        message: JSON = {"role": "assistant", "content": JOINT.join(texts) if texts else None}
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)

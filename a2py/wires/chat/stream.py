@@ -79,6 +79,7 @@ class ChatDecoder:
         self._details_text = False
         self._notes: list[str] = []
         self._model = ""
+        self._closed: Outcome | None = None
         self.finished = False
 
     # -- bytes -------------------------------------------------------------------------------------------------------
@@ -310,6 +311,11 @@ class ChatDecoder:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> Outcome:
+        if self._closed is None:
+            self._closed = self._close()
+        return self._closed
+
+    def _close(self) -> Outcome:
         if self._body is not None and self._error is None:
             self.whole(b"".join(self._body))
             self._body = None
