@@ -1,0 +1,107 @@
+"""Requests of real clients (../shared/clients) → upstream bodies that the `openai` SDK's own request types accept, unknown keys forbidden."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming
+
+from a2py.messages.request import parse
+from a2py.messages.types import JSON, Call
+from a2py.wires import wire
+from tests import golden, typed
+from tests.recordings import Captured, captures
+
+TYPES: dict[tuple[str, bool], Any] = {
+    ("chat", False): CompletionCreateParamsNonStreaming,
+    ("chat", True): CompletionCreateParamsStreaming,
+    ("responses", False): ResponseCreateParamsNonStreaming,
+    ("responses", True): ResponseCreateParamsStreaming,
+}
+#: A server of unknown make, OpenAI's plain and reasoning models.
+CONFIGS: list[JSON] = [
+    {"wire": "chat"},
+    {"wire": "chat", "provider": "openai", "model": "gpt-4.1"},
+    {"wire": "chat", "provider": "openai", "model": "gpt-5.5"},
+    {"wire": "responses", "provider": "openai", "model": "gpt-5.5"},
+]
+
+
+def call_of(captured: Captured) -> Call:
+    headers = captured.headers
+    return Call(
+        parse(orjson.dumps(captured.body)),
+        "msg_test",
+        golden.NOW,
+        session=headers.get("x-claude-code-session-id", ""),
+        betas=tuple(filter(None, headers.get("anthropic-beta", "").split(","))),
+        version=headers.get("anthropic-version", ""),
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: " ".join(config.values()))
+@pytest.mark.parametrize("captured", captures())
+def test_the_upstream_body_is_one_that_openai_accepts(captured: Captured, config: JSON) -> None:
+    to = golden.deployment(config)
+    call = call_of(captured)
+    prepared = wire(to.wire).prepare(call, to, call.request.stream)
+    body = orjson.loads(prepared.body)
+    assert body.get("stream", False) is call.request.stream
+    assert typed.problems(body, TYPES[to.wire, call.request.stream]) == []
+    assert b"x-anthropic-billing-header" not in prepared.body
+    assert b"DeferredToolPlaceholder" not in b"".join(orjson.dumps(tool) for tool in body.get("tools", ()))
+    assert b"cache_control" not in prepared.body
+    assert b"device_id" not in prepared.body
+
+
+@pytest.mark.parametrize("captured", captures())
+def test_every_call_of_the_history_has_its_result(captured: Captured) -> None:
+    """Calls and results pair up, results right behind their calls, and nothing that a person or a tool said is lost."""
+    prepared = wire("chat").prepare(call_of(captured), golden.deployment({}), True)
+    waiting: list[str] = []
+    for message in orjson.loads(prepared.body)["messages"]:
+        if message["role"] == "tool":
+            assert waiting and message["tool_call_id"] == waiting.pop(0), message["tool_call_id"]
+            continue
+        assert not waiting, f"calls without results: {waiting}"
+        waiting = [call["id"] for call in message.get("tool_calls") or ()]
+    assert not waiting
+    for text in said(captured.body):
+        if not text.startswith("x-anthropic-billing-header"):
+            assert orjson.dumps(text)[1:-1].strip() in prepared.body, text[:200]
+
+
+def said(body: JSON) -> list[str]:
+    """All text of a request: system, messages, tool results."""
+    blocks: list[Any] = [body.get("system")] + [message["content"] for message in body["messages"]]
+    found = []
+    while blocks:
+        block = blocks.pop()
+        if isinstance(block, str):
+            found.append(block)
+        elif isinstance(block, list):
+            blocks += block
+        elif isinstance(block, dict) and block["type"] in ("text", "tool_result"):
+            blocks.append(block.get("text") or block.get("content"))
+    return [text for text in found if text.strip()]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}, None),
+        ({"model": "m", "messages": [{"role": "user", "content": "x"}]}, ".stream: missing"),
+        ({"model": "m", "messages": [], "stream": True, "top_k": 1}, ".top_k: unknown"),
+        ({"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}], "stream": True}, "int instead of str"),
+        ({"model": "m", "messages": [{"role": "tool", "content": "x"}], "stream": True}, "tool_call_id: missing"),
+        ({"model": "m", "messages": {}, "stream": True}, "dict instead of a list"),
+        ({"model": "m", "messages": [], "stream": True, "reasoning_effort": "huge"}, "is none of"),
+        ({"model": "m", "messages": [], "stream": True, "temperature": True}, "bool instead of"),
+    ],
+)
+def test_the_check_itself(value: JSON, says: str | None) -> None:
+    found = typed.problems(value, CompletionCreateParamsStreaming)
+    assert not found if says is None else any(says in problem for problem in found), found
