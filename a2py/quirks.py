@@ -8,7 +8,7 @@ Invariants: frozen and hashable; each field names the one place that reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_type_hints
+from typing import Any
 
 #: Effort words of OpenAI's `reasoning_effort`, weakest first (openai 3.54.0 types).
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -140,9 +140,8 @@ class Quirks:
 
 def override(quirks: Quirks, changes: dict[str, Any]) -> Quirks:
     """`quirks` with `changes` (field → value as YAML or JSON gives it); KeyError names an unknown field, TypeError a wrong type."""
-    known = {f.name for f in fields(Quirks)}
+    known = {f.name: f.type for f in fields(Quirks)}
     clean: dict[str, Any] = {}
-    hints = get_type_hints(Quirks)
     for name, value in changes.items():
         if name not in known:
             raise KeyError(name)
@@ -154,6 +153,6 @@ def override(quirks: Quirks, changes: dict[str, Any]) -> Quirks:
         elif isinstance(current, float) and type(value) is int:
             value = float(value)
         if type(value) is not type(current):
-            raise TypeError(f"{name}: expected {hints[name]}, got {value!r}")
+            raise TypeError(f"{name}: expected {known[name]}, got {value!r}")
         clean[name] = value
     return replace(quirks, **clean)
