@@ -76,7 +76,7 @@ LOCAL: tuple[Provider, ...] = (
         "http://localhost:22088/engines/llama.cpp/v1",
         key_optional=True,
         hosts=(":22088", ":12434"),
-        quirks={**_LLAMA_CPP, "tokenizer": "none"},
+        quirks={name: value for name, value in _LLAMA_CPP.items() if name != "tokenizer"},
         docs="docs.docker.com model-runner (2026): llama.cpp behind /engines, without its /tokenize; TCP port 12434",
     ),
     row(

@@ -26,6 +26,26 @@ BETA_FIELDS = frozenset(
         "tools.eager_input_streaming",
     }
 )
+_MISTRAL = {
+    "prefill": "prefix",
+    "tool_choice_any": "any",
+    "tool_ids": "mistral9",
+    "alternation": True,
+    "after_tool": "Done.",
+    "stream_usage": False,
+}
+_ZHIPU = {
+    "reasoning": "thinking_type",
+    "keep_thinking": True,
+    "reasoning_history": "reasoning_content",
+    "tool_choice_any": "",
+    "tool_choice_named": "none",
+    "tool_stream": True,
+    "stop_limit": 1,
+    "temperature_max": 1.0,
+    "structured": "json_object",
+    "native_drop": BETA_FIELDS,
+}
 
 VENDORS: tuple[Provider, ...] = (
     row(
@@ -111,29 +131,14 @@ VENDORS: tuple[Provider, ...] = (
         "mistral",
         "https://api.mistral.ai/v1",
         default_model="mistral-medium-latest",
-        quirks={
-            "prefill": "prefix",
-            "tool_choice_any": "any",
-            "tool_ids": "mistral9",
-            "alternation": True,
-            "after_tool": "Done.",
-            "stream_usage": False,
-            "reasoning_history": "thinking_part",
-        },
+        quirks={**_MISTRAL, "reasoning_history": "thinking_part"},
         docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08",
     ),
     row(
         "codestral",
         "https://codestral.mistral.ai/v1",
         default_model="codestral-latest",
-        quirks={
-            "prefill": "prefix",
-            "tool_choice_any": "any",
-            "tool_ids": "mistral9",
-            "alternation": True,
-            "after_tool": "Done.",
-            "stream_usage": False,
-        },
+        quirks=_MISTRAL,
         docs="the same server as Mistral's, by its own key (docs.mistral.ai, 2026-10)",
     ),
     row(
@@ -190,18 +195,7 @@ VENDORS: tuple[Provider, ...] = (
         native="https://api.z.ai/api/anthropic",
         native_models=("glm-*",),
         default_model="glm-5.3",
-        quirks={
-            "reasoning": "thinking_type",
-            "keep_thinking": True,
-            "reasoning_history": "reasoning_content",
-            "tool_choice_any": "",
-            "tool_choice_named": "none",
-            "tool_stream": True,
-            "stop_limit": 1,
-            "temperature_max": 1.0,
-            "structured": "json_object",
-            "native_drop": BETA_FIELDS,
-        },
+        quirks=_ZHIPU,
         docs="docs.z.ai thinking-mode, chat completion (2026-10): tool_choice only auto, one stop, temperature to 1; tool_stream: 2026-08",
     ),
     row(
@@ -210,18 +204,7 @@ VENDORS: tuple[Provider, ...] = (
         native="https://open.bigmodel.cn/api/anthropic",
         native_models=("glm-*",),
         default_model="glm-5.3",
-        quirks={
-            "reasoning": "thinking_type",
-            "keep_thinking": True,
-            "reasoning_history": "reasoning_content",
-            "tool_choice_any": "",
-            "tool_choice_named": "none",
-            "tool_stream": True,
-            "stop_limit": 1,
-            "temperature_max": 1.0,
-            "structured": "json_object",
-            "native_drop": BETA_FIELDS,
-        },
+        quirks=_ZHIPU,
         docs="Z.ai's server in China: the same rules (docs.bigmodel.cn, 2026-10)",
     ),
     row(
