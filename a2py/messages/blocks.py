@@ -8,89 +8,24 @@ Invariants: at most one block is open; a block once closed is never reopened; no
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages import envelope, ids
+from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, WHOLE, Item, Part, without_placeholder
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Key, Outcome
 
-TEXT, THINKING, TOOL, WHOLE = "text", "thinking", "tool", "whole"
-#: Characters of items that wait for an open tool call to end (16 Mi).
+#: Characters that may wait in memory: items behind an open tool call, arguments without a name, hidden thinking (16 Mi).
 HELD_LIMIT = 16 * 1024 * 1024
-#: Arguments that say "none": Groq sends null (2025-09), DeepSeek and Mistral "", others `{}` ahead of the object.
-NO_ARGUMENTS = frozenset({"", "{}", "null", "[]", '""'})
-
-Part = Union[str, bytes]  # bytes: the inside of a JSON string, still escaped
-
-
-def plain(part: Part) -> str:
-    """A part as text."""
-    if isinstance(part, str):
-        return part
-    text: str = orjson.loads(b'"' + part + b'"')
-    return text
-
-
-class Item:
-    """One upstream item on its way to being a block."""
-
-    __slots__ = ("block", "closed", "done", "id", "key", "kind", "name", "opened", "parts", "scan", "sealed", "state")
-
-    def __init__(self, kind: str, key: Key) -> None:
-        self.kind = kind
-        self.key = key
-        self.id = ""
-        self.name = ""
-        self.parts: list[Part] = []
-        self.opened = False
-        self.done = False
-        self.closed = False
-        self.sealed = ""  # kind of the vendor state
-        self.state: JSON = {}
-        self.block: JSON = {}
-        self.scan: JsonScan | None = None
-
-    def joined(self) -> str:
-        return "".join(map(plain, self.parts))
-
-
-class JsonScan:
-    """Tells, fragment by fragment and in linear time, whether a JSON object has been closed."""
-
-    __slots__ = ("complete", "depth", "escaped", "quoted", "seen")
-    _TOKEN = re.compile(r'["\\{}\[\]]')
-
-    def __init__(self) -> None:
-        self.seen = 0  # parts already scanned
-        self.depth = 0
-        self.quoted = False
-        self.escaped = -1  # offset of an escaped character, relative to the fragment
-        self.complete = False
-
-    def feed(self, s: str) -> None:
-        for match in self._TOKEN.finditer(s):
-            at = match.start()
-            if at == self.escaped:
-                continue
-            c = s[at]
-            if self.quoted:
-                if c == "\\":
-                    self.escaped = at + 1
-                elif c == '"':
-                    self.quoted = False
-            elif c == '"':
-                self.quoted = True
-            elif c in "{[":
-                self.depth += 1
-            elif c in "}]":
-                self.depth -= 1
-                self.complete = self.complete or self.depth == 0
-        self.escaped = 0 if self.escaped == len(s) else -1
+#: What a waiting part and a waiting item count for beside their characters (CPython objects; so that endless empty ones are bounded).
+PART_COST, ITEM_COST = 32, 16 * 1024
+#: Fragments of a call in which its argument object must begin, to be streamed; garbage waits for the end of the call.
+TRIES = 64
+#: Characters of an open call between two looks for its end, so that they need not all be kept.
+SCAN_SIZE = 256 * 1024
 
 
 class Blocks:
@@ -104,10 +39,11 @@ class Blocks:
         self._origin = origin
         self._mode = thinking
         self._ids = ids.Allocator(used)
-        self._live: Key | None = None  # key of the open block
+        self._live: Key | None = None  # key of the open block, if its deltas go straight out
+        self._tool: Key | None = None  # key of the open block, if it is a call
         self._item: Item | None = None  # the item that streams, opened or about to be
         self._held: list[Item] = []
-        self._held_size = 0
+        self._held_size = 0  # of held items, of the live one until it opens, of hidden thinking
         self._tools: dict[Key, Item] = {}
         self.count = 0  # blocks opened
         self.tools_emitted = 0
@@ -135,6 +71,10 @@ class Blocks:
 
     # -- verbs -------------------------------------------------------------------------------------------------------
 
+    def again(self) -> None:
+        """A further upstream stream continues this message (after a search of the proxy's own): its keys are new ones."""
+        self._tools.clear()
+
     def text(self, key: Key, s: str) -> None:
         if key == self._live:
             self._delta(s)
@@ -161,15 +101,18 @@ class Blocks:
         item = self._run(key, THINKING)
         item.sealed = kind
         item.state = state
-        if item is self._item and not item.opened:
+        if item is not self._item:
+            self._keep(item, "", len(jsontext.dumps(state)))
+        elif not item.opened:
             self._open(item)
 
     def tool(self, key: Key, id: str, name: str) -> None:
         item = self._call(key)
         item.id = item.id or id
-        item.name = item.name or name
-        if item is self._item and item.parts and not item.opened:
-            self._try(item)
+        if name and not item.name:
+            item.name = name
+            if item is self._item and self._ready(item):
+                self._advance()
 
     def args(self, key: Key, s: str) -> None:
         if s:
@@ -183,8 +126,7 @@ class Blocks:
         item = self._tools.get(key)
         if item is not None:
             item.done = True
-            if item is self._item and item.name:
-                self._end()
+            if item is self._item and self._ready(item):
                 self._advance()
         elif self._item is not None and self._item.key == key:
             self._end()
@@ -225,20 +167,23 @@ class Blocks:
             self._end()
 
     def _arrive(self, item: Item) -> None:
+        if self.problem is not None:
+            return
         if self._item is None:
             self._item = item
         else:
             self._held.append(item)
+            self._keep(item, "", ITEM_COST + (len(jsontext.dumps(item.block)) if item.block else 0))
             self._advance()
 
     def _put(self, item: Item, part: Part) -> None:
         if item is not self._item:
-            self._hold(item, part)
+            self._keep(item, part)
             return
         if not item.opened:
             self._open(item)
         if self._hidden(item):
-            item.parts.append(part)
+            self._keep(item, part)
         else:
             self._fill(part)
 
@@ -250,47 +195,75 @@ class Blocks:
         if item.closed:
             return
         if item is not self._item:
-            self._hold(item, part)
+            self._keep(item, part)
         elif item.opened:
-            item.parts.append(part)
             self._fill(part)
+            item.parts.append(part)
+            item.size += len(part)
+            self._look()
+            return
         else:
             item.parts.append(part)
-            self._grow(len(part))
-            self._try(item)
+            if item.name and len(item.parts) <= TRIES:
+                self._try(item)
+            if not item.opened:
+                self._keep(item, item.parts.pop())
         if self._held:
             self._advance()
 
-    def _hold(self, item: Item, part: Part) -> None:
-        item.parts.append(part)
-        self._grow(len(part))
+    def _look(self) -> None:
+        """The open call got more."""
+        item = self._item
+        if item is not None and item.size > SCAN_SIZE:
+            item.scanned()
+        if self._held:
+            self._advance()
 
-    def _grow(self, size: int) -> None:
+    def _keep(self, item: Item, part: Part, cost: int = PART_COST) -> None:
+        """`item` holds `part` until it can be given out. Too much of that ends the reply: nothing with a gap is ever opened or closed."""
+        if self.problem is not None:
+            return
+        if part:
+            item.parts.append(part)
+        size = len(part) + cost
+        item.size += size
         self._held_size += size
-        if self._held_size > HELD_LIMIT and self.problem is None:
-            self.problem = ApiError("upstream", f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls")
+        if self._held_size > HELD_LIMIT:
+            self.problem = ApiError(
+                "upstream", f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking"
+            )
+            self._held.clear()
+            if self._item is not None and not self._item.opened:
+                self._item = None
+
+    def _free(self, item: Item) -> None:
+        self._held_size -= item.size
+        item.size = 0
+
+    def _ready(self, item: Item) -> bool:
+        """Give out what can be given of the live call; whether that was all of it."""
+        if item.name and item.done:
+            self._end()
+            return True
+        if item.name and item.parts and not item.opened:
+            self._try(item)
+        return False
 
     def _try(self, item: Item) -> None:
-        """Open a call as soon as its name is known and an argument object has really begun."""
-        if item.name:
-            text = item.joined().lstrip()
-            if text[:1] == "{" and text.rstrip() != "{}":
-                self._flush(item)
+        """Open a call as soon as an argument object has really begun."""
+        text = without_placeholder(item.joined()).lstrip()
+        if text[:1] == "{" and text.rstrip() != "{}":
+            self._flush(item)
 
     def _flush(self, item: Item, whole: bool = False) -> None:
-        """Open `item` and give out what it holds. A placeholder `{}` ahead of the real object is left out."""
-        parts = item.parts
+        """Open `item` and give out what it holds; `whole`: there is no more of it."""
         if item.kind == TOOL:
             text = item.joined()
-            stripped = text.strip()
-            if whole and stripped in NO_ARGUMENTS:
-                text = "{}"
-            elif stripped[:2] == "{}":
-                text = stripped[2:]
-            parts = item.parts = [text]
+            item.parts = ["{}" if whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
         self._open(item)
         if not self._hidden(item):
-            for part in parts:
+            self._free(item)
+            for part in item.parts:
                 self._fill(part)
 
     def _open(self, item: Item) -> None:
@@ -302,6 +275,7 @@ class Blocks:
         self._start(item)
         # a call's fragments are also kept (to tell its end), a hidden text is not shown: neither takes the short way
         self._live = None if item.kind == TOOL or self._hidden(item) else item.key
+        self._tool = item.key if item.kind == TOOL else None
 
     def _fill(self, part: Part) -> None:
         if isinstance(part, str):
@@ -310,16 +284,12 @@ class Blocks:
             self._delta_json(part)
 
     def _complete(self, item: Item) -> bool:
-        """Whether `item` may be closed because another one waits."""
-        if item.kind != TOOL or item.done:
-            return item.kind != TOOL or bool(item.name)
-        if not item.name:
-            return False
-        scan = item.scan = item.scan or JsonScan()
-        for part in item.parts[scan.seen :]:
-            scan.feed(plain(part))
-        scan.seen = len(item.parts)
-        return scan.complete
+        """Whether `item` may be closed because another one waits. A call that shows only `{}` may still get its object."""
+        if item.kind != TOOL:
+            return True
+        if not item.opened:
+            return item.done and bool(item.name)
+        return item.done or item.scanned()
 
     def _advance(self) -> None:
         while self._held and (self._item is None or self._complete(self._item)):
@@ -337,27 +307,28 @@ class Blocks:
                 if isinstance(other.key, int) and isinstance(self._held[at].key, int) and other.key < self._held[at].key:  # type: ignore[operator]
                     at = n
         item = self._item = self._held.pop(at)
-        self._held_size -= sum(map(len, item.parts))
         if item.kind == TOOL:
-            self._try(item)
+            self._ready(item)
         elif item.kind == WHOLE:
             self._end()
-        elif item.parts or item.sealed:
+        else:
             self._flush(item)
 
     def _end(self) -> None:
         """Close the live item's block; a complete call that never opened is opened for it."""
         item = self._item
         assert item is not None
-        if not item.opened and item.kind in (TOOL, WHOLE):
+        if not item.opened:
             self._flush(item, whole=True)
-        if item.opened:
-            if item.kind == THINKING:
-                self._sign(self._seal(item))
-            self._stop()
+        if item.kind == THINKING:
+            self._sign(self._seal(item))
+        self._stop()
+        if self._hidden(item):
+            self._free(item)
+        item.parts = []
         item.closed = True
         self._item = None
-        self._live = None
+        self._live = self._tool = None
 
     def _seal(self, item: Item) -> str:
         state = dict(item.state)
@@ -374,12 +345,8 @@ class Blocks:
             if self._item is None:
                 self._promote()
                 continue
-            item = self._item
-            if (
-                item.kind == TOOL
-                and not item.opened
-                and (not item.name or (cut and not item.done and item.joined().strip() in NO_ARGUMENTS))
-            ):
+            if self._item.kind == TOOL and not self._item.opened and self._lost(self._item, cut):
+                outcome.notes.append(f"a tool call was left out: {self._item.name or 'it has no name'}")
                 self._item = None
                 continue
             self._end()
@@ -391,3 +358,7 @@ class Blocks:
                 return "tool_use"
             return outcome.reason if outcome.reason != "tool_use" else "end_turn"
         return outcome.reason
+
+    def _lost(self, item: Item, cut: bool) -> bool:
+        """A call that can't be given out: nameless, or cut before its arguments began."""
+        return not item.name or (cut and not item.done and item.joined().strip() in NO_ARGUMENTS)

@@ -2,7 +2,7 @@
 
 Knows: the form `a2py1.<kind>.<base64url of JSON>`; the JSON holds `o` (who made it) and the vendor's state.
 Must not know: what a vendor's state means.
-Invariants: `open_` accepts any string and raises on none; what does not parse, or is not of the asked origin, is no envelope.
+Invariants: `open_` accepts any value and raises on none; what does not parse is no envelope; what it gives can be written as JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+
+from a2py import jsontext
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON
@@ -34,7 +36,7 @@ class Envelope(NamedTuple):
 
 def seal(kind: str, origin: str, state: JSON) -> str:
     """The signature that carries `state` of `origin`."""
-    body = orjson.dumps({"o": origin, **state})
+    body = jsontext.dumps({**state, "o": origin})
     return f"{VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
 
 
@@ -53,7 +55,8 @@ def open_(signature: object) -> Envelope | None:
     coded = match[2]
     try:
         state = orjson.loads(base64.b64decode(coded + "=" * (-len(coded) % 4), b"-_", validate=True))
-    except (binascii.Error, ValueError):
+        orjson.dumps(state)  # a forged nest too deep to be written again
+    except (binascii.Error, ValueError, TypeError):
         return None
     if not isinstance(state, dict) or not isinstance(state.get("o"), str):
         return None

@@ -10,32 +10,54 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from a2py.messages.blocks import NO_ARGUMENTS, TEXT, THINKING, TOOL, Blocks, Item, plain
+from a2py import jsontext
+from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, Item, plain
+from a2py.messages.raw import RawBlocks
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Outcome, Usage
 
 
-def tool_input(raw: str) -> JSON:
-    """A call's arguments as an object. Broken JSON stays visible and unrunnable in the form in which Claude Code itself replays it."""
-    try:
-        value: Any = orjson.loads(raw)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        return value
-    if raw.strip() in NO_ARGUMENTS:
-        return {}
+#: Deltas of text and the field that holds it; delta types that this table does not name are laid over the block.
+_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+def unparsed(raw: str) -> JSON:
+    """Input that is no object, visible and unrunnable, in the form in which Claude Code itself replays it."""
     return {"__unparsedToolInput": {"raw": raw, "len": len(raw)}}
 
 
-class Reply(Blocks):
+def tool_input(raw: str) -> JSON:
+    """A call's arguments as an object."""
+    try:
+        value: Any = jsontext.loads(raw.encode())
+        if raw.count("{") + raw.count("[") > jsontext.DEPTH:
+            orjson.dumps(value)
+    except (ValueError, TypeError):  # no JSON, or a nest too deep to be written again
+        value = None
+    if isinstance(value, dict):
+        return value
+    return {} if raw.strip() in NO_ARGUMENTS else unparsed(raw)
+
+
+def _join(parts: list[str]) -> str:
+    """`parts` as one text; half a surrogate pair is U+FFFD, as in the stream."""
+    text = "".join(parts)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(map(jsontext.whole, parts))
+    return text
+
+
+class Reply(RawBlocks):
     def __init__(self, message_id: str, model: str, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()) -> None:
         super().__init__(origin, thinking, used)
         self._message_id = message_id
         self._model = model
         self._content: list[JSON] = []
         self._parts: list[str] = []
+        self._unfinished: dict[int, dict[str, list[str]]] = {}  # index of a raw block → field → its deltas
 
     def _start(self, item: Item) -> None:
         self._parts = []
@@ -63,7 +85,7 @@ class Reply(Blocks):
 
     def _stop(self) -> None:
         block = self._content[-1]
-        text = "".join(self._parts)
+        text = _join(self._parts)
         if block["type"] == "tool_use":
             block["input"] = tool_input(text)
         elif block["type"] in ("text", "thinking"):
@@ -74,6 +96,8 @@ class Reply(Blocks):
         error = outcome.error or self.problem
         if error is not None:
             raise error
+        if self._opening is not None and self._closing is not None:
+            return self._raw_whole(self._opening, self._closing, outcome.usage or estimate, estimate)
         reason = self.finish(outcome)
         message: JSON = {
             "id": self._message_id,
@@ -88,3 +112,49 @@ class Reply(Blocks):
         if outcome.stop_details is not None:
             message["stop_details"] = outcome.stop_details
         return message
+
+    # -- whole events ------------------------------------------------------------------------------------------------
+
+    def _pass(self, type: str, event: JSON, data: bytes) -> None:
+        if type == "content_block_start":
+            self._unfinished[event["index"]] = {}
+            self._content.append({**event["content_block"]})
+        elif type == "content_block_delta":
+            self._lay(event["index"], event["delta"])
+        elif type == "content_block_stop":
+            self._fill_raw(event["index"], stopped=True)
+
+    def _lay(self, index: int, delta: JSON) -> None:
+        block, kind = self._content[index], delta["type"]
+        field = _TEXTS.get(kind)
+        if field:
+            self._unfinished[index].setdefault(field, []).append(delta[field])
+        elif kind == "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
+        else:
+            block.update({name: value for name, value in delta.items() if name != "type"})
+
+    def _fill_raw(self, index: int, *, stopped: bool) -> None:
+        block = self._content[index]
+        for field, parts in self._unfinished.pop(index, {}).items():
+            text = _join(parts)
+            if field == "partial_json":
+                block["input"] = tool_input(text) if stopped else unparsed(text)
+            else:
+                block[field] = text
+
+    def _raw_whole(self, opening: JSON, closing: JSON, usage: Usage, estimate: Usage) -> JSON:
+        for index in list(self._unfinished):
+            self._fill_raw(index, stopped=False)
+        first = self._first_usage(opening["usage"], estimate)
+        last = {name: value for name, value in self._last_usage(closing["usage"], usage).items() if value is not None or name not in first}
+        rest = {name: value for name, value in closing.items() if name not in ("type", "delta", "usage")}
+        return {
+            **opening,
+            "id": opening["id"] or self._message_id,
+            "model": self._model,
+            "content": self._content,
+            **closing["delta"],
+            **rest,
+            "usage": {**first, **last},
+        }

@@ -117,7 +117,7 @@ class Sink(Protocol):
     def text(self, key: Key, s: str) -> None: ...
 
     def text_json(self, key: Key, raw: bytes) -> None:
-        """Text that is the inside of a JSON string already (escaped UTF-8, no quotes)."""
+        """Text that is the inside of a JSON string already (escaped UTF-8, no quotes, no half of a surrogate pair)."""
 
     def thinking(self, key: Key, s: str) -> None: ...
 
@@ -145,6 +145,10 @@ class Sink(Protocol):
 
     def citation(self, key: Key, citation: JSON) -> None:
         """A citation of the text item `key`."""
+
+    def raw(self, type: str, event: JSON, data: bytes) -> None:
+        """A whole Anthropic event (native wire); `data`: its JSON as it came, b"" where it must be written anew. The terminal event is
+        not among them: the message_delta given last is sent when the message is closed."""
 
 
 class Decoder(Protocol):

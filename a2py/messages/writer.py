@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from a2py.messages.blocks import TEXT, THINKING, TOOL, Blocks, Item
+from a2py import jsontext
+from a2py.messages.blocks import SCAN_SIZE
+from a2py.messages.items import TEXT, THINKING, TOOL, Item
+from a2py.messages.raw import RawBlocks
 
 if TYPE_CHECKING:
     from a2py.errors import ApiError
@@ -30,10 +33,10 @@ _EMPTY: dict[str, JSON] = {
 
 def event(type: str, body: JSON) -> bytes:
     """One event; `type` is its name and its body's `type`."""
-    return b"event: %b\ndata: %b\n\n" % (type.encode(), orjson.dumps({"type": type, **body}))
+    return b"event: %b\ndata: %b\n\n" % (type.encode(), jsontext.dumps({"type": type, **body}))
 
 
-class Writer(Blocks):
+class Writer(RawBlocks):
     """`begun`: message_start was given out; `delivered`: a content block was, so that the reply can't be asked for again."""
 
     def __init__(
@@ -71,7 +74,10 @@ class Writer(Blocks):
 
     def text(self, key: Key, s: str) -> None:
         if key == self._live and s:
-            self._out.append(self._prefix + orjson.dumps(s) + _END)
+            try:
+                self._out.append(self._prefix + orjson.dumps(s) + _END)
+            except TypeError:  # half a surrogate pair
+                self._delta(s)
         elif s:
             super().text(key, s)
 
@@ -83,7 +89,10 @@ class Writer(Blocks):
 
     def thinking(self, key: Key, s: str) -> None:
         if key == self._live and s:
-            self._out.append(self._prefix + orjson.dumps(s) + _END)
+            try:
+                self._out.append(self._prefix + orjson.dumps(s) + _END)
+            except TypeError:  # half a surrogate pair
+                self._delta(s)
         else:
             super().thinking(key, s)
 
@@ -93,6 +102,17 @@ class Writer(Blocks):
         else:
             super().thinking_json(key, raw)
 
+    def args(self, key: Key, s: str) -> None:
+        item = self._item
+        if item is not None and key == self._tool and s:
+            self._delta(s)
+            item.parts.append(s)
+            item.size += len(s)
+            if self._held or item.size > SCAN_SIZE:
+                self._look()
+        else:
+            super().args(key, s)
+
     # -- blocks ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -100,25 +120,25 @@ class Writer(Blocks):
         if self.begun:
             return
         self.begun = True
-        usage = self._estimate.body()
-        usage["output_tokens"] = max(1, self._estimate.output)
-        self._out.append(
-            event(
-                "message_start",
-                {
-                    "message": {
-                        "id": self._message_id,
-                        "type": "message",
-                        "role": "assistant",
-                        "model": self._model,
-                        "content": [],
-                        "stop_reason": None,
-                        "stop_sequence": None,
-                        "usage": usage,
-                    }
-                },
-            )
-        )
+        if self._opening is not None:
+            message = {**self._opening}
+            message["id"] = message["id"] or self._message_id
+            message["model"] = self._model
+            message["usage"] = self._first_usage(message["usage"], self._estimate)
+        else:
+            usage = self._estimate.body()
+            usage["output_tokens"] = max(1, self._estimate.output)
+            message = {
+                "id": self._message_id,
+                "type": "message",
+                "role": "assistant",
+                "model": self._model,
+                "content": [],
+                "stop_reason": None,
+                "stop_sequence": None,
+                "usage": usage,
+            }
+        self._out.append(event("message_start", {"message": message}))
 
     def _start(self, item: Item) -> None:
         self.begin()
@@ -128,14 +148,21 @@ class Writer(Blocks):
         else:
             block = item.block or _EMPTY[item.kind]
         self._out.append(event("content_block_start", {"index": index, "content_block": block}))
+        self._render(item)
+
+    def _render(self, item: Item) -> None:
+        """What stands before the text of each delta of the block that was just started."""
         self._prefix = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%b' % (
-            index,
+            self.count - 1,
             _FIELDS.get(item.kind, b""),
         )
 
     def _delta(self, s: str) -> None:
         if s:
-            self._out.append(self._prefix + orjson.dumps(s) + _END)
+            try:
+                self._out.append(self._prefix + orjson.dumps(s) + _END)
+            except TypeError:
+                self._out.append(self._prefix + jsontext.dumps(s) + _END)
 
     def _delta_json(self, raw: bytes) -> None:
         if raw:
@@ -153,6 +180,13 @@ class Writer(Blocks):
 
     def _stop(self) -> None:
         self._out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % (self.count - 1))
+
+    def _pass(self, type: str, body: JSON, data: bytes) -> None:
+        if type == "content_block_start":
+            self.begin()
+            assert self._item is not None
+            self._render(self._item)
+        self._out.append(b"event: %b\ndata: %b\n\n" % (type.encode(), data) if data else event(type, body))
 
     # -- the relay's verbs -------------------------------------------------------------------------------------------
 
@@ -173,6 +207,13 @@ class Writer(Blocks):
             self.error(error)
             return
         if self.ended:
+            return
+        if self._closing is not None:
+            self.begin()
+            self.ended = True
+            usage = self._last_usage(self._closing["usage"], outcome.usage or self._estimate)
+            self._out.append(event("message_delta", {**self._closing, "usage": usage}))
+            self._out.append(STOP)
             return
         reason = self.finish(outcome)
         self.ended = True

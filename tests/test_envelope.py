@@ -1,0 +1,102 @@
+"""Vendor state in signatures: it comes back as it went, and what was forged or cut is no envelope."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py.messages import envelope
+from a2py.messages.envelope import KINDS, Envelope, open_, ours, seal
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(KINDS)), st.text(max_size=20), st.dictionaries(st.text(max_size=5), json_values, max_size=4))
+def test_there_and_back(kind: str, origin: str, state: dict[str, Any]) -> None:
+    state.pop("o", None)
+    signature = seal(kind, origin, state)
+    assert signature.isascii()
+    assert ours(signature)
+    assert open_(signature) == Envelope(kind, origin, state)
+
+
+def test_the_vendor_cannot_speak_for_another_origin() -> None:
+    assert open_(seal("details", "chat:openrouter:x", {"o": "native:anthropic:y", "d": []})) == Envelope(
+        "details", "chat:openrouter:x", {"d": []}
+    )
+
+
+def test_half_a_surrogate_pair_in_hidden_text() -> None:
+    assert open_(seal("t", "o", {"text": "a\ud83d"})) == Envelope("t", "o", {"text": "a\ufffd"})
+
+
+def forged(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
+    return f"{head}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        7,
+        b"a2py1.t.e30",
+        "",
+        "EqQBCkYIARgC",  # Anthropic's own
+        "a2py1.t",
+        "a2py1.t.",
+        "a2py1.t.x",
+        "a2py1.t.e30",  # {}: no origin
+        forged(b'{"o": 1}'),
+        forged(b'{"o": null}'),
+        forged(b'["o"]'),
+        forged(b'"o"'),
+        forged(b"{"),
+        forged(b'{"o": "\xff"}'),
+        forged(b'{"o": "x"}', kind="nope"),
+        forged(b'{"o": "x"}', kind="T"),
+        forged(b'{"o": "x"}', head="a2py2"),
+        forged(b'{"o": "x"}') + "=",
+        forged(b'{"o": "x"}') + "\n",
+        " " + forged(b'{"o": "x"}'),
+        forged(b'{"o": "x", "d": ' + b"[" * 1000 + b"]" * 1000 + b"}"),  # readable, but too deep to be sent on
+        forged(b"[" * 100_000),
+    ],
+)
+def test_what_is_no_envelope(signature: Any) -> None:
+    assert open_(signature) is None
+
+
+def test_a_cut_envelope_is_none_or_an_honest_one() -> None:
+    whole = seal("responses", "responses:openai:gpt", {"items": [{"encrypted_content": "x" * 50}]})
+    for n in range(len(whole)):
+        assert open_(whole[:n]) is None
+
+
+def test_an_oversized_one_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    signature = seal("t", "o", {"text": "x" * 1000})
+    monkeypatch.setattr(envelope, "LIMIT", len(signature))
+    assert open_(signature) is not None
+    monkeypatch.setattr(envelope, "LIMIT", len(signature) - 1)
+    assert open_(signature) is None
+
+
+@pytest.mark.parametrize(
+    ("signature", "claim"), [("a2py1.t.x", True), ("a2py1.", True), ("a2py1", False), ("", False), (None, False), ({"a": 1}, False)]
+)
+def test_ours_is_only_the_claim(signature: Any, claim: bool) -> None:
+    assert ours(signature) is claim
+
+
+def test_the_form_is_the_published_one() -> None:
+    version, kind, coded = seal("t", "chat:x:y", {}).split(".")
+    assert (version, kind) == ("a2py1", "t")
+    assert orjson.loads(base64.urlsafe_b64decode(coded + "==")) == {"o": "chat:x:y"}

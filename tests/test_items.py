@@ -1,0 +1,95 @@
+"""Pieces of an item, and where an argument object ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py.messages.items import TOOL, Item, JsonScan, plain, without_placeholder
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("a\\n", "a\\n"),
+        (b"a\\n", "a\n"),
+        (b'\\u20ac \\" \xe2\x82\xac', '\u20ac " \u20ac'),
+        (b"\\ud83d\\ude00", "\U0001f600"),
+        (b"half \\ud83d", "half \ufffd"),
+        (b"cut \\", "cut \\"),
+        (b'no" string', 'no" string'),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"line\nbreak", "line\nbreak"),
+    ],
+)
+def test_plain_raises_on_nothing(part: str | bytes, text: str) -> None:
+    assert plain(part) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ""),
+        ("{}", "{}"),
+        (" {} ", " {} "),
+        ('{}{"a": 1', '{"a": 1'),
+        (' {} \n{"a": "x ', '{"a": "x '),
+        ("{}{}", "{}"),
+        ('null{"a":1}', '{"a":1}'),
+        ('""{"a":1}', '{"a":1}'),
+        ("{}x", "{}x"),
+        ("nullable", "nullable"),
+        ('{"a": {}}', '{"a": {}}'),
+        ("[]", "[]"),
+    ],
+)
+def test_a_placeholder_ahead_of_the_object_goes(given: str, kept: str) -> None:
+    assert without_placeholder(given) == kept
+
+
+json_objects = st.dictionaries(st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists))
+
+
+@given(json_objects, st.lists(st.integers(0, 60), max_size=5))
+def test_the_scan_sees_the_end_at_the_last_brace_and_not_before(value: dict[str, object], cuts: list[int]) -> None:
+    text = json.dumps(value)
+    places = sorted({min(cut, len(text)) for cut in cuts})
+    scan = JsonScan()
+    for a, b in zip([0, *places], [*places, len(text)], strict=True):
+        scan.feed(text[a:b])
+        assert scan.complete == (b == len(text)), (text, b)
+
+
+@given(json_objects)
+def test_the_scan_byte_by_byte(value: dict[str, object]) -> None:
+    text = json.dumps(value)
+    scan = JsonScan()
+    seen = []
+    for c in text:
+        scan.feed("")
+        scan.feed(c)
+        seen.append(scan.complete)
+    assert seen == [False] * (len(text) - 1) + [True]
+
+
+@pytest.mark.parametrize("text", ["", "null", '"{}"', "}{", "{", '{"a": "}', '{"a": "\\"}', "[1, 2", "\\{"])
+def test_what_is_not_closed_is_not_complete(text: str) -> None:
+    scan = JsonScan()
+    scan.feed(text)
+    assert not scan.complete
+
+
+def test_scanned_forgets_what_it_saw() -> None:
+    item = Item(TOOL, 0)
+    item.parts = ['{"a": ', b'\\"}']
+    item.size = 11
+    assert item.joined() == '{"a": "}'
+    assert not item.scanned()
+    assert (item.parts, item.size) == ([], 0)
+    item.parts = ['"}']
+    assert item.scanned()
+    item.parts = ["trailing"]
+    assert item.scanned()
