@@ -90,7 +90,7 @@ async def settle(done: Any, seconds: float = 10.0) -> None:
     """Wait until `done()` holds."""
     end = asyncio.get_running_loop().time() + seconds
     while not done():
-        assert asyncio.get_running_loop().time() < end, f"did not settle: {[task for task in asyncio.all_tasks()]}"
+        assert asyncio.get_running_loop().time() < end, f"did not settle: {list(asyncio.all_tasks())}"
         await asyncio.sleep(0.005)
 
 

@@ -30,7 +30,7 @@ class Pulse:
         self.commit_at = commit_at
         self.writer: Writer | None = None
         self.degraded: tuple[str, ...] = ()
-        self._timer: asyncio.TimerHandle | None = self._loop.call_at(commit_at, self._beat)
+        self._timer: asyncio.TimerHandle | None = self._next(stream.last)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -38,33 +38,35 @@ class Pulse:
             self._timer = None
 
     def _beat(self) -> None:
+        self._timer = None
         stream = self._stream
         if stream.finished or stream.gone:
-            self._timer = None
             return
         now = self._loop.time()
-        if not stream.committed:
+        if stream.committed:
+            if not stream.full:
+                self._sign(now - stream.last)
+        elif now >= self.commit_at:
             stream.commit(self.degraded)
             stream.write(PING)
-        elif not stream.full:
-            self._sign(now - stream.last)
         self._timer = self._next(stream.last)
 
     def _sign(self, silence: float) -> None:
         """An empty delta after `delta_interval` of silence, where a block is open that can carry one; else a ping after `interval`."""
-        data = PING
-        if self.writer is not None:
+        data, wait = PING, self._interval
+        if self.writer is not None and self._delta_interval > 0:
             self.writer.keepalive()
             data = self.writer.take()
-        wait = self._interval if data == PING else self._delta_interval
-        if 0 < wait <= silence + 0.01:
+            if data != PING:
+                wait = self._delta_interval
+        if 0 < wait <= silence:
             self._stream.write(data)
 
     def _next(self, last: float) -> asyncio.TimerHandle | None:
-        """The next look: when the shorter interval ends that has not ended yet."""
+        """The next look: at the commit, or when the next interval ends. (Before the commit an interval only looks whether it came.)"""
         now = self._loop.time()
-        waits = sorted(wait for wait in (self._interval, self._delta_interval) if wait > 0)
-        if not waits:
-            return None
-        due = next((last + wait for wait in waits if last + wait > now), now + waits[0])
-        return self._loop.call_at(due, self._beat)
+        waits = [wait for wait in (self._interval, self._delta_interval) if wait > 0]
+        due = [at for wait in waits if (at := last + wait) > now] or [now + wait for wait in waits]
+        if not self._stream.committed:
+            due.append(self.commit_at)
+        return self._loop.call_at(min(due), self._beat) if due else None

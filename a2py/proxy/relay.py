@@ -40,6 +40,10 @@ class Closed(ApiError):
     """The upstream closed the connection before a byte of its answer."""
 
 
+def _moved(status: int, deployment: Deployment) -> ApiError:
+    return ApiError("upstream", f"{deployment.provider} answered {status}, a redirect: set api_base to its final address", should_retry=False)
+
+
 class Exchange:
     """What a streamed and a whole answer share: the attempts. `config` stays the one the request began with, whatever is reloaded."""
 
@@ -140,6 +144,8 @@ class Exchange:
             total, silence = self._times(deployment, prepared.stream)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
             if not 200 <= response.status < 300:
+                if response.status < 400:
+                    return _moved(response.status, deployment)
                 return wire.error(response.status, lower(response.headers), await error_body(response))
             outcome = await self._read(response, deployment, prepared)
             return self._settle(outcome)
