@@ -2,8 +2,8 @@
 
 Knows: the GGUF fields of a llama model and a ChatML chat template with `<tool_call>` and `<think>`. Must not know: servers, a2py.
 How it works: every layer writes nothing, so the next token depends on the last one alone, and the output matrix is a table of odds.
-Dimension 0 is the constant of every token and carries the odds that hold in general; each token of `after` has a dimension of its own,
-which replaces these odds by others. So text is readable, and the odds of ending, of calling a tool, of a closing quote can be set.
+Dimension 0 is the constant of every token and carries the odds that hold in general; some tokens share a further dimension, which replaces
+these odds by others (a thought follows a thought, a call's end follows a brace). So text is readable, and the odds of ending, of calling a tool, of a closing quote can be set.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ state people how little good world make very year still see own work get here ol
 while few house use place during again home around small however found part school every number file line code test error return value
 name type string list path read write edit run tool call result user message content text input output token model server""",
 )
+THOUGHTS = re.findall(r"\w+", "Hmm So Wait Maybe But First Then Next Perhaps Now Let Actually Right Okay Thus Hence Still Also Well Yes")
 PIECES = ('": "', '", "', '": ', '"}', '{"', "\n\n", ". ", ", ", "ing", "tion", "er", "re", "on", "st", "en", "at", "()", "10", "20", "00")
 LETTERS = ("é", "ü", "—", "世", "界", "😀", "ñ", "“", "”")  # two, three and four bytes of UTF-8
 #: A whole call's opening is one token: llama.cpp lets text run free until exactly this string stands there.
@@ -103,6 +104,8 @@ class Vocabulary:
             self.tokens[self.symbols[b]] = self._byte(chr(b), odds)
         for word in WORDS:
             self._chain(" " + word, 0.7 / len(WORDS))
+        for thought in THOUGHTS:
+            self._chain(" " + thought, 0.0)
         for piece in PIECES:
             self._chain(piece, 0.0002)
         for letter in LETTERS:
@@ -113,7 +116,8 @@ class Vocabulary:
         self.tokens.update(dict.fromkeys(MARKS, 0.0))
         self.tokens[OPEN] = odds.tool
         self.tokens['", "arguments": '] = self.tokens[CLOSE] = 1e-7  # only where the grammar wants them
-        self.tokens["</think>"] = odds.end_think if think else 0.0
+        if think:  # a newline begins the thinking
+            self.tokens[self.spelled("\n")] = 0.0
         self.index = {token: n for n, token in enumerate(self.tokens)}
 
     @staticmethod
@@ -144,23 +148,29 @@ def _logits(odds: list[float]) -> Any:
     return np.array([math.log(p / total) if p > 0 else -60.0 for p in odds], np.float32)
 
 
-def _after(words: Vocabulary, odds: Odds, think: bool) -> dict[str, Any]:
-    """The tokens behind which other odds hold: what opens the answer, what may end an object, a finished call."""
+def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], Any]]:
+    """Groups of tokens behind which other odds hold: what opens the answer, thoughts, what may end an object, a finished call."""
     general = list(words.tokens.values())
+    newline = words.spelled("\n")
 
     def where(**changes: float) -> Any:
-        rest = 1 - sum(changes.values())
-        scale = rest / sum(general)
+        """These odds, and the general ones for the rest."""
+        scale = (1 - sum(changes.values())) / sum(general)
         out = [p * scale for p in general]
         for token, p in changes.items():
             out[words.index[token]] = p
         return _logits(out)
 
-    start = "</think>" if think else words.spelled("\n")
-    after = {words.spelled(text): where(**{CLOSE: 0.99}) for text in ("}", '"}')}
-    if odds.tool_first:
-        after[start] = where(**{OPEN: odds.tool_first})
-    after[CLOSE] = where(**{OPEN: odds.again / 2, words.spelled("\n"): odds.again / 2, "<|im_end|>": 0.98 * (1 - odds.again)})
+    after = [
+        ([words.spelled("}"), words.spelled('"}')], where(**{CLOSE: 0.99})),
+        ([CLOSE], where(**{OPEN: odds.again / 2, newline: odds.again / 2, "<|im_end|>": 0.98 * (1 - odds.again)})),
+        (["</think>" if think else newline], where(**{OPEN: odds.tool_first})),
+    ]
+    if think:
+        thoughts = [words.spelled(" " + thought) for thought in THOUGHTS]
+        each = (0.999 - odds.end_think) / len(thoughts)
+        after.append(([newline], where(**dict.fromkeys(thoughts, 0.999 / len(thoughts)))))
+        after.append((thoughts, where(**dict.fromkeys(thoughts, each), **{"</think>": odds.end_think})))
     return after
 
 
@@ -178,8 +188,8 @@ def build(path: Path, odds: Odds | None = None, *, think: bool = False, context:
     embedding[:, 0] = 1.0
     output = np.zeros((len(tokens), DIM), np.float32)
     output[:, 0] = _logits(list(words.tokens.values())) / math.sqrt(DIM)  # the norm makes a lone 1 the root of DIM
-    for n, (token, row) in enumerate(_after(words, odds, think).items(), 1):
-        embedding[words.index[token], n] = 1.0
+    for n, (group, row) in enumerate(_after(words, odds, think), 1):
+        embedding[[words.index[token] for token in group], n] = 1.0
         output[:, n] = row / math.sqrt(DIM / 2) - output[:, 0]
 
     writer = gguf.GGUFWriter(path, "llama")

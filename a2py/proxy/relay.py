@@ -41,7 +41,9 @@ class Closed(ApiError):
 
 
 def _moved(status: int, deployment: Deployment) -> ApiError:
-    return ApiError("upstream", f"{deployment.provider} answered {status}, a redirect: set api_base to its final address", should_retry=False)
+    return ApiError(
+        "upstream", f"{deployment.provider} answered {status}, a redirect: set api_base to its final address", should_retry=False
+    )
 
 
 class Exchange:
