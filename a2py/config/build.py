@@ -100,8 +100,8 @@ def named(entry: Entry, warn: Warn) -> Named:
     head, slash, rest = model.partition("/")
     if wanted:
         model = model.removeprefix(wanted + "/")
-    elif slash and (head in PROVIDERS or head in PREFIXES or head in UNSERVED):
-        wanted, model = head, rest
+    elif slash and any(head.lower() in known for known in (PROVIDERS, PREFIXES, UNSERVED)):
+        wanted, model = head.lower(), rest
     elif not slash and not entry.api_base:
         wanted = next((provider for pattern, provider in FAMILIES if fnmatchcase(model.lower(), pattern)), "")
     responses = model.startswith("responses/")
@@ -254,7 +254,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
         wire=wire,
         wire_fixed=fixed,
-        headers={**row.headers, **_env_headers(row, env), **dict(base.headers), **entry.extra_headers},
+        headers={**row.headers, **({} if foreign else _env_headers(row, env)), **dict(base.headers), **entry.extra_headers},
         query=base.query,
         extra_body={**{name: value for name in _BODY if (value := getattr(entry, name)) is not None}, **entry.extra_body},
         params={name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))},

@@ -76,8 +76,10 @@ def single(
     given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_tokens": max_tokens, "timeout": request_timeout}
     params: dict[str, Any] = {name: value for name, value in given.items() if value}
     params |= {"model": model} | ({} if temperature is None else {"temperature": temperature})
-    names = (alias or model,) if "*" in model else (alias or model, "*")
-    tree = {"model_list": [{"model_name": n, "litellm_params": params} for n in names], "litellm_settings": {"drop_params": drop_params}}
+    name = model if "*" in model else alias or model
+    tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": params}]}
+    tree["litellm_settings"] = {"drop_params": True} if drop_params else {}
+    tree["router_settings"] = {} if "*" in model else {"model_group_alias": {"*": name}}
     return _assemble(t.node_of(tree, "command line"), env or {}, [], {})
 
 
@@ -98,6 +100,8 @@ def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: s
         raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "") from None
     files[shown] = file
     tree = t.parse(data, shown, warn)
+    if not isinstance(tree.value, (dict, type(None))):
+        raise values.wrong(tree, "", "a mapping", "begin with `model_list:`")
     included = tree.get("include")
     for path, child in values.items(t.resolve(included, env), "include") if included else ():
         for name in values.texts(child, path):
@@ -199,7 +203,7 @@ def _silent(_: str) -> None:
 
 def _bound(entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, asked: str) -> Deployment:
     """A wildcard deployment made for one model: wire, base and quirks are chosen anew."""
-    prefix = entry.model.removesuffix(dep.model)
+    prefix = entry.model.removesuffix(dep.model) or ("" if entry.custom_llm_provider else f"{dep.provider}/")
     return build(replace(entry, model=prefix + model, model_name=asked), settings, env, _silent)
 
 

@@ -7,7 +7,7 @@ Invariants: frozen; `resolve` is a function of its argument; a name that is conf
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -15,7 +15,7 @@ from a2py.config.build import quirks_of
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.providers import PROVIDERS
+from a2py.providers import PROVIDERS, by_host
 
 #: Names told in a 404, and concrete models kept of wildcards.
 MAX_TOLD = 40
@@ -136,23 +136,32 @@ class _Names:
         """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*` counts."""
         if depth > MAX_ALIASES or not model:
             return ()
+        return next(filter(None, self.stages(model, claude, star, depth)), ())
+
+    def stages(self, model: str, claude: bool, star: bool, depth: int) -> Iterator[tuple[Deployment, ...]]:
+        """What `model` may mean, best first, each looked up only when it is asked for."""
         bare = _LONG_CONTEXT.sub("", model)
         spellings = tuple(dict.fromkeys((model, bare, _DATE.sub("", bare))))
-        for found in (
-            *(self.exact(name, star, depth) for name in spellings),
-            self.wild(bare, False, star, depth),
-            *(self.exact(self.folded.get(name.casefold(), ""), star, depth) for name in spellings),
-            self.wild(bare, True, star, depth),
-            *(self.find(bare[len(prefix) :], claude=False, star=False, depth=depth + 1) for prefix in _OFFERED if bare.startswith(prefix)),
-        ):
-            if found:
-                return found
-        return self.home(bare, claude, depth) or (self.bind("*", (bare,), bare) if star and "*" in self.groups else ())
+        for name in spellings:
+            yield self.exact(name, star, depth)
+        yield self.wild(bare, False, star, depth)
+        for name in spellings:
+            known = self.folded.get(name.casefold(), name)
+            yield self.exact(known, star, depth) if known != name else ()
+        yield self.wild(bare, True, star, depth)
+        for prefix in _OFFERED:
+            if bare.startswith(prefix):
+                yield self.find(bare[len(prefix) :], claude=False, star=False, depth=depth + 1)
+        if claude:
+            yield self.home(bare, depth)
+        if star:
+            yield self.bind("*", (bare,), bare) if "*" in self.groups else ()
+            yield self.find(self.config.aliases.get("*", ""), claude=False, star=False, depth=depth + 1)
 
-    def home(self, model: str, claude: bool, depth: int) -> tuple[Deployment, ...]:
+    def home(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Where an unknown `claude-*` name goes, unless a `*` takes it as it is."""
         default = self.config.default_name
-        if not (claude and default and _CLAUDE.search(model)):
+        if not default or not _CLAUDE.search(model):
             return ()
         taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
         return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
@@ -185,7 +194,7 @@ class _Names:
     def one(self, dep: Deployment, parts: tuple[str, ...], asked: str) -> Deployment:
         if dep.problem:
             return dep
-        if dep.name == "*":
+        if dep.name == "*" and by_host(dep.base) == dep.provider:  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
             parts = (parts[0].removeprefix(dep.provider + "/"),)
         model = fill(dep.model, parts)
         binder = self.config.binders.get(dep.id)

