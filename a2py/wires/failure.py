@@ -1,0 +1,362 @@
+"""An upstream's error, in whatever form it came → `ApiError` in Anthropic's words.
+
+Knows: which rule of `refusal/` speaks for an answer, what a bare status means, and how each kind is worded to the client.
+Must not know: single wordings (refusal/wordings.py, refusal/fields.py), what a lesson changes (lessons.py), sockets.
+Invariants: raises on no input; no message holds a key, an account's id, a URL query or a stack; what Claude Code reads a meaning into is
+said only where it is meant; numbers are the upstream's own, never invented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from a2py.errors import ApiError
+from a2py.wires.refusal import waiting
+from a2py.wires.refusal.body import Found, unfold, unfold_value
+from a2py.wires.refusal.scrub import defuse, scrub, shorten
+from a2py.wires.refusal.wordings import Rule
+
+#: Tokens of room for a reply that are worth asking once more for; below, and below half of what was asked, the prompt is too long.
+ROOM = 1024
+#: `field` of an error whose `limit` holds for this one prompt, or for the credit left, not for the model: nothing to remember.
+PASSING = frozenset({"room", "credit"})
+
+#: HTTP status → kind, where no wording says more. Below 500 anything else is invalid_request, from 500 on api.
+STATUSES: dict[int, str] = {
+    401: "authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    409: "api",
+    410: "not_found",
+    413: "request_too_large",
+    425: "api",
+    429: "rate_limit",
+    498: "overloaded",  # Groq: flex tier at capacity
+    499: "upstream",
+    502: "upstream",
+    503: "overloaded",
+    504: "timeout",
+    520: "upstream",  # 520 to 526: Cloudflare about the host behind it
+    521: "upstream",
+    522: "timeout",
+    523: "upstream",
+    524: "timeout",
+    525: "upstream",
+    526: "upstream",
+    529: "overloaded",
+}
+#: These go on as they came, the others as their kind's own status.
+KEPT = frozenset({405, 408, 409, 425, 502, 504})
+#: MiniMax `base_resp.status_code` → HTTP status (its error-code page, 2026-05); the rest is 400.
+BASE_RESP = {
+    1000: 500,
+    1001: 504,
+    1002: 429,
+    1004: 401,
+    1008: 402,
+    1013: 500,
+    1024: 500,
+    1033: 500,
+    1039: 429,
+    1041: 429,
+    2049: 401,
+    2056: 429,
+}
+#: `code` values of a body that is no error.
+_FINE = frozenset({0, 200, 20000, "0", "200", "ok", "OK", "Success", "success"})
+
+#: Kinds that no other attempt and no other time changes.
+_FINAL = frozenset({"authentication", "billing", "permission"})
+#: Kinds whose message names the upstream, because it is the upstream's own affair.
+_THEIRS = frozenset({"rate_limit", "overloaded", "api", "upstream", "timeout", "billing", "permission", "not_found", "content_policy"})
+
+
+class _Case(NamedTuple):
+    """What is known while an error is worded. `status`: 0 inside a 200."""
+
+    status: int
+    found: Found
+    text: str
+    provider: str
+    model: str
+    rule: Rule | None
+    match: re.Match[str] | None
+
+    @property
+    def who(self) -> str:
+        return self.provider or "the upstream"
+
+    def number(self, name: str) -> int:
+        """The number that the wording gives for `name`; 0: none."""
+        groups = self.match.groupdict() if self.match else {}
+        return int((groups.get(name) or "0").replace(",", ""))
+
+
+def read(
+    status: int, headers: Mapping[str, str], body: bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = ()
+) -> ApiError:
+    """An answer whose status is not 2xx. `body`: as far as it was read; `secrets`: strings that no message may repeat (the key that was sent)."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    found = unfold(body)
+    error = _judge(status, found, provider, model, secrets, empty=not body.strip())
+    if error.retryable and error.should_retry is not False:
+        error.retry_after = waiting.seconds(lower, found)
+    told = lower.get("x-should-retry")
+    if error.should_retry is None and told in ("true", "false"):
+        error.should_retry = told == "true"
+    return error
+
+
+def inside(payload: dict[str, Any], *, provider: str = "", model: str = "", secrets: Iterable[str] = ()) -> ApiError | None:
+    """The error in a body, chunk or event of an answer whose status was 200; None where it holds none."""
+    if not payload.get("error"):
+        base = payload.get("base_resp")
+        if isinstance(base, dict) and base.get("status_code"):
+            return _base_resp(base, provider, model, secrets)
+        if payload.get("choices") or not _blames(payload):
+            return None
+    found = unfold_value(payload)
+    error = _judge(found.status, found, provider, model, secrets)
+    if found.status >= 500 and error.kind in ("api", "upstream", "timeout"):
+        error = ApiError("overloaded", error.message)
+    if error.retryable:
+        error.retry_after = waiting.seconds({}, found)
+    return error
+
+
+def _blames(payload: dict[str, Any]) -> bool:
+    """Forms of an error without `error`."""
+    if payload.get("type") in ("error", "response.failed", "response.error") or payload.get("object") == "error":
+        return True
+    if payload.get("detail"):
+        return True
+    code = payload.get("code")
+    return bool(code) and bool(payload.get("message") or payload.get("msg")) and code not in _FINE
+
+
+def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterable[str]) -> ApiError:
+    code = base["status_code"]
+    status = BASE_RESP.get(code, 400) if isinstance(code, int) else 400
+    return _judge(status, unfold_value(base.get("status_msg")), provider, model, secrets)
+
+
+#: Kind of transport failure → error kind, sentence.
+_TRANSPORT: dict[str, tuple[str, str]] = {
+    "connect": ("upstream", "can't connect to {who}: {detail}. Check that the server runs and that `api_base` is right."),
+    "dns": ("upstream", "can't find the host of {who}: {detail}. Check `api_base` and the network."),
+    "tls": ("upstream", "no secure connection to {who}: {detail}. Check the certificate, or set `ssl_verify` to the CA file."),
+    "timeout_connect": (
+        "timeout",
+        "{who} did not accept a connection in time: {detail}. Check that the server runs and that `api_base` is right.",
+    ),
+    "timeout_first_byte": ("timeout", "{who} did not begin to answer in time: {detail}. A larger `timeout` allows it more."),
+    "timeout_idle": ("timeout", "{who} stopped sending in mid-answer: {detail}. A larger `stream_timeout` allows it more."),
+    "cut": ("upstream", "upstream closed the stream early ({who}): {detail}."),
+}
+
+
+def transport(kind: str, detail: str, provider: str) -> ApiError:
+    """A connection that failed. `kind`: a key of the table above, any other is told as `connect`; `detail`: the cause in a few words."""
+    name, sentence = _TRANSPORT.get(kind, _TRANSPORT["connect"])
+    said = scrub(detail).rstrip(". ") or "no further cause is known"
+    message = shorten(defuse(sentence.format(who=provider or "the upstream", detail=said), name))
+    return ApiError(name, message, should_retry=False if kind == "tls" else None)
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """All rules, first match first. Compiled with the first error: some 100 patterns take as long as the rest of the start."""
+    from a2py.wires.refusal.fields import FIELDS
+    from a2py.wires.refusal.wordings import EARLY, LATE
+
+    return (*EARLY, *FIELDS, *LATE)
+
+
+def find(status: int, found: Found, provider: str) -> tuple[Rule | None, re.Match[str] | None]:
+    """The rule that speaks for an answer, and what its wording matched."""
+    text, codes = found.text, " ".join(found.codes)
+    for rule in rules():
+        if (rule.statuses and status and status not in rule.statuses) or (rule.provider and rule.provider != provider):
+            continue
+        match = rule.text.search(text) if rule.text else None
+        if (match or (rule.codes and rule.codes.search(codes))) and (rule.field != "param" or found.param):
+            return rule, match
+    return None, None
+
+
+def _judge(status: int, found: Found, provider: str, model: str, secrets: Iterable[str], empty: bool = False) -> ApiError:
+    rule, match = find(status, found, provider)
+    kind = rule.kind if rule else _by_status(status)
+    if empty and provider == "cerebras" and status in (400, 413):
+        kind = "context_overflow"  # Cerebras answers an overflow with an empty body (other clients' pattern lists, 2026-11)
+    if status >= 500 and kind == "invalid_request":
+        kind = "api"
+    text = scrub(found.text, secrets)
+    if not rule or not rule.verbatim:
+        text = defuse(text, kind)
+    case = _Case(status, found, text, provider, model, rule, match)
+    error = _WORDED.get(kind, _plain)(kind, case)
+    if rule and rule.should_retry is not None:
+        error.should_retry = rule.should_retry
+    elif kind in _FINAL:
+        error.should_retry = False
+    return error
+
+
+def _by_status(status: int) -> str:
+    kind = STATUSES.get(status)
+    if kind is None:
+        kind = "invalid_request" if 400 <= status < 500 else "upstream" if 0 < status < 400 else "api"
+    return kind
+
+
+def _status(kind: str, case: _Case) -> int | None:
+    """The upstream's own status where it says the same as the kind; None: the kind's."""
+    status = case.status
+    if case.rule is None and (status in KEPT or (status not in STATUSES and 400 <= status < 600)):
+        return status
+    if kind in ("invalid_request", "unsupported") and status == 422:
+        return status
+    if kind == "api" and 500 <= status < 600:
+        return status
+    return None
+
+
+# -- how each kind is worded ---------------------------------------------------------------------------------------------
+
+
+def _plain(kind: str, case: _Case) -> ApiError:
+    """The upstream's own words; whose they are, where it is not about the request."""
+    said = case.text
+    if case.found.html:
+        said = f"answered with a web page (HTTP {case.status}): {said}"
+    elif not said:
+        codes = scrub(", ".join(case.found.codes))
+        said = f"answered HTTP {case.status} without saying why" if case.status else "reported an error without saying which"
+        said = f"{said} ({codes})" if codes else said
+    elif kind not in _THEIRS or not case.provider:
+        return _error(kind, said, case)
+    else:
+        return _error(kind, f"{case.provider}: {said}", case)
+    return _error(kind, f"{case.who} {said}", case)
+
+
+def _error(kind: str, message: str, case: _Case, **more: Any) -> ApiError:
+    field = more.pop("field", None)
+    if field is None:
+        field = _field(case)
+    return ApiError(kind, shorten(message), status=_status(kind, case), field=field, limit=more.pop("limit", case.number("limit")), **more)
+
+
+def _field(case: _Case) -> str:
+    """The request field that the rule names, or that the wording does."""
+    if case.rule is None:
+        return ""
+    groups = case.match.groupdict() if case.match else {}
+    values = groups.get("values") or groups.get("more")
+    if values is not None:
+        words = re.findall(r"[a-z]+", values.split(".")[0].lower())
+        return f"{case.rule.field}={','.join(words)}"
+    if case.rule.field == "param":
+        return _name(case.found.param)
+    named = groups.get("field") or groups.get("f2") or groups.get("f3")
+    return case.rule.field or _name(named or "")
+
+
+def _name(raw: str) -> str:
+    """`body.reasoningEffort` → `reasoning_effort`, `tools[0].strict` → `tools.0.strict`."""
+    name = raw.strip("`'\". ").removeprefix("body.").replace("[", ".").replace("]", "")
+    return re.sub(r"(?<=[a-z])[A-Z]", lambda match: "_" + match[0].lower(), name).lower()[:100]
+
+
+def _size(kind: str, case: _Case) -> ApiError:
+    """A rate limit; one that the request alone exceeds is never met by waiting."""
+    error = _plain(kind, case)
+    limit, used = case.number("limit"), case.number("used")
+    error.limit = 0
+    if limit and used > limit:
+        error.should_retry = False
+    return error
+
+
+def _overflow(kind: str, case: _Case) -> ApiError:
+    """Anthropic's sentence, with the numbers that are known; where the prompt alone fits, the sentence about `max_tokens`."""
+    limit, total, out = case.number("limit"), case.number("total"), case.number("out")
+    used = case.number("used") + case.number("tools")
+    if used and limit and used <= limit:
+        if used + out > limit and (limit - used >= ROOM or 2 * (limit - used) >= out):
+            message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
+            return ApiError("max_tokens", message, field="room", limit=limit - used)
+        used = 0
+    else:
+        used = used or total
+    if limit and used > limit:
+        return ApiError(kind, f"prompt is too long: {used} tokens > {limit} maximum", limit=limit)
+    return ApiError(kind, "prompt is too long", limit=limit)
+
+
+def _cap(kind: str, case: _Case) -> ApiError:
+    """Anthropic's sentence where both numbers are known: Claude Code takes the limit from it."""
+    limit, out = case.number("limit") or case.number("below") - 1, case.number("out")
+    if out > limit:
+        model = case.model or "this model"
+        message = f"max_tokens: {out} > {limit}, which is the maximum allowed number of output tokens for {model}"
+    else:
+        message = f"max_tokens: the upstream takes at most {limit} output tokens"
+    return ApiError(kind, message, field="max_tokens", limit=limit)
+
+
+def _key(kind: str, case: _Case) -> ApiError:
+    """Nothing of the upstream's text: it repeats pieces of the key."""
+    status = f" (HTTP {case.status})" if case.status else ""
+    if re.search(r"\b(?:no|missing|without)\b", case.found.text, re.IGNORECASE):
+        said = f"{case.who} was asked without an API key{status}. Set `api_key` of this model in the configuration, or the provider's key variable."
+    else:
+        said = (
+            f"{case.who} refused the API key{status}. That is the key which the proxy sends there, not the client's own: check `api_key` of"
+            " this model in the configuration, or the provider's key variable."
+        )
+    return ApiError(kind, said)
+
+
+def _billing(kind: str, case: _Case) -> ApiError:
+    said = case.text or f"answered HTTP {case.status}"
+    return _error(kind, f"the account at {case.who} has no credit for this request: {said}", case)
+
+
+def _block(words: tuple[str, str, str], kind: str, case: _Case) -> ApiError:
+    """An image or a document in Anthropic's words, which make Claude Code drop the block and ask again; the upstream's in brackets."""
+    name = case.rule.name if case.rule else ""
+    none, size, bad = words
+    if case.rule and case.rule.verbatim:
+        return ApiError(kind, case.text)
+    chosen = none if name.endswith((".none", ".text_only")) else size if name.endswith(".size") else bad
+    said = f" ({case.text})" if case.text else ""
+    return _error(kind, chosen + said, case, limit=0)
+
+
+def _image(kind: str, case: _Case) -> ApiError:
+    return _block(
+        ("Could not process image: this model takes no images", "image exceeds the maximum size", "Could not process image"), kind, case
+    )
+
+
+def _document(kind: str, case: _Case) -> ApiError:
+    return _block(("This model does not support PDF input", "", "Could not process PDF"), kind, case)
+
+
+_WORDED: dict[str, Callable[[str, _Case], ApiError]] = {
+    "context_overflow": _overflow,
+    "max_tokens": _cap,
+    "rate_limit": _size,
+    "authentication": _key,
+    "billing": _billing,
+    "image": _image,
+    "document": _document,
+}

@@ -1,0 +1,245 @@
+"""How upstreams name the request field that they refuse, as data: `Rule`s whose `field` (fixed, or the group) a lesson looks up.
+
+Knows: wordings and field names. Must not know: what a lesson changes (lessons.py).
+Invariants: special wordings stand above general ones; a general one captures the name as the upstream writes it.
+"""
+
+from __future__ import annotations
+
+from a2py.wires.refusal.wordings import Rule, codes, number, pattern
+
+
+def _row(name: str, field: str, text: str, seen: str, kind: str = "unsupported") -> Rule:
+    return Rule(f"field.{name}", kind, pattern(text), seen, field=field)
+
+
+_NAME = r"(?P<field>[A-Za-z_][\w.\[\]]*)"
+_QUOTE = r"[`'\"\[(]*"
+_NAMED = frozenset({400, 404, 415, 422})
+
+#: Fields in a form, place or company that the upstream does not take.
+_FORMS = (
+    _row(
+        "effort",
+        "reasoning_effort",
+        r"reasoning[_.]?effort.{0,80}?(?:supported values are|must be one of|allowed values)(?P<values>.{0,120})"
+        r"|unsupported value: '(?:none|minimal|low|medium|high|xhigh|max)' is not supported.{0,80}?supported values are(?P<more>.{0,120})",
+        "openai, groq, moonshot, 2026-06",
+    ),
+    _row("reasoning_tools", "reasoning.tools", r"function tools with reasoning_effort are not supported", "openai gpt-5.2, 2026-03"),
+    _row(
+        "choice_thinking",
+        "tool_choice.thinking",
+        r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking|in thinking mode)"
+        r"|thinking may not be enabled when tool_choice forces",
+        "deepseek, moonshot, dashscope, anthropic, 2026-11",
+    ),
+    _row(
+        "choice_object",
+        "tool_choice.object",
+        r"invalid tool_choice type: 'object'|only allowed string values for 'tool_choice'",
+        "lmstudio, groq, 2026-07",
+    ),
+    _row(
+        "choice_required",
+        "tool_choice.required",
+        r"tool[_ ]choice`? must (?:either )?be (?:a named tool|'auto')|tool_choice.{0,40}?'?required'? is not supported",
+        "vllm 2025-03, mlx-openai-server 500 2025-08",
+    ),
+    _row(
+        "format_tools",
+        "response_format.tools",
+        r"(?:json mode|response_format|structured outputs?).{0,60}?(?:cannot|can't|not) .{0,30}?(?:combined|together|used|supported) with (?:tool|function)",
+        "groq, cerebras, 2026-04",
+    ),
+    _row(
+        "reasoning_missing",
+        "messages.reasoning_content.required",
+        r"reasoning_content`? in the thinking mode must be passed back|(?:missing `?reasoning_content|reasoning_content is missing)",
+        "deepseek 2026-04, moonshot 2026-04",
+    ),
+    _row(
+        "reasoning_history",
+        "messages.reasoning_content",
+        r"messages\b.{0,200}?\b(?:reasoning(?:_content|_details)?\b.{0,40}?(?:unsupported|not supported|not permitted))",
+        "groq, mistral 422, 2026-06",
+    ),
+    _row(
+        "developer",
+        "messages.role.developer",
+        r"\bdeveloper'?\"? (?:role )?(?:is not|isn't)|(?:invalid|unknown|unexpected) (?:message )?role:? ['\"]?developer|support 'developer'",
+        "dashscope, new-api, 2026-08",
+    ),
+    _row(
+        "system_place",
+        "messages.role.system",
+        r"system (?:message|role|prompt).{0,40}?(?:must be (?:at the beginning|first)|only .{0,20}?first|beginning of the conversation)"
+        r"|role 'system' is not supported|input should be 'user' or 'assistant'",
+        "qwen's and llama's templates behind vllm and llama.cpp, 2025-09",
+    ),
+    _row(
+        "system",
+        "messages.role",
+        r"system role (?:is )?not supported|(?:unexpected|unknown|invalid|incorrect) (?:message )?role(?: information)?\b(?!.{0,20}after role)"
+        r"|only user and assistant roles are supported|input should be 'system', 'user', 'assistant'",
+        "gemma's template, deepinfra 422, zai (1214), halogen, 2026-09",
+    ),
+    _row("after_tool", "messages.after_tool", r"unexpected role 'user' after role 'tool'", "mistral, 2024-11"),
+    _row(
+        "alternation",
+        "messages.alternation",
+        r"roles must alternate|must alternate (?:between )?user|consecutive (?:user|assistant|messages)",
+        "mistral's and gemma's templates behind vllm, 2024-07; perplexity, 2025-02",
+    ),
+    _row("prefill_prefix", "messages.prefill.prefix", r"expected last role user or tool.{0,60}?prefix", "mistral, 2024-11"),
+    _row(
+        "prefill",
+        "messages.prefill",
+        r"assistant message prefill|(?:conversation|messages) must end with a user|cannot end with an? assistant|last message must (?:be|have role) .?user",
+        "anthropic 2026-02, others",
+    ),
+    _row(
+        "empty",
+        "messages.empty",
+        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)|non-empty content|content is empty",
+        "anthropic, moonshot, dashscope, 2025-10",
+    ),
+    _row(
+        "tool_id_limit",
+        "messages.tool_call_id.limit",
+        rf"tool_calls?\b.{{0,20}}?id'?: string too long.{{0,60}}?maximum length {number('limit')}",
+        "openai, 2025-11",
+    ),
+    _row("tool_id", "messages.tool_call_id", r"tool call id .{0,80}?must be a-z, A-Z, 0-9", "mistral, 2024-11"),
+    _row("stream_only", "stream.only", r"only supports? (?:the )?stream mode|enable the stream parameter", "dashscope qwq, 2025-03"),
+    _row("stop_limit", "stop", rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}", "openai, 2025-06"),
+    _row(
+        "temperature_max",
+        "temperature.max",
+        r"\btemperature\b.{0,80}?(?:<=|less than or equal to) (?P<limit>\d+)(?:\.0+)?(?![\d.]*\d)",
+        "openai, 2026-11",
+        "invalid_request",
+    ),
+    _row("top_p_too", "top_p", r"`?temperature`? and `?top_p`? cannot both", "anthropic, bedrock, 2025-10"),
+    Rule(
+        "field.fixed",
+        "unsupported",
+        pattern(
+            r"invalid (?P<field>temperature|top_p|top_k|thinking): only|(?P<f2>temperature|top_p|top_k)[`'\"]? (?:may|must|can) only be"
+            r"|(?P<f3>temperature|top_p|top_k)[`'\"]? is deprecated"
+        ),
+        "moonshot 2026-06, anthropic 2026-03",
+    ),
+)
+
+_TOOLS = (
+    Rule(
+        "tools.flag",
+        "invalid_request",
+        pattern(r"requires? --jinja|requires? --enable-auto-tool-choice"),
+        "llama.cpp 500, vllm 400, 2026-11",
+        field="tools",
+        should_retry=False,
+    ),
+    Rule(
+        "tools.none",
+        "invalid_request",
+        pattern(r"does not support (?:tools|tool use|tool call|function call)|no endpoints found that support tool"),
+        "ollama 400, openrouter 404, 2026-05",
+        field="tools",
+        should_retry=False,
+    ),
+)
+
+#: Sentences that name the field.
+_SENTENCES = (
+    Rule(
+        "named.kind",
+        "unsupported",
+        pattern(
+            rf"(?:unsupported|unknown|unrecognized|unexpected|extraneous) (?:request )?(?:parameter|argument|field|property|key|name|option)s?"
+            rf"(?: supplied| received)?:? {_QUOTE}{_NAME}"
+        ),
+        "openai, azure 2024-08, gemini 2026-01",
+    ),
+    Rule(
+        "named.property",
+        "unsupported",
+        pattern(rf"property [`'\"]{_NAME}[`'\"] is (?:unsupported|not supported)"),
+        "groq, cerebras, 2026-02",
+    ),
+    Rule(
+        "named.extra",
+        "unsupported",
+        pattern(rf"{_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"),
+        "fireworks 2024-07, mistral, bedrock, anthropic, pydantic's words behind many",
+    ),
+    Rule(
+        "named.parameters",
+        "unsupported",
+        pattern(rf"(?:does not|doesn't|do not) support (?:the )?(?:request )?param(?:eter)?s?:? {_QUOTE}{_NAME}"),
+        "xai 2026-08, litellm 2026-08",
+    ),
+    Rule("named.value", "unsupported", pattern(rf"unsupported value: [`'\"]{_NAME}[`'\"] does not support"), "openai, 2026-11"),
+    Rule(
+        "named.is_not",
+        "unsupported",
+        pattern(rf"[`'\"]{_NAME}[`'\"] (?:parameter |field |argument )?(?:is|are) not (?:supported|permitted|allowed|enabled|recognized)"),
+        "openai, many, 2026-11",
+    ),
+    Rule(
+        "named.unexpected",
+        "unsupported",
+        pattern(rf"'{_NAME}' was unexpected|unexpected keyword argument '(?P<f2>\w+)'"),
+        "python servers, 2025-05",
+    ),
+    Rule(
+        "named.enabled",
+        "unsupported",
+        pattern(r"^(?P<field>logprobs|reasoning)\b.{0,40}? (?:is|are) not enabled for this model"),
+        "mistral (3051), 2026-11",
+    ),
+    Rule(
+        "named.thinking",
+        "unsupported",
+        pattern(r"does not support thinking|think value .{0,20}? is not supported"),
+        "ollama, 2026-01",
+        field="reasoning",
+    ),
+    Rule(
+        "named.structured",
+        "unsupported",
+        pattern(
+            r"(?:json_schema|structured outputs?).{0,60}?(?:unavailable|not (?:yet )?support|unsupported)|does not support (?:json_schema|structured)"
+        ),
+        "deepseek 422, friendliai, 2025-02",
+        field="response_format",
+    ),
+    Rule(
+        "named.param",
+        "unsupported",
+        None,
+        "openai's codes, with the name in `param`, 2026-11",
+        codes("unsupported_parameter|unknown_parameter|unsupported_value|extra_forbidden"),
+        field="param",
+    ),
+    Rule(
+        "named.not_with_model",
+        "unsupported",
+        pattern(r"not supported (?:with|for|by) this model"),
+        "openai: web search options, 2026-11",
+        field="param",
+    ),
+    Rule(
+        "named.mention",
+        "unsupported",
+        pattern(
+            r"\b(?P<field>stream_options|parallel_tool_calls|reasoning_effort|chat_template_kwargs|enable_thinking|thinking_budget"
+            r"|prompt_cache_\w+|cache_control|response_format|service_tier|tool_stream|reasoning_split)\b"
+        ),
+        "names that stand in no other sentence: what the proxy adds itself",
+        statuses=_NAMED,
+    ),
+)
+
+FIELDS = (*_FORMS, *_TOOLS, *_SENTENCES)

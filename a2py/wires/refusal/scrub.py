@@ -1,0 +1,102 @@
+"""What of an upstream's words may be repeated to a client.
+
+Knows: how keys, ids, addresses and stacks look, and which phrases Claude Code acts upon. Must not know: where the text came from.
+Invariants: `scrub` raises on nothing, keeps no key-like string and no URL query, and gives one line of at most LIMIT characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+#: Characters of a message to the client.
+LIMIT = 2000
+#: Characters that are looked at at all, so that no pattern meets megabytes.
+LOOK = 8000
+#: Shorter secrets would eat ordinary words.
+SECRET = 4
+
+_STACK = re.compile(r"Traceback \(most recent call last\)|\n\s*at \S+ ?\(|\n\s*File \"|\n\s*goroutine \d+|\n\s+at [\w$.]+\(", re.IGNORECASE)
+#: What is replaced, and by what. Order matters: addresses before the keys in them.
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=_-]*"), "data:…"),
+    (re.compile(r"(\b\w{2,10}://)[^/\s@\"'<>]+@"), r"\1"),
+    (re.compile(r"(\b\w{2,10}://[^\s?#\"'<>]+)[?#][^\s\"'<>)\]}]*"), r"\1"),
+    (re.compile(r"\b(bearer|basic)\s+(?=\S*\d|\S{20,})\S{4,}", re.IGNORECASE), r"\1 …"),
+    # names of keys with the key behind them: "API key provided: sk-ab***yz", api_key=…, "Your api key: ****-key"
+    (
+        re.compile(
+            r"((?:api|access|secret|auth\w*|subscription)[ _-]?(?:key|token)s?(?: provided| is)?[\"'`]?\s*[:=]\s*[\"'`]?)[^\s\"'`,;)}\]]+",
+            re.IGNORECASE,
+        ),
+        r"\1…",
+    ),
+    # prefixes that vendors give their keys, whole or masked
+    (re.compile(r"(?<![A-Za-z0-9_-])(?:sk|gsk|csk|xai|nvapi|pplx|sess)[-_][A-Za-z0-9*•….][\w*•….-]*"), "…"),
+    (re.compile(r"(?<![A-Za-z0-9_-])(?:pk|rk|ak|ek|fw|hf|r8|tgp|vck|key)[-_](?=[\w-]*[\d*•…]|[\w-]{16,})[\w*•….-]+"), "…"),
+    (re.compile(r"(?<![A-Za-z0-9])(?:AIza|AKIA|ghp_|gho_|ghs_|github_pat_|glpat-|ya29\.|eyJ)[\w*.-]{6,}"), "…"),
+    # whose account it is
+    (re.compile(r"(?<![A-Za-z0-9])(org|proj|user|acct|account|team|usr|cus)[-_](?=[\w-]*[0-9X])[A-Za-z0-9-]{6,}"), r"\1-…"),
+    # long runs without a word in them: keys without a prefix (Mistral, Azure, Together, Z.ai), base64
+    (
+        re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{32,}(?:\.[A-Za-z0-9]+)*"),
+        "…",
+    ),
+    (re.compile(r"[A-Za-z0-9+/=]{80,}"), "…"),
+)
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
+
+#: Claude Code 2.1.330 compacts at a 400, 413 or 422 with one of these (CLAUDE_CODE §7, 2026-11).
+_OVERFLOW = re.compile(
+    r"prompt is too long|input is too long|maximum context l(?:ength|imit)|context_length_exceeded|contextwindowexceedederror"
+    r"|exceeds the context window|longer than the maximum model length|longer than the model's context length"
+    r"|exceeds the available context size|exceeds the maximum number of tokens allowed|exceeded model token limit"
+    r"|input token length too long|input tokens exceed the configured limit|maximum prompt length|prompt exceeds max length"
+    r"|tokens in request more than max tokens allowed|range of input length should be|context window exceeds limit"
+    r"|but model only supports up to|reduce the length of the messages|`inputs` tokens \+ `max_new_tokens` must be"
+    r"|context exceeds your deployment|exceed context limit",
+    re.IGNORECASE,
+)
+#: … drops a block of the conversation …
+_BLOCK = re.compile(
+    r"could not process (?:image|pdf)|image exceeds|image dimensions exceed|image does not match the provided media type|image cannot be empty"
+    r"|images? exceeds? (?:the )?api limit|does not support pdfs?\b|pdf cannot be empty|too much media",
+    re.IGNORECASE,
+)
+#: … asks for a login, or speaks of the client's own credit.
+_ACCOUNT = re.compile(r"x-api-key|credit balance is too low|organization has been disabled", re.IGNORECASE)
+#: Kind → the phrases that it may say.
+_MEANT = {"context_overflow": _OVERFLOW, "max_tokens": _OVERFLOW, "image": _BLOCK, "document": _BLOCK}
+_JOINTS = str.maketrans({" ": "-", "_": " ", "-": " "})
+
+
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` in one line, without `secrets`, key-like strings, ids of accounts, URL queries and stacks."""
+    for secret in secrets:
+        if len(secret) >= SECRET:
+            text = text.replace(secret, "…")
+    text = text[:LOOK]
+    stack = _STACK.search(text)
+    if stack:
+        text = text[: stack.start()]
+    for pattern, instead in _RULES:
+        text = pattern.sub(instead, text)
+    return shorten(_SPACE.sub(" ", text).strip())
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+
+
+def defuse(text: str, kind: str) -> str:
+    """`text` without phrases that Claude Code would act upon although nothing of `kind` is meant: their joints are exchanged
+    ("maximum context length" → "maximum-context-length"), so that a person still reads them."""
+    for phrases in (_ACCOUNT, _OVERFLOW, _BLOCK):
+        if _MEANT.get(kind) is not phrases:
+            text = phrases.sub(_loosen, text)
+    return text
+
+
+def _loosen(match: re.Match[str]) -> str:
+    phrase = match[0].translate(_JOINTS)
+    return phrase if phrase != match[0] else f"{phrase[:7]}-{phrase[7:]}"  # ContextWindowExceededError has no joint

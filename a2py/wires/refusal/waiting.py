@@ -1,0 +1,107 @@
+"""How long an upstream asks to wait, in seconds.
+
+Knows: `retry-after` (seconds or HTTP date), `retry-after-ms`, x-ratelimit-reset in its dialects, Gemini's RetryInfo, "try again in 6s".
+Must not know: any clock: a point in time counts from the answer's own `date`, and is ignored where there is none.
+Invariants: raises on nothing; what is ambiguous is None; at most LONGEST.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from a2py.wires.refusal.body import Found
+
+#: Seconds (a day): nobody waits longer, and a header stays a small number.
+LONGEST = 86_400.0
+_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*")
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)(?![a-z])", re.IGNORECASE)
+#: By the first three letters, or the first.
+_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SENTENCE = re.compile(
+    r"(?:(?:try|retry)(?: \w+){0,3} (?:in|after|from)|retry[- ]?after[:=]?) (?:about |~)?((?:\d[\d.]{0,12} ?(?:ms|[smhd]|sec\w*|min\w*|hour\w*) ?){1,4})",
+    re.IGNORECASE,
+)
+
+
+def _moment(text: str) -> float | None:
+    """An HTTP date as seconds since the epoch."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _number(text: str) -> float | None:
+    match = _NUMBER.fullmatch(text)
+    return float(match[1]) if match else None
+
+
+def span(text: str) -> float | None:
+    """`7m12.5s`, `350ms`, `20 seconds` → seconds."""
+    found = _SPAN.findall(text)
+    if not found:
+        return None
+    return sum(float(amount) * (_UNITS.get(unit.lower()[:3]) or _UNITS[unit.lower()[0]]) for amount, unit in found)
+
+
+def _date(headers: Mapping[str, str]) -> float | None:
+    return _moment(headers.get("date", ""))
+
+
+def _since(when: float, headers: Mapping[str, str]) -> float | None:
+    now = _date(headers)
+    return None if now is None else when - now
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    millis = _number(headers.get("retry-after-ms", ""))
+    if millis is not None:
+        return millis / 1000
+    value = headers.get("retry-after", "")
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    when = _moment(value)
+    return span(value) if when is None else _since(when, headers)
+
+
+def _reset(value: str, headers: Mapping[str, str]) -> float | None:
+    """A plain number is seconds (Together), seconds or milliseconds since the epoch (OpenRouter), by its size."""
+    number = _number(value)
+    if number is None:
+        return span(value)
+    if number <= LONGEST:
+        return number
+    if 1e9 <= number < 1e11:
+        return _since(number, headers)
+    if 1e12 <= number < 1e14:
+        return _since(number / 1000, headers)
+    return None
+
+
+def _resets(headers: Mapping[str, str]) -> float | None:
+    """`x-ratelimit-reset-<what>` counts only where `x-ratelimit-remaining-<what>` is used up (OpenAI, Groq)."""
+    waits = []
+    for name, value in headers.items():
+        what = name.removeprefix("x-ratelimit-remaining-")
+        if what != name and _number(value) == 0:
+            waits.append(_reset(headers.get(f"x-ratelimit-reset-{what}", ""), headers))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def seconds(headers: Mapping[str, str], found: Found) -> float | None:
+    """From the first source that tells: headers (lower-case names), then the body."""
+    sentence = _SENTENCE.search(found.text)
+    for wait in (
+        _retry_after(headers),
+        _reset(headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or "", headers),
+        _resets(headers),
+        span(found.delay),
+        _reset(found.reset, headers),
+        span(sentence[1]) if sentence else None,
+    ):
+        if wait is not None:
+            return min(max(wait, 0.0), LONGEST)
+    return None
