@@ -8,10 +8,9 @@ carried stands in `Prepared.degraded`.
 
 from __future__ import annotations
 
-import orjson
-
+from a2py import jsontext
 from a2py.deployment import Deployment
-from a2py.messages.types import JSON, Call, Prepared
+from a2py.messages.types import Call, Prepared
 from a2py.wires.chat import cache, messages, reasoning, structured, tools
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want
@@ -96,7 +95,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     return Prepared(
         url=url(dep, "/chat/completions"),
         headers=headers(dep, stream),
-        body=_dumps(draft.body),
+        body=jsontext.dumps(draft.body),
         stream=stream,
         names=draft.names.back,
         stops=draft.stops,
@@ -105,12 +104,3 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         think_tags=dep.quirks.think_tags,
         think_open=dep.quirks.think_open,
     )
-
-
-def _dumps(body: JSON) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # a lone surrogate in a string that the client escaped, or an integer beyond 64 bits
-        import json
-
-        return json.dumps(body, separators=(",", ":")).encode("utf-8", "replace")

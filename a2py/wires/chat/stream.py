@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
@@ -21,6 +19,7 @@ from a2py.wires.chat.calls import Calls
 from a2py.wires.chat.finish import finish
 from a2py.wires.chat.usage import Meter
 from a2py.wires.common.filters import Stops, ThinkTags
+from a2py.wires.common.text import dumps
 
 #: Bytes of a JSON body that answers a stream request (64 MiB).
 BODY_LIMIT = 64 * 1024 * 1024
@@ -36,14 +35,14 @@ def _parts_text(parts: list[Any]) -> tuple[str, str]:
     text: list[str] = []
     for part in parts:
         if not isinstance(part, dict):
-            text.append(part if isinstance(part, str) else orjson.dumps(part).decode())
+            text.append(part if isinstance(part, str) else dumps(part))
         elif part.get("type") == "thinking":
             inner = part.get("thinking")
             thinking.append(inner if isinstance(inner, str) else _parts_text(inner)[1] if isinstance(inner, list) else "")
         elif isinstance(part.get("text"), str):
             text.append(part["text"])
         elif part.get("type") not in ("reference", "image_url"):
-            text.append(orjson.dumps(part).decode())
+            text.append(dumps(part))
     return "".join(thinking), "".join(text)
 
 
@@ -224,7 +223,7 @@ class ChatDecoder:
             thinking, text = _parts_text(content)
             self._think(thinking)
         else:
-            text = orjson.dumps(content).decode()
+            text = dumps(content)
         if text:
             self._text(text)
 

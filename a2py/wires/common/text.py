@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import orjson
-
+from a2py import jsontext
 from a2py.messages.types import JSON
 
 #: Claude Code's fingerprint of a conversation: it changes after a compaction and would spoil the upstream's prefix cache (2.1.330).
@@ -18,13 +17,8 @@ BILLING = "x-anthropic-billing-header:"
 
 
 def dumps(value: Any) -> str:
-    """Canonical JSON text of `value`; what orjson refuses (lone surrogates, huge integers) is made harmless."""
-    try:
-        return orjson.dumps(value).decode()
-    except (TypeError, ValueError):
-        import json
-
-        return json.dumps(value, separators=(",", ":"))
+    """Canonical JSON text of a decoded value."""
+    return jsontext.dumps(value).decode()
 
 
 def blocks(content: Any) -> list[JSON]:

@@ -1,0 +1,110 @@
+"""What more than one wire's request builder needs: the corners that no golden shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from a2py.deployment import Deployment
+from a2py.messages.request import Request
+from a2py.messages.types import JSON, Call
+from a2py.wires.common import send
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import Want, nearest, wanted
+from a2py.wires.common.filters import Stops, ThinkTags, held
+from a2py.wires.common.names import Names
+from a2py.wires.common.text import as_text, block_text, without_billing
+from a2py.wires.common.tools import function, functions, in_force
+
+
+def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
+    return Draft(Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x"))
+
+
+def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
+    messages: list[JSON] = [
+        {"role": "system", "content": "text"},
+        {
+            "role": "system",
+            "content": [
+                {"type": "tool_addition", "tool": "junk"},
+                {"type": "tool_addition", "tool": {"name": 5}},
+                {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "a"}},
+                {"type": "tool_removal", "tool": {"tool_name": "b"}},
+            ],
+        },
+    ]
+    tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
+    assert in_force(draft(messages, tools)) == tools[:1]
+
+
+def test_a_tool_that_is_none() -> None:
+    assert function({"type": "bash_20250124"}) is not None
+    assert function({"type": "custom"}) is None
+    assert functions(draft([], [{"type": "custom"}])) == []
+
+
+def test_auth_none_sends_no_key() -> None:
+    dep = Deployment("n", "i", "custom", "m", "http://x", "k", "none")
+    assert set(send.headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
+
+
+@pytest.mark.parametrize(
+    ("body", "params", "want"),
+    [
+        ({"thinking": {"type": "enabled"}}, {}, Want("on")),
+        ({"thinking": {"type": "enabled", "budget_tokens": "x"}}, {}, Want("on")),
+        ({"output_config": {"effort": "odd"}}, {}, Want("absent")),
+        ({}, {"reasoning_effort": 7, "thinking": "x"}, Want("absent")),
+        ({"thinking": {"type": "between_tools"}, "output_config": {"effort": "low"}}, {}, Want("on", "low")),
+    ],
+)
+def test_wanted(body: JSON, params: JSON, want: Want) -> None:
+    assert wanted(Request(body, "m", []), Deployment("n", "i", "c", "m", "b", params=params)) == want
+
+
+def test_nearest_without_words_or_with_foreign_ones() -> None:
+    assert nearest("high", ()) == ""
+    assert nearest("high", ("on", "medium")) == "medium"
+
+
+def test_texts_of_blocks_that_no_wire_shows() -> None:
+    assert without_billing("plain") == "plain"
+    assert block_text({"type": "image", "source": {"type": "base64"}}) == "[image, not shown]"
+    assert block_text({"type": "image", "source": 7}) == "[image, not shown]"
+    assert block_text({"type": "document", "source": 7}) == "[document of type unknown, not shown]"
+    assert as_text([{"type": "tool_result", "content": "a"}, {"type": "thinking"}, 7, {"type": "tool_use", "name": "f"}]) == (
+        "[tool result: a]\n[tool call f: {}]"
+    )
+    assert as_text(None) == ""
+    assert block_text({"type": "compaction", "content": "sum"}) == "sum"
+    assert block_text({"type": "container_upload"}) == "[file, not shown]"
+
+
+def test_names_are_a_function_of_the_name() -> None:
+    names = Names()
+    assert names.sent("plain-1_x") == "plain-1_x"
+    short = names.sent("a.b")
+    assert (short, names.back) == (Names().sent("a.b"), {short: "a.b"})
+    assert names.sent("") == "_e3b0c442"
+    assert names.sent("a/b") != short
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_filters_depend_on_the_concatenation(size: int) -> None:
+    text = "a<think>b</think>\n\nc</think>d<th"
+    tags = ThinkTags()
+    pieces = [p for n in range(0, len(text), size) for p in tags.feed(text[n : n + size])] + tags.close()
+    assert ["".join(s for t, s in pieces if t is flag) for flag in (False, True)] == ["ac</think>d<th", "b"]
+    stops = Stops(["END", "EN!"])
+    out = "".join(stops.feed(c) for c in "a E EN b END c") + stops.close()
+    assert (out, stops.matched) == ("a E EN b ", "END")
+    assert stops.feed("more") == ""
+
+
+def test_the_longer_of_two_stops_at_one_place_wins() -> None:
+    stops = Stops(["ab", "abc"])
+    assert (stops.feed("xabcd"), stops.matched) == ("x", "abc")
+
+
+def test_held() -> None:
+    assert [held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]
