@@ -17,7 +17,7 @@ from a2py.errors import ApiError
 from a2py.wires.refusal import waiting
 from a2py.wires.refusal.body import Found, unfold, unfold_value
 from a2py.wires.refusal.scrub import defuse, scrub, shorten
-from a2py.wires.refusal.wordings import Rule
+from a2py.wires.refusal.rule import Rule
 
 #: Tokens of room for a reply that are worth asking once more for; below, and below half of what was asked, the prompt is too long.
 ROOM = 1024

@@ -6,7 +6,7 @@ Invariants: special wordings stand above general ones; a general one captures th
 
 from __future__ import annotations
 
-from a2py.wires.refusal.wordings import Rule, codes, number, pattern
+from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 
 def _row(name: str, field: str, text: str, seen: str, kind: str = "unsupported") -> Rule:

@@ -1,0 +1,41 @@
+"""A rule: one wording of one or more upstreams, as data.
+
+Knows: how a pattern is written. Must not know: any wording.
+Invariants: named groups mean the same everywhere: `used` tokens of the prompt, `tools` those of the tool list, `out` the completion's,
+`total` both, `limit` what is taken, `below` one more than that; `field` a request field, `values` the words that it takes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Rule(NamedTuple):
+    """`text` or `codes` must be found; `statuses`: only with these (empty: any); `verbatim`: the text goes on as it came."""
+
+    name: str
+    kind: str
+    text: re.Pattern[str] | None
+    seen: str
+    codes: re.Pattern[str] | None = None
+    statuses: frozenset[int] = frozenset()
+    provider: str = ""
+    field: str = ""
+    should_retry: bool | None = None
+    verbatim: bool = False
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A space stands for any white space, ` ?` for none or any."""
+    return re.compile(text.replace(" ?", r"\s*").replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)
+
+
+def codes(words: str) -> re.Pattern[str]:
+    """Any of these words as a whole code."""
+    return re.compile(rf"(?<!\S)(?:{words})(?!\S)", re.IGNORECASE)
+
+
+def number(name: str) -> str:
+    """A number, with or without thousands commas."""
+    return rf"(?P<{name}>\d[\d,]{{0,14}})"
