@@ -74,8 +74,12 @@ _NO_CHAT = frozenset(
         "search",
     )
 )
-_PARAMS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "reasoning_effort", "thinking")
-_BODY = ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "service_tier", "parallel_tool_calls")
+_PARAMS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "reasoning_effort", "thinking", "verbosity")
+#: Wire → further litellm_params that it takes as they are.
+_BODY = {
+    "chat": ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "service_tier", "parallel_tool_calls"),
+    "responses": ("service_tier", "parallel_tool_calls"),
+}
 _SUPPORTS = (
     ("supports_vision", "images", {True: True, False: False}),
     ("supports_function_calling", "tools", {True: True, False: False}),
@@ -146,12 +150,12 @@ def find_key(entry: Entry, row: Provider, foreign: bool, env: Mapping[str, str],
     for candidate in (*rows, row):
         name, value = _first(candidate.keys, env)
         if value:
-            if candidate.name == "openai" and foreign:
+            if candidate.name == "openai" and foreign and not bases.local(urlsplit(host).netloc):
                 warn(f"{entry.where}: no api_key is given, so {name} goes to {urlsplit(host).netloc}; give api_key to choose")
             return _legal(value, name)
-    if row.key_optional or (row.name == "openai" and foreign and not rows):
-        return "", ""
     asked = (rows or [row])[0]
+    if asked.key_optional or (row.name == "openai" and foreign and not rows):
+        return "", ""
     return "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
 
 
@@ -244,6 +248,9 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
             warn(f"{entry.where}: {name} is ignored: the variable {variable} is not set")
     problem = _unusable(entry, model) or what.problem or base_problem or key_problem
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
+    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
+    if settings.reasoning_auto_summary is not None:
+        params["reasoning_auto_summary"] = settings.reasoning_auto_summary
     dep = Deployment(
         name=entry.model_name,
         id=entry.id,
@@ -256,11 +263,11 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         wire_fixed=fixed,
         headers={**row.headers, **({} if foreign else _env_headers(row, env)), **dict(base.headers), **entry.extra_headers},
         query=base.query,
-        extra_body={**{name: value for name in _BODY if (value := getattr(entry, name)) is not None}, **entry.extra_body},
-        params={name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))},
+        extra_body={**{name: value for name in _BODY.get(wire, ()) if (value := getattr(entry, name)) is not None}, **entry.extra_body},
+        params=params,
         drop=frozenset(entry.additional_drop_params),
         allow=frozenset(entry.allowed_openai_params),
-        drop_params=entry.drop_params or settings.drop_params,
+        drop_params=entry.drop_params,
         problem=f"{entry.where} ({entry.model_name or model}): {problem}" if problem else "",
         max_input_tokens=entry.max_input_tokens,
         max_output_tokens=entry.max_output_tokens,
@@ -268,8 +275,8 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         rpm=entry.rpm,
         tpm=entry.tpm,
         max_parallel=entry.max_parallel_requests or settings.max_parallel_requests,
-        timeout=entry.timeout or settings.timeout or settings.request_timeout,
-        stream_timeout=entry.stream_timeout or settings.stream_timeout,
+        timeout=entry.timeout,
+        stream_timeout=entry.stream_timeout,
         retries=entry.retries,
         ssl_verify=settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify,
         keepalive=entry.keepalive_seconds,

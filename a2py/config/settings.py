@@ -55,7 +55,7 @@ class Settings:
     drop_params: bool = False
     modify_params: bool = False
     use_chat_completions_url: bool = False
-    reasoning_auto_summary: bool = False
+    reasoning_auto_summary: bool | None = None
     estimate_initial_input_tokens: bool = True
     set_verbose: bool = False
     json_logs: bool = False

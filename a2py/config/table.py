@@ -85,7 +85,7 @@ _TIME = (
         LITELLM + "request_timeout",
     ),
     _set("timeout", _seconds, 0.0, "the same, set for the router: wins over request_timeout; 0: not set", ROUTER + "timeout"),
-    _set("stream_timeout", _seconds, 0.0, "seconds of silence in a stream; 0: no limit", ROUTER + "stream_timeout"),
+    _set("stream_timeout", _seconds, 0.0, "seconds of silence in a stream; 0: as `timeout`", ROUTER + "stream_timeout"),
     _set("retry_after", _seconds, 0.0, "least seconds between two tries", ROUTER + "retry_after"),
     _set(
         "retry_policy",
@@ -167,8 +167,8 @@ _TRANSLATION = (
     _set(
         "reasoning_auto_summary",
         v.boolean,
-        False,
-        "the Responses wire asks for reasoning summaries also where the client did not; also $LITELLM_REASONING_AUTO_SUMMARY",
+        None,
+        "the Responses wire always (or never) asks for reasoning summaries; unset: if the client asked to see thinking; also $LITELLM_REASONING_AUTO_SUMMARY",
         LITELLM + "reasoning_auto_summary",
     ),
     _set(
