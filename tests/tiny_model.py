@@ -2,8 +2,9 @@
 
 Knows: the GGUF fields of a llama model and a ChatML chat template with `<tool_call>` and `<think>`. Must not know: servers, a2py.
 How it works: every layer writes nothing, so the next token depends on the last one alone, and the output matrix is a table of odds.
-Dimension 0 is the constant of every token and carries the odds that hold in general; some tokens share a further dimension, which replaces
-these odds by others (a thought follows a thought, a call's end follows a brace). So text is readable, and the odds of ending, of calling a tool, of a closing quote can be set.
+Dimension 0 is the constant of every token and carries the odds that hold in general; some tokens share a further dimension, which
+replaces these odds by others (a thought follows a thought, a call's end follows a brace). So text is readable, and the odds of ending,
+of calling a tool, of a closing quote can be set.
 """
 
 from __future__ import annotations
