@@ -26,6 +26,8 @@ PART_COST, ITEM_COST = 32, 16 * 1024
 TRIES = 64
 #: Characters of an open call between two looks for its end, so that they need not all be kept.
 SCAN_SIZE = 256 * 1024
+#: Stop reasons that say that the reply was cut somewhere.
+CUT = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
 
 
 class Blocks:
@@ -132,7 +134,7 @@ class Blocks:
             self._end()
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
-        self._whole(key, {"type": "server_tool_use", "id": id, "name": name, "input": input})
+        self._whole(key, {"type": "server_tool_use", "id": id, "name": name, "input": {}}, jsontext.dumps(input).decode())
 
     def server_result(self, key: Key, type: str, tool_use_id: str, content: Any) -> None:
         self._whole(key, {"type": type, "tool_use_id": tool_use_id, "content": content})
@@ -140,6 +142,12 @@ class Blocks:
     def citation(self, key: Key, citation: JSON) -> None:
         if key == self._live and self._item is not None and self._item.kind == TEXT:
             self._cite(citation)
+            return
+        for item in reversed(self._held):
+            if item.key == key and item.kind == TEXT:
+                item.citations.append(citation)
+                self._keep(item, "", PART_COST + len(jsontext.dumps(citation)))
+                return
 
     # -- the order of blocks -----------------------------------------------------------------------------------------
 
@@ -158,9 +166,11 @@ class Blocks:
             self._arrive(item)
         return item
 
-    def _whole(self, key: Key, block: JSON) -> None:
+    def _whole(self, key: Key, block: JSON, input: str = "") -> None:
+        """A block that comes as a whole; `input` travels in a delta, like any tool's."""
         item = Item(WHOLE, key)
         item.block = block
+        item.parts = [input] if input else []
         item.done = True
         self._arrive(item)
         if item is self._item:
@@ -173,7 +183,7 @@ class Blocks:
             self._item = item
         else:
             self._held.append(item)
-            self._keep(item, "", ITEM_COST + (len(jsontext.dumps(item.block)) if item.block else 0))
+            self._keep(item, "", ITEM_COST + (len(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0))
             self._advance()
 
     def _put(self, item: Item, part: Part) -> None:
@@ -265,6 +275,8 @@ class Blocks:
             self._free(item)
             for part in item.parts:
                 self._fill(part)
+            for citation in item.citations:
+                self._cite(citation)
 
     def _open(self, item: Item) -> None:
         item.opened = True
@@ -339,8 +351,8 @@ class Blocks:
     def finish(self, outcome: Outcome) -> str:
         """Close what is open, give out what was held, and tell the final stop reason.
 
-        After `max_tokens` a call whose arguments never began is left out: an empty object would be run."""
-        cut = outcome.reason == "max_tokens"
+        After a cut a call whose arguments never began is left out: an empty object would be run."""
+        cut = outcome.reason in CUT
         while self._item is not None or self._held:
             if self._item is None:
                 self._promote()

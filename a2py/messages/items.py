@@ -49,7 +49,7 @@ def without_placeholder(text: str) -> str:
 class Item:
     """`size`: characters that `parts` counts for; `sealed`, `state`: kind and content of the vendor state; `block`: a whole block."""
 
-    __slots__ = ("block", "closed", "done", "id", "key", "kind", "name", "opened", "parts", "scan", "sealed", "size", "state")
+    __slots__ = ("block", "citations", "closed", "done", "id", "key", "kind", "name", "opened", "parts", "scan", "sealed", "size", "state")
 
     def __init__(self, kind: str, key: Key) -> None:
         self.kind = kind
@@ -64,6 +64,7 @@ class Item:
         self.sealed = ""
         self.state: JSON = {}
         self.block: JSON = {}
+        self.citations: list[JSON] = []
         self.scan: JsonScan | None = None
 
     def joined(self) -> str:

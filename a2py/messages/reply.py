@@ -86,7 +86,7 @@ class Reply(RawBlocks):
     def _stop(self) -> None:
         block = self._content[-1]
         text = _join(self._parts)
-        if block["type"] == "tool_use":
+        if block["type"] in ("tool_use", "server_tool_use"):
             block["input"] = tool_input(text)
         elif block["type"] in ("text", "thinking"):
             block[block["type"]] = text

@@ -14,7 +14,7 @@ import orjson
 
 from a2py import jsontext
 from a2py.messages.blocks import SCAN_SIZE
-from a2py.messages.items import TEXT, THINKING, TOOL, Item
+from a2py.messages.items import TEXT, THINKING, TOOL, WHOLE, Item
 from a2py.messages.raw import RawBlocks
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _END = b"}}\n\n"
-_FIELDS = {TEXT: b'"text_delta","text":', THINKING: b'"thinking_delta","thinking":', TOOL: b'"input_json_delta","partial_json":'}
+_INPUT = b'"input_json_delta","partial_json":'
+_FIELDS = {TEXT: b'"text_delta","text":', THINKING: b'"thinking_delta","thinking":', TOOL: _INPUT, WHOLE: _INPUT}
 _EMPTY: dict[str, JSON] = {
     TEXT: {"type": "text", "text": ""},
     THINKING: {"type": "thinking", "thinking": "", "signature": ""},

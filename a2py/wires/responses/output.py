@@ -340,7 +340,7 @@ class Output:
         while id in self._block_ids:
             id = search.block_id(f"{id}_{item.key}")
         self._block_ids.add(id)
-        self.searches += 1
+        self.searches += found.searched
         self.some = True
         self._sink.server_tool(item.key, id, search.NAME, found.input)
         if found.failed:

@@ -39,7 +39,7 @@ def ask(draft: Draft) -> Want:
     if reasoning:
         draft.body["reasoning"] = reasoning
         draft.added.add("reasoning")
-    draft.body["include"] = [ENCRYPTED]
+    draft.body["include"] = [ENCRYPTED, *draft.body.get("include", ())]
     draft.added.add("include")
     return want
 

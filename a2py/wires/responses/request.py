@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.wires.chat.request import LOST, TIERS, _dumps
+from a2py.wires.chat.request import LOST, TIERS
 from a2py.wires.chat.schema import strict
 from a2py.wires.chat.structured import schema_of
 from a2py.wires.common.draft import Draft
@@ -122,7 +123,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     return Prepared(
         url=url(dep, "/responses"),
         headers=headers(dep, stream),
-        body=_dumps(body),
+        body=jsontext.dumps(body),
         stream=stream,
         names=draft.names.back,
         stops=draft.stops,

@@ -20,11 +20,13 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
 
 
 class Search(NamedTuple):
-    """`input`: of the server_tool_use block; `sources`: URLs, None where the upstream names none; `failed`: nothing was found out."""
+    """`input`: of the server_tool_use block; `sources`: URLs, None where the upstream names none; `failed`: nothing was found out;
+    `searched`: False where a page was only opened or read."""
 
     input: JSON
     sources: list[str] | None
     failed: bool
+    searched: bool
 
 
 def _clean(url: str) -> str:
@@ -47,7 +49,9 @@ def read(item: JSON) -> Search:
     url = action.get("url")
     opened = [_clean(url)] if isinstance(url, str) and url else []
     sources = _urls(action.get("sources")) or _urls(item.get("results")) or opened
-    return Search({"query": "; ".join(texts or opened)}, sources or None, item.get("status") == "failed")
+    return Search(
+        {"query": "; ".join(texts or opened)}, sources or None, item.get("status") == "failed", action.get("type", "search") == "search"
+    )
 
 
 def block_id(id: str) -> str:
