@@ -1,0 +1,5 @@
+"""What a person types."""
+
+from a2py.cli.main import main
+
+__all__ = ["main"]

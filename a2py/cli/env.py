@@ -1,0 +1,44 @@
+"""`a2py env`: the environment of a client, printed for a shell.
+
+Knows: flags. Must not know: any variable (clientenv.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from a2py.cli import options, running
+from a2py.cli.clientenv import REMOVED, SHELLS, client_env
+from a2py.cli.exits import OK
+from a2py.cli.terminal import Terminal
+
+EXAMPLES = (
+    'eval "$(a2py env)"                        sh, bash, zsh',
+    "a2py env --shell fish | source",
+    "a2py env --shell powershell | Invoke-Expression",
+    "a2py env --shell json                     for a program",
+    "a2py env --shell settings                 for ~/.claude/settings.json (or: a2py setup claude)",
+)
+
+
+def run(name: str, argv: list[str]) -> int:
+    parser = options.Parser(name, "Print the environment with which Claude Code and other clients use this proxy.", EXAMPLES)
+    parser.flags((running.URL, *options.LISTEN), options.SOURCE)
+    parser.add_argument("--shell", choices=tuple(SHELLS), help="how it is printed (default: your shell's way)")
+    args = parser.read(argv)
+    shown = Terminal()
+    target = running.present(args, os.environ)
+    if target is None:
+        target = running.configured(args, os.environ, running.url_of(args, os.environ))
+        shown.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
+    unset = tuple(name for name in REMOVED if os.environ.get(name))
+    shown.print(SHELLS[args.shell or guess()](client_env(target), unset))
+    return OK
+
+
+def guess() -> str:
+    """The shell that this runs under, as far as the environment tells."""
+    if sys.platform == "win32":
+        return "powershell"
+    return "fish" if os.path.basename(os.environ.get("SHELL", "")) == "fish" else "sh"

@@ -1,0 +1,28 @@
+"""Exit codes and what they mean (docs/troubleshooting.md is tested against the table; systemd reads 77 and 78 as "do not start again").
+
+Knows: the numbers of sysexits.h that fit. Must not know: who uses them.
+"""
+
+from __future__ import annotations
+
+OK, FAILED, USAGE, UNAVAILABLE, REFUSED, CONFIG, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 69, 77, 78, 126, 127, 130
+
+EXITS: dict[int, str] = {
+    OK: "done",
+    FAILED: "the command failed, or a check found something wrong",
+    USAGE: "the command line can't be understood",
+    UNAVAILABLE: "the port is taken, or no proxy answers where one was expected",
+    REFUSED: "refused: a public address without a master key",
+    CONFIG: "the configuration can't be used",
+    NOT_RUNNABLE: "the program to be started can't be executed",
+    NOT_FOUND: "the program to be started was not found",
+    INTERRUPTED: "ended by Ctrl-C (128 + the signal's number for other signals)",
+}
+
+
+class Stop(Exception):
+    """Ends a command: a message for standard error, and the exit code."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code

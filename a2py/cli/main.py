@@ -1,0 +1,123 @@
+"""The command line's front door: which command, help, version, and how a command's end becomes an exit code.
+
+Knows: the table of commands. Must not know: what any of them does; each is imported when it runs.
+Invariants: `a2py --version` and `a2py --help` import neither aiohttp nor yaml nor argparse; a message goes to standard error, a result
+to standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+from a2py import __version__
+from a2py.cli.exits import CONFIG, FAILED, INTERRUPTED, USAGE, Stop
+
+
+class Command(NamedTuple):
+    """`module`: has `run(argv) -> exit code`; `help`: one line; `example`: what one would type."""
+
+    module: str
+    help: str
+    example: str
+
+
+COMMANDS: dict[str, Command] = {
+    "serve": Command("serve", "serve models to Anthropic clients (the default)", "a2py --config litellm_config.yaml --port 4000"),
+    "claude": Command("launch", "run Claude Code on this configuration", 'a2py claude -p "say hello"'),
+    "run": Command("launch", "run any program with the environment of a client", "a2py run -- python my_sdk_script.py"),
+    "env": Command("env", "print that environment for a shell", 'eval "$(a2py env)"'),
+    "setup": Command("setup", "write it into ~/.claude/settings.json, or take it back", "a2py setup claude"),
+    "models": Command("models", "list what is served under which names", "a2py models"),
+    "config": Command("config", "write, show or validate a configuration", "a2py config init"),
+    "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
+    "demo": Command("demo", "serve the demo upstream alone", "a2py demo --port 8080"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command line; gives its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except Stop as stop:
+        return _complain(str(stop), stop.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  nobody reads: what is left to flush at exit goes nowhere
+        return FAILED
+    except Exception as error:
+        if type(error).__name__ != "ConfigError":  # a2py.config is not imported for this
+            raise
+        return _complain(str(error), CONFIG)
+
+
+def _dispatch(args: list[str]) -> int:
+    first = args[0] if args else ""
+    if first in ("--version", "-v", "-V", "version"):
+        return _version("--json" in args[1:])
+    if first in ("--help", "-h", "help"):
+        if len(args) == 1 or args[1] not in COMMANDS:
+            print(overview())
+            return 0
+        first, args = args[1], [args[1], "--help"]
+    if first in COMMANDS:
+        name, rest = first, args[1:]
+    elif first and not first.startswith("-"):
+        from difflib import get_close_matches
+
+        near = get_close_matches(first, COMMANDS, 1)
+        hint = f"; did you mean `a2py {near[0]}`?" if near else f"; commands: {', '.join(COMMANDS)}"
+        raise Stop(f"unknown command {first!r}{hint}", USAGE)
+    else:
+        name, rest = "serve", args
+    from importlib import import_module
+
+    code: int = import_module(f"a2py.cli.{COMMANDS[name].module}").run(name, rest)
+    return code
+
+
+def _version(as_json: bool) -> int:
+    if not as_json:
+        print(f"a2py {__version__}")
+        return 0
+    import json
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    parts: dict[str, str | None] = {"a2py": __version__, "python": platform.python_version(), "platform": sys.platform}
+    for name in ("aiohttp", "orjson", "PyYAML", "uvloop"):
+        try:
+            parts[name] = version(name)
+        except PackageNotFoundError:
+            parts[name] = None
+    print(json.dumps(parts))
+    return 0
+
+
+def overview() -> str:
+    """`a2py --help`."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name.ljust(width)}  {command.help}" for name, command in COMMANDS.items())
+    examples = "\n".join(f"  {command.example}" for command in COMMANDS.values())
+    return f"""a2py {__version__}: any Anthropic Messages client (Claude Code, SDKs) on any OpenAI-compatible model
+
+usage: a2py [command] [options]        a2py <command> --help        a2py --version [--json]
+
+commands:
+{commands}
+
+examples:
+{examples}
+
+Without a command a2py serves: the file that --config names, or a2py.yaml or litellm_config.yaml here, or the keys in the
+environment (OPENAI_API_KEY, DEEPSEEK_API_KEY, …), or an Ollama that is running, or its own demo model."""
+
+
+def _complain(message: str, code: int) -> int:
+    from a2py.cli.terminal import Terminal
+
+    Terminal().error(message)
+    return code

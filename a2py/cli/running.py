@@ -1,0 +1,96 @@
+"""The a2py that runs already, and the one that would: which URL, which key, which models.
+
+Knows: its health page, its models list, flags. Must not know: how either is served.
+Invariants: what answers is only used if it says that it is an a2py and takes our key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from a2py.cli import http, options
+from a2py.cli.clientenv import Target
+from a2py.cli.exits import UNAVAILABLE, Stop
+from a2py.cli.source import Source, choose
+from a2py.cli.summary import own_url, target
+from a2py.config import Config, ConfigError, environment
+
+URL = options.Flag(("--url",), "the proxy that runs already (default: the one on $HOST:$PORT, 127.0.0.1:4000)", metavar="URL")
+
+
+def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
+    """Where a running a2py is looked for: --url, $A2PY_URL, then host and port."""
+    given = getattr(args, "url", None) or env.get("A2PY_URL", "").strip()
+    if given:
+        given = given if "://" in given else f"http://{given}"
+        return str(given.rstrip("/").removesuffix("/v1"))
+    port = getattr(args, "port", None) or _port(env)
+    return own_url(getattr(args, "host", None) or env.get("HOST", "").strip() or options.HOST, port)
+
+
+def _port(env: Mapping[str, str]) -> int:
+    try:
+        return options.port(env.get("PORT", "").strip())
+    except ValueError:
+        return options.PORT
+
+
+def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:
+    """What `a2py serve` would serve here."""
+    return choose(args, env, os.getcwd())
+
+
+def master_key(config: Config | None, env: Mapping[str, str]) -> str:
+    return (config.master_key if config is not None else "") or environment(env, os.getcwd()).get("LITELLM_MASTER_KEY", "").strip()
+
+
+def configured(args: argparse.Namespace, env: Mapping[str, str], url: str) -> Target:
+    """A target at `url` as the configuration here describes it."""
+    source = local(args, env)
+    if source.config is None:
+        return Target(url, master_key(None, env), "demo", ("demo",))
+    return target(source.config, url)
+
+
+def answering(url: str, key: str) -> Target | None:
+    """The a2py at `url`, with what it serves; None: there is none, or it asks for another key."""
+    hello = http.ask(url + "/health/liveliness", timeout=1)
+    told = hello.json() if hello is not None else None
+    if not isinstance(told, dict) or told.get("name") != "a2py":
+        return None
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    listed = http.ask(url + "/v1/models?limit=1000", headers=headers)
+    body = listed.json() if listed is not None and listed.status == 200 else None
+    rows = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(rows, list):
+        return None
+    names = tuple(row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str))
+    return Target(url, key, names[0] if names else "", names)
+
+
+def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
+    """The running a2py with the model, limits and key that the configuration here knows for it."""
+    url = url_of(args, env)
+    try:
+        known: Target | None = configured(args, env, url)
+    except ConfigError:
+        known = None  # a broken file here says nothing of the one that runs
+    found = answering(url, known.token if known else master_key(None, env))
+    if found is None:
+        return None
+    if known is not None and known.model in found.names:
+        return replace(known, url=url, names=found.names)
+    return found
+
+
+def required(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
+    found = present(args, env)
+    if found is None:
+        raise Stop(
+            f"no a2py answers at {url_of(args, env)} (or it asks for another master key): start one with `a2py`, or name it with --url",
+            UNAVAILABLE,
+        )
+    return found

@@ -1,0 +1,168 @@
+"""`a2py serve`: from flags to a running proxy.
+
+Knows: a2py.proxy's `serve`, event loops, the demo's life. Must not know: HTTP, models.
+Invariants: nothing listens on a public address without a key unless it was said twice (an address, and --insecure).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import ssl
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from a2py.cli import http, options
+from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
+from a2py.cli.source import Source, choose, demo_config
+from a2py.cli.summary import loopback, own_url, target, text
+from a2py.cli.terminal import Terminal
+from a2py.config import Config
+
+EXAMPLES = (
+    "a2py                                                 a file here, keys in the environment, Ollama, or the demo",
+    "a2py --config litellm_config.yaml --port 4000",
+    "a2py --model deepseek/deepseek-chat                  one model, its key in DEEPSEEK_API_KEY",
+    "a2py --model openai/qwen3 --api_base http://localhost:8000/v1",
+    "a2py --host 0.0.0.0                                  other machines too: needs a master key",
+)
+HELP = "Serve models to Claude Code and any other Anthropic client."
+
+
+def parser(name: str) -> options.Parser:
+    out = options.Parser(name, HELP, EXAMPLES).flags(options.SOURCE, options.LISTEN, options.SERVER)
+    out.add_argument("--health", action="store_true", help="ask each model for one token, print who answers, and end")
+    out.add_argument("--test", action="store_true", help="send one request to the proxy that is running, print the answer, and end")
+    return out
+
+
+def run(name: str, argv: list[str]) -> int:
+    args = parser(name).read(argv)
+    if args.health or args.test:
+        from a2py.cli import quick
+
+        return quick.health(args) if args.health else quick.test(args)
+    source = choose(args, os.environ, os.getcwd())
+    tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
+    host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
+    check_public(host, source, bool(args.insecure))
+    try:
+        run_loop(_serve(args, source, host, port, tls))
+    except OSError as error:
+        raise Stop(_bind_message(error, host, port, tls is not None), UNAVAILABLE) from None
+    return OK
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+def parts_present() -> dict[str, bool]:
+    """Which optional parts are there."""
+    from importlib.util import find_spec
+
+    from aiohttp import http_parser
+
+    c_parser = http_parser.HttpRequestParser is not getattr(http_parser, "HttpRequestParserPy", None)
+    return {"c_parser": c_parser, "uvloop": find_spec("uvloop") is not None}
+
+
+def check_public(host: str, source: Source, insecure: bool) -> None:
+    config = source.config
+    keyed = bool(config.master_key) if config is not None else bool(os.environ.get("LITELLM_MASTER_KEY"))
+    allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
+    if loopback(host) or keyed or allowed:
+        return
+    raise Stop(
+        f"{host} is a public address, and without a master key anybody who reaches it spends your keys: set LITELLM_MASTER_KEY "
+        "(or general_settings.master_key), or say --insecure (A2PY_INSECURE=1) if something else guards it",
+        REFUSED,
+    )
+
+
+def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if cert is None and key is None:
+        return None
+    if cert is None:
+        raise Stop("--ssl-keyfile-path goes with --ssl-certfile-path", USAGE)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        what = error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__
+        raise Stop(f"the certificate {cert} (key {key or 'in the same file'}) can't be loaded: {what}", CONFIG) from None
+    return context
+
+
+async def open_source(stack: AsyncExitStack, source: Source, args: argparse.Namespace) -> Config:
+    """The source's Config; starts the demo upstream where it stands for it."""
+    if source.config is not None:
+        return source.config
+    from a2py.demo import CONTEXT, Demo
+
+    demo = await stack.enter_async_context(Demo())
+    return demo_config(demo.base, CONTEXT, args)
+
+
+async def _serve(args: argparse.Namespace, source: Source, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    from a2py.proxy.log import Log
+    from a2py.proxy.server import serve
+
+    async with AsyncExitStack() as stack:
+        config = await open_source(stack, source, args)
+        log = Log(format="json" if config.settings.json_logs else "text")
+        await serve(
+            config,
+            host,
+            port,
+            ssl_context=tls,
+            log=log,
+            reload=source.again,
+            ready=announcer(config, source, host, tls is not None, log),
+        )
+
+
+def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) -> Callable[[list[Any]], None]:
+    """Prints the summary once the addresses listen; one line where the log is JSON."""
+
+    def ready(addresses: list[Any]) -> None:
+        port = addresses[0][1]
+        url = own_url(host, port, tls)
+        aim = target(config, url)
+        if config.settings.json_logs:
+            log.info("started", url=url, source=source.what, models=list(aim.names), model=aim.model, warnings=list(config.warnings))
+            return
+        shown = Terminal()
+        listening = f"{f'[{host}]' if ':' in host else host}:{port}"
+        key_variable = bool(config.master_key) and os.environ.get("LITELLM_MASTER_KEY") == config.master_key
+        shown.note(text(shown, config, aim, source.what, listening, parts_present(), source.config is None, key_variable))
+
+    return ready
+
+
+def _bind_message(error: OSError, host: str, port: int, tls: bool) -> str:
+    if error.errno == errno.EADDRINUSE:
+        url = own_url(host, port, tls)
+        who = "an a2py answers there already (use it, or" if answers(url) else "another program listens there ("
+        return f"port {port} on {host} is taken: {who} choose another with --port N)"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"port {port} may not be opened by this user: choose one above 1023 with --port N"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine: correct --host"
+    return f"{host}:{port} can't be opened: {error.strerror or type(error).__name__}"
+
+
+def answers(url: str) -> bool:
+    """Whether an a2py answers at `url`."""
+    answer = http.ask(url + "/health/liveliness", timeout=1)
+    told = answer.json() if answer is not None else None
+    return isinstance(told, dict) and told.get("name") == "a2py"

@@ -1,0 +1,123 @@
+"""`a2py setup claude`: the environment of a client inside ~/.claude/settings.json, and back.
+
+Knows: that file's shape (an object whose `env` maps variables to strings). Must not know: any variable (clientenv.py).
+Invariants: every other key keeps its value and place; what was there before is kept beside it, and `--undo` puts back exactly what is still
+ours; a file that is no JSON object is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from a2py.cli import options, running, state
+from a2py.cli.clientenv import client_env
+from a2py.cli.exits import FAILED, OK, Stop
+from a2py.cli.terminal import Terminal
+
+EXAMPLES = ("a2py setup claude", "a2py setup claude --url http://gateway.local:4000", "a2py setup claude --undo")
+#: Beside the settings: the file as it was, and what we changed in it.
+BACKUP, RECORD = ".a2py-backup", ".a2py-record"
+
+
+def settings_path(env: Mapping[str, str]) -> str:
+    directory = env.get("CLAUDE_CONFIG_DIR", "").strip() or os.path.join(os.path.expanduser("~"), ".claude")
+    return os.path.join(directory, "settings.json")
+
+
+def run(name: str, argv: list[str]) -> int:
+    parser = options.Parser(
+        name, "Write the client's environment into Claude Code's settings, so that plain `claude` uses this proxy.", EXAMPLES
+    )
+    parser.add_argument("what", choices=("claude",))
+    parser.add_argument("--undo", action="store_true", help="take it back")
+    parser.flags((running.URL, *options.LISTEN), options.SOURCE)
+    args = parser.read(argv)
+    shown, path = Terminal(), settings_path(os.environ)
+    if args.undo:
+        left = undo(path)
+        shown.print(f"{path}: taken back" + (f"; changed by somebody else since, and left: {', '.join(left)}" if left else ""))
+        return OK
+    target = running.present(args, os.environ)
+    if target is None:
+        target = running.configured(args, os.environ, running.url_of(args, os.environ))
+        shown.warn(f"no a2py answers at {target.url} yet: start one with `a2py`")
+    env = client_env(target)
+    write(path, env)
+    shown.print(f"{path}: {len(env)} variables written, everything else kept (a2py setup claude --undo takes them back)")
+    return OK
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """The object in `path`; None: there is no file. Stop: it is something else."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise Stop(f"{path} can't be read as JSON{place}: correct it first; nothing was changed", FAILED) from None
+    if not isinstance(value, dict) or not isinstance(value.get("env", {}), dict):
+        raise Stop(f"{path} is not an object with an object `env`: correct it first; nothing was changed", FAILED)
+    return value
+
+
+def write(path: str, env: Mapping[str, str]) -> None:
+    """Put `env` into the settings at `path`. Said twice, what was there before the first time stays on record."""
+    settings = _read(path)
+    record = _read(path + RECORD)
+    if record is None:
+        had = settings if settings is not None else {}
+        record = {"existed": settings is not None, "had_env": "env" in had, "before": {}, "written": {}}
+        if settings is not None:
+            with open(path, encoding="utf-8") as file:
+                state.write(path + BACKUP, file.read(), 0o600)
+    settings = settings if settings is not None else {}
+    current: dict[str, Any] = settings.setdefault("env", {})
+    for name in [name for name in record["written"] if name not in env]:
+        _restore(current, record, name)
+    for name, value in env.items():
+        if name not in record["written"] or current.get(name) != record["written"][name]:
+            record["before"][name] = current.get(name)
+        record["written"][name] = current[name] = value
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    state.write(path + RECORD, json.dumps(record, indent=2) + "\n", 0o600)
+    state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600)
+
+
+def _restore(current: dict[str, Any], record: dict[str, Any], name: str) -> bool:
+    """One variable as it was; False: it is no longer what we wrote, and stays."""
+    written = record["written"].pop(name)
+    before = record["before"].pop(name, None)
+    if name in current and current[name] != written:
+        return False
+    if before is None:
+        current.pop(name, None)
+    else:
+        current[name] = before
+    return True
+
+
+def undo(path: str) -> list[str]:
+    """Take back what `write` wrote; gives the variables that somebody else has changed since."""
+    record = _read(path + RECORD)
+    if record is None:
+        raise Stop(f"there is nothing to take back: {path} was not written by a2py", FAILED)
+    settings = _read(path)
+    left: list[str] = []
+    if settings is not None:
+        current = settings.get("env", {})
+        left = [name for name in list(record["written"]) if not _restore(current, record, name)]
+        if not current and not record["had_env"]:
+            settings.pop("env", None)
+        if settings or record["existed"]:
+            state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        else:
+            os.unlink(path)
+    for end in (RECORD, BACKUP):
+        if os.path.exists(path + end):
+            os.unlink(path + end)
+    return left

@@ -1,0 +1,104 @@
+"""What is served: a file, a one-liner, the keys in the environment, an Ollama, or the demo; in this order.
+
+Knows: flags and a2py.config. Must not know: how anything is served.
+Invariants: nothing is started here; the demo's Config needs its address, so a `Source` without a config stands for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from a2py.cli import ollama
+from a2py.cli.exits import USAGE, Stop
+from a2py.config import Config, environment, find, from_environment, load, single
+from a2py.quirks import override
+
+#: Flags that say something of --model and mean nothing without it.
+_OF_MODEL = ("alias", "api_base", "api_key", "api_version", "max_tokens", "temperature")
+#: The demo upstream takes thinking as `thinking: {type}`, and OpenAI's form of everything else.
+DEMO_QUIRKS: Mapping[str, Any] = {"reasoning": "thinking_type"}
+#: What a person may do who sees the demo and wants a model.
+CURE = (
+    "set a key (OPENAI_API_KEY, DEEPSEEK_API_KEY, OPENROUTER_API_KEY, … in the environment or in .env)",
+    "or start Ollama",
+    "or write a file: a2py config init",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """`config` None: the demo. `what`: what decided, for the log; `again`: reads it anew (None: nothing to read)."""
+
+    config: Config | None
+    what: str
+    again: Callable[[], Config] | None = None
+
+
+def choose(
+    args: argparse.Namespace, env: Mapping[str, str], cwd: str, look: Callable[[Mapping[str, str]], ollama.Ollama | None] = ollama.find
+) -> Source:
+    """The source that `args` and `env` (without .env, which is read here) ask for. ConfigError for a file with a mistake."""
+    if not args.model:
+        for name in _OF_MODEL:
+            if getattr(args, name) is not None:
+                raise Stop(f"--{name.replace('_', '-')} goes with --model", USAGE)
+    if args.demo:
+        return Source(None, "the demo model, as --demo asks")
+    if args.model:
+        if args.config:
+            raise Stop("give either --config or --model", USAGE)
+        return Source(_changed(_single(args, env, cwd), args), f"--model {args.model}")
+    file = find(args.config, env, cwd)
+    if file is not None:
+        path: str = file
+
+        def again() -> Config:
+            return _changed(load(path, env, cwd), args)
+
+        shown = path.removeprefix(os.path.join(cwd, ""))
+        return Source(again(), shown, again)
+    whole = environment(env, cwd)
+    config = from_environment(whole)
+    if config is not None:
+        return Source(_changed(config, args), "the keys in the environment")
+    found = look(whole)
+    if found is not None:
+        names = (found.model, *(name for name in found.names if name != found.model))
+        config = from_environment({**whole, "OLLAMA_API_BASE": found.base}, names)
+        if config is not None:
+            return Source(_changed(config, args), f"the Ollama at {found.base}")
+    return Source(None, "the demo model: there is no file, no key in the environment and no Ollama")
+
+
+def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:
+    given = {name: getattr(args, name) for name in (*_OF_MODEL, "request_timeout", "drop_params") if getattr(args, name) is not None}
+    return single(model=args.model, env=environment(env, cwd), **given)
+
+
+def _changed(config: Config, args: argparse.Namespace) -> Config:
+    """`config` with what the command line says on top."""
+    wanted: dict[str, tuple[Any, str]] = {
+        "request_timeout": (args.request_timeout, "request_timeout"),
+        "drop_params": (args.drop_params, "drop_params"),
+        "set_verbose": (getattr(args, "debug", None), "set_verbose"),
+        "capture_dir": (getattr(args, "capture", None), "capture_dir"),
+        "json_logs": ({"json": True, "text": False}.get(getattr(args, "log_format", None) or ""), "json_logs"),
+    }
+    changes = {name: value for value, name in wanted.values() if value is not None}
+    if not changes and not getattr(args, "insecure", None):
+        return config
+    return replace(config, settings=replace(config.settings, **changes), insecure=config.insecure or bool(getattr(args, "insecure", None)))
+
+
+def demo_config(base: str, context: int, args: argparse.Namespace) -> Config:
+    """The configuration that serves the demo upstream at `base` under every name."""
+    config = single(model="openai/demo", alias="demo", api_base=base)
+    deployments = tuple(
+        replace(dep, provider="demo", overrides=DEMO_QUIRKS, quirks=override(dep.quirks, dict(DEMO_QUIRKS)), max_input_tokens=context)
+        for dep in config.deployments
+    )
+    return _changed(replace(config, deployments=deployments, binders={}), args)

@@ -1,0 +1,70 @@
+"""Words for a terminal: colours where it is one, tables, errors.
+
+Knows: streams, NO_COLOR, FORCE_COLOR, TERM. Must not know: what is printed.
+Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); a closed pipe is no failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether `stream` takes colours."""
+    env = os.environ
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("FORCE_COLOR", "0") != "0":
+        return True
+    if env.get("TERM") == "dumb" or (sys.platform == "win32" and "WT_SESSION" not in env):
+        return False
+    return stream.isatty()
+
+
+class Terminal:
+    """`out` for results, `err` for everything that is about them."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self._colours = {id(self.out): coloured(self.out), id(self.err): coloured(self.err)}
+
+    def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
+        if not self._colours[id(stream or self.out)]:
+            return text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+    def print(self, text: str = "") -> None:
+        self._write(self.out, text)
+
+    def note(self, text: str = "") -> None:
+        self._write(self.err, text)
+
+    def warn(self, text: str) -> None:
+        self._write(self.err, f"{self.style('warning:', 'yellow', self.err)} {text}")
+
+    def error(self, text: str) -> None:
+        self._write(self.err, f"{self.style('a2py:', 'red', self.err)} {text}")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text + "\n")
+            stream.flush()
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding or "ascii", "replace").decode(stream.encoding or "ascii") + "\n")
+
+    def table(self, rows: Sequence[Sequence[str]], head: Sequence[str] = (), indent: str = "") -> str:
+        """`rows` in columns as wide as their widest cell; the last column is not padded."""
+        lines = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
+        widths = [max((len(line[i]) for line in lines if i < len(line)), default=0) for i in range(max(map(len, lines), default=0))]
+        out = []
+        for n, line in enumerate(lines):
+            cells = [cell.ljust(widths[i]) if i < len(line) - 1 else cell for i, cell in enumerate(line)]
+            text = indent + "  ".join(cells).rstrip()
+            out.append(self.style(text, "dim") if head and n == 0 else text)
+        return "\n".join(out)

@@ -1,0 +1,184 @@
+"""The front door: commands, help, version, flags, exit codes, colours, and what is not imported."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+import a2py
+from a2py.cli import exits, main, options, terminal
+from a2py.cli.main import COMMANDS
+
+
+def test_version_is_fast_and_imports_little():
+    code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules), file=sys.stderr)"
+    for args in (["--version"], ["--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True)
+        code_and_modules = done.stderr.split()
+        assert code_and_modules[0] == "0" and a2py.__version__ in done.stdout
+        assert not {"aiohttp", "yaml", "argparse", "asyncio", "orjson", "json"} & set(code_and_modules)
+
+
+def test_import_a2py_imports_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; before = set(sys.modules); import a2py; print(*(set(sys.modules) - before))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["a2py"]
+
+
+def test_module_runs():
+    done = subprocess.run([sys.executable, "-m", "a2py", "-v"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"a2py {a2py.__version__}\n"
+
+
+def test_version_as_json(capsys):
+    assert main(["--version", "--json"]) == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["a2py"] == a2py.__version__ and told["aiohttp"] and told["python"].startswith("3.")
+
+
+def test_overview_names_every_command(capsys):
+    assert main(["help"]) == exits.OK
+    text = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"\n  {name} " in text and command.help in text and command.example in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name, capsys):
+    for args in ([name, "--help"], ["help", name]):
+        with pytest.raises(SystemExit) as end:
+            main(args)
+        assert end.value.code == exits.OK
+        text = capsys.readouterr().out
+        assert text.startswith("usage: a2py") and "examples:\n  " in text
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (["clade"], "did you mean `a2py claude`?"),
+        (["xyzzy"], "commands: serve, claude"),
+        (["serve", "--prot", "1"], "unrecognized arguments: --prot"),
+        (["--port", "x"], "invalid port value"),
+        (["--port", "70000"], "invalid port value"),
+        (["--num_workers", "0"], "invalid positive value"),
+    ],
+)
+def test_a_wrong_command_line_is_2_and_says_what_to_do(args, told, capsys):
+    assert main(args) == exits.USAGE
+    out, err = capsys.readouterr()
+    assert told in err and not out
+
+
+def test_a_wrong_environment_is_2_and_named(monkeypatch, capsys):
+    monkeypatch.setenv("PORT", "many")
+    assert main(["serve"]) == exits.USAGE
+    assert "PORT is 'many'" in capsys.readouterr().err
+
+
+def test_dashes_and_underscores_and_the_environment(monkeypatch):
+    def parse(*args):
+        return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(args)
+
+    space = parse("--api_base", "http://x_y", "--ssl_keyfile_path=a_b", "--drop_params", "-m", "a_b", "--num_workers", "2")
+    assert (space.api_base, space.ssl_keyfile_path, space.drop_params, space.model, space.num_workers) == (
+        "http://x_y",
+        "a_b",
+        True,
+        "a_b",
+        2,
+    )
+    assert (space.port, space.host) == (None, None)
+    monkeypatch.setenv("PORT", "5000")
+    monkeypatch.setenv("HOST", "::1")
+    assert (parse().port, parse().host, parse("--port", "1").port) == (5000, "::1", 1)
+    assert options.dashed(["--a_b", "--", "--a_b"]) == ["--a-b", "--", "--a_b"]
+
+
+LITELLM = """--config -c --port --host --num_workers --model -m --alias --api_base --api_version --debug --drop_params --max_tokens --temperature
+--request_timeout --health --test --keepalive_timeout --ssl_keyfile_path --ssl_certfile_path""".split()
+
+
+@pytest.mark.parametrize("flag", LITELLM)
+def test_every_litellm_flag_is_known_to_serve(flag, capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    assert options.dashed([flag])[0] in capsys.readouterr().out.replace(",", " ").split()
+
+
+@pytest.mark.parametrize(
+    "env, tty, colours",
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"NO_COLOR": "1"}, True, False),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "0"}, False, False),
+        ({"TERM": "dumb"}, True, False),
+    ],
+)
+def test_colours_only_on_a_terminal(env, tty, colours, monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    out, err = io.StringIO(), io.StringIO()
+    out.isatty = err.isatty = lambda: tty
+    shown = terminal.Terminal(out, err)
+    shown.warn("a")
+    shown.error("b")
+    shown.print(shown.table([["x", "yy"], ["xxx", "y"]], ["h"]))
+    assert ("\x1b[" in out.getvalue(), "\x1b[" in err.getvalue()) == (colours, colours)
+    plain = out.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert plain == "h\nx    yy\nxxx  y\n"
+
+
+def test_a_terminal_that_lacks_a_letter_shows_another():
+    raw = io.BytesIO()
+    shown = terminal.Terminal(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    shown.print("a → b")
+    assert raw.getvalue().rstrip() == b"a ? b"
+
+
+def test_what_ends_a_command(monkeypatch, capsys):
+    from a2py.cli import demo
+    from a2py.config.error import ConfigError
+
+    for raised, code in (
+        (exits.Stop("m"), exits.FAILED),
+        (KeyboardInterrupt(), exits.INTERRUPTED),
+        (ConfigError("wrong", file="f.yaml", line=3, column=1), exits.CONFIG),
+    ):
+
+        def fail(name, args, raised=raised):
+            raise raised
+
+        monkeypatch.setattr(demo, "run", fail)
+        assert main(["demo"]) == code
+    assert "f.yaml, line 3, column 1: wrong" in capsys.readouterr().err
+    monkeypatch.setattr(demo, "run", lambda name, args: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["demo"])
+
+
+def test_a_closed_pipe_is_no_traceback():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from a2py.cli import main, terminal, demo\ndef run(name, args):\n    raise BrokenPipeError\ndemo.run = run\nsys.exit(main(['demo']))",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (exits.FAILED, "", "")
