@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from a2py.errors import ApiError
 from a2py.wires.refusal import waiting
 from a2py.wires.refusal.body import Found, unfold, unfold_value
-from a2py.wires.refusal.scrub import defuse, scrub, shorten
 from a2py.wires.refusal.rule import Rule
+from a2py.wires.refusal.scrub import defuse, scrub, shorten
 
 #: Tokens of room for a reply that are worth asking once more for; below, and below half of what was asked, the prompt is too long.
 ROOM = 1024
@@ -180,7 +180,7 @@ def rules() -> tuple[Rule, ...]:
 
 def find(status: int, found: Found, provider: str) -> tuple[Rule | None, re.Match[str] | None]:
     """The rule that speaks for an answer, and what its wording matched."""
-    text, codes = found.text, " ".join(found.codes)
+    text, codes = found.line, " ".join(found.codes)
     for rule in rules():
         if (rule.statuses and status and status not in rule.statuses) or (rule.provider and rule.provider != provider):
             continue
@@ -315,7 +315,7 @@ def _cap(kind: str, case: _Case) -> ApiError:
 def _key(kind: str, case: _Case) -> ApiError:
     """Nothing of the upstream's text: it repeats pieces of the key."""
     status = f" (HTTP {case.status})" if case.status else ""
-    if re.search(r"\b(?:no|missing|without)\b", case.found.text, re.IGNORECASE):
+    if re.search(r"\b(?:no|missing|without)\b", case.found.line, re.IGNORECASE):
         said = f"{case.who} was asked without an API key{status}. Set `api_key` of this model in the configuration, or the provider's key variable."
     else:
         said = (

@@ -19,6 +19,9 @@ LOOK = 64 * 1024
 #: Characters kept of one sentence; the client gets at most 2,000.
 LONG = 4000
 SENTENCES = 6
+#: Characters that the rules look at, and of a web page without a title.
+LINE = 8000
+PAGE = 4000
 CODES = 12
 #: Nesting that is followed: a relay's error in a relay's error in a relay's error.
 DEPTH = 8
@@ -67,6 +70,11 @@ class Found:
     @property
     def text(self) -> str:
         return ": ".join(self.sentences)
+
+    @property
+    def line(self) -> str:
+        """The text as the rules see it: single spaces, bounded."""
+        return " ".join(self.text[:LINE].split())
 
     def say(self, text: str) -> None:
         """Keep a sentence, unless another says the same."""
@@ -170,7 +178,7 @@ def _rescue(text: str, found: Found) -> None:
     if text[:1] == "<":
         found.html = True
         title = _TITLE.search(text)
-        found.say(" ".join(unescape(title[1] if title else _TAGS.sub(" ", text)).split())[:300])
+        found.say(" ".join(unescape(title[1] if title else _TAGS.sub(" ", text[:PAGE])).split())[:300])
     elif text[:1] in ("{", "[", '"'):
         _cut(text, found)
     else:

@@ -27,8 +27,8 @@ class Rule(NamedTuple):
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """A space stands for any white space, ` ?` for none or any."""
-    return re.compile(text.replace(" ?", r"\s*").replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)
+    """Over a text in one line, whose white space is single spaces."""
+    return re.compile(text, re.IGNORECASE)
 
 
 def codes(words: str) -> re.Pattern[str]:

@@ -16,7 +16,7 @@ LOOK = 8000
 #: Shorter secrets would eat ordinary words.
 SECRET = 4
 
-_STACK = re.compile(r"Traceback \(most recent call last\)|\n\s*at \S+ ?\(|\n\s*File \"|\n\s*goroutine \d+|\n\s+at [\w$.]+\(", re.IGNORECASE)
+_STACK = re.compile(r"Traceback \(most recent call last\)|\n[ \t]*(?:at \S+ ?\(|File \"|goroutine \d)", re.IGNORECASE)
 #: What is replaced, and by what. Order matters: addresses before the keys in them.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=_-]*"), "data:…"),

@@ -93,7 +93,7 @@ def _resets(headers: Mapping[str, str]) -> float | None:
 
 def seconds(headers: Mapping[str, str], found: Found) -> float | None:
     """From the first source that tells: headers (lower-case names), then the body."""
-    sentence = _SENTENCE.search(found.text)
+    sentence = _SENTENCE.search(found.line)
     for wait in (
         _retry_after(headers),
         _reset(headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or "", headers),
