@@ -25,7 +25,7 @@ class Quirks:
     mid_system: str = "user"
     #: No system message at all is taken: its text opens the first user turn. wires/chat/messages.py
     system_as_user: bool = False
-    #: Roles must alternate strictly: adjacent messages of one role are merged. wires/chat/messages.py
+    #: Roles must alternate, and the user's turn comes first: an assistant's opening turn gets a user's ahead of it (adjacent turns of one role are merged everywhere). wires/chat/messages.py
     alternation: bool = False
     #: Message content must be a plain string (no arrays of parts) wherever it holds only text. wires/chat/messages.py
     string_content: bool = True

@@ -59,6 +59,9 @@ class Conversation:
         self._settle({})
         if lead and self.q.system_as_user:
             self._lead(lead)
+        first = next((n for n, message in enumerate(self.out) if message["role"] != self.q.system_role), None)
+        if self.q.alternation and first is not None and self.out[first]["role"] == "assistant":
+            self.out.insert(first, {"role": "user", "content": EMPTY})
         if not any(message["role"] in ("user", "tool") for message in self.out):
             self.out.append({"role": "user", "content": EMPTY})
         if self.out[-1]["role"] == "assistant" and not self.out[-1].get("tool_calls"):

@@ -53,7 +53,10 @@ def _openrouter(draft: Draft, want: Want) -> None:
 def _thinking_type(draft: Draft, want: Want) -> None:
     on = _switch(want)
     if on is not None:
-        draft.body["thinking"] = {"type": "enabled" if on else "disabled"}
+        draft.body["thinking"] = {
+            "type": "enabled" if on else "disabled",
+            **({"clear_thinking": False} if draft.quirks.keep_thinking else {}),
+        }
 
 
 def _thinking_effort(draft: Draft, want: Want) -> None:
@@ -73,7 +76,7 @@ def _enable_thinking(draft: Draft, want: Want) -> None:
 def _template(draft: Draft, want: Want) -> None:
     on = _switch(want)
     if on is not None:
-        draft.body["chat_template_kwargs"] = {"enable_thinking": on}
+        draft.body["chat_template_kwargs"] = {draft.quirks.template_key: on}
 
 
 def _think(draft: Draft, want: Want) -> None:
@@ -84,6 +87,16 @@ def _think(draft: Draft, want: Want) -> None:
 
 def _minimax(draft: Draft, want: Want) -> None:
     draft.body["reasoning_split"] = True
+    if want.mode == "off" and draft.quirks.effort_off:
+        draft.body["thinking"] = {"type": draft.quirks.effort_off}
+
+
+def _together(draft: Draft, want: Want) -> None:
+    on = _switch(want)
+    if on is not None:
+        draft.body["reasoning"] = {"enabled": on}
+    if on:
+        _effort(draft, want)
 
 
 #: Quirks.reasoning → how `want` is told.
@@ -98,6 +111,7 @@ DIALECTS: dict[str, Callable[[Draft, Want], None]] = {
     "think": _think,
     "gemini": _effort,
     "minimax": _minimax,
+    "together": _together,
 }
 _FIELDS = (
     "reasoning_effort",
@@ -110,13 +124,15 @@ _FIELDS = (
     "reasoning_split",
 )
 #: Dialects that can switch reasoning off for one request.
-_SWITCHES = frozenset({"openrouter", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"})
+_SWITCHES = frozenset({"openrouter", "together", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"})
 
 
 def ask(draft: Draft) -> Want:
     """Put the client's wish into the body; tell it back (the output limit depends on it)."""
     q = draft.quirks
     want = wanted(draft.request, draft.dep)
+    if not q.reasoning_with_tools and draft.body.get("tools"):
+        want = Want("off")
     if draft.forced and not q.tool_choice_thinking and q.reasoning != "none" and want.mode != "off":
         if q.reasoning in _SWITCHES or q.effort_off:
             want = Want("off")

@@ -67,6 +67,7 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     """The body as a dict, in its draft; `prepare` makes bytes of it."""
     draft = Draft(call, dep)
     q = dep.quirks
+    draft.stream = stream
     draft.body["model"] = dep.model
     draft.body["messages"] = messages.build(draft)
     tools.add(draft)

@@ -157,6 +157,7 @@ class ChatDecoder:
         word = choice.get("finish_reason")
         if word:
             self._finish_with(choice, str(word))
+            self._extra_usage(chunk)
         usage = choice.get("usage")
         if usage.__class__ is dict:  # Moonshot, 2025-07
             self._meter.see(usage)
@@ -170,11 +171,15 @@ class ChatDecoder:
         if isinstance(stop, str) and stop:  # vLLM tells the matched stop sequence, 2025-08
             self._stop_word = stop
 
-    def _bare(self, chunk: JSON, name: bytes) -> None:
-        """A chunk without choices: usage, an error, a keep-alive."""
+    def _extra_usage(self, chunk: JSON) -> None:
+        """Groq's own place for usage, on the finish chunk or on one of its own (2025-09)."""
         extra = chunk.get("x_groq")
         if isinstance(extra, dict) and isinstance(extra.get("usage"), dict):
             self._meter.see(extra["usage"])
+
+    def _bare(self, chunk: JSON, name: bytes) -> None:
+        """A chunk without choices: usage, an error, a keep-alive."""
+        self._extra_usage(chunk)
         error = failure.inside(chunk)
         if error is None and name == b"error":
             error = ApiError("api", "the upstream reported an error without saying which")

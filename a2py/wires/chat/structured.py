@@ -29,6 +29,8 @@ def add(draft: Draft) -> None:
     if schema is None:
         return
     form = draft.quirks.structured
+    if not draft.quirks.structured_with_tools and draft.body.get("tools"):
+        form = "none"
     if form == "json_schema":
         spec: JSON = {"name": "output", "schema": schema}
         if strict(schema):

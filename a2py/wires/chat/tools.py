@@ -41,6 +41,8 @@ def add(draft: Draft) -> None:
         }
         for f in found
     ]
+    if q.tool_stream and draft.stream:
+        draft.body["tool_stream"] = True
     if isinstance(kind, str):
         form = _CHOICES.get(kind)
         if form is not None:

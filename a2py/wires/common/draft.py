@@ -14,7 +14,7 @@ from a2py.wires.common.names import Names
 class Draft:
     """`body`: the upstream request so far; `stops`: what the decoder must cut at; `added`: fields that a lesson may take away."""
 
-    __slots__ = ("_lost", "added", "body", "call", "dep", "forced", "names", "quirks", "request", "stops", "tools")
+    __slots__ = ("_lost", "added", "body", "call", "dep", "forced", "names", "quirks", "request", "stops", "stream", "tools")
 
     def __init__(self, call: Call, dep: Deployment) -> None:
         self.call = call
@@ -26,6 +26,7 @@ class Draft:
         self.stops: tuple[str, ...] = ()
         self.added: set[str] = set()
         self.tools: list[JSON] = []  # the client's tools that are in force, as it sent them
+        self.stream = False  # the upstream is asked for a stream
         self.forced = False  # the client forces a tool call
         self._lost: dict[str, None] = {}
 

@@ -24,44 +24,53 @@ def held(text: str, marks: Sequence[str]) -> int:
 class ThinkTags:
     """Text → pieces `(thinking?, text)`. `inside`: the template opened the tag itself.
 
-    One opening tag at the start of the text counts, and every closing one; white space next to a tag is dropped."""
+    Only a tag at the very start opens (a model that talks about the tag later means the word); white space next to a tag is dropped."""
 
-    __slots__ = ("_buffer", "_inside", "_strip")
+    __slots__ = ("_buffer", "_mode", "_strip")
 
     def __init__(self, inside: bool = False) -> None:
         self._buffer = ""
-        self._inside = inside
+        self._mode = CLOSE if inside else OPEN  # the tag that is looked for; "" when none is any more
         self._strip = True
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
         out: list[tuple[bool, str]] = []
         self._buffer += text
-        while self._buffer:
-            mark = CLOSE if self._inside else OPEN
-            at = self._buffer.find(mark)
+        if self._mode == OPEN:
+            start = self._buffer.lstrip()
+            if len(start) < len(OPEN) and OPEN.startswith(start):
+                return out
+            opened = start.startswith(OPEN)
+            self._mode = CLOSE if opened else ""
+            self._buffer = start[len(OPEN) :] if opened else self._buffer
+            self._strip = opened
+        if self._mode == CLOSE:
+            at = self._buffer.find(CLOSE)
+            keep = held(self._buffer, (CLOSE,)) if at < 0 else 0
+            end = len(self._buffer) - keep if at < 0 else at
+            self._emit(out, True, self._buffer[:end])
+            self._buffer = self._buffer[end:]
             if at < 0:
-                keep = held(self._buffer, (mark,))
-                self._emit(out, self._buffer[: len(self._buffer) - keep])
-                self._buffer = self._buffer[len(self._buffer) - keep :]
-                break
-            self._emit(out, self._buffer[:at])
-            self._buffer = self._buffer[at + len(mark) :]
-            self._inside = not self._inside
+                return out
+            self._buffer = self._buffer[len(CLOSE) :]
+            self._mode = ""
             self._strip = True
+        self._emit(out, False, self._buffer)
+        self._buffer = ""
         return out
 
     def close(self) -> list[tuple[bool, str]]:
         out: list[tuple[bool, str]] = []
-        self._emit(out, self._buffer)
+        self._emit(out, self._mode == CLOSE, self._buffer)
         self._buffer = ""
         return out
 
-    def _emit(self, out: list[tuple[bool, str]], text: str) -> None:
+    def _emit(self, out: list[tuple[bool, str]], thinking: bool, text: str) -> None:
         if self._strip:
             text = text.lstrip()
         if text:
             self._strip = False
-            out.append((self._inside, text))
+            out.append((thinking, text))
 
 
 class Stops:
