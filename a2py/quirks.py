@@ -106,6 +106,10 @@ class Quirks:
     reasoning_required: bool = False
     #: Only turns since the last user text carry reasoning back (the vendor drops the rest itself). wires/chat/reasoning.py
     reasoning_recent: bool = False
+    #: Responses: `reasoning.summary` is taken (OpenAI: 400 for organisations that are not verified, 2025-05). wires/responses/reasoning.py
+    reasoning_summary: bool = True
+    #: Responses: `include: ["reasoning.encrypted_content"]` is taken by this model that reasons. wires/responses/reasoning.py
+    encrypted_reasoning: bool = True
     #: `<think>` tags in the reply's text are reasoning. wires/chat/stream.py
     think_tags: bool = False
     #: The template opens `<think>` itself: text before a lone `</think>` is reasoning. wires/chat/stream.py
@@ -126,6 +130,8 @@ class Quirks:
     context_probe: str = ""
     #: Web search of the upstream: `none`, `responses` (hosted tool) or `plugin` (OpenRouter). wires/chat/tools.py
     web_search: str = "none"
+    #: Responses: `max_tool_calls` bounds hosted calls; else a search's `max_uses` is left out. wires/responses/tools.py
+    max_tool_calls: bool = True
     #: The upstream's own tokenizer: `none`, `vllm` or `llamacpp`. proxy/count.py
     tokenizer: str = "none"
 

@@ -109,6 +109,7 @@ class Prepared(NamedTuple):
     added: frozenset[str] = frozenset()
     think_tags: bool = False
     think_open: bool = False
+    limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
 
 
 class Sink(Protocol):
