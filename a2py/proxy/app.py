@@ -19,7 +19,7 @@ from aiohttp import web
 
 from a2py.errors import ApiError
 from a2py.messages.request import Request, parse
-from a2py.messages.types import Call, Prepared
+from a2py.messages.types import Call
 from a2py.proxy.border import error_response, json_response, new_id
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
@@ -30,7 +30,6 @@ from a2py.proxy.upstream import HOP_HEADER, Upstream
 
 if TYPE_CHECKING:
     from a2py.config import Config
-    from a2py.deployment import Deployment
     from a2py.proxy.border import Border
 
 #: Seconds without a byte in which a request body may stall.
@@ -218,18 +217,6 @@ class Proxy:
         except ImportError:
             return request.size // 4
         return estimate(request)
-
-    def learn(self, deployment: Deployment, error: ApiError, sent: Prepared | None) -> bool:
-        """Whether `error` taught something that makes asking again worth while."""
-        if sent is None:
-            return False
-        try:
-            from a2py.wires.lessons import lesson
-        except ImportError:
-            return False
-
-        changes = lesson(error, self.lessons.taught(deployment).quirks, sent)
-        return bool(changes) and self.lessons.learn(deployment, changes)
 
 
 # -- routes --------------------------------------------------------------------------------------------------------------

@@ -31,19 +31,15 @@ class Lessons:
         self._known: dict[tuple[str, str], dict[str, Lesson]] = {}
         self._count = 0
 
-    def learn(self, deployment: Deployment, changes: dict[str, Any]) -> bool:
-        """Keep `changes` (quirk → value); False where they say nothing new, and so asking again is of no use."""
+    def learn(self, deployment: Deployment, changes: dict[str, Any]) -> None:
+        """Keep `changes` (quirk → value)."""
         known = self._known.setdefault((deployment.id, deployment.model), {})
         now = self._clock()
-        fresh = {
-            name: value for name, value in changes.items() if (old := known.get(name)) is None or old.until <= now or old.value != value
-        }
-        if sum(map(len, self._known.values())) + len(fresh) > LIMIT:
+        if sum(map(len, self._known.values())) + len(changes) > LIMIT:
             self._known.clear()
             known = self._known.setdefault((deployment.id, deployment.model), {})
-        for name, value in fresh.items():
+        for name, value in changes.items():
             known[name] = Lesson(value, now + HOLDS)
-        return bool(fresh)
 
     def taught(self, deployment: Deployment) -> Deployment:
         """`deployment` as it is after its lessons."""
@@ -54,9 +50,7 @@ class Lessons:
         live = {name: lesson.value for name, lesson in known.items() if lesson.until > now}
         if len(live) < len(known):
             self._known[deployment.id, deployment.model] = {name: known[name] for name in live}
-        if not live:
-            return deployment
-        return replace(deployment, quirks=override(deployment.quirks, live))
+        return changed(deployment, live) if live else deployment
 
     def shown(self) -> list[dict[str, Any]]:
         """For `/health`."""
@@ -71,3 +65,7 @@ class Lessons:
 
 def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, (frozenset, set)) else value
+
+
+def changed(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
+    return replace(deployment, quirks=override(deployment.quirks, changes))

@@ -9,7 +9,7 @@ nothing is asked again; the upstream's response is left (closed or released) in 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
@@ -22,10 +22,14 @@ from a2py.messages.writer import Writer
 from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
 from a2py.proxy.keepalive import Pulse
+from a2py.proxy.lessons import changed
 from a2py.proxy.log import Record
 from a2py.proxy.pump import collect, pump
-from a2py.proxy.upstream import Reused, error_body, failure, lower, part, whole_body
+from a2py.proxy.upstream import Closed, error_body, failure, lower, part, whole_body
 from a2py.wires import wire as wire_of
+from a2py.wires.failure import read
+from a2py.wires.lessons import lasting, lesson
+from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -36,8 +40,11 @@ if TYPE_CHECKING:
 _BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
-class Closed(ApiError):
-    """The upstream closed the connection before a byte of its answer."""
+def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
+    headers = lower(response.headers)
+    if wire.error is not read:
+        return wire.error(response.status, headers, body)
+    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=(deployment.key,))
 
 
 def _moved(status: int, deployment: Deployment) -> ApiError:
@@ -50,6 +57,7 @@ class Exchange:
     """What a streamed and a whole answer share: the attempts. `config` stays the one the request began with, whatever is reloaded."""
 
     streams = False
+    hops = ""  # value of the hop header
 
     def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
         self.proxy = proxy
@@ -61,6 +69,8 @@ class Exchange:
         self.begun = proxy.loop.time()
         self.degraded: tuple[str, ...] = ()
         self.outcome: Outcome | None = None
+        self.prepared: Prepared | None = None  # of the latest attempt
+        self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
         mode = call.request.thinking_mode
@@ -116,19 +126,37 @@ class Exchange:
             if step is None:
                 return error
 
-    def _follow(self, plan: Plan, deployment: Deployment, error: ApiError) -> Step | None:
-        if not self.delivered and self.proxy.learn(deployment, error, self.prepared):
-            step = plan.again(deployment)
+    def _follow(self, plan: Plan, original: Deployment, error: ApiError) -> Step | None:
+        if not self.delivered and self._learned(original, error):
+            step = plan.again(original)
             if step is not None:
                 return step
-        return plan.after(deployment, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
+        return plan.after(original, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
 
-    prepared: Prepared | None = None
+    def _learned(self, original: Deployment, error: ApiError) -> bool:
+        """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
+        kept for this request alone."""
+        if self.prepared is None:
+            return False
+        changes = lesson(error, self._taught(original).quirks, self.prepared.added)
+        if changes is None:
+            return False
+        if lasting(error):
+            self.proxy.lessons.learn(original, changes)
+        else:
+            self._once[original.id] = {**self._once.get(original.id, {}), **changes}
+        self.record.notes.append(f"learned {','.join(changes)}")
+        return True
+
+    def _taught(self, original: Deployment) -> Deployment:
+        deployment = self.proxy.lessons.taught(original)
+        once = self._once.get(original.id)
+        return changed(deployment, once) if once else deployment
 
     async def _attempt(self, original: Deployment) -> ApiError | None:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
-        deployment = proxy.lessons.taught(original)
+        deployment = self._taught(original)
         record.deployment, record.upstream, record.wire = deployment.name, deployment.model, deployment.wire
         self.prepared = None
         if deployment.problem:
@@ -148,11 +176,9 @@ class Exchange:
             if not 200 <= response.status < 300:
                 if response.status < 400:
                     return _moved(response.status, deployment)
-                return wire.error(response.status, lower(response.headers), await error_body(response))
+                return _refused(wire, response, await error_body(response), deployment)
             outcome = await self._read(response, deployment, prepared)
             return self._settle(outcome)
-        except Reused:
-            return Closed("upstream", f"{deployment.provider} closed the connection before it answered")
         except ApiError as error:
             return error
         finally:
@@ -161,8 +187,6 @@ class Exchange:
                 part(response, finished=clean)
             usage = outcome.usage if outcome is not None else None
             proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
-
-    hops = ""
 
     def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None]:
         """Seconds for the whole reply, and of silence. A stream may last as long as it is alive."""
@@ -181,7 +205,7 @@ class Exchange:
     def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
         """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
         if outcome.error is not None:
-            outcome.error = failure(error, deployment)
+            outcome.error = failure(error, deployment, reading=True)
         return outcome
 
     def note(self, error: ApiError | None, status: int) -> None:

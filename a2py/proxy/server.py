@@ -103,7 +103,7 @@ class Server:
         await self.close()
 
     async def _idle(self, seconds: float, at_once: asyncio.Event | None) -> None:
-        waits = [asyncio.ensure_future(self.proxy.idle())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self.proxy.idle())]
         if at_once is not None:
             waits.append(asyncio.ensure_future(at_once.wait()))
         try:
@@ -175,7 +175,7 @@ def _signals(end: Callable[[], None], again: Callable[[], None] | None) -> Calla
             undo.append(lambda number=number: loop.remove_signal_handler(number))  # type: ignore[misc]
         except NotImplementedError:  # Windows
             old = signal.signal(number, lambda *_, handler=handler: loop.call_soon_threadsafe(handler))  # type: ignore[misc]
-            undo.append(lambda number=number, old=old: signal.signal(number, old))  # type: ignore[misc]
+            undo.append(lambda number=number, old=old: signal.signal(number, old))
         except (ValueError, RuntimeError):  # not the main thread
             break
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from a2py import __version__
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.types import Prepared
+from a2py.wires.failure import transport
 
 #: Seconds for DNS, TCP and TLS together with a proxy's handshake.
 CONNECT_SECONDS = 15.0
@@ -57,8 +59,6 @@ def _tls(verify: bool | str) -> bool | ssl.SSLContext:
     """What aiohttp takes for `ssl_verify`: True, False, or the path of a CA file or directory."""
     if isinstance(verify, bool):
         return verify
-    import os
-
     place = {"capath": verify} if os.path.isdir(verify) else {"cafile": verify}
     try:
         return ssl.create_default_context(**place)  # type: ignore[arg-type]
@@ -66,8 +66,13 @@ def _tls(verify: bool | str) -> bool | ssl.SSLContext:
         raise ApiError("api", f"ssl_verify: the CA file {verify!r} can't be loaded ({type(error).__name__})", should_retry=False) from None
 
 
-class Reused(Exception):
-    """The upstream closed the connection before it answered: most likely an idle one that was just timing out."""
+class Closed(ApiError):
+    """The upstream closed the connection before a byte of its answer: most likely an idle one that was just timing out."""
+
+
+def _closed(deployment: Deployment) -> Closed:
+    plain = transport("cut", "before it answered", deployment.provider)
+    return Closed(plain.kind, plain.message)
 
 
 class Upstream:
@@ -99,7 +104,7 @@ class Upstream:
     async def send(
         self, deployment: Deployment, prepared: Prepared, *, total: float | None, silence: float | None, hops: str = ""
     ) -> aiohttp.ClientResponse:
-        """The response as soon as its headers are in; its body is still to be read, and `close` is the caller's. Raises `ApiError` or `Reused`.
+        """The response as soon as its headers are in; its body is still to be read, and `close` is the caller's. Raises `ApiError`.
 
         `total`: seconds for everything, body included; `silence`: seconds without a byte."""
         url = _url(prepared.url)
@@ -124,11 +129,11 @@ class Upstream:
                 proxy_headers=proxy_headers,
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError) as error:
-            raise Reused from error
+            raise _closed(deployment) from error
         except aiohttp.ClientOSError as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise failure(error, deployment) from None
-            raise Reused from error
+            raise _closed(deployment) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise failure(error, deployment) from None
 
@@ -160,28 +165,31 @@ def _environment_proxy(url: URL) -> tuple[URL | None, dict[str, str] | None]:
 
 # -- failures ------------------------------------------------------------------------------------------------------------
 
-#: aiohttp's exception → (kind of a2py.wires.failure.transport, detail); the first row that fits counts.
-_FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "dns"),
-    ((aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError), "tls"),
-    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "proxy"),
-    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
-    (aiohttp.ClientConnectorError, "connect"),
-    (asyncio.TimeoutError, "timeout"),
-    ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError), "closed"),
-    (aiohttp.InvalidURL, "url"),
-    (BaseException, "protocol"),
+#: aiohttp's exception → (kind of wires.failure.transport, the cause in words where errno does not tell); the first row that fits counts.
+_FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "dns", "the name does not resolve"),
+    ((aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError), "tls", ""),
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "connect", "the environment's proxy (HTTPS_PROXY) refused"),
+    (aiohttp.ConnectionTimeoutError, "timeout_connect", f"{CONNECT_SECONDS:.0f} s have passed"),
+    (aiohttp.ClientConnectorError, "connect", ""),
+    ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError), "cut", "before the end of its answer"),
+    ((aiohttp.ClientOSError, ConnectionError, RuntimeError), "cut", "the connection was lost"),
+    (aiohttp.InvalidURL, "connect", "its address is no valid URL"),
+    (BaseException, "connect", "what answers there does not speak HTTP"),
 )
 
 
-def failure(error: BaseException, deployment: Deployment) -> ApiError:
-    """A failed exchange as the client's error; nothing of the exception's own text gets out but an errno's name."""
-    from a2py.wires.failure import transport
-
-    kind = next(kind for types, kind in _FAILURES if isinstance(error, types))
-    detail = ""
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, aiohttp.ClientConnectorDNSError):
-        detail = error.strerror
+def failure(error: BaseException, deployment: Deployment, *, reading: bool = False) -> ApiError:
+    """A failed exchange as the client's error; of the exception's own text nothing gets out (it holds addresses). `reading`: headers were in."""
+    if isinstance(error, asyncio.TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        kind, detail = ("timeout_idle", "its limit has passed") if reading else ("timeout_first_byte", "its limit has passed")
+    else:
+        kind, detail = next((kind, words) for types, kind, words in _FAILURES if isinstance(error, types))
+    cause = getattr(error, "certificate_error", error)
+    if kind == "tls":
+        detail = getattr(cause, "verify_message", "") or "the handshake failed"
+    elif not detail and isinstance(error, OSError) and error.errno:
+        detail = os.strerror(error.errno)
     return transport(kind, detail, deployment.provider)
 
 
@@ -219,7 +227,7 @@ async def whole_body(response: aiohttp.ClientResponse, deployment: Deployment) -
             if size > REPLY_BODY:
                 raise ApiError("upstream", f"{deployment.provider} answered with more than {REPLY_BODY} bytes")
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
-        raise failure(error, deployment) from None
+        raise failure(error, deployment, reading=True) from None
     return b"".join(parts)
 
 

@@ -1,0 +1,62 @@
+"""Counters, and GET /metrics in Prometheus' text format.
+
+Knows: the format (version 0.0.4). Must not know: where the numbers come from.
+Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, not from clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Distinct label sets of one metric.
+SERIES = 500
+
+#: Name → (type, help).
+METRICS = {
+    "a2py_requests_total": ("counter", "Requests to /v1/messages, by deployment, wire and status (499: the client left)."),
+    "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
+    "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
+    "a2py_first_byte_seconds_sum": ("counter", "Seconds from the request to its first content, summed up, by deployment."),
+    "a2py_first_byte_seconds_count": ("counter", "Answers that had a first content, by deployment."),
+    "a2py_request_seconds_sum": ("counter", "Seconds of whole requests, summed up, by deployment."),
+    "a2py_degraded_total": ("counter", "Requests of which something could not be carried, by what."),
+    "a2py_running": ("gauge", "Answers being given right now."),
+    "a2py_connections": ("gauge", "Client connections."),
+    "a2py_uptime_seconds": ("gauge", "Seconds since the start."),
+}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._values: dict[str, dict[Labels, float]] = {}
+
+    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+        series = self._values.setdefault(name, {})
+        key = tuple(labels.items())
+        if key not in series and len(series) >= SERIES:
+            key = tuple((label, "other") for label in labels)
+        series[key] = series.get(key, 0) + amount
+
+    def text(self, gauges: Mapping[str, float]) -> str:
+        """The whole page; `gauges`: metric → value now."""
+        lines = []
+        for name, (type_, help_) in METRICS.items():
+            series: Mapping[Labels, float] = {(): gauges[name]} if name in gauges else self._values.get(name, {})
+            lines += [f"# HELP {name} {help_}", f"# TYPE {name} {type_}"]
+            lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in series.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Labels) -> str:
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels) + "}" if labels else ""
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.6f}"
