@@ -31,6 +31,8 @@ name type string list path read write edit run tool call result user message con
 THOUGHTS = re.findall(r"\w+", "Hmm So Wait Maybe But First Then Next Perhaps Now Let Actually Right Okay Thus Hence Still Also Well Yes")
 PIECES = ('": "', '", "', '": ', '"}', '{"', "\n\n", ". ", ", ", "ing", "tion", "er", "re", "on", "st", "en", "at", "()", "10", "20", "00")
 LETTERS = ("é", "ü", "—", "世", "界", "😀", "ñ", "“", "”")  # two, three and four bytes of UTF-8
+#: Odds of what shall always happen.
+SURE = 0.999999
 #: A whole call's opening is one token: llama.cpp lets text run free until exactly this string stands there.
 OPEN = '<tool_call>\n{"name": "'
 CLOSE = "\n</tool_call>"
@@ -163,14 +165,14 @@ def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], 
         return _logits(out)
 
     after = [
-        ([words.spelled("}"), words.spelled('"}')], where(**{CLOSE: 0.99})),
-        ([CLOSE], where(**{OPEN: odds.again / 2, newline: odds.again / 2, "<|im_end|>": 0.98 * (1 - odds.again)})),
+        ([words.spelled("}"), words.spelled('"}')], where(**{CLOSE: SURE})),
+        ([CLOSE], where(**{OPEN: odds.again / 2, newline: odds.again / 2, "<|im_end|>": SURE - odds.again})),
         (["</think>" if think else newline], where(**{OPEN: odds.tool_first})),
     ]
     if think:
         thoughts = [words.spelled(" " + thought) for thought in THOUGHTS]
-        each = (0.999 - odds.end_think) / len(thoughts)
-        after.append(([newline], where(**dict.fromkeys(thoughts, 0.999 / len(thoughts)))))
+        each = (SURE - odds.end_think) / len(thoughts)
+        after.append(([newline], where(**dict.fromkeys(thoughts, SURE / len(thoughts)))))
         after.append((thoughts, where(**dict.fromkeys(thoughts, each), **{"</think>": odds.end_think})))
     return after
 
