@@ -83,7 +83,7 @@ class Output:
         self._newest: dict[str, Item] = {}
         self._keys: set[int] = set()
         self._next_key = 0
-        self._silent: list[Item] = []  # calls without arguments, of which the upstream did not say that they are complete
+        self._silent: list[Item] = []  # calls without a character of arguments: only the end tells whether they were cut
         self._block_ids: set[str] = set()
         self._searches: list[tuple[int, str]] = []  # searches whose results are not known yet: key and block id
         self._pages: dict[str, str] = {}  # cited URLs and their titles
@@ -319,10 +319,9 @@ class Output:
     def _end_call(self, item: Item, raw: JSON) -> None:
         arguments = raw.get("arguments")
         self.whole(item, ARGS, 0, arguments if isinstance(arguments, str) else dumps(arguments) if arguments is not None else "")
-        status = raw.get("status")
-        if status == "incomplete":
+        if raw.get("status") == "incomplete":
             return
-        if status == "completed" or (ARGS, 0) in item.parts:
+        if (ARGS, 0) in item.parts:
             self._sink.done(item.key)
         else:
             self._silent.append(item)

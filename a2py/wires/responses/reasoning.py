@@ -39,8 +39,9 @@ def ask(draft: Draft) -> Want:
     if reasoning:
         draft.body["reasoning"] = reasoning
         draft.added.add("reasoning")
-    draft.body["include"] = [ENCRYPTED, *draft.body.get("include", ())]
-    draft.added.add("include")
+    if q.encrypted_reasoning:
+        draft.body["include"] = [ENCRYPTED, *draft.body.get("include", ())]
+        draft.added.add("include")
     return want
 
 
@@ -53,7 +54,7 @@ def _effort(draft: Draft, want: Want) -> str:
 
 def _summary(draft: Draft, want: Want) -> bool:
     """`reasoning_auto_summary` decides; where it is silent, a client that asked to see thinking gets it."""
-    if want.mode == "off":
+    if want.mode == "off" or not draft.quirks.reasoning_summary:
         return False
     asked = draft.dep.params.get("reasoning_auto_summary")
     return asked if isinstance(asked, bool) else draft.request.thinking_mode == "show"

@@ -41,7 +41,7 @@ def _limits(draft: Draft, want: Want) -> None:
         if known:
             limit = min(limit, known)
     draft.body["max_output_tokens"] = max(limit, LEAST_OUTPUT)
-    draft.added.add("max_output_tokens")
+    draft.added.add("max_tokens")
 
 
 def _sampling(draft: Draft) -> None:
@@ -70,6 +70,8 @@ def _text(draft: Draft) -> None:
     out: JSON = {}
     schema = schema_of(draft.request.body)
     form = draft.quirks.structured
+    if "tools" in draft.body and not draft.quirks.structured_with_tools:
+        form = "none"
     if schema is not None and form == "json_schema":
         out["format"] = {"type": "json_schema", "name": "output", "schema": schema, "strict": strict(schema)}
     elif schema is not None:
@@ -87,7 +89,8 @@ def _text(draft: Draft) -> None:
         out["verbosity"] = verbosity
     if out:
         draft.body["text"] = out
-        draft.added.add("text")
+    if "format" in out:
+        draft.added.add("response_format")
 
 
 def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
@@ -119,11 +122,11 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
 def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     stream = stream or dep.quirks.stream_only
     draft = draft_body(call, dep, stream)
-    body: Any = draft.body
+    limit: Any = draft.body.get("max_output_tokens")
     return Prepared(
         url=url(dep, "/responses"),
         headers=headers(dep, stream),
-        body=jsontext.dumps(body),
+        body=jsontext.dumps(draft.body),
         stream=stream,
         names=draft.names.back,
         stops=draft.stops,
@@ -131,4 +134,5 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         added=frozenset(draft.added),
         think_tags=dep.quirks.think_tags,
         think_open=dep.quirks.think_open,
+        limit=limit if isinstance(limit, int) else 0,
     )

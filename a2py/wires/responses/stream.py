@@ -38,6 +38,7 @@ class ResponsesDecoder:
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._output = Output(prepared, sink)
         self._cuts = bool(prepared.stops)
+        self._limit = prepared.limit
         self._parser = SSEParser()
         self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
         self._sniffed = False
@@ -149,9 +150,7 @@ class ResponsesDecoder:
 
     def _failure(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        error = event.get("error")
-        inner = error if error else {name: event[name] for name in ("code", "message", "param") if event.get(name)}
-        found = failure.inside({"error": inner})
+        found = failure.inside(event)
         self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the response object -----------------------------------------------------------------------------------------
@@ -189,7 +188,14 @@ class ResponsesDecoder:
         if status == "incomplete":
             details = response.get("incomplete_details")
             self._reason = INCOMPLETE.get(word(details.get("reason")) if isinstance(details, dict) else "", "max_tokens")
-        self._output.final(response, status != "incomplete")
+        elif self._used_up():
+            self._reason = "max_tokens"
+        self._output.final(response, self._reason == "end_turn")
+
+    def _used_up(self) -> bool:
+        """llama.cpp says `completed` also where max_output_tokens cut the reply (xllamacpp 2026.10, 2026-11)."""
+        usage = self._meter.usage()
+        return usage is not None and usage.output == self._limit > 0
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def _hosted(draft: Draft, tool: JSON) -> JSON:
     if isinstance(place, dict):
         out["user_location"] = {"type": "approximate", **{name: place[name] for name in _PLACE if isinstance(place.get(name), str)}}
     uses = tool.get("max_uses")
-    if isinstance(uses, int) and uses > 0:
+    if isinstance(uses, int) and uses > 0 and draft.quirks.max_tool_calls:
         draft.body["max_tool_calls"] = uses
         draft.added.add("max_tool_calls")
     draft.body["include"] = [SOURCES]
