@@ -238,6 +238,13 @@ def test_images_of_a_turn_without_words_belong_to_the_last_words():
     assert talk.ask == "look" and len(talk.images) == 1
 
 
+def test_a_notice_behind_an_answer_is_not_the_question_again():
+    asked = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
+    for inside, said in (("<result>\nHello!\n</result>", "It is done, with this result: Hello!"), ("something ended", "Noted.")):
+        talk = conversation.read([*asked, *user(f"<system-reminder>{inside}</system-reminder>")])
+        assert answer.answer(talk, [BASH["function"]], "auto", True, {}).text == said
+
+
 async def test_structured_output(client):
     schema = {
         "$defs": {"tag": {"type": "string", "enum": ["red", "blue"]}},

@@ -298,6 +298,9 @@ RULES: tuple[tuple[re.Pattern[str], Rule], ...] = (
 
 def words(talk: Conversation, tools: list[JSON]) -> Answer:
     """The answer in words."""
+    if talk.notice:
+        result = re.search(r"(?s)<result>\s*(.*?)\s*</result>", talk.notice)
+        return Answer("A notice came without a question.", f"It is done, with this result: {result[1]}" if result else "Noted.")
     for pattern, rule in RULES:
         found = pattern.search(talk.ask)
         answer = rule(found, talk, tools) if found else None

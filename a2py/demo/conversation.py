@@ -32,13 +32,15 @@ class Result:
 @dataclass
 class Conversation:
     """`ask`: the user's last words, without reminders; `asks`: all of them, oldest first; `results`: tool answers that follow `ask`;
-    `images`: one description each of the last turn's; `system`: the leading instructions."""
+    `images`: one description each of the last turn's; `system`: the leading instructions; `notice`: what came behind our last answer
+    without a word of the user's (Claude Code: a background task has ended), then `ask` is empty."""
 
     ask: str = ""
     asks: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     system: str = ""
+    notice: str = ""
 
 
 def parts(content: Any) -> list[JSON]:
@@ -79,6 +81,7 @@ def read(messages: list[JSON]) -> Conversation:
     """The conversation of a request that `check` has passed."""
     out = Conversation()
     calls: dict[str, tuple[str, str]] = {}
+    answered = False  # our last turn was an answer, no call
     for message in messages:
         role, content = message["role"], message.get("content")
         if role in ("system", "developer"):
@@ -95,10 +98,13 @@ def read(messages: list[JSON]) -> Conversation:
             if words:
                 out.ask = words
                 out.asks.append(words)
-                out.results = []
-                out.images = images
+                out.results, out.images, out.notice = [], images, ""
+            elif answered and not images:
+                out.ask, out.results, out.notice = "", [], text_of(content)
             else:
                 out.images = out.images + images
-        if role == "assistant" and message.get("tool_calls"):
-            out.results = []
+        if role == "assistant":
+            answered = not message.get("tool_calls")
+            if not answered:
+                out.results = []
     return out
