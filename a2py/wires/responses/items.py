@@ -39,6 +39,7 @@ class Conversation:
         self.out: list[JSON] = []
         self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
         self._media = 0
+        self._said = 0
         self._thoughts = 0
         self._marked: list[JSON] = []  # parts that carry a cache mark
 
@@ -111,16 +112,18 @@ class Conversation:
                 if not said.strip():
                     continue
                 if last is None or last["type"] != "message":
-                    last = {"type": "message", "role": "assistant", "content": []}
+                    self._said += 1
+                    # OpenAI's types and OpenRouter demand id and status; any id of this form is taken
+                    last = {"type": "message", "id": f"msg_{self._said}", "role": "assistant", "status": "completed", "content": []}
                     turn.append(last)
-                last["content"].append({"type": "output_text", "text": said})
+                last["content"].append({"type": "output_text", "text": said, "annotations": []})
         # OpenAI refuses a reasoning item that nothing follows (2025-04); where the vendor itself puts it last (`format`: OpenRouter), it may stand
         while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
             turn.pop()
         for item in turn:
             if item["type"] == "reasoning":
                 self._thoughts += 1
-                item.setdefault("id", f"rs_{self._thoughts}")  # OpenAI's types demand one
+                item.setdefault("id", f"rs_{self._thoughts}")
         self.out += turn
 
     # -- calls and results -------------------------------------------------------------------------------------------
