@@ -31,7 +31,8 @@ MESSAGE_ID = "msg_test"
 MODEL = "claude-test"
 ESTIMATE = Usage(input=7)
 
-TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+#: At most 64 characters; the reversible form of an illegal id may be longer (Claude Code takes 300: measured).
+TOOL_ID = re.compile(r"(?:[A-Za-z0-9_-]{1,64}|a2py_\d+_[A-Za-z0-9_-]*)\Z")
 EVENT = re.compile(rb"event: ([a-z_]+)\ndata: ([^\n]+)\n\n")
 #: Block type → the delta types that it takes.
 DELTAS = {
