@@ -1,8 +1,8 @@
 """The configuration: LiteLLM's file as it is, the environment, and what model names mean."""
 
-from a2py.config.environment import environment, find
+from a2py.config.assemble import from_environment, load, single
+from a2py.config.dotenv import environment, find
 from a2py.config.error import ConfigError
-from a2py.config.load import from_environment, load, single
 from a2py.config.names import Config
 from a2py.config.settings import Settings
 from a2py.config.table import SETTINGS, Setting

@@ -33,7 +33,9 @@ class Base(NamedTuple):
 
 def local(host: str) -> bool:
     """An address of this machine or an IP literal: people leave `http://` out before these."""
-    name = host.rpartition("@")[2].rpartition(":")[0] or host
+    name = host.rpartition("@")[2]
+    if not name.endswith("]"):
+        name = name.rpartition(":")[0] or name
     try:
         ip_address(name.strip("[]"))
     except ValueError:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from a2py.config.environment import SECRET
+from a2py.config.dotenv import SECRET
 from a2py.config.table import SETTINGS, Setting
 from a2py.config.tree import Mark, Node
 from a2py.config.values import wrong

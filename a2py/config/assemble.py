@@ -16,7 +16,7 @@ from typing import Any
 from a2py.config import tree as t
 from a2py.config import values
 from a2py.config.build import FAMILIES, build, named
-from a2py.config.environment import environment, find, places, warn_readable
+from a2py.config.dotenv import environment, find, places, warn_readable
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, public_name
 from a2py.config.settings import Entry, Read, Settings, read

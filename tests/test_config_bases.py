@@ -1,0 +1,103 @@
+"""API bases as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from a2py.config.bases import Base, azure, bind, clean, local, with_v1
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://api.x.ai/v1", "https://api.x.ai/v1"),
+        (" https://api.x.ai/v1/// ", "https://api.x.ai/v1"),
+        ("https://api.x.ai/v1/chat/completions", "https://api.x.ai/v1"),
+        ("https://api.x.ai/v1/responses/", "https://api.x.ai/v1"),
+        ("https://api.x.ai/v1/messages", "https://api.x.ai"),
+        ("HTTP://Host:80/V1", "http://host:80/V1"),
+        ("localhost:11434", "http://localhost:11434"),
+        ("127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("http://[::1]", "http://[::1]"),
+        ("host.docker.internal:1234", "http://host.docker.internal:1234"),
+    ],
+)
+def test_bases_are_cleaned(text: str, url: str) -> None:
+    assert clean(text) == Base(url)
+
+
+@pytest.mark.parametrize("text", ["", "api.x.ai/v1", "ftp://x", "http://", "https://a b", "http://h:port", "http://[::1", "your-base"])
+def test_what_is_no_base(text: str) -> None:
+    assert clean(text) is None
+
+
+def test_nothing_secret_stays_in_the_base() -> None:
+    base = clean("https://me:p%40ss@h.example/v1?sig=secret")
+    assert base is not None and base.url == "https://h.example/v1" and base.query == "sig=secret"
+    assert base.headers == (("Authorization", "Basic bWU6cEBzcw=="),)
+    nobody = clean("https://me@h.example")
+    assert nobody is not None and nobody.headers == (("Authorization", "Basic bWU6"),)
+
+
+def test_local_names() -> None:
+    assert [local(h) for h in ("localhost", "localhost:1", "10.0.0.1:1", "10.0.0.1", "[::1]", "[::1]:2", "u:p@localhost:1")] == [True] * 7
+    assert not local("example.com:1") and not local("x")
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("http://h:11434", "http://h:11434/v1"),
+        ("http://h:11434/api", "http://h:11434/v1"),
+        ("http://h:11434/v1", "http://h:11434/v1"),
+        ("http://h/ollama/v1", "http://h/ollama/v1"),
+    ],
+)
+def test_local_servers_get_their_v1(url: str, wanted: str) -> None:
+    assert with_v1(Base(url)).url == wanted
+
+
+HOST = "https://r.openai.azure.com"
+
+
+@pytest.mark.parametrize(
+    ("base", "version", "wire", "url", "query"),
+    [
+        (HOST, "", "chat", f"{HOST}/openai/v1", ""),
+        (HOST, "v1", "chat", f"{HOST}/openai/v1", ""),
+        (HOST, "preview", "chat", f"{HOST}/openai/v1", "api-version=preview"),
+        (HOST, "2024-10-21", "chat", f"{HOST}/openai/deployments/my%20gpt", "api-version=2024-10-21"),
+        (HOST, "2024-10-21", "responses", f"{HOST}/openai/v1", ""),
+        (f"{HOST}/openai", "2024-10-21", "chat", f"{HOST}/openai/deployments/my%20gpt", "api-version=2024-10-21"),
+        (f"{HOST}/openai", "", "chat", f"{HOST}/openai/v1", ""),
+        (f"{HOST}/openai/v1", "2024-10-21", "chat", f"{HOST}/openai/v1", ""),
+        (
+            f"{HOST}/openai/deployments/x/chat/completions?api-version=2025-01-01",
+            "",
+            "chat",
+            f"{HOST}/openai/deployments/x",
+            "api-version=2025-01-01",
+        ),
+        (f"{HOST}/openai/deployments/x", "", "chat", f"{HOST}/openai/deployments/x", "api-version=2024-10-21"),
+        (f"{HOST}/openai/deployments/x?a=b", "2023-05-15", "chat", f"{HOST}/openai/deployments/x", "a=b&api-version=2023-05-15"),
+        ("https://r.services.ai.azure.com/models", "", "chat", "https://r.services.ai.azure.com/models", "api-version=2024-05-01-preview"),
+        (
+            "https://gate.example/team",
+            "2024-10-21",
+            "chat",
+            "https://gate.example/team/openai/deployments/my%20gpt",
+            "api-version=2024-10-21",
+        ),
+    ],
+)
+def test_forms_of_azure(base: str, version: str, wire: str, url: str, query: str) -> None:
+    cleaned = clean(base)
+    assert cleaned is not None
+    found = azure(cleaned, "my gpt", version, wire)
+    assert (found.url, found.query) == (url, query)
+
+
+def test_a_wildcard_of_azure_is_bound_later() -> None:
+    found = azure(Base(HOST), "*", "2024-10-21", "chat")
+    assert found.url == f"{HOST}/openai/deployments/{{model}}" and bind(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"

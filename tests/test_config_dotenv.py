@@ -1,0 +1,109 @@
+"""Where the file is looked for, and what `.env` adds to the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from a2py.config.dotenv import environment, find, places, read_dotenv, warn_readable
+from tests.configured import KEY, Folder
+
+
+def dotenv(text: str, **env: str) -> tuple[dict[str, str], list[str]]:
+    told: list[str] = []
+    return read_dotenv(text, ".env", env, told.append), told
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=b", "b"),
+        ("  export A = b  ", "b"),
+        ("A=", ""),
+        ("A=b # comment", "b"),
+        ("A=b#no comment", "b#no comment"),
+        ("A=#comment", ""),
+        ("A='b # ${X} \\n'", "b # ${X} \\n"),
+        ('A="b # \\n \\" \\$ \\\\ c" # comment', 'b # \n " $ \\ c'),
+        ('A="x ${X} ${Y}"', "x 1 "),
+        ("A=${X}-${B}", "1-2"),
+        ("A=b=c", "b=c"),
+        ('A="one\ntwo"', "one\ntwo"),
+        ("A='one\n\nthree'", "one\n\nthree"),
+        ("A=b\r", "b"),
+    ],
+)
+def test_the_forms_of_a_line(line: str, value: str) -> None:
+    found, told = dotenv(f"# comment\n\nB=2\n{line}\n", X="1")
+    assert (found["A"], told) == (value, [])
+
+
+def test_what_is_no_line_is_told_without_its_text() -> None:
+    found, told = dotenv(f"A=1\n{KEY}\nB='never\nC=2\n")
+    assert found == {"A": "1"}
+    assert told == [".env:2: not of the form NAME=value, ignored", ".env:3: the quote is never closed, ignored"]
+
+
+def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
+    Folder(tmp_path).write(".env", "A=file\nB=file\nC=file\n")
+    assert environment({"A": "env", "B": ""}, str(tmp_path)) == {"A": "env", "B": "", "C": "file"}
+
+
+def test_no_dotenv_or_an_unreadable_one(tmp_path: Path) -> None:
+    told: list[str] = []
+    assert environment({"A": "1"}, str(tmp_path), told.append) == {"A": "1"} and told == []
+    assert environment({"A": "1"}, str(tmp_path / "nowhere"), told.append) == {"A": "1"} and told == []
+    (tmp_path / ".env").write_bytes(b"A=\xff\n")
+    assert environment({"A": "1"}, str(tmp_path), told.append) == {"A": "1"}
+    assert told == [".env: cannot be read (UnicodeDecodeError), ignored"]
+
+
+def test_a_directory_called_dotenv(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert environment({}, str(tmp_path)) == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_dotenv_with_keys_that_others_can_read_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    folder = Folder(tmp_path)
+    folder.write(".env", f"OPENAI_API_KEY={KEY}\n", 0o644)
+    environment({}, str(tmp_path), told.append)
+    assert told == [".env holds keys and can be read by other users of this machine: chmod 600 .env"]
+    for text, mode in ((f"OPENAI_API_KEY={KEY}\n", 0o600), ("PORT=1\nA_KEY=\n", 0o644)):
+        told.clear()
+        folder.write(".env", text, mode)
+        environment({}, str(tmp_path), told.append)
+        assert told == []
+
+
+def test_modes_are_asked_on_posix_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    warn_readable(str(tmp_path / "gone"), "gone", told.append)
+    file = Folder(tmp_path).write("f", "x", 0o644)
+    monkeypatch.setattr("a2py.config.dotenv.os.name", "nt")
+    warn_readable(str(file), "f", told.append)
+    assert told == []
+
+
+def test_the_order_of_files(tmp_path: Path) -> None:
+    folder, cwd = Folder(tmp_path), str(tmp_path)
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "xdg"), "HOME": str(tmp_path / "home")}
+    assert find(None, env, cwd) is None
+    for name in ("home/.config/a2py/config.yaml", "xdg/a2py/config.yaml", "litellm_config.yaml", "a2py.yaml"):
+        file = folder.write(name, "")
+        assert find(None, {"HOME": env["HOME"]} if name.startswith("home") else env, cwd) == str(file)
+    assert find(None, {**env, "CONFIG_FILE_PATH": "b.yaml"}, cwd) == str(tmp_path / "b.yaml")
+    assert find(None, {**env, "CONFIG_FILE_PATH": "b.yaml", "A2PY_CONFIG": "c.yaml"}, cwd) == str(tmp_path / "c.yaml")
+    assert find("d.yaml", {**env, "A2PY_CONFIG": "c.yaml"}, cwd) == str(tmp_path / "d.yaml")
+    assert find("/e.yaml", env, cwd) == "/e.yaml"
+    assert find("~/f.yaml", env, cwd) == str(tmp_path / "home" / "f.yaml")
+    folder.write(".env", "A2PY_CONFIG=g.yaml\n")
+    assert find(None, env, cwd) == str(tmp_path / "g.yaml")
+
+
+def test_places_without_a_home() -> None:
+    assert places({}, "/w") == ("/w/a2py.yaml", "/w/litellm_config.yaml")
+    assert places({"USERPROFILE": "/u"}, "/w")[2] == "/u/.config/a2py/config.yaml"
