@@ -4,6 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 ARGS ?=
 TESTS ?= tests
+CLAUDE_CODE ?= 2.1.330
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -23,6 +24,12 @@ run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_c
 test: $(VENV)/.test ## install what the tests need and run them (ARGS="-k sse")
 	@$(PY) -m pytest $(TESTS) $(ARGS)
 
+test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAUDE, claude in PATH, or installed by npm)
+	@claude="$${A2PY_CLAUDE:-$$(command -v claude)}"; \
+	if [ -z "$$claude" ] && ! [ -d .venv-claude/node_modules ]; then \
+		npm install --prefix .venv-claude --silent --no-audit --no-fund @anthropic-ai/claude-code@$(CLAUDE_CODE); fi; \
+	A2PY_CLAUDE="$$claude" $(PY) -m pytest tests/claude $(ARGS)
+
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
 	@A2PY_GOLDENS=write $(PY) -m pytest tests/test_goldens.py $(ARGS)
 
@@ -40,4 +47,4 @@ dist: $(VENV)/.run ## wheel and sdist into dist/
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test goldens check cov bench dist clean
+.PHONY: help run test test-claude goldens check cov bench dist clean

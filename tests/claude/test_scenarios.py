@@ -1,0 +1,278 @@
+"""The real Claude Code CLI through a real a2py process to a scripted OpenAI-shaped upstream (issue 2 of the plan).
+
+In no scenario may the client fall back to a unary request or show an API error. `make test-claude` installs the CLI where it is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import sys
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import process, scripted
+from tests.claude import cli, story
+from tests.claude.story import Answer, Body, Refuse, Say, Story
+
+pytestmark = [
+    pytest.mark.claude,
+    pytest.mark.skipif(not cli.find(), reason="Claude Code is not installed: make test-claude"),
+]
+Model = Callable[[Body], Answer]
+Claude = Callable[..., Awaitable[cli.Run]]
+
+
+@asynccontextmanager
+async def through(
+    folder: Path, model: Model, provider: str = "openai", upstream_model: str = "gpt-test", **quirks: Any
+) -> AsyncIterator[tuple[Story, Claude]]:
+    """The upstream's story, and Claude Code on a proxy in front of it."""
+    told = Story(model)
+    async with scripted.Scripted(told) as upstream:
+        served = process.deployment("claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks)
+        with process.running(folder, [served]) as proxy:
+
+            async def claude(prompt: str, *flags: str, **env: str) -> cli.Run:
+                return await cli.run(proxy, folder, prompt, *flags, env=env)
+
+            yield told, claude
+
+
+def good(run: cli.Run, told: Story) -> dict[str, Any]:
+    """No error, no fall back; gives the result."""
+    result = run.result
+    assert run.code == 0 and result.get("subtype") == "success" and not result.get("is_error"), run.told()
+    everything = "\n".join(json.dumps(event) for event in run.events)
+    assert "API Error" not in everything, run.told()
+    assert "[Tool use interrupted]" not in everything, run.told()
+    assert all(body.get("stream") for body in told.bodies), "the client fell back to a unary request"
+    return result
+
+
+def results_of(run: cli.Run) -> list[str]:
+    """What the tools answered, as the client shows it."""
+    return [
+        json.dumps(block["content"])
+        for event in run.events
+        if event["type"] == "user"
+        for block in event["message"]["content"]
+        if isinstance(block, dict) and block["type"] == "tool_result"
+    ]
+
+
+async def test_a_tool_loop(tmp_path: Path) -> None:
+    """Read, edit, run, read twice at once: five turns, reasoning before the calls, the file really changed."""
+    work = tmp_path / "work"
+    work.mkdir()
+    file, other = work / "a.txt", work / "b.txt"
+    file.write_text("alpha\nbeta\n")
+    other.write_text("gamma\n")
+    turns = [
+        Say("Reading.", [("Read", {"file_path": str(file)})], "Let me look at the file first"),
+        Say("", [("Edit", {"file_path": str(file), "old_string": "beta", "new_string": "delta"})], "Now the change"),
+        Say("Both.", [("Read", {"file_path": str(file)}), ("Read", {"file_path": str(other)})]),
+        Say("", [("Bash", {"command": f"cat {file} {other}", "description": "Show both"})]),
+    ]
+
+    def model(body: Body) -> Answer:
+        done = sum(message["role"] == "assistant" for message in body["messages"])
+        return turns[done] if done < len(turns) else Say("All done: " + story.results(body)[-1])
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("Change beta to delta in a.txt", "--allowedTools", "Read", "Edit", "Bash(cat:*)")
+    result = good(run, told)
+    assert file.read_text() == "alpha\ndelta\n"
+    assert result["result"] == "All done: alpha\ndelta\ngamma"
+    assert len(told.bodies) == 5
+    assert len(story.results(told.bodies[-1])) == 5
+    assert result["usage"]["input_tokens"] == 500
+
+
+async def test_a_sub_agent(tmp_path: Path) -> None:
+    def model(body: Body) -> Answer:
+        if story.asked(body, "SECRET-ERRAND") and "Agent" not in story.tools(body):
+            return Say("The errand is done: forty-two.")
+        if "forty-two" in json.dumps(body["messages"]):
+            return Say("The agent says forty-two.")
+        if not any(message["role"] == "assistant" for message in body["messages"]):
+            errand = {"description": "An errand", "prompt": "SECRET-ERRAND: find the number", "subagent_type": "general-purpose"}
+            return Say("Sending an agent.", [("Agent", errand)])
+        return Say("Waiting for the agent.")
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("Ask an agent for the number")
+    result = good(run, told)
+    assert "forty-two" in result["result"], run.told()
+
+
+def png(width: int = 8, height: int = 8) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes([n * 30 % 256, 80, 160]) * width for n in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+async def test_an_image_read(tmp_path: Path) -> None:
+    """The image leaves the tool message and stands in the user message behind it."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a.png").write_bytes(png())
+
+    def model(body: Body) -> Answer:
+        if not story.results(body):
+            return Say("Looking.", [("Read", {"file_path": str(work / "a.png")})])
+        return Say("I see a picture.")
+
+    async with through(tmp_path, model, images=True) as (told, claude):
+        run = await claude("Look at a.png")
+    assert good(run, told)["result"] == "I see a picture."
+    messages = told.bodies[-1]["messages"]
+    place = next(n for n, message in enumerate(messages) if message["role"] == "tool")
+    parts = messages[place + 1]["content"]
+    (image,) = [part for part in parts if part["type"] == "image_url"]
+    assert image["image_url"]["url"].startswith("data:image/")
+    assert "base64" not in story.text_of(messages[place])
+
+
+PDF = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<<>>>>endobj
+4 0 obj<</Length 0>>stream
+
+endstream endobj
+trailer<</Root 1 0 R/Size 5>>
+%%EOF
+"""
+
+
+async def test_a_pdf_read(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a.pdf").write_bytes(PDF)
+
+    def model(body: Body) -> Answer:
+        if not story.results(body):
+            return Say("Looking.", [("Read", {"file_path": str(work / "a.pdf")})])
+        return Say("It is an empty page.")
+
+    async with through(tmp_path, model, documents="file") as (told, claude):
+        run = await claude("Read a.pdf")
+    assert good(run, told)["result"] == "It is an empty page."
+    parts = [part for message in told.bodies[-1]["messages"] if isinstance(message["content"], list) for part in message["content"]]
+    (file,) = [part["file"] for part in parts if part["type"] == "file"]
+    assert base64.b64decode(file["file_data"].partition(",")[2]) == PDF
+
+
+async def test_tool_search_and_mcp(tmp_path: Path) -> None:
+    """The tool is deferred: found by ToolSearch, sent from then on, called."""
+    server = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py"))]}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"tiny": {"type": "stdio", **server}}}))
+
+    def model(body: Body) -> Answer:
+        done = story.results(body)
+        if not done:
+            assert "mcp__tiny__shout" not in story.tools(body)
+            assert "DeferredToolPlaceholder" not in story.tools(body)
+            return Say("Searching.", [("ToolSearch", {"query": "select:mcp__tiny__shout", "max_results": 5})])
+        if len(done) == 1:
+            return Say("Found.", [("mcp__tiny__shout", {"text": "hello"})])
+        return Say("It said " + done[-1])
+
+    flags = ("--mcp-config", str(tmp_path / "mcp.json"), "--strict-mcp-config", "--allowedTools", "mcp__tiny__shout")
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("Shout hello", *flags)
+    assert good(run, told)["result"] == "It said HELLO"
+    assert "mcp__tiny__shout" in story.tools(told.bodies[1])
+
+
+async def test_json_schema(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"], "additionalProperties": False}
+
+    def model(body: Body) -> Answer:
+        if not story.results(body):
+            return Say("", [("StructuredOutput", {"answer": 42})])
+        return Say("Done.")
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("What is the answer?", "--json-schema", json.dumps(schema))
+    assert good(run, told)["structured_output"] == {"answer": 42}
+
+
+async def test_compaction_after_an_overflow(tmp_path: Path) -> None:
+    """The upstream refuses a long conversation in OpenAI's words; the client compacts and goes on."""
+    work = tmp_path / "work"
+    work.mkdir()
+    for n in range(4):
+        (work / f"{n}.txt").write_text(f"file {n}\n" + "line of text\n" * 300)
+    refused = 0
+
+    def model(body: Body) -> Answer:
+        nonlocal refused
+        last = story.text_of(body["messages"][-1])
+        if "Respond with TEXT ONLY" in last or "<summary>" in last:
+            return Say("<analysis>It read files.</analysis>\n<summary>Files 0 to 3 were read. COMPACTED.</summary>")
+        if story.asked(body, "COMPACTED"):
+            return Say("Went on after the compaction.")
+        done = len(story.results(body))
+        if done == 4:
+            refused += 1
+            text = (
+                "This model's maximum context length is 8192 tokens. However, your messages resulted in 9012 tokens. "
+                "Please reduce the length of the messages."
+            )
+            return Refuse(400, text, "context_length_exceeded")
+        return Say(f"Reading {done}.", [("Read", {"file_path": str(work / f"{done}.txt")})], prompt_tokens=2000 * (done + 1))
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("Read the four files")
+    assert good(run, told)["result"] == "Went on after the compaction.", run.told()
+    assert refused == 1
+
+
+async def test_reasoning_goes_back_to_its_vendor(tmp_path: Path) -> None:
+    """DeepSeek demands the reasoning of a turn with calls; it travels through the client, and only as long as the model stays."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a.txt").write_text("alpha\n")
+
+    def model(body: Body) -> Answer:
+        if not story.results(body):
+            return Say("", [("Read", {"file_path": str(work / "a.txt")})], "A thought of some words")
+        return Say("Read.")
+
+    async with through(tmp_path, model, "deepseek", "deepseek-reasoner") as (told, claude):
+        run = await claude("Read a.txt")
+    assert good(run, told)["result"] == "Read."
+    turn = next(message for message in told.bodies[-1]["messages"] if message["role"] == "assistant")
+    assert turn["reasoning_content"].split() == ["A", "thought", "of", "some", "words"]
+
+
+async def test_an_overloaded_upstream_is_asked_again(tmp_path: Path) -> None:
+    busy = [Refuse(503, "The server is overloaded"), Refuse(429, "Rate limit reached")]
+
+    def model(body: Body) -> Answer:
+        return busy.pop() if busy else Say("Here I am.")
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("Hello")
+    assert good(run, told)["result"] == "Here I am."
+
+
+async def test_a_bad_upstream_key_is_told_at_once(tmp_path: Path) -> None:
+    """Whose key was refused, without retries, and without sending the user to /login."""
+    async with through(tmp_path, lambda body: Refuse(401, "Incorrect API key provided: sk-up**am", "invalid_api_key")) as (told, claude):
+        run = await claude("Hello")
+    assert run.result["is_error"], run.told()
+    assert len(told.bodies) == 1
+    assert "/login" not in run.told()
+    assert "sk-up" not in run.result["result"]
