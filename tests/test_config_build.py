@@ -1,0 +1,433 @@
+"""One entry of model_list → one deployment: provider, key, base, wire, quirks, parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2py.config.build import FAMILIES, PREFIXES, UNSERVED
+from a2py.providers import PROVIDERS, quirks_for, wire_for
+from a2py.quirks import Quirks
+from tests.configured import KEY, Folder
+
+ENV = {"OPENAI_API_KEY": "ok", "DEEPSEEK_API_KEY": "dk", "OPENROUTER_API_KEY": "rk", "ANTHROPIC_API_KEY": "ak", "AZURE_API_KEY": "zk"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+# -- provider and model
+
+
+@pytest.mark.parametrize(
+    ("params", "provider", "model"),
+    [
+        ("{model: openai/gpt-4o}", "openai", "gpt-4o"),
+        ("{model: OpenAI/gpt-4o}", "openai", "gpt-4o"),
+        ("{model: openrouter/z-ai/glm-4.6}", "openrouter", "z-ai/glm-4.6"),
+        ("{model: gpt-4o}", "openai", "gpt-4o"),
+        ("{model: o3-mini}", "openai", "o3-mini"),
+        ("{model: DeepSeek-chat}", "deepseek", "DeepSeek-chat"),
+        ("{model: claude-sonnet-4-5}", "anthropic", "claude-sonnet-4-5"),
+        ("{model: openai/responses/gpt-5}", "openai", "gpt-5"),
+        ("{model: gpt-4o, custom_llm_provider: deepseek}", "deepseek", "gpt-4o"),
+        ("{model: deepseek/x, custom_llm_provider: deepseek}", "deepseek", "x"),
+        ("{model: openai/x, custom_llm_provider: openrouter}", "openrouter", "openai/x"),
+        ("{model: openai_like/x, api_base: 'http://h/v1'}", "openai", "x"),
+        ("{model: openai/facebook/opt-125m, api_base: 'http://0.0.0.0:4000/v1'}", "openai", "facebook/opt-125m"),
+        ("{model: my-model, api_base: 'http://h/v1'}", "openai", "my-model"),
+        ("{model: x, api_base: 'https://api.deepseek.com'}", "deepseek", "x"),
+        ("{model: ollama_chat/qwen3:8b}", "ollama_chat", "qwen3:8b"),
+    ],
+)
+def test_provider_and_model(folder: Folder, params: str, provider: str, model: str) -> None:
+    dep = folder.one(params, ENV)
+    assert (dep.provider, dep.model, dep.problem) == (provider, model, "")
+    assert dep.id == f"{provider}/{model}" and dep.name == "m" and dep.source == "litellm_config.yaml:2"
+
+
+def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> None:
+    config = folder.load("model_list: [{model_name: m, litellm_params: {model: depseek/x, api_base: 'http://h/v1'}}]")
+    (dep,) = config.deployments
+    assert (dep.provider, dep.model, dep.problem) == ("openai", "depseek/x", "")
+    assert config.warnings == (
+        "litellm_config.yaml:1, model_list[0]: unknown provider depseek (did you mean deepseek?); "
+        "served as an OpenAI-compatible server, model depseek/x",
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ("{model: depseek/x}", "unknown provider depseek (did you mean deepseek?); write provider/model"),
+        ("{model: my-own}", "no provider is known for the model my-own; write provider/model"),
+        ("{model: x, custom_llm_provider: zzz}", "unknown provider zzz; write provider/model"),
+        ("{model: bedrock/anthropic.claude-v2}", "the provider bedrock is not served; use its OpenAI-compatible endpoint: openai/<model>"),
+        ("{model: vertex_ai/gemini-pro}", "the provider vertex_ai is not served; use gemini/<model> with GEMINI_API_KEY"),
+        ("{model: sagemaker/x}", "the provider sagemaker is not served; put an OpenAI-compatible server in front of it"),
+        ("{model: os.environ/NO_MODEL}", "model is os.environ/NO_MODEL, but NO_MODEL is not set"),
+        ("{api_key: x}", "litellm_params.model is missing; write provider/model"),
+        ("{model: openai/*}", "the model has a * but model_name has none"),
+        (
+            "{model: groq/x}",
+            "there is no key for groq; set GROQ_API_KEY in the environment or in .env, or litellm_params.api_key in the file",
+        ),
+        ("{model: groq/x, api_key: os.environ/MY_KEY}", "api_key is os.environ/MY_KEY, but MY_KEY is not set; set it in the environment"),
+        ("{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
+        ("{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
+        ("{model: groq/x, api_key: k, api_base: your-base}", "litellm_params.api_base is not an http:// or https:// URL"),
+        ("{model: azure/x, api_key: k}", "azure has no base of its own; set litellm_params.api_base, or AZURE_API_BASE in the environment"),
+        ("{model: hosted_vllm/x}", "hosted_vllm has no base of its own; set litellm_params.api_base, or HOSTED_VLLM_API_BASE"),
+        ("{model: openai/x, api_base: 'https://api.deepseek.com'}", "there is no key for deepseek; set DEEPSEEK_API_KEY"),
+    ],
+)
+def test_problems_name_place_and_cure(folder: Folder, params: str, problem: str) -> None:
+    found = folder.one(params).problem
+    assert found.startswith("litellm_config.yaml:2, model_list[0] (m): ") and problem in found
+
+
+@pytest.mark.parametrize("mode", ["embedding", "image_generation", "rerank"])
+def test_what_does_not_chat_is_not_served(folder: Folder, mode: str) -> None:
+    assert f"mode {mode}: not a chat model" in folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
+    assert folder.one("{model: openai/x}", ENV, "{mode: completion}").problem == ""
+
+
+def test_tables_name_rows() -> None:
+    assert set(PREFIXES.values()) <= set(PROVIDERS) and {name for _, name in FAMILIES} <= set(PROVIDERS)
+    assert not set(PREFIXES) & set(PROVIDERS) and not set(UNSERVED) & set(PROVIDERS)
+
+
+# -- key
+
+
+@pytest.mark.parametrize(
+    ("params", "env", "key"),
+    [
+        ("{model: openai/x, api_key: abc}", ENV, "abc"),
+        ("{model: openai/x, api_key: 0123}", ENV, "0123"),
+        ("{model: openai/x, api_key: os.environ/MINE}", {**ENV, "MINE": " mk "}, "mk"),
+        ("{model: openai/x, api_key: ''}", ENV, "ok"),
+        ("{model: openai/x, api_key: null}", ENV, "ok"),
+        ("{model: openai/x}", {"OPENAI_API_KEY": " k\n"}, "k"),
+        ("{model: openrouter/x}", {"OR_API_KEY": "k2", "OPENROUTER_API_KEY": ""}, "k2"),
+        ("{model: ollama/x}", {}, ""),
+        ("{model: ollama/x}", {"OLLAMA_API_KEY": "k"}, "k"),
+        ("{model: ollama/x, api_key: os.environ/NO}", {}, ""),
+        ("{model: openai/x, api_base: 'http://127.0.0.1:9/v1'}", {}, ""),
+        ("{model: openai/x, api_base: 'http://127.0.0.1:9/v1'}", ENV, "ok"),
+        ("{model: openai/x, api_base: 'http://h:11434/v1'}", {}, ""),
+        ("{model: openai/x, api_base: 'https://api.deepseek.com/v1'}", ENV, "dk"),
+        ("{model: anthropic/x}", ENV, "ak"),
+    ],
+)
+def test_where_the_key_comes_from(folder: Folder, params: str, env: dict[str, str], key: str) -> None:
+    dep = folder.one(params, env)
+    assert (dep.key, dep.problem) == (key, "")
+
+
+def test_openais_key_at_another_host_is_told(folder: Folder) -> None:
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'https://u:p@gpu.example/v1?sig=s'}}]"
+    assert folder.load(text, ENV).warnings == ()  # the base brings its own credentials
+    config = folder.load(text.replace("u:p@", ""), ENV)
+    assert config.deployments[0].key == "ok"
+    assert config.warnings == (
+        "litellm_config.yaml:1, model_list[0]: no api_key is given, so OPENAI_API_KEY goes to gpu.example; give api_key to choose",
+    )
+
+
+@pytest.mark.parametrize("key", ['"a\\nb"', "schlüssel"])
+def test_a_key_that_can_be_no_header_is_a_problem(folder: Folder, key: str) -> None:
+    assert "litellm_params.api_key holds characters that no key has" in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
+
+
+def test_a_base_with_a_login(folder: Folder) -> None:
+    dep = folder.one("{model: openai/x, api_base: 'https://u:p@h.example/v1?sig=s'}")
+    assert (dep.base, dep.query, dep.headers, dep.key) == ("https://h.example/v1", "sig=s", {"Authorization": "Basic dTpw"}, "")
+    assert "sig" not in repr(dep) and "Basic" not in repr(dep)
+
+
+# -- base
+
+
+@pytest.mark.parametrize(
+    ("params", "env", "base"),
+    [
+        ("{model: openai/x}", {}, "https://api.openai.com/v1"),
+        ("{model: openai/x}", {"OPENAI_API_BASE": "http://a/v1/"}, "http://a/v1"),
+        ("{model: openai/x}", {"OPENAI_API_BASE": "http://a/v1", "OPENAI_BASE_URL": "http://b/v1"}, "http://b/v1"),
+        ("{model: openai/x, base_url: 'http://c/v1'}", {"OPENAI_API_BASE": "http://a/v1"}, "http://c/v1"),
+        ("{model: openai/x, base_url: 'http://c/v1', api_base: 'http://d/v1'}", {}, "http://d/v1"),
+        ("{model: openai/x, api_base: 'http://d'}", {}, "http://d"),
+        ("{model: ollama/x}", {}, "http://localhost:11434/v1"),
+        ("{model: ollama/x}", {"OLLAMA_API_BASE": "http://box:11434"}, "http://box:11434/v1"),
+        ("{model: ollama/x, api_base: 'box.lan:11434'}", {}, ""),
+        ("{model: ollama/x, api_base: '192.168.0.2:11434/api'}", {}, "http://192.168.0.2:11434/v1"),
+        ("{model: ollama_chat/x}", {"OLLAMA_API_BASE": "http://box:11434/"}, "http://box:11434/v1"),
+        ("{model: hosted_vllm/x}", {"HOSTED_VLLM_API_BASE": "http://gpu:8000"}, "http://gpu:8000/v1"),
+        ("{model: lm_studio/x, api_base: 'http://localhost:1234/v1'}", {}, "http://localhost:1234/v1"),
+    ],
+)
+def test_where_the_base_comes_from(folder: Folder, params: str, env: dict[str, str], base: str) -> None:
+    assert folder.one(params, env).base == base
+
+
+@pytest.mark.parametrize(
+    ("params", "env", "base", "query"),
+    [
+        ("api_base: 'https://r.openai.azure.com/'", {}, "https://r.openai.azure.com/openai/v1", ""),
+        (
+            "api_base: 'https://r.openai.azure.com', api_version: 2024-10-21",
+            {},
+            "https://r.openai.azure.com/openai/deployments/d",
+            "api-version=2024-10-21",
+        ),
+        (
+            "{}",
+            {"AZURE_API_BASE": "https://e.openai.azure.com", "AZURE_API_VERSION": "2025-01-01"},
+            "https://e.openai.azure.com/openai/deployments/d",
+            "api-version=2025-01-01",
+        ),
+    ],
+)
+def test_azure(folder: Folder, params: str, env: dict[str, str], base: str, query: str) -> None:
+    params = "" if params == "{}" else ", " + params
+    dep = folder.one(f"{{model: azure/d, api_key: k{params}}}", env)
+    assert (dep.base, dep.query, dep.auth, dep.key, dep.problem) == (base, query, "api-key", "k", "")
+
+
+def test_azures_token_is_a_bearer(folder: Folder) -> None:
+    dep = folder.one("{model: azure/d, azure_ad_token: tok, api_base: 'https://r.openai.azure.com'}")
+    assert (dep.auth, dep.key, dep.problem) == ("bearer", "tok", "")
+    dep = folder.one("{model: azure/d, azure_ad_token: tok, api_key: k, api_base: 'https://r.openai.azure.com'}")
+    assert (dep.auth, dep.key) == ("api-key", "k")
+
+
+def test_azures_quirks_follow_the_base_model(folder: Folder) -> None:
+    params = "{model: azure/d, api_key: k, api_base: 'https://r.openai.azure.com'}"
+    dep = folder.one(params, info="{base_model: azure/gpt-5}")
+    assert dep.quirks == quirks_for("azure", dep.base, "gpt-5") != folder.one(params).quirks
+
+
+# -- wire: what the configuration says comes first (issue: choice), then the table
+
+NATIVE = '{supported_endpoints: ["/v1/messages"]}'
+FLAG = "litellm_settings: {use_chat_completions_url_for_anthropic_messages: true}\n"
+WIRES: list[tuple[str, str, str, str, bool, str]] = [
+    # params, model_info, further text, wire, fixed by the configuration, base
+    ("{model: openai/gpt-4o}", "{}", "", "chat", False, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4}", "{}", "", "responses", False, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4, api_base: 'https://api.openai.com/v1'}", "{}", "", "responses", False, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
+    ("{model: openai/responses/gpt-4o}", "{}", "", "responses", True, "https://api.openai.com/v1"),
+    ("{model: openai/responses/x, api_base: 'http://h/v1'}", "{}", "", "responses", True, "http://h/v1"),
+    ("{model: openai/gpt-4o}", "{mode: responses}", "", "responses", True, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4}", "{mode: chat}", "", "chat", True, "https://api.openai.com/v1"),
+    ("{model: openai/responses/gpt-4o}", "{mode: chat}", "", "responses", True, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{mode: responses}", "", "responses", True, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-5.4}", '{supported_endpoints: ["/v1/chat/completions"]}', "", "chat", True, "https://api.openai.com/v1"),
+    ("{model: openai/gpt-4o}", '{supported_endpoints: ["/v1/responses"]}', "", "responses", True, "https://api.openai.com/v1"),
+    (
+        "{model: openai/gpt-4o}",
+        '{supported_endpoints: ["/v1/chat/completions", "/v1/responses"]}',
+        "",
+        "chat",
+        False,
+        "https://api.openai.com/v1",
+    ),
+    ("{model: openai/x, api_base: 'http://h:1/v1'}", NATIVE, "", "native", True, "http://h:1"),
+    ("{model: openai/x, api_base: 'http://h:1/anthropic'}", NATIVE, "", "native", True, "http://h:1/anthropic"),
+    ("{model: openai/x, api_base: 'http://h:1/v1/messages'}", NATIVE, "", "native", True, "http://h:1"),
+    ("{model: openai/x, api_base: 'http://h:1'}", '{mode: chat, supported_endpoints: ["/v1/messages/"]}', "", "native", True, "http://h:1"),
+    ("{model: openrouter/x}", NATIVE, "", "native", True, "https://openrouter.ai/api"),
+    ("{model: ollama/x}", NATIVE, "", "native", True, "http://localhost:11434"),
+    ("{model: hosted_vllm/x, api_base: 'http://gpu:8000'}", NATIVE, "", "native", True, "http://gpu:8000"),
+    ("{model: anthropic/claude-sonnet-4-5}", "{}", "", "native", False, "https://api.anthropic.com"),
+    ("{model: anthropic/claude-sonnet-4-5, api_base: 'https://gate.example/v1'}", "{}", "", "native", False, "https://gate.example"),
+    ("{model: deepseek/deepseek-chat, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.deepseek.com"),
+    ("{model: deepseek/deepseek-chat, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
+    ("{model: openai/gpt-5.4}", "{}", FLAG, "chat", True, "https://api.openai.com/v1"),
+    ("{model: openai/responses/gpt-5.4}", "{mode: responses}", FLAG, "chat", True, "https://api.openai.com/v1"),
+    ("{model: anthropic/claude-sonnet-4-5}", "{}", FLAG, "native", False, "https://api.anthropic.com"),
+]
+
+
+@pytest.mark.parametrize(("params", "info", "more", "wire", "fixed", "base"), WIRES)
+def test_the_choice_of_the_wire(folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str) -> None:
+    dep = folder.one(params, ENV, info, more)
+    assert (dep.wire, dep.wire_fixed, dep.base, dep.problem) == (wire, fixed, base, "")
+
+
+@pytest.mark.parametrize("provider", [row.name for row in PROVIDERS.values() if row.base])
+def test_without_a_word_the_table_chooses(folder: Folder, provider: str) -> None:
+    row = PROVIDERS[provider]
+    model = row.default_model or "some-model"
+    dep = folder.one(f"{{model: {provider}/{model}, api_key: k}}")
+    assert (dep.wire, dep.wire_fixed, dep.problem) == (wire_for(provider, "", model), False, "")
+    assert dep.base == (row.native if dep.wire == "native" else row.base)
+
+
+@pytest.mark.parametrize("name", ["LITELLM_USE_CHAT_COMPLETIONS_URL_FOR_ANTHROPIC_MESSAGES"])
+def test_the_variable_rules_responses_out(folder: Folder, name: str) -> None:
+    assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}).wire == "chat"
+    assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "false"}).wire == "responses"
+    off = "litellm_settings: {use_chat_completions_url_for_anthropic_messages: false}\n"
+    assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}, more=off).wire == "responses"  # the file is nearer
+
+
+def test_no_anthropic_endpoint_is_a_problem(folder: Folder) -> None:
+    assert "groq has no Anthropic endpoint of its own; give api_base" in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
+
+
+# -- quirks
+
+
+def test_quirks_come_from_the_table(folder: Folder) -> None:
+    for params in ("{model: openai/gpt-4o}", "{model: deepseek/deepseek-chat}", "{model: openai/x, api_base: 'http://h/v1'}"):
+        dep = folder.one(params, ENV)
+        assert dep.quirks == quirks_for(dep.provider, dep.base, dep.model)
+    assert folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks == Quirks()  # not OpenAI: the common subset
+
+
+@pytest.mark.parametrize(
+    ("info", "field", "value"),
+    [
+        ("{supports_vision: false}", "images", False),
+        ("{supports_vision: true}", "images", True),
+        ("{supports_function_calling: false}", "tools", False),
+        ("{supports_reasoning: false}", "reasoning", "none"),
+        ("{quirks: {images: false, stop_limit: 1}}", "stop_limit", 1),
+        ("{supports_vision: false, quirks: {images: true}}", "images", True),
+        ("{quirks: {schema: [drop_schema]}}", "schema", ("drop_schema",)),
+        ("{quirks: {sampling: [top_k]}}", "sampling", frozenset({"top_k"})),
+        ("{quirks: {temperature_max: 1}}", "temperature_max", 1.0),
+    ],
+)
+def test_model_info_changes_quirks(folder: Folder, info: str, field: str, value: Any) -> None:
+    assert getattr(folder.one("{model: openai/gpt-4o}", ENV, info).quirks, field) == value
+
+
+def test_supports_reasoning_true_changes_nothing(folder: Folder) -> None:
+    plain = folder.one("{model: openai/gpt-4o}", ENV)
+    assert folder.one("{model: openai/gpt-4o}", ENV, "{supports_reasoning: true}").quirks == plain.quirks
+
+
+@pytest.mark.parametrize("pattern", ["m", "openai/gpt-4o", "gpt-4*", "openai/*", "'*'"])
+def test_quirks_by_name_and_pattern(folder: Folder, pattern: str) -> None:
+    more = f"a2py: {{quirks: {{{pattern}: {{stop_limit: 2, images: false}}, other: {{stop_limit: 3}}}}}}\n"
+    dep = folder.one("{model: openai/gpt-4o}", ENV, "{quirks: {images: true}}", more)
+    assert (dep.quirks.stop_limit, dep.quirks.images) == (2, True)  # the deployment's own come last
+
+
+def test_quirks_by_id(folder: Folder) -> None:
+    more = "a2py: {quirks: {mine: {stop_limit: 2}}}\n"
+    assert folder.one("{model: openai/gpt-4o}", ENV, "{id: mine}", more).quirks.stop_limit == 2
+
+
+def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
+    config = folder.load(
+        """
+        model_list:
+          - model_name: m
+            litellm_params: {model: openai/gpt-4o}
+            model_info: {quirks: {imagess: false, zzz: 1}}
+        a2py:
+          quirks: {"*": {tools: 3, images: false}}
+        """,
+        ENV,
+    )
+    assert config.warnings == (
+        "a2py.quirks.*: tools: expected bool, got 3; ignored",
+        "model_info.quirks of m: unknown quirk imagess is ignored; did you mean images?",
+        "model_info.quirks of m: unknown quirk zzz is ignored",
+    )
+    assert config.deployments[0].quirks.images is False and config.deployments[0].quirks.tools is True
+
+
+# -- everything else lands where the wires and the router read it
+
+
+def test_parameters_land(folder: Folder) -> None:
+    dep = folder.one(
+        "{model: openai/gpt-4o, max_tokens: 100, max_completion_tokens: 90, temperature: 0, top_p: 0.5, top_k: 3, reasoning_effort: low,"
+        " thinking: {type: enabled, budget_tokens: 1024}, timeout: 10, stream_timeout: 5, num_retries: 0, max_retries: 7,"
+        " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, drop_params: true, additional_drop_params: [stop],"
+        " allowed_openai_params: [tools], rpm: 6, tpm: 7, order: 2, max_parallel_requests: 3, keepalive_seconds: 9, ssl_verify: /ca.pem,"
+        " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
+        ENV,
+        "{id: mine, cache_control_ttl: 1h, max_input_tokens: 1000, max_output_tokens: 200, max_tokens: 300, base_model: openai/gpt-4.1}",
+    )
+    assert dep.params == {
+        "max_tokens": 100,
+        "max_completion_tokens": 90,
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "top_k": 3,
+        "reasoning_effort": "low",
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "verbosity": "low",
+    }
+    assert (dep.timeout, dep.stream_timeout, dep.retries, dep.rpm, dep.tpm, dep.order, dep.max_parallel) == (10.0, 5.0, 0, 6, 7, 2, 3)
+    assert dep.headers == {"OpenAI-Organization": "org-1", "X-A": "b"}
+    assert dep.extra_body == {"seed": 1, "verbosity": "low", "parallel_tool_calls": False, "service_tier": "flex"}
+    assert (dep.drop, dep.allow, dep.drop_params) == (frozenset({"stop"}), frozenset({"tools"}), True)
+    assert (dep.keepalive, dep.ssl_verify, dep.id, dep.cache_control_ttl, dep.base_model) == (
+        9.0,
+        "/ca.pem",
+        "mine",
+        "1h",
+        "openai/gpt-4.1",
+    )
+    assert (dep.max_input_tokens, dep.max_output_tokens) == (1000, 200)
+
+
+def test_nothing_said_leaves_the_defaults(folder: Folder) -> None:
+    dep = folder.one("{model: openai/gpt-4o}", ENV)
+    assert (dep.params, dep.extra_body, dep.headers, dep.drop, dep.retries, dep.weight, dep.timeout) == (
+        {},
+        {},
+        {},
+        frozenset(),
+        -1,
+        1.0,
+        0.0,
+    )
+    assert dep.ssl_verify is True and dep.max_input_tokens == 0
+
+
+def test_fields_of_the_body_go_where_the_wire_knows_them(folder: Folder) -> None:
+    params = "{model: openai/x, api_base: 'http://h/v1', seed: 1, service_tier: flex, extra_body: {a: 1}}"
+    assert folder.one(params).extra_body == {"seed": 1, "service_tier": "flex", "a": 1}
+    assert folder.one(params, info="{mode: responses}").extra_body == {"service_tier": "flex", "a": 1}
+    assert folder.one(params, info=NATIVE).extra_body == {"a": 1}
+
+
+def test_settings_reach_the_deployment(folder: Folder) -> None:
+    more = "litellm_settings: {ssl_verify: false, reasoning_auto_summary: false}\ngeneral_settings: {max_parallel_requests: 4}\n"
+    dep = folder.one("{model: openai/gpt-4o}", ENV, more=more)
+    assert (dep.ssl_verify, dep.max_parallel, dep.params) == (False, 4, {"reasoning_auto_summary": False})
+    dep = folder.one("{model: openai/gpt-4o, ssl_verify: true, max_parallel_requests: 1}", ENV, more=more)
+    assert (dep.ssl_verify, dep.max_parallel) == (True, 1)
+
+
+def test_headers_of_the_environment_stay_with_their_vendor(folder: Folder) -> None:
+    env = {**ENV, "OPENAI_ORGANIZATION": "org", "OR_SITE_URL": "https://me", "OR_APP_NAME": "app\nEvil: 1"}
+    assert folder.one("{model: openai/gpt-4o}", env).headers == {"OpenAI-Organization": "org"}
+    assert folder.one("{model: openai/gpt-4o, api_base: 'http://h/v1'}", env).headers == {}
+    assert folder.one("{model: openrouter/x}", env).headers["HTTP-Referer"] == "https://me"
+    assert "X-Title" not in folder.one("{model: openrouter/x}", env).headers
+
+
+def test_an_unset_variable_of_a_lesser_key_is_told(folder: Folder) -> None:
+    config = folder.load("model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV)
+    assert config.warnings == ("litellm_config.yaml:1, model_list[0]: organization is ignored: the variable ORG is not set",)
+    assert not config.deployments[0].problem
+
+
+def test_the_key_is_not_in_the_repr(folder: Folder) -> None:
+    dep = folder.one(f"{{model: openai/x, api_key: {KEY}, extra_headers: {{X-Key: {KEY}}}, extra_body: {{k: {KEY}}}}}")
+    assert dep.key == KEY and KEY not in repr(dep)
