@@ -119,6 +119,7 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
+            self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.name, result=error.kind if error else "ok")
             if error is None:
                 self.proxy.router.succeeded(step.deployment)
                 return None
@@ -167,6 +168,10 @@ class Exchange:
         except ApiError as error:
             return error
         self.degraded = prepared.degraded
+        try:
+            await proxy.contexts.check(proxy.upstream, deployment, self.estimate.input)
+        except ApiError as error:
+            return error
         proxy.limits.begin(original)
         response: aiohttp.ClientResponse | None = None
         outcome: Outcome | None = None

@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -172,10 +173,10 @@ def _signals(end: Callable[[], None], again: Callable[[], None] | None) -> Calla
     for number, handler in wanted.items():
         try:
             loop.add_signal_handler(number, handler)
-            undo.append(lambda number=number: loop.remove_signal_handler(number))  # type: ignore[misc]
+            undo.append(partial(loop.remove_signal_handler, number))
         except NotImplementedError:  # Windows
-            old = signal.signal(number, lambda *_, handler=handler: loop.call_soon_threadsafe(handler))  # type: ignore[misc]
-            undo.append(lambda number=number, old=old: signal.signal(number, old))
+            old = signal.signal(number, partial(_soon, loop, handler))
+            undo.append(partial(signal.signal, number, old))
         except (ValueError, RuntimeError):  # not the main thread
             break
 
@@ -184,3 +185,7 @@ def _signals(end: Callable[[], None], again: Callable[[], None] | None) -> Calla
             step()
 
     return restore
+
+
+def _soon(loop: asyncio.AbstractEventLoop, handler: Callable[[], None], *_: object) -> None:
+    loop.call_soon_threadsafe(handler)

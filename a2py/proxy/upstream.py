@@ -15,9 +15,11 @@ import socket
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from a2py import __version__
@@ -136,6 +138,35 @@ class Upstream:
             raise _closed(deployment) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise failure(error, deployment) from None
+
+    async def ask(
+        self, deployment: Deployment, address: str, question: Mapping[str, Any] | None, headers: Mapping[str, str], seconds: float
+    ) -> dict[str, Any]:
+        """A small question beside the main one: POST of JSON, or GET where `question` is None. Raises `ApiError`, or ValueError where the
+        answer is no object."""
+        url = _url(address)
+        proxy, proxy_headers = self._proxy(url)
+        body = None if question is None else orjson.dumps(question)
+        try:
+            async with self._open().request(
+                "GET" if body is None else "POST",
+                url,
+                data=io.BytesIO(body) if body and len(body) > PIECES_ABOVE else body,
+                headers={**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops},
+                allow_redirects=False,
+                timeout=_timeout(seconds, None),
+                ssl=_tls(deployment.ssl_verify),
+                proxy=proxy,
+                proxy_headers=proxy_headers,
+            ) as response:
+                if response.status != 200:
+                    raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
+                answer = orjson.loads(await whole_body(response, deployment))
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise failure(error, deployment) from None
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no object")
+        return answer
 
     def _proxy(self, url: URL) -> tuple[URL | None, dict[str, str] | None]:
         """The environment's proxy for `url` (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read once per host.

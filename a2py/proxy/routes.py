@@ -1,0 +1,227 @@
+"""What can be asked of the proxy: one table of paths, and their handlers.
+
+Knows: paths, methods, what a Call is made of. Must not know: sockets, upstreams, who may ask (access).
+Invariants: nothing that a client sends is fetched; client credentials never enter a Call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+from aiohttp import web
+
+from a2py import __version__
+from a2py.errors import ApiError
+from a2py.messages.request import Request, parse
+from a2py.messages.types import Call
+from a2py.proxy import models
+from a2py.proxy.border import json_response, new_id
+from a2py.proxy.log import Record
+from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
+from a2py.proxy.relay import Exchange, Streamed, Whole
+from a2py.proxy.upstream import HOP_HEADER
+
+if TYPE_CHECKING:
+    from a2py.proxy.app import Proxy
+
+#: Proxies of this kind that a request may have passed.
+HOPS = 5
+#: Seconds that a client waits which does not tell (Claude Code: API_TIMEOUT_MS 600,000).
+CLIENT_SECONDS = 600.0
+Handler = Callable[["Proxy", web.BaseRequest, Record], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """`open`: asks for no key."""
+
+    methods: tuple[str, ...]
+    handler: Handler
+    open: bool = False
+
+
+async def messages(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    hops = _hops(proxy, request)
+    call = _call(proxy, request, parse(await proxy.body(request)))
+    record.model, record.stream = call.request.model, call.request.stream
+    if record.stream:
+        exchange: Exchange = Streamed(proxy, request, call, record, 0.0)
+    else:
+        exchange = Whole(proxy, request, call, record, _seconds(request.headers.get("x-stainless-timeout")))
+    exchange.hops = hops
+    proxy.running.add(exchange)
+    try:
+        answer = await exchange.answer()
+    finally:
+        proxy.ended(exchange)
+    if isinstance(answer, ApiError):
+        raise answer
+    return answer
+
+
+async def count_tokens(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    _hops(proxy, request)
+    call = _call(proxy, request, parse(await proxy.body(request), counting=True))
+    record.model = call.request.model
+    tokens = await proxy.counter.count(proxy, call)
+    record.status, record.input = 200, tokens
+    return json_response({"input_tokens": tokens}, record.id)
+
+
+def _call(proxy: Proxy, request: web.BaseRequest, parsed: Request) -> Call:
+    """Everything impure that the core may need, read once."""
+    headers = request.headers
+    return Call(
+        request=parsed,
+        message_id=new_id("msg_"),
+        now=time.time(),
+        session=_session(request, parsed),
+        betas=tuple(beta.strip() for beta in headers.get("anthropic-beta", "").split(",") if beta.strip()),
+        version=headers.get("anthropic-version", "2023-06-01"),
+        unasked_thinking=proxy.config.settings.unasked_thinking != "hide",
+        client_headers={name: headers[name] for name in _PASSED if name in headers},
+    )
+
+
+#: Client headers that a native wire may pass on; never a credential.
+_PASSED = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
+
+
+def _seconds(told: str | None) -> float:
+    try:
+        return min(max(float(told or ""), 1.0), 3600.0)
+    except ValueError:
+        return CLIENT_SECONDS
+
+
+def _session(request: web.BaseRequest, parsed: Request) -> str:
+    """The client's session: Claude Code's header, else the JSON in metadata.user_id, else none."""
+    told = request.headers.get("x-claude-code-session-id")
+    if told:
+        return told[:128]
+    user = (parsed.body.get("metadata") or {}).get("user_id")
+    if isinstance(user, str) and user[:1] == "{":
+        try:
+            session = orjson.loads(user).get("session_id")
+        except ValueError:
+            return ""
+        return session[:128] if isinstance(session, str) else ""
+    return ""
+
+
+def _hops(proxy: Proxy, request: web.BaseRequest) -> str:
+    """The hop header for the upstream; an error where this proxy is its own upstream."""
+    passed = [hop for hop in request.headers.get(HOP_HEADER, "").replace(" ", "").split(",") if hop]
+    if proxy.name in passed or len(passed) >= HOPS:
+        raise ApiError(
+            "invalid_request",
+            "Loop: this proxy is its own upstream; point api_base at the model's server, not at a2py",
+            status=508,
+            should_retry=False,
+        )
+    return ",".join([*(hop[:16] for hop in passed), proxy.name])
+
+
+async def hello(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    return json_response({"status": "ok", "name": "a2py"}, record.id)
+
+
+async def swallow(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    """Claude Code's own telemetry: taken, not read."""
+    return json_response({}, record.id)
+
+
+async def ready(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    if proxy.draining:
+        return json_response({"status": "draining"}, record.id, 503)
+    return json_response({"status": "ready", "name": "a2py", "models": len(proxy.config.deployments)}, record.id)
+
+
+async def health(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    """What the proxy knows of its deployments: no secrets, no addresses."""
+    return json_response(
+        {
+            "status": "draining" if proxy.draining else "healthy",
+            "version": __version__,
+            "uptime_seconds": round(proxy.clock() - proxy.began),
+            "running": len(proxy.running),
+            "deployments": [
+                {
+                    "name": deployment.name,
+                    "id": deployment.id,
+                    "provider": deployment.provider,
+                    "model": deployment.model,
+                    "wire": deployment.wire,
+                    "running": proxy.limits.running.get(deployment.id, 0),
+                    **({"problem": deployment.problem} if deployment.problem else {}),
+                }
+                for deployment in proxy.config.deployments
+            ],
+            "cooldowns": proxy.router.shown(),
+            "lessons": proxy.lessons.shown(),
+        },
+        record.id,
+    )
+
+
+async def metrics(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    gauges = {
+        "a2py_running": len(proxy.running),
+        "a2py_connections": len(proxy.border.connections) if proxy.border is not None else 0,
+        "a2py_uptime_seconds": proxy.clock() - proxy.began,
+    }
+    body = proxy.metrics.text(gauges).encode()
+    return web.Response(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
+
+
+async def list_models(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    return json_response(models.page(proxy.config, request.query_string), record.id)
+
+
+async def one_model(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    return json_response(models.one(proxy.config, request.path.partition(MODEL_PATH)[2].strip("/")), record.id)
+
+
+async def model_info(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    return json_response(models.litellm_info(proxy.config), record.id)
+
+
+GET, POST = ("GET", "HEAD"), ("POST",)
+ROUTES: dict[str, Route] = {
+    "/": Route(GET, hello, open=True),
+    "/api/hello": Route(GET, hello, open=True),
+    "/api/event_logging/batch": Route(POST, swallow, open=True),
+    "/health/liveliness": Route(GET, hello, open=True),
+    "/health/liveness": Route(GET, hello, open=True),
+    "/health/readiness": Route(GET, ready, open=True),
+    "/health": Route(GET, health),
+    "/metrics": Route(GET, metrics),
+    "/v1/messages": Route(POST, messages),
+    "/v1/messages/count_tokens": Route(POST, count_tokens),
+    "/v1/models": Route(GET, list_models),
+    "/v1/model/info": Route(GET, model_info),
+}
+#: What follows is a model's name, with whatever slashes it has.
+MODEL_PATH = "/v1/models/"
+ONE_MODEL = Route(GET, one_model)
+#: Path segments ahead of a route that are tolerated.
+PREFIX_LIMIT = 8
+
+
+def find(path: str) -> Route | None:
+    """The route of `path`, with any prefix before it (`/anthropic/v1/messages`, `/v1/v1/messages`) and a slash behind it."""
+    route = ROUTES.get(path)
+    if route is not None:
+        return route
+    path = path.rstrip("/")
+    if path.partition(MODEL_PATH)[2]:
+        return ONE_MODEL
+    at = 0
+    for _ in range(PREFIX_LIMIT):
+        route = ROUTES.get(path[at:])
+        at = path.find("/", at + 1)
+        if route is not None or at < 0:
+            return route
+    return None
