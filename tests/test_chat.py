@@ -137,6 +137,7 @@ def test_refs_are_bounded_and_cycles_end() -> None:
         ({"type": "object", "properties": 5, "additionalProperties": False}, True),
         ({"type": "object", "additionalProperties": False, "required": 7, "properties": {"a": {}}}, False),
         ({"anyOf": [{"type": "object"}]}, False),
+        ({"type": "object", "additionalProperties": False, "required": [[]]}, True),
         ({"items": {"properties": {}}}, False),
         (True, True),
     ],

@@ -208,6 +208,9 @@ def parse(raw: bytes, *, counting: bool = False) -> Request:
         value = body.get(name)
         if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
             raise _fail(name, what)
+    choice = body.get("tool_choice")
+    if choice is not None and _string(choice.get("type"), "tool_choice.type") == "tool":
+        _string(choice.get("name"), "tool_choice.tool.name")
     for n, stop in enumerate(body.get("stop_sequences") or ()):
         _string(stop, f"stop_sequences.{n}")
     ids = _messages(body.get("messages"))

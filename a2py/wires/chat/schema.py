@@ -160,7 +160,8 @@ def strict(schema: Any, depth: int = 0) -> bool:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
         required = schema.get("required")
-        if schema.get("additionalProperties") is not False or set(properties) != set(required if isinstance(required, list) else ()):
+        required = required if isinstance(required, list) else []
+        if schema.get("additionalProperties") is not False or set(properties) != {r for r in required if isinstance(r, str)}:
             return False
     children = [child for key in _MAPS if isinstance(schema.get(key), dict) for child in schema[key].values()]
     children += [schema[key] for key in _ONE if isinstance(schema.get(key), dict)]
