@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages import envelope
@@ -20,6 +20,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.text(max_size=20), st.dictionaries(st.text(max_size=5), json_values, max_size=4))
 def test_there_and_back(kind: str, origin: str, state: dict[str, Any]) -> None:
     state.pop("o", None)

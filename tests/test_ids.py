@@ -6,7 +6,7 @@ import base64
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages.ids import ORIGINAL_LIMIT, Allocator, original
@@ -35,6 +35,7 @@ def test_no_id_twice_in_a_reply_or_against_the_history() -> None:
     assert [original(id) for id in given[:3]] == ["call_0", "call_1", "call_1"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["call_0", "functions.x:0", "a2py_1_Y2FsbF8w"]), max_size=12), st.integers(0, 3))
 def test_a_conversation_of_several_turns(ids: list[str], turn_length: int) -> None:
     used: set[str] = set()

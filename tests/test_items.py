@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages.items import TOOL, Item, JsonScan, plain, without_placeholder
@@ -53,6 +53,7 @@ def test_a_placeholder_ahead_of_the_object_goes(given: str, kept: str) -> None:
 json_objects = st.dictionaries(st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists))
 
 
+@settings(deadline=None)
 @given(json_objects, st.lists(st.integers(0, 60), max_size=5))
 def test_the_scan_sees_the_end_at_the_last_brace_and_not_before(value: dict[str, object], cuts: list[int]) -> None:
     text = json.dumps(value)
@@ -63,6 +64,7 @@ def test_the_scan_sees_the_end_at_the_last_brace_and_not_before(value: dict[str,
         assert scan.complete == (b == len(text)), (text, b)
 
 
+@settings(deadline=None)
 @given(json_objects)
 def test_the_scan_byte_by_byte(value: dict[str, object]) -> None:
     text = json.dumps(value)

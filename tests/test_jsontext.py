@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py import jsontext
@@ -44,6 +44,7 @@ def test_what_is_no_json_stays_no_json(raw: bytes) -> None:
 halves = st.text(st.sampled_from('ab\\"u\ud83d\ude00\udbff\udc00\u20ac\n'), max_size=12)
 
 
+@settings(deadline=None)
 @given(halves)
 def test_any_string_that_python_writes_can_be_read(s: str) -> None:
     value = jsontext.loads(json.dumps(s).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py import sse
@@ -96,6 +96,7 @@ pieces = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=40), st.lists(st.integers(0, 200), max_size=6))
 def test_any_body_any_cuts(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)

@@ -52,7 +52,7 @@ class Usage:
         if self.thinking:
             out["output_tokens_details"] = {"thinking_tokens": self.thinking}
         if self.web_searches:
-            out["server_tool_use"] = {"web_search_requests": self.web_searches}
+            out["server_tool_use"] = {"web_search_requests": self.web_searches, "web_fetch_requests": 0}  # the SDK's type demands both
         return out
 
 

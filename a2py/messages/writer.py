@@ -159,15 +159,13 @@ class Writer(RawBlocks):
         )
 
     def _delta(self, s: str) -> None:
-        if s:
-            try:
-                self._out.append(self._prefix + orjson.dumps(s) + _END)
-            except TypeError:
-                self._out.append(self._prefix + jsontext.dumps(s) + _END)
+        try:
+            self._out.append(self._prefix + orjson.dumps(s) + _END)
+        except TypeError:
+            self._out.append(self._prefix + jsontext.dumps(s) + _END)
 
     def _delta_json(self, raw: bytes) -> None:
-        if raw:
-            self._out.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
+        self._out.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
 
     def _sign(self, signature: str) -> None:
         self._out.append(
@@ -183,6 +181,8 @@ class Writer(RawBlocks):
         self._out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % (self.count - 1))
 
     def _pass(self, type: str, body: JSON, data: bytes) -> None:
+        if self.ended:
+            return
         if type == "content_block_start":
             self.begin()
             assert self._item is not None
