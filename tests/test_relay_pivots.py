@@ -277,31 +277,33 @@ def paced(*events: object, go: asyncio.Event) -> Script:
 )
 async def test_an_open_block_is_kept_alive_by_its_own_empty_delta(delta: dict[str, str], empty: bytes) -> None:
     go = asyncio.Event()
-    async with Scripted(paced(chunk(delta), go=go)) as upstream:
-        async with proxied(config(upstream.base, keepalive_seconds=60, delta_keepalive_seconds=0.02)) as proxy, proxy.client() as client:
-            client.ask("POST", "/v1/messages", message(thinking={"type": "adaptive"}))
-            await client.head()
-            await client.piece()
-            for _ in range(3):
-                assert empty in await client.piece()
-            go.set()
-            while await client.piece():
-                pass
+    settings = {"keepalive_seconds": 60, "delta_keepalive_seconds": 0.02}
+    script = paced(chunk(delta), go=go)
+    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+        client.ask("POST", "/v1/messages", message(thinking={"type": "adaptive"}))
+        await client.head()
+        await client.piece()
+        for _ in range(3):
+            assert empty in await client.piece()
+        go.set()
+        while await client.piece():
+            pass
 
 
 async def test_an_open_tool_call_is_kept_alive_by_pings() -> None:
     call = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a":'}}]})
     go = asyncio.Event()
-    async with Scripted(paced(call, go=go)) as upstream:
-        async with proxied(config(upstream.base, keepalive_seconds=0.02, delta_keepalive_seconds=60)) as proxy, proxy.client() as client:
-            client.ask("POST", "/v1/messages", message(tools=[{"name": "f", "input_schema": {"type": "object"}}]))
-            await client.head()
-            await client.piece()
-            await ping(client)
-            await ping(client)
-            go.set()
-            while await client.piece():
-                pass
+    settings = {"keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
+    script = paced(call, go=go)
+    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+        client.ask("POST", "/v1/messages", message(tools=[{"name": "f", "input_schema": {"type": "object"}}]))
+        await client.head()
+        await client.piece()
+        await ping(client)
+        await ping(client)
+        go.set()
+        while await client.piece():
+            pass
 
 
 async def test_pings_before_a_block_at_their_own_interval() -> None:

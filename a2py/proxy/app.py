@@ -25,7 +25,7 @@ from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.relay import Exchange
 from a2py.proxy.router import Router
-from a2py.proxy.routes import find
+from a2py.proxy.routes import find, hops
 from a2py.proxy.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Proxy:
         connection = request.protocol
         self.busy.add(connection)
         try:
+            hops(self, request)
             route = find(request.path)
             if route is None:
                 raise ApiError("not_found", f"Not found: {request.method} {request.path[:200]}")
@@ -102,6 +103,8 @@ class Proxy:
                 admit(self.config, request.headers)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
+            if self.border is not None and len(self.border.connections) > self.border.max_connections:
+                raise ApiError("overloaded", "The proxy has more connections than `a2py: max_connections` allows; ask again", retry_after=1)
             response = await route.handler(self, request, record)
         except ApiError as error:
             response = self._refuse(request, record, error)
@@ -126,7 +129,7 @@ class Proxy:
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
         response = error_response(error, record.id, headers)
-        if error.status in (408, 413):
+        if error.status in (408, 413, 529):
             response.force_close()
         return response
 

@@ -43,14 +43,17 @@ class Route(NamedTuple):
 
 
 async def messages(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
-    hops = _hops(proxy, request)
     call = _call(proxy, request, parse(await proxy.body(request)))
     record.model, record.stream = call.request.model, call.request.stream
     if record.stream:
         exchange: Exchange = Streamed(proxy, request, call, record, 0.0)
     else:
         exchange = Whole(proxy, request, call, record, _seconds(request.headers.get("x-stainless-timeout")))
-    exchange.hops = hops
+    exchange.hops = hops(proxy, request)
+    settings = proxy.config.settings
+    ceiling = settings.global_max_parallel_requests or settings.max_parallel_requests
+    if ceiling and len(proxy.running) >= ceiling:
+        raise ApiError("rate_limit", f"The proxy answers {ceiling} requests at a time (max_parallel_requests); ask again", retry_after=1)
     proxy.running.add(exchange)
     try:
         answer = await exchange.answer()
@@ -62,7 +65,6 @@ async def messages(proxy: Proxy, request: web.BaseRequest, record: Record) -> we
 
 
 async def count_tokens(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
-    _hops(proxy, request)
     call = _call(proxy, request, parse(await proxy.body(request), counting=True))
     record.model = call.request.model
     tokens = await proxy.counter.count(proxy, call)
@@ -111,9 +113,12 @@ def _session(request: web.BaseRequest, parsed: Request) -> str:
     return ""
 
 
-def _hops(proxy: Proxy, request: web.BaseRequest) -> str:
+def hops(proxy: Proxy, request: web.BaseRequest) -> str:
     """The hop header for the upstream; an error where this proxy is its own upstream."""
-    passed = [hop for hop in request.headers.get(HOP_HEADER, "").replace(" ", "").split(",") if hop]
+    told = request.headers.get(HOP_HEADER)
+    if told is None:
+        return proxy.name
+    passed = [hop for hop in told.replace(" ", "").split(",") if hop]
     if proxy.name in passed or len(passed) >= HOPS:
         raise ApiError(
             "invalid_request",
