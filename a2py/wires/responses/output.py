@@ -150,12 +150,11 @@ class Output:
     # -- its texts ---------------------------------------------------------------------------------------------------
 
     def say(self, item: Item, kind: str, n: int, s: str) -> None:
-        """A piece of the item's `n`th part."""
-        if s:
-            part = item.parts.get((kind, n))
-            if part is None:
-                part = self._part(item, kind, n)
-            self._tell(item, part, s)
+        """A piece of the item's `n`th part, not empty."""
+        part = item.parts.get((kind, n))
+        if part is None:
+            part = self._part(item, kind, n)
+        self._tell(item, part, s)
 
     def _part(self, item: Item, kind: str, n: int) -> Part:
         part = item.parts[kind, n] = Part(kind, f"{item.key}.{kind}.{n}")

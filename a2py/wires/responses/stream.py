@@ -20,6 +20,8 @@ from a2py.wires.responses.output import ARGS, OWNER, PARTS, RAW, REFUSAL, SUMMAR
 
 #: Bytes of a JSON body that answers a stream request (64 MiB).
 BODY_LIMIT = 64 * 1024 * 1024
+#: White space, and a byte order mark.
+BLANK = b"\xef\xbb\xbf \t\r\n"
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
 #: `incomplete_details.reason` → stop reason; any other was cut somewhere, which max_tokens says best.
@@ -62,7 +64,7 @@ class ResponsesDecoder:
             return
         if not self._sniffed:
             self._head += data
-            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
+            start = self._head.lstrip(BLANK)
             if not start:
                 return
             self._sniffed = True
@@ -94,7 +96,7 @@ class ResponsesDecoder:
             if event.__class__ is dict:
                 kind = event.get("type")
                 if kind.__class__ is not str:
-                    kind = name.decode("utf-8", "replace")
+                    kind = event["type"] = name.decode("utf-8", "replace")
                 handler = _HANDLERS.get(kind)
                 if handler is not None:
                     handler(self, event)
@@ -253,7 +255,7 @@ class ResponsesDecoder:
     def whole(self, body: bytes) -> None:
         """A response object."""
         try:
-            value = jsontext.loads(body)
+            value = jsontext.loads(body.lstrip(BLANK))
         except ValueError:
             self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
             return
