@@ -75,10 +75,10 @@ class Config:
 
     def listing(self) -> tuple[str, ...]:
         """Public names that work: models, aliases, and of a wildcard the provider's default model; nothing hidden."""
-        broken = {dep.name for dep in self.deployments} - {dep.name for dep in self.deployments if not dep.problem}
-        names = [public_name(dep) for dep in self.deployments if dep.name not in broken and dep.name != "*"]
-        names += [alias for alias, target in self.aliases.items() if "*" not in alias and target not in broken]
-        return tuple(dict.fromkeys(name for name in (*names, self.default_name) if name and name not in self.hidden and name not in broken))
+        names = [public_name(dep) for dep in self.deployments if dep.name != "*"]
+        names += [alias for alias in self.aliases if "*" not in alias]
+        shown = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
+        return tuple(name for name in shown if any(not dep.problem for dep in self._names.find(name)))
 
     def offered(self, name: str) -> str:
         """`name` as an id that Claude Code's model discovery keeps; `resolve` understands it."""
