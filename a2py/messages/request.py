@@ -108,9 +108,15 @@ _CHECKS: dict[str, Callable[[JSON, str, list[str]], None]] = {
 }
 
 
+#: Characters of the path to a content list: content within content (a document in a tool result) has an end, some 25 levels down.
+PATH_LIMIT = 1000
+
+
 def _content(content: Any, path: str, ids: list[str]) -> None:
     if isinstance(content, str):
         return
+    if len(path) > PATH_LIMIT:
+        raise _fail(path, "nested too deeply")
     if not isinstance(content, list):
         raise _fail(path, "Input should be a valid string or a valid list")
     for n, block in enumerate(content):

@@ -1,0 +1,56 @@
+"""Usage adds up and is told as Anthropic tells it; a Call hides what the client's headers hold."""
+
+from __future__ import annotations
+
+import pytest
+from anthropic.types import Usage as SdkUsage
+
+from a2py.messages.request import parse
+from a2py.messages.types import Call, Outcome, Prepared, Usage
+
+
+def test_usage_adds_field_by_field() -> None:
+    assert Usage(1, 2, 3, 4, 5, 6) + Usage(10, 20, 30, 40, 50, 60) == Usage(11, 22, 33, 44, 55, 66)
+    assert Usage() + Usage() == Usage()
+
+
+@pytest.mark.parametrize(
+    ("usage", "extra"),
+    [
+        (Usage(7, 5), {}),
+        (Usage(7, 5, 3, 2), {}),
+        (Usage(7, 5, thinking=4), {"output_tokens_details": {"thinking_tokens": 4}}),
+        (Usage(7, 5, web_searches=2), {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0}}),
+    ],
+)
+def test_the_sdk_takes_the_usage(usage: Usage, extra: dict[str, object]) -> None:
+    body = usage.body()
+    SdkUsage.model_validate(body, strict=True)
+    assert body == {
+        "input_tokens": 7,
+        "cache_creation_input_tokens": usage.cache_creation,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": 5,
+        **extra,
+    }
+
+
+@pytest.mark.parametrize("input", [0, -5])
+def test_input_is_at_least_one(input: int) -> None:
+    assert Usage(input, 5, cache_read=50_000).body()["input_tokens"] == 1
+
+
+def test_outcomes_share_no_notes() -> None:
+    Outcome().notes.append("x")
+    assert Outcome().notes == []
+
+
+def test_defaults_of_a_prepared_request() -> None:
+    prepared = Prepared("http://x", {}, b"{}", True)
+    assert (dict(prepared.names), prepared.stops, prepared.degraded, prepared.added) == ({}, (), (), frozenset())
+
+
+def test_a_call_does_not_show_headers() -> None:
+    request = parse(b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}')
+    call = Call(request, "msg_1", 0.0, client_headers={"x-api-key": "sk-secret"})
+    assert "sk-secret" not in repr(call)
