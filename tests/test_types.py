@@ -54,3 +54,20 @@ def test_a_call_does_not_show_headers() -> None:
     request = parse(b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}')
     call = Call(request, "msg_1", 0.0, client_headers={"x-api-key": "sk-secret"})
     assert "sk-secret" not in repr(call)
+
+
+@pytest.mark.parametrize(
+    ("reported", "final"),
+    [
+        (None, Usage(input=40, output=9)),
+        (Usage(output=5), Usage(input=40, output=5)),
+        (Usage(output=5, thinking=2), Usage(input=40, output=5, thinking=2)),
+        (Usage(7, 5), Usage(7, 5)),
+        (Usage(0, 5, cache_read=3), Usage(0, 5, cache_read=3)),
+        (Usage(0, 5, cache_creation=3), Usage(0, 5, cache_creation=3)),
+    ],
+)
+def test_what_was_not_reported_is_estimated(reported: Usage | None, final: Usage) -> None:
+    outcome = Outcome(usage=reported, output_estimate=9)
+    assert outcome.final_usage(Usage(input=40, output=1)) == final
+    assert outcome.usage == reported
