@@ -33,6 +33,9 @@ test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAU
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
 	@A2PY_GOLDENS=write $(PY) -m pytest tests/test_goldens.py $(ARGS)
 
+mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
+	@$(PY) -m tests.mutate $(ARGS)
+
 check: $(VENV)/.test ## format, lint, types
 	@$(PY) -m ruff format --check a2py tests bench
 	@$(PY) -m ruff check a2py tests bench
@@ -47,4 +50,4 @@ dist: $(VENV)/.run ## wheel and sdist into dist/
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens check cov bench dist clean
+.PHONY: help run test test-claude goldens mutate check cov bench dist clean

@@ -1,0 +1,261 @@
+"""Proves the goldens: each quirk field is set back to its default, each branch of the translation is switched off, and a golden that
+names the field or the rule must notice.
+
+    python -m tests.mutate                       # all (some minutes); prints the survivors
+    python -m tests.mutate max_tokens_field      # one field
+    python -m tests.mutate chat/media.py         # one file
+
+How: a mutant is a function compiled again with one condition replaced by True or False; only the goldens that run through that line are
+run, each whole and byte by byte. A golden that fails, or hangs, has noticed. A condition that only guards against values of a wrong type
+or size is not counted: the unit tests and the fuzz tests own those. What survives on purpose stands in SURVIVORS with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from a2py.deployment import Deployment
+from a2py.quirks import Quirks
+from tests import golden, streams
+
+ROOT = Path(__file__).resolve().parents[1]
+#: File → the rules of TRANSLATION.md that its branches are. A golden counts if it names one of them, or a quirk field.
+RULES = {
+    "a2py/wires/chat/messages.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
+    "a2py/wires/chat/media.py": "A5|A6",
+    "a2py/wires/chat/request.py": "A12|A18|A[0-9]+",
+    "a2py/wires/chat/tools.py": "A8|A9|A10",
+    "a2py/wires/chat/schema.py": "A8|A15",
+    "a2py/wires/chat/reasoning.py": "A12|A13|A14",
+    "a2py/wires/chat/structured.py": "A15",
+    "a2py/wires/chat/cache.py": "A12|A16",
+    "a2py/wires/chat/stream.py": "A12|B[0-9]+",
+    "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
+    "a2py/wires/chat/finish.py": "B4",
+    "a2py/wires/chat/usage.py": "B5",
+    "a2py/wires/common/tools.py": "A8|A9|A11",
+    "a2py/wires/common/text.py": "A1|A2|A5|A6|A7|A11|A17",
+    "a2py/wires/common/effort.py": "A13",
+    "a2py/wires/common/filters.py": "A12|B3",
+    "a2py/wires/common/names.py": "A8",
+    "a2py/messages/blocks.py": "B1|B2|B3|B4|B15",
+    "a2py/messages/items.py": "B1|B2",
+    "a2py/messages/ids.py": "B15",
+    "a2py/wires/responses/request.py": "A[0-9]+|C",
+    "a2py/wires/responses/items.py": "A[0-9]+|C",
+    "a2py/wires/responses/tools.py": "A[0-9]+|C",
+    "a2py/wires/responses/stream.py": "B[0-9]*|C",
+}
+#: Fields that no golden can show, because no wire reads them: what tests them instead.
+ELSEWHERE: dict[str, str] = {
+    "context_probe": "proxy/context.py asks the server: tests of the proxy",
+    "tokenizer": "proxy/count.py asks the server: tests of the proxy",
+}
+#: (file, function, condition, value) → why no golden notices.
+SURVIVORS: dict[tuple[str, str, str, bool], str] = {}
+#: Seconds after which a mutant hangs.
+LIMIT = 5
+#: A condition made of these alone guards against hostile or odd values.
+GUARD = re.compile(r"isinstance|__class__|LIMIT|DEPTH|REFS")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    file: str
+    function: str  #: qualified name of the outermost function or method
+    line: int
+    condition: str
+    value: bool
+    number: int  #: of the condition in the file
+
+    @property
+    def key(self) -> tuple[str, str, str, bool]:
+        return self.file, self.function, self.condition, self.value
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}: `{self.condition}` -> {self.value}"
+
+
+# -- the mutants of a file -----------------------------------------------------------------------------------------------
+
+
+def conditions(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str]]:
+    """(function, node, attribute) of each condition inside a function, in source order."""
+
+    def inside(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST, str]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.If, ast.IfExp)):
+                yield function, child, "test"
+            elif isinstance(child, ast.comprehension) and child.ifs:
+                yield function, child, "ifs"
+            yield from inside(child, function)
+
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield from inside(node, node.name)
+        elif isinstance(node, ast.ClassDef):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    yield from inside(method, f"{node.name}.{method.name}")
+
+
+def mutants(file: str) -> list[Mutant]:
+    out = []
+    for number, (function, node, attribute) in enumerate(conditions(ast.parse((ROOT / file).read_text("utf-8")))):
+        test = getattr(node, attribute)
+        text = ast.unparse(test) if attribute == "test" else " and ".join(map(ast.unparse, test))
+        line = (test if attribute == "test" else test[0]).lineno
+        if not GUARD.search(text):
+            out += [Mutant(file, function, line, text, value, number) for value in (True, False)]
+    return out
+
+
+def compiled(mutant: Mutant) -> types.CodeType:
+    """The code of the mutant's function."""
+    tree = ast.parse((ROOT / mutant.file).read_text("utf-8"))
+    _, node, attribute = list(conditions(tree))[mutant.number]
+    constant = ast.copy_location(ast.Constant(mutant.value), node if attribute == "test" else node.ifs[0])  # type: ignore[attr-defined]
+    setattr(node, attribute, constant if attribute == "test" else [constant])
+    code = compile(tree, str(ROOT / mutant.file), "exec")
+    for name in mutant.function.split("."):
+        code = next(c for c in code.co_consts if isinstance(c, types.CodeType) and c.co_name == name)
+    return code
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    module = importlib.import_module(mutant.file.removesuffix(".py").replace("/", "."))
+    target: Any = module
+    for name in mutant.function.split("."):
+        target = target.__dict__[name] if isinstance(target, type) else getattr(target, name)
+    while not isinstance(target, types.FunctionType):  # property, classmethod, cached …
+        target = getattr(target, "fget", None) or getattr(target, "__wrapped__", None) or target.__func__
+    old = target.__code__
+    target.__code__ = compiled(mutant)
+    try:
+        yield
+    finally:
+        target.__code__ = old
+
+
+# -- the goldens ---------------------------------------------------------------------------------------------------------
+
+
+def quick(data: bytes) -> Iterator[list[bytes]]:
+    yield [data]
+    yield [data[n : n + 1] for n in range(len(data))]
+
+
+def fails(case: golden.Case) -> bool:
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    try:
+        golden.run(case)
+    except Exception:
+        return True
+    finally:
+        signal.alarm(0)
+    return False
+
+
+def coverage(cases: list[golden.Case]) -> dict[tuple[str, int], list[golden.Case]]:
+    """(file, line) → the goldens that run through it."""
+    files = {str(ROOT / file): file for file in RULES}
+    out: dict[tuple[str, int], list[golden.Case]] = {}
+    seen: set[tuple[str, int]] = set()
+
+    def trace(frame: types.FrameType, event: str, arg: object) -> Any:
+        file = files.get(frame.f_code.co_filename)
+        if file is None:
+            return None
+        if event == "line":
+            seen.add((file, frame.f_lineno))
+        return trace
+
+    for case in cases:
+        seen.clear()
+        sys.settrace(trace)
+        try:
+            assert not fails(case), f"{case.id} fails by itself"
+        finally:
+            sys.settrace(None)
+        for place in seen:
+            out.setdefault(place, []).append(case)
+    return out
+
+
+def names(case: golden.Case, pattern: str) -> bool:
+    return re.search(rf"\b({pattern})\b", case.text) is not None
+
+
+# -- the two proofs ------------------------------------------------------------------------------------------------------
+
+
+def field_survivors(cases: list[golden.Case], wanted: Callable[[str], bool]) -> list[str]:
+    """Fields whose default breaks no golden that names them."""
+    out = []
+    real = golden.deployment
+    for f in fields(Quirks):
+        if f.name in ELSEWHERE or not wanted(f.name):
+            continue
+        default = getattr(Quirks(), f.name)
+
+        def plain(config: Any, name: str = f.name, value: Any = default) -> Deployment:
+            to = real(config)
+            return replace(to, quirks=replace(to.quirks, **{name: value}))
+
+        about = [case for case in cases if names(case, f.name)]
+        golden.deployment = plain
+        try:
+            if not any(map(fails, about)):
+                out.append(f"{f.name}: " + (f"{len(about)} goldens name it, none notices" if about else "no golden names it"))
+        finally:
+            golden.deployment = real
+    return out
+
+
+def branch_survivors(cases: list[golden.Case], chosen: list[Mutant]) -> list[str]:
+    covered = coverage(cases)
+    quirk_names = "|".join(f.name for f in fields(Quirks))
+    out = []
+    for mutant in chosen:
+        through = covered.get((mutant.file, mutant.line), [])
+        about = [case for case in through if names(case, f"{RULES[mutant.file]}|{quirk_names}")]
+        with applied(mutant):
+            noticed = any(map(fails, about))
+        explained = mutant.key in SURVIVORS
+        if not noticed and not explained:
+            out.append(f"{mutant}: {len(about)} goldens run through it" + (", none notices" if about else ""))
+        elif noticed and explained:
+            out.append(f"{mutant}: a golden notices it now: take it out of SURVIVORS")
+    return out
+
+
+def main(args: list[str]) -> int:
+    streams.splits = quick  # a mutant that only some splits notice would break the contract, not a rule
+    cases = golden.cases()
+    is_file = [arg for arg in args if arg.endswith(".py")]
+    wanted_fields = [arg for arg in args if not arg.endswith(".py")]
+    bad = [] if is_file and not wanted_fields else field_survivors(cases, lambda name: not wanted_fields or name in wanted_fields)
+    print(f"quirk fields: {len(bad)} survive", *bad, sep="\n  ")
+    chosen = [m for file in RULES if not args or any(file.endswith(arg) for arg in is_file) for m in mutants(file)]
+    survivors = branch_survivors(cases, chosen) if chosen else []
+    print(f"branches: {len(chosen)} mutants, {len(survivors)} survive, {len(SURVIVORS)} explained", *survivors, sep="\n  ")
+    return 1 if bad or survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
