@@ -83,6 +83,7 @@ class _Case(NamedTuple):
     status: int
     found: Found
     text: str
+    codes: str
     provider: str
     model: str
     rule: Rule | None
@@ -134,10 +135,10 @@ def _blames(payload: dict[str, Any]) -> bool:
     """Forms of an error without `error`."""
     if payload.get("type") in ("error", "response.failed", "response.error") or payload.get("object") == "error":
         return True
-    if payload.get("detail"):
+    if payload.get("detail") or payload.get("success") is False:
         return True
     code = payload.get("code")
-    return bool(code) and bool(payload.get("message") or payload.get("msg")) and code not in _FINE
+    return isinstance(code, (str, int)) and bool(code) and code not in _FINE and bool(payload.get("message") or payload.get("msg"))
 
 
 def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterable[str]) -> ApiError:
@@ -197,10 +198,9 @@ def _judge(status: int, found: Found, provider: str, model: str, secrets: Iterab
         kind = "context_overflow"  # Cerebras answers an overflow with an empty body (other clients' pattern lists, 2026-11)
     if status >= 500 and kind == "invalid_request":
         kind = "api"
-    text = scrub(found.text, secrets)
-    if not rule or not rule.verbatim:
-        text = defuse(text, kind)
-    case = _Case(status, found, text, provider, model, rule, match)
+    text = defuse(scrub(found.text, secrets), kind)
+    codes = defuse(scrub(", ".join(found.codes), secrets), kind)
+    case = _Case(status, found, text, codes, provider, model, rule, match)
     error = _WORDED.get(kind, _plain)(kind, case)
     if rule and rule.should_retry is not None:
         error.should_retry = rule.should_retry
@@ -237,14 +237,20 @@ def _plain(kind: str, case: _Case) -> ApiError:
     if case.found.html:
         said = f"answered with a web page (HTTP {case.status}): {said}"
     elif not said:
-        codes = scrub(", ".join(case.found.codes))
         said = f"answered HTTP {case.status} without saying why" if case.status else "reported an error without saying which"
-        said = f"{said} ({codes})" if codes else said
+        said = f"{said} ({case.codes})" if case.codes else said
     elif kind not in _THEIRS or not case.provider:
-        return _error(kind, said, case)
+        return _error(kind, said + _cure(kind, case), case)
     else:
-        return _error(kind, f"{case.provider}: {said}", case)
-    return _error(kind, f"{case.who} {said}", case)
+        return _error(kind, f"{case.provider}: {said}{_cure(kind, case)}", case)
+    return _error(kind, f"{case.who} {said}{_cure(kind, case)}", case)
+
+
+def _cure(kind: str, case: _Case) -> str:
+    """What to do about an address that the upstream does not know."""
+    if case.rule is None and kind in ("not_found", "method_not_allowed"):
+        return " (check `api_base` and the model's name)"
+    return ""
 
 
 def _error(kind: str, message: str, case: _Case, **more: Any) -> ApiError:
@@ -261,7 +267,8 @@ def _field(case: _Case) -> str:
     groups = case.match.groupdict() if case.match else {}
     values = groups.get("values") or groups.get("more")
     if values is not None:
-        words = re.findall(r"[a-z]+", values.split(".")[0].lower())
+        told = values.split(".")[0].lower()
+        words = re.findall(r"[`'\"]([a-z]+)[`'\"]", told) or re.findall(r"[a-z]+", told)
         return f"{case.rule.field}={','.join(words)}"
     if case.rule.field == "param":
         return _name(case.found.param)
@@ -326,8 +333,8 @@ def _key(kind: str, case: _Case) -> ApiError:
 
 
 def _billing(kind: str, case: _Case) -> ApiError:
-    said = case.text or f"answered HTTP {case.status}"
-    return _error(kind, f"the account at {case.who} has no credit for this request: {said}", case)
+    said = f": {case.text}" if case.text else ""
+    return _error(kind, f"the account at {case.who} has no credit for this request{said}", case)
 
 
 def _block(words: tuple[str, str, str], kind: str, case: _Case) -> ApiError:

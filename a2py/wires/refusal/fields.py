@@ -184,7 +184,10 @@ _SENTENCES = (
     Rule(
         "named.is_not",
         "unsupported",
-        pattern(rf"[`'\"]{_NAME}[`'\"] (?:parameter |field |argument )?(?:is|are) not (?:supported|permitted|allowed|enabled|recognized)"),
+        pattern(
+            r"[`'\"](?P<field>temperature|stop|tools|store|user|seed|stream|reasoning|thinking|verbosity|logprobs|[a-z]+_\w+)[`'\"]"
+            r" (?:parameter |field |argument )?(?:is|are) not (?:supported|permitted|allowed|enabled|recognized)"
+        ),
         "openai, many, 2026-11",
     ),
     Rule(

@@ -249,7 +249,7 @@ BARE = (
             ),
             (
                 "generic",
-                rf"maximum context l(?:ength|imit)(?: (?:is|of) {number('limit')})?|context[ _]length[ _]exceeded",
+                rf"maximum context l(?:ength|imit) (?:is|of) {number('limit')}|(?:exceed\w*|than|over) .{{0,40}}?maximum context l|context[ _]length[ _]exceeded",
                 "many, 2026-11",
             ),
         )

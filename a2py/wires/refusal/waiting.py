@@ -20,7 +20,7 @@ _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|sec(?:ond)?s?
 #: By the first three letters, or the first.
 _UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SENTENCE = re.compile(
-    r"(?:(?:try|retry)(?: \w+){0,3} (?:in|after|from)|retry[- ]?after[:=]?) (?:about |~)?((?:\d[\d.]{0,12} ?(?:ms|[smhd]|sec\w*|min\w*|hour\w*) ?){1,4})",
+    r"(?:(?:try|retry)(?: \w+){0,3} (?:in|after|from)|retry[- ]?after[:=]?) (?:about |~)?((?:\d[\d.]{0,12} ?(?:milliseconds?|ms|seconds?|sec|minutes?|min|hours?|days?|[smhd]) ?){1,4})",
     re.IGNORECASE,
 )
 

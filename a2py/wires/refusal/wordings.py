@@ -231,7 +231,7 @@ _MODEL = (
         pattern(
             r"(?:model|deployment)\b.{0,120}?(?:does not exist|not found|is not a valid model|has been (?:decommissioned|deprecated)|no longer available)"
             r"|not found the model|invalid model\b|unknown model\b|supported api model names are|allowed now, your model"
-            r"|must provide a model|no endpoints found (?:for|matching model)|模型不存在"
+            r"|model not exist|must provide a model|no endpoints found (?:for|matching model)|模型不存在"
         ),
         "deepseek, hyperbolic, xai, venice, moonshot, openrouter, fireworks, ollama, openai, 2026-11",
     ),
@@ -276,6 +276,19 @@ _SERVER = (
     ),
 )
 
+#: Codes that speak only where no HTTP status does: errors inside a 200.
+_INSIDE = tuple(
+    Rule(f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0}))
+    for kind, words in (
+        ("invalid_request", "invalid_request_error|bad_?request(?:_?error)?|invalid_argument"),
+        ("permission", "permission_error|permission_denied"),
+        ("not_found", "not_found_error|not_found|notfounderror"),
+        ("request_too_large", "request_too_large"),
+        ("timeout", "timeout_error|deadline_exceeded"),
+        ("billing", "billing_error"),
+    )
+)
+
 #: Above and below the rules for request fields (fields.py).
 EARLY = (*_FIRST, *_BILLING, *_POLICY, *NUMBERED, *CAPS, *BARE, *_KEY, *_MEDIA)
-LATE = (*_MODEL, *_SERVER)
+LATE = (*_MODEL, *_SERVER, *_INSIDE)
