@@ -1,0 +1,220 @@
+"""Models, counting, health and metrics, as the real `anthropic` SDK and Claude Code ask for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import anthropic
+import pytest
+
+from a2py.config import Config
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.proxy import models
+from a2py.proxy.metrics import SERIES, Metrics
+from a2py.quirks import Quirks
+from tests.proxied import SECRET, Running, config, deployment, message, proxied
+from tests.scripted import Peer, Scripted, answering, refusing
+
+BASE = "http://127.0.0.1:1/v1"
+
+
+def named(*names: str) -> Config:
+    return config(deployments=tuple(deployment(BASE, name, id=name, max_input_tokens=1000, max_output_tokens=100) for name in names))
+
+
+def sdk(proxy: Running) -> anthropic.AsyncAnthropic:
+    return anthropic.AsyncAnthropic(base_url=proxy.base, api_key="any", max_retries=0, _strict_response_validation=True)
+
+
+# -- models ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_sdk_lists_and_pages() -> None:
+    names = [f"model-{n:02d}" for n in range(25)]
+    async with proxied(named(*names)) as proxy, sdk(proxy) as client:
+        listed = [model.id async for model in client.models.list(limit=7)]
+        assert listed == names + [f"anthropic/{name}" for name in names]
+        first = await client.models.list()
+        assert len(first.data) == 20 and first.has_more and (first.first_id, first.last_id) == ("model-00", "model-19")
+        before = await client.models.list(before_id="model-10", limit=3)
+        assert [model.id for model in before.data] == ["model-07", "model-08", "model-09"] and before.has_more
+        one = await client.models.retrieve("model-03")
+        assert (one.id, one.display_name, one.max_input_tokens, one.max_tokens) == ("model-03", "model-03", 1000, 100)
+        with pytest.raises(anthropic.NotFoundError):
+            await client.models.retrieve("gpt-none")
+
+
+async def test_claude_codes_discovery() -> None:
+    """limit=1000, ids with claude or anthropic only, and each of them routes."""
+    async with Scripted(answering("Hi")) as upstream:
+        settings = config(deployments=tuple(deployment(upstream.base, name, id=name) for name in ("qwen3", "my-claude", "z-ai/glm-4.6")))
+        async with proxied(settings) as proxy:
+            answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.330"})
+            kept = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
+            assert [row["id"] for row in kept] == ["my-claude", "anthropic/qwen3", "anthropic/z-ai/glm-4.6"]
+            assert [row["display_name"] for row in kept] == ["my-claude", "qwen3", "z-ai/glm-4.6"]
+            for row in kept:
+                assert (await proxy.ask(message(model=row["id"]))).names[-1] == "message_stop"
+                assert (await proxy.ask(None, f"/v1/models/{row['id']}", "GET")).json["id"] == row["id"]
+
+
+def test_pages() -> None:
+    settings = named("claude-a", "claude-b", "claude-c")
+    assert [row["id"] for row in models.page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
+    assert models.page(settings, "after_id=claude-c")["data"] == []
+    empty = models.page(Config(), "")
+    assert empty == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert models.page(settings, "limit=2")["has_more"] is True
+    assert models.page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody", "before_id=nobody"])
+def test_bad_pages(query: str) -> None:
+    with pytest.raises(ApiError, match=query.partition("=")[0]):
+        models.page(named("claude-a"), query)
+
+
+async def test_litellms_model_info_holds_no_secret() -> None:
+    async with proxied(config(deployments=(deployment("https://user:pass@host.example/v1?key=abc", "m", wire="responses"),))) as proxy:
+        answer = await proxy.ask(None, "/v1/model/info", "GET")
+    row = answer.json["data"][0]
+    assert (
+        row["model_name"] == "m"
+        and row["litellm_params"] == {"model": "scripted/upstream-model"}
+        and row["model_info"]["mode"] == "responses"
+    )
+    assert SECRET.encode() not in answer.body and b"host.example" not in answer.body
+
+
+# -- counting --------------------------------------------------------------------------------------------------------------
+
+ASK = {"model": "test-model", "messages": [{"role": "user", "content": "Hello, how many tokens is this?"}]}
+COUNT = "/v1/messages/count_tokens?beta=true"
+
+
+async def test_sdk_counts() -> None:
+    async with proxied(config(BASE)) as proxy, sdk(proxy) as client:
+        small = await client.messages.count_tokens(**ASK)  # type: ignore[arg-type]
+        tool = {"name": "f", "description": "x " * 500, "input_schema": {"type": "object"}}
+        large = await client.messages.count_tokens(**ASK, tools=[tool])  # type: ignore[arg-type,list-item]
+        assert 0 < small.input_tokens < large.input_tokens
+
+
+async def test_an_unknown_model_is_counted_too() -> None:
+    async with proxied(config(BASE)) as proxy:
+        answer = await proxy.ask({**ASK, "model": "gpt-none"}, COUNT)
+    assert answer.status == 200 and answer.json["input_tokens"] >= 1
+
+
+async def test_claude_codes_placeholder() -> None:
+    async with proxied(config(BASE)) as proxy:
+        answer = await proxy.ask({"model": "test-model", "messages": [{"role": "user", "content": "foo"}], "tools": []}, COUNT)
+        assert answer.status == 200
+        assert (await proxy.ask({"model": "test-model"}, COUNT)).status == 400
+
+
+def counting(base: str, **changes: Any) -> Deployment:
+    return replace(deployment(base), quirks=Quirks(**changes))
+
+
+async def test_vllms_tokenizer() -> None:
+    async def script(c: Peer) -> None:
+        assert c.asked.target == "/tokenize" and c.asked.json["messages"] and c.asked.json["model"] == "upstream-model"
+        assert c.asked.headers["authorization"] == f"Bearer {SECRET}"
+        c.reply({"count": 1234, "max_model_len": 32768, "tokens": []})
+
+    async with Scripted(script) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy:
+        assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 1234}
+
+
+async def test_llamacpps_tokenizer() -> None:
+    async def template(c: Peer) -> None:
+        assert c.asked.target == "/apply-template" and "model" not in c.asked.json
+        c.reply({"prompt": "<|user|>Hello"})
+
+    async def tokenize(c: Peer) -> None:
+        assert c.asked.target == "/tokenize" and c.asked.json["content"] == "<|user|>Hello"
+        c.reply({"tokens": [1, 2, 3]})
+
+    scripts = (template, tokenize)
+    async with Scripted(*scripts) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="llamacpp"),))) as proxy:
+        assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 3}
+
+
+async def nonsense(c: Peer) -> None:
+    c.reply(b"[]")
+
+
+async def no_count(c: Peer) -> None:
+    c.reply({"count": None})
+
+
+async def broken(c: Peer) -> None:
+    c.reply(b"{")
+
+
+async def gone(c: Peer) -> None:
+    c.close()
+
+
+@pytest.mark.parametrize("script", [nonsense, no_count, broken, gone, refusing(404), refusing(500)])
+async def test_a_tokenizer_that_fails_is_left_alone_for_a_while(script: Any) -> None:
+    async with Scripted(script) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy:
+        for _ in range(3):
+            answer = await proxy.ask(ASK, COUNT)
+            assert answer.status == 200 and answer.json["input_tokens"] > 1
+        assert len(upstream.asked) == 1
+
+
+# -- health and metrics ------------------------------------------------------------------------------------------------------
+
+
+async def test_health_shows_lessons_and_cooldowns_and_no_secret() -> None:
+    refuse = refusing(400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")
+    async with Scripted(refuse, answering("Hi"), refusing(401)) as upstream, proxied(config(upstream.base)) as proxy:
+        assert (await proxy.ask(message())).status == 200
+        assert (await proxy.ask(message())).status == 401
+        answer = await proxy.ask(None, "/health", "GET")
+        health = answer.json
+    assert health["status"] == "healthy" and health["deployments"][0]["model"] == "upstream-model"
+    assert health["lessons"] == [
+        {
+            "deployment": "d0",
+            "model": "upstream-model",
+            "field": "stream_usage",
+            "value": False,
+            "seconds_left": health["lessons"][0]["seconds_left"],
+        }
+    ]
+    assert health["cooldowns"][0]["deployment"] == "d0" and health["cooldowns"][0]["why"] == "authentication"
+    assert SECRET.encode() not in answer.body and b"127.0.0.1" not in answer.body
+
+
+async def test_metrics() -> None:
+    async with Scripted(answering("Hi"), refusing(500)) as upstream, proxied(config(upstream.base)) as proxy:
+        await proxy.ask(message(top_k=5))
+        await proxy.ask(message(stream=False))
+        answer = await proxy.ask(None, "/metrics", "GET")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4") and answer.headers["request-id"]
+    lines = answer.body.decode().splitlines()
+    assert 'a2py_requests_total{deployment="test-model",wire="chat",status="200"} 1' in lines
+    assert 'a2py_requests_total{deployment="test-model",wire="chat",status="500"} 1' in lines
+    assert 'a2py_attempts_total{deployment="test-model",result="ok"} 1' in lines
+    assert 'a2py_attempts_total{deployment="test-model",result="api"} 1' in lines
+    assert 'a2py_tokens_total{deployment="test-model",direction="input"} 11' in lines
+    assert 'a2py_degraded_total{what="top_k"} 1' in lines
+    assert "a2py_running 0" in lines and "# TYPE a2py_running gauge" in lines
+
+
+def test_metrics_are_bounded_and_escaped() -> None:
+    metrics = Metrics()
+    for n in range(SERIES + 50):
+        metrics.add("a2py_degraded_total", 1.5, what=f'a"b\\c\n{n}')
+    text = metrics.text({})
+    assert text.count("a2py_degraded_total{") == SERIES + 1 and 'what="other"} 75' in text
+    assert 'what="a\\"b\\\\c\\n0"} 1.5' in text
+    for line in text.splitlines():
+        assert line.startswith("#") or re.fullmatch(r'\w+(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? [0-9.]+', line), line

@@ -1,0 +1,381 @@
+"""Who is asked, and who after a failure: the plan of one request, without sockets, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from a2py.config import Config, Settings
+from a2py.deployment import Deployment
+from a2py.errors import KINDS, ApiError
+from a2py.proxy.lessons import HOLDS, LIMIT, Lessons
+from a2py.proxy.limits import Limits, Meter
+from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, PATIENCE, Plan, Router, Step, listed
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def dep(id: str, name: str = "m", **more: Any) -> Deployment:
+    return Deployment(name=name, id=id, provider="p", model="u", base="http://x", **more)
+
+
+def setup(*deployments: Deployment, **settings: Any) -> tuple[Router, Config, Clock]:
+    clock = Clock()
+    router = Router(clock, Limits(clock), random.Random(7))
+    return router, Config(deployments=deployments, settings=Settings(**settings)), clock
+
+
+def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
+    """Ids of the deployments asked, while each answers with the next of `kinds`; `-` where the plan ends."""
+    step: Step | None = plan.first()
+    out = []
+    for kind in kinds:
+        if step is None:
+            return [*out, "-"]
+        out.append(step.deployment.id)
+        step = plan.after(step.deployment, ApiError(kind, "x"), delivered=False, **more)
+    out.append(step.deployment.id if step is not None else "-")
+    return out
+
+
+# -- choice ------------------------------------------------------------------------------------------------------------------
+
+
+def test_weights() -> None:
+    router, config, _ = setup(dep("a", weight=3), dep("b", weight=1), dep("c", weight=0))
+    seen = Counter(router.plan(config, "m").first().deployment.id for _ in range(2000))
+    assert seen["c"] == 0 and 1350 < seen["a"] < 1650
+
+
+def test_only_weights_of_zero() -> None:
+    router, config, _ = setup(dep("a", weight=0), dep("b", weight=0))
+    assert {router.plan(config, "m").first().deployment.id for _ in range(50)} == {"a", "b"}
+
+
+def test_order() -> None:
+    router, config, _ = setup(dep("a", order=2), dep("b", order=1), num_retries=0)
+    assert walk(router.plan(config, "m"), "api", "api") == ["b", "a", "-"]
+
+
+# -- after a failure -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_one_deployment_no_fallback(kind: str) -> None:
+    """What can succeed unchanged is asked again num_retries times; a 429 never."""
+    router, config, _ = setup(dep("a"), num_retries=2)
+    again = KINDS[kind].retryable and kind != "rate_limit"
+    assert walk(router.plan(config, "m"), kind, kind, kind) == (["a", "a", "a", "-"] if again else ["a", "-"])
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_another_deployment_of_the_name(kind: str) -> None:
+    """Anything but the client's own mistakes goes to the other at once."""
+    router, config, _ = setup(dep("a", order=1), dep("b", order=2), num_retries=0)
+    plan = router.plan(config, "m")
+    first = plan.first()
+    step = plan.after(first.deployment, ApiError(kind, "x"), delivered=False)
+    assert step == (None if kind in CLIENTS_OWN else Step(config.deployments[1], 0.0))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_nothing_after_delivery(kind: str) -> None:
+    router, config, _ = setup(dep("a"), dep("b"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=5)
+    plan = router.plan(config, "m")
+    first = plan.first()
+    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
+    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True, reused=True) is None
+
+
+def test_waits_grow_and_are_spread() -> None:
+    router, config, _ = setup(dep("a"), num_retries=8, allowed_fails=100)
+    plan = router.plan(config, "m")
+    plan.first()
+    waits = []
+    for _ in range(8):
+        step = plan.after(config.deployments[0], ApiError("api", "x"), delivered=False)
+        assert step is not None
+        waits.append(step.delay)
+    for n, wait in enumerate(waits):
+        full = min(0.5 * 2**n, LONGEST_WAIT)
+        assert full / 2 <= wait <= full
+    assert len(set(waits)) == 8
+    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False) is None
+
+
+def test_retry_after_of_the_upstream() -> None:
+    router, config, _ = setup(dep("a"), num_retries=3)
+    plan = router.plan(config, "m")
+    plan.first()
+    step = plan.after(config.deployments[0], ApiError("overloaded", "x", retry_after=6), delivered=False)
+    assert step is not None and step.delay == 6
+    assert plan.after(config.deployments[0], ApiError("overloaded", "x", retry_after=60), delivered=False) is None
+
+
+def test_an_upstream_that_says_no() -> None:
+    router, config, _ = setup(dep("a"), num_retries=3)
+    plan = router.plan(config, "m")
+    plan.first()
+    assert plan.after(config.deployments[0], ApiError("upstream", "x", should_retry=False), delivered=False) is None
+
+
+def test_retries_of_the_deployment_win() -> None:
+    router, config, _ = setup(dep("a", retries=1), num_retries=5)
+    assert walk(router.plan(config, "m"), "api", "api") == ["a", "a", "-"]
+    router, config, _ = setup(dep("a", retries=0), num_retries=5)
+    assert walk(router.plan(config, "m"), "api") == ["a", "-"]
+
+
+def test_patience() -> None:
+    router, config, clock = setup(dep("a"), dep("f", "f"), num_retries=5, fallbacks={"m": ("f",)})
+    plan = router.plan(config, "m")
+    plan.first()
+    clock.now += PATIENCE
+    step = plan.after(config.deployments[0], ApiError("api", "x"), delivered=False)
+    assert step is not None and step.deployment.id == "f", "no second time after so long, but another may be asked"
+    plan = router.plan(config, "m")
+    plan.first()
+    clock.now += 300
+    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False, patience=300) is None
+
+
+def test_a_closed_kept_connection() -> None:
+    router, config, _ = setup(dep("a"), num_retries=0)
+    plan = router.plan(config, "m")
+    plan.first()
+    error = ApiError("upstream", "x")
+    assert plan.after(config.deployments[0], error, delivered=False, reused=True) == Step(config.deployments[0])
+    assert not router.cooling
+    assert plan.after(config.deployments[0], error, delivered=False, reused=True) is None
+
+
+def test_an_end_to_everything() -> None:
+    router, config, _ = setup(dep("a"), num_retries=1000, allowed_fails=1000)
+    plan = router.plan(config, "m")
+    step: Step | None = plan.first()
+    asked = 0
+    while step is not None:
+        asked += 1
+        step = plan.after(step.deployment, ApiError("api", "x"), delivered=False)
+    assert asked == ATTEMPTS
+
+
+# -- fallbacks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_fallbacks_in_their_order() -> None:
+    router, config, _ = setup(
+        dep("a"), dep("f1", "f"), dep("f2", "f", order=1), dep("g", "g"), fallbacks={"m": ("f", "nobody", "g", "m")}, num_retries=0
+    )
+    assert walk(router.plan(config, "m"), "api", "rate_limit", "not_found", "api") == ["a", "f1", "f2", "g", "-"]
+
+
+@pytest.mark.parametrize("kind", ["invalid_request", "image", "content_policy", "authentication", "api"])
+def test_a_configured_fallback_is_asked_whatever_failed(kind: str) -> None:
+    router, config, _ = setup(dep("a"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=0)
+    assert walk(router.plan(config, "m"), kind) == ["a", "f"]
+
+
+def test_default_fallbacks() -> None:
+    router, config, _ = setup(dep("a"), dep("f", "f"), default_fallbacks=("f",), num_retries=0)
+    assert walk(router.plan(config, "m"), "api", "api") == ["a", "f", "-"]
+    assert walk(router.plan(config, "f"), "api") == ["f", "-"]
+
+
+def test_context_window_fallbacks() -> None:
+    router, config, _ = setup(
+        dep("a"),
+        dep("b"),
+        dep("big", "big"),
+        dep("f", "f"),
+        fallbacks={"m": ("f",)},
+        context_window_fallbacks={"m": ("big",)},
+        num_retries=3,
+    )
+    walked = walk(router.plan(config, "m"), "context_overflow", "context_overflow")
+    assert walked[1:] == ["big", "-"] and walked[0] in ("a", "b")
+    router, config, _ = setup(dep("a"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=3)
+    assert walk(router.plan(config, "m"), "context_overflow") == ["a", "-"], "a fallback of another kind would only hide the overflow"
+
+
+def test_fallbacks_of_an_alias() -> None:
+    clock = Clock()
+    router = Router(clock, Limits(clock))
+    config = Config(
+        deployments=(dep("a"), dep("f", "f")), aliases={"claude-x": "m"}, settings=Settings(fallbacks={"m": ("f",)}, num_retries=0)
+    )
+    assert walk(router.plan(config, "claude-x"), "api") == ["a", "f"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"m": ("x", "y")}, {"m": ["x", "y"]}, [{"m": ["x", "y"]}], [{"n": ["z"]}, {"m": ["x", "y"]}], {"*": ("x", "y")}, [{"*": ["x", "y"]}]],
+)
+def test_shapes_of_fallbacks(table: Any) -> None:
+    assert listed(table, "m") == ("x", "y")
+
+
+def test_shapes_of_no_fallbacks() -> None:
+    assert listed({}, "m") == listed(None, "m") == listed([], "m") == listed(["junk"], "m") == ()
+    assert listed({"m": "x"}, "m") == ("x",)
+
+
+# -- cooldowns -----------------------------------------------------------------------------------------------------------------
+
+
+def fail(router: Router, config: Config, n: int, kind: str, retry_after: float | None = None) -> None:
+    router.failed(config.deployments[n], ApiError(kind, "x", retry_after=retry_after), config.settings)
+
+
+def test_enough_failures_in_a_minute_cool_down() -> None:
+    router, config, clock = setup(dep("a"), dep("b"), allowed_fails=2, cooldown_time=5)
+    for _ in range(2):
+        fail(router, config, 0, "api")
+    assert not router.cool(config.deployments[0])
+    fail(router, config, 0, "api")
+    assert router.cool(config.deployments[0])
+    assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
+    clock.now += 5.1
+    assert {router.plan(config, "m").first().deployment.id for _ in range(50)} == {"a", "b"}
+    assert not router.cooling
+
+
+def test_old_failures_do_not_count() -> None:
+    router, config, clock = setup(dep("a"), allowed_fails=1)
+    fail(router, config, 0, "api")
+    clock.now += 70
+    fail(router, config, 0, "api")
+    assert not router.cooling
+
+
+def test_lasting_failures_cool_down_at_once() -> None:
+    for kind in ("authentication", "billing", "permission", "not_found", "rate_limit"):
+        router, config, _ = setup(dep("a"), allowed_fails=100)
+        fail(router, config, 0, kind)
+        assert router.shown() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
+
+
+def test_a_rate_limits_own_time() -> None:
+    router, config, clock = setup(dep("a"), cooldown_time=5)
+    fail(router, config, 0, "rate_limit", 30)
+    clock.now += 29
+    assert router.cool(config.deployments[0])
+    clock.now += 2
+    assert not router.cool(config.deployments[0])
+    fail(router, config, 0, "rate_limit", 86_400)
+    assert router.shown()[0]["seconds_left"] == 60
+
+
+def test_the_clients_mistakes_cool_nothing() -> None:
+    router, config, _ = setup(dep("a"), allowed_fails=0)
+    for kind in CLIENTS_OWN:
+        fail(router, config, 0, kind)
+    assert not router.cooling
+
+
+def test_all_cooling_down_are_asked_nevertheless() -> None:
+    router, config, _ = setup(dep("a"))
+    fail(router, config, 0, "rate_limit")
+    assert router.plan(config, "m").first().deployment.id == "a"
+
+
+def test_success_ends_a_cooldown() -> None:
+    router, config, _ = setup(dep("a"))
+    fail(router, config, 0, "rate_limit")
+    router.succeeded(config.deployments[0])
+    assert not router.cool(config.deployments[0])
+
+
+def test_disabled() -> None:
+    router, config, _ = setup(dep("a"), disable_cooldowns=True, allowed_fails=0)
+    fail(router, config, 0, "rate_limit")
+    assert not router.cooling
+
+
+# -- limits --------------------------------------------------------------------------------------------------------------------
+
+
+def test_meter() -> None:
+    meter = Meter()
+    meter.add(1000, 3)
+    meter.add(1030, 4)
+    assert meter.total(1030) == 7 and meter.total(1059) == 7
+    assert meter.total(1062) == 4 and meter.total(1100) == 0
+    meter.add(5000, 1)
+    assert meter.total(5000) == 1 and meter.total(1e6) == 0
+
+
+def test_rpm_tpm_and_parallel() -> None:
+    clock = Clock()
+    limits = Limits(clock)
+    one = dep("a", rpm=2, tpm=100, max_parallel=1)
+    assert limits.room(one)
+    limits.begin(one)
+    assert not limits.room(one), "one at a time"
+    limits.end(one, 10)
+    assert limits.room(one) and not limits.running
+    limits.begin(one)
+    limits.end(one, 10)
+    assert not limits.room(one), "two a minute"
+    clock.now += 61
+    assert limits.room(one)
+    limits.begin(one)
+    limits.end(one, 100)
+    assert not limits.room(one), "a hundred tokens a minute"
+
+
+def test_a_deployment_at_its_limit_is_passed_over() -> None:
+    router, config, _ = setup(dep("a", rpm=1), dep("b"))
+    router.limits.begin(config.deployments[0])
+    assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
+
+
+def test_all_at_their_limit() -> None:
+    router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={})
+    router.limits.begin(config.deployments[0])
+    with pytest.raises(ApiError) as caught:
+        router.plan(config, "m").first()
+    assert caught.value.status == 429 and caught.value.retry_after == 5
+    router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
+    router.limits.begin(config.deployments[0])
+    assert router.plan(config, "m").first().deployment.id == "f"
+
+
+# -- lessons -------------------------------------------------------------------------------------------------------------------
+
+
+def test_lessons_hold_an_hour() -> None:
+    clock = Clock()
+    lessons = Lessons(clock)
+    one, other = dep("a"), dep("b")
+    assert lessons.taught(one) is one
+    lessons.learn(one, {"stream_usage": False})
+    clock.now += 1800
+    lessons.learn(one, {"sampling": frozenset({"top_p"})})
+    taught = lessons.taught(one)
+    assert taught.quirks.stream_usage is False and taught.quirks.sampling == {"top_p"} and one.quirks.stream_usage
+    assert lessons.taught(other) is other
+    assert [(row["field"], row["value"], row["seconds_left"]) for row in lessons.shown()] == [
+        ("stream_usage", False, 1800),
+        ("sampling", ["top_p"], 3600),
+    ]
+    clock.now += HOLDS - 1800
+    taught = lessons.taught(one)
+    assert taught.quirks.stream_usage is True and taught.quirks.sampling == {"top_p"}
+    clock.now += HOLDS
+    assert lessons.taught(one) is one and not lessons.shown()
+
+
+def test_lessons_are_bounded() -> None:
+    lessons = Lessons(Clock())
+    for n in range(LIMIT + 10):
+        lessons.learn(dep(f"d{n}"), {"stream_usage": False})
+    assert 0 < len(lessons.shown()) <= LIMIT

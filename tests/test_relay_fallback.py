@@ -1,0 +1,209 @@
+"""Retry, fallback and lessons over real sockets: the client sees one answer, whoever gave it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from a2py.config import Config, Settings
+from a2py.quirks import Quirks
+from tests.proxied import FAST, config, deployment, message, proxied, settle
+from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing
+
+
+async def test_a_retry_after_a_500() -> None:
+    async with Scripted(refusing(500), answering("second")) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
+        answer = await proxy.ask(message())
+        line = next(line for line in proxy.lines if line["event"] == "request")
+    assert answer.names[-1] == "message_stop" and len(upstream.asked) == 2
+    assert line["status"] == 200 and line["attempts"] == 2
+
+
+async def test_a_429_goes_to_another_of_the_name_at_once() -> None:
+    async with Scripted(refusing(429, headers={"retry-after": "30"})) as busy, Scripted(answering("other")) as free:
+        settings = config(deployments=(deployment(busy.base, id="busy", order=1), deployment(free.base, id="free", order=2)))
+        async with proxied(settings) as proxy:
+            for _ in range(3):
+                assert (await proxy.ask(message())).names[-1] == "message_stop"
+            assert len(busy.asked) == 1, "it cools down for as long as it said"
+            assert len(free.asked) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_429_without_another_is_passed_on_at_once(stream: bool) -> None:
+    async with Scripted(refusing(429, headers={"retry-after": "30"})) as upstream, proxied(config(upstream.base, num_retries=5)) as proxy:
+        answer = await proxy.ask(message(stream=stream))
+    assert answer.status == 429 and answer.headers["retry-after"] == "30" and len(upstream.asked) == 1
+
+
+async def test_a_fallback_is_translated_anew() -> None:
+    """Another model, another dialect: nothing of the first translation is left in the second."""
+    async with Scripted(refusing(503)) as first, Scripted(answering("from the fallback")) as second:
+        settings = config(
+            deployments=(
+                deployment(first.base, id="first", quirks=Quirks(max_tokens_field="max_completion_tokens", system_role="developer")),
+                deployment(second.base, name="other", id="second", model="other-model"),
+            ),
+            fallbacks={"test-model": ("other",)},
+        )
+        async with proxied(settings) as proxy:
+            answer = await proxy.ask(message(system="Be brief.", stream=False))
+    assert answer.json["content"][0]["text"] == "from the fallback"
+    assert answer.json["model"] == "test-model", "the name that the client asked for"
+    assert first.asked[0].json["max_completion_tokens"] == 100 and first.asked[0].json["messages"][0]["role"] == "developer"
+    body = second.asked[0].json
+    assert body["max_tokens"] == 100 and body["messages"][0]["role"] == "system" and body["model"] == "other-model"
+
+
+async def test_an_overflow_goes_to_the_larger_context() -> None:
+    overflow = refusing(400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.")
+    async with Scripted(overflow) as small, Scripted(answering("large")) as large:
+        settings = Config(
+            deployments=(deployment(small.base), deployment(large.base, name="large", id="large")),
+            settings=Settings(**FAST, context_window_fallbacks={"test-model": ("large",)}),
+        )
+        async with proxied(settings) as proxy:
+            assert (await proxy.ask(message())).names[-1] == "message_stop"
+    async with Scripted(overflow) as small, proxied(config(small.base, num_retries=3)) as proxy:
+        answer = await proxy.ask(message())
+        assert answer.status == 400 and answer.json["error"]["message"].startswith("prompt is too long: 9000 tokens > 8192 maximum")
+        assert len(small.asked) == 1
+
+
+async def test_an_error_in_the_stream_before_content_falls_back_too() -> None:
+    async def broken(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk({"role": "assistant", "content": ""}), {"error": {"message": "overloaded", "code": 529}})
+        c.end()
+
+    async with Scripted(broken) as first, Scripted(answering("second")) as second:
+        settings = config(deployments=(deployment(first.base, id="a", order=1), deployment(second.base, id="b", order=2)))
+        async with proxied(settings) as proxy:
+            answer = await proxy.ask(message())
+    assert answer.names.count("message_start") == 1 and answer.names[-1] == "message_stop"
+
+
+async def test_a_dead_deployment_is_passed_over() -> None:
+    async with Scripted(answering("x")) as gone:
+        dead = gone.base
+    async with Scripted(answering("alive")) as upstream:
+        settings = config(deployments=(deployment(dead, id="dead", order=1), deployment(upstream.base, id="alive", order=2)))
+        async with proxied(settings) as proxy:
+            for _ in range(6):
+                assert (await proxy.ask(message())).names[-1] == "message_stop"
+            assert proxy.proxy.router.shown()[0]["deployment"] == "dead"
+
+
+async def test_a_running_stream_keeps_its_configuration() -> None:
+    go = asyncio.Event()
+
+    async def late(c: Peer) -> None:
+        await go.wait()
+        c.reply({"error": {"message": "busy"}}, 500)
+
+    async with (
+        Scripted(late, answering("old")) as old,
+        Scripted(answering("new")) as new,
+        proxied(config(old.base, num_retries=1)) as proxy,
+    ):
+        async with proxy.client() as client:
+            client.ask("POST", "/v1/messages", message())
+            await settle(lambda: old.asked)
+            proxy.proxy.reload(config(new.base))
+            go.set()
+            assert (await client.answer()).names[-1] == "message_stop"
+        assert len(old.asked) == 2 and not new.asked
+        await proxy.ask(message())
+        assert len(new.asked) == 1
+
+
+# -- lessons -------------------------------------------------------------------------------------------------------------------
+
+
+def unknown(field: str) -> Any:
+    return refusing(400, f"Unknown parameter: '{field}'.", param=field, code="unknown_parameter")
+
+
+async def test_a_refused_field_is_left_out_and_remembered() -> None:
+    async def script(c: Peer) -> None:
+        if "stream_options" in c.asked.json:
+            await unknown("stream_options")(c)
+        else:
+            await answering("Hi")(c)
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        for _ in range(3):
+            assert (await proxy.ask(message())).names[-1] == "message_stop"
+        notes = [line.get("notes") for line in proxy.lines if line["event"] == "request"]
+    assert ["stream_options" in asked.json for asked in upstream.asked] == [True, False, False, False]
+    assert notes == ["learned stream_usage", None, None]
+
+
+async def test_several_lessons_for_one_request() -> None:
+    refused = ("stream_options", "top_p", "parallel_tool_calls")
+
+    async def script(c: Peer) -> None:
+        bad = next((field for field in refused if field in c.asked.json), None)
+        await (unknown(bad) if bad else answering("Hi"))(c)
+
+    body = message(
+        top_p=0.5,
+        tools=[{"name": "f", "input_schema": {"type": "object"}}],
+        tool_choice={"type": "auto", "disable_parallel_tool_use": True},
+    )
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        assert (await proxy.ask(body)).names[-1] == "message_stop"
+    assert len(upstream.asked) == 4
+
+
+async def test_a_lesson_that_does_not_help_is_not_tried_twice() -> None:
+    async with Scripted(unknown("stream_options")) as upstream, proxied(config(upstream.base, num_retries=3)) as proxy:
+        answer = await proxy.ask(message())
+    assert answer.status == 400 and len(upstream.asked) == 2
+
+
+async def test_a_limit_that_holds_for_this_request_only() -> None:
+    """Too large a max_tokens for this prompt: lowered and asked once more, but nothing is remembered."""
+    words = "This model's maximum context length is 8192 tokens. However, you requested 8292 tokens (4192 in the messages, 4100 in the completion)."
+
+    async def script(c: Peer) -> None:
+        await (refusing(400, words) if c.asked.json["max_tokens"] > 4000 else answering("Hi"))(c)
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(message(max_tokens=4100))
+        assert answer.status == 200, answer.body
+        assert not proxy.proxy.lessons.shown()
+    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4100, 4000]
+
+
+async def test_an_upstream_that_only_streams() -> None:
+    async with Scripted(answering("Hel", "lo")) as upstream:
+        settings = config(deployments=(deployment(upstream.base, quirks=Quirks(stream_only=True)),))
+        async with proxied(settings) as proxy:
+            answer = await proxy.ask(message(stream=False))
+    assert answer.json["content"] == [{"type": "text", "text": "Hello"}] and upstream.asked[0].json["stream"] is True
+
+
+# -- the log -------------------------------------------------------------------------------------------------------------------
+
+
+async def test_one_line_a_request_and_never_content() -> None:
+    async with Scripted(answering("the secret answer")) as upstream, proxied(config(upstream.base)) as proxy:
+        await proxy.ask(message("the secret question", top_k=3, metadata={"user_id": '{"session_id":"s-1"}'}))
+        lines = [line for line in proxy.lines if line["event"] == "request"]
+        assert "secret" not in proxy.log
+    assert len(lines) == 1
+    line = lines[0]
+    assert line["model"] == "test-model" and line["upstream"] == "test-model/upstream-model" and line["wire"] == "chat"
+    assert line["status"] == 200 and line["in"] == 11 and line["out"] == 3 and line["stop"] == "end_turn" and line["degraded"] == "top_k"
+    assert line["id"].startswith("req_") and line["ms"] >= line["first_ms"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_was_lost_is_told(stream: bool) -> None:
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(message(stream=stream, top_k=3))
+        assert answer.headers["x-a2py-degraded"] == "top_k"
+        assert "x-a2py-degraded" not in (await proxy.ask(message(stream=stream))).headers
