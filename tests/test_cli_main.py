@@ -104,8 +104,28 @@ def test_dashes_and_underscores_and_the_environment(monkeypatch):
     assert options.dashed(["--a_b", "--", "--a_b"]) == ["--a-b", "--", "--a_b"]
 
 
-LITELLM = """--config -c --port --host --num_workers --model -m --alias --api_base --api_version --debug --drop_params --max_tokens --temperature
---request_timeout --health --test --keepalive_timeout --ssl_keyfile_path --ssl_certfile_path""".split()
+LITELLM = (
+    "--config",
+    "-c",
+    "--port",
+    "--host",
+    "--num_workers",
+    "--model",
+    "-m",
+    "--alias",
+    "--api_base",
+    "--api_version",
+    "--debug",
+    "--drop_params",
+    "--max_tokens",
+    "--temperature",
+    "--request_timeout",
+    "--health",
+    "--test",
+    "--keepalive_timeout",
+    "--ssl_keyfile_path",
+    "--ssl_certfile_path",
+)
 
 
 @pytest.mark.parametrize("flag", LITELLM)

@@ -14,9 +14,9 @@ from dataclasses import replace
 from a2py.cli import http, options
 from a2py.cli.clientenv import Target
 from a2py.cli.exits import UNAVAILABLE, Stop
-from a2py.cli.source import Source, choose
+from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import own_url, target
-from a2py.config import Config, ConfigError, environment
+from a2py.config import ConfigError
 
 URL = options.Flag(("--url",), "the proxy that runs already (default: the one on $HOST:$PORT, 127.0.0.1:4000)", metavar="URL")
 
@@ -43,15 +43,11 @@ def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:
     return choose(args, env, os.getcwd())
 
 
-def master_key(config: Config | None, env: Mapping[str, str]) -> str:
-    return (config.master_key if config is not None else "") or environment(env, os.getcwd()).get("LITELLM_MASTER_KEY", "").strip()
-
-
 def configured(args: argparse.Namespace, env: Mapping[str, str], url: str) -> Target:
     """A target at `url` as the configuration here describes it."""
     source = local(args, env)
     if source.config is None:
-        return Target(url, master_key(None, env), "demo", ("demo",))
+        return Target(url, master_key(None, env, os.getcwd()), "demo", ("demo",))
     return target(source.config, url)
 
 
@@ -78,7 +74,7 @@ def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
         known: Target | None = configured(args, env, url)
     except ConfigError:
         known = None  # a broken file here says nothing of the one that runs
-    found = answering(url, known.token if known else master_key(None, env))
+    found = answering(url, known.token if known else master_key(None, env, os.getcwd()))
     if found is None:
         return None
     if known is not None and known.model in found.names:

@@ -17,7 +17,7 @@ from typing import Any
 
 from a2py.cli import http, options
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
-from a2py.cli.source import Source, choose, demo_config
+from a2py.cli.source import Source, choose, demo_config, master_key
 from a2py.cli.summary import loopback, own_url, target, text
 from a2py.cli.terminal import Terminal
 from a2py.config import Config
@@ -42,9 +42,9 @@ def parser(name: str) -> options.Parser:
 def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
     if args.health or args.test:
-        from a2py.cli import quick
+        from a2py.cli.quick import health, test
 
-        return quick.health(args) if args.health else quick.test(args)
+        return health(args) if args.health else test(args)
     source = choose(args, os.environ, os.getcwd())
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
@@ -78,7 +78,7 @@ def parts_present() -> dict[str, bool]:
 
 def check_public(host: str, source: Source, insecure: bool) -> None:
     config = source.config
-    keyed = bool(config.master_key) if config is not None else bool(os.environ.get("LITELLM_MASTER_KEY"))
+    keyed = bool(master_key(config, os.environ, os.getcwd()))
     allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
     if loopback(host) or keyed or allowed:
         return

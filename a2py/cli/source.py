@@ -94,9 +94,15 @@ def _changed(config: Config, args: argparse.Namespace) -> Config:
     return replace(config, settings=replace(config.settings, **changes), insecure=config.insecure or bool(getattr(args, "insecure", None)))
 
 
+def master_key(config: Config | None, env: Mapping[str, str], cwd: str) -> str:
+    """The key that clients must send; without a Config (the demo's) that of the environment and .env."""
+    return config.master_key if config is not None else environment(env, cwd).get("LITELLM_MASTER_KEY", "").strip()
+
+
 def demo_config(base: str, context: int, args: argparse.Namespace) -> Config:
-    """The configuration that serves the demo upstream at `base` under every name."""
-    config = single(model="openai/demo", alias="demo", api_base=base)
+    """The configuration that serves the demo upstream at `base` under every name. Of the environment only the master key counts."""
+    key = master_key(None, os.environ, os.getcwd())
+    config = single(model="openai/demo", alias="demo", api_base=base, env={"LITELLM_MASTER_KEY": key})
     deployments = tuple(
         replace(dep, provider="demo", overrides=DEMO_QUIRKS, quirks=override(dep.quirks, dict(DEMO_QUIRKS)), max_input_tokens=context)
         for dep in config.deployments

@@ -1,0 +1,70 @@
+"""What a server says of itself: its models list, and the context that a model really has.
+
+Knows: `/models` of OpenAI-compatible servers, `/props` of llama.cpp (docs read 2026-11). Ollama's own API: proxy/context.py.
+Must not know: probes, what a number means for a client.
+Invariants: every lookup may fail without harm; nothing is sent but the deployment's own key, to its own host.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.proxy.context import Contexts
+from a2py.proxy.upstream import Upstream
+from a2py.wires.common.send import headers
+
+#: Seconds for one lookup.
+SECONDS = 15.0
+#: Keys of a models list's row that hold the context, by who uses them.
+CONTEXT_KEYS = (
+    "max_model_len",  # vLLM, SGLang
+    "context_length",  # OpenRouter, Together, the demo
+    "context_window",  # Groq
+    "max_context_length",  # LM Studio
+    "max_input_tokens",  # Anthropic, LiteLLM
+)
+
+
+class Facts(NamedTuple):
+    """`status`: of the models list (200 where it came, 0 where nobody answered); `names`: the models in it; `context`: tokens, 0: not told;
+    `source`: who told."""
+
+    status: int = 0
+    names: tuple[str, ...] = ()
+    context: int = 0
+    source: str = ""
+
+
+async def gather(upstream: Upstream, dep: Deployment) -> Facts:
+    base = dep.base + ("/v1" if dep.wire == "native" else "")
+    status, listed = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""))
+    rows = [row for row in listed.get("data") or () if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    names = tuple(row["id"] for row in rows)
+    if dep.quirks.context_probe == "ollama":
+        size = await Contexts(time.monotonic).size(upstream, dep)
+        if size:
+            return Facts(status, names, size, "Ollama")
+    row = next((row for row in rows if row["id"] == dep.model), {})
+    key = next((key for key in CONTEXT_KEYS if isinstance(row.get(key), int) and row[key] > 0), "")
+    if key:
+        return Facts(status, names, row[key], f"the models list ({key})")
+    if dep.quirks.tokenizer == "llamacpp" or any(row.get("owned_by") == "llamacpp" for row in rows):
+        _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props")
+        settings = props.get("default_generation_settings")
+        slot = settings.get("n_ctx") if isinstance(settings, dict) else None
+        if isinstance(slot, int) and slot > 0:
+            return Facts(status, names, slot, "llama.cpp (n_ctx of one slot)")
+    return Facts(status, names)
+
+
+async def _ask(upstream: Upstream, dep: Deployment, url: str) -> tuple[int, dict[str, Any]]:
+    try:
+        return 200, await upstream.ask(dep, url, None, headers(dep, False), SECONDS)
+    except ApiError as error:
+        return error.status, {}
+    except ValueError:
+        return 200, {}
