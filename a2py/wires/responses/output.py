@@ -45,11 +45,12 @@ class Part:
 class Item:
     """One output item. `key`: a call's key in the sink, and the root of its parts' keys; `voice`: which of its two texts a reasoning item tells."""
 
-    __slots__ = ("call_id", "closed", "id", "key", "kind", "name", "parts", "voice")
+    __slots__ = ("call_id", "closed", "id", "index", "key", "kind", "name", "parts", "voice")
 
-    def __init__(self, kind: str, key: int) -> None:
+    def __init__(self, kind: str, key: int, index: int) -> None:
         self.kind = kind
         self.key = key
+        self.index = index
         self.id = ""
         self.call_id = ""
         self.name = ""
@@ -113,7 +114,11 @@ class Output:
         """The item that `output_item.added` or `.done` holds."""
         kind, id, call_id = word(raw.get("type")), word(raw.get("id")), word(raw.get("call_id"))
         index = number(index)
-        item = self._by_id.get(id) or self._by_id.get(call_id)
+        item = self._by_id.get(id)
+        if item is None:
+            item = self._by_id.get(call_id)
+            if item is not None and item.index != index and item.index >= 0 <= index:
+                item = None  # two calls that came with one call_id
         if item is None or not _fits(item, kind, call_id):
             item = self._by_index.get(index)
             if item is None or item.closed or not _fits(item, kind, call_id):
@@ -125,7 +130,7 @@ class Output:
         key = index if index >= 0 and index not in self._keys else self._next_key
         self._keys.add(key)
         self._next_key = max(self._next_key, key + 1)
-        item = Item(kind, key)
+        item = Item(kind, key, index)
         self._items.append(item)
         self._newest[kind] = item
         if index >= 0:
