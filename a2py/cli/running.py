@@ -63,8 +63,10 @@ def answering(url: str, key: str) -> Target | None:
     rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
         return None
-    names = tuple(row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str))
-    return Target(url, key, names[0] if names else "", names)
+    rows = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    names = tuple(dict.fromkeys(str(row.get("display_name") or row["id"]) for row in rows))  # an offered id is another spelling of a name
+    window, output = (row if isinstance(row, int) else 0 for row in map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens")))
+    return Target(url, key, names[0] if names else "", names, window, output)
 
 
 def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:

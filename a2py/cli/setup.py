@@ -73,6 +73,7 @@ def write(path: str, env: Mapping[str, str]) -> None:
         had = settings if settings is not None else {}
         record = {"existed": settings is not None, "had_env": "env" in had, "before": {}, "written": {}}
         if settings is not None:
+            record["mode"] = os.stat(path).st_mode & 0o777
             with open(path, encoding="utf-8") as file:
                 state.write(path + BACKUP, file.read(), 0o600)
     settings = settings if settings is not None else {}
@@ -85,7 +86,7 @@ def write(path: str, env: Mapping[str, str]) -> None:
         record["written"][name] = current[name] = value
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     state.write(path + RECORD, json.dumps(record, indent=2) + "\n", 0o600)
-    state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600)
+    state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600)  # it may hold the proxy's key now
 
 
 def _restore(current: dict[str, Any], record: dict[str, Any], name: str) -> bool:
@@ -114,7 +115,7 @@ def undo(path: str) -> list[str]:
         if not current and not record["had_env"]:
             settings.pop("env", None)
         if settings or record["existed"]:
-            state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+            state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", record.get("mode"))
         else:
             os.unlink(path)
     for end in (RECORD, BACKUP):

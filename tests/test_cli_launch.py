@@ -1,0 +1,191 @@
+# ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
+"""`a2py claude` and `a2py run`: the program's environment, terminal, signals and exit code; the proxy's life around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from a2py.cli import exits, launch, main, options, state
+from tests.commands import a2py, clean_env, nothing, serving
+
+ASK = """
+import json, os, sys, urllib.request
+body = {"model": os.environ.get("ANTHROPIC_MODEL", "x"), "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello"}]}
+headers = {"content-type": "application/json", "authorization": "Bearer " + os.environ["ANTHROPIC_AUTH_TOKEN"]}
+request = urllib.request.Request(os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages", json.dumps(body).encode(), headers)
+print(json.load(urllib.request.urlopen(request, timeout=20))["content"][0]["text"], *sys.argv[1:])
+print(json.dumps({name: value for name, value in os.environ.items() if name.startswith(("ANTHROPIC", "CLAUDE", "API_"))}))
+sys.exit(7)
+"""
+
+
+def program(folder: Path, code: str, name: str = "claude") -> Path:
+    """An executable Python script."""
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_run_gives_a_program_a_proxy_and_ends_with_its_code(tmp_path: Path) -> None:
+    script = program(tmp_path, ASK, "script")
+    done = a2py("run", "--", str(script), "a", "--b", cwd=tmp_path, env={"ANTHROPIC_API_KEY": "sk-real", "API_TIMEOUT_MS": "5"})
+    assert done.returncode == 7, done.stderr
+    said, env = done.stdout.splitlines()
+    told = json.loads(env)
+    assert said == "Hello! a --b"
+    assert told["ANTHROPIC_MODEL"] == told["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "demo" and told["API_TIMEOUT_MS"] == "5"
+    assert "ANTHROPIC_API_KEY" not in told and told["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "200000"
+    log = tmp_path / ".local/state/a2py/claude.log"
+    assert f"log: {log}" in done.stderr and "status=200" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    port = re.search(r"127.0.0.1:(\d+)", told["ANTHROPIC_BASE_URL"])
+    assert port
+    gone = a2py("--test", cwd=tmp_path, env={"PORT": port[1]})
+    assert gone.returncode == exits.UNAVAILABLE
+
+
+def test_claude_is_found_on_the_path_and_gets_its_arguments(tmp_path: Path) -> None:
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    program(bin, ASK)
+    path = f"{bin}:{os.environ['PATH']}"
+    done = a2py("claude", "-p", "say hello", "--model", "x", cwd=tmp_path, env={"PATH": path})
+    assert done.returncode == 7 and done.stdout.startswith("Hello! -p say hello --model x\n"), done.stderr
+    named = program(tmp_path, "import sys; print('named', *sys.argv[1:])", "other")
+    done = a2py("claude", "--demo", "--", "-c", cwd=tmp_path, env={"A2PY_CLAUDE": str(named)})
+    assert (done.returncode, done.stdout) == (0, "named -c\n")
+
+
+def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> None:
+    script = program(tmp_path, "import os; print(os.environ['ANTHROPIC_BASE_URL'], os.environ['ANTHROPIC_MODEL'])", "script")
+    with serving("--port", "0", cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}) as running:
+        env = {"PORT": running.url.rpartition(":")[2], "LITELLM_MASTER_KEY": "sk-m"}
+        assert a2py("run", str(script), cwd=tmp_path, env=env).stdout == f"{running.url} demo\n"
+        assert (
+            a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}).stdout
+            == f"{running.url} demo\n"
+        )
+        other = a2py("run", "--new", "--", str(script), cwd=tmp_path, env=env).stdout
+        assert other.startswith("http://127.0.0.1:") and running.url not in other
+        without_key = a2py("run", str(script), cwd=tmp_path, env={"PORT": env["PORT"]}).stdout
+        assert without_key.startswith("http://127.0.0.1:") and running.url not in without_key
+        refused = a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path)
+        assert refused.returncode == exits.UNAVAILABLE and "another master key" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "args, env, code, told",
+    [
+        (["run"], {}, exits.USAGE, "name the program behind --"),
+        (["run", "--", "/nowhere/x"], {}, exits.NOT_FOUND, "/nowhere/x was not found"),
+        (["run", "--", "/tmp"], {}, exits.NOT_RUNNABLE, "/tmp can't be run"),
+        (["claude"], {"A2PY_CLAUDE": "/nowhere/claude"}, exits.NOT_FOUND, "A2PY_CLAUDE"),
+        (["claude", "--config", "missing.yaml", "--", "-p"], {"A2PY_CLAUDE": "true"}, exits.CONFIG, "missing.yaml"),
+    ],
+)
+def test_what_can_not_be_run(tmp_path: Path, args: list[str], env: dict[str, str], code: int, told: str) -> None:
+    done = a2py(*args, cwd=tmp_path, env=env)
+    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+
+
+def test_claude_that_is_nowhere(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", str(nothing))
+    monkeypatch.setattr(launch, "PLACES", ("~/somewhere/claude",))
+    assert main(["claude"]) == exits.NOT_FOUND
+    assert "npm install -g @anthropic-ai/claude-code" in capsys.readouterr().err
+    (nothing / "somewhere").mkdir()
+    found = program(nothing / "somewhere", "pass")
+    assert launch.find_claude(os.environ) == str(found)
+
+
+SIGNALS = """
+import os, signal, sys, time
+got = []
+for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+    signal.signal(getattr(signal, name), lambda number, frame: got.append(number) or print("got", signal.Signals(number).name, flush=True))
+print("ready", flush=True)
+while signal.SIGTERM not in got:
+    signal.pause()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_signals_are_handed_on_and_end_the_code(tmp_path: Path) -> None:
+    script = program(tmp_path, SIGNALS, "script")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "a2py", "run", "--demo", "--", str(script)],
+        cwd=tmp_path,
+        env=clean_env(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)  # of a terminal, the program gets its own: ours is not handed on
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "got SIGHUP\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "got SIGTERM\n"
+        assert process.wait(30) == 128 + signal.SIGKILL
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "argv, own, rest",
+    [
+        (["-p", "x"], [], ["-p", "x"]),
+        (["--demo", "-p", "x"], ["--demo"], ["-p", "x"]),
+        (["--config", "f", "--new", "-c"], ["--config", "f", "--new"], ["-c"]),
+        (["--api_base=http://x", "hello"], ["--api_base=http://x"], ["hello"]),
+        (["-c", "f", "--", "-c"], ["-c", "f"], ["-c"]),
+        (["--model", "a/b"], [], ["--model", "a/b"]),
+        (["--model", "a/b", "--", "x"], ["--model", "a/b"], ["x"]),
+        (["--", "--help"], [], ["--help"]),
+        (["prompt", "--", "x"], [], ["prompt", "--", "x"]),
+        (["--url"], ["--url"], []),
+        ([], [], []),
+    ],
+)
+def test_whose_argument_is_whose(argv: list[str], own: list[str], rest: list[str]) -> None:
+    parser = options.Parser("claude", "").flags(launch.FLAGS, options.SOURCE)
+    assert launch.split(parser, argv) == (own, rest)
+
+
+def test_a_long_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "LOG_BYTES", 3)
+    path = str(tmp_path / "logs" / "a.log")
+    for text in ("12345", "6"):
+        with state.open_log(path) as log:
+            log.write(text)
+    assert Path(path).read_text() == "6" and Path(path + ".1").read_text() == "12345"
+
+
+@pytest.mark.claude
+def test_the_real_claude_code_on_nothing_at_all(tmp_path: Path) -> None:
+    """The shown line of issue 7: Claude Code, no configuration, the demo upstream."""
+    claude = os.environ.get("A2PY_TEST_CLAUDE", "")
+    if not claude:
+        pytest.skip("A2PY_TEST_CLAUDE does not name Claude Code's program")
+    env = {"A2PY_CLAUDE": claude}
+    done = a2py("claude", "-p", "say hello", cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout) == (0, "Hello!\n"), done.stderr
+    (tmp_path / "notes.txt").write_text("the answer is 42\n")
+    done = a2py("claude", "-p", "read notes.txt", cwd=tmp_path, env=env)
+    assert done.returncode == 0 and "the answer is 42" in done.stdout

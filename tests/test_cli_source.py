@@ -1,0 +1,201 @@
+# ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
+"""What is served when nobody says: flags, files, keys, an Ollama, the demo; and the lists that show it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2py.cli import exits, http, main, ollama, options, running, source
+from a2py.cli.exits import Stop
+from tests.commands import nothing
+from tests.process import free_port
+
+
+@contextmanager
+def server(routes: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """A JSON server: path → body, or (status, bytes), or a function of the request's body; gives its URL and the paths asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            found = routes.get(self.path, (404, b"{}"))
+            found = found(json.loads(body)) if callable(found) else found
+            status, data = found if isinstance(found, tuple) else (200, json.dumps(found).encode())
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{made.server_address[1]}", asked
+        finally:
+            made.shutdown()
+            thread.join()
+
+
+def tags(*names: str) -> dict[str, Any]:
+    return {"models": [{"name": name} for name in names]}
+
+
+def show(**can: list[str]) -> Any:
+    return lambda body: {"capabilities": can.get(body["model"], [])}
+
+
+@pytest.mark.parametrize(
+    "listed, can, found",
+    [
+        (tags("a", "b", "c"), show(a=["completion"], b=["completion", "tools"]), ("b", True)),
+        (tags("a", "e"), show(a=["embedding"], e=["completion"]), ("e", False)),
+        (tags("old"), (404, b""), ("old", False)),
+        (tags(*map(str, range(12))), show(**{str(n): ["embedding"] for n in range(8)}), ("8", False)),
+        (tags("a"), show(a=["embedding"]), None),
+        (tags(), show(), None),
+        ({"models": [{"x": 1}, 3]}, show(), None),
+        ([], show(), None),
+        ((200, b"not json"), show(), None),
+        ((500, b"{}"), show(), None),
+    ],
+)
+def test_the_first_ollama_model_with_tools(listed: Any, can: Any, found: Any) -> None:
+    with server({"/api/tags": listed, "/api/show": can}) as (url, _):
+        told = ollama.find({"OLLAMA_API_BASE": url + "/v1/"})
+    assert (told and (told.model, told.tools)) == found
+
+
+@pytest.mark.parametrize(
+    "env, base",
+    [
+        ({}, "http://127.0.0.1:11434"),
+        ({"OLLAMA_HOST": "0.0.0.0"}, "http://127.0.0.1:11434"),
+        ({"OLLAMA_HOST": "[::]:1234"}, "http://127.0.0.1:1234"),
+        ({"OLLAMA_HOST": "[::1]:1234"}, "http://[::1]:1234"),
+        ({"OLLAMA_HOST": "https://box:8443/"}, "https://box:8443"),
+        ({"OLLAMA_HOST": "box:99999"}, "http://box:11434"),
+        ({"OLLAMA_HOST": ":80"}, "http://127.0.0.1:80"),
+        ({"OLLAMA_API_BASE": "http://gpu:11434/v1", "OLLAMA_HOST": "x"}, "http://gpu:11434"),
+    ],
+)
+def test_where_ollama_would_be(env: dict[str, str], base: str) -> None:
+    assert ollama.base(env) == base
+
+
+def test_http_answers_nothing_rather_than_raising() -> None:
+    assert http.ask(f"http://127.0.0.1:{free_port()}/") is None
+    assert http.ask("http://127.0.0.1:notaport/") is None
+    with server({"/": (200, b"x")}) as (url, _):
+        answer = http.ask(url)
+        assert answer is not None and answer.body == b"x" and answer.json() is None
+        assert http.ask(url.replace("http:", "https:"), timeout=1) is None
+
+
+def args(*given: str) -> Any:
+    return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(given)
+
+
+def chosen(*given: str, env: dict[str, str] | None = None, found: Any = None) -> source.Source:
+    return source.choose(args(*given), env or {}, os.getcwd(), lambda _: found)
+
+
+def test_a_file_comes_first_then_keys_then_ollama_then_the_demo(nothing: Path) -> None:
+    there = ollama.Ollama("http://127.0.0.1:11434", "qwen", True, ("other", "qwen"))
+    keys = {"DEEPSEEK_API_KEY": "k", "HOME": str(nothing)}
+    assert chosen(env={"ANTHROPIC_API_KEY": "k"}).config is None
+    assert chosen("--demo", env=keys, found=there).config is None
+    of_ollama = chosen(found=there)
+    assert of_ollama.config is not None and of_ollama.config.default_name == "qwen" and "Ollama at http://127" in of_ollama.what
+    assert of_ollama.config.resolve("claude-haiku-5-5")[0].model == "qwen"
+    of_keys = chosen(env=keys, found=there)
+    assert of_keys.config is not None and of_keys.config.default_name.startswith("deepseek/") and "keys" in of_keys.what
+    (nothing / "a2py.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]")
+    of_file = chosen(env=keys, found=there)
+    assert of_file.config is not None and of_file.config.default_name == "gpt" and of_file.what == "a2py.yaml"
+    assert of_file.again is not None and of_file.again().default_name == "gpt"
+    one = chosen(
+        "--model", "openai/y", "--api_base", "http://127.0.0.1:9/v1", "--temperature", "0.5", "--max_tokens", "7", "--request_timeout", "9"
+    )
+    assert one.config is not None and dict(one.config.deployments[0].params) == {"max_tokens": 7, "temperature": 0.5}
+    assert one.config.deployments[0].timeout == 9
+
+
+def test_flags_lie_over_the_file(nothing: Path) -> None:
+    (nothing / "c.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]")
+    config = chosen(
+        "-c", "c.yaml", "--debug", "--capture", "dir", "--log-format", "json", "--drop_params", "--insecure", "--request_timeout", "5"
+    ).config
+    assert config is not None and config.insecure
+    told = config.settings
+    assert (told.set_verbose, told.capture_dir, told.json_logs, told.drop_params, told.request_timeout) == (True, "dir", True, True, 5)
+
+
+def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    config = source.demo_config("http://127.0.0.1:9/v1", 1000, args())
+    (dep,) = config.resolve("claude-x")
+    assert (dep.provider, dep.key, dep.quirks.reasoning, dep.max_input_tokens, dep.model) == ("demo", "", "thinking_type", 1000, "demo")
+
+
+# -- the running one -----------------------------------------------------------------------------------------------------
+
+HELLO = {"status": "ok", "name": "a2py"}
+ROWS = {"data": [{"id": "gpt", "display_name": "gpt", "max_input_tokens": 5}, {"id": "anthropic/gpt", "display_name": "gpt"}, 3]}
+
+
+@pytest.mark.parametrize(
+    "routes, names",
+    [
+        ({"/health/liveliness": HELLO, "/v1/models?limit=1000": ROWS}, ("gpt",)),
+        ({"/health/liveliness": {"status": "ok"}, "/v1/models?limit=1000": ROWS}, None),
+        ({"/health/liveliness": HELLO, "/v1/models?limit=1000": (401, b"{}")}, None),
+        ({"/health/liveliness": HELLO, "/v1/models?limit=1000": {"data": 1}}, None),
+        ({}, None),
+    ],
+)
+def test_only_an_a2py_that_takes_our_key_is_used(routes: dict[str, Any], names: Any) -> None:
+    with server(routes) as (url, _):
+        found = running.answering(url, "k")
+    assert (found and found.names) == names
+
+
+def test_a_broken_file_here_says_nothing_of_the_one_that_runs(nothing: Path) -> None:
+    (nothing / "a2py.yaml").write_text("model_list: [")
+    with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": ROWS}) as (url, _):
+        found = running.present(args(), {"A2PY_URL": url})
+    assert found is not None and (found.model, found.names, found.window) == ("gpt", ("gpt",), 5)
+
+
+def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
+    with pytest.raises(Stop) as stop:
+        running.required(args("--port", str(free_port())), {})
+    assert stop.value.code == exits.UNAVAILABLE
+    assert running.url_of(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
+
+
+# -- lists ---------------------------------------------------------------------------------------------------------------
+
+
+def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == exits.OK
+    assert capsys.readouterr().out == "name  upstream   wire  host\ndemo  demo/demo  chat  embedded\n"
+    assert main(["models", "--model", "deepseek/x", "--api-key", "k", "--alias", "mine", "--json"]) == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["default"] == "mine" and told["models"][0]["upstream"] == "deepseek/x"
