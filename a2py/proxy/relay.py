@@ -21,6 +21,7 @@ from a2py.messages.types import Call, Outcome, Prepared, Usage
 from a2py.messages.writer import Writer
 from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
+from a2py.proxy.context import cut
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lessons import changed
 from a2py.proxy.log import Record
@@ -69,6 +70,7 @@ class Exchange:
         self.begun = proxy.loop.time()
         self.degraded: tuple[str, ...] = ()
         self.outcome: Outcome | None = None
+        self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
         self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
         self._task = asyncio.current_task()
@@ -157,7 +159,7 @@ class Exchange:
     async def _attempt(self, original: Deployment) -> ApiError | None:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
-        deployment = self._taught(original)
+        deployment = self.asked = self._taught(original)
         record.deployment, record.upstream, record.wire = deployment.name, deployment.model, deployment.wire
         self.prepared = None
         if deployment.problem:
@@ -227,6 +229,8 @@ class Exchange:
             if outcome.usage is not None:
                 usage = outcome.usage
                 record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
+                if self.asked is not None and cut(self.asked, self.estimate.input, usage.input + usage.cache_read):
+                    record.notes.append("the upstream seems to have cut the prompt to its context")
 
 
 class Streamed(Exchange):

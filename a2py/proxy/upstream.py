@@ -109,14 +109,15 @@ class Upstream:
         """The response as soon as its headers are in; its body is still to be read, and `close` is the caller's. Raises `ApiError`.
 
         `total`: seconds for everything, body included; `silence`: seconds without a byte."""
-        url = _url(prepared.url)
-        proxy, proxy_headers = self._proxy(url)
+        url, proxy, proxy_headers = self._target(prepared.url, deployment)
         headers = {
             **prepared.headers,
             "accept-encoding": "identity",
             "user-agent": f"a2py/{__version__}",
             HOP_HEADER: hops or self._hops,
         }
+        if proxy_headers and url.scheme == "http":  # aiohttp sends proxy_headers with CONNECT alone
+            headers |= proxy_headers
         body = prepared.body
         try:
             return await self._open().request(
@@ -144,8 +145,7 @@ class Upstream:
     ) -> dict[str, Any]:
         """A small question beside the main one: POST of JSON, or GET where `question` is None. Raises `ApiError`, or ValueError where the
         answer is no object."""
-        url = _url(address)
-        proxy, proxy_headers = self._proxy(url)
+        url, proxy, proxy_headers = self._target(address, deployment)
         body = None if question is None else orjson.dumps(question)
         try:
             async with self._open().request(
@@ -168,15 +168,19 @@ class Upstream:
             raise ValueError("the answer is no object")
         return answer
 
-    def _proxy(self, url: URL) -> tuple[URL | None, dict[str, str] | None]:
-        """The environment's proxy for `url` (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read once per host.
+    def _target(self, address: str, deployment: Deployment) -> tuple[URL, URL | None, dict[str, str] | None]:
+        """`address` as a URL, and the environment's proxy for it (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read once per host.
 
         Not aiohttp's trust_env: that asks for the proxy in a thread at each request, and reads ~/.netrc for credentials."""
-        key = f"{url.scheme}://{url.host}"
+        try:
+            url = _url(address)
+            key = f"{url.scheme}://{url.host}:{url.port}"
+        except ValueError as error:
+            raise failure(aiohttp.InvalidURL(""), deployment) from error
         found = self._proxies.get(key)
         if found is None:
             found = self._proxies[key] = _environment_proxy(url)
-        return found
+        return url, *found
 
 
 def _environment_proxy(url: URL) -> tuple[URL | None, dict[str, str] | None]:
