@@ -1,0 +1,113 @@
+"""Size of images and length of PDFs, from the first bytes of their base64.
+
+Knows: the headers of PNG, JPEG, GIF and WebP; where a PDF names its pages; Anthropic's price of each.
+Must not know: requests, how a wire sends media.
+Invariants: raises on no input; decodes no more than HEAD characters of an image.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+#: Characters of base64 that are decoded to find an image's size: 64 Ki, and where a JPEG's metadata is longer, 2 Mi.
+HEADS = (64 * 1024, 2 * 1024 * 1024)
+#: docs.claude.com, vision: longest edge (pixels) and most tokens of an image; larger ones are scaled down. Pixels per token.
+EDGE, IMAGE_MAX, PIXELS = 1568, 1600, 750
+#: An image of unknown size (a URL, an unknown format): a photo.
+IMAGE_UNKNOWN = 1500
+#: docs.claude.com, PDF support: 1,500 to 3,000 tokens of text a page, and the page's picture.
+PAGE = 3000
+#: Bytes of a PDF page that holds text; a scanned page is many times larger, hence the bound of 100 pages without other knowledge.
+PAGE_BYTES, PAGES_UNKNOWN = 40_000, 100
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
+_COUNT = re.compile(rb"/Count\s+(\d{1,5})(?!\d)")
+
+
+def _decode(data: str, most: int) -> bytes:
+    text = "".join(data[:most].split())
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4] if len(data) > most else text)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _png(head: bytes) -> tuple[int, int]:
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+def _gif(head: bytes) -> tuple[int, int]:
+    return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
+
+
+def _webp(head: bytes) -> tuple[int, int]:
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _jpeg(head: bytes) -> tuple[int, int]:
+    """Segment by segment to the frame header; (0, 0) where the bytes end before it."""
+    at = 2
+    while at + 9 <= len(head):
+        if head[at] != 0xFF:
+            return 0, 0
+        marker = head[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 2
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(head[at + 7 : at + 9], "big"), int.from_bytes(head[at + 5 : at + 7], "big")
+        else:
+            at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def size(data: str) -> tuple[int, int]:
+    """Width and height in pixels of a base64 image; (0, 0) where they can't be told."""
+    for most in HEADS:
+        head = _decode(data, most)
+        if head[:8] == b"\x89PNG\r\n\x1a\n":
+            return _png(head)
+        if head[:6] in (b"GIF87a", b"GIF89a"):
+            return _gif(head)
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            return _webp(head)
+        if head[:2] != b"\xff\xd8":
+            return 0, 0
+        found = _jpeg(head)
+        if found[0] or len(data) <= most:
+            return found
+    return 0, 0
+
+
+def image_tokens(data: str) -> int:
+    """Tokens of a base64 image by Anthropic's rule (width × height / 750 after scaling down)."""
+    width, height = size(data)
+    if not width or not height:
+        return IMAGE_UNKNOWN
+    shrink = min(1.0, EDGE / max(width, height))
+    return max(1, min(IMAGE_MAX, int(width * shrink * height * shrink / PIXELS)))
+
+
+def pdf_pages(data: str, *, look: bool = True) -> int:
+    """Pages of a base64 PDF; `look`: decode it (a few ms a MB), else by its size alone."""
+    by_size = min(PAGES_UNKNOWN, len(data) * 3 // 4 // PAGE_BYTES + 1)
+    if not look:
+        return by_size
+    body = _decode(data, len(data))
+    named = len(_PAGE.findall(body))
+    counted = max((int(n) for n in _COUNT.findall(body)), default=0)
+    if counted * 50 > len(body):  # no page takes less: a forged or foreign number
+        counted = 0
+    return named or counted or by_size
+
+
+def pdf_tokens(data: str, *, look: bool = True) -> int:
+    return pdf_pages(data, look=look) * PAGE
