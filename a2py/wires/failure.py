@@ -233,17 +233,14 @@ def _status(kind: str, case: _Case) -> int | None:
 
 def _plain(kind: str, case: _Case) -> ApiError:
     """The upstream's own words; whose they are, where it is not about the request."""
-    said = case.text
+    said, name = case.text, f"{case.provider}: " if case.provider and kind in _THEIRS else ""
     if case.found.html:
-        said = f"answered with a web page (HTTP {case.status}): {said}"
+        said, name = f"answered with a web page (HTTP {case.status}): {said}", f"{case.who} "
     elif not said:
+        codes = f" ({case.codes})" if case.codes else ""
         said = f"answered HTTP {case.status} without saying why" if case.status else "reported an error without saying which"
-        said = f"{said} ({case.codes})" if case.codes else said
-    elif kind not in _THEIRS or not case.provider:
-        return _error(kind, said + _cure(kind, case), case)
-    else:
-        return _error(kind, f"{case.provider}: {said}{_cure(kind, case)}", case)
-    return _error(kind, f"{case.who} {said}{_cure(kind, case)}", case)
+        said, name = said + codes, f"{case.who} "
+    return _error(kind, f"{name}{said}{_cure(kind, case)}", case)
 
 
 def _cure(kind: str, case: _Case) -> str:
@@ -253,11 +250,8 @@ def _cure(kind: str, case: _Case) -> str:
     return ""
 
 
-def _error(kind: str, message: str, case: _Case, **more: Any) -> ApiError:
-    field = more.pop("field", None)
-    if field is None:
-        field = _field(case)
-    return ApiError(kind, shorten(message), status=_status(kind, case), field=field, limit=more.pop("limit", case.number("limit")), **more)
+def _error(kind: str, message: str, case: _Case) -> ApiError:
+    return ApiError(kind, shorten(message), status=_status(kind, case), field=_field(case), limit=case.number("limit"))
 
 
 def _field(case: _Case) -> str:
@@ -345,7 +339,7 @@ def _block(words: tuple[str, str, str], kind: str, case: _Case) -> ApiError:
         return ApiError(kind, case.text)
     chosen = none if name.endswith((".none", ".text_only")) else size if name.endswith(".size") else bad
     said = f" ({case.text})" if case.text else ""
-    return _error(kind, chosen + said, case, limit=0)
+    return _error(kind, chosen + said, case)
 
 
 def _image(kind: str, case: _Case) -> ApiError:

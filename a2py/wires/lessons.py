@@ -75,6 +75,13 @@ def _with_tools(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]
     yield {"reasoning_with_tools": False, "effort_off": quirks.effort_off or "none"}
 
 
+def _choice(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
+    """The object form → the named tool alone, and `required` → no force at all."""
+    if quirks.tool_choice_named == "object":
+        yield {"tool_choice_named": "only"}
+    yield {"tool_choice_named": "none", "tool_choice_any": ""}
+
+
 def _stops(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     yield {"stop_limit": error.limit if 0 < error.limit < quirks.stop_limit else 0}
 
@@ -108,7 +115,7 @@ def _row(field: str, sent: str, changes: Candidates) -> Row:
     return Row(re.compile(field), sent, changes)
 
 
-#: The first row that matches the error's field counts; its one group, where it has one, is the name that `changes` gets.
+#: The first row that matches the error's field counts; its groups, where it has some, are the name that `changes` gets, joined by dots.
 LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
@@ -130,11 +137,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"tool_stream", "", _fixed({"tool_stream": False})),
     _row(r"tool_choice\.thinking", "tool_choice", _fixed({"tool_choice_thinking": False})),
     _row(r"tool_choice\.required", "tool_choice", _fixed({"tool_choice_any": ""})),
-    _row(
-        r"tool_choice(?:\..*)?",
-        "tool_choice",
-        _fixed({"tool_choice_named": "only"}, {"tool_choice_named": "none", "tool_choice_any": ""}),
-    ),
+    _row(r"tool_choice(?:\..*)?", "tool_choice", _choice),
     _row(r"stream\.only", "", _fixed({"stream_only": True})),
     _row(r"messages\.reasoning_content\.required", "", _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True})),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),
@@ -149,8 +152,9 @@ LESSONS: tuple[Row, ...] = (
     _row(r"messages\.content", "", _fixed({"string_content": True})),
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
     _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
-    _row(r"(context_management|output_config|safeguards|metadata|service_tier|speed|container)(?:\..*)?", "native", _native),
-    _row(r"thinking\.(?:\w+\.)?(display)", "native", _native),
+    _row(r"(context_management|output_config)(?:\..*)?", "", _native),
+    _row(r"(thinking)\.(?:\w+\.)?(display)", "", _native),
+    _row(r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)", "", _native),
 )
 
 
@@ -161,8 +165,9 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | N
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or row.sent in sent):
-            for changes in row.changes(error, quirks, match[1] if match.re.groups and match[1] else error.field):
-                if any(getattr(quirks, name) != value for name, value in changes.items()):
+            name = ".".join(filter(None, match.groups())) or error.field
+            for changes in row.changes(error, quirks, name):
+                if any(getattr(quirks, quirk) != value for quirk, value in changes.items()):
                     return changes
             return None
     return None

@@ -20,7 +20,7 @@ LOOK = 64 * 1024
 LONG = 4000
 SENTENCES = 6
 #: Characters that the rules look at, and of a web page without a title.
-LINE = 8000
+LINE = 4000
 PAGE = 4000
 CODES = 12
 #: Nesting that is followed: a relay's error in a relay's error in a relay's error.

@@ -13,7 +13,7 @@ def _row(name: str, field: str, text: str, seen: str, kind: str = "unsupported")
     return Rule(f"field.{name}", kind, pattern(text), seen, field=field)
 
 
-_NAME = r"(?P<field>[A-Za-z_][\w.\[\]]*)"
+_NAME = r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"
 _QUOTE = r"[`'\"\[(]*"
 _NAMED = frozenset({400, 404, 415, 422})
 
@@ -171,7 +171,7 @@ _SENTENCES = (
     Rule(
         "named.extra",
         "unsupported",
-        pattern(rf"{_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"),
+        pattern(rf"(?<![\w.\[\]]){_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"),
         "fireworks 2024-07, mistral, bedrock, anthropic, pydantic's words behind many",
     ),
     Rule(

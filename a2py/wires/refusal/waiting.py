@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from a2py.wires.refusal.body import Found
@@ -26,9 +27,9 @@ _SENTENCE = re.compile(
 
 
 def _moment(text: str) -> float | None:
-    """An HTTP date as seconds since the epoch."""
+    """An HTTP date as seconds since the epoch; it is always in GMT."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        return parsedate_to_datetime(text).replace(tzinfo=timezone.utc).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

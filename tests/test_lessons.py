@@ -1,0 +1,251 @@
+"""What a refusal teaches, from the upstream's own words to the quirks that are changed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py.errors import ApiError
+from a2py.quirks import Quirks, override
+from a2py.wires import failure
+from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, lasting, lesson
+from tests import golden
+
+#: The names that the wires put into `Prepared.added`.
+SENT = frozenset(
+    {
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop",
+        "service_tier",
+        "stream_options",
+        "prompt_cache_key",
+        "parallel_tool_calls",
+        "tool_choice",
+        "reasoning",
+        "response_format",
+    }
+)
+#: Never changed by a lesson: what they take away the client must know and take away itself.
+UNTOUCHED = {"images", "documents", "tools", "media_in_tool", "image_urls", "web_search", "schema"}
+
+
+def refusal(message: str, status: int = 400, **more: Any) -> ApiError:
+    return failure.read(status, {}, orjson.dumps({"error": {"message": message, **more}}))
+
+
+#: The upstream's sentence, what the deployment's quirks were, what they become.
+TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
+    ("Unknown parameter: 'stream_options'.", {}, {"stream_usage": False}),
+    ("stream_options.include_usage: Extra inputs are not permitted", {}, {"stream_usage": False}),
+    ("Unknown parameter: 'stream_options'.", {"stream_usage": False}, None),
+    ("Model grok-4 does not support parameter reasoningEffort.", {"reasoning": "effort"}, {"reasoning": "none"}),
+    ("Model grok-4 does not support parameter reasoningEffort.", {"reasoning": "none"}, None),
+    ("Unsupported parameter: 'reasoning.effort' is not supported with this model.", {"reasoning": "effort"}, {"reasoning": "none"}),
+    ("Unrecognized request argument supplied: thinking", {"reasoning": "thinking_type"}, {"reasoning": "none"}),
+    ("enable_thinking is unknown here", {"reasoning": "enable_thinking"}, {"reasoning": "none"}),
+    ("property 'chat_template_kwargs' is unsupported", {"reasoning": "template"}, {"reasoning": "none"}),
+    ('"llama3.2" does not support thinking', {"reasoning": "think"}, {"reasoning": "none"}),
+    ("invalid thinking: only type=enabled is allowed for this model", {"reasoning": "thinking_type"}, {"reasoning": "none"}),
+    (
+        "Unsupported value: 'reasoning_effort' does not support 'xhigh' with this model. Supported values are: 'low', 'medium', and 'high'.",
+        {"reasoning": "effort", "efforts": ["low", "medium", "high", "xhigh"]},
+        {"efforts": ("low", "medium", "high")},
+    ),
+    (
+        "Unsupported value: 'reasoning_effort' does not support 'none' with this model. Supported values are: 'minimal', 'low', and 'high'.",
+        {"reasoning": "effort", "efforts": ["low", "high"], "effort_off": "none"},
+        {"efforts": ("minimal", "low", "high"), "effort_off": "minimal"},
+    ),
+    (
+        "reasoning_effort must be one of none, low, high",
+        {"reasoning": "effort", "efforts": ["minimal", "low"], "effort_off": "none"},
+        {"efforts": ("low", "high")},
+    ),
+    ("`reasoning_effort` must be one of `none` or `default`", {"reasoning": "effort"}, {"reasoning": "none"}),
+    ("reasoning_effort must be one of low, medium, high", {"reasoning": "effort"}, {"reasoning": "none"}),  # they were that already
+    (
+        "Function tools with reasoning_effort are not supported for gpt-5.2 in /v1/chat/completions.",
+        {"reasoning": "effort"},
+        {"reasoning_with_tools": False, "effort_off": "none"},
+    ),
+    (
+        "Function tools with reasoning_effort are not supported for gpt-5.2 in /v1/chat/completions.",
+        {"reasoning": "effort", "effort_off": "minimal"},
+        {"reasoning_with_tools": False, "effort_off": "minimal"},
+    ),
+    ("parallel_tool_calls: Extra inputs are not permitted", {}, {"parallel_tool_calls": False}),
+    ("This response_format type is unavailable now", {}, {"structured": "json_object"}),
+    ("This response_format type is unavailable now", {"structured": "json_object"}, {"structured": "none"}),
+    ("This response_format type is unavailable now", {"structured": "none"}, None),
+    ("json mode cannot be combined with tool/function calling", {}, {"structured_with_tools": False}),
+    (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        {},
+        {"max_tokens_field": "max_completion_tokens"},
+    ),
+    (
+        "Unsupported parameter: 'max_completion_tokens' is not supported.",
+        {"max_tokens_field": "max_completion_tokens"},
+        {"max_tokens_field": "max_tokens"},
+    ),
+    ("Unsupported parameter: 'max_tokens' is not supported with this model.", {"max_tokens_field": "max_completion_tokens"}, None),
+    ("the valid range of max_tokens is [1, 8192]", {}, {"max_tokens_limit": 8192}),
+    ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 16000}, {"max_tokens_limit": 8192}),
+    ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 8192}, None),
+    ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 4096}, None),
+    ("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192", {}, {"max_tokens_limit": 8092}),
+    (
+        "requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114.",
+        {},
+        {"max_tokens_limit": 10114},
+    ),
+    ("prompt is too long: 9000 tokens > 8192 maximum", {}, None),
+    ("Invalid 'temperature': Expected a value <= 1, but got 1.5 instead.", {}, {"temperature_max": 1.0}),
+    ("Invalid 'temperature': Expected a value <= 2, but got 99.0 instead.", {}, None),
+    ("invalid temperature: only 1 is allowed for this model", {}, {"sampling": frozenset({"top_p"})}),
+    ("`temperature` and `top_p` cannot both be specified for this model.", {}, {"sampling": frozenset({"temperature"})}),
+    ("got an unexpected keyword argument 'top_k'", {"sampling": ["top_k"]}, {"sampling": frozenset()}),
+    ("got an unexpected keyword argument 'top_k'", {}, None),
+    ("Unsupported parameter: 'stop' is not supported with this model.", {}, {"stop_limit": 0}),
+    ("Invalid 'stop': array too long. Expected an array with maximum length 2, but got 4.", {}, {"stop_limit": 2}),
+    ("Invalid 'stop': array too long. Expected an array with maximum length 4, but got 4.", {}, {"stop_limit": 0}),
+    ("Unsupported parameter: 'stop' is not supported with this model.", {"stop_limit": 0}, None),
+    ("Unknown parameter: 'service_tier'", {"service_tier": True}, {"service_tier": False}),
+    ("Unknown parameter: 'prompt_cache_key'", {"cache": "key"}, {"cache": "none"}),
+    ("messages.0.content.0.cache_control: Extra inputs are not permitted", {"cache": "blocks"}, {"cache": "none"}),
+    ("Unknown parameter: 'tool_stream'", {"tool_stream": True}, {"tool_stream": False}),
+    ("Thinking mode does not support this tool_choice", {}, {"tool_choice_thinking": False}),
+    ("Thinking mode does not support this tool_choice", {"tool_choice_thinking": False}, None),
+    ("Tool choice must be 'auto' when tools are provided.", {}, {"tool_choice_any": ""}),
+    ("Invalid tool_choice type: 'object'. Supported string values: none, auto, required", {}, {"tool_choice_named": "only"}),
+    ("Unknown parameter: 'tool_choice'", {"tool_choice_named": "only"}, {"tool_choice_named": "none", "tool_choice_any": ""}),
+    ("Unknown parameter: 'tool_choice'", {"tool_choice_named": "none", "tool_choice_any": ""}, None),
+    ("This model only support stream mode", {}, {"stream_only": True}),
+    (
+        "The `reasoning_content` in the thinking mode must be passed back to the API.",
+        {},
+        {"reasoning_history": "reasoning_content", "reasoning_required": True},
+    ),
+    (
+        "'messages.1' : property 'reasoning_content' is unsupported",
+        {"reasoning_history": "reasoning_content"},
+        {"reasoning_history": "none", "reasoning_required": False},
+    ),
+    ("'messages.1' : property 'reasoning_content' is unsupported", {}, None),
+    ("developer is not one of ['system', 'assistant']", {"system_role": "developer"}, {"system_role": "system"}),
+    ("System message must be at the beginning.", {"mid_system": "inline"}, {"mid_system": "user"}),
+    ("System message must be at the beginning.", {}, {"system_as_user": True}),
+    ("System role not supported", {"system_role": "developer"}, {"system_role": "system"}),
+    ("System role not supported", {"mid_system": "inline"}, {"mid_system": "user"}),
+    ("System role not supported", {}, {"system_as_user": True}),
+    ("System role not supported", {"system_as_user": True}, None),
+    ("conversation roles must alternate user/assistant/user/assistant/...", {}, {"alternation": True}),
+    ("Unexpected role 'user' after role 'tool'", {}, {"after_tool": AFTER_TOOL}),
+    ("Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant", {}, {"prefill": "prefix"}),
+    ("This model does not support assistant message prefill.", {}, {"prefill": "instruct"}),
+    ("message content must not be empty", {}, {"empty_content": EMPTY}),
+    ("messages[0].content must be a string", {"string_content": False}, {"string_content": True}),
+    ("messages[0].content must be a string", {}, None),
+    ("Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40", {}, {"tool_id_limit": 40}),
+    ("Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.", {}, {"tool_ids": "mistral9"}),
+    ("context_management: Extra inputs are not permitted", {}, {"native_drop": frozenset({"context_management"})}),
+    ("thinking.adaptive.display: Extra inputs are not permitted", {}, {"native_drop": frozenset({"thinking.display"})}),
+    ("tools.3.custom.defer_loading: Extra inputs are not permitted", {}, {"native_drop": frozenset({"tools.defer_loading"})}),
+    ("tools.3.defer_loading: Extra inputs are not permitted", {"native_drop": ["tools.defer_loading"]}, None),
+    ("Model does not support images. Please use a model that does.", {}, None),
+    ("unsupported content[].type", {}, None),
+    ("gemma3:4b does not support tools", {}, None),
+    ("Unknown parameter: 'tools'", {}, None),
+    ("Logprobs are not enabled for this model", {}, None),
+    ("something else", {}, None),
+]
+
+
+@pytest.mark.parametrize(("message", "before", "changes"), TAUGHT, ids=lambda value: value[:50] if isinstance(value, str) else "")
+def test_a_sentence_teaches(message: str, before: dict[str, Any], changes: dict[str, Any] | None) -> None:
+    assert lesson(refusal(message), override(Quirks(), before), SENT) == changes
+
+
+@pytest.mark.parametrize(
+    ("message", "before", "changes"), [row for row in TAUGHT if row[2]], ids=lambda value: value[:50] if isinstance(value, str) else ""
+)
+def test_the_same_refusal_ends_after_a_few_lessons(message: str, before: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Each lesson is new, all of them are valid quirks, and what a lesson may not touch stays."""
+    quirks = override(Quirks(), before)
+    seen = [quirks]
+    for _ in range(8):
+        found = lesson(refusal(message), quirks, SENT)
+        if found is None:
+            break
+        quirks = override(quirks, found)
+        assert quirks not in seen, f"{message}: goes round in circles"
+        seen.append(quirks)
+        assert not UNTOUCHED & found.keys()
+    assert found is None
+
+
+def test_each_row_is_proven() -> None:
+    def row(error: ApiError) -> int | None:
+        return next((n for n, row in enumerate(LESSONS) if row.field.fullmatch(error.field)), None)
+
+    proven = {row(refusal(message)) for message, _, changes in TAUGHT if changes}
+    assert [LESSONS[n].field.pattern for n in range(len(LESSONS)) if n not in proven] == []
+
+
+@pytest.mark.parametrize("row", [row for row in LESSONS if row.sent], ids=lambda row: row.field.pattern)
+def test_what_was_not_sent_is_not_to_blame(row: Any) -> None:
+    message, before, changes = next(
+        (m, b, c) for m, b, c in TAUGHT if c and next(r for r in LESSONS if r.field.fullmatch(refusal(m).field)) is row
+    )
+    quirks = override(Quirks(), before)
+    assert lesson(refusal(message), quirks, frozenset({row.sent})) == changes
+    assert lesson(refusal(message), quirks, SENT - {row.sent}) is None
+
+
+def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> None:
+    assert lasting(refusal("the valid range of max_tokens is [1, 8192]"))
+    assert not lasting(refusal("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192"))
+    assert not lasting(refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114."))
+
+
+def test_the_goldens_of_refused_fields_teach_something() -> None:
+    """But those of fields that the proxy never sends, and of tools, which stay."""
+    ready = replace(
+        Quirks(),
+        reasoning="effort",
+        system_role="developer",
+        service_tier=True,
+        reasoning_history="reasoning_content",
+        effort_off="none",
+        sampling=frozenset({"temperature", "top_p", "top_k"}),
+    )
+    mute = []
+    for case in golden.read(golden.FOLDER / "errors.md"):
+        if re.search(r"Rule `(field|named|max_tokens|tools)\.", case.prose):
+            block = next(b for b in case.blocks if b.name == "upstream")
+            error = failure.read(int(block.options[0]), {}, golden.upstream_bytes(block))
+            if lesson(error, ready, SENT) is None:
+                mute.append(error.field)
+    assert mute == ["tools", "tools", "web_search_options"]
+
+
+FIELDS = st.text(max_size=20) | st.sampled_from(
+    [row.field.pattern for row in LESSONS] + [f.name for f in fields(Quirks)] + ["reasoning_effort=low,high"]
+)
+
+
+@given(FIELDS, st.integers(0, 10**9), st.sampled_from(["unsupported", "max_tokens", "image", "api"]))
+def test_a_lesson_is_always_made_of_quirks(field: str, limit: int, kind: str) -> None:
+    found = lesson(ApiError(kind, "m", field=field, limit=limit), Quirks(), SENT)
+    if found is not None:
+        assert override(Quirks(), found) != Quirks()
+        assert not UNTOUCHED & found.keys()
