@@ -65,7 +65,8 @@ def answering(url: str, key: str) -> Target | None:
         return None
     rows = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
     names = tuple(dict.fromkeys(str(row.get("display_name") or row["id"]) for row in rows))  # an offered id is another spelling of a name
-    window, output = (row if isinstance(row, int) else 0 for row in map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens")))
+    limits = map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens"))
+    window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
     return Target(url, key, names[0] if names else "", names, window, output)
 
 

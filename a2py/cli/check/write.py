@@ -59,6 +59,8 @@ def _put(text: str, path: tuple[str, ...], value: Any) -> str | None:
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
+    if node is None:
+        return "".join(lines + _lines(path, value, 0))
     for depth, name in enumerate(path):
         if not isinstance(node, yaml.MappingNode) or node.flow_style:
             return None

@@ -1,0 +1,516 @@
+"""The doctor: each probe on an upstream that is right and on one with its defect; what is found is written into the file, and holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from a2py.cli.check.bench import Bench, Told
+from a2py.cli.check.probes import FAIL, FOUND, NO, OK, PROBES, SKIPPED, Finding, Seen, probe
+from a2py.cli.check.write import edited, snippet
+from a2py.config import load, single
+from a2py.demo import Demo
+from a2py.demo.protocol import Refused
+from a2py.deployment import Deployment
+from a2py.proxy.upstream import Upstream
+from a2py.quirks import override
+from tests import llamacpp as llama
+from tests.commands import a2py, serving
+from tests.process import free_port
+
+Body = dict[str, Any]
+#: What the demo takes thinking by.
+DEMO = {"reasoning": "thinking_type"}
+
+
+class Broken(Demo):
+    """The demo with a defect: `refuse` raises, `change` edits the request, `stream` replaces the streamed answer, `models` the list."""
+
+    def __init__(
+        self,
+        refuse: Callable[[Body], None] = lambda body: None,
+        change: Callable[[Body], None] = lambda body: None,
+        rewrite: Callable[[bytes], bytes] | None = None,
+        models: Any = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(pace=0, **more)
+        self.refuse, self.change, self.rewrite, self.listed = refuse, change, rewrite, models
+        self.bodies: list[Body] = []
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        self.bodies.append(json.loads(json.dumps(body)))
+        self.refuse(body)
+        self.change(body)
+        request._read_bytes = json.dumps(body).encode()
+        if self.rewrite is None:
+            return await super()._complete(request)
+        if self.rewrite is at_once:
+            await asyncio.sleep(0.6)  # slow enough to tell that nothing came before the end
+        streamed, body["stream"] = body.get("stream"), False
+        body.pop("stream_options", None)
+        request._read_bytes = json.dumps(body).encode()
+        whole = await super()._complete(request)
+        assert isinstance(whole, web.Response) and isinstance(whole.body, bytes)
+        data = self.rewrite(whole.body)
+        return web.Response(body=data, content_type="text/event-stream" if streamed and data.startswith(b"data:") else "application/json")
+
+    async def _models(self, request: web.Request) -> web.Response:
+        if self.listed is None:
+            return await super()._models(request)
+        return web.json_response(self.listed, status=200 if isinstance(self.listed, dict) else self.listed)
+
+
+def deployment(base: str, **quirks: Any) -> Deployment:
+    made = single(model="openai/demo", alias="m", api_base=base, api_key="sk-x").deployments[0]
+    return replace(made, quirks=override(made.quirks, {**DEMO, **quirks}))
+
+
+async def findings(upstream: Demo, *only: str, dep: Deployment | None = None, **quirks: Any) -> tuple[Seen, Bench]:
+    async with upstream:
+        sender = Upstream()
+        bench = Bench(dep or deployment(upstream.base, **quirks), sender, 20)
+        try:
+            return await probe(bench, only), bench
+        finally:
+            await sender.close()
+
+
+async def test_an_upstream_without_defects() -> None:
+    seen, bench = await findings(Broken())
+    assert {name: finding.state for name, finding in seen.findings.items()} == dict.fromkeys(PROBES, OK)
+    assert seen.quirks == {} and 10 <= bench.asked <= 25 and bench.tokens > 500
+
+
+def refusing(where: Callable[[Body], bool], param: str, message: str = "", status: int = 400) -> Callable[[Body], None]:
+    def refuse(body: Body) -> None:
+        if where(body):
+            raise Refused(
+                message or f"Unsupported parameter: '{param}' is not supported with this model.", param, "unsupported_parameter", status
+            )
+
+    return refuse
+
+
+def has_image(body: Body) -> bool:
+    return any(isinstance(m.get("content"), list) and any(p["type"] == "image_url" for p in m["content"]) for m in body["messages"])
+
+
+def no_force(body: Body) -> None:
+    if isinstance(body.get("tool_choice"), dict):
+        body["tool_choice"] = "auto"
+
+
+def no_thinking(body: Body) -> None:
+    for name in ("thinking", "reasoning_effort", "chat_template_kwargs", "enable_thinking", "think", "reasoning"):
+        body.pop(name, None)
+
+
+def only_by(name: str) -> Callable[[Body], None]:
+    """Thinking is heard in one dialect only."""
+
+    def change(body: Body) -> None:
+        kept = body.get(name)
+        no_thinking(body)
+        if kept is not None:
+            body[name] = kept
+
+    return change
+
+
+def without(name: str) -> Callable[[Body], None]:
+    return lambda body: body.pop(name, None)
+
+
+def in_words(body: Body) -> None:
+    for name in ("tools", "tool_choice", "parallel_tool_calls"):
+        body.pop(name, None)
+
+
+def talking(text: str) -> Callable[[bytes], bytes]:
+    """Every answer has this text."""
+
+    def rewrite(whole: bytes) -> bytes:
+        body = json.loads(whole)
+        body["choices"][0]["message"] = {"role": "assistant", "content": text}
+        body["choices"][0]["finish_reason"] = "stop"
+        return json.dumps(body).encode()
+
+    return rewrite
+
+
+def broken_arguments(whole: bytes) -> bytes:
+    body = json.loads(whole)
+    for call in body["choices"][0]["message"].get("tool_calls") or ():
+        call["function"]["arguments"] = '{"city": "Par'
+    return json.dumps(body).encode()
+
+
+def at_once(whole: bytes) -> bytes:
+    """A proxy that buffers: the stream in one piece."""
+    body = json.loads(whole)
+    choice = body["choices"][0]
+    chunks: list[Body] = [
+        {**body, "usage": None, "choices": [{"index": 0, "delta": {"content": choice["message"]["content"]}, "finish_reason": None}]}
+    ]
+    chunks.append({**body, "usage": None, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    chunks.append({**body, "choices": []})
+    return b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+#: probe → upstream, the quirks it has, state, what it says (a part), the quirks that are found.
+DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str, Any]]] = [
+    ("reach", lambda: Broken(refusing(lambda b: True, "model", "Incorrect API key provided: sk-x.", 401)), {}, FAIL, "401", {}),
+    (
+        "reach",
+        lambda: Broken(refusing(lambda b: "max_tokens" in b, "max_tokens")),
+        {},
+        FOUND,
+        "answers",
+        {"max_tokens_field": "max_completion_tokens"},
+    ),
+    ("models", lambda: Broken(models={"data": [{"id": "demos"}, {"id": 3}]}), {}, NO, "not among the 1", {}),
+    ("models", lambda: Broken(models=404), {}, NO, "no models list", {}),
+    (
+        "context",
+        lambda: Broken(models={"data": [{"id": "demo", "max_model_len": 8192}]}),
+        {},
+        NO,
+        "8,192 tokens, says the models list (max_model_len)",
+        {},
+    ),
+    ("context", lambda: Broken(models=500), {}, NO, "does not tell", {}),
+    (
+        "streaming",
+        lambda: Broken(refusing(lambda b: "stream_options" in b, "stream_options")),
+        {},
+        FOUND,
+        "pieces",
+        {"stream_usage": False},
+    ),
+    ("streaming", lambda: Broken(rewrite=at_once), {}, NO, "all at once", {}),
+    ("streaming", lambda: Broken(refusing(lambda b: b.get("stream", False), "x", "No.", 503)), {}, FAIL, "No.", {}),
+    ("usage", lambda: Broken(change=without("stream_options")), {}, NO, "no token counts", {}),
+    ("usage", lambda: Broken(), {"stream_usage": False}, FOUND, "when it is asked to", {"stream_usage": True}),
+    (
+        "tools",
+        lambda: Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")),
+        {},
+        FAIL,
+        "refused",
+        {"tools": False},
+    ),
+    ("tools", lambda: Broken(change=in_words), {}, NO, "in words", {}),
+    ("tools", lambda: Broken(rewrite=broken_arguments), {}, NO, "broken arguments", {}),
+    ("results", lambda: Broken(refusing(lambda b: b["messages"][-1]["role"] == "tool", "messages", "no tool role")), {}, FAIL, "400", {}),
+    ("parallel", lambda: Broken(change=lambda b: b.update(parallel_tool_calls=False) if "tools" in b else None), {}, NO, "one call", {}),
+    (
+        "any",
+        lambda: Broken(
+            refusing(lambda b: b.get("tool_choice") == "required", "tool_choice"),
+            lambda b: b.update(tool_choice="required") if b.get("tool_choice") == "any" else None,
+        ),
+        {},
+        FOUND,
+        '"any"',
+        {"tool_choice_any": "any"},
+    ),
+    ("any", lambda: Broken(change=without("tool_choice")), {}, NO, "not obeyed", {}),
+    (
+        "any",
+        lambda: Broken(refusing(lambda b: b.get("tool_choice") in ("required", "any"), "tool_choice")),
+        {},
+        NO,
+        "refused",
+        {"tool_choice_any": ""},
+    ),
+    ("named", lambda: Broken(change=no_force), {}, FOUND, '"only"', {"tool_choice_named": "only"}),
+    ("named", lambda: Broken(change=without("tool_choice")), {}, NO, "not obeyed", {}),
+    (
+        "named",
+        lambda: Broken(refusing(lambda b: b.get("tool_choice", "auto") != "auto", "tool_choice")),
+        {},
+        NO,
+        "refused",
+        {"tool_choice_named": "none"},
+    ),
+    (
+        "images",
+        lambda: Broken(refusing(has_image, "messages", "image_url is only supported by certain models.")),
+        {},
+        NO,
+        "text only",
+        {"images": False},
+    ),
+    ("images", lambda: Broken(rewrite=talking("Red.")), {"images": False}, FOUND, "red", {"images": True}),
+    ("reasoning", lambda: Broken(change=no_thinking), {}, NO, "does not show", {}),
+    ("reasoning", lambda: Broken(change=only_by("chat_template_kwargs")), {}, FOUND, '"template"', {"reasoning": "template"}),
+    (
+        "reasoning",
+        lambda: Broken(change=only_by("thinking")),
+        {"reasoning": "none"},
+        FOUND,
+        "thinking_type",
+        {"reasoning": "thinking_type"},
+    ),
+    ("reasoning", lambda: Broken(rewrite=talking("<think>hm</think>391")), {}, FOUND, "<think>", {"think_tags": True}),
+    ("reasoning", lambda: Broken(rewrite=talking("hm</think>391")), {}, FOUND, "<think>", {"think_open": True}),
+    ("small", lambda: Broken(rewrite=talking("")), {}, NO, "no words within 64", {}),
+    (
+        "structured",
+        lambda: Broken(refusing(lambda b: (b.get("response_format") or {}).get("type") == "json_schema", "response_format")),
+        {},
+        NO,
+        "",
+        {},
+    ),
+    ("structured", lambda: Broken(rewrite=talking('{"title": 3}')), {}, NO, "does not keep", {}),
+    (
+        "limit",
+        lambda: Broken(
+            refusing(
+                lambda b: b["max_tokens"] > 8192,
+                "max_tokens",
+                "max_tokens is too large: 128000. This model supports at most 8192 completion tokens",
+            )
+        ),
+        {},
+        FOUND,
+        "at most 8192",
+        {"max_tokens_limit": 8192},
+    ),
+    ("limit", lambda: Broken(change=without("max_tokens")), {}, NO, "not obeyed", {}),
+]
+
+
+@pytest.mark.parametrize("name, upstream, quirks, state, said, found", DEFECTS, ids=[f"{row[0]}-{row[3]}-{row[4][:12]}" for row in DEFECTS])
+async def test_each_defect_is_seen(
+    name: str, upstream: Callable[[], Demo], quirks: dict[str, Any], state: str, said: str, found: dict[str, Any]
+) -> None:
+    seen, _ = await findings(upstream(), name, **quirks)
+    finding = seen.findings[name]
+    assert (finding.state, dict(finding.quirks)) == (state, found), finding
+    assert said in finding.what
+    assert "sk-x" not in str(finding)
+
+
+async def test_a_thinking_model_gets_room_for_short_answers() -> None:
+    """64 tokens are eaten by thinking that can't be switched off; with room there are words."""
+
+    def think(body: Body) -> None:
+        body["thinking"] = {"type": "enabled"}
+        if body["max_tokens"] == 64:
+            body["max_tokens"] = 3
+
+    seen, _ = await findings(Broken(change=think), "small")
+    assert seen.findings["small"].state == FOUND and seen.quirks == {"min_tokens": 1024}
+
+
+async def test_later_probes_ask_with_what_earlier_ones_found() -> None:
+    upstream = Broken(refusing(lambda b: "max_tokens" in b, "max_tokens"))
+    seen, _ = await findings(upstream, "tools", "parallel")
+    assert seen.quirks == {"max_tokens_field": "max_completion_tokens"} and seen.findings["parallel"].state == OK
+    assert sum("max_tokens" in body for body in upstream.bodies) == 1
+
+
+async def test_what_needs_another_is_skipped() -> None:
+    seen, _ = await findings(Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")))
+    assert [name for name, finding in seen.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named"]
+    dead = deployment(f"http://127.0.0.1:{free_port()}/v1")
+    seen, _ = await findings(Broken(), dep=dead)
+    assert seen.findings["reach"].state == FAIL and "api_base" in seen.findings["reach"].advice
+    assert {finding.state for name, finding in seen.findings.items() if name != "reach"} == {SKIPPED}
+
+
+async def test_a_server_that_hangs_is_given_up() -> None:
+    class Hanging(Demo):
+        async def _complete(self, request: web.Request) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with Hanging() as upstream:
+        sender = Upstream()
+        told = await Bench(deployment(upstream.base), sender, 0.2).ask({"messages": [{"role": "user", "content": "x"}]})
+        await sender.close()
+    assert told.error is not None and told.error.kind == "timeout"
+
+
+async def test_what_a_server_tells_of_its_context() -> None:
+    from a2py.cli.check.facts import gather
+
+    async def props(request: web.Request) -> web.Response:
+        return web.json_response({"default_generation_settings": {"n_ctx": 12345}})
+
+    async def listed(request: web.Request) -> web.Response:
+        return web.json_response(rows)
+
+    async def loaded(request: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": "demo:latest", "context_length": 4096}]})
+
+    rows: dict[str, Any] = {"data": [{"id": "demo", "owned_by": "llamacpp"}]}
+    app = web.Application()
+    app.router.add_get("/props", props)
+    app.router.add_get("/v1/models", listed)
+    app.router.add_get("/api/ps", loaded)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sender = Upstream()
+    try:
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        assert (await gather(sender, deployment(base)))[2:] == (12345, "llama.cpp (n_ctx of one slot)")
+        assert (await gather(sender, deployment(base, context_probe="ollama")))[2:] == (4096, "Ollama")
+        rows["data"][0]["owned_by"] = "x"
+        assert (await gather(sender, deployment(base)))[2:] == (0, "")
+    finally:
+        await sender.close()
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "known, told, state",
+    [(0, 200_000, OK), (300_000, 200_000, NO), (100_000, 200_000, OK), (100_000, 0, OK)],
+)
+async def test_context_against_what_is_configured(known: int, told: int, state: str) -> None:
+    upstream = Broken(models={"data": [{"id": "demo", "context_length": told}]})
+    async with upstream:
+        dep = replace(deployment(upstream.base), max_input_tokens=known)
+        seen, _ = await findings(Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base))
+    assert seen.findings["context"].state == state
+
+
+# -- the command ---------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_nothing_at_all(tmp_path: Path) -> None:
+    done = a2py("check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n  ok ") == len(PROBES) and "this costs" in done.stderr and "\x1b" not in done.stdout
+    assert a2py("--health", cwd=tmp_path).stdout.count(" ok ") == 1
+
+
+def test_check_writes_what_it_found_and_it_holds(tmp_path: Path) -> None:
+    with serving("demo", "--port", "0", cwd=tmp_path) as upstream:
+        base = upstream.until(r"at (http://\S+/v1),")[1]
+        path = tmp_path / "a2py.yaml"
+        path.write_text(
+            f"# mine\nmodel_list:\n  - model_name: m  # the one\n    litellm_params: {{model: openai/demo, api_base: '{base}', api_key: k}}\n"
+            "    model_info: {quirks: {stream_usage: false}}\n"
+        )
+        path.chmod(0o600)
+        asked = a2py("check", "--only", "reasoning", "m", cwd=tmp_path)
+        assert "a2py:\n  quirks:\n" in asked.stdout and 'reasoning: "effort"' in asked.stdout and "quirks" not in path.read_text()[200:]
+        done = a2py("check", "--only", "reasoning", "--write", cwd=tmp_path)
+        assert done.returncode == 0 and "a2py.yaml: written" in done.stderr, done.stderr
+        text = path.read_text()
+        assert text.startswith("# mine\n") and "# the one" in text
+        config = load(str(path), {}, str(tmp_path))
+        assert config.resolve("m")[0].quirks.reasoning == "effort" and not config.warnings
+        again = json.loads(a2py("check", "--only", "reasoning", "--json", cwd=tmp_path).stdout)
+        assert again[0]["findings"]["reasoning"]["state"] == OK
+
+
+def test_offline_and_wrong_words(tmp_path: Path) -> None:
+    (tmp_path / "a2py.yaml").write_text(
+        "model_list:\n- {model_name: a, litellm_params: {model: openai/x, api_key: k, api_base: http://example.com/v1}}\n- {model_name: b, litellm_params: {model: groq/y}}\n"
+    )
+    done = a2py("check", "--offline", cwd=tmp_path)
+    assert done.returncode == 1 and "GROQ_API_KEY" in done.stderr and "a: its key travels unencrypted to example.com" in done.stderr
+    assert a2py("check", "--offline", "a", cwd=tmp_path).returncode == 0
+    assert "there is no probe 'reech'" in a2py("check", "--only", "reech", cwd=tmp_path).stderr
+    done = a2py("check", "c", cwd=tmp_path)
+    assert done.returncode == 1 and "known names: a" in done.stderr
+
+
+def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
+    done = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
+    assert done.returncode == 1 and "fail" in done.stdout and "is the server running" in done.stdout
+
+
+# -- writing -------------------------------------------------------------------------------------------------------------
+
+FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "model_list: []\n",
+        "model_list: []",
+        "a2py:\n",
+        "a2py: {}\nmodel_list: []\n",
+        "a2py:  # ours\n  keepalive_seconds: 5  # keep\nmodel_list: []\n",
+        "a2py:\n    quirks:\n        openai/x:\n            images: true  # wrong\n        other: {images: true}\n",
+        "a2py:\n  quirks: {}\n  drain_seconds: 1\n",
+        "a2py:\n  quirks:\n    'openai/x':\n      tools: true\nmodel_list:\n- a: 1\n",
+        "# only a comment\n",
+        "model_list:\n- model_name: é # ü\n  x: |\n    a2py:\n      no\na2py:\n  drain_seconds: 1",
+    ],
+)
+def test_quirks_are_written_between_what_is_there(text: str) -> None:
+    done = edited(text, FOUND_ONE)
+    assert done is not None
+    before, after = yaml.safe_load(text) or {}, yaml.safe_load(done)
+    for name, value in FOUND_ONE["openai/x"].items():
+        assert after["a2py"]["quirks"]["openai/x"][name] == value
+    ours = after.pop("a2py")
+    old = before.pop("a2py", None) or {}
+    assert after == before
+    assert {k: v for k, v in ours.items() if k != "quirks"} == {k: v for k, v in old.items() if k != "quirks"}
+    for id, quirks in (old.get("quirks") or {}).items():
+        assert ours["quirks"][id] == {**quirks, **FOUND_ONE.get(id, {})}
+    assert [line for line in text.splitlines() if "#" in line and "wrong" not in line] == [
+        line for line in done.splitlines() if "#" in line and "wrong" not in line
+    ]
+    assert ("# wrong" in text) == ("# wrong" in done)
+    assert edited(done, FOUND_ONE) == done
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a2py: {quirks: {x: {images: true}}}\n", "a2py: [1]\n", "- 1\n", "a2py: [\n", "a2py:\n  quirks:\n    openai/x: {images: true}\n"],
+)
+def test_what_can_not_be_edited_line_by_line_is_left(text: str) -> None:
+    assert edited(text, FOUND_ONE) is None
+
+
+def test_the_lines_to_write_by_hand_say_the_same() -> None:
+    assert yaml.safe_load(snippet({"a/b#2": {"sampling": frozenset({"top_p"}), "tools": False}})) == {
+        "a2py": {"quirks": {"a/b#2": {"sampling": ["top_p"], "tools": False}}}
+    }
+
+
+# -- the real llama.cpp --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("think", [False, True])
+async def test_llamacpp(llamacpp: llama.Servers, think: bool) -> None:
+    server = llamacpp(tool_first=0.9, think=think, ctx=8192)
+    made = single(model="llamacpp/tiny", alias="m", api_base=server.base, api_key="sk-x").deployments[0]
+    sender = Upstream()
+    try:
+        seen = await probe(Bench(made, sender, 60))
+    finally:
+        await sender.close()
+    states = {name: finding.state for name, finding in seen.findings.items()}
+    assert FAIL not in states.values(), seen.findings
+    assert states["reach"] in (OK, FOUND) and states["tools"] == OK and states["usage"] == OK and states["streaming"] == OK
+    assert seen.facts.context == 8192 and states["context"] == NO
+    assert (states["reasoning"] == NO) is not think
+
+
+def test_told_joins_its_blocks() -> None:
+    told = Told(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}])
+    assert (told.text, told.joined("thinking"), told.calls) == ("ac", "b", [])
+    assert Finding(OK, "x").quirks == {}
