@@ -16,7 +16,7 @@ from a2py.proxy import models
 from a2py.proxy.metrics import SERIES, Metrics
 from a2py.quirks import Quirks
 from tests.proxied import SECRET, Running, config, deployment, message, proxied
-from tests.scripted import Peer, Scripted, answering, refusing
+from tests.scripted import SSE, Peer, Scripted, answering, refusing, text
 
 BASE = "http://127.0.0.1:1/v1"
 
@@ -167,6 +167,31 @@ async def test_a_tokenizer_that_fails_is_left_alone_for_a_while(script: Any) -> 
             answer = await proxy.ask(ASK, COUNT)
             assert answer.status == 200 and answer.json["input_tokens"] > 1
         assert len(upstream.asked) == 1
+
+
+async def test_the_count_learns_from_real_replies() -> None:
+    """Within 5 % after three replies, whatever tokenizer the upstream has; message_start tells the same truth."""
+
+    async def script(c: Peer) -> None:
+        tokens = len(c.asked.json["messages"][0]["content"]) // 2
+        c.head(200, SSE)
+        c.events(*text("Hi", tokens={"prompt_tokens": tokens, "completion_tokens": 1, "total_tokens": tokens + 1}))
+        c.end()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        before = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json["input_tokens"]
+        for n in range(3):
+            answer = await proxy.ask(message("some words " * (100 + n)))
+        counted = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json["input_tokens"]
+    assert abs(counted - 1100) < 55 < abs(before - 1100)
+    started = answer.events[0][1]["message"]["usage"]["input_tokens"]
+    assert abs(started - 561) < 60
+
+
+async def test_no_estimate_where_none_is_wanted() -> None:
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, estimate_initial_input_tokens=False)) as proxy:
+        answer = await proxy.ask(message("word " * 1000))
+    assert answer.events[0][1]["message"]["usage"]["input_tokens"] == 1
 
 
 # -- health and metrics ------------------------------------------------------------------------------------------------------

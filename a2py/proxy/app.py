@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from a2py.errors import ApiError
+from a2py.messages.count import Calibration, count
 from a2py.messages.request import Request
 from a2py.proxy.access import admit
 from a2py.proxy.border import error_response, new_id
@@ -56,6 +57,7 @@ class Proxy:
         self.began = clock()
         self.metrics = Metrics()
         self.counter = Counter(clock)
+        self.estimates, self.counts = Calibration(), Calibration()
         self.contexts = Contexts(clock)
         self.draining = False
         self._sized(config)
@@ -162,13 +164,15 @@ class Proxy:
 
     # -- what the relay asks -----------------------------------------------------------------------------------------
 
-    def estimate(self, request: Request, model: str = "") -> int:
-        """Tokens of the input, cheaply: what message_start tells."""
-        return request.size // 4
-
     def counted(self, request: Request, model: str) -> int:
-        """Tokens of the input, as well as they can be told without the upstream."""
-        return request.size // 4
+        """Tokens of the input, as well as they can be told without the upstream; `model`: its own id, or "" where none is known."""
+        return self.counts.apply(model, count(request))
+
+    def calibrate(self, request: Request, model: str, estimated: int, real: int) -> None:
+        """Learn from the tokens that an upstream counted. The careful count costs some 1.5 ms for 100 KB: not at every reply."""
+        self.estimates.observe(model, estimated, real)
+        if self.counts.wants(model):
+            self.counts.observe(model, count(request), real)
 
     def measure(self, record: Record) -> None:
         """Count a finished request to /v1/messages."""

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.messages.count import estimate
 from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Outcome, Prepared, Usage
 from a2py.messages.writer import Writer
@@ -79,7 +80,7 @@ class Exchange:
         if not mode:
             mode = "none" if self.config.settings.unasked_thinking == "hide" else "show"
         self.thinking = mode
-        self.estimate = Usage(input=proxy.estimate(call.request))
+        self.estimated = estimate(call.request)
 
     @property
     def delivered(self) -> bool:
@@ -170,10 +171,11 @@ class Exchange:
         except ApiError as error:
             return error
         self.degraded = prepared.degraded
-        try:
-            await proxy.contexts.check(proxy.upstream, deployment, self.estimate.input)
-        except ApiError as error:
-            return error
+        if deployment.quirks.context_probe:
+            try:
+                await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
+            except ApiError as error:
+                return error
         proxy.limits.begin(original)
         response: aiohttp.ClientResponse | None = None
         outcome: Outcome | None = None
@@ -229,8 +231,20 @@ class Exchange:
             if outcome.usage is not None:
                 usage = outcome.usage
                 record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
-                if self.asked is not None and cut(self.asked, self.estimate.input, usage.input + usage.cache_read):
-                    record.notes.append("the upstream seems to have cut the prompt to its context")
+                if error is None and self.asked is not None:
+                    self._learn_size(self.asked, usage.input + usage.cache_read + usage.cache_creation)
+
+    def _learn_size(self, asked: Deployment, real: int) -> None:
+        if cut(asked, self.estimated, real):
+            self.record.notes.append("the upstream seems to have cut the prompt to its context")
+        else:
+            self.proxy.calibrate(self.call.request, asked.model, self.estimated, real)
+
+    def _usage(self, model: str = "") -> Usage:
+        """What is told of the input before the upstream has counted."""
+        if not self.config.settings.estimate_initial_input_tokens:
+            return Usage()
+        return Usage(input=self.proxy.estimates.apply(model, self.estimated))
 
 
 class Streamed(Exchange):
@@ -253,12 +267,12 @@ class Streamed(Exchange):
         self.record.first = self.proxy.loop.time() - self.begun
         self.client.commit(self.degraded)
 
-    def _fresh(self, origin: str = "") -> Writer:
+    def _fresh(self, origin: str = "", model: str = "") -> Writer:
         call = self.call
-        return Writer(call.message_id, call.request.model, self.estimate, origin, self.thinking, call.request.tool_ids)
+        return Writer(call.message_id, call.request.model, self._usage(model), origin, self.thinking, call.request.tool_ids)
 
     async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
-        writer = self.writer = self.pulse.writer = self._fresh(deployment.origin)
+        writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
         self.pulse.degraded = prepared.degraded
         decoder = wire_of(deployment.wire).decoder(prepared, writer)
         try:
@@ -288,7 +302,6 @@ class Streamed(Exchange):
             return error
         if not client.committed:
             self._first()
-        self.note(error, 200)
         writer = self.writer
         if error is not None:
             # Claude Code asks again as a stream after overloaded_error before content, any other type sends it to unary at once
@@ -297,7 +310,9 @@ class Streamed(Exchange):
                 writer = self._fresh()
             writer.error(error, self.record.id, kind)
         assert writer is not None
-        return client.finish(writer.take())
+        response = client.finish(writer.take())
+        self.note(error, 200)
+        return response
 
 
 class Whole(Exchange):
@@ -327,7 +342,7 @@ class Whole(Exchange):
     def _settle(self, outcome: Outcome) -> ApiError | None:
         assert self.reply is not None
         try:
-            self.message = self.reply.message(outcome, self.estimate)
+            self.message = self.reply.message(outcome, self._usage(self.asked.model if self.asked else ""))
         except ApiError as error:
             outcome.error = error
             return error
