@@ -44,10 +44,18 @@ check: $(VENV)/.test ## format, lint, types
 cov: $(VENV)/.test ## branch coverage
 	@$(PY) -m pytest $(TESTS) --cov --cov-report=term $(ARGS)
 
+bench: ## measure beside nginx and others, some 15 minutes (ARGS="--quick --systems a2py,nginx"); writes bench/RESULTS.md
+	@$(PYTHON) -m bench.systems install a2py a2py-uvloop
+	@$(PYTHON) -m bench.run $(ARGS)
+	@$(PYTHON) -m bench.report
+
+bench-peers: ## install what `make bench` compares with, into .venv-bench/ (nginx and HAProxy: Debian's packages, as root)
+	@$(PYTHON) -m bench.systems install
+
 dist: $(VENV)/.run ## wheel and sdist into dist/
 	@$(PY) -m pip install -q build && $(PY) -m build
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens mutate check cov bench dist clean
+.PHONY: help run test test-claude goldens mutate check cov bench bench-peers dist clean

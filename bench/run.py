@@ -1,0 +1,230 @@
+"""Runs the suite: rounds in which every system meets every workload, one after the other, on the same machine.
+
+Knows: processes, cores, rounds. Must not know: what a workload measures, how results look.
+Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the machine hits all alike;
+the system under test is alone on its core, upstream and client share the other; whatever was started is stopped, also after an error.
+
+    python -m bench.run                       # all that is installed, 3 rounds
+    python -m bench.run --quick --systems a2py,nginx --workloads w1_50,w2 --rounds 1 --tree
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import gc
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import bodies, client, systems, workloads
+from bench.procs import Process, allow_files, free_port
+from bench.shapes import Plan
+from bench.systems import BY_NAME, ROOT, Start, System
+from bench.workloads import FULL, QUICK, WORKLOADS, Scale, Target
+
+#: Seconds in which a system must give its first answer.
+START_LIMIT = 90.0
+RESULTS = Path(__file__).resolve().parent / "results.json"
+
+
+def cores() -> tuple[int, int]:
+    """(of upstream and client, of the system under test)."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+class Bench:
+    def __init__(self, names: list[str], chosen: list[str], scale: Scale, tree: bool) -> None:
+        self.names = names
+        self.chosen = chosen
+        self.scale = scale
+        self.tree = tree
+        self.here, self.there = cores()
+        self.running: list[Process] = []
+        self.rounds: list[dict[str, dict[str, Any]]] = []
+        self.directory = Path(tempfile.mkdtemp(prefix="a2py-bench-"))
+
+    def start(self, argv: list[str], env: dict[str, str], name: str, core: int) -> Process:
+        directory = self.directory / name
+        directory.mkdir(parents=True, exist_ok=True)
+        process = Process(argv, env, directory, core)
+        self.running.append(process)
+        return process
+
+    def stop(self) -> None:
+        while self.running:
+            self.running.pop().stop()
+
+    async def upstream(self) -> int:
+        port = free_port()
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = self.start([sys.executable, "-m", "bench.upstream", "--port", str(port)], env, "upstream", self.here)
+        for _ in range(500):
+            try:
+                await client.put(port, "/_stats", b"")
+                return port
+            except OSError:
+                await asyncio.sleep(0.02)
+        raise SystemExit(f"the mock upstream did not start: {process.tail()}")
+
+    async def begin(self, system: System, upstream: int, round_: int) -> tuple[Target, dict[str, float]] | str:
+        """Start a system and get its first answer: the target and its cold start; or why not."""
+        if system.kind == "direct":
+            return Target(system, upstream, upstream, None, self.scale), {}
+        port = free_port()
+        directory = self.directory / f"{system.name}-{round_}"
+        directory.mkdir()
+        argv, env = systems.prepare(system, Start(directory, port, upstream))
+        if self.tree and system.name.startswith("a2py"):
+            env["PYTHONPATH"] = str(ROOT)
+        await client.put(upstream, "/_plan", Plan("text", 5).encode())
+        begun = time.monotonic()
+        process = self.start(argv, env, f"{system.name}-{round_}", self.there)
+        target = Target(system, port, upstream, process, self.scale)
+        asked = target.request(bodies.small(True))
+        reason = "no answer"
+        while time.monotonic() - begun < START_LIMIT:
+            if not process.alive:
+                return f"it ended: {process.tail()}"
+            try:
+                connection = await client.connect(port)
+            except OSError:
+                await asyncio.sleep(0.002)
+                continue
+            try:
+                reply = await asyncio.wait_for(connection.ask(asked), 20)
+                client.check(system.wire, Plan("text", 5), reply)
+            except (client.Mismatch, asyncio.TimeoutError) as error:
+                reason = str(error)
+                await asyncio.sleep(0.05)
+                continue
+            finally:
+                connection.close()
+            took = time.monotonic() - begun
+            await asyncio.sleep(1.0)
+            return target, {"seconds": took, "rss_mib": process.rss() / 2**20}
+        return f"{reason}; {process.tail()}"
+
+    async def round(self, number: int) -> None:
+        found: dict[str, dict[str, Any]] = {name: {} for name in self.names}
+        self.rounds.append(found)
+        upstream = await self.upstream()
+        targets: dict[str, Target] = {}
+        for name in self.names:
+            begun = await self.begin(BY_NAME[name], upstream, number)
+            if isinstance(begun, str):
+                found[name]["failed"] = begun
+                print(f"  {name}: does not start: {begun[-300:]}", flush=True)
+                continue
+            targets[name] = begun[0]
+            if begun[1]:
+                found[name]["start"] = begun[1]
+        for workload in WORKLOADS:
+            if workload.name not in self.chosen:
+                continue
+            order = list(targets)
+            turn = number % len(order) if order else 0
+            for name in order[turn:] + order[:turn]:
+                await self._measure(workload, targets[name], found[name])
+        self.stop()
+
+    async def _measure(self, workload: workloads.Workload, target: Target, found: dict[str, Any]) -> None:
+        target.errors, target.asked, target.quantiles = [], 0, []
+        gc.collect()
+        gc.disable()
+        begun = time.monotonic()
+        try:
+            result = await asyncio.wait_for(workload.run(target), self.scale.limit * 2)
+        except (asyncio.TimeoutError, OSError, client.Mismatch) as error:
+            target.errors.append(f"broken off: {error or type(error).__name__}")
+            result = {}
+        finally:
+            gc.enable()
+        entry: dict[str, Any] = {
+            "values": result,
+            "asked": target.asked,
+            "errors": len(target.errors),
+            "reason": (target.errors or [""])[0][:300],
+        }
+        if target.quantiles:
+            entry["quantiles"] = [round(value, 4) for value in target.quantiles]
+        found[workload.name] = entry
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
+        wrong = f"  ERRORS {len(target.errors)}: {target.errors[0][:150]}" if target.errors else ""
+        print(f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)", flush=True)
+
+
+def machine() -> dict[str, str]:
+    cpus, memory = Path("/proc/cpuinfo").read_text(), Path("/proc/meminfo").read_text()
+    model = re.search(r"model name\s*: (.*)", cpus)
+    total = re.search(r"MemTotal:\s*(\d+)", memory)
+    virtual = ", virtual" if re.search(r"flags\s*:.*\bhypervisor\b", cpus) else ""
+    return {
+        "cpu": f"{model[1] if model else '?'}, {os.cpu_count()} cores{virtual}",
+        "memory": f"{int(total[1]) / 2**20:.0f} GiB" if total else "?",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+async def _run(bench: Bench, rounds: int) -> None:
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", flush=True)
+        await bench.round(number)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--systems", default="", help="names, comma separated (default: all that is installed)")
+    parser.add_argument("--workloads", default="", help="names, comma separated (default: all)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
+    parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file of all values")
+    args = parser.parse_args()
+    if not sys.platform.startswith("linux"):
+        raise SystemExit("the suite reads /proc and pins processes to cores: Linux only")
+    allow_files()
+    versions, missing = systems.there(args.systems.split(",") if args.systems else None)
+    print("\n".join(missing))
+    chosen = args.workloads.split(",") if args.workloads else [workload.name for workload in WORKLOADS]
+    bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, args.tree)
+    os.sched_setaffinity(0, {bench.here})
+    begun = time.monotonic()
+    try:
+        asyncio.run(_run(bench, args.rounds))
+    finally:
+        bench.stop()
+    out = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "took_s": round(time.monotonic() - begun),
+        "machine": machine(),
+        "commit": commit(),
+        "quick": args.quick,
+        "scale": bench.scale._asdict(),
+        "versions": versions,
+        "installed": {name: size for name in versions if (size := systems.installed(BY_NAME[name])) is not None},
+        "quantiles": workloads.QUANTILES,
+        "rounds": bench.rounds,
+    }
+    args.out.write_text(json.dumps(out, indent=1) + "\n")
+    print(f"{args.out}: {out['took_s']} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
