@@ -148,6 +148,8 @@ def test_a_base_with_a_login(folder: Folder) -> None:
     dep = folder.one("{model: openai/x, api_base: 'https://u:p@h.example/v1?sig=s'}")
     assert (dep.base, dep.query, dep.headers, dep.key) == ("https://h.example/v1", "sig=s", {"Authorization": "Basic dTpw"}, "")
     assert "sig" not in repr(dep) and "Basic" not in repr(dep)
+    dep = folder.one("{model: openai/x, api_key: k, api_base: 'https://u:p@h.example/v1'}")
+    assert (dep.headers, dep.key) == ({}, "k")
 
 
 # -- base

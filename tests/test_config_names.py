@@ -38,6 +38,7 @@ router_settings:
     through: openai/gpt-4o
     claude-opus-*: big
     any-*: openai/*
+    void-*: nothing-*
     lost: nothing
 """
 
@@ -93,7 +94,9 @@ def test_resolve(config: Config, asked: str, wanted: list[str]) -> None:
     assert config.resolve(asked) == config.resolve(asked)
 
 
-@pytest.mark.parametrize("asked", ["nothing", "", "gpt-4o", "lost", "loop", "broken2", "openai", "anthropic/none", "teams-a/b", "\x00"])
+@pytest.mark.parametrize(
+    "asked", ["nothing", "", "gpt-4o", "void-1", "lost", "loop", "broken2", "openai", "anthropic/none", "teams-a/b", "\x00"]
+)
 def test_unknown_names_list_the_known_ones(config: Config, asked: str) -> None:
     with pytest.raises(ApiError) as caught:
         config.resolve(asked)

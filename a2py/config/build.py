@@ -242,7 +242,8 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
     elif row.name == "azure" and base.url:
         base = bases.azure(base, model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     foreign = bool(base.url) and by_host(base.url) != row.name
-    key, key_problem = ("", "") if what.problem or base.headers else find_key(entry, row, foreign, env, base.url, warn)
+    keyed = not what.problem and (entry.api_key or not base.headers)  # a login in the base stands for a key, unless one is given
+    key, key_problem = find_key(entry, row, foreign, env, base.url, warn) if keyed else ("", "")
     for name, variable in entry.unset.items():
         if name not in ("api_key", "api_base", "model", "model_name"):
             warn(f"{entry.where}: {name} is ignored: the variable {variable} is not set")
@@ -261,7 +262,12 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
         wire=wire,
         wire_fixed=fixed,
-        headers={**row.headers, **({} if foreign else _env_headers(row, env)), **dict(base.headers), **entry.extra_headers},
+        headers={
+            **row.headers,
+            **({} if foreign else _env_headers(row, env)),
+            **({} if key else dict(base.headers)),
+            **entry.extra_headers,
+        },
         query=base.query,
         extra_body={**{name: value for name in _BODY.get(wire, ()) if (value := getattr(entry, name)) is not None}, **entry.extra_body},
         params=params,

@@ -162,6 +162,8 @@ _ATTRS = {path: row.attr for row in SETTINGS for path in row.paths}
 _RANK = {path: rank for row in SETTINGS for rank, path in enumerate(row.paths)}
 #: Attributes whose values are secrets.
 _SECRETS = frozenset(("master_key", "api_key", "azure_ad_token"))
+#: What stands for a key where none is needed.
+_NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
 #: Mappings of which some values are secrets, by their name.
 _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 
@@ -225,7 +227,9 @@ class _Reader:
         for name in _unset(node):
             self.out.warnings.append(f"{node.at}: a part of {shown} is ignored: the variable {name} is not set")
         walk.found[path] = row.parse(node, shown)
-        self.out.literal_keys.update(child.at.file for child in _secrets(row.attr, node) if child.value and not child.env)
+        self.out.literal_keys.update(
+            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in _NO_KEYS
+        )
         if row.attr == "master_key" and not path.startswith("general_settings"):
             self.out.warnings.append(f"{node.key_at}: {path} is taken, but belongs under general_settings")
 

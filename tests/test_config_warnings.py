@@ -1,0 +1,293 @@
+"""What is told and what is not: unknown keys, what is left out, mistakes with their place, and secrets, which never show."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from a2py.config import SETTINGS, ConfigError, load
+from a2py.errors import ApiError
+from tests.configured import KEY, Folder
+
+ENV = {"OPENAI_API_KEY": "ok"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+# -- unknown, ignored, misplaced
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("router_settings: {num_retrys: 1}", "unknown key router_settings.num_retrys is ignored; did you mean num_retries?"),
+        ("modellist: []", "unknown key modellist is ignored; did you mean model_list?"),
+        ("zzz: 1", "unknown key zzz is ignored"),
+        ("litellm_settings: {cooldown_time: 1}", "unknown key litellm_settings.cooldown_time is ignored; it belongs under router_settings"),
+        ("a2py: {num_retries: 1}", "unknown key a2py.num_retries is ignored; it belongs under model_list[].litellm_params"),
+        ("fallbacks: []", "unknown key fallbacks is ignored; it belongs under router_settings"),
+        ("a2py: {include: x}", "unknown key a2py.include is ignored; it belongs under the top of the file"),
+        ("a2py: {keepalive_second: 1}", "unknown key a2py.keepalive_second is ignored; did you mean keepalive_seconds?"),
+        (
+            "model_list: [{model_name: m, litellm_param: {model: x}}]",
+            "unknown key model_list[0].litellm_param is ignored; did you mean litellm_params?",
+        ),
+        (
+            "model_list: [{model_name: m, litellm_params: {model: openai/x, max_output_tokens: 3}}]",
+            "unknown key model_list[0].litellm_params.max_output_tokens is ignored; it belongs under model_list[].model_info",
+        ),
+        (
+            "model_list: [{model_name: m, litellm_params: {model: openai/x, temprature: 3}}]",
+            "unknown key model_list[0].litellm_params.temprature is ignored; did you mean temperature?",
+        ),
+    ],
+)
+def test_an_unknown_key_is_one_warning(folder: Folder, text: str, told: str) -> None:
+    config = folder.load(text, ENV)
+    assert [w for w in config.warnings if "unknown key" in w] == [f"litellm_config.yaml:1: {told}"]
+
+
+def test_what_is_ignored_in_silence(folder: Folder) -> None:
+    config = folder.load(
+        """
+        x-anchors: &base {model: openai/m, input_cost_per_token: 0.1, tags: [a], api_key: k}
+        model_list:
+          - model_name: m
+            litellm_params: {<<: *base, output_cost_per_token: 1}
+            model_info: {access_groups: [a], input_cost_per_token: 0, tags: [], litellm_provider: openai, supports_audio_input: true}
+        litellm_settings:
+          cache: true
+          cache_params: {type: redis, host: os.environ/REDIS_HOST}
+          turn_off_message_logging: true
+          telemetry: false
+          langfuse_default_tags: [a]
+        router_settings: {enable_pre_call_checks: true, redis_url: x, cache_responses: true}
+        general_settings: {disable_spend_logs: true, background_health_checks: true, health_check_interval: 300}
+        """
+    )
+    assert config.warnings == () and config.resolve("m")[0].model == "m"
+
+
+def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
+    config = folder.load(
+        """
+        model_list:
+          - {model_name: m, litellm_params: {model: openai/m, max_budget: 1, mock_response: hi}}
+          - {model_name: n, litellm_params: {model: openai/n, max_budget: 1}}
+        litellm_settings: {callbacks: [otel], max_budget: 100, guardrails: []}
+        router_settings: {content_policy_fallbacks: [], provider_budget_config: {}}
+        general_settings: {database_url: "postgresql://u:p@h/db", custom_auth: a.b, pass_through_endpoints: [], enable_jwt_auth: true}
+        guardrails: []
+        """,
+        ENV,
+    )
+    assert config.warnings == (
+        "not supported here and left out: model_list.litellm_params.max_budget, model_list.litellm_params.mock_response, "
+        "litellm_settings.callbacks, litellm_settings.max_budget, litellm_settings.guardrails, router_settings.content_policy_fallbacks, "
+        "router_settings.provider_budget_config, general_settings.database_url, general_settings.custom_auth, "
+        "general_settings.pass_through_endpoints, general_settings.enable_jwt_auth, guardrails",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("router_settings: {fallbacks: [{m: [mm]}]}", "router_settings.fallbacks: no model is called mm"),
+        ("router_settings: {fallbacks: [{q: [m]}]}", "router_settings.fallbacks: no model is called q"),
+        ("router_settings: {default_fallbacks: [model-2]}", "no model is called model-2; did you mean model-1?"),
+        ("router_settings: {context_window_fallbacks: [{m: [z]}]}", "context_window_fallbacks: no model is called z"),
+        ("router_settings: {model_group_alias: {a: z}}", "model_group_alias: no model is called z"),
+        ("a2py: {default_model: z}", "a2py.default_model: no model is called z"),
+        ("router_settings: {routing_strategy: least-busy}", "routing_strategy: least-busy is served as simple-shuffle"),
+        ("router_settings: {fallbacks: [{'*': [m]}, {w/1: [w/2]}], model_group_alias: {a: m, b: a, c: w/3, d-*: w/*}}", ""),
+    ],
+)
+def test_names_that_nobody_serves_are_told(folder: Folder, text: str, told: str) -> None:
+    models = "".join(
+        f"  - {{model_name: {n}, litellm_params: {{model: {m}}}}}\n"
+        for n, m in (("m", "openai/m"), ("model-1", "openai/1"), ("w/*", "openai/*"))
+    )
+    config = folder.load(f"model_list:\n{models}{text}\n", ENV)
+    assert (len(config.warnings) == 1 and told in config.warnings[0]) if told else config.warnings == ()
+
+
+def test_a_model_without_a_name(folder: Folder) -> None:
+    config = folder.load("model_list: [{litellm_params: {model: openai/m}}, {model_info: {}}]", ENV)
+    assert config.listing() == ("openai/m",)
+    assert config.warnings[0].endswith("model_list[0]: model_name is missing; openai/m is served under its model's name")
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "path", "message"),
+    [
+        ("model_list: {}", 1, "model_list", "expected a list, got a mapping"),
+        ("model_list:\n  - a", 2, "model_list[0]", "expected a mapping, got text"),
+        ("model_list:\n  - model_name: [a]", 2, "model_list[0].model_name", "expected text, got a list"),
+        ("model_list:\n  - litellm_params: x", 2, "model_list[0].litellm_params", "expected a mapping, got text"),
+        (
+            "model_list:\n  - litellm_params:\n      rpm: many",
+            3,
+            "model_list[0].litellm_params.rpm",
+            "expected a whole number of at least 0, got text",
+        ),
+        ("litellm_settings: []", 1, "litellm_settings", "expected a mapping, got a list"),
+        ("a2py:\n  unasked_thinking: never", 2, "a2py.unasked_thinking", "expected show or hide, got text"),
+        ("a2py:\n  max_body_mb: 0", 2, "a2py.max_body_mb", "expected a whole number of at least 1, got 0"),
+        (
+            "router_settings:\n  retry_policy:\n    a: b",
+            3,
+            "router_settings.retry_policy.a",
+            "expected a whole number of at least 0, got text",
+        ),
+        ("environment_variables: [a]", 1, "environment_variables", "expected a mapping, got a list"),
+        ("- a", 1, "", "expected a mapping, got a list"),
+        ("just text", 1, "", "expected a mapping, got text"),
+    ],
+)
+def test_a_wrong_type_names_file_line_and_key(folder: Folder, text: str, line: int, path: str, message: str) -> None:
+    error = folder.mistake(text)
+    assert (error.file, error.line, error.path, error.message) == ("litellm_config.yaml", line, path, message)
+    assert 1 <= len(str(error).splitlines()) <= 3 and f"litellm_config.yaml, line {line}, column" in str(error)
+
+
+def test_no_file(folder: Folder) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration file") as caught:
+        load(None, {}, str(folder.path))
+    assert "a2py.yaml" in caught.value.cure
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml cannot be read: No such file"):
+        load("nowhere.yaml", {}, str(folder.path))
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(".", {}, str(folder.path))
+
+
+def test_files_are_named_as_the_user_sees_them(folder: Folder, tmp_path: Path) -> None:
+    folder.write("sub/c.yaml", "zzz: 1\n")
+    assert load("sub/../sub/c.yaml", {}, str(tmp_path)).sources == ("sub/c.yaml",)
+    assert load(str(tmp_path / "sub/c.yaml"), {}, str(tmp_path / "other")).sources == (str(tmp_path / "sub/c.yaml"),)
+
+
+def test_a_key_that_stands_twice(folder: Folder) -> None:
+    config = folder.load("router_settings: {timeout: 1}\nrouter_settings: {num_retries: 5}\n")
+    assert config.warnings[0] == "litellm_config.yaml:2: the key router_settings stands twice; the last one counts"
+    assert config.settings.num_retries == 5 and config.settings.timeout == 0.0
+
+
+# -- secrets
+
+
+def test_no_secret_shows_anywhere(folder: Folder) -> None:
+    text = f"""
+    model_list:
+      - model_name: m
+        litellm_params:
+          model: openai/m
+          api_key: {KEY}
+          api_base: https://u:{KEY}@h.example/v1?key={KEY}
+          extra_headers: {{Authorization: {KEY}}}
+          extra_body: {{token: {KEY}}}
+          unknown_secret: {KEY}
+          rpm: %s
+    general_settings: {{master_key: {KEY}, database_url: {KEY}}}
+    environment_variables: {{A_KEY: {KEY}, GROQ_API_KEY: {KEY}}}
+    zzz: {KEY}
+    """
+    folder.write(".env", f"OTHER_API_KEY={KEY}\n{KEY}\n")
+    config = folder.load(text % 5)
+    assert config.deployments[0].key == KEY and config.master_key == KEY
+    assert KEY not in repr(config) and KEY not in repr(config.deployments) and KEY not in " ".join(config.warnings)
+    assert KEY not in " ".join(config.origins.values())
+    with pytest.raises(ApiError) as caught:
+        config.resolve("nothing")
+    assert KEY not in str(caught.value)
+    assert KEY not in str(folder.mistake(text % KEY))
+    assert KEY not in str(folder.mistake(f"general_settings: {{master_key: {KEY}"))
+    assert KEY not in str(folder.mistake(f"general_settings: {{master_key: [{KEY}]}}"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        ("general_settings: {master_key: k}", 0o644, True),
+        ("general_settings: {master_key: k}", 0o640, True),
+        ("general_settings: {master_key: k}", 0o600, False),
+        ("general_settings: {master_key: os.environ/X}", 0o644, False),
+        ("general_settings: {master_key: null}", 0o644, False),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: k}}]", 0o644, True),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: os.environ/X}}]", 0o644, False),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x, extra_headers: {Authorization: k}}}]", 0o644, True),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x, extra_headers: {X: k}}}]", 0o644, False),
+        ("environment_variables: {OPENAI_API_KEY: k}", 0o644, True),
+        ("environment_variables: {PORT: 1}", 0o644, False),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'http://h/v1', api_key: EMPTY}}]", 0o644, False),
+    ],
+)
+def test_a_file_with_keys_that_others_can_read(folder: Folder, text: str, mode: int, told: bool) -> None:
+    folder.write("c.yaml", text, mode)
+    config = load("c.yaml", {"X": "v"}, str(folder.path))
+    assert ("c.yaml holds keys and can be read by other users of this machine: chmod 600 c.yaml" in config.warnings) is told
+
+
+# -- anything at all
+
+
+NAMES = st.sampled_from(["m", "n", "*", "w/*", "a-*b", "M[1m]", "claude-x-20250929", "", None, 4])
+MODELS = st.sampled_from(
+    ["openai/m", "openai/*", "*", "azure/*", "bedrock/x", "zzz/x", "gpt-5", "openai/responses/*", "os.environ/X", "/", None]
+)
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["os.environ/X", "os.environ/NO", "1"])
+)
+
+
+def known(prefix: str) -> st.SearchStrategy[str]:
+    """Keys that stand below `prefix` in the table, stars filled."""
+    below = {path.removeprefix(prefix).replace("*", "x") for row in SETTINGS for path in row.paths if path.startswith(prefix)}
+    return st.sampled_from(sorted(key for key in below if "." not in key and "[" not in key))
+
+
+VALUES = st.recursive(
+    LEAVES | NAMES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES.map(str), inner, max_size=3), max_leaves=6
+)
+SECTIONS = {
+    name: st.dictionaries(known(f"{name}."), VALUES, max_size=3)
+    for name in ("litellm_settings", "router_settings", "general_settings", "a2py")
+}
+ITEM = st.fixed_dictionaries(
+    {"model_name": NAMES, "litellm_params": st.dictionaries(known("model_list[].litellm_params."), VALUES, max_size=2)},
+    optional={"model_info": st.dictionaries(known("model_list[].model_info."), VALUES, max_size=2), "rpm": VALUES},
+)
+FITTING = st.tuples(ITEM, MODELS).map(lambda pair: {**pair[0], "litellm_params": {**pair[0]["litellm_params"], "model": pair[1]}})
+TREES = st.fixed_dictionaries(
+    {}, optional={"model_list": st.lists(FITTING, max_size=3), "credential_list": VALUES, "environment_variables": VALUES, **SECTIONS}
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES)
+def test_whatever_a_file_holds_is_served_or_refused(folder: Folder, tree: dict[str, object]) -> None:
+    """No exception but ConfigError, each with its file, and every warning in one line."""
+    folder.write("litellm_config.yaml", yaml.safe_dump(tree))
+    try:
+        config = load("litellm_config.yaml", {"X": "1"}, str(folder.path))
+    except ConfigError as error:
+        assert error.file and len(str(error).splitlines()) <= 3
+        return
+    for name in config.listing():
+        assert config.resolve(name)
+    for name in ("m", "w/openai/x[1m]", "claude-x", "anthropic/n", "a-b", "zzz"):
+        with suppress(ApiError):
+            assert all(not dep.problem and "*" not in dep.model for dep in config.resolve(name))
+    assert all(warning.splitlines() == [warning] for warning in config.warnings)
