@@ -9,7 +9,7 @@ equal bytes, so that the upstream's prefix cache hits.
 from __future__ import annotations
 
 import hashlib
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any
 
 from a2py.messages import ids
@@ -37,7 +37,7 @@ class Conversation:
         self.draft = draft
         self.q = draft.quirks
         self.out: list[JSON] = []
-        self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
+        self._open: list[tuple[str, str]] = []  # client's and upstream's id of the calls that wait for their results
         self._media = 0
         self._said = 0
         self._thoughts = 0
@@ -55,7 +55,7 @@ class Conversation:
                 self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
             else:
                 self._others(run)
-        self._settle({})
+        self._settle([])
         if self.out and self.out[-1].get("role") == "assistant" and self.q.prefill == "instruct":
             self._instruct()
         if not any(item.get("role") == "user" or item["type"] == "function_call_output" for item in self.out):
@@ -70,12 +70,12 @@ class Conversation:
 
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
-        results: dict[str, JSON] = {}
-        for message in run:
-            for block in blocks(message["content"]):
-                if block["type"] == "tool_result" and block["tool_use_id"] in self._open:
-                    results.setdefault(block["tool_use_id"], block)
-        answered = {id(block) for block in results.values()}
+        found = [block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"]
+        results: list[JSON | None] = []
+        for client_id, _ in self._open:
+            n = next((n for n, block in enumerate(found) if block["tool_use_id"] == client_id), -1)
+            results.append(found.pop(n) if n >= 0 else None)
+        answered = {id(block) for block in results}
         parts = self._settle(results)
         for message in run:
             content = blocks(message["content"])
@@ -133,9 +133,9 @@ class Conversation:
         raw = input.get("__unparsedToolInput")
         arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
         call_id = self._upstream_id(block["id"])
-        if call_id in self._open.values():  # two calls of one turn that came with the same id
-            call_id = self._hashed(block["id"])
-        self._open[block["id"]] = call_id
+        while any(call_id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
+            call_id = self._hashed(f"{block['id']} {call_id}")
+        self._open.append((block["id"], call_id))
         return {"type": "function_call", "call_id": call_id, "name": self.draft.names.sent(block["name"]), "arguments": arguments}
 
     def _upstream_id(self, id: str) -> str:
@@ -146,16 +146,15 @@ class Conversation:
         limit = self.q.tool_id_limit or CALL_ID_LIMIT
         return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: min(limit, 40) - 5]
 
-    def _settle(self, results: dict[str, JSON]) -> list[JSON]:
+    def _settle(self, results: list[JSON | None]) -> list[JSON]:
         """One output per open call, in the order of the calls; the media of their results, for the user message behind them."""
         lifted: list[JSON] = []
-        for id, call_id in self._open.items():
-            block = results.get(id)
+        for (_, call_id), block in zip_longest(self._open, results):
             output: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and isinstance(output, str) and output and self._is_marked(block):
                 output = [self._mark(text(output))]
             self.out.append({"type": "function_call_output", "call_id": call_id, "output": output})
-        self._open = {}
+        self._open = []
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
