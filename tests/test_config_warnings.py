@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from a2py.config import SETTINGS, ConfigError, load
+from a2py.config.table import Setting
+from a2py.config.tree import node_of, resolve
 from a2py.errors import ApiError
 from tests.configured import KEY, Folder
 
@@ -252,27 +254,51 @@ LEAVES = (
 )
 
 
-def known(prefix: str) -> st.SearchStrategy[str]:
-    """Keys that stand below `prefix` in the table, stars filled."""
-    below = {path.removeprefix(prefix).replace("*", "x") for row in SETTINGS for path in row.paths if path.startswith(prefix)}
-    return st.sampled_from(sorted(key for key in below if "." not in key and "[" not in key))
-
-
 VALUES = st.recursive(
     LEAVES | NAMES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES.map(str), inner, max_size=3), max_leaves=6
 )
-SECTIONS = {
-    name: st.dictionaries(known(f"{name}."), VALUES, max_size=3)
-    for name in ("litellm_settings", "router_settings", "general_settings", "a2py")
-}
+POOL = [
+    0,
+    1,
+    True,
+    "m",
+    "show",
+    "os.environ/X",
+    "os.environ/NO",
+    ["m", "w/x"],
+    {"m": "n"},
+    {"m": ["n"]},
+    [{"m": ["n"]}],
+    {"a-*": {"images": False}},
+]
+POOL += [{"m": {"a": 1}}, {"a": 1}, {"*": "w/*"}, "http://h:1/v1", "hosted_vllm", ["/v1/messages"], "responses", None]
+
+
+def fits(row: Setting, value: object) -> bool:
+    try:
+        row.parse(resolve(node_of(value, "f"), {"X": "1"}), "p")
+    except ConfigError:
+        return False
+    return True
+
+
+def section(prefix: str) -> st.SearchStrategy[dict[str, object]]:
+    """A mapping of keys that stand below `prefix` in the table, stars filled; one value in ten or so is anything at all."""
+    rows = {path.removeprefix(prefix).replace("*", "x"): row for row in SETTINGS for path in row.paths if path.startswith(prefix)}
+    kept = {key: [v for v in POOL if fits(row, v)] for key, row in sorted(rows.items()) if "." not in key and "[" not in key}
+    pair = st.sampled_from(list(kept)).flatmap(
+        lambda key: st.tuples(st.just(key), st.integers(0, 9).flatmap(lambda n: st.sampled_from(kept[key]) if n and kept[key] else VALUES))
+    )
+    return st.lists(pair, max_size=3).map(dict)
+
+
+SECTIONS = {name: section(f"{name}.") for name in ("litellm_settings", "router_settings", "general_settings", "a2py")}
 ITEM = st.fixed_dictionaries(
-    {"model_name": NAMES, "litellm_params": st.dictionaries(known("model_list[].litellm_params."), VALUES, max_size=2)},
-    optional={"model_info": st.dictionaries(known("model_list[].model_info."), VALUES, max_size=2), "rpm": VALUES},
+    {"model_name": NAMES, "litellm_params": section("model_list[].litellm_params.")},
+    optional={"model_info": section("model_list[].model_info.")},
 )
 FITTING = st.tuples(ITEM, MODELS).map(lambda pair: {**pair[0], "litellm_params": {**pair[0]["litellm_params"], "model": pair[1]}})
-TREES = st.fixed_dictionaries(
-    {}, optional={"model_list": st.lists(FITTING, max_size=3), "credential_list": VALUES, "environment_variables": VALUES, **SECTIONS}
-)
+TREES = st.fixed_dictionaries({}, optional={"model_list": st.lists(FITTING, max_size=3), **SECTIONS})
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -281,7 +307,7 @@ def test_whatever_a_file_holds_is_served_or_refused(folder: Folder, tree: dict[s
     """No exception but ConfigError, each with its file, and every warning in one line."""
     folder.write("litellm_config.yaml", yaml.safe_dump(tree))
     try:
-        config = load("litellm_config.yaml", {"X": "1"}, str(folder.path))
+        config = load("litellm_config.yaml", {"X": "1", "OPENAI_API_KEY": "k"}, str(folder.path))
     except ConfigError as error:
         assert error.file and len(str(error).splitlines()) <= 3
         return
