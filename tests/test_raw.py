@@ -152,44 +152,51 @@ def test_another_attempt_begins_anew() -> None:
     assert log._opening == {"usage": {}, "id": "second"}
 
 
+FULL = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+
+
 @pytest.mark.parametrize(
     ("first", "shown"),
     [
         ({"input_tokens": 9, "output_tokens": 3, "x": 1}, {"input_tokens": 9, "output_tokens": 3, "x": 1}),
         ({}, {"input_tokens": 40, "output_tokens": 1}),
         ({"input_tokens": 0, "output_tokens": 0}, {"input_tokens": 40, "output_tokens": 0}),
-        ({"input_tokens": None, "output_tokens": None}, {"input_tokens": 40, "output_tokens": 1}),
-        ({"input_tokens": "9"}, {"input_tokens": 40, "output_tokens": 1}),
+        ({"input_tokens": None, "output_tokens": None}, {"input_tokens": 40, "output_tokens": 0}),
+        ({"input_tokens": "9", "output_tokens": -1}, {"input_tokens": 40, "output_tokens": 0}),
         (
             {"input_tokens": 0, "cache_read_input_tokens": 7, "output_tokens": 1},
-            {"input_tokens": 0, "cache_read_input_tokens": 7, "output_tokens": 1},
+            {"input_tokens": 1, "cache_read_input_tokens": 7, "output_tokens": 1},
         ),
-        ({"cache_creation_input_tokens": 7}, {"cache_creation_input_tokens": 7, "output_tokens": 1}),
+        ({"cache_creation_input_tokens": 7}, {"input_tokens": 1, "cache_creation_input_tokens": 7, "output_tokens": 1}),
     ],
 )
 def test_the_first_usage(first: JSON, shown: JSON) -> None:
-    assert Log()._first_usage(first, Usage(40)) == shown
+    assert Log()._first_usage(first, Usage(40)) == {**FULL, **shown}
 
 
 @pytest.mark.parametrize(
     ("first", "last", "shown"),
     [
-        ({"input_tokens": 9}, {"input_tokens": 0, "output_tokens": 5}, {"input_tokens": 0, "output_tokens": 5}),
-        ({}, {"input_tokens": 12, "output_tokens": 5}, {"input_tokens": 12, "output_tokens": 5}),
-        ({}, {"output_tokens": 5}, {"output_tokens": 5}),
+        ({"input_tokens": 9}, {"input_tokens": 0, "output_tokens": 5}, {"input_tokens": 9, "output_tokens": 5}),
+        ({}, {"input_tokens": 12, "output_tokens": 5, "x": [1]}, {"input_tokens": 12, "output_tokens": 5, "x": [1]}),
+        ({}, {"output_tokens": 0}, {"input_tokens": 40, "output_tokens": 0}),
         ({}, {"input_tokens": 0}, {"input_tokens": 40, "output_tokens": 6}),
         (
             {},
             {"input_tokens": 0, "cache_read_input_tokens": 50_000, "output_tokens": 5},
             {"input_tokens": 1, "cache_read_input_tokens": 50_000, "output_tokens": 5},
         ),
-        ({"input_tokens": 9}, {"output_tokens": None}, {"output_tokens": 6}),
+        (
+            {"input_tokens": 9, "cache_read_input_tokens": 7},
+            {"output_tokens": None, "cache_read_input_tokens": None},
+            {"input_tokens": 9, "cache_read_input_tokens": 7, "output_tokens": 6},
+        ),
     ],
 )
 def test_the_last_usage_never_counts_the_input_twice(first: JSON, last: JSON, shown: JSON) -> None:
     log = Log()
     log._first_usage(first, Usage(40))
-    assert log._last_usage(last, Usage(40, 6)) == shown
+    assert log._last_usage(last, Usage(40, 6)) == {**FULL, **shown}
 
 
 def test_verbs_and_events_share_one_order() -> None:

@@ -217,7 +217,14 @@ def test_raw_events_become_the_upstreams_message() -> None:
         "context_management": {},
         "stop_reason": "tool_use",
         "stop_sequence": None,
-        "usage": {"input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 4, "service_tier": "standard", "extra": None},
+        "usage": {
+            "input_tokens": 9,
+            "output_tokens": 5,
+            "cache_read_input_tokens": 4,
+            "cache_creation_input_tokens": 0,
+            "service_tier": "standard",
+            "extra": None,
+        },
     }
 
 

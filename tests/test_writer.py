@@ -273,6 +273,7 @@ def raw_event(type: str, **body: Any) -> Sinks:
     return lambda s: s.raw(type, event, orjson.dumps(event))
 
 
+USED = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 OPENING = {
     "id": "msg_up",
     "type": "message",
@@ -295,7 +296,7 @@ def test_raw_events_are_passed_as_they_came() -> None:
     assert out.delivered
     began = out.take()
     assert began.endswith(b'\n\nevent: content_block_start\ndata: {"as": "it came"}\n\n')
-    assert orjson.loads(began.split(b"\n")[1][6:])["message"] == {**OPENING, "model": "claude-x"}
+    assert orjson.loads(began.split(b"\n")[1][6:])["message"] == {**OPENING, "model": "claude-x", "usage": USED}
     out.keepalive()
     assert out.take() == (
         b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n'
@@ -307,7 +308,7 @@ def test_raw_events_are_passed_as_they_came() -> None:
     out.close(Outcome(reason="ignored"))
     assert out.take() == (
         b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
-        b'"usage":{"output_tokens":5},"more":[1]}\n\n'
+        b'"usage":{"output_tokens":5,"input_tokens":9,"cache_read_input_tokens":0,"cache_creation_input_tokens":0},"more":[1]}\n\n'
         b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     )
     out.close(Outcome())

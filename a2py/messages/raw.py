@@ -20,6 +20,7 @@ _KINDS = {"text": TEXT, "thinking": THINKING, "tool_use": TOOL}
 _HIDDEN = ("thinking", "redacted_thinking")
 #: The three numbers that make up the input.
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_NUMBERS = (*_INPUT, "output_tokens")
 
 
 class RawBlocks(Blocks):
@@ -28,6 +29,7 @@ class RawBlocks(Blocks):
     _opening: JSON | None = None  # the upstream's message, of message_start
     _closing: JSON | None = None  # message_delta
     _estimated = False  # message_start told an estimate for want of a number
+    _told: JSON = {}  # usage of message_start
 
     def _pass(self, type: str, event: JSON, data: bytes) -> None:
         raise NotImplementedError
@@ -89,24 +91,26 @@ class RawBlocks(Blocks):
 
     def _first_usage(self, usage: JSON, estimate: Usage) -> JSON:
         """`usage` of message_start; where the upstream does not know its input yet, an estimate stands for it."""
-        out = {**usage}
-        if not any(isinstance(out.get(name), int) and out[name] > 0 for name in _INPUT):
-            self._estimated = True
-            out["input_tokens"] = max(1, estimate.input)
-        if not isinstance(out.get("output_tokens"), int):
-            out["output_tokens"] = 1
+        out = _counted({"output_tokens": 1, **usage})
+        self._estimated = not any(out[name] for name in _INPUT)
+        out["input_tokens"] = max(1, estimate.input if self._estimated else out["input_tokens"])
+        self._told = out
         return out
 
-    def _last_usage(self, usage: JSON, estimate: Usage) -> JSON:
-        """`usage` of message_delta. Claude Code merges field by field and values above 0 win: an estimate beside the upstream's
-        `input_tokens: 0, cache_read_input_tokens: 50000` would count twice."""
-        out = {**usage}
-        if self._estimated and out.get("input_tokens") == 0:
-            cached = any(isinstance(out.get(name), int) and out[name] > 0 for name in _INPUT)
-            out["input_tokens"] = 1 if cached else max(1, estimate.input)
-        if not isinstance(out.get("output_tokens"), int):
-            out["output_tokens"] = estimate.output
+    def _last_usage(self, usage: JSON, reported: Usage) -> JSON:
+        """`usage` of message_delta; a number that it lacks is the one that message_start told. Claude Code merges field by field and
+        values above 0 win: an estimate beside the upstream's `input_tokens: 0, cache_read_input_tokens: 50000` would count twice."""
+        told, given = self._told, _counted(usage)
+        out = {**usage, **{name: given[name] or told[name] for name in _INPUT}}
+        if self._estimated and not given["input_tokens"] and any(given[name] for name in _INPUT):
+            out["input_tokens"] = 1
+        out["output_tokens"] = given["output_tokens"] if usage.get("output_tokens").__class__ is int else reported.output
         return out
+
+
+def _counted(usage: JSON) -> JSON:
+    """`usage` with each of the four numbers that every client adds up."""
+    return {**usage, **{name: usage[name] if usage.get(name).__class__ is int and usage[name] > 0 else 0 for name in _NUMBERS}}
 
 
 _RAW = {"message_start": RawBlocks._raw_message, "message_delta": RawBlocks._raw_end}

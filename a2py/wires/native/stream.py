@@ -1,0 +1,319 @@
+"""An Anthropic event stream → whole events for the sink.
+
+Knows: the events, their order, and which of a server's liberties can be mended (mend.py does it).
+Must not know: the client's indexes, ids and model (messages/raw.py), sockets.
+Invariants: the decoder contract; an event that lacks nothing goes on as the bytes that came; the end is a success only with message_stop or
+a stop reason; a call that may have lost a piece is never closed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from a2py import jsontext
+from a2py.errors import ApiError
+from a2py.messages.blocks import CUT
+from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.sse import LINE_LIMIT, SSEParser
+from a2py.wires import failure
+from a2py.wires.native import mend
+
+#: A name that may stand in an `event:` line.
+_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
+#: Notes that one reply may leave in the log.
+NOTES = 8
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
+class NativeDecoder:
+    """One upstream reply, as a stream or, where the server answers so, as one JSON message."""
+
+    def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        self._sink = sink
+        self._parser = SSEParser()
+        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
+        self._sniffed = False
+        self._body: list[bytes] | None = None
+        self._body_size = 0
+        self._started = False
+        self._stopped = False  # message_stop came
+        self._open = -1  # index of the open block
+        self._kind = ""  # its type
+        self._next = 0
+        self._called = False  # a client's tool was called
+        self._usage: JSON = {}
+        self._ending: JSON = {}  # message_delta
+        self._model = ""
+        self._error: ApiError | None = None
+        self._notes: list[str] = []
+        self._outcome: Outcome | None = None
+        self.finished = False
+
+    # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if not self._sniffed:
+            self._head += data
+            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not start:
+                if len(self._head) > LINE_LIMIT:
+                    self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
+                return
+            self._sniffed = True
+            data, self._head = self._head, b""
+            if start[:1] == b"{":
+                self._body = []
+        if self._body is not None:
+            self._body.append(data)
+            self._body_size += len(data)
+            if self._body_size > LINE_LIMIT:
+                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
+            return
+        for name, event in self._parser.feed(data):
+            self._event(name, event)
+        if self._parser.overflow:
+            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
+
+    def close(self) -> Outcome:
+        if self._outcome is not None:
+            return self._outcome
+        if self._body is not None and not self.finished:
+            self.whole(b"".join(self._body))
+        elif not self.finished:
+            for name, event in self._parser.close():
+                self._event(name, event)
+        self._body = None
+        self.finished = True
+        error = self._error or self._verdict()
+        if error is None:
+            self._finish()
+        delta: JSON = self._ending.get("delta", {})
+        reason, stop = delta.get("stop_reason"), delta.get("stop_sequence")
+        self._outcome = Outcome(
+            reason=reason if isinstance(reason, str) else "end_turn",
+            usage=mend.usage(mend.merged(self._usage, self._ending.get("usage", {}))),
+            error=error,
+            stop_sequence=stop if isinstance(stop, str) else None,
+            model=self._model,
+            notes=self._notes,
+        )
+        return self._outcome
+
+    def whole(self, body: bytes) -> None:
+        """A JSON body: a message, or an error."""
+        try:
+            found: Any = jsontext.loads(body)
+        except ValueError:
+            self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
+            return
+        error = _error_in(found)
+        if error is not None:
+            self._fail(error)
+            return
+        if found.get("type") != "message" and "content" not in found:
+            self._fail(_foreign(found))
+            return
+        for event in mend.events(found):
+            self._handle(event["type"], event, b"")
+        self._stopped = self.finished = True
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _event(self, name: bytes, data: bytes) -> None:
+        if self.finished:
+            return
+        if data.strip() == b"[DONE]":
+            self.finished = True
+            return
+        try:
+            event: Any = orjson.loads(data)
+        except ValueError:
+            try:
+                event = jsontext.loads(data)
+                data = b""
+            except ValueError:
+                self._bad()
+                return
+        if event.__class__ is not dict:
+            self._bad()
+            return
+        kind = event.get("type")
+        if kind.__class__ is not str:
+            kind = name.decode("utf-8", "replace")
+            if kind not in _HANDLERS:
+                self._fail(_error_in(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
+                return
+            event, data = {**event, "type": kind}, b""
+        self._handle(kind, event, b"" if b"\n" in data else data)
+
+    def _handle(self, kind: str, event: JSON, data: bytes) -> None:
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            handler(self, event, data)
+        elif _NAME.match(kind):
+            self._sink.raw(kind, event, data)
+        else:
+            self._bad()
+
+    def _bad(self) -> None:
+        """An event that says nothing. Inside a call it may have been a piece of the arguments."""
+        self._note("an event of the upstream was skipped")
+        if self._open >= 0 and self._kind in _CALLS:
+            self._fail(ApiError("upstream", "the upstream sent a broken event inside a tool call"))
+
+    def _note(self, text: str) -> None:
+        if len(self._notes) < NOTES:
+            self._notes.append(text)
+
+    def _fail(self, error: ApiError) -> None:
+        self._error = self._error or error
+        self.finished = True
+
+    def _message_start(self, event: JSON, data: bytes) -> None:
+        if self._started:
+            self._note("a second message_start of the upstream was skipped")
+            return
+        self._started = True
+        given = event.get("message")
+        message = mend.message(given)
+        if isinstance(message.get("model"), str):
+            self._model = message["model"]
+        self._usage = message["usage"]
+        self._sink.raw("message_start", {"type": "message_start", "message": message}, b"")
+        for block in mend.blocks(given):
+            index = self._next
+            self._block_start({"type": "content_block_start", "index": index, "content_block": block}, b"")
+            self._close_block()
+
+    def _block_start(self, event: JSON, data: bytes) -> None:
+        if not self._started:
+            self._message_start({}, b"")
+        index, given = event.get("index"), event.get("content_block")
+        if index.__class__ is not int or index < 0:
+            index = self._next
+            event, data = {**event, "index": index}, b""
+        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+            self._bad()
+            return
+        self._close_block()
+        self._next = max(self._next, index + 1)
+        block, deltas = mend.block(given)
+        if block is not given:
+            event, data = {**event, "content_block": block}, b""
+        self._open, self._kind = index, block["type"]
+        self._called = self._called or block["type"] == "tool_use"
+        self._sink.raw("content_block_start", event, data)
+        for delta in deltas:
+            self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}, b"")
+
+    def _block_delta(self, event: JSON, data: bytes) -> None:
+        index, delta = event.get("index"), event.get("delta")
+        mended = mend.delta(delta)
+        if mended is None:
+            if delta.__class__ is not dict or not delta:
+                self._bad()
+            return
+        kind: str = mended["type"]
+        if mended is not delta:
+            event, data = {**event, "delta": mended}, b""
+        if index != self._open:
+            if not self._find(index, kind):
+                return
+            event, data = {**event, "index": self._open}, b""
+        if mend.fits(kind, self._kind):
+            self._sink.raw("content_block_delta", event, data)
+        else:
+            self._bad()
+
+    def _find(self, index: Any, kind: str) -> bool:
+        """Whether there is a block for a delta whose index is not the open one's: the open one, where the delta names none; else a new
+        one, where its type tells which."""
+        if index.__class__ is not int and self._open >= 0:
+            return True
+        block = mend.missing_start(kind)
+        if block is None:
+            self._note(f"a {kind} for a block that was not open was skipped")
+            if kind == "input_json_delta":
+                self._fail(ApiError("upstream", "the upstream sent arguments of a tool call that it never began"))
+            return False
+        self._block_start({"type": "content_block_start", "index": index, "content_block": {**block}}, b"")
+        return True
+
+    def _block_stop(self, event: JSON, data: bytes) -> None:
+        index = event.get("index")
+        if index != self._open or index < 0:
+            if index.__class__ is int or self._open < 0:
+                self._note("the end of a block that was not open was skipped")
+                return
+            event, data = {**event, "index": self._open}, b""
+        self._open = -1
+        self._sink.raw("content_block_stop", event, data)
+
+    def _close_block(self) -> None:
+        if self._open >= 0:
+            self._block_stop({"type": "content_block_stop", "index": self._open}, b"")
+
+    def _message_delta(self, event: JSON, data: bytes) -> None:
+        if not self._started:
+            self._message_start({}, b"")
+        self._ending = mend.ending(self._ending, event)
+
+    def _message_stop(self, event: JSON, data: bytes) -> None:
+        self._stopped = self.finished = True
+
+    def _ping(self, event: JSON, data: bytes) -> None:
+        self._sink.raw("ping", event, data)
+
+    def _failed(self, event: JSON, data: bytes) -> None:
+        self._fail(_error_in(event) or ApiError("api", "the upstream reported an error without saying which"))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _verdict(self) -> ApiError | None:
+        """What is wrong with a stream that has ended without saying so."""
+        if not self._started:
+            return ApiError("upstream", "the upstream sent no message: its answer is empty, or no Anthropic event stream")
+        if not self._stopped and not self._ending.get("delta", {}).get("stop_reason"):
+            return ApiError("upstream", "the upstream closed the stream early")
+        return None
+
+    def _finish(self) -> None:
+        """What the upstream left out of a proper end. A call that it left open at a cut stays open: it would be run."""
+        ending = self._ending = mend.ending(self._ending, {})
+        delta = ending["delta"]
+        if not isinstance(delta.get("stop_reason"), str):
+            ending["delta"] = delta = {**delta, "stop_reason": "tool_use" if self._called else "end_turn"}
+        if self._kind not in _CALLS or delta["stop_reason"] not in CUT:
+            self._close_block()
+        self._sink.raw("message_delta", ending, b"")
+
+
+def _error_in(found: Any) -> ApiError | None:
+    if not isinstance(found, dict):
+        return ApiError("upstream", "the upstream's reply is no JSON object")
+    return failure.inside(found)
+
+
+def _foreign(found: JSON) -> ApiError:
+    if "choices" in found or found.get("object") == "response":
+        return ApiError(
+            "upstream", "the upstream answered in OpenAI's format: ask it by another wire (model_info: mode, supported_endpoints)"
+        )
+    return ApiError("upstream", "the upstream's reply is no Anthropic message")
+
+
+_HANDLERS = {
+    "content_block_delta": NativeDecoder._block_delta,
+    "content_block_start": NativeDecoder._block_start,
+    "content_block_stop": NativeDecoder._block_stop,
+    "message_start": NativeDecoder._message_start,
+    "message_delta": NativeDecoder._message_delta,
+    "message_stop": NativeDecoder._message_stop,
+    "ping": NativeDecoder._ping,
+    "error": NativeDecoder._failed,
+}

@@ -1,0 +1,134 @@
+"""What a native upstream does not take, taken out of a request body.
+
+Knows: dotted paths into the body, and the few things that no path names.
+Must not know: which upstream refuses what (quirks), how the rest is translated.
+Invariants: copy on write: what is not changed is the client's own object, and that one is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from a2py.messages.types import JSON
+from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
+from a2py.wires.common.tools import PLACEHOLDER
+
+
+def without(value: Any, path: list[str]) -> Any:
+    """`value` without the field at `path`; lists on the way are gone through."""
+    if isinstance(value, list):
+        return mapped(value, lambda inner: without(inner, path))
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    if len(path) == 1:
+        return {name: inner for name, inner in value.items() if name != path[0]}
+    inner = without(value[path[0]], path[1:])
+    return value if inner is value[path[0]] else {**value, path[0]: inner}
+
+
+def mapped(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
+    """The list with each value changed; the same list where none was."""
+    new = [change(value) for value in values]
+    return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
+
+
+def billing_header(body: JSON) -> None:
+    """Claude Code's fingerprint of the conversation (2.1.330): a system block or line that only Anthropic has a use for."""
+    system = body.get("system")
+    if isinstance(system, str):
+        body["system"] = without_billing(system)
+    elif isinstance(system, list) and any(block["text"].startswith(BILLING) for block in system):
+        rest = [{**block, "text": without_billing(block["text"])} if block["text"].startswith(BILLING) else block for block in system]
+        body["system"] = [block for block in rest if block["text"]]
+    if "system" in body and not body["system"]:
+        del body["system"]
+
+
+def defer_loading(body: JSON) -> None:
+    """Tool search needs the flag; without it Claude Code's stand-in for the tools that it has not loaded is no tool at all."""
+    if isinstance(body.get("tools"), list):
+        body["tools"] = without([tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER], ["defer_loading"])
+
+
+def tool_reference(body: JSON) -> None:
+    """The answer of tool search, as a line of text."""
+
+    def spoken(block: Any) -> Any:
+        if block["type"] == "tool_reference":
+            return {"type": "text", "text": f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]"}
+        if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+            content = mapped(block["content"], spoken)
+            return block if content is block["content"] else {**block, "content": content}
+        return block
+
+    def message(message: Any) -> Any:
+        content = mapped(message["content"], spoken) if isinstance(message["content"], list) else message["content"]
+        return message if content is message["content"] else {**message, "content": content}
+
+    body["messages"] = mapped(body["messages"], message)
+
+
+def system_role(body: JSON) -> None:
+    """System messages in mid-conversation become text of the user turn before them; their tool changes go into `tools`."""
+    if all(message["role"] != "system" for message in body["messages"]):
+        return
+    out: list[JSON] = []
+    for message in body["messages"]:
+        if message["role"] != "system":
+            out.append(message)
+            continue
+        texts = []
+        for block in blocks(message["content"]):
+            if block["type"] == "text" and block["text"]:
+                texts.append({**block, "text": reminder(block["text"])})
+            elif isinstance(block.get("tool"), dict):
+                _change_tools(body, block["type"], block["tool"])
+        if texts:
+            out.append({"role": "user", "content": texts})
+    body["messages"] = joined(out)
+
+
+def _change_tools(body: JSON, kind: str, change: JSON) -> None:
+    definition = change.get("definition")
+    name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
+    tools = [tool for tool in body.get("tools") or () if tool.get("name") != name]
+    if kind == "tool_addition" and isinstance(definition, dict):
+        body["tools"] = [*tools, definition]
+    elif kind == "tool_removal" and "tools" in body:
+        body["tools"] = tools
+
+
+def joined(messages: list[JSON]) -> list[JSON]:
+    """Neighbouring user messages as one: something between them was taken out, and not every server takes two in a row."""
+    out: list[JSON] = []
+    for message in messages:
+        if out and message["role"] == "user" and out[-1]["role"] == "user":
+            out[-1] = {**out[-1], "content": [*blocks(out[-1]["content"]), *blocks(message["content"])]}
+        else:
+            out.append(message)
+    return out
+
+
+#: Members of `Quirks.native_drop` that are more than a path.
+SPECIAL: dict[str, Callable[[JSON], None]] = {
+    "messages.system_role": system_role,
+    "messages.tool_reference": tool_reference,
+    "system.billing_header": billing_header,
+    "tools.defer_loading": defer_loading,
+}
+
+
+def strip(body: JSON, names: frozenset[str]) -> None:
+    """Take each of `names` out of `body` (the dict itself is changed, what it holds is not)."""
+    for name in sorted(names):
+        special = SPECIAL.get(name)
+        if special is not None:
+            special(body)
+            continue
+        first, _, rest = name.partition(".")
+        if first in body:
+            if rest:
+                body[first] = without(body[first], rest.split("."))
+            else:
+                del body[first]
