@@ -6,7 +6,28 @@ import pytest
 
 from tests import golden
 
+#: Rules that no wire knows: what tests them instead.
+ELSEWHERE = {
+    "A19": "model names: tests/test_config_names.py, tests/test_proxy_router.py",
+    "B7": "the two pivots: tests/test_relay_pivots.py",
+    "B8": "keep-alive: tests/test_relay*.py",
+    "B9": "errors as HTTP: tests/test_proxy_http.py",
+    "B11": "count_tokens: tests/test_count.py, tests/test_real_llamacpp.py",
+    "B12": "models: tests/test_proxy_models.py",
+    "B13": "small endpoints: tests/test_proxy_http.py",
+}
+
 
 @pytest.mark.parametrize("case", golden.cases(), ids=lambda case: case.id)
 def test_golden(case: golden.Case) -> None:
     golden.run(case)
+
+
+@pytest.mark.parametrize("rule", [f"{part}{n}" for part, last in (("A", 19), ("B", 15)) for n in range(1, last + 1)])
+def test_each_rule_has_its_golden(rule: str) -> None:
+    assert any(golden.named(rf"\b{rule}\b")) or rule in ELSEWHERE
+
+
+def test_titles_are_unique() -> None:
+    titles = [case.id for case in golden.cases()]
+    assert len(titles) == len(set(titles))
