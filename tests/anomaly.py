@@ -1,0 +1,132 @@
+"""The anomaly loop: a run is repeated with a fault at its 1st, 2nd, … IO operation, until one passes without meeting it.
+
+Knows: sockets; what a client may get of any request whatsoever. Must not know: the proxy's inside.
+A `Gate` stands in a connection and passes it on in pieces; each piece is one IO operation. At its k-th piece it does something else:
+
+    error    both sides get a TCP reset
+    close    both sides get a FIN
+    short    half of the piece passes, then a FIN
+    hang     nothing passes any more, and nothing is closed, until the test ends it
+
+`judge` says whether what the client got is one whole terminal answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable
+
+from tests.scripted import Answer
+
+FAULTS = ("error", "close", "short", "hang")
+
+
+class Gate:
+    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did; `act`: called at it instead."""
+
+    def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", act: Callable[[], None] | None = None) -> None:
+        self.target = target
+        self.piece = piece
+        self.at = at
+        self.fault = fault
+        self.act = act
+        self.count = 0
+        self.met = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Event()
+
+    async def __aenter__(self) -> Gate:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._free.set()
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        pair = [writer]
+        self._writers.add(writer)
+        try:
+            behind, inner = await asyncio.open_connection("127.0.0.1", self.target)
+            pair.append(inner)
+            self._writers.add(inner)
+            await asyncio.gather(self._pass(reader, inner, pair), self._pass(behind, writer, pair))
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            for end in pair:
+                self._writers.discard(end)
+                end.close()
+            self._tasks.discard(task)
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]) -> None:
+        try:
+            while data := await source.read(65536):
+                for n in range(0, len(data), self.piece):
+                    await self._one(data[n : n + self.piece], sink, pair)
+        except ConnectionError:
+            for writer in pair:
+                writer.transport.abort()
+            return
+        if sink.can_write_eof() and not sink.is_closing():
+            sink.close()
+
+    async def _one(self, data: bytes, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]) -> None:
+        self.count += 1
+        if self.count == self.at:
+            self.met.set()
+            if self.act is not None:
+                self.act()
+            else:
+                await self._fail(data, sink, pair)
+        sink.write(data)
+        await sink.drain()
+        await asyncio.sleep(0)
+
+    async def _fail(self, data: bytes, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]) -> None:
+        if self.fault == "hang":
+            await self._free.wait()
+        if self.fault == "short":
+            sink.write(data[: len(data) // 2])
+            await sink.drain()
+        for writer in pair:
+            if self.fault == "error":
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+            else:
+                writer.close()
+        raise ConnectionResetError("the gate's fault")
+
+
+def judge(answer: Answer) -> str:
+    """`ok`, or `error`: what kind of terminal answer it is; AssertionError where it is none, or more than one."""
+    assert answer.whole, "the body did not end as its head had promised"
+    assert answer.headers["request-id"].startswith("req_")
+    if answer.headers["content-type"] == "application/json":
+        body = json.loads(answer.body)
+        if answer.status == 200:
+            assert (body["type"] == "message" and body["stop_reason"]) or "input_tokens" in body
+            return "ok"
+        assert body["type"] == "error" and body["error"]["message"] and body["request_id"] == answer.headers["request-id"]
+        return "error"
+    assert answer.status == 200
+    names = [name for name in answer.names if name != "ping"]
+    assert names[-1] in ("message_stop", "error"), names
+    assert sum(name in ("message_stop", "error") for name in names) == 1, names
+    assert names.count("message_start") == (0 if names == ["error"] else 1), names
+    return "ok" if names[-1] == "message_stop" else "error"
