@@ -9,6 +9,12 @@ import pytest
 from tests import llamacpp as llama
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Skipped tests are told, one line each reason."""
+    if "s" not in config.option.reportchars:
+        config.option.reportchars += "s"
+
+
 @pytest.fixture(scope="session")
 def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[llama.Servers]:
     """`llamacpp(tool_first=0.9, think=False, ctx=8192)` → a running `Server`; see llamacpp.py."""
