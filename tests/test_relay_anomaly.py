@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -139,6 +138,8 @@ async def loop(name: str, fault: str, side: str) -> dict[str, int]:
             assert result == ("error" if name == "refused" else "ok"), f"without a fault: {result}"
             break
     gc.collect()
+    if "A2PY_ANOMALY_PIECE" in os.environ:
+        print(f"{side}, {name}, {fault}: {seen}")
     return seen
 
 
@@ -150,9 +151,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", [*FAULTS, "timeout", "leave", "drain"])
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_upstream(name: str, fault: str, record_property: Callable[[str, object], None]) -> None:
+async def test_every_operation_of_the_upstream(name: str, fault: str) -> None:
     seen = await loop(name, fault, "upstream")
-    record_property("points", sum(seen.values()))
     assert sum(seen.values()) > 3
     if fault in ("error", "close", "short", "timeout", "drain"):
         assert "gone" not in seen
@@ -162,7 +162,6 @@ async def test_every_operation_of_the_upstream(name: str, fault: str, record_pro
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_client(name: str, fault: str, record_property: Callable[[str, object], None]) -> None:
+async def test_every_operation_of_the_client(name: str, fault: str) -> None:
     seen = await loop(name, fault, "client")
-    record_property("points", sum(seen.values()))
     assert seen["gone"] > 1
