@@ -84,6 +84,26 @@ def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> 
         assert refused.returncode == exits.UNAVAILABLE and "another master key" in refused.stderr
 
 
+def test_settings_files_that_lead_elsewhere_are_outvoted(tmp_path: Path) -> None:
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "mine"}}')
+    (tmp_path / ".claude" / "settings.local.json").write_text('{"env": {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": ""}}')
+    claude = program(tmp_path, "import os, sys; print(open(sys.argv[2]).read(), oct(os.stat(sys.argv[2]).st_mode)); print(*sys.argv)")
+    done = a2py("claude", "-p", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
+    told, argv = done.stdout.splitlines()
+    env = json.loads(told.removesuffix(" 0o100600"))["env"]
+    assert env["ANTHROPIC_BASE_URL"] != "http://127.0.0.1:1" and env["CLAUDE_CODE_USE_BEDROCK"] == "" and env["ANTHROPIC_MODEL"] == "demo"
+    _, flag, path, *rest = argv.split()
+    assert (flag, rest, os.path.exists(path)) == ("--settings", ["-p", "x"], False)
+    assert "outvoting settings of Claude Code: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
+    claude = program(tmp_path, "import sys; print(*sys.argv[1:])")
+    done = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
+    assert done.stdout == "--settings {}\n" and "may lead past this proxy" in done.stderr
+    (tmp_path / ".claude" / "settings.json").write_text("broken")
+    (tmp_path / ".claude" / "settings.local.json").unlink()
+    assert a2py("claude", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)}).stdout == "x\n"
+
+
 @pytest.mark.parametrize(
     "args, env, code, told",
     [
@@ -186,6 +206,7 @@ def test_the_real_claude_code_on_nothing_at_all(tmp_path: Path) -> None:
     env = {"A2PY_CLAUDE": claude}
     done = a2py("claude", "-p", "say hello", cwd=tmp_path, env=env)
     assert (done.returncode, done.stdout) == (0, "Hello!\n"), done.stderr
+    (tmp_path / ".claude" / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}}')
     (tmp_path / "notes.txt").write_text("the answer is 42\n")
     done = a2py("claude", "-p", "read notes.txt", cwd=tmp_path, env=env)
     assert done.returncode == 0 and "the answer is 42" in done.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-from a2py.cli import options, running, state
+from a2py.cli import options, running, setup, state
 from a2py.cli.clientenv import Target, client_env, overlay
 from a2py.cli.exits import NOT_FOUND, NOT_RUNNABLE, USAGE, Stop
 from a2py.cli.serve import open_source, run_loop
@@ -55,7 +56,8 @@ def run(name: str, argv: list[str]) -> int:
     ).flags(FLAGS, options.SOURCE)
     own, rest = split(parser, argv)
     args = parser.read(own)
-    if name == "claude":
+    claude = name == "claude"
+    if claude:
         rest = [find_claude(os.environ), *rest]
     elif not rest:
         raise Stop("a2py run: name the program behind --, for example: a2py run -- python script.py", USAGE)
@@ -70,8 +72,9 @@ def run(name: str, argv: list[str]) -> int:
     async def main() -> None:
         nonlocal code
         async with AsyncExitStack() as stack:
-            here = aim if aim is not None else await _start(stack, args, shown)
-            code = await attend(rest, overlay(environment(os.environ, os.getcwd()), client_env(here)))
+            here = client_env(aim if aim is not None else await _start(stack, args, shown))
+            command = [rest[0], *(_outvoting(stack, here, shown, rest) if claude else ()), *rest[1:]]
+            code = await attend(command, overlay(environment(os.environ, os.getcwd()), here))
 
     run_loop(main())
     return code
@@ -124,6 +127,23 @@ async def _start(stack: AsyncExitStack, args: argparse.Namespace, shown: Termina
     aim = target(config, own_url(options.HOST, addresses[0][1]))
     shown.note(f"a2py at {aim.url}, serving {source.what}; log: {path}")
     return aim
+
+
+def _outvoting(stack: AsyncExitStack, env: Mapping[str, str], shown: Terminal, command: Sequence[str]) -> list[str]:
+    """Arguments that put `env` above the user's settings files, where these lead elsewhere: they win over the process environment, and
+    `--settings` wins over them (2.1.330, measured 2026-11). The values go through a file of ours: a command line can be read by others."""
+    names = setup.leading_elsewhere(env, os.environ, os.getcwd())
+    if not names:
+        return []
+    if any(word.partition("=")[0] == "--settings" for word in command):
+        shown.warn(f"settings of Claude Code set {', '.join(names)}, and --settings is given: they may lead past this proxy")
+        return []
+    told = {**{name: "" for name in names if name not in env}, **env}
+    path = os.path.join(state.make_private(state.state_dir(os.environ)), f"claude-{os.getpid()}.json")
+    state.write(path, json.dumps({"env": told}), 0o600)
+    stack.callback(os.unlink, path)
+    shown.note(f"outvoting settings of Claude Code: {', '.join(names)}")
+    return ["--settings", path]
 
 
 async def attend(command: Sequence[str], env: Mapping[str, str]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a2py.cli import options, running, state
-from a2py.cli.clientenv import client_env
+from a2py.cli.clientenv import REMOVED, ROUTE, client_env
 from a2py.cli.exits import FAILED, OK, Stop
 from a2py.cli.terminal import Terminal
 
@@ -25,6 +25,21 @@ BACKUP, RECORD = ".a2py-backup", ".a2py-record"
 def settings_path(env: Mapping[str, str]) -> str:
     directory = env.get("CLAUDE_CONFIG_DIR", "").strip() or os.path.join(os.path.expanduser("~"), ".claude")
     return os.path.join(directory, "settings.json")
+
+
+def leading_elsewhere(wanted: Mapping[str, str], env: Mapping[str, str], cwd: str) -> list[str]:
+    """Variables of the user's and the project's settings files that would lead Claude Code past the proxy that `wanted` describes."""
+    here = os.path.join(cwd, ".claude")
+    found: dict[str, None] = {}
+    for path in (settings_path(env), os.path.join(here, "settings.json"), os.path.join(here, "settings.local.json")):
+        try:
+            settings = _read(path)
+        except Stop:
+            continue  # Claude Code itself says what is wrong with it
+        for name, value in (settings or {}).get("env", {}).items():
+            if (name in ROUTE and value != wanted[name]) or (name in REMOVED and value):
+                found[name] = None
+    return list(found)
 
 
 def run(name: str, argv: list[str]) -> int:
