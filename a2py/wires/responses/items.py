@@ -120,6 +120,9 @@ class Conversation:
         # OpenAI refuses a reasoning item that nothing follows (2025-04); where the vendor itself puts it last (`format`: OpenRouter), it may stand
         while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
             turn.pop()
+        kinds = {item["type"] for item in turn}
+        if reasoning.demanded(self.draft, recent) and "function_call" in kinds and "reasoning" not in kinds:
+            turn.insert(0, reasoning.placeholder())
         for item in turn:
             if item["type"] == "reasoning":
                 self._thoughts += 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
+from a2py.wires.chat.reasoning import PLACEHOLDER
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 from a2py.wires.responses.output import KEPT, VENDOR
@@ -77,13 +78,27 @@ def item(block: JSON, draft: Draft, recent: bool) -> JSON | None:
     }
     vendor = any(name in out for name in VENDOR)
     if sealed.state.get("raw") is True:
-        q = draft.quirks
-        if not vendor and (q.reasoning_history == "none" or (q.reasoning_recent and not recent)):
+        if not vendor and not _wants_raw(draft, recent):
             return None
         hidden = sealed.state.get("text")
         out["content"] = [{"type": "reasoning_text", "text": hidden if isinstance(hidden, str) else block["thinking"]}]
         return out
     return out if vendor else None
+
+
+def _wants_raw(draft: Draft, recent: bool) -> bool:
+    q = draft.quirks
+    return q.reasoning_history != "none" and (recent or not q.reasoning_recent)
+
+
+def demanded(draft: Draft, recent: bool) -> bool:
+    """A turn with calls must have its reasoning (DeepSeek, Kimi)."""
+    return draft.quirks.reasoning_required and _wants_raw(draft, recent)
+
+
+def placeholder() -> JSON:
+    """Stands where a turn's reasoning is demanded, and was not kept."""
+    return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": PLACEHOLDER}]}
 
 
 def merge(into: JSON, more: JSON) -> bool:

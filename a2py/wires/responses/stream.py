@@ -85,7 +85,7 @@ class ResponsesDecoder:
         for name, data in events:
             if self.finished:
                 return
-            if data.strip() == b"[DONE]":
+            if data[:1] != b"{" and data.strip() == b"[DONE]":
                 self.finished = True
                 return
             try:
