@@ -110,6 +110,7 @@ class Prepared(NamedTuple):
     think_tags: bool = False
     think_open: bool = False
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
+    provider: str = ""  #: names the upstream in messages
 
 
 class Sink(Protocol):

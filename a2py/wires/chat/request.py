@@ -104,4 +104,5 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         added=frozenset(draft.added),
         think_tags=dep.quirks.think_tags,
         think_open=dep.quirks.think_open,
+        provider=dep.provider,
     )

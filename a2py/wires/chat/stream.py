@@ -51,6 +51,7 @@ class ChatDecoder:
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._sink = sink
+        self._provider = prepared.provider
         self._parser = SSEParser()
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
@@ -180,7 +181,7 @@ class ChatDecoder:
     def _bare(self, chunk: JSON, name: bytes) -> None:
         """A chunk without choices: usage, an error, a keep-alive."""
         self._extra_usage(chunk)
-        error = failure.inside(chunk)
+        error = failure.inside(chunk, provider=self._provider)
         if error is None and name == b"error":
             error = ApiError("api", "the upstream reported an error without saying which")
         if error is not None and not self._finish:
@@ -375,7 +376,7 @@ class ChatDecoder:
         if not isinstance(value, dict):
             self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
-        error = failure.inside(value)
+        error = failure.inside(value, provider=self._provider)
         if error is not None:
             self._fail(error)
             return
