@@ -77,7 +77,7 @@ class Quirks:
     parallel_tool_calls: bool = True
     #: Clean-up steps for tool schemas, in this order, names of `SCHEMA_STEPS`. wires/chat/schema.py
     schema: tuple[str, ...] = ()
-    #: Tool-call ids must match this form: `any` or `mistral9` (nine letters or digits). wires/chat/tools.py
+    #: Tool-call ids must match this form: `any`, `mistral9` (nine letters or digits) or `keep` (native: as the client has them, legal and unique; Anthropic wants that). wires/chat/tools.py, wires/native/request.py
     tool_ids: str = "any"
     #: `tool_stream: true` goes with tools of a stream: without it a call's arguments come in one chunk, after minutes of silence (Z.ai, 2026-08). wires/chat/tools.py
     tool_stream: bool = False
@@ -136,9 +136,9 @@ class Quirks:
     tokenizer: str = "none"
 
     # -- native wire -------------------------------------------------------------------------------------------------
-    #: Anthropic request fields that a native upstream refuses, and so are left out (`thinking.display`, `tools.defer_loading`, …). wires/native/request.py
+    #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`, `messages.content.citations`), and the names of `SPECIAL`. wires/native/strip.py
     native_drop: frozenset[str] = frozenset()
-    #: `anthropic-beta` values pass on: `all` or `none`. wires/native/request.py
+    #: `anthropic-beta` values pass on: `all` or `none`; only with `all` the client's anthropic-version and its billing header go too. wires/native/request.py
     native_betas: str = "none"
     #: The native upstream has a `count_tokens` endpoint. wires/native/request.py
     native_count: bool = False

@@ -193,9 +193,9 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("ollama_chat", "", "llama3.1", {"image_urls": False, "tool_choice_named": "only", "context_probe": "ollama"}),
     ("hosted_vllm", "http://h:8000/v1", "m", {"sampling": TOP_K}),
     ("sglang", "", "m", {"sampling": TOP_K}),
-    ("llamacpp", "", "m", {"sampling": TOP_K, "reasoning_history": "reasoning_content"}),
-    ("llamafile", "", "m", {"sampling": TOP_K, "tokenizer": "llamacpp"}),
-    ("docker_model_runner", "", "ai/m", {"sampling": TOP_K, "reasoning_history": "reasoning_content"}),
+    ("llamacpp", "", "m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": True}),
+    ("llamafile", "", "m", {"sampling": TOP_K, "tokenizer": "llamacpp", "native_count": True}),
+    ("docker_model_runner", "", "ai/m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": False}),
     ("lm_studio", "http://127.0.0.1:1234/v1", "m", {"sampling": TOP_K}),
     ("openai", "", "gpt-6.1-terra", {"effort_off": "none"}),
     ("openai", "", "gpt-5.6-chat-latest", {"cache": "key"}),
@@ -207,6 +207,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("mistral", "", "mistral-medium-latest", {"reasoning": "effort", "effort_off": "none"}),
     ("together_ai", "", "zai-org/GLM-5.3", {"reasoning_history": "reasoning_content"}),
     ("anthropic", "", "claude-opus-5-5", {"native_betas": "all", "native_count": True, "mid_system": "inline", "native_drop": frozenset()}),
+    ("anthropic", "", "claude-opus-5-5", {"tool_ids": "keep"}),
 ]
 
 

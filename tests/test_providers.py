@@ -63,7 +63,7 @@ VALUES: dict[str, set[Any]] = {
     "max_tokens_field": {"max_tokens", "max_completion_tokens"},
     "tool_choice_named": {"object", "only", "none"},
     "tool_choice_any": {"required", "any", ""},
-    "tool_ids": {"any", "mistral9"},
+    "tool_ids": {"any", "mistral9", "keep"},
     "reasoning": {"none", "effort", "openrouter", "thinking_type", "thinking_effort", "enable_thinking"}
     | {"template", "think", "gemini", "minimax", "together"},
     "template_key": {"enable_thinking", "thinking"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 
 from a2py.messages.items import Item
@@ -48,15 +47,15 @@ THINKING = {"type": "thinking", "thinking": "", "signature": ""}
 def test_what_needs_no_change_keeps_its_bytes() -> None:
     log = Log()
     begin(log)
-    send(log, "ping")
     start(log, 0, TEXT)
+    send(log, "ping")
     send(log, "content_block_delta", index=0, delta={})
     send(log, "content_block_stop", index=0)
     send(log, "brand_new_event", index=9)
     send(log, "message_delta", delta={}, usage={})
     assert [(type, unchanged) for type, _, unchanged in log.log] == [
-        ("ping", True),
         ("content_block_start", True),
+        ("ping", True),
         ("content_block_delta", True),
         ("content_block_stop", True),
         ("brand_new_event", True),
@@ -64,11 +63,12 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
     assert log.count == 1
 
 
-def test_an_unknown_event_before_the_first_block_is_not_passed() -> None:
-    """message_start is not out yet, and the SDKs take nothing before it."""
+@pytest.mark.parametrize("type", ["brand_new_event", "ping"])
+def test_other_events_before_the_first_block_are_not_passed(type: str) -> None:
+    """message_start is not out yet, and the SDKs take nothing before it; a ping would commit the answer to its 200."""
     log = Log()
     begin(log)
-    send(log, "brand_new_event")
+    send(log, type)
     assert log.log == []
 
 
@@ -210,4 +210,4 @@ def test_verbs_and_events_share_one_order() -> None:
 
 def test_a_subclass_must_pass() -> None:
     with pytest.raises(NotImplementedError):
-        RawBlocks().raw("ping", {}, orjson.dumps({}))
+        RawBlocks()._pass("ping", {}, b"{}")

@@ -20,6 +20,7 @@ _LLAMA_CPP = {
     "tool_choice_named": "only",
     "reasoning_history": "reasoning_content",
     "tokenizer": "llamacpp",
+    "native_count": True,
 }
 
 LOCAL: tuple[Provider, ...] = (
@@ -76,7 +77,7 @@ LOCAL: tuple[Provider, ...] = (
         "http://localhost:22088/engines/llama.cpp/v1",
         key_optional=True,
         hosts=(":22088", ":12434"),
-        quirks={name: value for name, value in _LLAMA_CPP.items() if name != "tokenizer"},
+        quirks={name: value for name, value in _LLAMA_CPP.items() if name not in ("tokenizer", "native_count")},
         docs="docs.docker.com model-runner (2026): llama.cpp behind /engines, without its /tokenize; TCP port 12434",
     ),
     row(

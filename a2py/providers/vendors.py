@@ -80,7 +80,7 @@ VENDORS: tuple[Provider, ...] = (
         native="https://api.anthropic.com",
         native_models=("*",),
         default_model="claude-opus-5-5",
-        quirks={"mid_system": "inline", "native_betas": "all", "native_count": True},
+        quirks={"mid_system": "inline", "native_betas": "all", "native_count": True, "tool_ids": "keep"},
         docs="the protocol itself; default model as Claude Code 2.1.330 asks for it (2026-11)",
     ),
     row(
