@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Deltas of text and the field that holds it; delta types that this table does not name are laid over the block.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_RESERVED = frozenset({"type", "input", *_TEXTS.values()})
 
 
 def unparsed(raw: str) -> JSON:
@@ -132,7 +133,7 @@ class Reply(RawBlocks):
         elif kind == "citations_delta":
             block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
         else:
-            block.update({name: value for name, value in delta.items() if name != "type"})
+            block.update({name: value for name, value in delta.items() if name not in _RESERVED})
 
     def _fill_raw(self, index: int, *, stopped: bool) -> None:
         block = self._content[index]
