@@ -36,6 +36,8 @@ _CHANGING = (
     (re.compile(r"\bmsg_[\w-]{10,}"), "msg_0123456789"),
     (re.compile(r"\breq_[\w-]{10,}"), "req_0123456789"),
     (re.compile(r"\d+\.\d+ s\b"), "0.1 s"),
+    (re.compile(r"\bpid \d+"), "pid 12345"),
+    (re.compile(r"\b\d+ min \d+ s\b"), "0 min 1 s"),
     (re.compile(r"\b\d+ pieces"), "60 pieces"),
     (re.compile(r"\d+ requests, [\d,]+ tokens"), "13 requests, 1,000 tokens"),
     (re.compile(r"127\.0\.0\.1:(?!4000\b|8000\b|9\b)\d{4,5}"), "127.0.0.1:50000"),
@@ -110,7 +112,7 @@ def run(block: Block) -> str:
             said = (
                 _serve(folder, env, command)
                 if _serves(command)
-                else _command(folder, env, command.replace("127.0.0.1:4000", f"127.0.0.1:{port}"))
+                else _command(folder, env, re.sub(r"(?:(?<=127\.0\.0\.1:)|(?<=--port ))4000", port, command))
             )
             said = normal(said.replace(f"127.0.0.1:{port}", "127.0.0.1:4000"), folder)
             lines = said.splitlines()

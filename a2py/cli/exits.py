@@ -5,12 +5,13 @@ Knows: the numbers of sysexits.h that fit. Must not know: who uses them.
 
 from __future__ import annotations
 
-OK, FAILED, USAGE, UNAVAILABLE, REFUSED, CONFIG, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 69, 77, 78, 126, 127, 130
+OK, FAILED, USAGE, NOT_RUNNING, UNAVAILABLE, REFUSED, CONFIG, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 69, 77, 78, 126, 127, 130
 
 EXITS: dict[int, str] = {
     OK: "done",
     FAILED: "the command failed, or a check found something wrong",
     USAGE: "the command line can't be understood",
+    NOT_RUNNING: "`status`: no proxy runs in the background",
     UNAVAILABLE: "the port is taken, or no proxy answers where one was expected",
     REFUSED: "refused: a public address without a master key",
     CONFIG: "the configuration can't be used",

@@ -32,6 +32,11 @@ COMMANDS: dict[str, Command] = {
     "models": Command("models", "list what is served under which names", "a2py models"),
     "config": Command("config", "write, show or validate a configuration", "a2py config init"),
     "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
+    "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
+    "stop": Command("daemon", "stop it; running answers may end", "a2py stop"),
+    "restart": Command("daemon", "stop and start it, with the same flags", "a2py restart"),
+    "status": Command("daemon", "say whether it runs, and answers", "a2py status"),
+    "logs": Command("daemon", "show its log", "a2py logs -f"),
     "demo": Command("demo", "serve the demo upstream alone", "a2py demo --port 8080"),
 }
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from a2py.cli import http, options
 from a2py.cli.clientenv import Target
 from a2py.cli.exits import UNAVAILABLE, Stop
+from a2py.cli.record import current
 from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import own_url, target
 from a2py.config import ConfigError
@@ -22,20 +23,21 @@ URL = options.Flag(("--url",), "the proxy that runs already (default: the one on
 
 
 def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
-    """Where a running a2py is looked for: --url, $A2PY_URL, then host and port."""
+    """Where a running a2py is looked for: --url, $A2PY_URL, host and port where they are given, the one in the background, the usual port."""
     given = getattr(args, "url", None) or env.get("A2PY_URL", "").strip()
     if given:
         given = given if "://" in given else f"http://{given}"
         return str(given.rstrip("/").removesuffix("/v1"))
-    port = getattr(args, "port", None) or _port(env)
-    return own_url(getattr(args, "host", None) or env.get("HOST", "").strip() or options.HOST, port)
+    host, port = getattr(args, "host", None) or env.get("HOST", "").strip(), getattr(args, "port", None) or _port(env)
+    record = current() if not host and not port else None
+    return record.url if record is not None else own_url(host or options.HOST, port or options.PORT)
 
 
 def _port(env: Mapping[str, str]) -> int:
     try:
         return options.port(env.get("PORT", "").strip())
     except ValueError:
-        return options.PORT
+        return 0
 
 
 def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:

@@ -10,16 +10,21 @@ import argparse
 import asyncio
 import errno
 import os
+import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TextIO, cast
 
-from a2py.cli import http, options
+from a2py.cli import http, listen, options, rotate
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
+from a2py.cli.notify import Notifier
 from a2py.cli.source import Source, choose, demo_config, master_key
 from a2py.cli.summary import loopback, own_url, target, text
 from a2py.cli.terminal import Terminal
+from a2py.cli.workers import SILENT, Supervisor, Worker
+from a2py.cli.workers import command as again
 from a2py.config import Config
 
 EXAMPLES = (
@@ -48,12 +53,28 @@ def run(name: str, argv: list[str]) -> int:
     source = choose(args, os.environ, os.getcwd())
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
-    check_public(host, source, bool(args.insecure))
+    worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
+    if not sockets:
+        check_public(host, source, bool(args.insecure))
     try:
-        run_loop(_serve(args, source, host, port, tls))
+        if worker.number is None and (args.num_workers or 1) > 1:
+            return supervise(argv, args.num_workers, sockets, host, port, tls is not None)
+        run_loop(_serve(args, source, host, port, tls, worker, sockets))
     except OSError as error:
         raise Stop(_bind_message(error, host, port, tls is not None), UNAVAILABLE) from None
     return OK
+
+
+def supervise(argv: list[str], count: int, sockets: list[socket.socket], host: str, port: int, tls: bool) -> int:
+    """N workers; this process only watches over them."""
+    if sys.platform == "win32":
+        raise Stop("--num-workers is not served on Windows: leave it out", USAGE)
+    sockets = sockets or listen.bind(host, port, count)
+    for sock in sockets:
+        sock.set_inheritable(True)
+    url = own_url(host, sockets[0].getsockname()[1], tls)
+    shown = Terminal()
+    return asyncio.run(Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, shown.note).run())
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -113,28 +134,55 @@ async def open_source(stack: AsyncExitStack, source: Source, args: argparse.Name
     return demo_config(demo.base, CONTEXT, args)
 
 
-async def _serve(args: argparse.Namespace, source: Source, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+async def _serve(
+    args: argparse.Namespace,
+    source: Source,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    worker: Worker,
+    sockets: list[socket.socket],
+) -> None:
+    from a2py.proxy import border
     from a2py.proxy.log import Log
     from a2py.proxy.server import serve
 
+    if args.keepalive_timeout:
+        border.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
     async with AsyncExitStack() as stack:
         config = await open_source(stack, source, args)
-        log = Log(format="json" if config.settings.json_logs else "text")
+        moved = os.environ.get(rotate.VARIABLE, "")
+        log = Log(cast(TextIO, rotate.Rotating(moved)) if moved else None, "json" if config.settings.json_logs else "text")
+        notifier, stop = Notifier(os.environ, os.getpid()), asyncio.Event()
+        worker.parent_gone(stop.set)
+        beat = asyncio.ensure_future(notifier.beat())
+        stack.callback(beat.cancel)
+        announce = announcer(config, source, host, tls is not None, log)
+
+        def ready(addresses: list[Any]) -> None:
+            worker.ready()
+            notifier.ready(own_url(host, addresses[0][1], tls is not None), "serving")
+            if not os.environ.get(SILENT):
+                announce(addresses)
+
         await serve(
             config,
             host,
             port,
+            sockets=sockets or None,
             ssl_context=tls,
             log=log,
             reload=source.again,
-            ready=announcer(config, source, host, tls is not None, log),
+            ready=ready,
+            stop=stop,
+            draining=notifier.stopping,
         )
 
 
 def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) -> Callable[[list[Any]], None]:
     """Prints the summary once the addresses listen; one line where the log is JSON."""
 
-    def ready(addresses: list[Any]) -> None:
+    def announce(addresses: list[Any]) -> None:
         port = addresses[0][1]
         url = own_url(host, port, tls)
         aim = target(config, url)
@@ -146,7 +194,7 @@ def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) ->
         key_variable = bool(config.master_key) and os.environ.get("LITELLM_MASTER_KEY") == config.master_key
         shown.note(text(shown, config, aim, source.what, listening, parts_present(), source.config is None, key_variable))
 
-    return ready
+    return announce
 
 
 def _bind_message(error: OSError, host: str, port: int, tls: bool) -> str:

@@ -1,0 +1,263 @@
+"""`a2py start`, `stop`, `restart`, `status`, `logs`: a proxy in the background.
+
+Knows: processes, the record of the one that runs (XDG state), its log. Must not know: what is served.
+Invariants: there is one daemon a state directory: a second start finds the first; a record whose process has gone, or whose number another
+process has by now, counts as none; `start` returns once the proxy answers, or with the reason why it does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TextIO
+
+from a2py.cli import http, options, rotate, state
+from a2py.cli.exits import FAILED, NOT_RUNNING, OK, Stop
+from a2py.cli.notify import PIPE
+from a2py.cli.record import Record, born, current, paths, zombie
+from a2py.cli.serve import parser as serve_parser
+from a2py.cli.terminal import Terminal
+from a2py.cli.workers import command as again
+
+#: Seconds until a new daemon must serve; seconds beyond its own drain until a stopped one must be gone.
+START_SECONDS, STOP_SECONDS = 60.0, 15.0
+#: Lines that `logs` shows.
+LINES = 40
+EXAMPLES = {
+    "start": ("a2py start", "a2py start --config litellm_config.yaml --port 4000"),
+    "stop": ("a2py stop", "a2py stop --now         (without waiting for running answers)"),
+    "restart": ("a2py restart               (with the flags of the last start)", "a2py restart --port 4001"),
+    "status": ("a2py status", "a2py status --json"),
+    "logs": ("a2py logs", "a2py logs -f", "a2py logs -n 200"),
+}
+
+
+def run(name: str, argv: list[str]) -> int:
+    if sys.platform == "win32":
+        raise Stop(f"a2py {name} is not there on Windows: run `a2py` in a window of its own, or as a scheduled task")
+    commands: dict[str, Callable[[list[str], Terminal], int]] = {
+        "start": start,
+        "stop": stop,
+        "restart": restart,
+        "status": status,
+        "logs": logs,
+    }
+    return commands[name](argv, Terminal())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One start or stop at a time."""
+    import fcntl
+
+    directory = state.make_private(state.state_dir(os.environ))
+    with open(os.path.join(directory, "daemon.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# -- start and stop ------------------------------------------------------------------------------------------------------
+
+
+def start(argv: list[str], shown: Terminal) -> int:
+    parser = serve_parser("start")
+    parser.description, parser.epilog = "Start the proxy in the background, with the flags of serve.", _examples("start")
+    parser.read(argv)
+    with alone():
+        running = current()
+        if running is not None:
+            shown.print(
+                f"running already: pid {running.pid} at {running.url}" + ("" if running.argv == argv else " (a2py restart takes new flags)")
+            )
+            return OK
+        record = _spawn(argv, os.getcwd())
+    shown.print(f"started: pid {record.pid} at {record.url}, log {paths()[1]}")
+    return OK
+
+
+def _spawn(argv: Sequence[str], cwd: str) -> Record:
+    file, log = paths()
+    reader, writer = os.pipe()
+    size = os.path.getsize(log) if os.path.exists(log) else 0
+    env = {**os.environ, PIPE: str(writer), rotate.VARIABLE: log}
+    try:
+        with state.open_log(log) as out:
+            process = subprocess.Popen(
+                again(["serve", *argv]),
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+    finally:
+        os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        told = pipe.readline() if select.select([pipe], [], [], START_SECONDS)[0] else ""
+    if not told:
+        if process.poll() is None and not _gone(process.pid, 1.0, process):
+            process.terminate()
+        code = process.wait()
+        raise Stop(f"the proxy did not start:\n{_tail(log, size)}", code if code > 0 else FAILED)
+    record = Record(process.pid, json.loads(told)["url"], list(argv), cwd, time.time(), born(process.pid))
+    process.returncode = 0  # it outlives us: nothing is to be waited for
+    state.write(file, json.dumps(asdict(record), indent=2) + "\n", 0o600)
+    return record
+
+
+def _tail(log: str, since: int) -> str:
+    with open(log, encoding="utf-8", errors="replace") as file:
+        file.seek(since if os.path.getsize(log) >= since else 0)
+        return "\n".join(file.read().splitlines()[-10:])
+
+
+def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether a process ends within `seconds`."""
+    until = time.monotonic() + seconds
+    first = born(pid)
+    while time.monotonic() < until:
+        if process is not None and process.poll() is not None:
+            return True
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if process is None and first and (born(pid) != first or zombie(pid)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stop(argv: list[str], shown: Terminal) -> int:
+    parser = options.Parser("stop", "Stop the proxy that runs in the background; running answers may end.", EXAMPLES["stop"])
+    parser.add_argument("--now", action="store_true", help="end running answers at once")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="how long to wait for them (default 300; the proxy's drain_seconds ends them)",
+    )
+    args = parser.read(argv)
+    with alone():
+        record = current()
+        if record is None:
+            shown.print("not running")
+            return OK
+        _stop(record, args.now, args.seconds)
+    shown.print(f"stopped: pid {record.pid}")
+    return OK
+
+
+def _stop(record: Record, now: bool, seconds: float) -> None:
+    for _ in range(2 if now else 1):
+        os.kill(record.pid, signal.SIGTERM)
+        if _gone(record.pid, 0.5 if now else seconds):
+            break
+    if not _gone(record.pid, STOP_SECONDS):
+        os.kill(record.pid, signal.SIGKILL)
+        if not _gone(record.pid, STOP_SECONDS):
+            raise Stop(f"pid {record.pid} does not end, not even killed", FAILED)
+    os.unlink(paths()[0])
+
+
+def restart(argv: list[str], shown: Terminal) -> int:
+    parser = serve_parser("restart")
+    parser.description, parser.epilog = (
+        "Stop the proxy in the background and start it again; without flags with those of the last start.",
+        _examples("restart"),
+    )
+    parser.read(argv)
+    with alone():
+        record = current()
+        if record is not None:
+            _stop(record, False, 300.0)
+        again_with = argv or (record.argv if record is not None else [])
+        new = _spawn(again_with, record.cwd if record is not None and not argv else os.getcwd())
+    shown.print(f"started: pid {new.pid} at {new.url}, log {paths()[1]}")
+    return OK
+
+
+def _examples(name: str) -> str:
+    return "examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name])
+
+
+# -- status and logs -----------------------------------------------------------------------------------------------------
+
+
+def status(argv: list[str], shown: Terminal) -> int:
+    parser = options.Parser("status", "Say whether a proxy runs in the background, and whether it answers.", EXAMPLES["status"])
+    parser.add_argument("--json", action="store_true", help="as JSON, for a program")
+    args = parser.read(argv)
+    record = current()
+    answers = record is not None and _answers(record.url)
+    if args.json:
+        told = {"running": record is not None, "answers": answers, **(asdict(record) if record is not None else {}), "log": paths()[1]}
+        shown.print(json.dumps(told, indent=2))
+    elif record is None:
+        shown.print("not running")
+    else:
+        hours, seconds = divmod(int(time.time() - record.started), 3600)
+        age = f"{hours} h {seconds // 60} min" if hours else f"{seconds // 60} min {seconds % 60} s"
+        shown.print(f"running: pid {record.pid} at {record.url}, for {age}" + ("" if answers else ", but it does not answer: a2py logs"))
+    return OK if answers else FAILED if record is not None else NOT_RUNNING
+
+
+def _answers(url: str) -> bool:
+    if url.startswith("https:"):
+        return True  # its certificate need not hold for this machine's name
+    answer = http.ask(url + "/health/liveliness")
+    return answer is not None and answer.status == 200
+
+
+def logs(argv: list[str], shown: Terminal) -> int:
+    parser = options.Parser("logs", "Show the log of the proxy in the background.", EXAMPLES["logs"])
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows (Ctrl-C ends that)")
+    parser.add_argument("-n", "--lines", type=int, default=LINES, metavar="N", help=f"how many (default {LINES})")
+    args = parser.read(argv)
+    log = paths()[1]
+    try:
+        file = open(log, encoding="utf-8", errors="replace")  # noqa: SIM115  (followed below, and opened anew when it is moved aside)
+    except FileNotFoundError:
+        raise Stop(f"there is no log yet: {log}", FAILED) from None
+    with file:
+        lines = file.read().splitlines()
+        for line in lines[max(0, len(lines) - args.lines) :]:
+            shown.print(line)
+        if args.follow:
+            follow(file, log, shown)
+    return OK
+
+
+def follow(file: TextIO, log: str, shown: Terminal, ended: Callable[[], bool] = lambda: False) -> None:
+    """What is written to `log` from `file`'s place on, also once it has been moved aside; until `ended` (Ctrl-C)."""
+    try:
+        while not ended():
+            text = file.read()
+            if text:
+                shown.out.write(text)
+                shown.out.flush()
+            elif _moved(file, log):
+                file.close()
+                file = open(log, encoding="utf-8", errors="replace")  # noqa: SIM115
+            else:
+                time.sleep(0.2)
+    finally:
+        file.close()
+
+
+def _moved(file: TextIO, log: str) -> bool:
+    try:
+        return os.stat(log).st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,60 @@
+"""Who waits for this process is told: ready, stopping, reloading, alive.
+
+Knows: sd_notify(3) and sd_watchdog_enabled(3): datagrams to NOTIFY_SOCKET; the pipe of `a2py start`. Must not know: what is served.
+Invariants: where nobody waits nothing happens; one who no longer listens is no failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+#: Descriptor of a pipe into which one line of JSON is written once the server listens.
+PIPE = "A2PY_READY"
+
+
+class Notifier:
+    """`watchdog`: seconds within which WATCHDOG=1 must come, 0: none is asked for."""
+
+    def __init__(self, env: Mapping[str, str], pid: int) -> None:
+        self._address = env.get("NOTIFY_SOCKET", "")
+        usec = env.get("WATCHDOG_USEC", "")
+        mine = env.get("WATCHDOG_PID") in (None, "", str(pid))
+        self._pipe = int(env[PIPE]) if env.get(PIPE, "").isdigit() else None
+        self.watchdog = int(usec) / 1e6 if self._address and usec.isdigit() and mine else 0.0
+
+    def say(self, *lines: str) -> None:
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.sendto("\n".join(lines).encode(), address)
+        except OSError:
+            pass
+
+    def ready(self, url: str, status: str) -> None:
+        self.say("READY=1", f"STATUS={status} at {url}", f"MAINPID={os.getpid()}")
+        if self._pipe is not None:
+            try:
+                os.write(self._pipe, json.dumps({"url": url}).encode() + b"\n")
+                os.close(self._pipe)
+            except OSError:
+                pass
+            self._pipe = None
+
+    def reloading(self) -> None:
+        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        self.say("STOPPING=1", "STATUS=draining")
+
+    async def beat(self) -> None:
+        """WATCHDOG=1 at a third of what is asked for, for as long as the loop turns; returns at once where nothing is asked for."""
+        while self.watchdog:
+            self.say("WATCHDOG=1")
+            await asyncio.sleep(self.watchdog / 3)

@@ -1,0 +1,60 @@
+"""The proxy that `a2py start` left running: what is written down of it, and whether it still is the same process.
+
+Knows: the record's file, process numbers and start times. Must not know: how anything is started or stopped.
+Invariants: a record whose process has gone, or whose number another process has by now, counts as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from a2py.cli import state
+
+
+@dataclass(frozen=True)
+class Record:
+    """`argv`: flags of serve; `cwd`: where it was started; `born`: the kernel's start time of the process, "" where it does not tell."""
+
+    pid: int
+    url: str
+    argv: list[str]
+    cwd: str
+    started: float
+    born: str = ""
+
+
+def paths() -> tuple[str, str]:
+    """The record and the log."""
+    directory = state.state_dir(os.environ)
+    return os.path.join(directory, "daemon.json"), os.path.join(directory, "a2py.log")
+
+
+def born(pid: int) -> str:
+    """The start time of a process, in ticks since boot, where /proc tells (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def current() -> Record | None:
+    """The daemon that runs. A record that is stale, or no record, is None."""
+    try:
+        with open(paths()[0], encoding="utf-8") as file:
+            record = Record(**json.load(file))
+        os.kill(record.pid, 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if record.born == born(record.pid) else None
+
+
+def zombie(pid: int) -> bool:
+    """Dead, and not yet collected by whoever started it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False

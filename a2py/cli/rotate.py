@@ -1,0 +1,58 @@
+"""A log that is this process's standard error, and is moved aside when it is long.
+
+Knows: descriptors, inodes, renaming. Must not know: what is logged.
+Invariants: everything that goes to standard error lands in the file, tracebacks too; several processes may share it: each finds out by
+itself that another has moved it aside; at most KEPT old files stay.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+#: Set by `a2py start`: the file that standard error is.
+VARIABLE = "A2PY_LOG"
+#: Bytes after which the file is moved aside, how many old ones stay, and how many lines are written between two looks.
+LIMIT, KEPT, EVERY = 10 * 1024 * 1024, 3, 64
+
+
+class Rotating:
+    """What a2py.proxy's Log writes to (`write`, `flush`)."""
+
+    def __init__(self, path: str, limit: int = LIMIT, every: int = EVERY) -> None:
+        self.path = path
+        self._limit = limit
+        self._every = every
+        self._count = 0
+
+    def write(self, text: str) -> int:
+        self._count += 1
+        if self._count >= self._every:
+            self._count = 0
+            self.look()
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def look(self) -> None:
+        """Move the file aside if it is long and still ours; take the new one if somebody else has."""
+        try:
+            mine = os.fstat(2)
+            try:
+                now = os.stat(self.path)
+            except FileNotFoundError:
+                now = None
+            if now is not None and now.st_ino == mine.st_ino:
+                if now.st_size < self._limit:
+                    return
+                for n in range(KEPT - 1, 0, -1):
+                    if os.path.exists(f"{self.path}.{n}"):
+                        os.replace(f"{self.path}.{n}", f"{self.path}.{n + 1}")
+                os.replace(self.path, f"{self.path}.1")
+            sys.stderr.flush()
+            new = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(new, 2)
+            os.close(new)
+        except OSError:
+            pass  # a log that can't be moved goes on growing; no request fails for it
