@@ -37,6 +37,8 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("deepseek", "https://openrouter.ai/api/v1", "deepseek/deepseek-v4-flash", {"reasoning": "openrouter"}),
     ("anthropic", "https://api.z.ai/api/anthropic", "glm-4.7", {"native_betas": "none", "native_count": False}),
     # OpenAI (openai 3.54.0, 2026-11; recordings)
+    ("openai", "", "gpt-4.1", {"media_in_output": True}),
+    ("azure", "https://x.openai.azure.com", "my-deployment", {"media_in_output": True}),
     ("openai", "", "gpt-4.1", {"documents": "file", "mid_system": "inline", "cache": "key", "service_tier": True, "tool_id_limit": 40}),
     (
         "openai",

@@ -59,6 +59,7 @@ VENDORS: tuple[Provider, ...] = (
             "documents": "file",
             "max_tokens_field": "max_completion_tokens",
             "service_tier": True,
+            "media_in_output": True,
             "tool_id_limit": 40,
             "cache": "key",
             "web_search": "responses",
@@ -69,7 +70,7 @@ VENDORS: tuple[Provider, ...] = (
         "azure",
         auth="api-key",
         hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
-        quirks={"mid_system": "inline", "tool_id_limit": 40},
+        quirks={"mid_system": "inline", "media_in_output": True, "tool_id_limit": 40},
         docs="recordings of 2025–2026 send max_tokens with gpt-4o, gpt-4.1-mini; a deployment's own name tells no model family",
     ),
     row(

@@ -120,6 +120,9 @@ LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
     _row(r"reasoning\.tools", "reasoning", _with_tools),
+    _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
+    _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
+    _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
     _row(
         r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking|chat_template_kwargs(?:\..*)?|think",
         "reasoning",

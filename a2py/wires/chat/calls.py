@@ -31,7 +31,7 @@ class _Call:
 class Calls:
     """`open`: at least one call was seen; `nameless`: a call ended without a name."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_last", "_names", "_sink", "chars")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_fresh", "_last", "_names", "_sink", "chars")
 
     def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
         self._sink = sink
@@ -40,6 +40,7 @@ class Calls:
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
+        self._fresh: set[int] = set()  # keys that the present list has named
         self.chars = 0  # of arguments
 
     @property
@@ -55,6 +56,7 @@ class Calls:
             fragments = [fragments]
         if not isinstance(fragments, list):
             return
+        self._fresh = set()
         for fragment in fragments:
             if not isinstance(fragment, dict):
                 continue
@@ -69,6 +71,12 @@ class Calls:
             self._extra(fragment, call)
             self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
             self._arguments(call, body.get("arguments"))
+
+    def further(self, index: int, chars: int) -> int:
+        """The sink's key of the open call `index`, which got `chars` more characters of arguments and nothing else."""
+        call = self._last = self._by_index[index]
+        self.chars += chars
+        return call.key
 
     def legacy(self, body: Any) -> None:
         """`function_call` of old models; Snowflake sends it empty on every delta (2025-10)."""
@@ -95,7 +103,9 @@ class Calls:
                 call = self._by_index[index] = self._new(index * STEP)
         elif id:
             call = self._by_id.get(id)
-            if call is None:
+            if call is not None and name and call.key in self._fresh:  # twice in one list: two calls
+                call = self._new(len(self._calls) * STEP)
+            elif call is None:
                 last = self._last
                 late = last is not None and not last.id and not name
                 call = last if late and last is not None else self._new(len(self._calls) * STEP)
@@ -105,6 +115,7 @@ class Calls:
             call.id = call.id or id
             self._by_id[id] = call
         call.name = call.name or name
+        self._fresh.add(call.key)
         self._last = call
         return call
 

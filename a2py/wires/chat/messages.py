@@ -41,7 +41,7 @@ class Conversation:
         self.draft = draft
         self.q = draft.quirks
         self.out: list[JSON] = []
-        self._open: dict[str, str] = {}  # client's id → upstream's id of the calls that wait for their results
+        self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
         self._images = 0
         self._marks = self.q.cache in ("blocks", "breakpoint")
 
@@ -72,12 +72,15 @@ class Conversation:
 
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
-        results: dict[str, JSON] = {}
+        waiting = [client for client, _ in self._open]
+        results: dict[str, list[JSON]] = {}
         for message in run:
             for block in blocks(message["content"]):
-                if block["type"] == "tool_result" and block["tool_use_id"] in self._open:
-                    results.setdefault(block["tool_use_id"], block)
-        answered = {id(block) for block in results.values()}
+                if block["type"] == "tool_result":
+                    given = results.setdefault(block["tool_use_id"], [])
+                    if len(given) < waiting.count(block["tool_use_id"]):
+                        given.append(block)
+        answered = {id(block) for given in results.values() for block in given}
         parts = self._settle(results)
         for message in run:
             content = blocks(message["content"])
@@ -126,9 +129,11 @@ class Conversation:
         raw = input.get("__unparsedToolInput")
         arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
         id = self._upstream_id(block["id"])
-        if id in self._open.values():  # two calls of one turn that came with the same id
+        if any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
             id = block["id"]
-        self._open[block["id"]] = id
+        if any(id == taken for _, taken in self._open):
+            id = f"{id}_{len(self._open)}"
+        self._open.append((block["id"], id))
         return {
             "id": id,
             "type": "function",
@@ -145,18 +150,19 @@ class Conversation:
             return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: limit - 5]
         return id
 
-    def _settle(self, results: dict[str, JSON]) -> list[JSON]:
+    def _settle(self, results: dict[str, list[JSON]]) -> list[JSON]:
         """One tool message per open call, in the order of the calls; the media of their results, for the user message behind them."""
         if not self._open:
             return []
         lifted: list[JSON] = []
-        for id, upstream_id in self._open.items():
-            block = results.get(id)
+        for id, upstream_id in self._open:
+            given = results.get(id)
+            block = given.pop(0) if given else None
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and "cache_control" in block and isinstance(content, str) and content and self._marks:
                 content = [{**_part(content), "cache_control": block["cache_control"]}]
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
-        self._open = {}
+        self._open = []
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
