@@ -157,6 +157,30 @@ def test_a_closed_kept_connection() -> None:
     assert plan.after(config.deployments[0], error, delivered=False, reused=True) is None
 
 
+def test_a_retry_policy_counts_by_kind() -> None:
+    policy = {"RateLimitErrorRetries": 1, "BadRequestErrorRetries": 1, "InternalServerErrorRetries": 0}
+    router, config, _ = setup(dep("a"), num_retries=3, retry_policy=policy)
+    assert walk(router.plan(config, "m"), "rate_limit", "rate_limit") == ["a", "a", "-"]
+    assert walk(router.plan(config, "m"), "invalid_request") == ["a", "a"]
+    assert walk(router.plan(config, "m"), "upstream") == ["a", "-"]
+    assert walk(router.plan(config, "m"), "timeout") == ["a", "a"]  # the policy is silent: num_retries
+    group = {"m": {"TimeoutErrorRetries": 0}}
+    router, config, _ = setup(dep("a"), num_retries=3, retry_policy=policy, model_group_retry_policy=group)
+    assert walk(router.plan(config, "m"), "timeout") == ["a", "-"]
+
+
+def test_the_least_wait_between_two_tries() -> None:
+    router, config, _ = setup(dep("a"), num_retries=1, retry_after=3.0)
+    plan = router.plan(config, "m")
+    step = plan.after(plan.first().deployment, ApiError("upstream", "x"), delivered=False)
+    assert step is not None and step.delay == 3.0
+
+
+def test_no_more_fallbacks_than_max_fallbacks() -> None:
+    router, config, _ = setup(*(dep(name, name) for name in "abcd"), fallbacks={"a": ("b", "c", "d")}, max_fallbacks=2)
+    assert walk(router.plan(config, "a"), "not_found", "not_found", "not_found") == ["a", "b", "c", "-"]
+
+
 def test_an_end_to_everything() -> None:
     router, config, _ = setup(dep("a"), num_retries=1000, allowed_fails=1000)
     plan = router.plan(config, "m")

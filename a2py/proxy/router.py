@@ -33,6 +33,18 @@ CLIENTS_OWN = frozenset(
 #: Kinds that a deployment will repeat for a while: it cools down at the first.
 LASTING = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
 
+#: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
+POLICIES = {
+    "invalid_request": "BadRequestErrorRetries",
+    "authentication": "AuthenticationErrorRetries",
+    "timeout": "TimeoutErrorRetries",
+    "rate_limit": "RateLimitErrorRetries",
+    "content_policy": "ContentPolicyViolationErrorRetries",
+    "api": "InternalServerErrorRetries",
+    "upstream": "InternalServerErrorRetries",
+    "overloaded": "InternalServerErrorRetries",
+}
+
 
 class Step(NamedTuple):
     """What follows: ask `deployment` after `delay` seconds."""
@@ -188,18 +200,29 @@ class Plan:
             return None
         return self._same_name(deployment, error) or self._fallback(error)
 
+    def _allowed(self, deployment: Deployment, error: ApiError) -> int:
+        """Retries at deployments that were asked already: what the retry policy says of this kind, else the general number. By itself a 429
+        is not waited for, and only what may pass is asked again."""
+        settings = self._settings
+        policy = settings.model_group_retry_policy.get(self._model) or settings.retry_policy
+        told = policy.get(POLICIES.get(error.kind, ""))
+        if told is not None:
+            return int(told)
+        if not error.retryable or error.kind == "rate_limit" or error.should_retry is False:
+            return 0
+        return deployment.retries if deployment.retries >= 0 else int(settings.num_retries)
+
     def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
-        if error.kind in CLIENTS_OWN:
-            return None
-        others = [d for d in self._group if d.id not in self._tried]
-        step = self._next(others) if others else None
-        if step is not None or not error.retryable or error.kind == "rate_limit" or error.should_retry is False:
-            return step
-        allowed = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
+        allowed = self._allowed(deployment, error)
+        if error.kind not in CLIENTS_OWN:
+            others = [d for d in self._group if d.id not in self._tried]
+            step = self._next(others) if others else None
+            if step is not None:
+                return step
         if self._retries >= allowed or self._router.clock() - self._begun >= PATIENCE:
             return None
         wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT)
-        wait *= 1 - self._router.dice.random() / 2
+        wait = max(wait * (1 - self._router.dice.random() / 2), self._settings.retry_after)
         if error.retry_after:
             if error.retry_after > LONGEST_WAIT:
                 return None
@@ -215,7 +238,7 @@ class Plan:
                 names = self._listed(settings.context_window_fallbacks)
             else:
                 names = self._listed(settings.fallbacks) or tuple(settings.default_fallbacks or ())
-            self._queue = [name for name in names if name not in self._seen]
+            self._queue = [name for name in names if name not in self._seen][: settings.max_fallbacks]
         while self._queue:
             name = self._queue.pop(0)
             self._seen.add(name)
