@@ -433,3 +433,17 @@ def test_an_unset_variable_of_a_lesser_key_is_told(folder: Folder) -> None:
 def test_the_key_is_not_in_the_repr(folder: Folder) -> None:
     dep = folder.one(f"{{model: openai/x, api_key: {KEY}, extra_headers: {{X-Key: {KEY}}}, extra_body: {{k: {KEY}}}}}")
     assert dep.key == KEY and KEY not in repr(dep)
+
+
+def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
+    from a2py.config.build import _allowed
+    from a2py.quirks import Quirks, override
+
+    plain = Quirks(tools=False, stop_limit=0, sampling=frozenset(), stream_usage=False)
+    names = ("tools", "stop", "temperature", "reasoning_effort", "stream_options", "prompt_cache_key", "service_tier", "unheard_of")
+    quirks = plain
+    for name in names:
+        quirks = override(quirks, _allowed(name, quirks))
+    assert quirks == Quirks(sampling=frozenset({"temperature"}), reasoning="effort", cache="key", service_tier=True)
+    spoken = Quirks(reasoning="openrouter", stop_limit=2, cache="breakpoint")
+    assert [_allowed(name, spoken) for name in ("reasoning_effort", "stop", "prompt_cache_key")] == [{}, {}, {}]

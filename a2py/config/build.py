@@ -203,10 +203,34 @@ def choose_wire(entry: Entry, named: Named, base: str, settings: Settings) -> tu
     return wire, bool(asked)
 
 
+#: allowed_openai_params → the quirks that send the field after all; of a quirk that already has a say of its own (a word, a limit) that stays.
+_ALLOWED: dict[str, dict[str, Any]] = {
+    "tools": {"tools": True},
+    "parallel_tool_calls": {"parallel_tool_calls": True},
+    "tool_choice": {"tool_choice_named": "object", "tool_choice_any": "required"},
+    "response_format": {"structured": "json_schema", "structured_with_tools": True},
+    "reasoning_effort": {"reasoning": "effort"},
+    "thinking": {"reasoning": "thinking_type"},
+    "stream_options": {"stream_usage": True},
+    "service_tier": {"service_tier": True},
+    "stop": {"stop_limit": 4},
+    "prompt_cache_key": {"cache": "key"},
+}
+_NOTHING = frozenset({False, 0, "none", ""})
+
+
+def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
+    if name in ("temperature", "top_p", "top_k"):
+        return {"sampling": quirks.sampling | {name}}
+    return {quirk: value for quirk, value in _ALLOWED.get(name, {}).items() if getattr(quirks, quirk) in _NOTHING}
+
+
 def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: Warn) -> Quirks:
     """Tables, then `a2py: quirks` that match the name, the id, `provider/model` or the model, then the entry's own."""
     model = dep.base_model.rpartition("/")[2] or dep.model
     quirks = quirks_for(dep.provider, dep.base, model)
+    for name in sorted(dep.allow):
+        quirks = _changed(quirks, _allowed(name, quirks), f"allowed_openai_params of {dep.name}", warn)
     candidates = {dep.name, dep.id, f"{dep.provider}/{dep.model}", dep.model}
     for pattern, changes in patterns.items():
         if any(name == pattern or fnmatchcase(name, pattern) for name in candidates):

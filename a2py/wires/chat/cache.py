@@ -39,6 +39,10 @@ def _marks(draft: Draft) -> None:
     ]
     for part in parts[:-BREAKPOINTS]:
         del part["cache_control"]
+    ttl = draft.dep.cache_control_ttl
+    for part in parts[-BREAKPOINTS:] if ttl else ():
+        if isinstance(part["cache_control"], dict):
+            part["cache_control"] = {**part["cache_control"], "ttl": ttl}
     if draft.quirks.cache == "breakpoint":
         for part in parts[-BREAKPOINTS:]:
             del part["cache_control"]
