@@ -23,7 +23,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -244,11 +244,15 @@ def field_survivors(cases: list[golden.Case], wanted: Callable[[str], bool]) -> 
     return out
 
 
+#: Keeps the mutant of this process alive.
+STACK = ExitStack()
+
+
 def pytest_configure(config: object) -> None:
     """With `-p tests.mutate` pytest runs on the mutant that the environment names."""
     file, number, value = os.environ[VARIABLE].split(":")
     mutant = next(m for m in mutants(file) if m.number == int(number) and m.value == (value == "True"))
-    applied(mutant).__enter__()
+    STACK.enter_context(applied(mutant))
 
 
 def unit_tests(file: str) -> list[str]:
