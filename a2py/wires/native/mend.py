@@ -79,7 +79,7 @@ def block(found: JSON) -> tuple[JSON, list[JSON]]:
             deltas.append({"type": delta, "partial_json": text})
         elif value and isinstance(value, str):
             deltas.append({"type": delta, field: value})
-    if kind == "text" and found.get("citations"):
+    if kind == "text" and isinstance(found.get("citations"), list) and found["citations"]:
         start = {name: value for name, value in start.items() if name != "citations"}
         deltas += [{"type": "citations_delta", "citation": citation} for citation in found["citations"]]
     if kind == "thinking":

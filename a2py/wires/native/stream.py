@@ -25,6 +25,8 @@ from a2py.wires.native import mend
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 #: Notes that one reply may leave in the log.
 NOTES = 8
+#: What may stand ahead of a body: a byte order mark, white space.
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
@@ -59,7 +61,7 @@ class NativeDecoder:
             return
         if not self._sniffed:
             self._head += data
-            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
+            start = self._head.lstrip(_BLANK)
             if not start:
                 if len(self._head) > LINE_LIMIT:
                     self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
@@ -107,11 +109,11 @@ class NativeDecoder:
     def whole(self, body: bytes) -> None:
         """A JSON body: a message, or an error."""
         try:
-            found: Any = jsontext.loads(body)
+            found: JSON = jsontext.loads(body.lstrip(_BLANK))
         except ValueError:
             self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
             return
-        error = _error_in(found)
+        error = failure.inside(found)
         if error is not None:
             self._fail(error)
             return
@@ -146,7 +148,7 @@ class NativeDecoder:
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(_error_in(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
+                self._fail(failure.inside(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
                 return
             event, data = {**event, "type": kind}, b""
         self._handle(kind, event, b"" if b"\n" in data else data)
@@ -193,8 +195,9 @@ class NativeDecoder:
     def _block_start(self, event: JSON, data: bytes) -> None:
         if not self._started:
             self._message_start({}, b"")
-        index, given = event.get("index"), event.get("content_block")
-        if index.__class__ is not int or index < 0:
+        index: Any = event.get("index")
+        given = event.get("content_block")
+        if not _legal(index):
             index = self._next
             event, data = {**event, "index": index}, b""
         if not isinstance(given, dict) or not isinstance(given.get("type"), str):
@@ -221,7 +224,7 @@ class NativeDecoder:
         kind: str = mended["type"]
         if mended is not delta:
             event, data = {**event, "delta": mended}, b""
-        if index != self._open:
+        if index != self._open or self._open < 0:
             if not self._find(index, kind):
                 return
             event, data = {**event, "index": self._open}, b""
@@ -233,7 +236,7 @@ class NativeDecoder:
     def _find(self, index: Any, kind: str) -> bool:
         """Whether there is a block for a delta whose index is not the open one's: the open one, where the delta names none; else a new
         one, where its type tells which."""
-        if index.__class__ is not int and self._open >= 0:
+        if not _legal(index) and self._open >= 0:
             return True
         block = mend.missing_start(kind)
         if block is None:
@@ -246,8 +249,8 @@ class NativeDecoder:
 
     def _block_stop(self, event: JSON, data: bytes) -> None:
         index = event.get("index")
-        if index != self._open or index < 0:
-            if index.__class__ is int or self._open < 0:  # llama.cpp ends all blocks at the end of the message (2026-10)
+        if index != self._open or self._open < 0:
+            if _legal(index) or self._open < 0:  # llama.cpp ends all blocks at the end of the message (2026-10)
                 return
             event, data = {**event, "index": self._open}, b""
         self._open = -1
@@ -269,7 +272,7 @@ class NativeDecoder:
         self._sink.raw("ping", event, data)
 
     def _failed(self, event: JSON, data: bytes) -> None:
-        self._fail(_error_in(event) or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(failure.inside(event) or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -292,10 +295,8 @@ class NativeDecoder:
         self._sink.raw("message_delta", ending, b"")
 
 
-def _error_in(found: Any) -> ApiError | None:
-    if not isinstance(found, dict):
-        return ApiError("upstream", "the upstream's reply is no JSON object")
-    return failure.inside(found)
+def _legal(index: Any) -> bool:
+    return index.__class__ is int and index >= 0
 
 
 def _foreign(found: JSON) -> ApiError:

@@ -92,6 +92,8 @@ def system_role(body: JSON) -> None:
 def _change_tools(body: JSON, kind: str, change: JSON) -> None:
     definition = change.get("definition")
     name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
+    if not isinstance(name, str):
+        return
     tools = [tool for tool in body.get("tools") or () if tool.get("name") != name]
     if kind == "tool_addition" and isinstance(definition, dict):
         body["tools"] = [*tools, definition]

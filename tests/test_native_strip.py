@@ -1,0 +1,184 @@
+"""What a native upstream does not take, taken out of a body that stays the client's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+
+from a2py.messages.types import JSON
+from a2py.wires.native.strip import SPECIAL, joined, mapped, strip, without
+
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+
+
+def stripped(body: JSON, *names: str) -> JSON:
+    """`body` stripped, and the client's own object left as it was."""
+    before = copy.deepcopy(body)
+    out = dict(body)
+    strip(out, frozenset(names))
+    assert body == before
+    orjson.dumps(out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "left"),
+    [
+        ({"a": 1, "b": 2}, "a", {"b": 2}),
+        ({"a": {"b": 1, "c": 2}}, "a.b", {"a": {"c": 2}}),
+        ({"a": [{"b": 1}, {"c": 2}, 7, "x"]}, "a.b", {"a": [{}, {"c": 2}, 7, "x"]}),
+        ([[{"b": 1}]], "b", [[{}]]),
+        ({"a": "text"}, "a.b", {"a": "text"}),
+        (None, "a", None),
+    ],
+)
+def test_paths(value: Any, path: str, left: Any) -> None:
+    assert without(value, path.split(".")) == left
+
+
+@pytest.mark.parametrize(("value", "path"), [({"a": 1}, "b"), ({"a": [{"c": 1}]}, "a.b"), ([{"a": 1}], "b"), ({"a": {"c": {}}}, "a.c.b")])
+def test_what_is_not_changed_is_the_same_object(value: Any, path: str) -> None:
+    assert without(value, path.split(".")) is value
+
+
+def test_mapped_copies_only_for_a_change() -> None:
+    values = [1, 2, 3]
+    assert mapped(values, lambda n: n) is values
+    assert mapped(values, lambda n: n + 1) == [2, 3, 4]
+    assert mapped([], lambda n: n + 1) == []
+
+
+def test_names_of_the_top() -> None:
+    assert stripped({"a": 1, "b": {"c": 1, "d": 2}}, "a", "b.c", "x", "x.y") == {"b": {"d": 2}}
+
+
+@pytest.mark.parametrize(
+    ("system", "left"),
+    [
+        ("x-anthropic-billing-header: a;\nBe short.", "Be short."),
+        ("x-anthropic-billing-header: a;", None),
+        ("Be short.", "Be short."),
+        ("", None),
+        (
+            [{"type": "text", "text": "x-anthropic-billing-header: a;"}, {"type": "text", "text": "Be short.", "cache_control": {}}],
+            [{"type": "text", "text": "Be short.", "cache_control": {}}],
+        ),
+        ([{"type": "text", "text": "x-anthropic-billing-header: a;\nBe short."}], [{"type": "text", "text": "Be short."}]),
+        ([{"type": "text", "text": "x-anthropic-billing-header: a;"}], None),
+        (
+            [{"type": "text", "text": "mentions x-anthropic-billing-header: a"}],
+            [{"type": "text", "text": "mentions x-anthropic-billing-header: a"}],
+        ),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_billing_header(system: Any, left: Any) -> None:
+    assert stripped({"system": system}, "system.billing_header").get("system") == left
+    assert stripped({}, "system.billing_header") == {}
+
+
+def test_deferred_tools_and_their_stand_in() -> None:
+    placeholder = {"name": "DeferredToolPlaceholder", "input_schema": {}, "defer_loading": True}
+    tools = [placeholder, {**TOOL, "defer_loading": True}, TOOL, {"type": "web_search_20250305"}]
+    assert stripped({"tools": tools}, "tools.defer_loading") == {"tools": [TOOL, TOOL, {"type": "web_search_20250305"}]}
+    assert stripped({}, "tools.defer_loading") == {}
+    assert stripped({"tools": None}, "tools.defer_loading") == {"tools": None}
+
+
+def test_tool_references_are_spoken() -> None:
+    reference = {"type": "tool_reference", "tool_name": "mcp__x"}
+    text = {"type": "text", "text": "[tool loaded: mcp__x]"}
+    result = {"type": "tool_result", "tool_use_id": "a"}
+    messages = [
+        {"role": "user", "content": "string"},
+        {"role": "user", "content": [{**result, "content": [reference, {"type": "text", "text": "x"}]}, reference]},
+        {"role": "user", "content": [{**result, "content": "x"}, {**result, "content": [{"type": "text", "text": "x"}]}, result]},
+        {"role": "user", "content": [{"type": "tool_reference", "name": "f"}, {"type": "tool_reference"}]},
+    ]
+    out = stripped({"messages": messages}, "messages.tool_reference")["messages"]
+    assert out[1] == {"role": "user", "content": [{**result, "content": [text, {"type": "text", "text": "x"}]}, text]}
+    assert [block["text"] for block in out[3]["content"]] == ["[tool loaded: f]", "[tool loaded: ]"]
+    assert out[0] is messages[0]
+    assert out[2] is messages[2]
+
+
+def test_system_messages_become_text_of_the_user_turn_before() -> None:
+    messages = [
+        {"role": "system", "content": "first"},
+        {"role": "user", "content": "Hi"},
+        {"role": "system", "content": [{"type": "text", "text": "<system-reminder>x</system-reminder>", "cache_control": {}}]},
+        {"role": "system", "content": []},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "system", "content": "late"},
+        {"role": "user", "content": [{"type": "text", "text": "Go"}]},
+    ]
+    out = stripped({"messages": messages}, "messages.system_role")["messages"]
+    assert [message["role"] for message in out] == ["user", "assistant", "user"]
+    assert [block["text"] for block in out[0]["content"]] == [
+        "<system-reminder>\nfirst\n</system-reminder>",
+        "Hi",
+        "<system-reminder>x</system-reminder>",
+    ]
+    assert out[0]["content"][2]["cache_control"] == {}
+    assert [block["text"] for block in out[2]["content"]] == ["<system-reminder>\nlate\n</system-reminder>", "Go"]
+
+
+def test_without_system_messages_nothing_is_copied() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    body = {"messages": messages}
+    strip(body, frozenset({"messages.system_role"}))
+    assert body["messages"] is messages
+
+
+def test_tool_changes_of_system_messages() -> None:
+    def change(kind: str, **tool: Any) -> JSON:
+        return {"role": "system", "content": [{"type": kind, "tool": tool}, {"type": kind}, {"type": "brand_new", "tool": {"name": "x"}}]}
+
+    user = {"role": "user", "content": "Hi"}
+    new = {"name": "new", "input_schema": {}}
+    changed = {"name": "f", "input_schema": {"changed": True}}
+    body = {
+        "tools": [TOOL, {**TOOL, "name": "g"}, {"type": "mcp_toolset"}],
+        "messages": [
+            user,
+            change("tool_addition", type="tool_definition", definition=new),
+            change("tool_addition", type="tool_definition", definition=changed),
+            change("tool_addition", type="tool_reference", name="g"),
+            change("tool_removal", type="tool_reference", name="g"),
+            change("tool_removal", type="tool_reference", tool_name="unknown"),
+            change("tool_removal", type="tool_reference"),
+            change("tool_addition", definition={"type": "mcp_toolset"}),
+        ],
+    }
+    out = stripped(body, "messages.system_role")
+    assert out["tools"] == [{"type": "mcp_toolset"}, new, changed]
+    assert out["messages"] == [user]
+    bare = stripped({"messages": [user, change("tool_removal", name="g")]}, "messages.system_role")
+    assert "tools" not in bare
+    added = stripped({"messages": [user, change("tool_addition", definition=new)]}, "messages.system_role")
+    assert added["tools"] == [new]
+
+
+def test_joined() -> None:
+    a, b, c = (
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": [{"type": "text", "text": "c"}]},
+    )
+    assert joined([a, b, c]) == [a, b, c]
+    assert joined([a, c, b, b]) == [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]}, b, b]
+    assert joined([]) == []
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_specials_leave_the_clients_body_alone(name: str) -> None:
+    body = {
+        "system": [{"type": "text", "text": "x-anthropic-billing-header: a"}],
+        "tools": [{**TOOL, "defer_loading": True}],
+        "messages": [{"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}]}, {"role": "system", "content": "s"}],
+    }
+    assert stripped(body, name) != body
