@@ -216,13 +216,12 @@ _ALLOWED: dict[str, dict[str, Any]] = {
     "stop": {"stop_limit": 4},
     "prompt_cache_key": {"cache": "key"},
 }
-_NOTHING = frozenset({False, 0, "none", ""})
 
 
 def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
     if name in ("temperature", "top_p", "top_k"):
         return {"sampling": quirks.sampling | {name}}
-    return {quirk: value for quirk, value in _ALLOWED.get(name, {}).items() if getattr(quirks, quirk) in _NOTHING}
+    return {quirk: value for quirk, value in _ALLOWED.get(name, {}).items() if getattr(quirks, quirk) in (False, 0, "none", "")}
 
 
 def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: Warn) -> Quirks:

@@ -27,7 +27,7 @@ def add(draft: Draft) -> None:
 
 def _marks(draft: Draft) -> None:
     """Move the marks of system blocks into the leading system message, then keep the last BREAKPOINTS."""
-    marked = [b for b in draft.request.system if b.get("cache_control") and not b["text"].startswith(BILLING)]
+    marked = [b for b in draft.request.system if isinstance(b.get("cache_control"), dict) and not b["text"].startswith(BILLING)]
     messages = draft.body["messages"]
     if marked and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
         messages[0] = {
@@ -41,8 +41,7 @@ def _marks(draft: Draft) -> None:
         del part["cache_control"]
     ttl = draft.dep.cache_control_ttl
     for part in parts[-BREAKPOINTS:] if ttl else ():
-        if isinstance(part["cache_control"], dict):
-            part["cache_control"] = {**part["cache_control"], "ttl": ttl}
+        part["cache_control"] = {**part["cache_control"], "ttl": ttl}
     if draft.quirks.cache == "breakpoint":
         for part in parts[-BREAKPOINTS:]:
             del part["cache_control"]

@@ -159,7 +159,7 @@ class Conversation:
             given = results.get(id)
             block = given.pop(0) if given else None
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
-            if block is not None and "cache_control" in block and isinstance(content, str) and content and self._marks:
+            if block is not None and isinstance(block.get("cache_control"), dict) and isinstance(content, str) and content and self._marks:
                 content = [{**_part(content), "cache_control": block["cache_control"]}]
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
@@ -211,7 +211,7 @@ class Conversation:
         if not text.strip():
             return []
         part = _part(text)
-        if self._marks and "cache_control" in block:
+        if self._marks and isinstance(block.get("cache_control"), dict):
             part["cache_control"] = block["cache_control"]
         return [part]
 
