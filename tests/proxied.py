@@ -10,10 +10,13 @@ import asyncio
 import gc
 import io
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
@@ -23,6 +26,8 @@ from tests.scripted import Answer, Raw
 
 #: The upstream's key: it must never show anywhere.
 SECRET = "sk-very-secret-upstream-key"
+#: Whether streams are read in push mode; `both_modes` runs a test in either.
+PUSH = True
 #: Small enough for a test, large enough that a loaded machine does not fire them by chance.
 FAST = {"num_retries": 0, "drain_seconds": 5.0}
 
@@ -36,6 +41,11 @@ def config(*bases: str, deployments: tuple[Deployment, ...] = (), master_key: st
     """One deployment of `test-model` for each base, and `deployments`; `settings`: attributes of Settings."""
     made = tuple(deployment(base, id=f"d{n}") for n, base in enumerate(bases)) + deployments
     return Config(deployments=made, settings=Settings(**{**FAST, **settings}), master_key=master_key)
+
+
+@pytest.fixture(params=["push", "pull"])
+def both_modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PUSH", request.param == "push")
 
 
 class Running:
@@ -70,7 +80,7 @@ class Running:
 async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> AsyncIterator[Running]:
     out = io.StringIO()
     before = asyncio.all_tasks()
-    server = Server(settings, log=Log(out, "json"), **more)
+    server = Server(settings, log=Log(out, "json"), **{"push": PUSH, **more})
     addresses = await server.start("127.0.0.1", 0)
     running = Running(server, addresses[0][1], out)
     try:

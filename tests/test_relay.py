@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.proxied import SECRET, config, message, proxied
+import pytest
+
+from tests.proxied import SECRET, both_modes, config, message, proxied  # noqa: F401
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
+
+pytestmark = pytest.mark.usefixtures("both_modes")
 
 
 async def test_stream() -> None:

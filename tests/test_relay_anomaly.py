@@ -14,6 +14,7 @@ import pytest
 from a2py.config import Config
 from a2py.errors import ApiError
 from a2py.proxy import router
+from tests import proxied as proxied_module
 from tests.anomaly import FAULTS, Gate, judge
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Answer, Peer, Raw, Script, Scripted, answering, chunk, refusing
@@ -149,9 +150,16 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router, "FIRST_WAIT", 0.0)
 
 
+#: Push mode is the rule; what only streams differ in is run in pull mode too.
+MODES = [
+    (name, push) for name, (_, _, stream) in SCENARIOS.items() for push in ((True, False) if stream and "refused" not in name else (True,))
+]
+
+
 @pytest.mark.parametrize("fault", [*FAULTS, "timeout", "leave", "drain"])
-@pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_upstream(name: str, fault: str) -> None:
+@pytest.mark.parametrize(("name", "push"), MODES)
+async def test_every_operation_of_the_upstream(name: str, push: bool, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxied_module, "PUSH", push)
     seen = await loop(name, fault, "upstream")
     assert sum(seen.values()) > 3
     if fault in ("error", "close", "short", "timeout", "drain"):

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.proxied import Running, both_modes, config, deployment, message, proxied, settle  # noqa: F401
 from tests.scripted import SSE, Peer, Raw, Script, Scripted, answering, chunk, completion, refusing, text
+
+pytestmark = pytest.mark.usefixtures("both_modes")
 
 
 def close(client: Raw) -> None:
@@ -198,7 +200,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
 
 
 async def test_a_slow_client_gets_everything() -> None:
-    pieces = [f"{n:05d}" + "x" * 4000 for n in range(1000)]
+    pieces = [f"{n:05d}" + "x" * 4000 for n in range(5000)]
 
     async with Scripted(answering(*pieces)) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ import pytest
 
 from a2py.proxy import upstream as upstream_module
 from a2py.proxy.upstream import ERROR_BODY
-from tests.proxied import Running, config, message, proxied
+from tests.proxied import Running, both_modes, config, message, proxied  # noqa: F401
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Script, Scripted, answering, chunk, event, refusing, text
 
 WHOLE = b"".join(map(event, text("Hel", "lo")))
@@ -102,6 +102,7 @@ async def bytes_after_the_end(c: Peer) -> None:
     c.end()
 
 
+@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize(
     "script",
     [
@@ -228,6 +229,7 @@ WRONG: list[Script] = [
 ]
 
 
+@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", [*WRONG, endless_line])
 async def test_wrong(script: Script, stream: bool) -> None:
@@ -334,6 +336,7 @@ time.sleep(60)
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("both_modes")
 async def test_an_upstream_that_is_killed_in_mid_stream() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.proxied import config, message, proxied
+from tests.proxied import both_modes, config, message, proxied  # noqa: F401
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Raw, Script, Scripted, answering, chunk, refusing, text, usage
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -88,6 +88,7 @@ async def short_body(c: Peer) -> None:
     c.close()
 
 
+@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     "script", [nothing, only_a_role, error_inside, closes_at_once, resets_at_once, resets_after_head, not_http, short_body]
@@ -220,6 +221,7 @@ async def error_chunk(c: Peer) -> None:
     c.end()
 
 
+@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("how", [cut, reset, proper_end, error_chunk])
 async def test_a_cut_after_delivery_is_one_error_event(how: Script) -> None:
     """Nothing is asked again, no block is closed that was open, and nothing follows the error."""
@@ -360,6 +362,7 @@ async def some_then_silence(c: Peer) -> None:
     await c.left()
 
 
+@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("script", [silence, head_then_silence])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_silent_upstream_times_out(script: Script, stream: bool) -> None:
@@ -370,6 +373,7 @@ async def test_a_silent_upstream_times_out(script: Script, stream: bool) -> None
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
 
 
+@pytest.mark.usefixtures("both_modes")
 async def test_silence_in_mid_stream_times_out() -> None:
     async with Scripted(some_then_silence) as upstream, proxied(config(upstream.base, stream_timeout=0.05)) as proxy:
         answer = await proxy.ask(message())

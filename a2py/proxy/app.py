@@ -40,10 +40,11 @@ BODY_SECONDS = 30.0
 class Proxy:
     """Everything that outlives a request. `handle` is the HTTP handler; `start` and `close` frame its life.
 
-    `clock`: monotonic seconds (tests); `loop` and `upstream` exist between `start` and `close`."""
+    `clock`: monotonic seconds (tests); `push`: streams are read in push mode; `loop` and `upstream` exist between `start` and `close`."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
         self.config = config
+        self.push = push
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.name = new_id("")[:8]

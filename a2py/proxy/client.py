@@ -25,6 +25,22 @@ _HEAD = (
 )
 
 
+class _Nowhere(asyncio.Transport):
+    """The transport of a client that had left before its answer began."""
+
+    def write(self, data: object) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
 class EventStream:
     """`last`: when bytes were last written (loop time); `committed`: the status line is out."""
 
@@ -44,7 +60,7 @@ class EventStream:
 
     def __init__(self, request: web.BaseRequest, request_id: str, limit: int) -> None:
         self._request = request
-        self._transport = request.transport
+        self._transport: asyncio.Transport = request.transport or _Nowhere()
         self._loop = asyncio.get_running_loop()
         self._chunked = request.version >= (1, 1)
         self._head = b""
@@ -57,7 +73,7 @@ class EventStream:
 
     @property
     def gone(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
+        return self._transport.is_closing()
 
     def commit(self, degraded: tuple[str, ...] = ()) -> None:
         """From here on the answer is a 200 and an event stream; the head goes out with the next `write`."""
@@ -75,21 +91,18 @@ class EventStream:
         self._head = "".join(head).encode()
 
     def write(self, data: bytes) -> None:
-        """`data` at once; empty data is not written (an empty chunk would end the body)."""
-        if not data or self.finished or self.gone:
-            return
+        """`data`, not empty (an empty chunk would end the body), at once. What a client that has left does not get is dropped."""
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._head:
             data = self._head + data
             self._head = b""
-        self._transport.write(data)  # type: ignore[union-attr]
+        self._transport.write(data)
         self.last = self._loop.time()
 
-    @property
     def full(self) -> bool:
         """The client reads slower than the upstream writes."""
-        return not self.gone and self._transport.get_write_buffer_size() > self._limit  # type: ignore[union-attr]
+        return self._transport.get_write_buffer_size() > self._limit
 
     async def drain(self) -> None:
         """Wait until the client has read; one that takes nothing for STALL_SECONDS is cut off, which cancels the handler."""
@@ -100,15 +113,14 @@ class EventStream:
             timer.cancel()
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def finish(self, data: bytes = b"") -> web.StreamResponse:
         """The last bytes and the end of the body, in one write; gives what the handler returns."""
         if not self.finished and not self.gone:
             if self._chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-            self._transport.write(self._head + data)  # type: ignore[union-attr]
+            self._transport.write(self._head + data)
             self._head = b""
         self.finished = True
         return Sent(200, self.keep_alive)

@@ -44,7 +44,7 @@ class Pulse:
             return
         now = self._loop.time()
         if stream.committed:
-            if not stream.full:
+            if not stream.full():
                 self._sign(now - stream.last)
         elif now >= self.commit_at:
             stream.commit(self.degraded)
@@ -59,7 +59,7 @@ class Pulse:
             data = self.writer.take()
             if data != PING:
                 wait = self._delta_interval
-        if 0 < wait <= silence:
+        if data and 0 < wait <= silence:
             self._stream.write(data)
 
     def _next(self, last: float) -> asyncio.TimerHandle | None:

@@ -17,25 +17,49 @@ from a2py.messages.writer import Writer
 from a2py.proxy.client import EventStream
 
 
-async def pump(response: aiohttp.ClientResponse, decoder: Decoder, writer: Writer, client: EventStream, first: Callable[[], None]) -> None:
-    """Until the decoder has finished or the body has ended; raises what aiohttp raises. `first` is called before the first write."""
-    readany = response.content.readany
-    begun = False
-    while not decoder.finished:
+class Flow:
+    """What one read of an upstream stream becomes. `first` is called before the first write."""
+
+    __slots__ = ("_begun", "_decoder", "_feed", "_first", "_take", "_write", "_writer", "client")
+
+    def __init__(self, decoder: Decoder, writer: Writer, client: EventStream, first: Callable[[], None]) -> None:
+        self._decoder = decoder
+        self._writer = writer
+        self._first = first
+        self._feed, self._take, self._write = decoder.feed, writer.take, client.write
+        self._begun = False
+        self.client = client
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is to be read."""
+        return self._decoder.finished or self._writer.problem is not None
+
+    def pass_on(self, data: bytes) -> None:
+        self._feed(data)
+        out = self._take()
+        if out and (self._begun or self._begins()):
+            self._write(out)
+
+    def _begins(self) -> bool:
+        """The first output; a ping of the upstream's own, before anything, is none."""
+        if not self._writer.begun and not self.client.committed:
+            return False
+        self._begun = True
+        self._first()
+        return True
+
+
+async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
+    """The textbook loop, a task switch per read. Ends with the decoder or the body; raises what aiohttp raises."""
+    readany, client = response.content.readany, flow.client
+    while not flow.ended:
         data = await readany()
         if not data:
             return
-        decoder.feed(data)
-        out = writer.take()
-        if out:
-            if not begun:
-                begun = True
-                first()
-            client.write(out)
-            if client.full:
-                await client.drain()
-        if writer.problem is not None:
-            return
+        flow.pass_on(data)
+        if client.full():
+            await client.drain()
 
 
 async def collect(response: aiohttp.ClientResponse, decoder: Decoder, sink: Reply) -> None:

@@ -26,7 +26,8 @@ from a2py.proxy.context import cut
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lessons import changed
 from a2py.proxy.log import Record
-from a2py.proxy.pump import collect, pump
+from a2py.proxy.pump import Flow, collect, pull
+from a2py.proxy.push import push
 from a2py.proxy.upstream import Closed, error_body, failure, lower, part, whole_body
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
@@ -275,8 +276,12 @@ class Streamed(Exchange):
         writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
         self.pulse.degraded = prepared.degraded
         decoder = wire_of(deployment.wire).decoder(prepared, writer)
+        flow = Flow(decoder, writer, self.client, self._first)
         try:
-            await pump(response, decoder, writer, self.client, self._first)
+            if self.proxy.push:
+                await push(response, flow, self._times(deployment, True)[1])
+            else:
+                await pull(response, flow)
         except _BROKEN as error:
             self.outcome = self._ended(error, decoder.close(), deployment)
             return self.outcome
