@@ -306,6 +306,26 @@ async def test_tls_towards_the_upstream(certificate: Path) -> None:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
+async def test_large_bursts_over_tls(certificate: Path) -> None:
+    """Many TLS records in one wake: more than one read buffer holds."""
+    pieces = [f"{n:05d}" + "x" * 3000 for n in range(700)]
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        await c.drain()
+        await asyncio.sleep(0.01)
+        c.events(*text(*pieces))
+        c.end()
+
+    async with Scripted(script, tls=server_context(certificate)) as upstream:
+        async with proxied(config(deployments=(deployment(upstream.base, ssl_verify=str(certificate)),))) as proxy:
+            for _ in range(3):
+                answer = await proxy.ask(message())
+                texts = [data["delta"]["text"] for name, data in answer.events if name == "content_block_delta"]
+                assert [piece for piece in texts if piece] == pieces and answer.names[-1] == "message_stop"
+        assert upstream.connections == 1
+
+
 async def test_a_certificate_that_nobody_signed(certificate: Path) -> None:
     async with (
         Scripted(answering("Hi"), tls=server_context(certificate)) as upstream,

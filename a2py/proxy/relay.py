@@ -279,7 +279,7 @@ class Streamed(Exchange):
         flow = Flow(decoder, writer, self.client, self._first)
         try:
             if self.proxy.push:
-                await push(response, flow, self._times(deployment, True)[1])
+                await push(response, flow, self._times(deployment, True)[1], self.proxy.read_buffer)
             else:
                 await pull(response, flow)
         except _BROKEN as error:
