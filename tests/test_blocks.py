@@ -391,7 +391,7 @@ def test_done_of_held_calls() -> None:
         args(0, ":1}"),
         done(0),
         now(both),
-    ) == [*both, "-", "tool_use"]
+    ) == [*both, "-", "max_tokens"]
 
 
 def test_done_of_a_broken_call_leaves_it_broken() -> None:

@@ -37,10 +37,6 @@ DIFFERENT: dict[tuple[str, str], str] = {
     },
     ("openrouter/nonstream-refusal-content-filter-01.json", "text"): "FACTS.json does not read `refusal`; its text is shown",
     **{
-        (file, "stop"): "finish_reason is tool_calls, native_finish_reason says that the limit cut it (B4)"
-        for file in ("openrouter/stream-tool-02.sse", "openrouter/nonstream-tool-01.json")
-    },
-    **{
         (file, "tools"): "the limit cut a call before its arguments: an empty object would be run, so it is left out (B2)"
         for file in ("deepseek/nonstream-tool-length-01.json", "mistral/nonstream-tool-length-01.json")
     },
@@ -89,7 +85,8 @@ def facts_of(recording: Recording) -> JSON:
     finish = [word for word in facts["finish"] if word]
     called = bool(facts["tools"])
     words = {"length": "max_tokens", "content_filter": "refusal"}
-    reason = words.get(finish[-1] if finish else "", "tool_use" if called else "end_turn")
+    torn = any(not tool["arguments_valid"] and str(tool["arguments"]).startswith("{") for tool in facts["tools"])
+    reason = words.get(finish[-1] if finish else "", "max_tokens" if torn else "tool_use" if called else "end_turn")
     return {
         "text": facts["text"],
         "reasoning": facts["reasoning"],

@@ -49,6 +49,7 @@ class Blocks:
         self._tools: dict[Key, Item] = {}
         self.count = 0  # blocks opened
         self.tools_emitted = 0
+        self.torn = False  # a call was closed whose arguments have no end
         self.problem: ApiError | None = None
 
     # -- what a subclass knows ---------------------------------------------------------------------------------------
@@ -334,6 +335,8 @@ class Blocks:
             self._flush(item, whole=True)
         if item.kind == THINKING:
             self._sign(self._seal(item))
+        elif item.kind == TOOL:
+            self.torn = self.torn or item.torn()
         self._stop()
         if self._hidden(item):
             self._free(item)
@@ -351,7 +354,8 @@ class Blocks:
     def finish(self, outcome: Outcome) -> str:
         """Close what is open, give out what was held, and tell the final stop reason.
 
-        After a cut a call whose arguments never began is left out: an empty object would be run."""
+        After a cut a call whose arguments never began is left out: an empty object would be run. Arguments without an end were cut,
+        whatever the upstream says (OpenRouter: tool_calls in 16 of 16 recordings, 2025-10)."""
         cut = outcome.reason in CUT
         while self._item is not None or self._held:
             if self._item is None:
@@ -365,6 +369,9 @@ class Blocks:
         if not self.count:
             self._open(Item(TEXT, "empty"))
             self._stop()
+        if self.torn and not cut:
+            outcome.notes.append("a tool call was cut, though the upstream does not say so")
+            return "max_tokens"
         if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):
             if self.tools_emitted:
                 return "tool_use"
