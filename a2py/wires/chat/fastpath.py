@@ -1,0 +1,178 @@
+"""Runs of like chunks without parsing them: constant head and tail are recognised, the JSON string between them is handed on as it is.
+
+Knows: the bytes of a chunk and how `ChatDecoder` read them. Must not know: what a chunk means beyond that.
+Invariants: the sink gets what `ChatDecoder` gives it, however the bytes are cut. A frame is used only if a probe in the string's place reads
+as the same chunk; a string only if orjson would write it back byte for byte; whatever else comes goes the slow way.
+
+Why: beside the same proxy without it, CPU per chunk of a flood: text 5.4 → 4.1 µs, arguments 8.6 → 5.7; in the core alone 2.2 → 0.75 µs, a
+paced chunk 3.0 → 1.7 (CPython 3.11, orjson 3.11, 2026-11; bench/NOTES.md).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import orjson
+
+from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.wires.chat.stream import REASONING, TEXT, ChatDecoder
+
+ARGS = "args"
+#: The inside of a JSON string as orjson writes it: short escapes only.
+_CANONICAL = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\bfnrt][^"\\\x00-\x1f]*)*')
+_LF, _BACKSLASH = 10, 92  # `92 in data` costs 16 ns, `b"\\\\" in data` 110 (3.11)
+_PROBE = "\0probe"
+#: Events looked at one by one for a frame; a run earns as many again; after FORGIVE feeds without one it is tried anew.
+TRIES, FORGIVE = 16, 64
+#: Bytes of an unfinished event that wait here; a longer one waits in the parser.
+REST_LIMIT = 8 * 1024
+_KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
+#: What a delta may not say beside its one string.
+_SAYS = (*_KINDS, "reasoning_details", "function_call", "refusal")
+
+
+class Frame(NamedTuple):
+    """`before` + string + `after` is one event that says only that string; `between`: from one string to the next; `call`: the tool call's index."""
+
+    kind: str
+    before: bytes
+    after: bytes
+    between: bytes
+    call: int
+
+
+def frame(line: bytes) -> Frame | None:
+    """The frame of one event's data, if there is one."""
+    try:
+        chunk = orjson.loads(line)
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        (name,) = [name for name in _SAYS if delta.get(name)]
+        holder, key, index = (delta, name, 0) if name != "tool_calls" else _call(delta)
+        inside = orjson.dumps(holder[key])
+        at = line.index(inside, re.search(rb'"%b": ?(?=")' % key.encode(), line).end())  # type: ignore[union-attr]
+        before, after = line[: at + 1], line[at + len(inside) - 1 :]
+        used = chunk.get("usage") or choice.get("usage") or chunk.get("error") or choice.get("index") or choice.get("finish_reason")
+        holder[key] = _PROBE
+        if used or b"\n" in line or b"\r" in line or orjson.loads(before + orjson.dumps(_PROBE)[1:-1] + after) != chunk:
+            return None
+        return Frame(_KINDS[name], b"data: " + before, after + b"\n\n", after + b"\n\ndata: " + before, index)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
+def _call(delta: JSON) -> tuple[Any, str, int]:
+    """The object that holds the arguments of a fragment that has nothing else, their key, the call's index."""
+    (call,) = delta["tool_calls"]
+    body, index = call["function"], call["index"]
+    if call.get("id") or body.get("name") or call.get("extra_content") or type(index) is not int:
+        raise ValueError
+    return body, "arguments", index
+
+
+def _strings(frame: Frame, inside: bytes) -> list[bytes]:
+    """The strings of the run that `inside` begins with; `inside` lacks the head of its first event and the tail of its last."""
+    start, end = len(frame.before), 2 - len(frame.after)
+    events = (frame.before + inside + frame.after).split(b"\n")[:-1:2]  # one byte is found by memchr, two cost 1 ns a byte
+    strings = [event[start:end] for event in events]
+    if frame.between.join(strings) == inside:
+        return strings
+    return list(takewhile(_one_line, inside.split(frame.between)))  # another event stands among them
+
+
+def _one_line(string: bytes) -> bool:
+    return _LF not in string
+
+
+class FastDecoder(ChatDecoder):
+    """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves.
+
+    Slots: with more than 30 attributes in its dict an instance loses CPython's fast attribute access."""
+
+    __slots__ = ("_frame", "_off", "_rest", "_tries", "_verbs", "_whole")
+
+    def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        super().__init__(prepared, sink)
+        self._frame: Frame | None = None
+        self._rest = b""  # the beginning of an event that the frame may fit
+        self._whole = False  # the parser stands between two events
+        self._tries = TRIES
+        self._off = self._tags is not None or self._stops is not None
+        self._verbs = {TEXT: sink.text_json, REASONING: sink.thinking_json, ARGS: sink.args_json}
+
+    def feed(self, data: bytes) -> None:
+        if self._off:
+            super().feed(data)
+            return
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        while data and not self.finished:
+            if self._frame is not None and self._whole and not self._details:
+                data = self._run(self._frame, data)
+                if not data:
+                    return
+            end = data.find(b"\n\n") + 2 if self._tries > 0 else 0
+            if end < 2:
+                self._slow(data)
+                return
+            between = self._whole
+            self._slow(data[:end])
+            if between and data[:6] == b"data: " and self._body is None:
+                self._frame = frame(data[6 : end - 2]) or self._frame
+            data = data[end:]
+
+    def _slow(self, data: bytes) -> None:
+        self._tries = self._tries - 1 if self._tries > -FORGIVE else 2
+        super().feed(data)
+        self._whole = data[-2:] == b"\n\n"
+
+    def _run(self, frame: Frame, data: bytes) -> bytes:
+        """Gives out the run of chunks at the start of `data`; what is left of `data` (nothing: it waits)."""
+        before, after = frame.before, frame.after
+        end = -1
+        if data.startswith(before):
+            end = len(data) - len(after) if data.endswith(after) else data.rfind(after)
+        if end >= 0:
+            inside = data[len(before) : end]
+            strings = [inside] if _LF not in inside else _strings(frame, inside)
+            if not strings or not self._give(frame, strings):
+                self._frame = None
+                self._tries -= TRIES // 4
+                return data
+            data = data[sum(map(len, strings)) + (len(strings) - 1) * len(frame.between) + len(before) + len(after) :]
+        if data and len(data) <= REST_LIMIT and (before.startswith(data) or data.startswith(before)) and data.find(b"\n\n") < 0:
+            self._rest = data
+            return b""
+        return data
+
+    def _give(self, frame: Frame, strings: list[bytes]) -> bool:
+        """The strings to the sink; False, and nothing is done, where the slow way would write one differently."""
+        joined = strings[0] if len(strings) == 1 else b" ".join(strings)  # the blank keeps a backslash from the next string
+        if _CANONICAL.fullmatch(joined) is None:
+            return False
+        try:
+            chars = len(joined if joined.isascii() else joined.decode()) - len(strings) + 1
+        except UnicodeDecodeError:
+            return False
+        if _BACKSLASH in joined:
+            chars -= joined.count(b"\\") - joined.count(b"\\\\")
+        self._bad = False
+        if self._tries < TRIES:
+            self._tries += len(strings)
+        key: str | int = frame.kind
+        if frame.kind == ARGS:
+            key = self._calls.further(frame.call, chars)
+        else:
+            self._some = self._some or chars > 0
+            self._chars += chars
+        verb = self._verbs[frame.kind]
+        for string in strings:
+            verb(key, string)
+        return True
+
+    def close(self) -> Outcome:
+        rest, self._rest = self._rest, b""
+        super().feed(rest)
+        return super().close()

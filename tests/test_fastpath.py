@@ -1,0 +1,285 @@
+"""The fast path gives what the slow path gives: every recording, every golden, every cut, and streams made to mislead it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a2py.messages.reply import Reply
+from a2py.messages.types import JSON, Prepared
+from a2py.messages.writer import Writer
+from a2py.wires.chat import fastpath
+from a2py.wires.chat.fastpath import REST_LIMIT, TRIES, FastDecoder, frame
+from a2py.wires.chat.stream import ChatDecoder
+from tests import golden, streams
+from tests.recordings import Recording, recordings
+
+BASE: JSON = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+
+
+def chunk(delta: JSON, finish: str | None = None, **more: Any) -> bytes:
+    body = {**BASE, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def text(s: str) -> bytes:
+    return chunk({"content": s})
+
+
+def args(s: str, index: int = 0, **more: Any) -> bytes:
+    return chunk({"tool_calls": [{"index": index, "function": {"arguments": s}, **more}]})
+
+
+START = chunk({"role": "assistant", "content": ""})
+END = chunk({}, "stop") + b"data: [DONE]\n\n"
+CALL = chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]})
+
+
+def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request: Prepared) -> tuple[Any, ...]:
+    """Everything that one can see of a decoder: the client's bytes per feed's total, the message, how it ended."""
+    decoder = cls(request, sink)
+    out = []
+    for piece in pieces:
+        decoder.feed(piece)
+        if isinstance(sink, Writer):
+            out.append(sink.take())
+    ended = decoder.close()
+    if isinstance(sink, Writer):
+        sink.close(ended)
+        out.append(sink.take())
+        message: Any = b"".join(out)
+    else:
+        message = sink.message(ended, streams.ESTIMATE) if ended.error is None else None
+    error = ended.error and (ended.error.kind, ended.error.message)
+    return message, ended.reason, ended.usage, error, ended.stop_sequence, ended.model, ended.notes, ended.output_estimate, decoder.finished
+
+
+def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
+    """Whole, byte by byte, and some of the others (test_contract runs them all, on the same decoder)."""
+    cuts = list(streams.splits(data))
+    return [*cuts[:2], *cuts[2 : -streams.RANDOM_SPLITS : max(1, len(cuts) // count)], *cuts[-streams.RANDOM_SPLITS :]]
+
+
+def same(data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any) -> None:
+    request = streams.prepared(**prepared)
+    for mode in modes:
+        slow = outcome(ChatDecoder, streams.writer(mode), [data], request)
+        for cut in pieces if pieces is not None else some_splits(data):
+            assert outcome(FastDecoder, streams.writer(mode), cut, request) == slow
+        whole = outcome(ChatDecoder, Reply("msg_1", "m", "test", mode), [data], request)
+        assert outcome(FastDecoder, Reply("msg_1", "m", "test", mode), [data], request) == whole
+
+
+MODES = ("show", "omit", "none")
+
+
+@pytest.mark.parametrize("recording", recordings("chat", "stream"))
+def test_recordings(recording: Recording) -> None:
+    same(recording.data)
+    same(recording.data, [[recording.data]], MODES)
+    same(recording.data, [[recording.data]], stops=("the",))
+    same(recording.data, [[recording.data]], think_tags=True)
+
+
+@pytest.mark.parametrize("case", golden.cases(), ids=lambda case: case.id)
+def test_goldens(case: golden.Case) -> None:
+    for step in case.steps():
+        for block in [*filter(None, [step.blocks.get("upstream")]), *step.also]:
+            data = golden.upstream_bytes(block)
+            same(data, modes=MODES)
+
+
+class Counting(FastDecoder):
+    """Counts the chunks that were parsed."""
+
+    parsed = 0
+
+    def chunk(self, chunk: JSON, name: bytes = b"") -> None:
+        self.parsed += 1
+        super().chunk(chunk, name)
+
+
+def parsed(data: bytes, size: int = 0) -> int:
+    decoder = Counting(streams.prepared(), streams.writer())
+    for at in range(0, len(data), size or len(data)):
+        decoder.feed(data[at : at + (size or len(data))])
+    decoder.close()
+    return decoder.parsed
+
+
+@pytest.mark.parametrize("size", [0, 400, 1000])
+@pytest.mark.parametrize(
+    "run",
+    [
+        [text(f"word {n}") for n in range(100)],
+        [chunk({"reasoning_content": f"word {n}"}) for n in range(100)],
+        [CALL, *(args(f"[{n}] ") for n in range(100))],
+    ],
+    ids=["text", "reasoning", "args"],
+)
+def test_a_run_is_not_parsed(run: list[bytes], size: int) -> None:
+    data = START + b"".join(run) + END
+    same(data, [[data]], MODES)
+    assert parsed(data, size) <= 5
+
+
+def test_the_frame_follows_the_stream() -> None:
+    """Reasoning, text, two calls in turns; a `created` that changes now and then: each time one chunk is parsed."""
+    parts = [chunk({"reasoning": f"r{n}"}) for n in range(30)] + [text(f"t{n}") for n in range(30)] + [CALL]
+    parts += [args(f"a{n}") for n in range(30)]
+    for second in range(4):
+        parts += [chunk({"content": f"s{n}"}, created=second) for n in range(30)]
+    data = START + b"".join(parts) + END
+    same(data)
+    assert parsed(data) < 20
+    assert parsed(data, 500) < 40
+
+
+def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
+    looked = 0
+    original = fastpath.frame
+
+    def counted(line: bytes) -> Any:
+        nonlocal looked
+        looked += 1
+        return original(line)
+
+    data = START + b"".join(chunk({"content": f"t{n}"}, created=n) for n in range(1000)) + END
+    same(data, [[data]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastpath, "frame", counted)
+        parsed(data, 200)
+    assert looked < 1000 / 8
+
+
+MISLEADING: dict[str, list[bytes]] = {
+    "another tail": [text("a"), text("b"), chunk({"content": "c"}, "stop"), text("d")],
+    "another event among them": [text("a"), text("b"), b": comment\n\n", text("c"), chunk({"content": "x"}, created=2), text("d")],
+    "an error among them": [text("a"), text("b"), b'data: {"error":{"message":"x"}}\n\n', text("c")],
+    "a named event": [text("a"), text("b"), b"event: error\n" + text("c"), text("d")],
+    "a bad line": [text("a"), text("b"), b'data: {"choices":\n\n', text("c"), text("d")],
+    "a bad line at the end": [CALL, args("{"), args("}"), b"data: {\n\n"],
+    "empty strings": [text("a"), text(""), text(""), text("b")],
+    "only empty strings": [text("a"), text("b"), chunk({"reasoning": ""}), chunk({"reasoning": "", "content": ""})],
+    "short escapes": [text("a"), text('"\\\n\r\t\b\f'), text("\\\\"), text("b\\")],
+    "long escapes": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\u00e9\\/"'), text("d").replace(b'"d"', b'"\\u000a"')],
+    "a lone half": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\ud83d"'), text("d")],
+    "bad escapes": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\x"'), text("d").replace(b'"d"', b'"\\"')],
+    "a backslash that eats a quote": [text("a"), text("b"), text("c").replace(b'"c"', b'"c\\"'), text("d").replace(b'"d"', b'"\\","x"')],
+    "a quote inside": [text("a"), text("b"), text("c").replace(b'"c"', b'"c","refusal":"no"'), text("d")],
+    "control characters": [text("a"), text("b"), text("c").replace(b'"c"', b'"\x01"'), text("d").replace(b'"d"', b'"\t"')],
+    "bad UTF-8": [text("a"), text("b"), text("c").replace(b'"c"', b'"\xff"'), text("d").replace(b'"d"', b'"\xe2\x82"'), text("€😀é\x7f")],
+    "line ends inside": [text("a"), text("b"), text("c").replace(b'"c"', b'"c\nd"'), text("d").replace(b'"d"', b'"c\rd"')],
+    "CRLF": [event.replace(b"\n", b"\r\n") for event in (text("a"), text("b"), text("c"))],
+    "CR": [event.replace(b"\n", b"\r") for event in (text("a"), text("b"), text("c"))],
+    "mixed ends": [text("a"), text("b"), text("c").replace(b"\n", b"\r\n"), text("d"), b"\n\n\n", text("e"), b"\r\n", text("f"), text("g")],
+    "data of two lines": [text("a"), text("a"), text("b").replace(b',"created"', b'\ndata: ,"created"'), text("c"), text("d")],
+    "a line that is a field of its own": [
+        text("a").replace(b',"created"', b'\n,"created"'),
+        text("b").replace(b',"created"', b'\n,"created"'),
+    ],
+    "spaces": [event.replace(b'":', b'": ') for event in (text("a"), text("b"), text("c"))],
+    "no space after data": [event.replace(b"data: ", b"data:") for event in (text("a"), text("b"), text("c"))],
+    "the key twice": [e.replace(b'{"content"', b'{"content":"x","content"') for e in (text("x"), text("y"), text("z"), text("x"))],
+    "the key elsewhere": [e.replace(b'"m"', b'{"content":"x"}') for e in (text("x"), text("x"), text("y"), text("z"))],
+    "usage in every chunk": [chunk({"content": s}, usage={"prompt_tokens": 3, "completion_tokens": n}) for n, s in enumerate("abc")],
+    "usage in every choice": [
+        chunk({}, choices=[{"index": 0, "delta": {"content": s}, "usage": {"prompt_tokens": 3, "completion_tokens": 9}}]) for s in "abc"
+    ],
+    "another choice": [chunk({}, choices=[{"index": 1, "delta": {"content": s}}]) for s in "abc"],
+    "two choices": [chunk({}, choices=[{"index": n, "delta": {"content": s}} for n in (0, 1)]) for s in "abc"],
+    "text and reasoning at once": [chunk({"content": s, "reasoning": s}) for s in "abc"],
+    "reasoning twice": [chunk({"reasoning_content": s, "reasoning": s}) for s in "abc"],
+    "content of parts": [chunk({"content": [{"type": "text", "text": s}]}) for s in "abc"],
+    "details": [chunk({"reasoning": "r"}), *(chunk({"reasoning_details": [{"type": "t", "text": s}]}) for s in "ab"), text("c"), text("d")],
+    "text behind details": [
+        text("a"),
+        text("b"),
+        chunk({"reasoning_details": [{"type": "x", "data": "D"}]}),
+        text("c"),
+        text("d"),
+        text("e"),
+    ],
+    "refusals": [chunk({"refusal": s}) for s in "abc"],
+    "legacy calls": [chunk({"function_call": {"name": "f", "arguments": s}}) for s in ("{", "}")],
+    "calls in turns": [
+        CALL,
+        chunk({"tool_calls": [{"index": 1, "id": "call_2", "function": {"name": "g", "arguments": ""}}]}),
+        *(args(s, n) for s in ('{"a":', "1", "}") for n in (0, 1)),
+    ],
+    "a call on the same index": [CALL, args("{}"), args(" "), CALL.replace(b"call_1", b"call_9"), args("{"), args("}")],
+    "names and ids repeated": [CALL, *(args(s, id="call_1") for s in ("{", "}"))],
+    "fragments with signatures": [CALL, *(args(s, extra_content={"google": {"thought_signature": "S"}}) for s in ("{", "}"))],
+    "no index": [CALL, *(chunk({"tool_calls": [{"function": {"arguments": s}}]}) for s in ("{", "}", " "))],
+    "two fragments": [CALL, *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": s}}] * 2}) for s in "{}")],
+    "arguments as an object": [CALL, *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": {}}}]}) for _ in range(3))],
+    "a long string": [text("a"), text("b" * 3 * REST_LIMIT), text("c"), text("d")],
+    "text behind the end": [text("a"), text("b"), b"data: [DONE]\n\n", text("c"), text("d")],
+    "deep": [chunk({"content": "x", "y": 0}).replace(b'"y":0', b'"y":' + b"[" * 900 + b"]" * 900) for _ in range(3)],
+    "no chunk": [b"data: 1\n\n", b"data: []\n\n", b'data: {"choices":1}\n\n', b'data: {"choices":[1]}\n\n', text("a"), text("b")],
+}
+
+
+@pytest.mark.parametrize("name", MISLEADING)
+def test_misleading(name: str) -> None:
+    parts = MISLEADING[name]
+    same(START + b"".join(parts) + END)
+    same(START + b"".join(parts[:2] * 3 + parts + parts[-1:]), modes=MODES)
+
+
+def test_a_body_that_is_no_stream_stays_one() -> None:
+    same(b"{\n\n" + text("a") + text("b") + text("c"))
+    same(b'{"choices":[{"message":{"content":"x"}}]}\n\n')
+
+
+def test_every_character_that_is_copied_is_what_orjson_writes() -> None:
+    for start in range(0, 0x110000, 0x400):
+        s = "".join(map(chr, range(start, start + 0x400))).encode("utf-8", "ignore").decode()
+        if s:
+            data = START + text("a") + text("b") + text(s) + text(s[1:]) + END
+            same(data, [[data]])
+
+
+def test_frame() -> None:
+    line = text("hello")[6:-2]
+    found = frame(line)
+    assert found is not None
+    assert found.before + b"hello" + found.after == text("hello")
+    assert found.after + found.before == found.between
+    unfit: list[Callable[[bytes], bytes]] = [
+        lambda line: line[:-1],
+        lambda line: line.replace(b"hello", b"h\\u0065llo"),
+        lambda line: line.replace(b"null", b'"stop"'),
+        lambda line: line.replace(b'"m"', b"\n1"),
+        lambda line: line.replace(b'"hello"', b'"hello","content":"hello"'),
+    ]
+    for change in unfit:
+        assert frame(change(line)) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.one_of(st.text().map(text), st.text().map(lambda s: chunk({"reasoning": s})), st.binary(max_size=12)), max_size=40),
+    st.data(),
+)
+def test_any_stream(parts: list[bytes], draw: st.DataObject) -> None:
+    data = START + b"".join(parts) + END
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    same(data, [[data], pieces])
+
+
+def test_forgiving() -> None:
+    """A stream that could not be framed for long is fast once it can."""
+    odd = b"".join(chunk({"content": f"t{n}"}, usage={"prompt_tokens": n}) for n in range(20 * TRIES))
+    data = START + odd + b"".join(text(f"t{n}") for n in range(400)) + END
+    decoder = Counting(streams.prepared(), streams.writer())
+    for event in data.split(b"\n\n")[:-1]:
+        decoder.feed(event + b"\n\n")
+    assert decoder.parsed < 20 * TRIES + 2 * fastpath.FORGIVE
+    same(data, [[data]])
