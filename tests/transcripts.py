@@ -114,7 +114,8 @@ def run(block: Block) -> str:
                 if _serves(command)
                 else _command(folder, env, re.sub(r"(?:(?<=127\.0\.0\.1:)|(?<=--port ))4000", port, command))
             )
-            said = normal(said.replace(f"127.0.0.1:{port}", "127.0.0.1:4000"), folder)
+            said = said.replace(f"127.0.0.1:{port}", "127.0.0.1:4000").replace(f"--port {port}", "--port 4000")
+            said = normal(said.replace(sys.executable, "/opt/a2py/bin/python"), folder)
             lines = said.splitlines()
             if block.head and len(lines) > block.head:
                 said = "\n".join([*lines[: block.head], "…"])

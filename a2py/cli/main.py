@@ -37,6 +37,8 @@ COMMANDS: dict[str, Command] = {
     "restart": Command("daemon", "stop and start it, with the same flags", "a2py restart"),
     "status": Command("daemon", "say whether it runs, and answers", "a2py status"),
     "logs": Command("daemon", "show its log", "a2py logs -f"),
+    "service": Command("service", "systemd units: print, install, remove", "a2py service install"),
+    "completion": Command("completion", "complete a2py's commands and flags in a shell", 'eval "$(a2py completion bash)"'),
     "demo": Command("demo", "serve the demo upstream alone", "a2py demo --port 8080"),
 }
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO, cast
 from a2py.cli import http, listen, options, rotate
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
-from a2py.cli.source import Source, choose, demo_config, master_key
+from a2py.cli.source import Source, choose, demo_config, master_key, process_env
 from a2py.cli.summary import loopback, own_url, target, text
 from a2py.cli.terminal import Terminal
 from a2py.cli.workers import SILENT, Supervisor, Worker
@@ -50,7 +50,7 @@ def run(name: str, argv: list[str]) -> int:
         from a2py.cli.quick import health, test
 
         return health(args) if args.health else test(args)
-    source = choose(args, os.environ, os.getcwd())
+    source = choose(args, process_env(), os.getcwd())
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
     worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
@@ -99,7 +99,7 @@ def parts_present() -> dict[str, bool]:
 
 def check_public(host: str, source: Source, insecure: bool) -> None:
     config = source.config
-    keyed = bool(master_key(config, os.environ, os.getcwd()))
+    keyed = bool(master_key(config, process_env(), os.getcwd()))
     allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
     if loopback(host) or keyed or allowed:
         return

@@ -15,6 +15,7 @@ from typing import Any
 from a2py.cli import ollama
 from a2py.cli.exits import USAGE, Stop
 from a2py.config import Config, environment, find, from_environment, load, single
+from a2py.config.dotenv import read_dotenv
 from a2py.quirks import override
 
 #: Flags that say something of --model and mean nothing without it.
@@ -36,6 +37,19 @@ class Source:
     config: Config | None
     what: str
     again: Callable[[], Config] | None = None
+
+
+def process_env() -> dict[str, str]:
+    """The environment, and below it the `env` of systemd's credentials (LoadCredential=env:…, in the form of a .env)."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not directory:
+        return dict(os.environ)
+    try:
+        with open(os.path.join(directory, "env"), encoding="utf-8") as file:
+            told = read_dotenv(file.read(), "credential env", os.environ, lambda _: None)
+    except (OSError, UnicodeDecodeError):
+        told = {}
+    return {**told, **os.environ}
 
 
 def choose(
@@ -101,7 +115,7 @@ def master_key(config: Config | None, env: Mapping[str, str], cwd: str) -> str:
 
 def demo_config(base: str, context: int, args: argparse.Namespace) -> Config:
     """The configuration that serves the demo upstream at `base` under every name. Of the environment only the master key counts."""
-    key = master_key(None, os.environ, os.getcwd())
+    key = master_key(None, process_env(), os.getcwd())
     config = single(model="openai/demo", alias="demo", api_base=base, env={"LITELLM_MASTER_KEY": key})
     deployments = tuple(
         replace(dep, provider="demo", overrides=DEMO_QUIRKS, quirks=override(dep.quirks, dict(DEMO_QUIRKS)), max_input_tokens=context)
