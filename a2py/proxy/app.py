@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
@@ -150,20 +150,25 @@ class Proxy:
         parts: list[bytes] = []
         size = 0
         while not content.at_eof():
-            timer = self.loop.call_later(BODY_SECONDS, content.set_exception, asyncio.TimeoutError())
             try:
-                data = await content.readany()
+                data = content.read_nowait() if content.is_eof() else await self._some(content)
             except asyncio.TimeoutError:
                 raise ApiError("timeout", f"The request body stalled for {BODY_SECONDS:.0f} s", status=408) from None
             except (web.RequestPayloadError, ConnectionError) as error:
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
-            finally:
-                timer.cancel()
             parts.append(data)
             size += len(data)
             if size > limit:
                 raise _too_large(limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _some(self, content: StreamReader) -> bytes:
+        """More of a body that has not arrived whole."""
+        timer = self.loop.call_later(BODY_SECONDS, content.set_exception, asyncio.TimeoutError())
+        try:
+            return await content.readany()
+        finally:
+            timer.cancel()
 
     # -- what the relay asks -----------------------------------------------------------------------------------------
 

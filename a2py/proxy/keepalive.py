@@ -14,6 +14,8 @@ import asyncio
 from a2py.messages.writer import PING, Writer
 from a2py.proxy.client import EventStream
 
+NEVER = float("inf")
+
 
 class Pulse:
     """`writer`: of the running attempt (None between attempts); `degraded`: what the commit's header will name.
@@ -65,8 +67,8 @@ class Pulse:
     def _next(self, last: float) -> asyncio.TimerHandle | None:
         """The next look: at the commit, or when the next interval ends. (Before the commit an interval only looks whether it came.)"""
         now = self._loop.time()
-        waits = [wait for wait in (self._interval, self._delta_interval) if wait > 0]
-        due = [at for wait in waits if (at := last + wait) > now] or [now + wait for wait in waits]
-        if not self._stream.committed:
-            due.append(self.commit_at)
-        return self._loop.call_at(min(due), self._beat) if due else None
+        due = NEVER if self._stream.committed else self.commit_at
+        for wait in (self._interval, self._delta_interval):
+            if wait > 0:
+                due = min(due, last + wait if last + wait > now else now + wait)
+        return None if due == NEVER else self._loop.call_at(due, self._beat)

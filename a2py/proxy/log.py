@@ -14,6 +14,8 @@ from typing import TextIO
 
 import orjson
 
+#: A value that needs no quotes in a text line.
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\s]+")
 
 
@@ -120,6 +122,4 @@ class Log:
 
 def _word(value: object) -> str:
     text = str(value)
-    if any(c in text for c in ' "=\\') or not text.isprintable() or not text:
-        return orjson.dumps(_BREAKS.sub(" ", text)).decode()
-    return text
+    return text if _PLAIN.match(text) else orjson.dumps(_BREAKS.sub(" ", text)).decode()
