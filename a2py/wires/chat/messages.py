@@ -49,7 +49,7 @@ class Conversation:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.out.append({"role": self.q.system_role, "content": lead})
-        phases = [(assistant, list(run)) for assistant, run in groupby(self.draft.request.messages, _by_assistant)]
+        phases = [(assistant, list(run)) for assistant, run in groupby(filter(_says, self.draft.request.messages), _by_assistant)]
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
@@ -72,6 +72,7 @@ class Conversation:
 
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
+        start = len(self.out)
         waiting = [client for client, _ in self._open]
         results: dict[str, list[JSON]] = {}
         for message in run:
@@ -99,6 +100,9 @@ class Conversation:
                 elif id(block) not in answered:
                     parts += self._orphan(block)
         self._say(parts)
+        turn = self.out[max(0, start - 1) :]  # with the message before it, which may be a user's if the assistant's turn between was empty
+        if not any(message["role"] in ("user", "tool") for message in turn) and any(message["role"] == "user" for message in run):
+            self._say([_part(EMPTY)])
 
     def _assistant(self, content: list[JSON], recent: bool) -> None:
         history = History(self.draft)
@@ -106,7 +110,7 @@ class Conversation:
         calls: list[JSON] = []
         for block in content:
             kind = block["type"]
-            if kind == "tool_use":
+            if kind == "tool_use" and self.q.tools:
                 calls.append(self._call(block, history, not calls))
             elif kind == "thinking":
                 history.see(block)
@@ -128,11 +132,12 @@ class Conversation:
         input = block["input"]
         raw = input.get("__unparsedToolInput")
         arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
-        id = self._upstream_id(block["id"])
-        if any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
-            id = block["id"]
-        if any(id == taken for _, taken in self._open):
-            id = f"{id}_{len(self._open)}"
+        given = ids.original(block["id"])
+        id = self._upstream_id(given)
+        n = 0
+        while any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
+            n += 1
+            id = self._upstream_id(f"{given}_{n}")
         self._open.append((block["id"], id))
         return {
             "id": id,
@@ -142,7 +147,6 @@ class Conversation:
         }
 
     def _upstream_id(self, id: str) -> str:
-        id = ids.original(id)
         if self.q.tool_ids == "mistral9" and not _MISTRAL.match(id):
             return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:9]
         limit = self.q.tool_id_limit
@@ -253,6 +257,11 @@ class Conversation:
             self.draft.lose("prefill")
             text = last["content"]
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
+
+
+def _says(message: JSON) -> bool:
+    """Whether a message is anything but an empty system message, which stands between no turns."""
+    return message["role"] != "system" or bool(as_text(message["content"]))
 
 
 def _by_assistant(message: JSON) -> bool:
