@@ -29,6 +29,7 @@ def test_what_claude_code_is_told():
 
 def test_what_is_not_known_is_not_told():
     env = client_env(Target("http://x:1", window=1_000_000))
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in client_env(Target("http://x:1", window=32_768))
     assert env["ANTHROPIC_AUTH_TOKEN"] and not {"ANTHROPIC_MODEL", "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"} & set(
         env
     )

@@ -199,6 +199,19 @@ def test_the_demo_command_says_when_it_can_not(tmp_path: Path) -> None:
     assert done.returncode == exits.UNAVAILABLE and "choose another" in done.stderr
 
 
+@pytest.mark.parametrize("example", sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_is_served_as_it_is(tmp_path: Path, example: Path) -> None:
+    keys = dict.fromkeys(set(re.findall(r"os\.environ/(\w+)", example.read_text())), "sk-example")
+    with serving("--config", str(example), *DEMO, cwd=tmp_path, env=keys) as running:
+        client = anthropic.Anthropic(base_url=running.url, api_key=keys.get("LITELLM_MASTER_KEY", "any"), max_retries=0)
+        names = {model.display_name for model in client.models.list(limit=1000)}
+        running.until("Try it:")
+        assert "✗" not in running.said and "warning:" not in running.said
+        wanted = set(re.findall(r"model_name: ([\w.-]+)$", example.read_text(), re.MULTILINE))
+        assert wanted and wanted <= names
+        assert running.end() == exits.OK
+
+
 # -- the summary ---------------------------------------------------------------------------------------------------------
 
 

@@ -190,6 +190,21 @@ def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
     assert running.url_of(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
 
 
+@pytest.mark.parametrize("loaded, told", [(131_072, "131072"), (8192, None), (None, None)])
+def test_the_window_is_what_ollama_has_loaded(
+    nothing: Path, loaded: int | None, told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running_models = {"models": [{"name": "qwen", "context_length": loaded}] if loaded else []}
+    routes = {"/api/tags": tags("qwen"), "/api/show": show(qwen=["tools"]), "/api/ps": running_models}
+    with server(routes) as (url, _):
+        os.environ["OLLAMA_HOST"] = url
+        assert main(["env", "--shell", "json"]) == exits.OK
+    out, err = capsys.readouterr()
+    env = json.loads(out)
+    assert (env["ANTHROPIC_MODEL"], env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS")) == ("qwen", told)
+    assert ("too small for Claude Code" in err) is (loaded == 8192)
+
+
 # -- lists ---------------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,8 @@ def run(name: str, argv: list[str]) -> int:
     if target is None:
         target = running.configured(args, os.environ, running.url_of(args, os.environ))
         shown.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
+    if running.too_small(target):
+        shown.warn(running.too_small(target))
     unset = tuple(name for name in REMOVED if os.environ.get(name))
     shown.print(SHELLS[args.shell or guess()](client_env(target), unset))
     return OK

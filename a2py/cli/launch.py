@@ -72,7 +72,10 @@ def run(name: str, argv: list[str]) -> int:
     async def main() -> None:
         nonlocal code
         async with AsyncExitStack() as stack:
-            here = client_env(aim if aim is not None else await _start(stack, args, shown))
+            found = aim if aim is not None else await _start(stack, args, shown)
+            if claude and running.too_small(found):
+                shown.warn(running.too_small(found))
+            here = client_env(found)
             command = [rest[0], *(_outvoting(stack, here, shown, rest) if claude else ()), *rest[1:]]
             code = await attend(command, overlay(environment(os.environ, os.getcwd()), here))
 
@@ -124,7 +127,7 @@ async def _start(stack: AsyncExitStack, args: argparse.Namespace, shown: Termina
     stack.push_async_callback(server.close)
     for warning in config.warnings:
         log.warning("config", text=warning)
-    aim = target(config, own_url(options.HOST, addresses[0][1]))
+    aim = await running.measured(target(config, own_url(options.HOST, addresses[0][1])), config)
     shown.note(f"a2py at {aim.url}, serving {source.what}; log: {path}")
     return aim
 

@@ -7,17 +7,21 @@ Invariants: what answers is only used if it says that it is an a2py and takes ou
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from a2py.cli import http, options
-from a2py.cli.clientenv import Target
+from a2py.cli.clientenv import SMALLEST_WINDOW, Target
 from a2py.cli.exits import UNAVAILABLE, Stop
 from a2py.cli.record import current
 from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import own_url, target
-from a2py.config import ConfigError
+from a2py.config import Config, ConfigError
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
 
 URL = options.Flag(("--url",), "the proxy that runs already (default: the one on $HOST:$PORT, 127.0.0.1:4000)", metavar="URL")
 
@@ -45,12 +49,45 @@ def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:
     return choose(args, env, os.getcwd())
 
 
+async def window(dep: Deployment) -> int:
+    """The context of a deployment, in tokens: as configured, else what its Ollama has loaded; 0: unknown."""
+    if dep.max_input_tokens or dep.quirks.context_probe != "ollama":
+        return dep.max_input_tokens
+    from a2py.proxy.context import Contexts
+    from a2py.proxy.upstream import Upstream
+
+    upstream = Upstream()
+    try:
+        return await Contexts(time.monotonic).size(upstream, dep)
+    finally:
+        await upstream.close()
+
+
+async def measured(aim: Target, config: Config) -> Target:
+    """`aim` with the window that its model really has."""
+    try:
+        dep = config.resolve(aim.model)[0]
+    except ApiError:
+        return aim
+    return replace(aim, window=await window(dep))
+
+
+def too_small(aim: Target) -> str:
+    """What to say of a window in which Claude Code can't work; "" where it is large enough, or unknown."""
+    if not 0 < aim.window < SMALLEST_WINDOW:
+        return ""
+    return (
+        f"{aim.model} has a context of {aim.window:,} tokens, too small for Claude Code: give it {SMALLEST_WINDOW:,} or more (Ollama: "
+        "OLLAMA_CONTEXT_LENGTH=65536; other servers: their own setting, and model_info.max_input_tokens)"
+    )
+
+
 def configured(args: argparse.Namespace, env: Mapping[str, str], url: str) -> Target:
     """A target at `url` as the configuration here describes it."""
     source = local(args, env)
     if source.config is None:
         return Target(url, master_key(None, env, os.getcwd()), "demo", ("demo",))
-    return target(source.config, url)
+    return asyncio.run(measured(target(source.config, url), source.config))
 
 
 def answering(url: str, key: str) -> Target | None:
