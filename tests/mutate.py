@@ -25,6 +25,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ class Mutant:
 # -- the mutants of a file -----------------------------------------------------------------------------------------------
 
 
+@cache
+def source(file: str) -> str:
+    """As it was when this process began: others may be editing."""
+    return (ROOT / file).read_text("utf-8")
+
+
 def conditions(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str]]:
     """(function, node, attribute) of each condition inside a function, in source order."""
 
@@ -125,7 +132,7 @@ def conditions(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str]]:
 
 def mutants(file: str) -> list[Mutant]:
     out = []
-    for number, (function, node, attribute) in enumerate(conditions(ast.parse((ROOT / file).read_text("utf-8")))):
+    for number, (function, node, attribute) in enumerate(conditions(ast.parse(source(file)))):
         test = getattr(node, attribute)
         text = ast.unparse(test) if attribute == "test" else " and ".join(map(ast.unparse, test))
         line = (test if attribute == "test" else test[0]).lineno
@@ -136,7 +143,7 @@ def mutants(file: str) -> list[Mutant]:
 
 def compiled(mutant: Mutant) -> types.CodeType:
     """The code of the mutant's function."""
-    tree = ast.parse((ROOT / mutant.file).read_text("utf-8"))
+    tree = ast.parse(source(mutant.file))
     _, node, attribute = list(conditions(tree))[mutant.number]
     constant = ast.copy_location(ast.Constant(mutant.value), node if attribute == "test" else node.ifs[0])  # type: ignore[attr-defined]
     setattr(node, attribute, constant if attribute == "test" else [constant])

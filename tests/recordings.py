@@ -74,6 +74,7 @@ class Captured:
 
     name: str
     path: str
+    query: str
     headers: dict[str, str]
     body: dict[str, Any]
 
@@ -86,7 +87,7 @@ def load_captures() -> tuple[Captured, ...]:
         capture = orjson.loads(file.read_bytes())
         if isinstance(capture.get("body"), dict) and "/messages" in capture.get("path", ""):
             headers = {name.lower(): value for name, value in capture["headers"]}
-            out.append(Captured(file.stem, capture["path"], headers, capture["body"]))
+            out.append(Captured(file.stem, capture["path"], capture["query"], headers, capture["body"]))
     return tuple(out)
 
 

@@ -245,7 +245,7 @@ class _Sequence:
         assert not self.begun, "second message_start"
         self.begun = True
         message = event["message"]
-        assert re.match(r"msg_\w+\Z", message["id"]), message["id"]
+        assert re.match(r"msg_[\w-]+\Z", message["id"]), message["id"]
         assert isinstance(message["model"], str) and message["model"], "no model"
         fixed = {k: message[k] for k in ("type", "role", "content", "stop_reason", "stop_sequence")}
         assert fixed == {"type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None}, message

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from anthropic.types import Message
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming
 
+from a2py.demo import MODEL, Demo
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
 from a2py.wires import wire
-from tests import golden, typed
-from tests.recordings import Captured, captures
+from tests import golden, process, streams, typed
+from tests.recordings import CLIENTS, Captured, captures, load_captures
 
 TYPES: dict[tuple[str, bool], Any] = {
     ("chat", False): CompletionCreateParamsNonStreaming,
@@ -87,6 +92,43 @@ def said(body: JSON) -> list[str]:
         elif isinstance(block, dict) and block["type"] in ("text", "tool_result"):
             blocks.append(block.get("text") or block.get("content"))
     return [text for text in found if text.strip()]
+
+
+@pytest.mark.integration
+async def test_captured_requests_through_a_real_process(tmp_path: Path) -> None:
+    """As the client sent them, header by header but for the key: real sockets, and the demo upstream, which checks what it is asked."""
+    if not load_captures():
+        pytest.skip(f"no captured requests in {CLIENTS}")
+    async with Demo(pace=0) as demo:
+        with process.running(tmp_path, [process.deployment("*", demo.base, MODEL, "openai")]) as proxy:
+            for captured in load_captures():
+                answer = await asyncio.to_thread(send, proxy, captured)
+                try:
+                    check_answer(captured, answer)
+                except AssertionError as error:
+                    raise AssertionError(f"{captured.name}: {error}\n{proxy.log.read_text()[-1500:]}") from error
+
+
+def send(proxy: process.Proxy, captured: Captured) -> bytes:
+    own = ("host", "content-length", "connection", "accept-encoding", "x-api-key", "authorization")
+    headers = {name: value for name, value in captured.headers.items() if name not in own}
+    url = f"{proxy.base}{captured.path}?{captured.query}"
+    request = urllib.request.Request(url, orjson.dumps(captured.body), {**headers, "authorization": f"Bearer {proxy.key}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.headers["request-id"]
+        data: bytes = answer.read()
+    return data
+
+
+def check_answer(captured: Captured, answer: bytes) -> None:
+    if "count_tokens" in captured.path:
+        assert orjson.loads(answer)["input_tokens"] > 1
+    elif captured.body.get("stream"):
+        message = streams.accumulate(streams.events(answer))
+        assert "error" not in message, message["error"]
+        assert message["model"] == captured.body["model"]
+    else:
+        assert Message.model_validate_json(answer).content
 
 
 @pytest.mark.parametrize(
