@@ -95,3 +95,35 @@ def test_scanned_forgets_what_it_saw() -> None:
     assert item.scanned()
     item.parts = ["trailing"]
     assert item.scanned()
+
+
+@pytest.mark.parametrize(
+    ("parts", "torn"),
+    [
+        ([], False),
+        (["{}"], False),
+        (['{"a": ', b'\\"x\\"', "}"], False),
+        (['{"a": "\ud83d"}'], False),
+        (["[1, 2"], False),
+        (["no json"], False),
+        (['{"a": }'], False),
+        (['{"a": 1}}'], False),
+        ([' {"a": '], True),
+        (['{"a": "}'], True),
+        (["{"], True),
+    ],
+)
+def test_an_object_without_an_end_is_torn(parts: list[str | bytes], torn: bool) -> None:
+    item = Item(TOOL, 0)
+    item.parts = list(parts)
+    assert item.torn() is torn
+
+
+def test_torn_after_a_look_for_the_end() -> None:
+    item = Item(TOOL, 0)
+    item.parts = ['{"a": "x']
+    assert not item.scanned()
+    item.parts = ["y"]
+    assert item.torn()
+    item.parts = ['"}']
+    assert not item.torn()

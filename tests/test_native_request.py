@@ -111,6 +111,7 @@ def test_captured_requests_are_value_identical_but_for_the_model(captured: recor
     assert orjson.loads(prepared.body) == {**captured.body, "model": "up-1"}
     assert prepared.degraded == ()
     assert prepared.stream is stream
+    assert prepared.provider == "p"
 
 
 @pytest.mark.parametrize("captured", recordings.captures())

@@ -160,6 +160,7 @@ def raw_message(reply: Reply, *blocks: tuple[JSON, list[JSON], bool]) -> None:
             raw(reply, "content_block_delta", index=n, delta=delta)
         if stopped:
             raw(reply, "content_block_stop", index=n)
+            raw(reply, "brand_new")
     usage = {"output_tokens": 5, "cache_read_input_tokens": None, "extra": None}
     raw(
         reply,

@@ -179,4 +179,5 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         stream=stream,
         degraded=draft.degraded,
         added=frozenset(draft.added),
+        provider=dep.provider,
     )

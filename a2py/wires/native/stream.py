@@ -17,29 +17,25 @@ from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.sse import LINE_LIMIT, SSEParser
+from a2py.sse import Event
 from a2py.wires import failure
+from a2py.wires.common.intake import BLANK, Intake
 from a2py.wires.native import mend
 
 #: A name that may stand in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 #: Notes that one reply may leave in the log.
 NOTES = 8
-#: What may stand ahead of a body: a byte order mark, white space.
-_BLANK = b"\xef\xbb\xbf \t\r\n"
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
-class NativeDecoder:
+class NativeDecoder(Intake):
     """One upstream reply, as a stream or, where the server answers so, as one JSON message."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        super().__init__()
         self._sink = sink
-        self._parser = SSEParser()
-        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
-        self._sniffed = False
-        self._body: list[bytes] | None = None
-        self._body_size = 0
+        self._provider = prepared.provider
         self._started = False
         self._stopped = False  # message_stop came
         self._open = -1  # index of the open block
@@ -48,55 +44,16 @@ class NativeDecoder:
         self._called = False  # a client's tool was called
         self._usage: JSON = {}
         self._ending: JSON = {}  # message_delta
-        self._model = ""
-        self._error: ApiError | None = None
-        self._notes: list[str] = []
-        self._outcome: Outcome | None = None
-        self.finished = False
 
-    # -- bytes -------------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        if self.finished:
-            return
-        if not self._sniffed:
-            self._head += data
-            start = self._head.lstrip(_BLANK)
-            if not start:
-                if len(self._head) > LINE_LIMIT:
-                    self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
-                return
-            self._sniffed = True
-            data, self._head = self._head, b""
-            if start[:1] == b"{":
-                self._body = []
-        if self._body is not None:
-            self._body.append(data)
-            self._body_size += len(data)
-            if self._body_size > LINE_LIMIT:
-                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
-            return
-        for name, event in self._parser.feed(data):
-            self._event(name, event)
-        if self._parser.overflow:
-            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
-
-    def close(self) -> Outcome:
-        if self._outcome is not None:
-            return self._outcome
-        if self._body is not None and not self.finished:
-            self.whole(b"".join(self._body))
-        elif not self.finished:
-            for name, event in self._parser.close():
-                self._event(name, event)
-        self._body = None
-        self.finished = True
+    def _end(self) -> Outcome:
         error = self._error or self._verdict()
         if error is None:
             self._finish()
         delta: JSON = self._ending.get("delta", {})
         reason, stop = delta.get("stop_reason"), delta.get("stop_sequence")
-        self._outcome = Outcome(
+        return Outcome(
             reason=reason if isinstance(reason, str) else "end_turn",
             usage=mend.usage(mend.merged(self._usage, self._ending.get("usage", {}))),
             error=error,
@@ -104,16 +61,15 @@ class NativeDecoder:
             model=self._model,
             notes=self._notes,
         )
-        return self._outcome
 
     def whole(self, body: bytes) -> None:
         """A JSON body: a message, or an error."""
         try:
-            found: JSON = jsontext.loads(body.lstrip(_BLANK))
+            found: JSON = jsontext.loads(body.lstrip(BLANK))
         except ValueError:
             self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
             return
-        error = failure.inside(found)
+        error = failure.inside(found, provider=self._provider)
         if error is not None:
             self._fail(error)
             return
@@ -125,6 +81,10 @@ class NativeDecoder:
         self._stopped = self.finished = True
 
     # -- events ------------------------------------------------------------------------------------------------------
+
+    def _events(self, events: list[Event]) -> None:
+        for name, data in events:
+            self._event(name, data)
 
     def _event(self, name: bytes, data: bytes) -> None:
         if self.finished:
@@ -148,7 +108,9 @@ class NativeDecoder:
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(failure.inside(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
+                self._fail(failure.inside(event, provider=self._provider) or _foreign(event)) if event.get(
+                    "error"
+                ) or "choices" in event else self._bad()
                 return
             event, data = {**event, "type": kind}, b""
         self._handle(kind, event, b"" if b"\n" in data else data)
@@ -272,7 +234,7 @@ class NativeDecoder:
         self._sink.raw("ping", event, data)
 
     def _failed(self, event: JSON, data: bytes) -> None:
-        self._fail(failure.inside(event) or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(failure.inside(event, provider=self._provider) or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
