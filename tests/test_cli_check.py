@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp import web
 
 from a2py.cli.check.bench import Bench, Told
 from a2py.cli.check.probes import FAIL, FOUND, NO, OK, PROBES, SKIPPED, Finding, Seen, probe
-from a2py.cli.check.write import edited, snippet
 from a2py.config import load, single
 from a2py.demo import Demo
 from a2py.demo.protocol import Refused
@@ -434,60 +432,6 @@ def test_offline_and_wrong_words(tmp_path: Path) -> None:
 def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     done = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
     assert done.returncode == 1 and "fail" in done.stdout and "is the server running" in done.stdout
-
-
-# -- writing -------------------------------------------------------------------------------------------------------------
-
-FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "model_list: []\n",
-        "model_list: []",
-        "a2py:\n",
-        "a2py: {}\nmodel_list: []\n",
-        "a2py:  # ours\n  keepalive_seconds: 5  # keep\nmodel_list: []\n",
-        "a2py:\n    quirks:\n        openai/x:\n            images: true  # wrong\n        other: {images: true}\n",
-        "a2py:\n  quirks: {}\n  drain_seconds: 1\n",
-        "a2py:\n  quirks:\n    'openai/x':\n      tools: true\nmodel_list:\n- a: 1\n",
-        "# only a comment\n",
-        "model_list:\n- model_name: é # ü\n  x: |\n    a2py:\n      no\na2py:\n  drain_seconds: 1",
-    ],
-)
-def test_quirks_are_written_between_what_is_there(text: str) -> None:
-    done = edited(text, FOUND_ONE)
-    assert done is not None
-    before, after = yaml.safe_load(text) or {}, yaml.safe_load(done)
-    for name, value in FOUND_ONE["openai/x"].items():
-        assert after["a2py"]["quirks"]["openai/x"][name] == value
-    ours = after.pop("a2py")
-    old = before.pop("a2py", None) or {}
-    assert after == before
-    assert {k: v for k, v in ours.items() if k != "quirks"} == {k: v for k, v in old.items() if k != "quirks"}
-    for id, quirks in (old.get("quirks") or {}).items():
-        assert ours["quirks"][id] == {**quirks, **FOUND_ONE.get(id, {})}
-    assert [line for line in text.splitlines() if "#" in line and "wrong" not in line] == [
-        line for line in done.splitlines() if "#" in line and "wrong" not in line
-    ]
-    assert ("# wrong" in text) == ("# wrong" in done)
-    assert edited(done, FOUND_ONE) == done
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["a2py: {quirks: {x: {images: true}}}\n", "a2py: [1]\n", "- 1\n", "a2py: [\n", "a2py:\n  quirks:\n    openai/x: {images: true}\n"],
-)
-def test_what_can_not_be_edited_line_by_line_is_left(text: str) -> None:
-    assert edited(text, FOUND_ONE) is None
-
-
-def test_the_lines_to_write_by_hand_say_the_same() -> None:
-    assert yaml.safe_load(snippet({"a/b#2": {"sampling": frozenset({"top_p"}), "tools": False}})) == {
-        "a2py": {"quirks": {"a/b#2": {"sampling": ["top_p"], "tools": False}}}
-    }
 
 
 # -- the real llama.cpp --------------------------------------------------------------------------------------------------

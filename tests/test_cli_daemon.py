@@ -106,6 +106,11 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
     assert running.url_of(argparse.Namespace(), {}) == "http://x:1"
 
 
+def test_where_there_is_no_proc_ps_tells_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record.os.path, "exists", lambda path: False)
+    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.born(os.getpid())) and record.born(2**22 + 5) == ""
+
+
 def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, _ = record.paths()
     os.makedirs(os.path.dirname(file))

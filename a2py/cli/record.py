@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 
 from a2py.cli import state
@@ -32,7 +33,9 @@ def paths() -> tuple[str, str]:
 
 
 def born(pid: int) -> str:
-    """The start time of a process, in ticks since boot, where /proc tells (Linux)."""
+    """The start time of a process: in ticks since boot where /proc tells (Linux), else in the words of `ps`; "" for none."""
+    if not os.path.exists("/proc/self/stat"):
+        return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[19]
