@@ -112,6 +112,9 @@ async def test_unknown_model_lists_the_known() -> None:
     [
         (b"HELLO\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/0.9\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (ASK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (ASK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),

@@ -70,6 +70,8 @@ def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] 
     return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})
 
 
+#: What is spoken here. The parser takes 0.9 and 2.0 in a request line too, and a response would repeat them.
+VERSIONS = ((1, 1), (1, 0))
 #: aiohttp's status of a request that is not HTTP, or too long, → what the client is told.
 _MALFORMED = {
     400: "The request is not valid HTTP",
@@ -123,7 +125,17 @@ class Border(web.Server):
             "max_field_size": HEADER_FIELD,
             "max_headers": HEADER_COUNT,
         }
-        super().__init__(handler, handler_cancellation=True, **self._options)
+        self._answer = handler
+        super().__init__(self._spoken, handler_cancellation=True, **self._options)
+
+    async def _spoken(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.version in VERSIONS or request.transport is None:
+            return await self._answer(request)  # type: ignore[no-any-return]
+        request_id = new_id("req_")
+        body = ApiError("invalid_request", _MALFORMED[400]).body(request_id)
+        head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        request.transport.write(f"{head}request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        return Sent(400, False)
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=asyncio.get_running_loop(), **self._options)
