@@ -49,17 +49,17 @@ class Quirks:
     # -- sampling and limits -----------------------------------------------------------------------------------------
     #: Name of the output limit: `max_tokens` or `max_completion_tokens`; never both (Volcengine answers 400 to both). wires/chat/request.py
     max_tokens_field: str = "max_tokens"
-    #: Largest output limit taken; a larger request is clamped; 0: unknown. wires/chat/request.py
+    #: Largest output limit taken; a larger request is clamped; 0: unknown. wires/common/limits.py
     max_tokens_limit: int = 0
-    #: A floor under the output limit where reasoning would eat a small one (Claude Code's check asks for 64); 0: none. wires/chat/request.py
+    #: A floor under the output limit where reasoning would eat a small one (Claude Code's check asks for 64); 0: none. wires/common/limits.py
     min_tokens: int = 0
-    #: Sampling fields that are taken; any other is dropped. wires/chat/request.py
+    #: Sampling fields that are taken; any other is dropped. wires/common/limits.py
     sampling: frozenset[str] = frozenset({"temperature", "top_p"})
-    #: Largest temperature taken (Anthropic's own range ends at 1). wires/chat/request.py
+    #: Largest temperature taken (Anthropic's own range ends at 1). wires/common/limits.py
     temperature_max: float = 2.0
     #: Stop sequences taken; more, or any where 0, are applied by the proxy itself. wires/chat/request.py
     stop_limit: int = 4
-    #: `service_tier` is known. wires/chat/request.py
+    #: `service_tier` is known. wires/common/limits.py
     service_tier: bool = False
 
     # -- tools -------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Quirks:
     tool_choice_thinking: bool = True
     #: `parallel_tool_calls: false` is taken. wires/chat/tools.py
     parallel_tool_calls: bool = True
-    #: Clean-up steps for tool schemas, in this order, names of `SCHEMA_STEPS`. wires/chat/schema.py
+    #: Clean-up steps for tool schemas, in this order, names of `SCHEMA_STEPS`. wires/common/schema.py
     schema: tuple[str, ...] = ()
     #: Tool-call ids must match this form: `any`, `mistral9` (nine letters or digits) or `keep` (native: as the client has them, legal and unique; Anthropic wants that). wires/chat/tools.py, wires/native/request.py
     tool_ids: str = "any"

@@ -10,10 +10,11 @@ from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Outcome, Prepared, Usage
 from a2py.quirks import Quirks
-from a2py.wires.chat import WIRE, schema, stream
+from a2py.wires.chat import WIRE
 from a2py.wires.chat.calls import Calls
 from a2py.wires.chat.reasoning import DIALECTS
 from a2py.wires.chat.stream import ChatDecoder
+from a2py.wires.common import intake, schema
 
 PREPARED = Prepared("http://x", {}, b"", True)
 
@@ -38,7 +39,7 @@ def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
 
 
 def test_a_json_body_and_an_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BODY_LIMIT", 10)
+    monkeypatch.setattr(intake, "BODY_LIMIT", 10)
     outcome, _ = decoded(b'{"choices": [1, 2, 3]}')
     assert outcome.error is not None and "larger than" in outcome.error.message
     monkeypatch.setattr("a2py.sse.LINE_LIMIT", 10)
@@ -52,7 +53,9 @@ def test_an_error_with_an_empty_choice() -> None:
 
 
 def test_reasoning_details_of_no_known_shape() -> None:
-    _, message = decoded(b'data: {"choices":[{"delta":{"reasoning_details":"x","reasoning":"y","content":"z"},"finish_reason":"stop"}]}\n\n')
+    _, message = decoded(
+        b'data: {"choices":[{"delta":{"reasoning_details":"x","reasoning":"y","content":"z"},"finish_reason":"stop"}]}\n\n'
+    )
     assert [block["type"] for block in message["content"]] == ["thinking", "text"]
 
 
@@ -125,7 +128,11 @@ def test_a_clean_schema_is_the_same_object() -> None:
 
 def test_refs_are_bounded_and_cycles_end() -> None:
     tree: JSON = {"$defs": {"n": {"properties": {"l": {"$ref": "#/$defs/m"}, "r": {"$ref": "#/$defs/m"}}}, "m": {"$ref": "#/$defs/n"}}}
-    tree["properties"] = {"root": {"$ref": "#/$defs/n"}, "gone": {"$ref": "#/nowhere/x", "description": "d"}, "list": {"anyOf": [{"$ref": "http://x"}]}}
+    tree["properties"] = {
+        "root": {"$ref": "#/$defs/n"},
+        "gone": {"$ref": "#/nowhere/x", "description": "d"},
+        "list": {"anyOf": [{"$ref": "http://x"}]},
+    }
     out = schema.clean(tree, ("inline_refs",))
     assert "$defs" not in out and out["properties"]["gone"] == {"type": "object", "description": "d"}
     assert out["properties"]["list"] == {"anyOf": [{"$ref": "http://x"}]}

@@ -10,7 +10,7 @@ import pytest
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Usage
 from a2py.wires import wire
-from a2py.wires.native import WIRE, stream
+from a2py.wires.native import WIRE
 from a2py.wires.native.stream import NOTES, NativeDecoder
 from tests import streams
 from tests.test_native_fuzz import content, read
@@ -239,7 +239,7 @@ def test_the_log_is_not_flooded() -> None:
     "data", [b" " * 300, b'{"x": "' + b"x" * 300, b"data: " + b"x" * 300], ids=["white space", "a JSON body", "an event"]
 )
 def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    monkeypatch.setattr(stream, "LINE_LIMIT", 256)
+    monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 256)
     monkeypatch.setattr("a2py.sse.LINE_LIMIT", 256)
     decoder = NativeDecoder(streams.prepared(), streams.writer())
     for n in range(0, len(data), 10):

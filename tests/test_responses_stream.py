@@ -11,7 +11,7 @@ from a2py.errors import ApiError
 from a2py.messages import envelope
 from a2py.messages.types import JSON, Outcome
 from a2py.wires import wire
-from a2py.wires.responses import output, stream
+from a2py.wires.responses import output
 from tests import streams
 
 RESPONSES = wire("responses")
@@ -145,7 +145,7 @@ def test_forms_of_a_whole_response(form: str) -> None:
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BODY_LIMIT", 100)
+    monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 100)
     assert "larger than" in message_of_bytes(b'{"output":"' + b"x" * 200)["error"]["message"]
     monkeypatch.setattr("a2py.sse.LINE_LIMIT", 100)
     assert "larger than" in message_of_bytes(b"data: " + b"x" * 200)["error"]["message"]

@@ -13,54 +13,15 @@ from a2py.deployment import Deployment
 from a2py.messages.types import Call, Prepared
 from a2py.wires.chat import cache, messages, reasoning, structured, tools
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want
+from a2py.wires.common.limits import finish, output_limit, sampling
 from a2py.wires.common.send import headers, url
 
-#: Anthropic's service_tier → OpenAI's.
-TIERS = {"auto": "auto", "standard_only": "default"}
-#: Request fields that mean nothing on this wire, and whose loss the client should know.
-LOST = ("container", "mcp_servers", "inference_geo", "speed", "task_budget")
 
-
-def _limits(draft: Draft, want: Want) -> None:
-    q, dep = draft.quirks, draft.dep
-    limit = draft.request.max_tokens
-    if q.min_tokens and want.mode == "off":
-        limit = max(limit, q.min_tokens)
-    for name in ("max_tokens", "max_completion_tokens"):
-        preset = dep.params.get(name)
-        if isinstance(preset, int) and preset > 0:
-            limit = min(limit, preset)
-    for known in (q.max_tokens_limit, dep.max_output_tokens):
-        if known:
-            limit = min(limit, known)
-    draft.body[q.max_tokens_field] = limit
-    draft.added.add("max_tokens")
-
-
-def _sampling(draft: Draft) -> None:
-    q, body = draft.quirks, draft.request.body
-    for name in ("temperature", "top_p", "top_k"):
-        value = body.get(name)
-        if value is None:
-            value = draft.dep.params.get(name)
-        if value is None:
-            continue
-        if name not in q.sampling:
-            draft.lose(name)
-            continue
-        draft.body[name] = min(value, q.temperature_max) if name == "temperature" else value
-        draft.added.add(name)
-    stops = tuple(filter(None, body.get("stop_sequences") or ()))
-    if stops:
-        draft.stops = stops
-        if q.stop_limit:
-            draft.body["stop"] = list(stops[: q.stop_limit])
-            draft.added.add("stop")
-    tier = TIERS.get(body.get("service_tier") or "")
-    if tier and q.service_tier:
-        draft.body["service_tier"] = tier
-        draft.added.add("service_tier")
+def _stop(draft: Draft) -> None:
+    """As many stops as are taken go upstream; all of them are applied here, too."""
+    if draft.stops and draft.quirks.stop_limit:
+        draft.body["stop"] = list(draft.stops[: draft.quirks.stop_limit])
+        draft.added.add("stop")
 
 
 def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
@@ -72,8 +33,10 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     draft.body["messages"] = messages.build(draft)
     tools.add(draft)
     want = reasoning.ask(draft)
-    _limits(draft, want)
-    _sampling(draft)
+    draft.body[q.max_tokens_field] = output_limit(draft, want)
+    draft.added.add("max_tokens")
+    sampling(draft)
+    _stop(draft)
     structured.add(draft)
     cache.add(draft)
     if stream:
@@ -81,12 +44,7 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
         if q.stream_usage:
             draft.body["stream_options"] = {"include_usage": True}
             draft.added.add("stream_options")
-    for name in LOST:
-        if call.request.body.get(name):
-            draft.lose(name)
-    for name in dep.drop:
-        draft.body.pop(name, None)
-    draft.body.update(dep.extra_body)
+    finish(draft)
     return draft
 
 

@@ -13,16 +13,15 @@ from typing import Any
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
-from a2py.sse import SSEParser
+from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls
 from a2py.wires.chat.finish import finish
-from a2py.wires.chat.usage import Meter
 from a2py.wires.common.filters import Stops, ThinkTags
+from a2py.wires.common.intake import Intake
 from a2py.wires.common.text import dumps
+from a2py.wires.common.usage import Meter
 
-#: Bytes of a JSON body that answers a stream request (64 MiB).
-BODY_LIMIT = 64 * 1024 * 1024
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
 #: Keys of the text and the reasoning run; tool calls have int keys.
@@ -46,13 +45,13 @@ def _parts_text(parts: list[Any]) -> tuple[str, str]:
     return "".join(thinking), "".join(text)
 
 
-class ChatDecoder:
+class ChatDecoder(Intake):
     """One upstream reply, streamed or whole (`whole`)."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        super().__init__()
         self._sink = sink
         self._provider = prepared.provider
-        self._parser = SSEParser()
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
@@ -60,15 +59,10 @@ class ChatDecoder:
         self._field = (
             "delta"  # Perplexity and Writer send both delta and message (2025-10): a stream means the one, a whole reply the other
         )
-        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
-        self._sniffed = False
-        self._body: list[bytes] | None = None
-        self._body_size = 0
         self._finish = ""
         self._native_finish = ""
         self._stop_word: str | None = None
         self._done = False
-        self._error: ApiError | None = None
         self._refused = False
         self._chars = 0  # of text and reasoning, for an estimate where no usage comes
         self._some = False  # something that a client can see was emitted
@@ -76,37 +70,10 @@ class ChatDecoder:
         self._bad_lines = 0
         self._torn = False  # a bad line may have held a piece of a tool call
         self._details: list[JSON] = []
-        self._details_text = False
-        self._notes: list[str] = []
-        self._model = ""
-        self._closed: Outcome | None = None
-        self.finished = False
 
-    # -- bytes -------------------------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        if self.finished:
-            return
-        if not self._sniffed:
-            self._head += data
-            start = self._head.lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not start:
-                return
-            self._sniffed = True
-            data, self._head = self._head, b""
-            if start[:1] in (b"{", b"["):
-                self._body = []
-        if self._body is not None:
-            self._body.append(data)
-            self._body_size += len(data)
-            if self._body_size > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
-            return
-        self._events(self._parser.feed(data))
-        if self._parser.overflow:
-            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
-
-    def _events(self, events: list[tuple[bytes, bytes]]) -> None:
+    def _events(self, events: list[Event]) -> None:
         for name, data in events:
             if self.finished:
                 return
@@ -123,10 +90,6 @@ class ChatDecoder:
             self._bad = False
             if isinstance(chunk, dict):
                 self.chunk(chunk, name)
-
-    def _fail(self, error: ApiError) -> None:
-        self._error = self._error or error
-        self.finished = True
 
     # -- one chunk, or one whole completion --------------------------------------------------------------------------
 
@@ -315,28 +278,17 @@ class ChatDecoder:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def close(self) -> Outcome:
-        if self._closed is None:
-            self._closed = self._close()
-        return self._closed
-
-    def _close(self) -> Outcome:
-        if self._body is not None and self._error is None:
-            self.whole(b"".join(self._body))
-            self._body = None
-        elif not self.finished:
-            self._events(self._parser.close())
-        self.finished = True
+    def _end(self) -> Outcome:
         self._drain()
         self._seal()
         self._calls.close()
         usage = self._meter.usage()
-        outcome = self._outcome(usage)
+        outcome = self._judged(usage)
         if usage is None:
             outcome.output_estimate = (self._chars + self._calls.chars) // CHARS_PER_TOKEN + 1
         return outcome
 
-    def _outcome(self, usage: Usage | None) -> Outcome:
+    def _judged(self, usage: Usage | None) -> Outcome:
         error = self._error or self._verdict()
         if self._bad_lines:
             self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")

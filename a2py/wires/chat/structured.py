@@ -5,22 +5,10 @@ Knows: response_format's two forms, and the words that stand in for them. Must n
 
 from __future__ import annotations
 
-from typing import Any
-
 from a2py.messages.types import JSON
-from a2py.wires.chat.schema import strict
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.schema import schema_of, strict
 from a2py.wires.common.text import dumps
-
-
-def schema_of(body: JSON) -> JSON | None:
-    """The schema of `output_config.format` or `output_format`."""
-    config = body.get("output_config")
-    form: Any = (config or {}).get("format") or body.get("output_format")
-    if isinstance(form, dict) and form.get("type") == "json_schema" and isinstance(form.get("schema"), dict):
-        schema: JSON = form["schema"]
-        return schema
-    return None
 
 
 def add(draft: Draft) -> None:

@@ -7,8 +7,8 @@ Invariants: tool_choice and parallel_tool_calls never go without tools.
 from __future__ import annotations
 
 from a2py.messages.types import JSON
-from a2py.wires.chat.schema import clean
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.schema import clean
 from a2py.wires.common.tools import functions
 
 

@@ -19,7 +19,7 @@ from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires import failure
-from a2py.wires.common.intake import BLANK, Intake
+from a2py.wires.common.intake import Intake
 from a2py.wires.native import mend
 
 #: A name that may stand in an `event:` line.
@@ -65,7 +65,7 @@ class NativeDecoder(Intake):
     def whole(self, body: bytes) -> None:
         """A JSON body: a message, or an error."""
         try:
-            found: JSON = jsontext.loads(body.lstrip(BLANK))
+            found: JSON = jsontext.loads(body)
         except ValueError:
             self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
             return
@@ -133,10 +133,6 @@ class NativeDecoder(Intake):
     def _note(self, text: str) -> None:
         if len(self._notes) < NOTES:
             self._notes.append(text)
-
-    def _fail(self, error: ApiError) -> None:
-        self._error = self._error or error
-        self.finished = True
 
     def _message_start(self, event: JSON, data: bytes) -> None:
         if self._started:

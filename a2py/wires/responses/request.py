@@ -13,11 +13,9 @@ from typing import Any
 from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.wires.chat.request import LOST, TIERS
-from a2py.wires.chat.schema import strict
-from a2py.wires.chat.structured import schema_of
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want
+from a2py.wires.common.limits import finish, output_limit, sampling
+from a2py.wires.common.schema import schema_of, strict
 from a2py.wires.common.send import headers, url
 from a2py.wires.common.text import dumps
 from a2py.wires.responses import reasoning, tools
@@ -26,43 +24,6 @@ from a2py.wires.responses.items import JOINT, Conversation
 #: Smallest max_output_tokens that OpenAI takes (400 below it, 2025-06).
 LEAST_OUTPUT = 16
 VERBOSITIES = ("low", "medium", "high")
-
-
-def _limits(draft: Draft, want: Want) -> None:
-    q, dep = draft.quirks, draft.dep
-    limit = draft.request.max_tokens
-    if q.min_tokens and want.mode == "off":
-        limit = max(limit, q.min_tokens)
-    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-        preset = dep.params.get(name)
-        if isinstance(preset, int) and preset > 0:
-            limit = min(limit, preset)
-    for known in (q.max_tokens_limit, dep.max_output_tokens):
-        if known:
-            limit = min(limit, known)
-    draft.body["max_output_tokens"] = max(limit, LEAST_OUTPUT)
-    draft.added.add("max_tokens")
-
-
-def _sampling(draft: Draft) -> None:
-    """Stop sequences are always applied here: the API has no field for them."""
-    q, body = draft.quirks, draft.request.body
-    for name in ("temperature", "top_p", "top_k"):
-        value = body.get(name)
-        if value is None:
-            value = draft.dep.params.get(name)
-        if value is None:
-            continue
-        if name not in q.sampling:
-            draft.lose(name)
-            continue
-        draft.body[name] = min(value, q.temperature_max) if name == "temperature" else value
-        draft.added.add(name)
-    draft.stops = tuple(filter(None, body.get("stop_sequences") or ()))
-    tier = TIERS.get(body.get("service_tier") or "")
-    if tier and q.service_tier:
-        draft.body["service_tier"] = tier
-        draft.added.add("service_tier")
 
 
 def _text(draft: Draft) -> None:
@@ -100,8 +61,9 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     Conversation(draft).build()
     tools.add(draft)
     want = reasoning.ask(draft)
-    _limits(draft, want)
-    _sampling(draft)
+    draft.body["max_output_tokens"] = max(output_limit(draft, want), LEAST_OUTPUT)
+    draft.added.add("max_tokens")
+    sampling(draft)  # stop sequences are always applied here: the API has no field for them
     _text(draft)
     draft.body["store"] = False
     draft.added.add("store")
@@ -110,12 +72,7 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
         draft.added.add("prompt_cache_key")
     if stream:
         draft.body["stream"] = True
-    for name in LOST:
-        if call.request.body.get(name):
-            draft.lose(name)
-    for name in dep.drop:
-        draft.body.pop(name, None)
-    draft.body.update(dep.extra_body)
+    finish(draft)
     return draft
 
 

@@ -13,15 +13,12 @@ from typing import Any
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.sse import SSEParser
+from a2py.sse import Event
 from a2py.wires import failure
-from a2py.wires.chat.usage import Meter
+from a2py.wires.common.intake import Intake
+from a2py.wires.common.usage import Meter
 from a2py.wires.responses.output import ARGS, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output, number, word
 
-#: Bytes of a JSON body that answers a stream request (64 MiB).
-BODY_LIMIT = 64 * 1024 * 1024
-#: White space, and a byte order mark.
-BLANK = b"\xef\xbb\xbf \t\r\n"
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
 #: `incomplete_details.reason` → stop reason; any other was cut somewhere, which max_tokens says best.
@@ -34,54 +31,23 @@ UNFINISHED = {
 }
 
 
-class ResponsesDecoder:
+class ResponsesDecoder(Intake):
     """One upstream reply, streamed or whole."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
+        super().__init__()
         self._output = Output(prepared, sink)
         self._cuts = bool(prepared.stops)
         self._limit = prepared.limit
-        self._parser = SSEParser()
-        self._head = b""  # white space ahead of the first byte that tells JSON from an event stream
-        self._sniffed = False
-        self._body: list[bytes] | None = None
-        self._body_size = 0
         self._bad_lines = 0
         self._status = ""  # of the final response
         self._listed = False  # the final response listed its output
         self._reason = "end_turn"
         self._meter = Meter()
-        self._error: ApiError | None = None
-        self._model = ""
-        self._notes: list[str] = []
-        self._outcome: Outcome | None = None
-        self.finished = False
 
-    # -- bytes -------------------------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        if self.finished:
-            return
-        if not self._sniffed:
-            self._head += data
-            start = self._head.lstrip(BLANK)
-            if not start:
-                return
-            self._sniffed = True
-            data, self._head = self._head, b""
-            if start[:1] in (b"{", b"["):
-                self._body = []
-        if self._body is not None:
-            self._body.append(data)
-            self._body_size += len(data)
-            if self._body_size > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
-            return
-        self._events(self._parser.feed(data))
-        if self._parser.overflow:
-            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
-
-    def _events(self, events: list[tuple[bytes, bytes]]) -> None:
+    def _events(self, events: list[Event]) -> None:
         for name, data in events:
             if self.finished:
                 return
@@ -104,12 +70,6 @@ class ResponsesDecoder:
                         self.finished = True
                 elif event.get("error") and not kind.startswith("response."):
                     self._failure(event)
-
-    def _fail(self, error: ApiError) -> None:
-        self._error = self._error or error
-        self.finished = True
-
-    # -- events ------------------------------------------------------------------------------------------------------
 
     def _say(self, kind: str, index: str, event: JSON) -> None:
         delta = event.get("delta")
@@ -173,9 +133,9 @@ class ResponsesDecoder:
         """A terminal event; the response's own status counts, the event's name where it has none."""
         kind = word(event.get("type")).rpartition(".")[2]
         response = self._response(event)
-        self._end(response, word(response.get("status")) or kind)
+        self._settled(response, word(response.get("status")) or kind)
 
-    def _end(self, response: JSON, status: str) -> None:
+    def _settled(self, response: JSON, status: str) -> None:
         error = response.get("error")
         if status == "failed" or error:
             found = failure.inside({"error": error}) if error else None
@@ -201,18 +161,7 @@ class ResponsesDecoder:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def close(self) -> Outcome:
-        if self._outcome is None:
-            self._outcome = self._close()
-            self.finished = True
-        return self._outcome
-
-    def _close(self) -> Outcome:
-        if self._body is not None and self._error is None:
-            self.whole(b"".join(self._body))
-            self._body = None
-        elif not self.finished:
-            self._events(self._parser.close())
+    def _end(self) -> Outcome:
         output = self._output
         output.drain()
         if self._bad_lines:
@@ -255,7 +204,7 @@ class ResponsesDecoder:
     def whole(self, body: bytes) -> None:
         """A response object."""
         try:
-            value = jsontext.loads(body.lstrip(BLANK))
+            value = jsontext.loads(body)
         except ValueError:
             self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
             return
@@ -270,7 +219,7 @@ class ResponsesDecoder:
             self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
             return
         self._response({"response": response})
-        self._end(response, word(response.get("status")) or "completed")
+        self._settled(response, word(response.get("status")) or "completed")
 
 
 def _deltas(kind: str, index: str) -> Callable[[ResponsesDecoder, JSON], None]:

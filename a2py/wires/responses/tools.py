@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from a2py.messages.types import JSON
-from a2py.wires.chat.schema import clean
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.schema import clean
 from a2py.wires.common.tools import function, in_force, server_name
 
 #: What makes an upstream name the pages that its search found.

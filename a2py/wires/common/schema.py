@@ -167,3 +167,13 @@ def strict(schema: Any, depth: int = 0) -> bool:
     children += [schema[key] for key in _ONE if isinstance(schema.get(key), dict)]
     children += [child for key in _LISTS if isinstance(schema.get(key), list) for child in schema[key]]
     return all(strict(child, depth + 1) for child in children)
+
+
+def schema_of(body: JSON) -> JSON | None:
+    """The schema of `output_config.format` or `output_format`."""
+    config = body.get("output_config")
+    form: Any = (config or {}).get("format") or body.get("output_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema" and isinstance(form.get("schema"), dict):
+        schema: JSON = form["schema"]
+        return schema
+    return None

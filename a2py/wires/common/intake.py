@@ -1,0 +1,86 @@
+"""The intake of every decoder: upstream bytes as an event stream or as one JSON body, whichever the server sends.
+
+Knows: how the first byte tells the two apart, the bounds of both, that a decoder ends once. Must not know: what an event says.
+Invariants: of the decoder contract, that nothing is read after the end, that `close` gives the same outcome again, and that the cuts of
+the input do not matter.
+"""
+
+from __future__ import annotations
+
+from a2py.errors import ApiError
+from a2py.messages.types import Outcome
+from a2py.sse import Event, SSEParser
+
+#: Bytes of a JSON body that answers a stream request (64 MiB).
+BODY_LIMIT = 64 * 1024 * 1024
+#: What may stand ahead of a body: a byte order mark, white space.
+BLANK = b"\xef\xbb\xbf \t\r\n"
+
+
+class Intake:
+    """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
+
+    def __init__(self) -> None:
+        self._parser = SSEParser()
+        self._head = b""  # white space ahead of the first byte
+        self._sniffed = False
+        self._body: list[bytes] | None = None
+        self._body_size = 0
+        self._error: ApiError | None = None
+        self._model = ""
+        self._notes: list[str] = []
+        self._outcome: Outcome | None = None
+        self.finished = False
+
+    def _events(self, events: list[Event]) -> None:
+        raise NotImplementedError
+
+    def whole(self, body: bytes) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> Outcome:
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if not self._sniffed:
+            data = self._sniff(data)
+        if self._body is not None:
+            self._body.append(data)
+            self._body_size += len(data)
+            if self._body_size > BODY_LIMIT:
+                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
+            return
+        self._events(self._parser.feed(data))
+        if self._parser.overflow:
+            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
+
+    def _sniff(self, data: bytes) -> bytes:
+        """Everything so far, once the first byte that means something is there; until then nothing."""
+        self._head += data
+        start = self._head.lstrip(BLANK)
+        if not start:
+            if len(self._head) > BODY_LIMIT:
+                self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
+            return b""
+        self._sniffed = True
+        data, self._head = self._head, b""
+        if start[:1] in (b"{", b"["):
+            self._body = []
+        return data
+
+    def close(self) -> Outcome:
+        if self._outcome is None:
+            if not self.finished and self._body is not None:
+                self.whole(b"".join(self._body).lstrip(BLANK))
+            elif not self.finished:
+                self._events(self._parser.close())
+            self._body = None
+            self.finished = True
+            self._outcome = self._end()
+        return self._outcome
+
+    def _fail(self, error: ApiError) -> None:
+        self._error = self._error or error
+        self.finished = True
