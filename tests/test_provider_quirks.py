@@ -195,6 +195,8 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("ollama_chat", "", "llama3.1", {"image_urls": False, "tool_choice_named": "only", "context_probe": "ollama"}),
     ("hosted_vllm", "http://h:8000/v1", "m", {"sampling": TOP_K}),
     ("sglang", "", "m", {"sampling": TOP_K}),
+    *((provider, "", "m", {"broken_arguments": "object"}) for provider in ("hosted_vllm", "sglang", "llamacpp", "llamafile")),
+    *((provider, "", "m", {"broken_arguments": "object"}) for provider in ("docker_model_runner", "lm_studio", "ollama", "ollama_chat")),
     ("llamacpp", "", "m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": True}),
     ("llamafile", "", "m", {"sampling": TOP_K, "tokenizer": "llamacpp", "native_count": True}),
     ("docker_model_runner", "", "ai/m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": False}),

@@ -40,6 +40,7 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "small": llamacpp(ctx=CONTEXT),
     }
     models = [process.deployment(name, server.base) for name, server in servers.items()]
+    models.append(process.deployment("unknown", servers["plain"].base, provider="openai"))  # no row: what it refuses must be learned
     with process.running(tmp_path_factory.mktemp("proxy"), models) as running:
         yield running
 
@@ -132,6 +133,16 @@ async def test_a_tool_loop_of_several_turns(aclient: anthropic.AsyncAnthropic) -
     last = await aclient.messages.create(model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages)
     assert last.stop_reason == "end_turn"
     assert text_of(last)
+
+
+@pytest.mark.parametrize("model", ["plain", "unknown"])
+def test_a_call_that_was_cut_does_not_spoil_the_conversation(client: anthropic.Anthropic, model: str) -> None:
+    """llama.cpp answers 500 to arguments of the history that are no JSON; Claude Code replays them so."""
+    call: Any = {"type": "tool_use", "id": "c1", "name": "get_weather", "input": {"__unparsedToolInput": {"raw": '{"city": "R', "len": 11}}}
+    result: Any = {"type": "tool_result", "tool_use_id": "c1", "content": "Invalid JSON", "is_error": True}
+    history: Any = [USER, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    message = client.messages.create(model=model, max_tokens=8, messages=history, tools=[TOOL])
+    assert message.usage.output_tokens
 
 
 def test_parallel_calls(client: anthropic.Anthropic) -> None:

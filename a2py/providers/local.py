@@ -10,12 +10,14 @@ from a2py.providers.types import Provider, row
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _OLLAMA = {
+    "broken_arguments": "object",
     "image_urls": False,
     "tool_choice_named": "only",
     "reasoning_history": "reasoning",
     "context_probe": "ollama",
 }
 _LLAMA_CPP = {
+    "broken_arguments": "object",
     "sampling": _TEMPERATURE_TOP_P_K,
     "tool_choice_named": "only",
     "reasoning_history": "reasoning_content",
@@ -45,16 +47,22 @@ LOCAL: tuple[Provider, ...] = (
     row(
         "hosted_vllm",
         key_optional=True,
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning", "tokenizer": "vllm"},
-        docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize",
+        quirks={
+            "sampling": _TEMPERATURE_TOP_P_K,
+            "reasoning_history": "reasoning",
+            "broken_arguments": "object",
+            "tokenizer": "vllm",
+        },
+        docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize; vllm 43995, 47761 "
+        "(2026-07): 400 for arguments of the history that are no JSON",
     ),
     row(
         "sglang",
         "http://localhost:30000/v1",
         key_optional=True,
         hosts=(":30000",),
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning_content"},
-        docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default",
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning_content", "broken_arguments": "object"},
+        docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default; sglang 28035 (2026-06): history arguments are parsed",
     ),
     row(
         "llamacpp",
@@ -62,7 +70,8 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(),
         quirks=_LLAMA_CPP,
-        docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 is anybody's port",
+        docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 is anybody's port; "
+        "500 Failed to parse tool call arguments as JSON: llama.cpp 25510 (2026-07), and the real server in tests/test_real_llamacpp.py",
     ),
     row(
         "llamafile",
@@ -84,7 +93,7 @@ LOCAL: tuple[Provider, ...] = (
         "lm_studio",
         key_optional=True,
         hosts=(":1234",),
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "tool_choice_named": "only"},
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "tool_choice_named": "only", "broken_arguments": "object"},
         docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its default",
     ),
     row(

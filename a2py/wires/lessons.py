@@ -153,6 +153,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"messages\.prefill", "", _fixed({"prefill": "instruct"})),
     _row(r"messages\.empty", "", _fixed({"empty_content": EMPTY})),
     _row(r"messages\.content", "", _fixed({"string_content": True})),
+    _row(r"messages\.tool_calls\.arguments", "", _fixed({"broken_arguments": "object"})),
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
     _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
     _row(r"(context_management|output_config)(?:\..*)?", "", _native),

@@ -13,6 +13,7 @@ import re
 from itertools import groupby
 from typing import Any
 
+from a2py import jsontext
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires.chat.media import MEDIA
@@ -129,9 +130,7 @@ class Conversation:
     # -- calls and results -------------------------------------------------------------------------------------------
 
     def _call(self, block: JSON, history: History, first: bool) -> JSON:
-        input = block["input"]
-        raw = input.get("__unparsedToolInput")
-        arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
+        arguments = self._arguments(block["input"])
         given = ids.original(block["id"])
         id = self._upstream_id(given)
         n = 0
@@ -145,6 +144,14 @@ class Conversation:
             "function": {"name": self.draft.names.sent(block["name"]), "arguments": arguments},
             **history.call_extra(first),
         }
+
+    def _arguments(self, input: JSON) -> str:
+        """As JSON text; what Claude Code could not parse as the text that it was, where the server takes that."""
+        raw = input.get("__unparsedToolInput")
+        text = raw.get("raw") if isinstance(raw, dict) else None
+        if not isinstance(text, str) or (self.q.broken_arguments == "object" and not _is_object(text)):
+            return dumps(input)
+        return text
 
     def _upstream_id(self, id: str) -> str:
         if self.q.tool_ids == "mistral9" and not _MISTRAL.match(id):
@@ -257,6 +264,13 @@ class Conversation:
             self.draft.lose("prefill")
             text = last["content"]
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(jsontext.loads(text.encode("utf-8", "replace")), dict)
+    except ValueError:
+        return False
 
 
 def _says(message: JSON) -> bool:

@@ -110,6 +110,14 @@ _FORMS = (
         rf"tool_calls?\b.{{0,20}}?id'?: string too long.{{0,60}}?maximum length {number('limit')}",
         "openai, 2025-11",
     ),
+    _row(
+        "arguments",
+        "messages.tool_calls.arguments",
+        r"failed to parse tool call arguments|invalid (?:tool call|function call|function) arguments"
+        r"|(?:function.arguments|tool call arguments)[`'\"]?.{0,40}?(?:must be|is not|not) (?:a )?(?:valid )?json"
+        r"|(?:expecting .{1,60}?|unterminated string starting at|invalid \\?escape|extra data|invalid control character at): line \d+ column \d+ \(char",
+        "llama.cpp 500, ollama, sglang, vllm (Python's json), 2026-09",
+    ),
     _row("tool_id", "messages.tool_call_id", r"tool call id .{0,80}?must be a-z, A-Z, 0-9", "mistral, 2024-11"),
     _row("stream_only", "stream.only", r"only supports? (?:the )?stream mode|enable the stream parameter", "dashscope qwq, 2025-03"),
     _row("stop_limit", "stop", rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}", "openai, 2025-06"),
