@@ -71,6 +71,8 @@ class Quirks:
     tool_choice_named: str = "object"
     #: The word for "any tool": `required` or `any` (Mistral, until 2025), or "" where forcing is refused (then auto, degraded). wires/chat/tools.py
     tool_choice_any: str = "required"
+    #: `tool_choice: "none"` is obeyed; else the tools are left out of such a request. wires/chat/tools.py, wires/responses/tools.py
+    tool_choice_none: bool = True
     #: Forced tool choice is refused while the model reasons: thinking is switched off for that request, or the force is dropped (DeepSeek, Moonshot, Anthropic). wires/chat/tools.py
     tool_choice_thinking: bool = True
     #: `parallel_tool_calls: false` is taken. wires/chat/tools.py

@@ -182,3 +182,14 @@ def test_specials_leave_the_clients_body_alone(name: str) -> None:
         "messages": [{"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}]}, {"role": "system", "content": "s"}],
     }
     assert stripped(body, name) != body
+
+
+def test_a_tool_that_was_removed_comes_back_by_its_reference() -> None:
+    f, g = {"name": "f", "input_schema": {}}, {"name": "g", "input_schema": {}}
+    user = {"role": "user", "content": "Hi"}
+    gone, back = (
+        {"role": "system", "content": [{"type": kind, "tool": {"type": "tool_reference", "name": "f"}}]}
+        for kind in ("tool_removal", "tool_addition")
+    )
+    assert stripped({"tools": [f, g], "messages": [user, gone, back]}, "messages.system_role")["tools"] == [g, f]
+    assert stripped({"tools": [f, g], "messages": [user, back]}, "messages.system_role")["tools"] == [f, g]

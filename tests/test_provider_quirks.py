@@ -197,6 +197,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("sglang", "", "m", {"sampling": TOP_K}),
     *((provider, "", "m", {"broken_arguments": "object"}) for provider in ("hosted_vllm", "sglang", "llamacpp", "llamafile")),
     *((provider, "", "m", {"broken_arguments": "object"}) for provider in ("docker_model_runner", "lm_studio", "ollama", "ollama_chat")),
+    *((provider, "", "m", {"tool_choice_none": False}) for provider in ("ollama", "ollama_chat", "zai", "bigmodel")),
     ("llamacpp", "", "m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": True}),
     ("llamafile", "", "m", {"sampling": TOP_K, "tokenizer": "llamacpp", "native_count": True}),
     ("docker_model_runner", "", "ai/m", {"sampling": TOP_K, "reasoning_history": "reasoning_content", "native_count": False}),

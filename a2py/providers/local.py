@@ -13,6 +13,7 @@ _OLLAMA = {
     "broken_arguments": "object",
     "image_urls": False,
     "tool_choice_named": "only",
+    "tool_choice_none": False,
     "reasoning_history": "reasoning",
     "context_probe": "ollama",
 }

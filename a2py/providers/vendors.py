@@ -40,6 +40,7 @@ _ZHIPU = {
     "reasoning_history": "reasoning_content",
     "tool_choice_any": "",
     "tool_choice_named": "none",
+    "tool_choice_none": False,
     "tool_stream": True,
     "stop_limit": 1,
     "temperature_max": 1.0,

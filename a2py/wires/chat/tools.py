@@ -16,13 +16,17 @@ def add(draft: Draft) -> None:
     """`tools`, `tool_choice` and `parallel_tool_calls` of the body."""
     q = draft.quirks
     found = functions(draft)
+    choice = draft.request.body.get("tool_choice") or {}
+    kind = choice.get("type")
     if not found:
+        if draft.degraded and kind in ("any", "tool"):  # it forced one that was lost
+            draft.lose("tool_choice")
         return
     if not q.tools:
         draft.lose("tools")
         return
-    choice = draft.request.body.get("tool_choice") or {}
-    kind = choice.get("type")
+    if kind == "none" and not q.tool_choice_none:
+        return
     if kind == "tool":
         wanted = choice.get("name")
         if not any(f.name == wanted for f in found):
@@ -47,9 +51,12 @@ def add(draft: Draft) -> None:
         form = _CHOICES.get(kind)
         if form is not None:
             form(draft, choice)
-    if choice.get("disable_parallel_tool_use") and q.parallel_tool_calls:
-        draft.body["parallel_tool_calls"] = False
-        draft.added.add("parallel_tool_calls")
+    if choice.get("disable_parallel_tool_use"):
+        if q.parallel_tool_calls:
+            draft.body["parallel_tool_calls"] = False
+            draft.added.add("parallel_tool_calls")
+        else:
+            draft.lose("disable_parallel_tool_use")
 
 
 def _auto(draft: Draft, choice: JSON) -> None:

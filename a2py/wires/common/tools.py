@@ -135,7 +135,8 @@ def server_name(tool: JSON) -> str:
 
 def in_force(draft: Draft) -> list[JSON]:
     """The request's tools, changed by the `tool_addition` and `tool_removal` blocks of its messages, in order."""
-    tools = {str(tool.get("name", n)): tool for n, tool in enumerate(draft.request.tools)}
+    known = {str(tool.get("name", n)): tool for n, tool in enumerate(draft.request.tools)}
+    tools = {**known}
     for message in draft.request.messages:
         content = message["content"]
         if message["role"] != "system" or not isinstance(content, list):
@@ -151,7 +152,9 @@ def in_force(draft: Draft) -> list[JSON]:
             if block["type"] == "tool_removal":
                 tools.pop(name, None)
             elif block["type"] == "tool_addition" and isinstance(definition, dict):
-                tools[name] = definition
+                tools[name] = known[name] = definition
+            elif block["type"] == "tool_addition" and name in known:  # by reference: one that was removed comes back
+                tools[name] = known[name]
     return list(tools.values())
 
 

@@ -74,6 +74,7 @@ def system_role(body: JSON) -> None:
     if all(message["role"] != "system" for message in body["messages"]):
         return
     out: list[JSON] = []
+    known = {str(tool.get("name")): tool for tool in body.get("tools") or ()}
     for message in body["messages"]:
         if message["role"] != "system":
             out.append(message)
@@ -83,20 +84,25 @@ def system_role(body: JSON) -> None:
             if block["type"] == "text" and block["text"]:
                 texts.append({**block, "text": reminder(block["text"])})
             elif isinstance(block.get("tool"), dict):
-                _change_tools(body, block["type"], block["tool"])
+                _change_tools(body, known, block["type"], block["tool"])
         if texts:
             out.append({"role": "user", "content": texts})
     body["messages"] = joined(out)
 
 
-def _change_tools(body: JSON, kind: str, change: JSON) -> None:
+def _change_tools(body: JSON, known: dict[str, JSON], kind: str, change: JSON) -> None:
+    """`known`: what a reference may bring back."""
     definition = change.get("definition")
     name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
     if not isinstance(name, str):
         return
-    tools = [tool for tool in body.get("tools") or () if tool.get("name") != name]
+    here = body.get("tools") or ()
+    tools = [tool for tool in here if tool.get("name") != name]
     if kind == "tool_addition" and isinstance(definition, dict):
+        known[name] = definition
         body["tools"] = [*tools, definition]
+    elif kind == "tool_addition" and name in known and len(tools) == len(here):
+        body["tools"] = [*tools, known[name]]
     elif kind == "tool_removal" and "tools" in body:
         body["tools"] = tools
 

@@ -56,14 +56,21 @@ def add(draft: Draft) -> None:
         hosted = hosted if not sent else []
     tools = [*sent.values(), *hosted]
     if not tools:
+        if draft.degraded and kind == "any":  # it forced one that was lost
+            draft.lose("tool_choice")
+        return
+    if kind == "none" and not q.tool_choice_none:
         return
     draft.body["tools"] = tools
     form = _CHOICES.get(kind) if isinstance(kind, str) else None
     if form is not None:
         form(draft, sent.get(str(wanted)) if named else None)
-    if choice.get("disable_parallel_tool_use") and q.parallel_tool_calls:
-        draft.body["parallel_tool_calls"] = False
-        draft.added.add("parallel_tool_calls")
+    if choice.get("disable_parallel_tool_use"):
+        if q.parallel_tool_calls:
+            draft.body["parallel_tool_calls"] = False
+            draft.added.add("parallel_tool_calls")
+        else:
+            draft.lose("disable_parallel_tool_use")
 
 
 def _auto(draft: Draft, tool: JSON | None) -> None:
