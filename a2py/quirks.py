@@ -86,7 +86,7 @@ class Quirks:
     #: Longest tool-call id taken (OpenAI: 40); a longer one, made by another upstream, is replaced by its hash; 0: unknown. wires/chat/messages.py
     tool_id_limit: int = 0
     #: Arguments of the history that are no JSON object (a call that was cut): `text` (as they came) or `object` (inside a JSON object, for servers
-    #: that parse them and refuse the conversation for ever). wires/chat/messages.py
+    #: that parse them and refuse the conversation for ever). wires/common/text.py
     broken_arguments: str = "text"
     #: A user message may not follow a tool message: an assistant message with this text is put between ("" where it may). wires/chat/messages.py
     after_tool: str = ""

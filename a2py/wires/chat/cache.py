@@ -6,9 +6,12 @@ Invariants: cache_control goes only to rows that know it; at most BREAKPOINTS ma
 
 from __future__ import annotations
 
+from typing import Any
+
 from a2py.messages.types import JSON
+from a2py.wires.chat.messages import JOINT
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import BILLING
+from a2py.wires.common.text import system_texts
 
 #: Anthropic and OpenAI (gpt-5.6) take four.
 BREAKPOINTS = 4
@@ -25,15 +28,26 @@ def add(draft: Draft) -> None:
         _marks(draft)
 
 
+def _cut(system: list[JSON], whole: str) -> Any:
+    """`whole`, the joined texts of `system` (and what else was put behind them), as parts; `whole` itself where nothing is marked."""
+    parts: list[JSON] = []
+    at = end = 0
+    for block in system:
+        for text in system_texts([block]):
+            end += len(text) + (len(JOINT) if end else 0)
+            if isinstance(block.get("cache_control"), dict):
+                parts.append({"type": "text", "text": whole[at:end], "cache_control": block["cache_control"]})
+                at = end
+    if parts and whole[at:]:
+        parts.append({"type": "text", "text": whole[at:]})
+    return parts or whole
+
+
 def _marks(draft: Draft) -> None:
-    """Move the marks of system blocks into the leading system message, then keep the last BREAKPOINTS."""
-    marked = [b for b in draft.request.system if isinstance(b.get("cache_control"), dict) and not b["text"].startswith(BILLING)]
+    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS."""
     messages = draft.body["messages"]
-    if marked and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
-        messages[0] = {
-            **messages[0],
-            "content": [{"type": "text", "text": messages[0]["content"], "cache_control": marked[-1]["cache_control"]}],
-        }
+    if draft.request.system and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
+        messages[0] = {**messages[0], "content": _cut(draft.request.system, messages[0]["content"])}
     parts: list[JSON] = [
         part for message in messages if isinstance(message.get("content"), list) for part in message["content"] if "cache_control" in part
     ]

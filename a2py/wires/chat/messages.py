@@ -13,13 +13,12 @@ import re
 from itertools import groupby
 from typing import Any
 
-from a2py import jsontext
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires.chat.media import MEDIA
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import as_text, block_text, blocks, dumps, reminder, system_texts
+from a2py.wires.common.text import arguments_text, as_text, block_text, blocks, reminder, system_texts
 
 #: Result of a call that the client's history has none for.
 NO_RESULT = "(no result: the call was interrupted)"
@@ -88,12 +87,16 @@ class Conversation:
             content = blocks(message["content"])
             if message["role"] == "system":
                 text = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
-                if text and self.q.mid_system == "inline":
+                if not text:
+                    continue
+                inline = self.q.mid_system == "inline"
+                part = self._marked(_part(text if inline else reminder(text)), content)
+                if inline:
                     self._say(parts)
                     parts = []
-                    self.out.append({"role": self.q.system_role, "content": text})
-                elif text:
-                    parts.append(_part(reminder(text)))
+                    self.out.append({"role": self.q.system_role, "content": self._content([part])})
+                else:
+                    parts.append(part)
                 continue
             for block in content:
                 if block["type"] != "tool_result":
@@ -121,7 +124,10 @@ class Conversation:
                     texts.append(text)
         if not texts and not calls:
             return
-        message: JSON = {"role": "assistant", "content": JOINT.join(texts) if texts else None}
+        message: JSON = {
+            "role": "assistant",
+            "content": self._content([self._marked(_part(JOINT.join(texts)), content)]) if texts else None,
+        }
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)
@@ -130,7 +136,7 @@ class Conversation:
     # -- calls and results -------------------------------------------------------------------------------------------
 
     def _call(self, block: JSON, history: History, first: bool) -> JSON:
-        arguments = self._arguments(block["input"])
+        arguments = arguments_text(block["input"], self.q.broken_arguments)
         given = ids.original(block["id"])
         id = self._upstream_id(given)
         n = 0
@@ -144,14 +150,6 @@ class Conversation:
             "function": {"name": self.draft.names.sent(block["name"]), "arguments": arguments},
             **history.call_extra(first),
         }
-
-    def _arguments(self, input: JSON) -> str:
-        """As JSON text; what Claude Code could not parse as the text that it was, where the server takes that."""
-        raw = input.get("__unparsedToolInput")
-        text = raw.get("raw") if isinstance(raw, dict) else None
-        if not isinstance(text, str) or (self.q.broken_arguments == "object" and not _is_object(text)):
-            return dumps(input)
-        return text
 
     def _upstream_id(self, id: str) -> str:
         if self.q.tool_ids == "mistral9" and not _MISTRAL.match(id):
@@ -170,8 +168,12 @@ class Conversation:
             given = results.get(id)
             block = given.pop(0) if given else None
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
-            if block is not None and isinstance(block.get("cache_control"), dict) and isinstance(content, str) and content and self._marks:
-                content = [{**_part(content), "cache_control": block["cache_control"]}]
+            if block is not None and content and self._marks:
+                inside = block.get("content")
+                marked = [block] if "cache_control" in block else inside if isinstance(inside, list) else []
+                parts = [_part(content)] if isinstance(content, str) else content
+                self._marked(parts[-1], marked)
+                content = self._content(parts)
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
         return lifted
@@ -217,14 +219,18 @@ class Conversation:
     def _parts(self, block: JSON) -> list[JSON]:
         make = MEDIA.get(block["type"])
         if make is not None:
-            return [make(block, self.draft)]
+            return [self._marked(make(block, self.draft), [block])]
         text = block_text(block)
         if not text.strip():
             return []
-        part = _part(text)
-        if self._marks and isinstance(block.get("cache_control"), dict):
-            part["cache_control"] = block["cache_control"]
-        return [part]
+        return [self._marked(_part(text), [block])]
+
+    def _marked(self, part: JSON, blocks: list[JSON]) -> JSON:
+        """`part` with the last cache mark of the blocks that it stands for."""
+        marks = [block["cache_control"] for block in blocks if isinstance(block.get("cache_control"), dict)] if self._marks else []
+        if marks:
+            part["cache_control"] = marks[-1]
+        return part
 
     def _say(self, parts: list[JSON]) -> None:
         """`parts` as a user message, or as more of the one that stands last."""
@@ -264,13 +270,6 @@ class Conversation:
             self.draft.lose("prefill")
             text = last["content"]
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(jsontext.loads(text.encode("utf-8", "replace")), dict)
-    except ValueError:
-        return False
 
 
 def _says(message: JSON) -> bool:

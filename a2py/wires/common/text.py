@@ -21,6 +21,22 @@ def dumps(value: Any) -> str:
     return jsontext.dumps(value).decode()
 
 
+def arguments_text(input: JSON, broken: str) -> str:
+    """A call's input as JSON text. What Claude Code could not parse is the text that it was, or, where `broken` is `object`, stays an object."""
+    raw = input.get("__unparsedToolInput")
+    text = raw.get("raw") if isinstance(raw, dict) else None
+    if not isinstance(text, str) or (broken == "object" and not _is_object(text)):
+        return dumps(input)
+    return text
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(jsontext.loads(text.encode("utf-8", "replace")), dict)
+    except ValueError:
+        return False
+
+
 def blocks(content: Any) -> list[JSON]:
     """`content` as a list of blocks."""
     if isinstance(content, str):

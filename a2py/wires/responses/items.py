@@ -15,7 +15,7 @@ from typing import Any
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import block_text, blocks, dumps, reminder, system_texts
+from a2py.wires.common.text import arguments_text, block_text, blocks, reminder, system_texts
 from a2py.wires.responses import reasoning
 from a2py.wires.responses.media import MEDIA, text
 
@@ -132,9 +132,7 @@ class Conversation:
     # -- calls and results -------------------------------------------------------------------------------------------
 
     def _call(self, block: JSON) -> JSON:
-        input = block["input"]
-        raw = input.get("__unparsedToolInput")
-        arguments = raw["raw"] if isinstance(raw, dict) and isinstance(raw.get("raw"), str) else dumps(input)
+        arguments = arguments_text(block["input"], self.q.broken_arguments)
         call_id = self._upstream_id(block["id"])
         while any(call_id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
             call_id = self._hashed(f"{block['id']} {call_id}")
