@@ -450,11 +450,13 @@ def test_ids_and_header_lists() -> None:
 async def test_as_an_application_inside_aiohttp() -> None:
     from aiohttp.test_utils import TestClient, TestServer
 
+    from a2py.proxy.embed import PROXY, build_app
+
     async with Scripted(answering("Hi")) as upstream:
-        app = app_module.build_app(config(upstream.base))
+        app = build_app(config(upstream.base))
         async with TestClient(TestServer(app)) as client:
             answer = await client.post("/v1/messages", json=message())
             assert answer.status == 200 and (await answer.read()).endswith(b'data: {"type":"message_stop"}\n\n')
             answer = await client.get("/nothing")
             assert answer.status == 404 and (await answer.json())["error"]["type"] == "not_found_error"
-        assert app[app_module.PROXY].config.resolve("test-model")
+        assert app[PROXY].config.resolve("test-model")

@@ -1,0 +1,1 @@
+from a2py.proxy.lean import aiohttp as aiohttp

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
@@ -20,6 +20,7 @@ from a2py.proxy.access import admit
 from a2py.proxy.border import error_response, new_id
 from a2py.proxy.context import Contexts
 from a2py.proxy.count import Counter
+from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse, trusting
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a byte in which a request body may stall.
 BODY_SECONDS = 30.0
+#: Seconds after the start at which the system's certificates are read, unless a request needs them before (35 ms, in which nothing else runs).
+WARM_SECONDS = 0.2
 
 
 class Proxy:
@@ -54,7 +57,7 @@ class Proxy:
         self.router = Router(clock, self.limits)
         self.lessons = Lessons(clock)
         self.running: set[Exchange] = set()
-        self.busy: set[web.RequestHandler] = set()  # connections with a request in work
+        self.busy: set[RequestHandler] = set()  # connections with a request in work
         self.border: Border | None = None
         self._idle: asyncio.Event | None = None
         self.began = clock()
@@ -63,6 +66,7 @@ class Proxy:
         self.estimates, self.counts = Calibration(), Calibration()
         self.contexts = Contexts(clock)
         self.draining = False
+        self._warm: asyncio.TimerHandle | None = None
         self._sized(config)
 
     def _sized(self, config: Config) -> None:
@@ -72,8 +76,12 @@ class Proxy:
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.upstream = Upstream(force_ipv4=self.config.settings.force_ipv4)
+        if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
+            self._warm = self.loop.call_later(WARM_SECONDS, trusting)
 
     async def close(self) -> None:
+        if self._warm is not None:
+            self._warm.cancel()
         await self.upstream.close()
 
     def reload(self, config: Config) -> None:
@@ -94,7 +102,7 @@ class Proxy:
 
     # -- HTTP --------------------------------------------------------------------------------------------------------
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: BaseRequest) -> StreamResponse:
         record = Record(id=new_id("req_"), path=request.path[:200])
         began = self.loop.time()
         connection = request.protocol
@@ -128,7 +136,7 @@ class Proxy:
                 self.log.request(record)
         return response
 
-    def _refuse(self, request: web.BaseRequest, record: Record, error: ApiError) -> web.StreamResponse:
+    def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
         record.status = error.status
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find(request.path) if error.status == 405 else None
@@ -138,7 +146,7 @@ class Proxy:
             response.force_close()
         return response
 
-    async def body(self, request: web.BaseRequest) -> bytes:
+    async def body(self, request: BaseRequest) -> bytes:
         """The request's body, within the limit of size and time."""
         limit = self.max_body
         told = request.content_length
@@ -154,7 +162,7 @@ class Proxy:
                 data = content.read_nowait() if content.is_eof() else await self._some(content)
             except asyncio.TimeoutError:
                 raise ApiError("timeout", f"The request body stalled for {BODY_SECONDS:.0f} s", status=408) from None
-            except (web.RequestPayloadError, ConnectionError) as error:
+            except (RequestPayloadError, ConnectionError) as error:
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             parts.append(data)
             size += len(data)
@@ -199,22 +207,3 @@ class Proxy:
 
 def _too_large(limit: int) -> ApiError:
     return ApiError("request_too_large", f"The request body is larger than {limit // (1024 * 1024)} MiB (`a2py: max_body_mb`)")
-
-
-def build_app(config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> web.Application:
-    """The proxy as an `aiohttp.web.Application`, for embedding and tests; `serve` runs it on its own server. `app[PROXY]` is the `Proxy`."""
-    proxy = Proxy(config, clock=clock, log=log)
-    app = web.Application(client_max_size=0)
-    app[PROXY] = proxy
-    app.router.add_route("*", "/{path:.*}", proxy.handle)
-
-    async def life(app: web.Application) -> Any:
-        await proxy.start()
-        yield
-        await proxy.close()
-
-    app.cleanup_ctx.append(life)
-    return app
-
-
-PROXY: web.AppKey[Proxy] = web.AppKey("proxy", Proxy)

@@ -1,6 +1,6 @@
 """The HTTP border towards clients: ids, whole responses, the error envelope on everything, also on what is no HTTP.
 
-Knows: aiohttp's low-level server (`web.Server`, `web.RequestHandler`: both public), the envelope's headers.
+Knows: aiohttp's low-level server (`Server`, `RequestHandler`: both public), the envelope's headers.
 Must not know: routes, upstreams.
 Invariants: every response carries `request-id`; no error leaves in another shape than the envelope.
 """
@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from aiohttp import web
 
 from a2py.errors import ApiError
+from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, StreamResponse
 
 #: Seconds a connection may be idle, or take to send its request line and headers.
 IDLE_SECONDS = 75.0
@@ -42,7 +42,7 @@ def header_list(names: tuple[str, ...]) -> str:
     return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
 
 
-class Sent(web.StreamResponse):
+class Sent(StreamResponse):
     """What aiohttp is told of a response whose bytes went straight to the transport: there is nothing left to write."""
 
     def __init__(self, status: int, keep_alive: bool) -> None:
@@ -53,20 +53,20 @@ class Sent(web.StreamResponse):
     def keep_alive(self) -> bool | None:
         return self._open
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: BaseRequest) -> None:
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         return None
 
 
-def json_response(body: Any, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def json_response(body: Any, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`body`: bytes of JSON, or what orjson takes."""
     data = body if isinstance(body, bytes) else orjson.dumps(body)
-    return web.Response(body=data, status=status, headers={"content-type": "application/json", "request-id": request_id, **(headers or {})})
+    return Response(body=data, status=status, headers={"content-type": "application/json", "request-id": request_id, **(headers or {})})
 
 
-def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})
 
 
@@ -81,7 +81,7 @@ _MALFORMED = {
 }
 
 
-class Connection(web.RequestHandler):
+class Connection(RequestHandler):
     """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit; the ceiling of connections."""
 
     __slots__ = ()
@@ -97,8 +97,8 @@ class Connection(web.RequestHandler):
                 transport.abort()  # type: ignore[attr-defined]
 
     def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> StreamResponse:
         if type(exc).__name__ == "LineTooLong":
             status = 431
         known = _MALFORMED.get(status)
@@ -110,7 +110,7 @@ class Connection(web.RequestHandler):
         return response
 
 
-class Border(web.Server):
+class Border(Server):
     """The server whose connections are `Connection`s. `buffer_limit`: bytes that a slow client may leave unread before its upstream is
     no longer read; `max_connections`: more are answered 529, twice as many are cut off at once."""
 
@@ -128,7 +128,7 @@ class Border(web.Server):
         self._answer = handler
         super().__init__(self._spoken, handler_cancellation=True, **self._options)
 
-    async def _spoken(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _spoken(self, request: BaseRequest) -> StreamResponse:
         if request.version in VERSIONS or request.transport is None:
             return await self._answer(request)  # type: ignore[no-any-return]
         request_id = new_id("req_")
@@ -137,5 +137,5 @@ class Border(web.Server):
         request.transport.write(f"{head}request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         return Sent(400, False)
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> RequestHandler:
         return Connection(self, loop=asyncio.get_running_loop(), **self._options)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
-
 from a2py.proxy.border import Sent, header_list
+from a2py.proxy.lean import BaseRequest, StreamResponse
 
 #: Seconds that a client may take no byte at all before its connection is cut.
 STALL_SECONDS = 300.0
@@ -58,7 +57,7 @@ class EventStream:
         "request_id",
     )
 
-    def __init__(self, request: web.BaseRequest, request_id: str, limit: int) -> None:
+    def __init__(self, request: BaseRequest, request_id: str, limit: int) -> None:
         self._request = request
         self._transport: asyncio.Transport = request.transport or _Nowhere()
         self._loop = asyncio.get_running_loop()
@@ -115,7 +114,7 @@ class EventStream:
     def abort(self) -> None:
         self._transport.abort()
 
-    def finish(self, data: bytes = b"") -> web.StreamResponse:
+    def finish(self, data: bytes = b"") -> StreamResponse:
         """The last bytes and the end of the body, in one write; gives what the handler returns."""
         if not self.finished and not self.gone:
             if self._chunked:

@@ -12,7 +12,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import web
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -24,6 +23,7 @@ from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
 from a2py.proxy.context import cut
 from a2py.proxy.keepalive import Pulse
+from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import changed
 from a2py.proxy.log import Record
 from a2py.proxy.pump import Flow, collect, pull
@@ -62,7 +62,7 @@ class Exchange:
     streams = False
     hops = ""  # value of the hop header
 
-    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
         self.proxy = proxy
         self.config: Config = proxy.config
         self.request = request
@@ -87,7 +87,7 @@ class Exchange:
     def delivered(self) -> bool:
         return False
 
-    async def answer(self) -> web.StreamResponse | ApiError:
+    async def answer(self) -> StreamResponse | ApiError:
         """The response; an `ApiError` where nothing was committed."""
         raise NotImplementedError
 
@@ -253,7 +253,7 @@ class Streamed(Exchange):
 
     streams = True
 
-    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
         super().__init__(proxy, request, call, record, patience)
         settings = self.config.settings
         self.client = EventStream(request, record.id, proxy.buffer_limit)
@@ -296,7 +296,7 @@ class Streamed(Exchange):
             writer.close(outcome)
         return error
 
-    async def answer(self) -> web.StreamResponse | ApiError:
+    async def answer(self) -> StreamResponse | ApiError:
         try:
             error = await self.run()
         finally:
@@ -323,7 +323,7 @@ class Streamed(Exchange):
 class Whole(Exchange):
     """An answer as one JSON message."""
 
-    def __init__(self, proxy: Proxy, request: web.BaseRequest, call: Call, record: Record, patience: float) -> None:
+    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
         super().__init__(proxy, request, call, record, patience)
         self.reply: Reply | None = None
         self.message: dict[str, object] | None = None
@@ -353,7 +353,7 @@ class Whole(Exchange):
             return error
         return None
 
-    async def answer(self) -> web.StreamResponse | ApiError:
+    async def answer(self) -> StreamResponse | ApiError:
         error = await self.run()
         if error is not None:
             self.note(error, error.status)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
-from aiohttp import web
 
 from a2py import __version__
 from a2py.errors import ApiError
@@ -19,6 +18,7 @@ from a2py.messages.request import Request, parse
 from a2py.messages.types import Call
 from a2py.proxy import models
 from a2py.proxy.border import json_response, new_id
+from a2py.proxy.lean import BaseRequest, Response, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.relay import Exchange, Streamed, Whole
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HOPS = 5
 #: Seconds that a client waits which does not tell (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-Handler = Callable[["Proxy", web.BaseRequest, Record], Awaitable[web.StreamResponse]]
+Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse]]
 
 
 class Route(NamedTuple):
@@ -42,7 +42,7 @@ class Route(NamedTuple):
     open: bool = False
 
 
-async def messages(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     call = _call(proxy, request, parse(await proxy.body(request)))
     record.model, record.stream = call.request.model, call.request.stream
     if record.stream:
@@ -64,7 +64,7 @@ async def messages(proxy: Proxy, request: web.BaseRequest, record: Record) -> we
     return answer
 
 
-async def count_tokens(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def count_tokens(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     call = _call(proxy, request, parse(await proxy.body(request), counting=True))
     record.model = call.request.model
     tokens = await proxy.counter.count(proxy, call)
@@ -72,7 +72,7 @@ async def count_tokens(proxy: Proxy, request: web.BaseRequest, record: Record) -
     return json_response({"input_tokens": tokens}, record.id)
 
 
-def _call(proxy: Proxy, request: web.BaseRequest, parsed: Request) -> Call:
+def _call(proxy: Proxy, request: BaseRequest, parsed: Request) -> Call:
     """Everything impure that the core may need, read once."""
     headers = request.headers
     return Call(
@@ -98,7 +98,7 @@ def _seconds(told: str | None) -> float:
         return CLIENT_SECONDS
 
 
-def _session(request: web.BaseRequest, parsed: Request) -> str:
+def _session(request: BaseRequest, parsed: Request) -> str:
     """The client's session: Claude Code's header, else the JSON in metadata.user_id, else none."""
     told = request.headers.get("x-claude-code-session-id")
     if told:
@@ -113,7 +113,7 @@ def _session(request: web.BaseRequest, parsed: Request) -> str:
     return ""
 
 
-def hops(proxy: Proxy, request: web.BaseRequest) -> str:
+def hops(proxy: Proxy, request: BaseRequest) -> str:
     """The hop header for the upstream; an error where this proxy is its own upstream."""
     told = request.headers.get(HOP_HEADER)
     if told is None:
@@ -129,22 +129,22 @@ def hops(proxy: Proxy, request: web.BaseRequest) -> str:
     return ",".join([*(hop[:16] for hop in passed), proxy.name])
 
 
-async def hello(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def hello(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     return json_response({"status": "ok", "name": "a2py"}, record.id)
 
 
-async def swallow(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def swallow(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     """Claude Code's own telemetry: taken, not read."""
     return json_response({}, record.id)
 
 
-async def ready(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def ready(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     if proxy.draining:
         return json_response({"status": "draining"}, record.id, 503)
     return json_response({"status": "ready", "name": "a2py", "models": len(proxy.config.deployments)}, record.id)
 
 
-async def health(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     """What the proxy knows of its deployments: no secrets, no addresses."""
     return json_response(
         {
@@ -171,25 +171,25 @@ async def health(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.
     )
 
 
-async def metrics(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(proxy.running),
         "a2py_connections": len(proxy.border.connections) if proxy.border is not None else 0,
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }
     body = proxy.metrics.text(gauges).encode()
-    return web.Response(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
+    return Response(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
 
 
-async def list_models(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def list_models(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     return json_response(models.page(proxy.config, request.query_string), record.id)
 
 
-async def one_model(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def one_model(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     return json_response(models.one(proxy.config, request.path.partition(MODEL_PATH)[2].strip("/")), record.id)
 
 
-async def model_info(proxy: Proxy, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+async def model_info(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     return json_response(models.litellm_info(proxy.config), record.id)
 
 

@@ -1,6 +1,6 @@
 """The server's life: sockets, signals, reload, drain.
 
-Knows: aiohttp's runner and sites, POSIX signals where there are any. Must not know: requests.
+Knows: asyncio's servers, POSIX signals where there are any. Must not know: requests.
 Invariants: a first SIGTERM or SIGINT stops listening, closes idle connections and lets running answers end within `drain_seconds`, then
 ends them with an error of their own form; a second one does so at once; a configuration that can't be loaded changes nothing.
 """
@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
 
 from a2py.errors import ApiError
 from a2py.proxy.app import Proxy
@@ -37,7 +35,7 @@ class Server:
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
         self.proxy = Proxy(config, clock=clock, log=log, push=push)
-        self._runner: web.ServerRunner | None = None
+        self._listening: list[asyncio.Server] = []
         self._border: Border | None = None
 
     async def start(
@@ -54,18 +52,17 @@ class Server:
         await proxy.start()
         border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=proxy.config.settings.max_connections)
         proxy.border = border
-        runner = self._runner = web.ServerRunner(border, shutdown_timeout=LAST_WORDS)
-        await runner.setup()
+        loop = asyncio.get_running_loop()
         try:
-            if sockets:
-                for sock in sockets:
-                    await web.SockSite(runner, sock, ssl_context=ssl_context, backlog=BACKLOG).start()
-            else:
-                await web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=BACKLOG, reuse_port=reuse_port).start()
+            for sock in sockets or ():
+                self._listening.append(await loop.create_server(border, sock=sock, ssl=ssl_context, backlog=BACKLOG))
+            if not sockets:
+                own = await loop.create_server(border, host, port, ssl=ssl_context, backlog=BACKLOG, reuse_port=reuse_port)
+                self._listening.append(own)
         except BaseException:
             await self.close()
             raise
-        return runner.addresses
+        return [sock.getsockname() for server in self._listening for sock in server.sockets]
 
     def reload(self, load: Callable[[], Config]) -> bool:
         """Take what `load` gives; whatever it raises is logged, and nothing changes."""
@@ -83,11 +80,10 @@ class Server:
 
     async def drain(self, at_once: asyncio.Event | None = None) -> None:
         """No new connections; running answers may end within `drain_seconds`, or until `at_once` is set; then everything is closed."""
-        proxy, runner, border = self.proxy, self._runner, self._border
-        assert runner is not None and border is not None
+        proxy, border = self.proxy, self._border
+        assert border is not None
         proxy.draining = True
-        for site in runner.sites:
-            await site.stop()
+        self._deaf()
         for connection in border.connections:
             if connection in proxy.busy:
                 connection.close()
@@ -114,10 +110,17 @@ class Server:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
+    def _deaf(self) -> None:
+        while self._listening:
+            self._listening.pop().close()
+
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        self._deaf()
+        if self._border is not None:
+            await asyncio.sleep(0)  # what has been accepted gets its first step
+            self._border.pre_shutdown()
+            await self._border.shutdown(LAST_WORDS)
+            self._border = None
         await self.proxy.close()
 
 

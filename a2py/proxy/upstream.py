@@ -26,6 +26,7 @@ from a2py import __version__
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.types import Prepared
+from a2py.proxy.lean import trusting
 from a2py.wires.failure import transport
 
 #: Seconds for DNS, TCP and TLS together with a proxy's handshake.
@@ -56,14 +57,14 @@ def _timeout(total: float | None, silence: float | None) -> aiohttp.ClientTimeou
     return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
 
 
-@lru_cache(16)
-def _tls(verify: bool | str) -> bool | ssl.SSLContext:
+def _tls(verify: bool | str, url: URL) -> bool | ssl.SSLContext:
     """What aiohttp takes for `ssl_verify`: True, False, or the path of a CA file or directory."""
-    if isinstance(verify, bool):
-        return verify
-    place = {"capath": verify} if os.path.isdir(verify) else {"cafile": verify}
+    if verify is False or url.scheme != "https":
+        return verify is not False
     try:
-        return ssl.create_default_context(**place)  # type: ignore[arg-type]
+        if verify is True:
+            return trusting()
+        return trusting(capath=verify) if os.path.isdir(verify) else trusting(cafile=verify)
     except (OSError, ssl.SSLError) as error:
         raise ApiError("api", f"ssl_verify: the CA file {verify!r} can't be loaded ({type(error).__name__})", should_retry=False) from None
 
@@ -127,7 +128,7 @@ class Upstream:
                 headers=headers,
                 allow_redirects=False,
                 timeout=_timeout(total, silence),
-                ssl=_tls(deployment.ssl_verify),
+                ssl=_tls(deployment.ssl_verify, url),
                 proxy=proxy,
                 proxy_headers=proxy_headers,
             )
@@ -155,7 +156,7 @@ class Upstream:
                 headers={**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops},
                 allow_redirects=False,
                 timeout=_timeout(seconds, None),
-                ssl=_tls(deployment.ssl_verify),
+                ssl=_tls(deployment.ssl_verify, url),
                 proxy=proxy,
                 proxy_headers=proxy_headers,
             ) as response:
