@@ -36,6 +36,13 @@ goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then
 mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
 	@$(PY) -m tests.mutate $(ARGS)
 
+.venv-fuzz/.done: setup.cfg
+	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install -q --disable-pip-version-check atheris pytest hypothesis anthropic h11 -e . && touch $@
+
+fuzz: .venv-fuzz/.done ## coverage-guided fuzzing, a minute for each target (ARGS="--seconds 600", ARGS="http -runs=100000")
+	@.venv-fuzz/bin/python -m tests.fuzz $(or $(ARGS),--seconds 60)
+
 check: $(VENV)/.test ## format, lint, types
 	@$(PY) -m ruff format --check a2py tests bench
 	@$(PY) -m ruff check a2py tests bench
@@ -58,4 +65,4 @@ dist: $(VENV)/.run ## wheel and sdist into dist/
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens mutate check cov bench bench-peers dist clean
+.PHONY: help run test test-claude goldens mutate fuzz check cov bench bench-peers dist clean

@@ -1,0 +1,227 @@
+"""The fuzz targets: `TARGETS[name](data)` raises on what must never be, and on nothing else. `python -m tests.fuzz` feeds them.
+
+Knows: the promises of parser, builders, decoders and HTTP surface. Must not know: atheris (the corpus runs through them in `make test` too).
+Invariants: a target is a function of its bytes; the first byte decides what is no input (cuts, thinking shown or not, which deployment).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
+
+import orjson
+
+from a2py import sse
+from a2py.errors import ApiError
+from a2py.messages.count import count, estimate
+from a2py.messages.request import parse
+from a2py.messages.types import JSON, Call
+from a2py.wires import WIRES, wire
+from tests import golden, streams, test_fuzz_wires, test_native_fuzz, test_sse
+from tests.fuzz.surface import KEY, Surface
+from tests.proxied import message
+
+
+def pieces(data: bytes, dice: random.Random) -> list[bytes]:
+    """`data` whole, byte by byte, or cut at a few places."""
+    ways = dice.randrange(4)
+    if ways < 2:
+        return [data] if ways else [data[n : n + 1] for n in range(len(data))]
+    places = sorted(dice.randrange(len(data) + 1) for _ in range(3))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def events(data: bytes) -> None:
+    """The SSE parser gives what the standard's slow algorithm gives, however it is fed."""
+    cuts, body = random.Random(data[:1]), data[1:]
+    assert test_sse.parse(*pieces(body, cuts)) == test_sse.slow(body)
+    parser = sse.SSEParser()
+    parser.feed(body)
+    assert sum(map(len, parser._parts)) + sum(map(len, parser._data)) <= len(body)
+
+
+@cache
+def deployments(name: str) -> list[JSON]:
+    """Every configuration of the goldens, on this wire."""
+    configs = {orjson.dumps({**step.config, "wire": name}) for case in golden.cases() for step in case.steps()}
+    return [orjson.loads(config) for config in sorted(configs)]
+
+
+def build(name: str, data: bytes) -> None:
+    """A request is refused with an ApiError, or becomes JSON for its model; and whatever is parsed can be counted."""
+    known = deployments(name)
+    config = known[int.from_bytes(data[:2], "big") % len(known)]
+    try:
+        request = parse(data[2:])
+        assert count(request) >= 0 and estimate(request) >= 0
+        made = wire(name).prepare(Call(request, "msg_1", 0.0, "session"), golden.deployment(config), request.stream)
+    except ApiError as error:
+        assert error.status in (400, 413) and error.message
+        return
+    sent = orjson.loads(made.body)
+    assert isinstance(sent, dict)
+    assert not any("\r" in text or "\n" in text or "\0" in text for pair in made.headers.items() for text in pair), (
+        "a header could be injected"
+    )
+
+
+def decode(name: str, data: bytes) -> None:
+    """A stream keeps the decoder's contract, and its unary form says the same."""
+    dice, body = random.Random(data[:1]), data[1:]
+    if name == "native":
+        test_native_fuzz.check(body, dice)
+        return
+    prepared = streams.prepared(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
+    thinking = dice.choice(["show", "omit", "none"])
+    whole = streams.run(wire(name), prepared, [body], thinking=thinking)
+    assert streams.run(wire(name), prepared, pieces(body, dice), thinking=thinking) == whole
+    message = streams.accumulate(streams.events(whole))
+    try:
+        assert streams.collected(wire(name), prepared, body, thinking=thinking) == message
+    except ApiError:
+        assert "error" in message
+
+
+def reply(name: str, data: bytes) -> None:
+    """A unary body becomes a message or an ApiError."""
+    prepared = streams.prepared(think_tags=data[:1] > b"\x80")
+    try:
+        message = streams.unary(wire(name), prepared, data[1:])
+        assert (message["type"] == "message" and message["stop_reason"] in streams.STOP_REASONS) or name == "native"
+        orjson.dumps(message)
+    except ApiError as error:
+        assert error.message
+
+
+def refusal(name: str, data: bytes) -> None:
+    """An upstream's error, whatever its body, is an envelope with a status that a client understands, and no second line in a header."""
+    status = 400 + int.from_bytes(data[:2], "big") % 200
+    text = data[3:].decode("latin-1")
+    error = wire(name).error(status, {"retry-after": text[: data[2]] if len(data) > 2 else "", "content-type": text[:20]}, data[3:])
+    assert 400 <= error.status < 600 and error.message
+    assert orjson.loads(error.body("req_1"))["type"] == "error"
+    assert not any("\r" in value or "\n" in value for value in error.headers().values())
+
+
+@cache
+def surface(key: str) -> Surface:
+    return Surface(key)
+
+
+def http(data: bytes) -> None:
+    """Bytes of a client, see surface.py."""
+    dice, body = random.Random(data[:1]), data[1:]
+    surface(KEY if data[:1] > b"\xc0" else "").talk(*pieces(body, dice))
+
+
+class Target(NamedTuple):
+    """`seeds`: what to begin with; `lines`: mutate the JSON in its lines too."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    lines: bool = False
+    words: tuple[str, ...] = ()
+
+
+def request_seeds() -> list[bytes]:
+    return [
+        bytes([n >> 8 & 255, n & 255]) + orjson.dumps({"model": "m", **row["request"]}) for n, row in enumerate(test_fuzz_wires.requests())
+    ]
+
+
+def body_seeds(name: str) -> list[bytes]:
+    return [bytes([n & 255]) + body for n, body in enumerate(test_fuzz_wires.bodies(name)) if len(body) < 8000]
+
+
+def http_seeds() -> list[bytes]:
+    whole, body = orjson.dumps(message(stream=False)), orjson.dumps(message())
+    head = b"Host: localhost\r\nx-api-key: %b\r\n" % KEY.encode()
+    post = b"POST /v1/messages HTTP/1.1\r\n" + head
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole)
+    gets = (
+        "/",
+        "/health",
+        "/metrics",
+        "/v1/models?limit=2",
+        "/v1/models/test-model",
+        "/v1/model/info",
+        "/x/v1/messages",
+        "/health/readiness",
+    )
+    found = [b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), head) for path in gets]
+    found += [post + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in (whole, body, b"{}", b"")]
+    found += [
+        post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
+        post + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+    ]
+    found += [post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, b"HEAD / HTTP/1.0\r\n\r\n" + found[0]]
+    found += [post.replace(b"messages", b"messages/count_tokens") + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole)]
+    found += [b"".join(found[:3]), found[9] * 2 + found[0], post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + found[0]]
+    return [b"\x00" + seed for seed in found] + [b"\xff" + seed for seed in found]
+
+
+HTTP_WORDS = (
+    *(
+        "GET ",
+        "POST ",
+        "HEAD ",
+        "OPTIONS ",
+        "CONNECT ",
+        " HTTP/1.1\\x0d\\x0a",
+        " HTTP/1.0\\x0d\\x0a",
+        "\\x0d\\x0a\\x0d\\x0a",
+        "\\x0d\\x0a",
+        "\\x0a",
+    ),
+    *(
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding:",
+        "Content-Length: ",
+        "Content-Length: 0",
+        "Expect: 100-continue",
+        "Upgrade: websocket",
+    ),
+    *(
+        "Connection: close",
+        "Connection: keep-alive",
+        "Connection: Upgrade",
+        "Content-Encoding: gzip",
+        "Host: ",
+        "Origin: http://evil.example",
+    ),
+    *(
+        "Authorization: Bearer ",
+        "x-api-key: ",
+        "x-a2py-hop: ",
+        "0\\x0d\\x0a\\x0d\\x0a",
+        ";ext=1",
+        "x-stainless-timeout: ",
+        "identity",
+        "\\x0b",
+        "\\x00",
+    ),
+)
+SSE_WORDS = (
+    "data: ",
+    "data:",
+    "event: ",
+    ": ping",
+    "\\x0a\\x0a",
+    "\\x0d\\x0a",
+    "\\x0d",
+    "\\xef\\xbb\\xbf",
+    "[DONE]",
+    "data: [DONE]\\x0a\\x0a",
+)
+
+TARGETS: dict[str, Target] = {
+    "sse": Target(events, lambda: [b"\x01" + body for body in test_sse.BODIES.values()], words=SSE_WORDS),
+    "http": Target(http, http_seeds, words=HTTP_WORDS),
+}
+for _name in sorted(WIRES):
+    TARGETS[f"build-{_name}"] = Target(partial(build, _name), request_seeds, lines=True)
+    TARGETS[f"decode-{_name}"] = Target(partial(decode, _name), partial(body_seeds, _name), lines=True, words=SSE_WORDS)
+    TARGETS[f"reply-{_name}"] = Target(partial(reply, _name), partial(body_seeds, _name), lines=True)
+    TARGETS[f"error-{_name}"] = Target(partial(refusal, _name), partial(body_seeds, _name), lines=True)
