@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from a2py.errors import KINDS, ApiError
-from a2py.proxy.lessons import HOLDS, LIMIT, Lessons
+from a2py.providers import PROVIDERS
+from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons
 from a2py.proxy.limits import Limits, Meter
 from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, PATIENCE, Plan, Router, Step, listed
 
@@ -192,6 +194,25 @@ def test_an_end_to_everything() -> None:
     assert asked == ATTEMPTS
 
 
+def test_retry_policies() -> None:
+    policy = {"RateLimitErrorRetries": 1, "BadRequestErrorRetries": 0, "TimeoutErrorRetries": 2, "InternalServerErrorRetries": 0}
+    router, config, _ = setup(
+        dep("a"), dep("n", "n"), num_retries=5, retry_policy=policy, model_group_retry_policy={"n": {"TimeoutErrorRetries": 1}}
+    )
+    assert walk(router.plan(config, "m"), "rate_limit", "rate_limit") == ["a", "a", "-"], "asked for in so many words"
+    assert walk(router.plan(config, "m"), "timeout", "timeout", "timeout") == ["a", "a", "a", "-"]
+    assert walk(router.plan(config, "m"), "api") == ["a", "-"]
+    assert walk(router.plan(config, "m"), "invalid_request") == ["a", "-"]
+    assert walk(router.plan(config, "n"), "timeout", "timeout") == ["n", "n", "-"]
+
+
+def test_least_time_between_two_tries() -> None:
+    router, config, _ = setup(dep("a"), num_retries=1, retry_after=4)
+    plan = router.plan(config, "m")
+    plan.first()
+    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False) == Step(config.deployments[0], 4)
+
+
 # -- fallbacks -----------------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +266,12 @@ def test_fallbacks_of_an_alias() -> None:
 )
 def test_shapes_of_fallbacks(table: Any) -> None:
     assert listed(table, "m") == ("x", "y")
+
+
+def test_at_most_so_many_fallbacks() -> None:
+    names = tuple(f"f{n}" for n in range(9))
+    router, config, _ = setup(dep("a"), *(dep(name, name) for name in names), fallbacks={"m": names}, max_fallbacks=2, num_retries=0)
+    assert walk(router.plan(config, "m"), "api", "api", "api") == ["a", "f0", "f1", "-"]
 
 
 def test_shapes_of_no_fallbacks() -> None:
@@ -396,6 +423,24 @@ def test_lessons_hold_an_hour() -> None:
     assert taught.quirks.stream_usage is True and taught.quirks.sampling == {"top_p"}
     clock.now += HOLDS
     assert lessons.taught(one) is one and not lessons.shown()
+
+
+@pytest.mark.parametrize(
+    ("provider", "wire", "base", "after"),
+    [
+        ("openai", "responses", "https://api.openai.com/v1", "https://api.openai.com/v1"),
+        ("deepseek", "native", PROVIDERS["deepseek"].native, PROVIDERS["deepseek"].base),
+        ("anything", "native", "http://host:9", "http://host:9/v1"),
+    ],
+)
+def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
+    lessons = Lessons(Clock())
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
+    lessons.learn(one, {WIRE: "chat"})
+    lessons.learn(one, {"parallel_tool_calls": False})
+    taught = lessons.taught(one)
+    assert (taught.wire, taught.base) == ("chat", after)
+    assert taught.quirks.stream_usage is False and taught.quirks.parallel_tool_calls is False
 
 
 def test_lessons_are_bounded() -> None:

@@ -402,6 +402,14 @@ async def test_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert upstream_module._environment_proxy(upstream_module.URL("http://internal.example/v1")) == (None, None)
 
 
+async def test_the_environments_proxy_may_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Scripted(answering("by proxy")) as gate:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{gate.port}")
+        async with proxied(config("http://models.invalid/v1", trust_env=False)) as proxy:
+            assert (await proxy.ask(message())).status == 502
+        assert not gate.asked
+
+
 async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CONNECT, then TLS to the upstream itself: the proxy sees neither key nor content."""
     seen: list[bytes] = []

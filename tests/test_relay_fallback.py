@@ -186,6 +186,24 @@ async def test_an_upstream_that_only_streams() -> None:
     assert answer.json["content"] == [{"type": "text", "text": "Hello"}] and upstream.asked[0].json["stream"] is True
 
 
+@pytest.mark.parametrize("wire", ["native", "responses"])
+async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
+    """404 on the wire that was chosen by itself: chat completions, at once, and remembered."""
+
+    async def script(c: Peer) -> None:
+        await (answering("Hi") if c.asked.target == "/v1/chat/completions" else refusing(404, "Not Found"))(c)
+
+    async with Scripted(script) as upstream:
+        base = upstream.base if wire == "responses" else upstream.base.removesuffix("/v1")
+        async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
+            for _ in range(2):
+                assert (await proxy.ask(message())).names[-1] == "message_stop"
+            assert proxy.proxy.lessons.shown()[0]["field"] == "wire"
+        assert [asked.target for asked in upstream.asked][1:] == ["/v1/chat/completions"] * 2
+        async with proxied(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
+            assert (await proxy.ask(message())).status == 404
+
+
 # -- the log -------------------------------------------------------------------------------------------------------------------
 
 

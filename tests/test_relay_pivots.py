@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.proxied import both_modes, config, message, proxied  # noqa: F401
+from tests.proxied import both_modes, config, deployment, message, proxied  # noqa: F401
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Raw, Script, Scripted, answering, chunk, refusing, text, usage
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -197,6 +197,32 @@ async def test_retry_after_commit_goes_on_in_the_same_response() -> None:
                 answer += piece
     assert answer.replace(PING, b"").startswith(b"event: message_start") and answer.endswith(b'data: {"type":"message_stop"}\n\n')
     assert answer.count(b"event: message_start") == 1 and len(upstream.asked) == 2
+
+
+async def test_what_is_lost_is_told_with_a_commit_too() -> None:
+    go = asyncio.Event()
+
+    async def script(c: Peer) -> None:
+        await go.wait()
+        await answering("Hi")(c)
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base, commit_seconds=0.02)) as proxy, proxy.client() as client:
+        client.ask("POST", "/v1/messages", message(top_k=3))
+        _, headers = await client.head()
+        assert headers["x-a2py-degraded"] == "top_k"
+        go.set()
+
+
+async def test_a_deployments_own_interval() -> None:
+    go = asyncio.Event()
+    async with Scripted(paced(go=go)) as upstream:
+        settings = config(deployments=(deployment(upstream.base, keepalive=0.02),), commit_seconds=0.01, delta_keepalive_seconds=0.05)
+        async with proxied(settings) as proxy, proxy.client() as client:
+            client.ask("POST", "/v1/messages", message())
+            await client.head()
+            for _ in range(3):
+                await ping(client)
+            go.set()
 
 
 # -- delivered -------------------------------------------------------------------------------------------------------------

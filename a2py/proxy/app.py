@@ -75,7 +75,8 @@ class Proxy:
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.upstream = Upstream(force_ipv4=self.config.settings.force_ipv4)
+        settings = self.config.settings
+        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env)
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
             self._warm = self.loop.call_later(WARM_SECONDS, trusting)
 

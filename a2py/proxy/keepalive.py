@@ -18,16 +18,17 @@ NEVER = float("inf")
 
 
 class Pulse:
-    """`writer`: of the running attempt (None between attempts); `degraded`: what the commit's header will name.
+    """`writer`: of the running attempt (None between attempts); `degraded`: what the commit's header will name;
+    `interval`: before a ping, which a deployment may set.
 
     `commit_at`: loop time of the commit; intervals in seconds, 0 or less switches one off."""
 
-    __slots__ = ("_delta_interval", "_interval", "_loop", "_stream", "_timer", "commit_at", "degraded", "writer")
+    __slots__ = ("_delta_interval", "_loop", "_stream", "_timer", "commit_at", "degraded", "interval", "writer")
 
     def __init__(self, stream: EventStream, commit_at: float, interval: float, delta_interval: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
-        self._interval = interval
+        self.interval = interval
         self._delta_interval = delta_interval
         self.commit_at = commit_at
         self.writer: Writer | None = None
@@ -55,7 +56,7 @@ class Pulse:
 
     def _sign(self, silence: float) -> None:
         """An empty delta after `delta_interval` of silence, where a block is open that can carry one; else a ping after `interval`."""
-        data, wait = PING, self._interval
+        data, wait = PING, self.interval
         if self.writer is not None and self._delta_interval > 0:
             self.writer.keepalive()
             data = self.writer.take()
@@ -68,7 +69,7 @@ class Pulse:
         """The next look: at the commit, or when the next interval ends. (Before the commit an interval only looks whether it came.)"""
         now = self._loop.time()
         due = NEVER if self._stream.committed else self.commit_at
-        for wait in (self._interval, self._delta_interval):
+        for wait in (self.interval, self._delta_interval):
             if wait > 0:
                 due = min(due, last + wait if last + wait > now else now + wait)
         return None if due == NEVER else self._loop.call_at(due, self._beat)

@@ -1,4 +1,4 @@
-"""What upstreams taught: fields they refuse, limits they named. Kept for an hour per (deployment, upstream model, field).
+"""What upstreams taught: fields they refuse, limits they named, wires they don't speak. Kept for an hour per (deployment, upstream model, field).
 
 Knows: time, and how a lesson changes a deployment's quirks. Must not know: how a lesson is read from an error (wires/lessons.py).
 Invariants: at most LIMIT lessons; a forgotten one is learned again at the price of one refused request.
@@ -11,10 +11,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
+from a2py.providers import PROVIDERS, quirks_for
 from a2py.quirks import override
 
 #: Seconds that a lesson holds: an upstream that was updated is asked the full question again.
 HOLDS = 3600.0
+#: The field of the lesson that an upstream does not speak the wire which was chosen by itself.
+WIRE = "wire"
 LIMIT = 1000
 
 
@@ -50,6 +53,8 @@ class Lessons:
         live = {name: lesson.value for name, lesson in known.items() if lesson.until > now}
         if len(live) < len(known):
             self._known[deployment.id, deployment.model] = {name: known[name] for name in live}
+        if live.pop(WIRE, None):
+            deployment = on_chat(deployment)
         return changed(deployment, live) if live else deployment
 
     def shown(self) -> list[dict[str, Any]]:
@@ -65,6 +70,15 @@ class Lessons:
 
 def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, (frozenset, set)) else value
+
+
+def on_chat(deployment: Deployment) -> Deployment:
+    """`deployment` asked by chat completions instead of the wire that was chosen for it."""
+    base, row = deployment.base, PROVIDERS.get(deployment.provider)
+    if deployment.wire == "native":
+        base = row.base if row and row.base and row.native == base else f"{base}/v1"
+    quirks = override(quirks_for(deployment.provider, base, deployment.model), dict(deployment.overrides))
+    return replace(deployment, wire="chat", base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
 
 
 def changed(deployment: Deployment, changes: dict[str, Any]) -> Deployment:

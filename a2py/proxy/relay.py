@@ -24,7 +24,7 @@ from a2py.proxy.client import EventStream
 from a2py.proxy.context import cut
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lean import BaseRequest, StreamResponse
-from a2py.proxy.lessons import changed
+from a2py.proxy.lessons import WIRE, changed
 from a2py.proxy.log import Record
 from a2py.proxy.pump import Flow, collect, pull
 from a2py.proxy.push import push
@@ -141,8 +141,12 @@ class Exchange:
     def _learned(self, original: Deployment, error: ApiError) -> bool:
         """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
         kept for this request alone."""
-        if self.prepared is None:
+        if self.prepared is None or self.asked is None:
             return False
+        if error.status in (404, 405) and self.asked.wire != "chat" and not original.wire_fixed:
+            self.proxy.lessons.learn(original, {WIRE: "chat"})
+            self.record.notes.append(f"no {self.asked.wire} wire here: chat from now on")
+            return True
         changes = lesson(error, self._taught(original).quirks, self.prepared.added)
         if changes is None:
             return False
@@ -171,7 +175,7 @@ class Exchange:
             prepared = self.prepared = wire.prepare(self.call, deployment, self.streams)
         except ApiError as error:
             return error
-        self.degraded = prepared.degraded
+        self._begin(deployment, prepared)
         if deployment.quirks.context_probe:
             try:
                 await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
@@ -197,6 +201,10 @@ class Exchange:
                 part(response, finished=clean)
             usage = outcome.usage if outcome is not None else None
             proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
+
+    def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
+        """An attempt begins."""
+        self.degraded = prepared.degraded
 
     def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None]:
         """Seconds for the whole reply, and of silence. A stream may last as long as it is alive."""
@@ -264,6 +272,13 @@ class Streamed(Exchange):
     def delivered(self) -> bool:
         return self.writer is not None and self.writer.delivered
 
+    def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
+        super()._begin(deployment, prepared)
+        pulse = self.pulse
+        pulse.writer = None
+        pulse.degraded = prepared.degraded
+        pulse.interval = deployment.keepalive or self.config.settings.keepalive_seconds
+
     def _first(self) -> None:
         self.record.first = self.proxy.loop.time() - self.begun
         self.client.commit(self.degraded)
@@ -274,7 +289,6 @@ class Streamed(Exchange):
 
     async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
         writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
-        self.pulse.degraded = prepared.degraded
         decoder = wire_of(deployment.wire).decoder(prepared, writer)
         flow = Flow(decoder, writer, self.client, self._first)
         try:

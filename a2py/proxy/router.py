@@ -46,6 +46,19 @@ POLICIES = {
 }
 
 
+#: Kind of error → LiteLLM's name for its number of retries (`retry_policy`, `model_group_retry_policy`).
+POLICIES = {
+    "invalid_request": "BadRequestErrorRetries",
+    "authentication": "AuthenticationErrorRetries",
+    "timeout": "TimeoutErrorRetries",
+    "rate_limit": "RateLimitErrorRetries",
+    "content_policy": "ContentPolicyViolationErrorRetries",
+    "api": "InternalServerErrorRetries",
+    "upstream": "InternalServerErrorRetries",
+    "overloaded": "InternalServerErrorRetries",
+}
+
+
 class Step(NamedTuple):
     """What follows: ask `deployment` after `delay` seconds."""
 
@@ -213,22 +226,34 @@ class Plan:
         return deployment.retries if deployment.retries >= 0 else int(settings.num_retries)
 
     def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
-        allowed = self._allowed(deployment, error)
-        if error.kind not in CLIENTS_OWN:
-            others = [d for d in self._group if d.id not in self._tried]
-            step = self._next(others) if others else None
-            if step is not None:
-                return step
-        if self._retries >= allowed or self._router.clock() - self._begun >= PATIENCE:
+        told = self._told(deployment, error)
+        if error.kind in CLIENTS_OWN and not told:
+            return None
+        others = [d for d in self._group if d.id not in self._tried]
+        step = self._next(others) if others else None
+        if step is not None or error.should_retry is False:
+            return step
+        if told is None:
+            if not error.retryable or error.kind == "rate_limit":
+                return None
+            told = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
+        if self._retries >= told or self._router.clock() - self._begun >= PATIENCE:
             return None
         wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT)
-        wait = max(wait * (1 - self._router.dice.random() / 2), self._settings.retry_after)
-        if error.retry_after:
-            if error.retry_after > LONGEST_WAIT:
-                return None
-            wait = max(wait, error.retry_after)
+        wait *= 1 - self._router.dice.random() / 2
+        least = max(error.retry_after or 0.0, self._settings.retry_after)
+        if least > LONGEST_WAIT:
+            return None
         self._retries += 1
-        return self._next(self._group, wait)
+        return self._next(self._group, max(wait, least))
+
+    def _told(self, deployment: Deployment, error: ApiError) -> int | None:
+        """Retries for this kind of error by the configured policy of the group, or of all; None: it says nothing."""
+        settings, name = self._settings, POLICIES.get(error.kind, "")
+        for policy in (settings.model_group_retry_policy.get(deployment.name), settings.retry_policy):
+            if policy and name in policy:
+                return int(policy[name])
+        return None
 
     def _fallback(self, error: ApiError) -> Step | None:
         settings = self._settings

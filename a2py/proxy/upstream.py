@@ -79,9 +79,10 @@ def _closed(deployment: Deployment) -> Closed:
 
 
 class Upstream:
-    """`hops`: value of the hop header; `force_ipv4`: LiteLLM's setting."""
+    """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings."""
 
-    def __init__(self, hops: str = "", force_ipv4: bool = False) -> None:
+    def __init__(self, hops: str = "", force_ipv4: bool = False, trust_env: bool = True) -> None:
+        self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
         self._hops = hops
         self._family = socket.AF_INET if force_ipv4 else socket.AF_UNSPEC
@@ -180,7 +181,7 @@ class Upstream:
             raise failure(aiohttp.InvalidURL(""), deployment) from error
         found = self._proxies.get(key)
         if found is None:
-            found = self._proxies[key] = _environment_proxy(url)
+            found = self._proxies[key] = _environment_proxy(url) if self._trust_env else (None, None)
         return url, *found
 
 
