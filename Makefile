@@ -51,10 +51,10 @@ check: $(VENV)/.test ## format, lint, types
 cov: $(VENV)/.test ## branch coverage
 	@$(PY) -m pytest $(TESTS) --cov --cov-report=term $(ARGS)
 
-bench: ## measure beside nginx and others, some 15 minutes (ARGS="--quick --systems a2py,nginx"); writes bench/RESULTS.md
+bench: ## measure beside nginx and others, some 15 minutes; writes bench/RESULTS.md (ARGS="--quick --systems a2py,nginx": only prints)
 	@$(PYTHON) -m bench.systems install a2py a2py-uvloop
 	@$(PYTHON) -m bench.run $(ARGS)
-	@$(PYTHON) -m bench.report
+	@test -n "$(ARGS)" || $(PYTHON) -m bench.report
 
 bench-peers: ## install what `make bench` compares with, into .venv-bench/ (nginx and HAProxy: Debian's packages, as root)
 	@$(PYTHON) -m bench.systems install

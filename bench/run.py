@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -194,8 +195,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file of all values")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for temporary files)",
+    )
     args = parser.parse_args()
+    part = bool(args.quick or args.systems or args.workloads)
     if not sys.platform.startswith("linux"):
         raise SystemExit("the suite reads /proc and pins processes to cores: Linux only")
     allow_files()
@@ -209,6 +215,10 @@ def main() -> int:
         asyncio.run(_run(bench, args.rounds))
     finally:
         bench.stop()
+        if not any("failed" in found for round_ in bench.rounds for found in round_.values()):
+            shutil.rmtree(bench.directory, ignore_errors=True)
+        else:
+            print(f"the systems' output: {bench.directory}")
     out = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "took_s": round(time.monotonic() - begun),
@@ -221,8 +231,9 @@ def main() -> int:
         "quantiles": workloads.QUANTILES,
         "rounds": bench.rounds,
     }
-    args.out.write_text(json.dumps(out, indent=1) + "\n")
-    print(f"{args.out}: {out['took_s']} s")
+    target = args.out or (Path(tempfile.gettempdir()) / "a2py-bench.json" if part else RESULTS)
+    target.write_text(json.dumps(out, separators=(",", ":")) + "\n")
+    print(f"{target}: {out['took_s']} s")
     return 0
 
 

@@ -49,6 +49,7 @@ HAPROXY = """global
   maxconn 8192
 defaults
   mode http
+  option http-no-delay
   timeout connect 5s
   timeout client 300s
   timeout server 300s
@@ -75,11 +76,13 @@ LITELLM = (
     A2PY
     + """litellm_settings:
   telemetry: false
+  drop_params: true
   use_chat_completions_url_for_anthropic_messages: true
 """
 )
 CCR = """{"APIKEY": "{key}", "LOG": false, "NON_INTERACTIVE_MODE": true, "PORT": {port},
- "Providers": [{"name": "bench", "api_base_url": "http://127.0.0.1:{upstream}/v1/chat/completions", "api_key": "{key}", "models": ["bench"]}],
+ "Providers": [{"name": "bench", "api_base_url": "http://127.0.0.1:{upstream}/v1/chat/completions", "api_key": "{key}", "models": ["bench"],
+  "transformer": {"use": ["reasoning"]}}],
  "Router": {"default": "bench,bench"}}
 """
 _BLANK = re.compile(r"\{(dir|port|upstream|key)\}")
@@ -156,7 +159,8 @@ def _npm(prefix: str, package: str) -> Callable[[], str | None]:
 
 def _venv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
     pip = (f"{name}/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade")
-    return (("{python}", "-m", "venv", name), (*pip, *packages))
+    again = ((*pip, "--force-reinstall", "--no-deps", *packages),) if name.startswith("a2py") else ()  # the same version, other files
+    return (("{python}", "-m", "venv", name), (*pip, *packages), *again)
 
 
 def _python(venv: str) -> str:
@@ -343,6 +347,7 @@ def there(names: list[str] | None = None) -> tuple[dict[str, str], list[str]]:
 def install(names: list[str]) -> int:
     """Install the systems named, or those that are missing and a2py; 1 if one failed."""
     HOME.mkdir(exist_ok=True)
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools would install what was deleted since the last time
     failed = 0
     for system in SYSTEMS:
         wanted = system.name in names if names else system.name.startswith("a2py") or system.version() is None
