@@ -147,9 +147,12 @@ def _ended(code: int) -> str:
 
 
 def command(argv: Sequence[str]) -> list[str]:
-    """This program again, with the same arguments."""
-    started = sys.argv[0]
-    if os.path.isfile(started) and started.endswith(".pyz"):
+    """This program again, with other arguments: the script or single file that was started, whatever its name, else the package.
+
+    `-m` is only used for who used it: it puts the working directory in front of every import."""
+    started = os.path.abspath(sys.argv[0])
+    script = os.path.splitext(os.path.basename(started))[0] == "a2py" or hasattr(sys.modules["__main__"], "PARTS")
+    if script and os.path.isfile(started):
         return [sys.executable, started, *argv]
     return [sys.executable, "-m", "a2py", *argv]
 
