@@ -44,8 +44,8 @@ fuzz: .venv-fuzz/.done ## coverage-guided fuzzing, a minute for each target (ARG
 	@.venv-fuzz/bin/python -m tests.fuzz $(or $(ARGS),--seconds 60)
 
 check: $(VENV)/.test ## format, lint, types
-	@$(PY) -m ruff format --check a2py tests bench
-	@$(PY) -m ruff check a2py tests bench
+	@$(PY) -m ruff format --check a2py tests bench tools
+	@$(PY) -m ruff check a2py tests bench tools
 	@$(PY) -m mypy
 
 cov: $(VENV)/.test ## branch coverage
@@ -62,7 +62,14 @@ bench-peers: ## install what `make bench` compares with, into .venv-bench/ (ngin
 dist: $(VENV)/.run ## wheel and sdist into dist/
 	@$(PY) -m pip install -q build && $(PY) -m build
 
+pyz: $(VENV)/.run ## one file for CPython 3.10 to 3.14 on Linux, dist/a2py.pyz (ARGS="--uvloop --python 3.11")
+	@$(PY) -m tools.pyz $(ARGS)
+
+test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on the Pythons that are here (pipx, uvx where installed)
+	@rm -rf dist && $(PY) -m pip wheel -q --no-deps --wheel-dir dist . && $(PY) -m tools.pyz
+	@A2PY_DIST=dist $(PY) -m pytest tests/test_pyz.py $(ARGS)
+
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens mutate fuzz check cov bench bench-peers dist clean
+.PHONY: help run test test-claude goldens mutate fuzz check cov bench bench-peers dist pyz test-dist clean
