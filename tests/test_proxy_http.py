@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 
+import orjson
 import pytest
 
 from a2py.proxy import app as app_module
@@ -213,6 +214,35 @@ async def test_a_body_that_stalls_is_cut(monkeypatch: pytest.MonkeyPatch) -> Non
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
         envelope(await client.answer(), 408, "timeout_error")
         assert await client.reader.read() == b""
+
+
+async def test_a_body_that_trickles_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no stall, and yet it would last for ever."""
+    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.3)
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+        client.send(ASK + b"Content-Length: 1000\r\n\r\n{")
+
+        async def trickle() -> None:
+            while True:
+                await asyncio.sleep(0.02)
+                client.send(b" ")
+
+        drops = asyncio.ensure_future(trickle())
+        answer = await client.answer()
+        drops.cancel()
+        envelope(answer, 408, "timeout_error")
+
+
+async def test_a_large_body_on_a_slow_line_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(app_module, "BODY_RATE", 10_000)
+    body = orjson.dumps(message("x" * 20_000, stream=False))
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+        client.send(ASK + b"Content-Length: %d\r\n\r\n" % len(body))
+        for at in range(0, len(body), 2000):
+            client.send(body[at : at + 2000])
+            await asyncio.sleep(0.05)
+        assert (await client.answer()).status == 200
 
 
 async def test_a_client_that_leaves_in_mid_body() -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a byte in which a request body may stall.
 BODY_SECONDS = 30.0
+#: Bytes a second that a body must have on average once these have passed: a byte now and then would hold its connection for ever.
+BODY_RATE = 500
 #: Seconds after the start at which the system's certificates are read, unless a request needs them before (35 ms, in which nothing else runs).
 WARM_SECONDS = 0.2
 
@@ -158,11 +160,13 @@ class Proxy:
         content = request.content
         parts: list[bytes] = []
         size = 0
+        due = self.loop.time() + BODY_SECONDS
         while not content.at_eof():
             try:
-                data = content.read_nowait() if content.is_eof() else await self._some(content)
+                data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
             except asyncio.TimeoutError:
-                raise ApiError("timeout", f"The request body stalled for {BODY_SECONDS:.0f} s", status=408) from None
+                what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
+                raise ApiError("timeout", what, status=408) from None
             except (RequestPayloadError, ConnectionError) as error:
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             parts.append(data)
@@ -171,9 +175,10 @@ class Proxy:
                 raise _too_large(limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _some(self, content: StreamReader) -> bytes:
-        """More of a body that has not arrived whole."""
-        timer = self.loop.call_later(BODY_SECONDS, content.set_exception, asyncio.TimeoutError())
+    async def _some(self, content: StreamReader, due: float) -> bytes:
+        """More of a body that has not arrived whole, until `due` (loop time) or BODY_SECONDS without a byte."""
+        due = min(due, self.loop.time() + BODY_SECONDS)
+        timer = self.loop.call_at(due, content.set_exception, asyncio.TimeoutError())
         try:
             return await content.readany()
         finally:
