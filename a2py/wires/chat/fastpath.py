@@ -29,6 +29,7 @@ TRIES, FORGIVE = 16, 64
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
 _KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
+_AHEAD = {key: re.compile(rb'"%b": ?(?=")' % key.encode()) for key in (*_KINDS, "arguments")}
 #: What a delta may not say beside its one string.
 _SAYS = (*_KINDS, "reasoning_details", "function_call", "refusal")
 
@@ -52,7 +53,7 @@ def frame(line: bytes) -> Frame | None:
         (name,) = [name for name in _SAYS if delta.get(name)]
         holder, key, index = (delta, name, 0) if name != "tool_calls" else _call(delta)
         inside = orjson.dumps(holder[key])
-        at = line.index(inside, re.search(rb'"%b": ?(?=")' % key.encode(), line).end())  # type: ignore[union-attr]
+        at = line.index(inside, _AHEAD[key].search(line).end())  # type: ignore[union-attr]
         before, after = line[: at + 1], line[at + len(inside) - 1 :]
         used = chunk.get("usage") or choice.get("usage") or chunk.get("error") or choice.get("index") or choice.get("finish_reason")
         holder[key] = _PROBE
