@@ -31,7 +31,7 @@ WRITE = os.environ.get("A2PY_GOLDENS") == "write"
 WIDTH = 140
 #: Blocks that are given, and blocks that are checked.
 GIVEN = ("config", "request", "upstream", "also")
-CHECKED = ("upstream-request", "upstream-headers", "upstream-url", "degraded", "client")
+CHECKED = ("upstream-request", "upstream-headers", "upstream-url", "degraded", "added", "client")
 REQUEST: JSON = {"model": "claude-test", "max_tokens": 1024, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
 NOW = 1_800_000_000.0
 FENCE = re.compile(r"(`{3,})([\w-]+) *(.*)")
@@ -359,6 +359,7 @@ class Run:
             return
         self.check(step, "upstream-request", orjson.loads(request.body))
         self.check(step, "upstream-url", [request.url])
+        self.check(step, "added", sorted(request.added))
         self.headers(step, request)
         if "upstream-request" in step.blocks or "degraded" in step.blocks:
             self.check(step, "degraded", list(request.degraded))
