@@ -206,13 +206,6 @@ def test_retry_policies() -> None:
     assert walk(router.plan(config, "n"), "timeout", "timeout") == ["n", "n", "-"]
 
 
-def test_least_time_between_two_tries() -> None:
-    router, config, _ = setup(dep("a"), num_retries=1, retry_after=4)
-    plan = router.plan(config, "m")
-    plan.first()
-    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False) == Step(config.deployments[0], 4)
-
-
 # -- fallbacks -----------------------------------------------------------------------------------------------------------------
 
 
@@ -266,12 +259,6 @@ def test_fallbacks_of_an_alias() -> None:
 )
 def test_shapes_of_fallbacks(table: Any) -> None:
     assert listed(table, "m") == ("x", "y")
-
-
-def test_at_most_so_many_fallbacks() -> None:
-    names = tuple(f"f{n}" for n in range(9))
-    router, config, _ = setup(dep("a"), *(dep(name, name) for name in names), fallbacks={"m": names}, max_fallbacks=2, num_retries=0)
-    assert walk(router.plan(config, "m"), "api", "api", "api") == ["a", "f0", "f1", "-"]
 
 
 def test_shapes_of_no_fallbacks() -> None:

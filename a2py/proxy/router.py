@@ -46,19 +46,6 @@ POLICIES = {
 }
 
 
-#: Kind of error → LiteLLM's name for its number of retries (`retry_policy`, `model_group_retry_policy`).
-POLICIES = {
-    "invalid_request": "BadRequestErrorRetries",
-    "authentication": "AuthenticationErrorRetries",
-    "timeout": "TimeoutErrorRetries",
-    "rate_limit": "RateLimitErrorRetries",
-    "content_policy": "ContentPolicyViolationErrorRetries",
-    "api": "InternalServerErrorRetries",
-    "upstream": "InternalServerErrorRetries",
-    "overloaded": "InternalServerErrorRetries",
-}
-
-
 class Step(NamedTuple):
     """What follows: ask `deployment` after `delay` seconds."""
 
@@ -212,18 +199,6 @@ class Plan:
         if patience and self._router.clock() - self._begun >= patience:
             return None
         return self._same_name(deployment, error) or self._fallback(error)
-
-    def _allowed(self, deployment: Deployment, error: ApiError) -> int:
-        """Retries at deployments that were asked already: what the retry policy says of this kind, else the general number. By itself a 429
-        is not waited for, and only what may pass is asked again."""
-        settings = self._settings
-        policy = settings.model_group_retry_policy.get(self._model) or settings.retry_policy
-        told = policy.get(POLICIES.get(error.kind, ""))
-        if told is not None:
-            return int(told)
-        if not error.retryable or error.kind == "rate_limit" or error.should_retry is False:
-            return 0
-        return deployment.retries if deployment.retries >= 0 else int(settings.num_retries)
 
     def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
         told = self._told(deployment, error)
