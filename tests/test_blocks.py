@@ -394,6 +394,17 @@ def test_done_of_held_calls() -> None:
     ) == [*both, "-", "max_tokens"]
 
 
+def test_vendor_state_behind_the_text() -> None:
+    """Kept ahead of a call and where nothing else was said; the last block of a turn without calls is its text."""
+    state: Verbs = lambda log: log.signature("r", "details", {"d": [1]})  # noqa: E731
+    assert run(text("a"), state) == ["+text", "'a", "-", "end_turn"]
+    assert run(state, state) == ["+thinking", "sign", "-", "end_turn"]
+    assert run(text("a"), state, text("b"))[3:6] == ["+thinking", "sign", "-"]
+    assert run(text("a"), state, tool(0, "c", "f"), args(0, "{}"))[3:7] == ["+thinking", "sign", "-", "+tool c f"]
+    assert run(tool(0, "c", "f"), args(0, '{"a":1}'), state)[-5:] == ["-", "+thinking", "sign", "-", "tool_use"]
+    assert run(text("a"), think("b"), state)[3:7] == ["+thinking", "'b", "sign", "-"]
+
+
 def test_done_of_a_broken_call_leaves_it_broken() -> None:
     assert run(tool(0, "c", "f"), args(0, '{"a": '), done(0), text("x"))[:3] == ["+tool c f", '\'{"a": ', "-"]
 

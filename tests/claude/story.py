@@ -17,12 +17,13 @@ Body = dict[str, Any]
 
 @dataclass
 class Say:
-    """An answer: reasoning, text, then calls `(name, arguments)`."""
+    """An answer: reasoning, text, then calls `(name, arguments)`; `tail`: deltas behind the text."""
 
     text: str = ""
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     reasoning: str = ""
     prompt_tokens: int = 100
+    tail: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Story:
         out: list[Any] = [scripted.chunk({"role": "assistant", "content": ""})]
         out += [scripted.chunk({"reasoning_content": word + " "}) for word in answer.reasoning.split()]
         out += [scripted.chunk({"content": piece}) for piece in _pieces(answer.text)]
+        out += [scripted.chunk(delta) for delta in answer.tail]
         for n, (name, arguments) in enumerate(answer.calls):
             self.calls += 1
             function = {"name": name, "arguments": ""}

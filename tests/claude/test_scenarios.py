@@ -95,6 +95,19 @@ async def test_a_tool_loop(tmp_path: Path) -> None:
     assert result["usage"]["input_tokens"] == 500
 
 
+async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) -> None:
+    """OpenRouter and Vercel send encrypted reasoning at the end (vercel-gateway/stream-reasoning-text-01.sse). `-p` takes the last block for
+    its result, so a thinking block there would make it empty."""
+    state = {"reasoning_details": [{"type": "reasoning.encrypted", "data": "ENC", "format": "google-gemini-v1", "index": 0}]}
+
+    def model(body: Body) -> Answer:
+        return Say("It is forty-two.", reasoning="Let me think", tail=[state])
+
+    async with through(tmp_path, model, provider="openrouter", upstream_model="google/gemini-3.8-flash") as (told, claude):
+        run = await claude("What is the answer?")
+    assert good(run, told)["result"] == "It is forty-two.", run.told()
+
+
 async def test_a_sub_agent(tmp_path: Path) -> None:
     def model(body: Body) -> Answer:
         if story.asked(body, "SECRET-ERRAND") and "Agent" not in story.tools(body):
