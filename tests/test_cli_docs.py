@@ -13,6 +13,7 @@ from a2py.cli.clientenv import FAMILIES, REMOVED, SHELLS, TUNING
 from a2py.cli.exits import EXITS
 from a2py.cli.main import COMMANDS
 from a2py.cli.options import LISTEN, SERVER, SOURCE
+from tests.claude.cli import find
 from tests.transcripts import PAGES, ROOT, Block, blocks, run
 
 ALL = [block for page in PAGES for block in blocks(page)]
@@ -20,8 +21,8 @@ ALL = [block for page in PAGES for block in blocks(page)]
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
 def test_transcript(block: Block) -> None:
-    if block.claude and not os.environ.get("A2PY_TEST_CLAUDE"):
-        pytest.skip("A2PY_TEST_CLAUDE does not name Claude Code's program")
+    if block.claude and not find():
+        pytest.skip("Claude Code is not here: make test-claude")
     assert run(block) == block.text, f"{block.page.name} is out of date: python -m tests.transcripts"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from a2py.cli import exits, launch, main, options, state
+from tests.claude.cli import find
 from tests.commands import a2py, clean_env, nothing, serving
 
 ASK = """
@@ -200,9 +201,9 @@ def test_a_long_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.claude
 def test_the_real_claude_code_on_nothing_at_all(tmp_path: Path) -> None:
     """The shown line of issue 7: Claude Code, no configuration, the demo upstream."""
-    claude = os.environ.get("A2PY_TEST_CLAUDE", "")
+    claude = find()
     if not claude:
-        pytest.skip("A2PY_TEST_CLAUDE does not name Claude Code's program")
+        pytest.skip("Claude Code is not here: make test-claude")
     env = {"A2PY_CLAUDE": claude}
     done = a2py("claude", "-p", "say hello", cwd=tmp_path, env=env)
     assert (done.returncode, done.stdout) == (0, "Hello!\n"), done.stderr

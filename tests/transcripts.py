@@ -7,7 +7,7 @@ A block is fenced as `console`; a comment before it says what it runs in:
     <!-- transcript: file=examples/deepseek.yaml:litellm_config.yaml env=DEEPSEEK_API_KEY=sk-example serve -->
 
 `file=SOURCE:NAME` copies a file into the empty directory in which the commands run; `env=NAME=VALUE` sets a variable; `serve`: a2py runs
-meanwhile, on the port that the page calls 4000; `claude`: only where A2PY_TEST_CLAUDE names Claude Code's program; `head=N`: only the first
+meanwhile, on the port that the page calls 4000; `claude`: only where Claude Code is (make test-claude); `head=N`: only the first
 N lines of each answer, then an ellipsis. `python -m tests.transcripts` writes the pages anew.
 """
 
@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.claude.cli import find
 from tests.commands import LIMIT, clean_env, serving
 from tests.process import free_port
 
@@ -141,7 +142,7 @@ def _path(folder: Path) -> str:
     made = bin / "a2py"
     made.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m a2py "$@"\n')
     made.chmod(0o755)
-    claude = os.environ.get("A2PY_TEST_CLAUDE")
+    claude = find()
     if claude:
         (bin / "claude").symlink_to(claude)
     return f"{bin}:{os.environ['PATH']}"
@@ -178,7 +179,7 @@ def _serve(folder: Path, env: dict[str, str], command: str) -> str:
 
 def rewritten(page: Path) -> str:
     """The page with every transcript made anew (those that can't be run here stay)."""
-    made = {block.text: run(block) for block in blocks(page) if not block.claude or os.environ.get("A2PY_TEST_CLAUDE")}
+    made = {block.text: run(block) for block in blocks(page) if not block.claude or find()}
 
     def put(found: re.Match[str]) -> str:
         return found[0].replace(f"```console\n{found['text']}```", f"```console\n{made.get(found['text'], found['text'])}```")
