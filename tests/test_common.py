@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from a2py.deployment import Deployment
-from a2py.messages.request import Request
-from a2py.messages.types import JSON, Call
+from a2py.messages.types import JSON, Call, Request
 from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted

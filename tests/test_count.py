@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from a2py.messages import count as module
 from a2py.messages import envelope, media
 from a2py.messages.count import Calibration, bytes_tokens, count, estimate, json_tokens, text_tokens
-from a2py.messages.request import Request, parse
-from a2py.messages.types import JSON
+from a2py.messages.request import parse
+from a2py.messages.types import JSON, Request
 from tests import recordings
 from tests.test_media import b64, pdf, png
 

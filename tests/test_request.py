@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.messages.request import Request, parse
-from a2py.messages.types import JSON
+from a2py.messages.request import parse
+from a2py.messages.types import JSON, Request
 from tests import recordings
 
 USER = {"role": "user", "content": "Hi"}

@@ -15,8 +15,7 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.messages import envelope, media
-from a2py.messages.request import Request
-from a2py.messages.types import JSON
+from a2py.messages.types import JSON, Request
 
 #: Bytes of a JSON body for one token (Claude Code 2.1.330: 4.6 to 5.2 by `count`; schemas and escapes make it more than prose has).
 BODY_BYTES = 4.6

@@ -9,37 +9,11 @@ object that the wires read has the type that they expect.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from a2py.errors import ApiError
 from a2py.jsontext import loads
-from a2py.messages.types import JSON
-
-
-@dataclass(slots=True)
-class Request:
-    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of the history's calls."""
-
-    body: JSON
-    model: str
-    messages: list[JSON]
-    system: list[JSON] = field(default_factory=list)
-    tools: list[JSON] = field(default_factory=list)
-    max_tokens: int = 0
-    stream: bool = False
-    size: int = 0
-    tool_ids: frozenset[str] = frozenset()
-
-    @property
-    def thinking_mode(self) -> str:
-        """What the client shall see of reasoning: `show`, `omit` or `none`; "" where it did not ask."""
-        thinking = self.body.get("thinking")
-        if not isinstance(thinking, dict):
-            return ""
-        if thinking.get("type") == "disabled":
-            return "none"
-        return "omit" if thinking.get("display") == "omitted" else "show"
+from a2py.messages.types import JSON, Request
 
 
 def _fail(path: str, what: str) -> ApiError:

@@ -13,11 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from a2py.errors import ApiError
-    from a2py.messages.request import Request
 
 JSON = dict[str, Any]
 #: Names an item of the upstream (a text run, a reasoning run, a tool call's index, a Responses item id).
 Key = Union[str, int]
+
+
+@dataclass(slots=True)
+class Request:
+    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of the history's calls."""
+
+    body: JSON
+    model: str
+    messages: list[JSON]
+    system: list[JSON] = field(default_factory=list)
+    tools: list[JSON] = field(default_factory=list)
+    max_tokens: int = 0
+    stream: bool = False
+    size: int = 0
+    tool_ids: frozenset[str] = frozenset()
+
+    @property
+    def thinking_mode(self) -> str:
+        """What the client shall see of reasoning: `show`, `omit` or `none`; "" where it did not ask."""
+        thinking = self.body.get("thinking")
+        if not isinstance(thinking, dict):
+            return ""
+        if thinking.get("type") == "disabled":
+            return "none"
+        return "omit" if thinking.get("display") == "omitted" else "show"
 
 
 @dataclass(slots=True)

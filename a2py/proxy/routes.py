@@ -14,8 +14,8 @@ import orjson
 
 from a2py import __version__
 from a2py.errors import ApiError
-from a2py.messages.request import Request, parse
-from a2py.messages.types import Call
+from a2py.messages.request import parse
+from a2py.messages.types import Call, Request
 from a2py.proxy import models
 from a2py.proxy.border import json_response, new_id
 from a2py.proxy.lean import BaseRequest, Response, StreamResponse
@@ -26,6 +26,7 @@ from a2py.proxy.upstream import HOP_HEADER
 
 if TYPE_CHECKING:
     from a2py.proxy.app import Proxy
+    from a2py.proxy.capture import Capture
 
 #: Proxies of this kind that a request may have passed.
 HOPS = 5
@@ -43,17 +44,19 @@ class Route(NamedTuple):
 
 
 async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
-    call = _call(proxy, request, parse(await proxy.body(request)))
+    body = await proxy.body(request)
+    call = _call(proxy, request, parse(body))
     record.model, record.stream = call.request.model, call.request.stream
-    if record.stream:
-        exchange: Exchange = Streamed(proxy, request, call, record, 0.0)
-    else:
-        exchange = Whole(proxy, request, call, record, _seconds(request.headers.get("x-stainless-timeout")))
-    exchange.hops = hops(proxy, request)
     settings = proxy.config.settings
     ceiling = settings.global_max_parallel_requests or settings.max_parallel_requests
     if ceiling and len(proxy.running) >= ceiling:
         raise ApiError("rate_limit", f"The proxy answers {ceiling} requests at a time (max_parallel_requests); ask again", retry_after=1)
+    capture = _capture(proxy, request, record, body) if settings.capture_dir else None
+    if record.stream:
+        exchange: Exchange = Streamed(proxy, request, call, record, 0.0, capture)
+    else:
+        exchange = Whole(proxy, request, call, record, _seconds(request.headers.get("x-stainless-timeout")), capture)
+    exchange.hops = hops(proxy, request)
     proxy.running.add(exchange)
     try:
         answer = await exchange.answer()
@@ -62,6 +65,14 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     if isinstance(answer, ApiError):
         raise answer
     return answer
+
+
+def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
+    from a2py.proxy.capture import Capture
+
+    headers = request.headers
+    secrets = (proxy.config.master_key, headers.get("x-api-key", ""), headers.get("authorization", "").partition(" ")[2])
+    return Capture(proxy.config.settings.capture_dir, record.id, request, body, secrets)
 
 
 async def count_tokens(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:

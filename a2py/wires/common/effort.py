@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from a2py.deployment import Deployment
-from a2py.messages.request import Request
+from a2py.messages.types import Request
 from a2py.quirks import EFFORTS
 
 #: `budget_tokens` → effort: the largest budget of each band (Claude Code's own levels are 4,000, 10,000 and 31,999).
