@@ -15,7 +15,7 @@ from aiohttp import StreamReader
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
-from a2py.messages.request import Request
+from a2py.messages.types import Request
 from a2py.proxy.access import admit
 from a2py.proxy.border import error_response, new_id
 from a2py.proxy.context import Contexts
