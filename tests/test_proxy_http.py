@@ -437,6 +437,32 @@ async def test_requests_at_a_time() -> None:
         assert (await client.answer()).status == 200
 
 
+async def test_a_refused_stream_writes_nothing_later() -> None:
+    """Its keep-alive must not begin: the connection goes on to the next request."""
+    go = asyncio.Event()
+
+    async def slow(c: object) -> None:
+        await go.wait()
+        c.reply(completion("Hi"))  # type: ignore[attr-defined]
+
+    settings = {"max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    async with (
+        Scripted(slow) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as one,
+        proxy.client() as two,
+    ):
+        one.ask("POST", "/v1/messages", message(stream=False))
+        await settle(lambda: upstream.asked)
+        two.ask("POST", "/v1/messages", message())
+        envelope(await two.answer(), 429, "rate_limit_error")
+        await asyncio.sleep(0.1)
+        two.ask("GET", "/")
+        assert (await two.answer()).json["status"] == "ok"
+        go.set()
+        assert (await one.answer()).status == 200
+
+
 # -- the frame ---------------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,8 @@ from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, Strea
 IDLE_SECONDS = 75.0
 #: Seconds that are spent on reading what is left of a refused body, so that the client can read the answer.
 LINGER_SECONDS = 2.0
+#: Seconds that a connection without a request yet gets to ask, once a drain has begun.
+FRESH_SECONDS = 1.0
 #: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
 HEADER_LINE, HEADER_FIELD, HEADER_COUNT = 16_384, 16_384, 128
 
@@ -95,6 +97,13 @@ class Connection(RequestHandler):
             transport.set_write_buffer_limits(high=border.buffer_limit)  # type: ignore[attr-defined]
             if len(border.connections) > 2 * border.max_connections:
                 transport.abort()  # type: ignore[attr-defined]
+            border.fresh.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        border = self._manager
+        super().connection_lost(exc)
+        if isinstance(border, Border):
+            border.settled(self)
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -110,9 +119,18 @@ class Connection(RequestHandler):
         return response
 
 
+def _unspoken(transport: asyncio.Transport) -> StreamResponse:
+    request_id = new_id("req_")
+    body = ApiError("invalid_request", _MALFORMED[400]).body(request_id)
+    head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    transport.write(f"{head}request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    return Sent(400, False)
+
+
 class Border(Server):
     """The server whose connections are `Connection`s. `buffer_limit`: bytes that a slow client may leave unread before its upstream is
-    no longer read; `max_connections`: more are answered 529, twice as many are cut off at once."""
+    no longer read; `max_connections`: more are answered 529, twice as many are cut off at once. `fresh`: connections that have not asked
+    yet; `busy`: those whose request is in work."""
 
     def __init__(self, handler: Any, *, buffer_limit: int, max_connections: int) -> None:
         self.buffer_limit = buffer_limit
@@ -126,16 +144,53 @@ class Border(Server):
             "max_headers": HEADER_COUNT,
         }
         self._answer = handler
+        self.fresh: set[RequestHandler] = set()
+        self.busy: set[RequestHandler] = set()
+        self._draining = False
+        self._quiet = asyncio.Event()
         super().__init__(self._spoken, handler_cancellation=True, **self._options)
 
     async def _spoken(self, request: BaseRequest) -> StreamResponse:
-        if request.version in VERSIONS or request.transport is None:
-            return await self._answer(request)  # type: ignore[no-any-return]
-        request_id = new_id("req_")
-        body = ApiError("invalid_request", _MALFORMED[400]).body(request_id)
-        head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        request.transport.write(f"{head}request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-        return Sent(400, False)
+        connection = request.protocol
+        self.fresh.discard(connection)
+        self.busy.add(connection)
+        try:
+            if request.version in VERSIONS or request.transport is None:
+                response: StreamResponse = await self._answer(request)
+            else:
+                response = _unspoken(request.transport)
+            if self._draining:
+                response.force_close()
+                connection.close()  # not earlier: aiohttp reads no more of a request's body after that
+            return response
+        finally:
+            self.settled(connection)
+
+    def settled(self, connection: RequestHandler) -> None:
+        """Nothing is owed to `connection` now."""
+        self.fresh.discard(connection)
+        self.busy.discard(connection)
+        if not self.fresh and not self.busy:
+            self._quiet.set()
+
+    def drain(self) -> None:
+        """Close idle connections; those that have not asked yet may do so for FRESH_SECONDS, the others end after the answer that runs."""
+        self._draining = True
+        for connection in self.connections:
+            if connection not in self.fresh and connection not in self.busy:
+                connection.force_close()
+        asyncio.get_running_loop().call_later(FRESH_SECONDS, self._stale)
+
+    def _stale(self) -> None:
+        for connection in list(self.fresh):
+            connection.force_close()
+            self.settled(connection)
+
+    async def quiet(self) -> None:
+        """Until no answer is owed to anybody."""
+        while self.fresh or self.busy:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=asyncio.get_running_loop(), **self._options)

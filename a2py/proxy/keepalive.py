@@ -33,7 +33,10 @@ class Pulse:
         self.commit_at = commit_at
         self.writer: Writer | None = None
         self.degraded: tuple[str, ...] = ()
-        self._timer: asyncio.TimerHandle | None = self._next(stream.last)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._timer = self._next(self._stream.last)
 
     def stop(self) -> None:
         if self._timer is not None:

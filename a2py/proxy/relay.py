@@ -12,12 +12,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import orjson
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.count import estimate
 from a2py.messages.reply import Reply
-from a2py.messages.types import Call, Outcome, Prepared, Usage
+from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.messages.writer import Writer
 from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
@@ -37,6 +38,7 @@ from a2py.wires.types import Wire
 if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.app import Proxy
+    from a2py.proxy.capture import Capture
     from a2py.proxy.router import Plan, Step
 
 #: What reading an upstream body raises.
@@ -62,7 +64,10 @@ class Exchange:
     streams = False
     hops = ""  # value of the hop header
 
-    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
+    def __init__(
+        self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float, capture: Capture | None = None
+    ) -> None:
+        self.capture = capture
         self.proxy = proxy
         self.config: Config = proxy.config
         self.request = request
@@ -186,11 +191,18 @@ class Exchange:
         outcome: Outcome | None = None
         try:
             total, silence = self._times(deployment, prepared.stream)
+            if self.capture is not None:
+                self.capture.asked(deployment, prepared)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
+            if self.capture is not None:
+                self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
                 if response.status < 400:
                     return _moved(response.status, deployment)
-                return _refused(wire, response, await error_body(response), deployment)
+                body = await error_body(response)
+                if self.capture is not None:
+                    self.capture.came(body)
+                return _refused(wire, response, body, deployment)
             outcome = await self._read(response, deployment, prepared)
             return self._settle(outcome)
         except ApiError as error:
@@ -228,6 +240,8 @@ class Exchange:
 
     def note(self, error: ApiError | None, status: int) -> None:
         """What the log tells of the end."""
+        if self.capture is not None:
+            self._save(self.capture, error, status)
         record = self.record
         record.status = status
         record.degraded = self.degraded
@@ -242,6 +256,17 @@ class Exchange:
                 record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
                 if error is None and self.asked is not None:
                     self._learn_size(self.asked, usage.input + usage.cache_read + usage.cache_creation)
+
+    def _listened(self, decoder: Decoder) -> Decoder:
+        return decoder if self.capture is None else self.capture.decoder(decoder)
+
+    def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
+        if error is not None and not capture.begun:
+            capture.got(error.body(self.record.id))
+        try:
+            capture.save(status, error)
+        except OSError as problem:
+            self.proxy.log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
     def _learn_size(self, asked: Deployment, real: int) -> None:
         if cut(asked, self.estimated, real):
@@ -261,10 +286,12 @@ class Streamed(Exchange):
 
     streams = True
 
-    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
-        super().__init__(proxy, request, call, record, patience)
+    def __init__(
+        self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float, capture: Capture | None = None
+    ) -> None:
+        super().__init__(proxy, request, call, record, patience, capture)
         settings = self.config.settings
-        self.client = EventStream(request, record.id, proxy.buffer_limit)
+        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit)
         self.writer: Writer | None = None
         self.pulse = Pulse(self.client, self.begun + settings.commit_seconds, settings.keepalive_seconds, settings.delta_keepalive_seconds)
 
@@ -289,7 +316,7 @@ class Streamed(Exchange):
 
     async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
         writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
-        decoder = wire_of(deployment.wire).decoder(prepared, writer)
+        decoder = self._listened(wire_of(deployment.wire).decoder(prepared, writer))
         flow = Flow(decoder, writer, self.client, self._first)
         try:
             if self.proxy.push:
@@ -311,6 +338,7 @@ class Streamed(Exchange):
         return error
 
     async def answer(self) -> StreamResponse | ApiError:
+        self.pulse.start()
         try:
             error = await self.run()
         finally:
@@ -337,8 +365,10 @@ class Streamed(Exchange):
 class Whole(Exchange):
     """An answer as one JSON message."""
 
-    def __init__(self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float) -> None:
-        super().__init__(proxy, request, call, record, patience)
+    def __init__(
+        self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float, capture: Capture | None = None
+    ) -> None:
+        super().__init__(proxy, request, call, record, patience, capture)
         self.reply: Reply | None = None
         self.message: dict[str, object] | None = None
 
@@ -347,9 +377,12 @@ class Whole(Exchange):
         wire = wire_of(deployment.wire)
         sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
         if not prepared.stream:
-            self.outcome = wire.reply(prepared, await whole_body(response, deployment), sink)
+            body = await whole_body(response, deployment)
+            if self.capture is not None:
+                self.capture.came(body)
+            self.outcome = wire.reply(prepared, body, sink)
             return self.outcome
-        decoder = wire.decoder(prepared, sink)
+        decoder = self._listened(wire.decoder(prepared, sink))
         try:
             await collect(response, decoder, sink)
         except _BROKEN as error:
@@ -372,7 +405,10 @@ class Whole(Exchange):
         if error is not None:
             self.note(error, error.status)
             return error
-        self.note(None, 200)
         self.record.first = self.proxy.loop.time() - self.begun
+        body = orjson.dumps(self.message)
+        if self.capture is not None:
+            self.capture.got(body)
+        self.note(None, 200)
         headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else None
-        return json_response(self.message, self.record.id, headers=headers)
+        return json_response(body, self.record.id, headers=headers)

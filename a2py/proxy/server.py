@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds that interrupted answers get to write their error.
 LAST_WORDS = 2.0
+#: Turns of the loop after which every connection that was accepted, and every request that had arrived, has its handler.
+SETTLE = 5
 #: Connections that the kernel queues while the loop is busy.
 BACKLOG = 1024
 
@@ -84,11 +86,9 @@ class Server:
         assert border is not None
         proxy.draining = True
         self._deaf()
-        for connection in border.connections:
-            if connection in proxy.busy:
-                connection.close()
-            else:
-                connection.force_close()
+        for _ in range(SETTLE):
+            await asyncio.sleep(0)
+        border.drain()
         seconds = proxy.config.settings.drain_seconds
         proxy.log.info("draining", answers=len(proxy.running), seconds=seconds)
         await self._idle(seconds, at_once)
@@ -100,7 +100,8 @@ class Server:
         await self.close()
 
     async def _idle(self, seconds: float, at_once: asyncio.Event | None) -> None:
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self.proxy.idle())]
+        assert self._border is not None
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._border.quiet())]
         if at_once is not None:
             waits.append(asyncio.ensure_future(at_once.wait()))
         try:
