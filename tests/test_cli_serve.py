@@ -191,6 +191,19 @@ def test_one_model_without_a_file(tmp_path: Path) -> None:
             assert "serving --model openai/demo" in running.said and "sk-x" not in running.said
 
 
+def test_capture_writes_what_went_where(tmp_path: Path) -> None:
+    with serving(*DEMO, "--capture", "seen", cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m-secret"}) as running:
+        client = anthropic.Anthropic(base_url=running.url, api_key="sk-m-secret", max_retries=0)
+        with client.messages.stream(model="x", max_tokens=50, messages=[{"role": "user", "content": "Say hello"}]) as stream:
+            assert stream.get_final_text() == "Hello!"
+        assert running.end() == exits.OK
+    (seen,) = (tmp_path / "seen").iterdir()
+    files = [seen] if seen.is_file() else [path for path in seen.rglob("*") if path.is_file()]
+    whole = "".join(path.read_text() for path in files)
+    assert "Say hello" in whole and "Hello" in whole.replace("Say hello", "") and "sk-m-secret" not in whole
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+
+
 def test_the_demo_command_says_when_it_can_not(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

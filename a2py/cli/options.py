@@ -66,7 +66,7 @@ SERVER = (
     Flag(("--ssl-keyfile-path",), "TLS: the private key", metavar="FILE"),
     Flag(("--ssl-certfile-path",), "TLS: the certificate", metavar="FILE"),
     Flag(("--insecure",), "permit a public address without a master key ($A2PY_INSECURE=1)", bool),
-    Flag(("--debug", "--detailed-debug"), "log more", bool),
+    Flag(("--debug", "--detailed-debug"), "LiteLLM's; the log is the same (--capture shows what went where)", bool),
     Flag(("--log-format",), "json or text (default text, or what the file says)", choices=("json", "text")),
     Flag(("--capture",), "write every request and reply into DIR, redacted, replayable as a test", metavar="DIR"),
 )
