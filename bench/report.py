@@ -277,6 +277,9 @@ def markdown(results: Results) -> str:
         + ".",
         "",
         f"Machine: {machine['cpu']}, {machine['memory']}, {machine['system']}, Python {machine['python']}.",
+        f"Load average of the machine before and after: {data['load'][0]}, {data['load'][1]} (the run itself makes some 1.5 of it)"
+        + (f"; everything measured ran with priority {data['nice']}" if data["nice"] else "")
+        + ".",
         f"Versions: {versions}.",
         f"Remarks: {remarks}.",
         "",

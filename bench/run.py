@@ -210,7 +210,8 @@ def main() -> int:
     chosen = args.workloads.split(",") if args.workloads else [workload.name for workload in WORKLOADS]
     bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, args.tree)
     os.sched_setaffinity(0, {bench.here})
-    begun = time.monotonic()
+    os.nice(args.nice)
+    begun, before = time.monotonic(), os.getloadavg()[0]
     try:
         asyncio.run(_run(bench, args.rounds))
     finally:
@@ -225,6 +226,8 @@ def main() -> int:
         "machine": machine(),
         "commit": commit(),
         "quick": args.quick,
+        "nice": args.nice,
+        "load": [f"{before:.1f}", f"{os.getloadavg()[0]:.1f}"],
         "scale": bench.scale._asdict(),
         "versions": versions,
         "installed": {name: size for name in versions if (size := systems.installed(BY_NAME[name])) is not None},
