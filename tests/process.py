@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,15 @@ def deployment(name: str, base: str, model: str = "tiny", provider: str = "llama
 
 
 @contextmanager
-def running(folder: Path, models: list[dict[str, Any]], *, key: str = KEY, **sections: Any) -> Iterator[Proxy]:
+def running(
+    folder: Path,
+    models: list[dict[str, Any]],
+    *,
+    key: str = KEY,
+    flags: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    **sections: Any,
+) -> Iterator[Proxy]:
     """A proxy that serves `models`; `sections`: further top-level keys of the configuration. It is stopped by its pid."""
     config = {"model_list": models, "general_settings": {"master_key": key}, **sections}
     path = folder / "a2py.yaml"
@@ -61,12 +69,12 @@ def running(folder: Path, models: list[dict[str, Any]], *, key: str = KEY, **sec
     environment = {k: v for k, v in os.environ.items() if not k.upper().endswith(("_API_KEY", "_PROXY")) and not k.startswith("ANTHROPIC_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "a2py", "--config", str(path), "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "a2py", "--config", str(path), "--host", "127.0.0.1", "--port", str(port), *flags],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             cwd=folder,
-            env=environment,
+            env={**environment, **(env or {})},
         )
     try:
         base = f"http://127.0.0.1:{port}"
