@@ -111,7 +111,7 @@ class Results:
         self.names = [system.name for system in SYSTEMS if system.name in data["versions"]]
 
     def of(self, round_: dict[str, Any], name: str, workload: str, key: str) -> float | None:
-        if workload == "installed":
+        if workload == "installed":  # of the machine, not of a round
             size = self.data["installed"].get(name)
             return size / 2**20 if size else None
         entry = round_.get(name, {}).get(workload, {})

@@ -194,6 +194,7 @@ def main() -> int:
     parser.add_argument("--workloads", default="", help="names, comma separated (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
+    parser.add_argument("--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)")
     parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
     parser.add_argument(
         "--out",

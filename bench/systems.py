@@ -294,7 +294,7 @@ SYSTEMS: tuple[System, ...] = (
 )
 BY_NAME = {system.name: system for system in SYSTEMS}
 #: Packages that are no part of what a system installs.
-_NOT_COUNTED = re.compile(r"(pip|setuptools|_distutils_hack|distutils-precedence)\b", re.IGNORECASE)
+_NOT_COUNTED = re.compile(r"(pip|setuptools|pkg_resources|_distutils_hack|distutils-precedence)\b", re.IGNORECASE)
 
 
 def fill(text: str, start: Start) -> str:
