@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from a2py.errors import ApiError
@@ -62,6 +63,7 @@ def bare(host: str) -> str:
     return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
+@lru_cache(64)
 def local_host(host: str) -> bool:
     name = bare(host).lower().rstrip(".")
     if name in LOCAL_HOSTS:

@@ -194,6 +194,7 @@ class Exchange:
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
+            prepared = self.prepared = prepared._replace(body=b"")  # 4 KiB at least: not kept for as long as the answer streams
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:

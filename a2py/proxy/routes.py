@@ -52,6 +52,7 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     if ceiling and len(proxy.running) >= ceiling:
         raise ApiError("rate_limit", f"The proxy answers {ceiling} requests at a time (max_parallel_requests); ask again", retry_after=1)
     capture = _capture(proxy, request, record, body) if settings.capture_dir else None
+    del body  # not kept for as long as the answer streams
     if record.stream:
         exchange: Exchange = Streamed(proxy, request, call, record, 0.0, capture)
     else:

@@ -136,18 +136,22 @@ async def serve(
     ready: Callable[[list[Any]], None] | None = None,
     reload: Callable[[], Config] | None = None,
     stop: asyncio.Event | None = None,
+    at_once: asyncio.Event | None = None,
+    signals: bool = True,
     draining: Callable[[], None] | None = None,
     log: Log | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Run until SIGTERM, SIGINT or `stop`, then drain. `ready` gets the addresses once they listen; `reload` gives a new Config on SIGHUP;
-    `draining` is told when the drain begins (systemd's STOPPING=1)."""
+    """Run until SIGTERM, SIGINT or `stop`, then drain until a second signal or `at_once`. `ready` gets the addresses once they listen;
+    `reload` gives a new Config on SIGHUP; `draining` is told when the drain begins (systemd's STOPPING=1). `signals` False: SIGTERM and
+    SIGINT mean nothing (a worker, whose parent sets `stop` and `at_once`)."""
     server = Server(config, clock=clock, log=log)
     first = stop or asyncio.Event()
-    second = asyncio.Event()
+    second = at_once or asyncio.Event()
 
     def end() -> None:
-        (second if first.is_set() else first).set()
+        if signals:
+            (second if first.is_set() else first).set()
 
     def again() -> None:
         if reload is not None:
