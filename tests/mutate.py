@@ -80,6 +80,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "not item.opened", False): "the block opens later, its bytes are the same",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
     ("a2py/wires/chat/messages.py", "not self._open", False): "the short way; nothing waits",
+    ("a2py/wires/chat/messages.py", "not text", False): "such a message is left out before the turns are made",
     **{
         ("a2py/wires/chat/schema.py", condition, True): "identity: an equal schema is built anew"
         for condition in (
