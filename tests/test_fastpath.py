@@ -250,7 +250,7 @@ def test_frame() -> None:
     found = frame(line)
     assert found is not None
     assert found.before + b"hello" + found.after == text("hello")
-    assert found.after + found.before == found.between
+    assert (found.kind, found.call) == ("text", 0)
     unfit: list[Callable[[bytes], bytes]] = [
         lambda line: line[:-1],
         lambda line: line.replace(b"hello", b"h\\u0065llo"),

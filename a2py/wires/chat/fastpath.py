@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.wires.chat.stream import REASONING, TEXT, ChatDecoder
+from a2py.wires.chat.stream import REASONING, STATE_FIELDS, TEXT, ChatDecoder
 
 ARGS = "args"
 #: The inside of a JSON string as orjson writes it: short escapes only.
@@ -29,18 +29,18 @@ TRIES, FORGIVE = 16, 64
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
 _KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
+_VERBS = {TEXT: "text_json", REASONING: "thinking_json", ARGS: "args_json"}
 _AHEAD = {key: re.compile(rb'"%b": ?(?=")' % key.encode()) for key in (*_KINDS, "arguments")}
 #: What a delta may not say beside its one string.
-_SAYS = (*_KINDS, "reasoning_details", "function_call", "refusal")
+_SAYS = (*_KINDS, "reasoning_text", "reasoning_details", *STATE_FIELDS, "extra_content", "function_call", "refusal")
 
 
 class Frame(NamedTuple):
-    """`before` + string + `after` is one event that says only that string; `between`: from one string to the next; `call`: the tool call's index."""
+    """`before` + string + `after` is one event that says only that string; `call`: the tool call's index."""
 
     kind: str
     before: bytes
     after: bytes
-    between: bytes
     call: int
 
 
@@ -59,7 +59,7 @@ def frame(line: bytes) -> Frame | None:
         holder[key] = _PROBE
         if used or b"\n" in line or b"\r" in line or orjson.loads(before + orjson.dumps(_PROBE)[1:-1] + after) != chunk:
             return None
-        return Frame(_KINDS[name], b"data: " + before, after + b"\n\n", after + b"\n\ndata: " + before, index)
+        return Frame(_KINDS[name], b"data: " + before, after + b"\n\n", index)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
@@ -78,9 +78,10 @@ def _strings(frame: Frame, inside: bytes) -> list[bytes]:
     start, end = len(frame.before), 2 - len(frame.after)
     events = (frame.before + inside + frame.after).split(b"\n")[:-1:2]  # one byte is found by memchr, two cost 1 ns a byte
     strings = [event[start:end] for event in events]
-    if frame.between.join(strings) == inside:
+    between = frame.after + frame.before
+    if between.join(strings) == inside:
         return strings
-    return list(takewhile(_one_line, inside.split(frame.between)))  # another event stands among them
+    return list(takewhile(_one_line, inside.split(between)))  # another event stands among them
 
 
 def _one_line(string: bytes) -> bool:
@@ -92,7 +93,7 @@ class FastDecoder(ChatDecoder):
 
     Slots: with more than 30 attributes in its dict an instance loses CPython's fast attribute access."""
 
-    __slots__ = ("_frame", "_off", "_rest", "_tries", "_verbs", "_whole")
+    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole")
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
@@ -101,7 +102,6 @@ class FastDecoder(ChatDecoder):
         self._whole = False  # the parser stands between two events
         self._tries = TRIES
         self._off = self._tags is not None or self._stops is not None
-        self._verbs = {TEXT: sink.text_json, REASONING: sink.thinking_json, ARGS: sink.args_json}
 
     def feed(self, data: bytes) -> None:
         if self._off:
@@ -142,7 +142,7 @@ class FastDecoder(ChatDecoder):
                 self._frame = None
                 self._tries -= TRIES // 4
                 return data
-            data = data[sum(map(len, strings)) + (len(strings) - 1) * len(frame.between) + len(before) + len(after) :]
+            data = data[sum(map(len, strings)) + len(strings) * (len(before) + len(after)) :]
         if data and len(data) <= REST_LIMIT and (before.startswith(data) or data.startswith(before)) and data.find(b"\n\n") < 0:
             self._rest = data
             return b""
@@ -168,7 +168,7 @@ class FastDecoder(ChatDecoder):
         else:
             self._some = self._some or chars > 0
             self._chars += chars
-        verb = self._verbs[frame.kind]
+        verb = getattr(self._sink, _VERBS[frame.kind])
         for string in strings:
             verb(key, string)
         return True
