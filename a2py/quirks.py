@@ -107,6 +107,9 @@ class Quirks:
     effort_off: str = ""
     #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`, `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini). wires/chat/reasoning.py
     reasoning_history: str = "none"
+    #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted `reasoning_details`) goes back in
+    #: the field where it came, whatever `reasoning_history` says of the text. wires/chat/reasoning.py
+    vendor_state: bool = True
     #: Turns with tool calls must carry their reasoning: a placeholder stands where it is missing (DeepSeek, Kimi). wires/chat/reasoning.py
     reasoning_required: bool = False
     #: Only turns since the last user text carry reasoning back (the vendor drops the rest itself). wires/chat/reasoning.py

@@ -354,7 +354,7 @@ class Blocks:
 
         After a cut a call whose arguments never began is left out: an empty object would be run. Arguments without an end were cut,
         whatever the upstream says (OpenRouter: tool_calls in 16 of 16 recordings, 2025-10)."""
-        cut = outcome.reason in CUT
+        cut = outcome.reason in CUT or outcome.reason == "stop_sequence"  # a stop that is applied here cuts, too
         while self._item is not None or self._held:
             if self._item is None:
                 self._promote()
@@ -371,7 +371,7 @@ class Blocks:
         if not self.count:
             self._open(Item(TEXT, "empty"))
             self._stop()
-        if self.torn and not cut:
+        if self.torn and outcome.reason not in CUT:
             outcome.notes.append("a tool call was cut, though the upstream does not say so")
             return "max_tokens"
         if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERSION = "a2py1"
 #: Kinds: a block without vendor state, and the vendors' own.
 PLAIN = "t"
-KINDS = frozenset({PLAIN, "details", "gemini", "responses", "mistral"})
+KINDS = frozenset({PLAIN, "details", "fields", "gemini", "responses", "mistral"})
 #: Characters of a signature that are looked at (4 Mi): an encrypted reasoning item is some 10 KB.
 LIMIT = 4 * 1024 * 1024
 _FORM = re.compile(r"a2py1\.([a-z]{1,16})\.([A-Za-z0-9_-]*)\Z")
@@ -43,6 +43,11 @@ def seal(kind: str, origin: str, state: JSON) -> str:
 def ours(signature: object) -> bool:
     """Whether `signature` claims to be an envelope of ours."""
     return isinstance(signature, str) and signature.startswith(VERSION + ".")
+
+
+def plain(signature: object) -> bool:
+    """Whether `signature` carries no vendor state, told without opening it."""
+    return not isinstance(signature, str) or signature.startswith(f"{VERSION}.{PLAIN}.")
 
 
 def open_(signature: object) -> Envelope | None:

@@ -93,6 +93,7 @@ def _temperature(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes
 
 def _history(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     yield {"reasoning_history": "none", "reasoning_required": False}
+    yield {"vendor_state": False}
 
 
 def _role(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
@@ -144,6 +145,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"stream\.only", "", _fixed({"stream_only": True})),
     _row(r"messages\.reasoning_content\.required", "", _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True})),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),
+    _row(r"(?:messages\..*\b)?(?:reasoning_opaque|reasoning_encrypted|extra_content)(?:\..*)?", "", _fixed({"vendor_state": False})),
     _row(r"messages\.role\.developer", "", _fixed({"system_role": "system"})),
     _row(r"messages\.role\.system", "", _fixed({"mid_system": "user"}, {"system_as_user": True})),
     _row(r"messages\.role", "", _role),

@@ -87,10 +87,12 @@ class Calls:
         self._sink.tool(LEGACY, "", self._names.get(call.name, call.name))
         self._arguments(call, body.get("arguments"))
 
-    def close(self) -> None:
+    def close(self, cut: bool) -> None:
+        """The reply ended; `cut`: somewhere in the middle, so that free text may lack its end, and the object around it stays open."""
         for call in self._calls.values():
             if call.custom is not None:
-                self._sink.args(call.key, dumps({"input": "".join(call.custom)}))
+                text = dumps({"input": "".join(call.custom)})
+                self._sink.args(call.key, text[:-2] if cut else text)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -143,11 +145,17 @@ class Calls:
 
     def _extra(self, fragment: JSON, call: _Call) -> None:
         """Gemini's thought signature (2025-11): it must come back with this call, so it rides an empty thinking block ahead of it."""
-        extra = fragment.get("extra_content")
-        google = extra.get("google") if isinstance(extra, dict) else None
-        signature = google.get("thought_signature") if isinstance(google, dict) else None
-        if isinstance(signature, str) and signature:
+        signature = thought_signature(fragment)
+        if signature:
             self._sink.signature(f"signature {call.key}", "gemini", {"s": signature})
+
+
+def thought_signature(holder: JSON) -> str:
+    """Gemini's signature in `extra_content` of a call or a message."""
+    extra = holder.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) else ""
 
 
 def _word(value: Any) -> str:

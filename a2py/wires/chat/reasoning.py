@@ -12,6 +12,7 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
+from a2py.wires.chat.stream import STATE_FIELDS
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 
@@ -148,30 +149,33 @@ def ask(draft: Draft) -> Want:
 class History:
     """The thinking of one assistant turn, on its way back."""
 
-    __slots__ = ("_details", "_draft", "_signature", "_texts", "opaque")
+    __slots__ = ("_details", "_draft", "_fields", "_signature", "_texts")
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
         self._texts: list[str] = []
         self._details: list[Any] = []
         self._signature = ""
-        self.opaque: JSON = {}
+        self._fields: dict[str, str] = {}
 
     def see(self, block: JSON) -> None:
         """A thinking block of the client's history."""
-        if self._draft.quirks.reasoning_history == "none":
+        q, signature = self._draft.quirks, block.get("signature")
+        if q.reasoning_history == "none" and (not q.vendor_state or envelope.plain(signature)):
             return
-        sealed = envelope.open_(block.get("signature"))
+        sealed = envelope.open_(signature)
         if sealed is None or sealed.origin != self._draft.dep.origin:
             return
         text = sealed.state.get("text")
         text = text if isinstance(text, str) else block["thinking"]
         if text:
             self._texts.append(text)
-        if sealed.kind == "details":
-            details = sealed.state.get("d")
+        if sealed.kind in ("details", "fields"):
+            details, fields = sealed.state.get("d"), sealed.state.get("f")
             if isinstance(details, list):
                 self._details += [d for d in details if isinstance(d, dict)]
+            if isinstance(fields, dict):
+                self._fields.update({name: value for name, value in fields.items() if isinstance(value, str)})
         elif sealed.kind == "gemini":
             signature = sealed.state.get("s")
             self._signature = signature if isinstance(signature, str) else ""
@@ -179,12 +183,10 @@ class History:
     def call_extra(self, first: bool) -> JSON:
         """What the next tool call carries: Gemini's thought signature (only the first call of a step must have one)."""
         q = self._draft.quirks
-        if q.reasoning_history != "thought_signature":
-            return {}
-        signature, self._signature = self._signature, ""
-        if not signature and first and q.reasoning_required:
+        signature, self._signature = self._signature if q.vendor_state else "", ""
+        if not signature and first and q.reasoning_history == "thought_signature" and q.reasoning_required:
             signature = GEMINI_PLACEHOLDER
-        return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+        return _google(signature) if signature else {}
 
     def put(self, message: JSON, recent: bool) -> None:
         """Write the turn's thinking into `message`; `recent`: no user text has come since."""
@@ -197,6 +199,24 @@ class History:
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
             put(message, PLACEHOLDER, [])
+        elif q.vendor_state and any(detail.get("signature") or detail.get("data") for detail in self._details):
+            message["reasoning_details"] = self._details
+        if q.vendor_state and self._fields:
+            self._put_fields(message, text)
+
+    def _put_fields(self, message: JSON, text: str) -> None:
+        for name in STATE_FIELDS:
+            if name in self._fields:
+                message[name] = self._fields[name]
+        if "reasoning_opaque" in message and text:  # Copilot's pair (vscode-copilot-chat 2178, 2025-11)
+            message["reasoning_text"] = text
+        signature = self._fields.get("thought_signature")
+        if signature:
+            message.update(_google(signature))
+
+
+def _google(signature: str) -> JSON:
+    return {"extra_content": {"google": {"thought_signature": signature}}}
 
 
 def _put_content(message: JSON, text: str, details: list[Any]) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError
+from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure
-from a2py.wires.chat.calls import Calls
+from a2py.wires.chat.calls import Calls, thought_signature
 from a2py.wires.chat.finish import finish
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.intake import Intake
@@ -26,6 +27,8 @@ from a2py.wires.common.usage import Meter
 CHARS_PER_TOKEN = 4
 #: Keys of the text and the reasoning run; tool calls have int keys.
 TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
+#: Strings of a delta that are state of the whole message, and go back in the same field.
+STATE_FIELDS = ("reasoning_opaque", "reasoning_encrypted")
 
 
 def _parts_text(parts: list[Any]) -> tuple[str, str]:
@@ -70,6 +73,7 @@ class ChatDecoder(Intake):
         self._bad_lines = 0
         self._torn = False  # a bad line may have held a piece of a tool call
         self._details: list[JSON] = []
+        self._fields: dict[str, str] = {}
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -153,7 +157,7 @@ class ChatDecoder(Intake):
     def _delta(self, delta: JSON) -> None:
         sink = self._sink
         details = delta.get("reasoning_details")
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_text")  # the last: Copilot (2025-11)
         if details:
             reasoning = self._detail(details, reasoning)
         if reasoning.__class__ is str and reasoning:
@@ -163,6 +167,8 @@ class ChatDecoder(Intake):
         elif reasoning.__class__ is dict or reasoning.__class__ is list:
             self._think("".join(_parts_text(reasoning if isinstance(reasoning, list) else [reasoning])))
         content = delta.get("content")
+        if not content or len(delta) > 2:
+            self._state(delta)
         if content.__class__ is str:
             if content:
                 self._text(content)
@@ -178,12 +184,14 @@ class ChatDecoder(Intake):
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             self._refused = self._some = True
+            self._chars += len(refusal)
             self._seal()
             sink.text(REFUSAL, refusal)
 
     def _think(self, text: str) -> None:
         if text:
             self._some = True
+            self._chars += len(text)
             self._sink.thinking(REASONING, text)
 
     def _content(self, content: Any) -> None:
@@ -199,7 +207,7 @@ class ChatDecoder(Intake):
     def _text(self, text: str) -> None:
         self._some = True
         self._chars += len(text)
-        if self._details:
+        if self._details or self._fields:
             self._seal()
         if self._tags is None and self._stops is None:
             self._sink.text(TEXT, text)
@@ -266,26 +274,39 @@ class ChatDecoder(Intake):
             for name, value in detail.items():
                 if name in ("text", "summary") and isinstance(value, str) and isinstance(last.get(name), str):
                     last[name] += value
-                elif value is not None:
+                elif name not in last or value not in (None, ""):  # Vercel: `"signature": ""` until the last piece (2026-03)
                     last[name] = value
         else:
             self._details.append(dict(detail))
 
+    def _state(self, delta: JSON) -> None:
+        """State of the whole message that must come back: Copilot's `reasoning_opaque` (2025-11), Gemini's signature beside no call (2025-06)."""
+        for name in STATE_FIELDS:
+            value = delta.get(name)
+            if value and value.__class__ is str:  # Venice: `"reasoning_encrypted": false` (2026-08)
+                self._fields[name] = value
+        signature = thought_signature(delta)
+        if signature:
+            self._fields["thought_signature"] = signature
+
     def _seal(self) -> None:
-        if self._details:
-            details, self._details = self._details, []
-            self._sink.signature(REASONING, "details", {"d": details})
+        if not self._details and not self._fields:
+            return
+        details, fields = self._details, self._fields
+        self._details, self._fields = [], {}
+        state: JSON = {**({"d": details} if details else {}), **({"f": fields} if fields else {})}
+        self._sink.signature(REASONING, "details" if details else "fields", state)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _end(self) -> Outcome:
         self._drain()
         self._seal()
-        self._calls.close()
         usage = self._meter.usage()
         outcome = self._judged(usage)
-        if usage is None:
-            outcome.output_estimate = (self._chars + self._calls.chars) // CHARS_PER_TOKEN + 1
+        if outcome.error is None:
+            self._calls.close(outcome.reason in CUT)
+        outcome.output_estimate = (self._chars + self._calls.chars) // CHARS_PER_TOKEN + 1
         return outcome
 
     def _judged(self, usage: Usage | None) -> Outcome:
