@@ -311,7 +311,8 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path,
 
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
-            made = workers.Supervisor([sys.executable, "-c", "raise SystemExit(5)"], [sock], 1, "http://x", os.environ, say)
+            ready = f"import os; os.write(int(os.environ['{workers.CONTROL}']), b'r'); raise SystemExit(5)"
+            made = workers.Supervisor([sys.executable, "-c", ready], [sock], 1, "http://x", os.environ, say)
             task = asyncio.ensure_future(made.run())
             await asyncio.wait_for(enough.wait(), LIMIT)
             made.stop()
@@ -390,7 +391,7 @@ def test_notifications_arrive_on_a_real_socket(tmp_path: Path, abstract: bool) -
 def test_nobody_waits() -> None:
     notifier = Notifier({"WATCHDOG_USEC": "1000000", "NOTIFY_SOCKET": "/nowhere/socket", "WATCHDOG_PID": "1"}, 5)
     assert notifier.watchdog == 0
-    notifier.reloading()
+    assert notifier.reloading(lambda: 7)() == 7
     notifier.ready("http://x", "serving")
     assert Notifier({"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "2000000"}, 5).watchdog == 2
     asyncio.run(Notifier({}, 5).beat())

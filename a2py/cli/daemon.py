@@ -11,15 +11,16 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TextIO
 
-from a2py.cli import http, options, rotate, state
+from a2py.cli import handover, http, listen, options, rotate, state
 from a2py.cli.exits import FAILED, NOT_RUNNING, OK, Stop
 from a2py.cli.notify import PIPE
 from a2py.cli.record import Record, born, current, paths, zombie
@@ -34,7 +35,7 @@ LINES = 40
 EXAMPLES = {
     "start": ("a2py start", "a2py start --config litellm_config.yaml --port 4000"),
     "stop": ("a2py stop", "a2py stop --now         (without waiting for running answers)"),
-    "restart": ("a2py restart               (with the flags of the last start)", "a2py restart --port 4001"),
+    "restart": ("a2py restart               (with the flags of the last start; nobody is refused)", "a2py restart --port 4001"),
     "status": ("a2py status", "a2py status --json"),
     "logs": ("a2py logs", "a2py logs -f", "a2py logs -n 200"),
 }
@@ -83,11 +84,14 @@ def start(argv: list[str], shown: Terminal) -> int:
     return OK
 
 
-def _spawn(argv: Sequence[str], cwd: str) -> Record:
+def _spawn(argv: Sequence[str], cwd: str, handed: Sequence[socket.socket] = ()) -> Record:
+    """A new daemon, once it serves; `handed`: the sockets of the one before it."""
     file, log = paths()
     reader, writer = os.pipe()
     size = os.path.getsize(log) if os.path.exists(log) else 0
-    env = {**os.environ, PIPE: str(writer), rotate.VARIABLE: log}
+    env = {**os.environ, PIPE: str(writer), rotate.VARIABLE: log, handover.VARIABLE: _offer()}
+    numbers = [sock.fileno() for sock in handed]
+    env[listen.VARIABLE] = ",".join(map(str, numbers))
     try:
         with state.open_log(log) as out:
             process = subprocess.Popen(
@@ -97,7 +101,7 @@ def _spawn(argv: Sequence[str], cwd: str) -> Record:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                pass_fds=(writer,),
+                pass_fds=(writer, *numbers),
                 start_new_session=True,
             )
     finally:
@@ -161,7 +165,7 @@ def stop(argv: list[str], shown: Terminal) -> int:
 
 def _stop(record: Record, now: bool, seconds: float) -> None:
     for _ in range(2 if now else 1):
-        os.kill(record.pid, signal.SIGTERM)
+        _signal(record.pid)
         if _gone(record.pid, 0.5 if now else seconds):
             break
     if not _gone(record.pid, STOP_SECONDS):
@@ -174,18 +178,41 @@ def _stop(record: Record, now: bool, seconds: float) -> None:
 def restart(argv: list[str], shown: Terminal) -> int:
     parser = serve_parser("restart")
     parser.description, parser.epilog = (
-        "Stop the proxy in the background and start it again; without flags with those of the last start.",
+        "Put a new proxy in the place of the one in the background; without flags with those of the last start. The new one takes the "
+        "port over, the old one ends once its running answers have: nobody is refused. If the new one can't start, the old one goes on.",
         _examples("restart"),
     )
     parser.read(argv)
-    with alone():
+    with alone(), ExitStack() as stack:
         record = current()
-        if record is not None:
+        handed = [stack.enter_context(sock) for sock in handover.take(_offer())] if record is not None else []
+        if record is not None and not handed:
             _stop(record, False, 300.0)
         again_with = argv or (record.argv if record is not None else [])
-        new = _spawn(again_with, record.cwd if record is not None and not argv else os.getcwd())
+        try:
+            new = _spawn(again_with, record.cwd if record is not None and not argv else os.getcwd(), handed)
+        except Stop as stop:
+            raise Stop(
+                f"{stop}\nthe old one goes on: pid {record.pid}" if record is not None and handed else str(stop), stop.code
+            ) from None
+        if record is not None and handed:
+            _signal(record.pid)
     shown.print(f"started: pid {new.pid} at {new.url}, log {paths()[1]}")
+    if record is not None and handed:
+        shown.note(f"pid {record.pid} ends once its running answers have")
     return OK
+
+
+def _offer() -> str:
+    """Where the daemon offers its sockets."""
+    return os.path.join(state.state_dir(os.environ), "daemon.sock")
+
+
+def _signal(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has just ended by itself
 
 
 def _examples(name: str) -> str:

@@ -11,10 +11,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 #: Descriptor of a pipe into which one line of JSON is written once the server listens.
 PIPE = "A2PY_READY"
+#: Seconds between two signs of life where none are asked for, and for which a drain asks systemd's patience with each.
+BEAT, PATIENCE = 5.0, 20.0
+
+T = TypeVar("T")
 
 
 class Notifier:
@@ -26,13 +31,15 @@ class Notifier:
         mine = env.get("WATCHDOG_PID") in (None, "", str(pid))
         self._pipe = int(env[PIPE]) if env.get(PIPE, "").isdigit() else None
         self.watchdog = int(usec) / 1e6 if self._address and usec.isdigit() and mine else 0.0
+        self._stopping = False
 
     def say(self, *lines: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)
                 sender.sendto("\n".join(lines).encode(), address)
         except OSError:
             pass
@@ -47,14 +54,32 @@ class Notifier:
                 pass
             self._pipe = None
 
-    def reloading(self) -> None:
-        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    def reloading(self, load: Callable[[], T]) -> Callable[[], T]:
+        """`load`, framed by RELOADING=1 and READY=1."""
+
+        def framed() -> T:
+            self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                return load()
+            finally:
+                self.say("READY=1")
+
+        return framed
 
     def stopping(self) -> None:
-        self.say("STOPPING=1", "STATUS=draining")
+        self._stopping = True
+        self.say("STOPPING=1", "STATUS=draining", self._more())
+
+    @staticmethod
+    def _more() -> str:
+        """A drain may take longer than the unit's TimeoutStopSec, which knows nothing of `drain_seconds`."""
+        return f"EXTEND_TIMEOUT_USEC={int(PATIENCE * 1e6)}"
 
     async def beat(self) -> None:
-        """WATCHDOG=1 at a third of what is asked for, for as long as the loop turns; returns at once where nothing is asked for."""
-        while self.watchdog:
-            self.say("WATCHDOG=1")
-            await asyncio.sleep(self.watchdog / 3)
+        """WATCHDOG=1 at a third of what is asked for, for as long as the loop turns; returns at once where nobody listens."""
+        while self._address:
+            if self.watchdog:
+                self.say("WATCHDOG=1")
+            if self._stopping:
+                self.say(self._more())
+            await asyncio.sleep(min(self.watchdog / 3 or BEAT, BEAT))

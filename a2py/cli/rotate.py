@@ -37,15 +37,17 @@ class Rotating:
 
     def look(self) -> None:
         """Move the file aside if it is long and still ours; take the new one if somebody else has."""
+        import fcntl
+
         try:
-            mine = os.fstat(2)
-            try:
-                now = os.stat(self.path)
-            except FileNotFoundError:
-                now = None
-            if now is not None and now.st_ino == mine.st_ino:
-                if now.st_size < self._limit:
-                    return
+            mine = os.dup(2)
+        except OSError:
+            return
+        try:
+            if self._is(mine) and os.fstat(mine).st_size < self._limit:
+                return
+            fcntl.flock(mine, fcntl.LOCK_EX)  # two who find it long at once: the second sees that it has been moved
+            if self._is(mine):
                 for n in range(KEPT - 1, 0, -1):
                     if os.path.exists(f"{self.path}.{n}"):
                         os.replace(f"{self.path}.{n}", f"{self.path}.{n + 1}")
@@ -56,3 +58,12 @@ class Rotating:
             os.close(new)
         except OSError:
             pass  # a log that can't be moved goes on growing; no request fails for it
+        finally:
+            os.close(mine)
+
+    def _is(self, descriptor: int) -> bool:
+        """Whether `descriptor` is what now lies at the path."""
+        try:
+            return os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TextIO, cast
 
-from a2py.cli import http, listen, options, rotate
+from a2py.cli import handover, http, listen, options, rotate
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
 from a2py.cli.source import Source, choose, demo_config, master_key, process_env
@@ -55,12 +55,21 @@ def run(name: str, argv: list[str]) -> int:
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
     worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
-    if not sockets:
+    count = 1 if worker.number is not None else args.num_workers or 1
+    offered = os.environ.get(handover.VARIABLE, "")
+    if offered and not listen.fit(sockets, host, port):
+        for sock in sockets:  # of the one before, which listened elsewhere
+            sock.close()
+        sockets = []
+    hosts = [listen.host(sock) for sock in sockets if not listen.local(sock)] if sockets else [host]
+    for host in hosts:
         check_public(host, source, bool(args.insecure))
     try:
-        if worker.number is None and (args.num_workers or 1) > 1:
-            return supervise(argv, args.num_workers, sockets, host, port, tls is not None)
-        run_loop(_serve(args, source, host, port, tls, worker, sockets))
+        if offered and not sockets:
+            sockets = listen.bind(host, port, count)
+        if count > 1:
+            return supervise(argv, count, sockets, host, port, tls is not None)
+        run_loop(_serve(args, source, host, port, tls, worker, sockets, handover.Offer(offered, sockets) if offered else None))
     except OSError as error:
         raise Stop(_bind_message(error, host, port, tls is not None), UNAVAILABLE) from None
     return OK
@@ -73,9 +82,16 @@ def supervise(argv: list[str], count: int, sockets: list[socket.socket], host: s
     sockets = sockets or listen.bind(host, port, count)
     for sock in sockets:
         sock.set_inheritable(True)
-    url = own_url(host, sockets[0].getsockname()[1], tls)
+    offer = handover.Offer(os.environ[handover.VARIABLE], sockets) if os.environ.get(handover.VARIABLE) else None
+    more = (offer.open, offer.close) if offer is not None else ()
+    url = _url_of(sockets[0].getsockname(), host, tls)
     shown = Terminal()
-    return asyncio.run(Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, shown.note).run())
+    return asyncio.run(Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, shown.note, *more).run())
+
+
+def _url_of(address: Any, host: str, tls: bool) -> str:
+    """Where a listening socket is reached; `unix:PATH` for a Unix socket."""
+    return f"unix:{os.fsdecode(address)}" if isinstance(address, (str, bytes)) else own_url(host, address[1], tls)
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -143,6 +159,7 @@ async def _serve(
     tls: ssl.SSLContext | None,
     worker: Worker,
     sockets: list[socket.socket],
+    offer: handover.Offer | None,
 ) -> None:
     from a2py.proxy import border
     from a2py.proxy.log import Log
@@ -154,17 +171,24 @@ async def _serve(
         config = await open_source(stack, source, args)
         moved = os.environ.get(rotate.VARIABLE, "")
         log = Log(cast(TextIO, rotate.Rotating(moved)) if moved else None, "json" if config.settings.json_logs else "text")
-        notifier, stop = Notifier(os.environ, os.getpid()), asyncio.Event()
-        worker.parent_gone(stop.set)
-        beat = asyncio.ensure_future(notifier.beat())
-        stack.callback(beat.cancel)
+        notifier, stop, at_once = Notifier(os.environ, os.getpid()), asyncio.Event(), asyncio.Event()
+        worker.obey(stop, at_once)
+        for beat in (asyncio.ensure_future(notifier.beat()), asyncio.ensure_future(worker.beat())):
+            stack.callback(beat.cancel)
         announce = announcer(config, source, host, tls is not None, log)
 
         def ready(addresses: list[Any]) -> None:
             worker.ready()
-            notifier.ready(own_url(host, addresses[0][1], tls is not None), "serving")
+            if offer is not None:
+                offer.open()
+            notifier.ready(_url_of(addresses[0], host, tls is not None), "serving")
             if not os.environ.get(SILENT):
                 announce(addresses)
+
+        def draining() -> None:
+            notifier.stopping()
+            if offer is not None:
+                offer.close()
 
         settle()
         await serve(
@@ -174,10 +198,12 @@ async def _serve(
             sockets=sockets or None,
             ssl_context=tls,
             log=log,
-            reload=source.again,
+            reload=_reload(source, config, notifier),
             ready=ready,
             stop=stop,
-            draining=notifier.stopping,
+            at_once=at_once,
+            signals=worker.number is None,
+            draining=draining,
         )
 
 
@@ -189,18 +215,29 @@ def settle() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def _reload(source: Source, config: Config, notifier: Notifier) -> Callable[[], Config] | None:
+    """What SIGHUP does. Without a file there is nothing to read again: in the background that changes nothing (`systemctl reload` must not
+    end the service), on a terminal SIGHUP keeps its meaning."""
+    if source.again is not None:
+        return notifier.reloading(source.again)
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+    return None if on_terminal else notifier.reloading(lambda: config)
+
+
 def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) -> Callable[[list[Any]], None]:
     """Prints the summary once the addresses listen; one line where the log is JSON."""
 
     def announce(addresses: list[Any]) -> None:
-        port = addresses[0][1]
-        url = own_url(host, port, tls)
+        url = listening = _url_of(addresses[0], host, tls)
+        if url.startswith("unix:"):
+            url = "http://localhost"  # for a front server, which knows where it is
+        else:
+            listening = f"{f'[{host}]' if ':' in host else host}:{addresses[0][1]}"
         aim = target(config, url)
         if config.settings.json_logs:
             log.info("started", url=url, source=source.what, models=list(aim.names), model=aim.model, warnings=list(config.warnings))
             return
         shown = Terminal()
-        listening = f"{f'[{host}]' if ':' in host else host}:{port}"
         key_variable = bool(config.master_key) and os.environ.get("LITELLM_MASTER_KEY") == config.master_key
         shown.note(text(shown, config, aim, source.what, listening, parts_present(), source.config is None, key_variable))
 

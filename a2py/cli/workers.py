@@ -1,8 +1,12 @@
 """`--num-workers N`: N processes on one port, and the one that watches over them.
 
-Knows: processes, signals, pipes. Must not know: HTTP, configurations; it imports neither.
-Invariants: a worker that dies is replaced (ever more slowly if it dies at once); a worker whose parent has died drains and ends; signals
-reach the workers through the parent only; the sockets stay open in the parent, so that no connection is lost with a worker.
+Knows: processes, signals, the pair of sockets between parent and worker. Must not know: HTTP, configurations; it imports neither.
+Invariants: a worker that dies or falls silent is replaced (ever more slowly if it dies at once), but what fails before anything was served
+fails the whole; a worker whose parent has died drains and ends; a worker ends by its parent's word alone: of a signal that went to the whole
+group (a terminal's, systemd's KillMode=control-group) parent and worker would make two; the sockets stay open in the parent, so that no
+connection is lost with a worker.
+
+Parent to worker: `d` drain, `n` end now, end of file as `d`. Worker to parent: `r` ready, `.` alive.
 """
 
 from __future__ import annotations
@@ -15,11 +19,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from a2py.cli import listen
-from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE
-from a2py.cli.notify import PIPE, Notifier
+from a2py.cli import handover, listen
+from a2py.cli.exits import CONFIG, FAILED, OK, REFUSED, UNAVAILABLE, USAGE
+from a2py.cli.notify import BEAT, PIPE, Notifier
 
-#: A worker's end of the pair that tells the parent "ready", and the worker that the parent is gone; the worker's number.
+#: A worker's end of the pair of sockets; the worker's number.
 CONTROL, NUMBER = "A2PY_CONTROL", "A2PY_WORKER"
 #: Set where another worker has said already what is served.
 SILENT = "A2PY_SILENT"
@@ -27,10 +31,14 @@ SILENT = "A2PY_SILENT"
 FINAL = frozenset((USAGE, UNAVAILABLE, REFUSED, CONFIG))
 #: A worker that lived shorter than this (seconds) is replaced after a pause that doubles, up to LONGEST.
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
+#: Seconds without a sign of life (one comes every BEAT) after which a worker is taken for hung, and killed.
+SILENCE = 60.0
+#: What concerns the parent alone.
+_OURS = (PIPE, handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 class Supervisor:
-    """`url`: where the whole is reached; `say`: one line for a person."""
+    """`url`: where the whole is reached; `say`: one line for a person; `serving`: told once, when all workers serve."""
 
     def __init__(
         self,
@@ -40,19 +48,23 @@ class Supervisor:
         url: str,
         env: Mapping[str, str],
         say: Callable[[str], None],
+        serving: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
     ) -> None:
         self.command = list(command)
         self.url = url
-        self.sockets = list(sockets)
+        self.shares = listen.shares(sockets, count)
         self.count = count
-        self.env = dict(env)
+        self.env = {name: value for name, value in env.items() if name not in _OURS}
         self.say = say
+        self.serving, self.ending = serving, ending
         self.running: dict[int, asyncio.subprocess.Process] = {}
+        self.controls: dict[int, socket.socket] = {}
         self.ready: set[int] = set()
         self.stopping = asyncio.Event()
         self.code = OK
         self.notifier = Notifier(env, os.getpid())
-        self.announced = False
+        self.served = self.announced = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -67,19 +79,23 @@ class Supervisor:
         return self.code
 
     def stop(self) -> None:
-        """The first time a drain, the second time at once: the workers know by themselves."""
+        """The first time a drain, the second time at once."""
+        word = b"n" if self.stopping.is_set() else b"d"
         if not self.stopping.is_set():
             self.notifier.stopping()
+            self.ending()
         self.stopping.set()
-        self.signal(signal.SIGTERM)
+        for control in self.controls.values():
+            _tell(control, word)
 
     def reload(self) -> None:
-        self.signal(signal.SIGHUP)
+        """Each worker reads the configuration for itself, and says for itself what it thinks of it."""
+        self.notifier.reloading(self._hang_up)()
 
-    def signal(self, number: int) -> None:
-        for process in self.running.values():
+    def _hang_up(self) -> None:
+        for number in self.ready:
             try:
-                process.send_signal(number)
+                self.running[number].send_signal(signal.SIGHUP)
             except ProcessLookupError:
                 pass
 
@@ -88,12 +104,18 @@ class Supervisor:
         pause, first = FIRST_PAUSE, True
         while not self.stopping.is_set():
             born = time.monotonic()
-            code = await self.once(number, first)
+            try:
+                code = await self.once(number, first)
+            except OSError as error:  # no memory, no descriptors, or the program is being replaced
+                self.say(f"worker {number} can't be started: {error.strerror}")
+                code = FAILED
             first = False
             if self.stopping.is_set():
                 return
-            if code in FINAL:
-                self.code = code
+            if code in FINAL or not self.served:
+                if code not in FINAL and not self.stopping.is_set():
+                    self.say(f"worker {number} ended ({_ended(code)}) before it served")
+                self.code = code if code > 0 else FAILED
                 self.stop()
                 return
             young = time.monotonic() - born < YOUNG
@@ -108,38 +130,54 @@ class Supervisor:
     async def once(self, number: int, first: bool) -> int:
         """One worker's life; gives its exit code. The very first one of all says what is served."""
         here, there = socket.socketpair()
-        own = self.sockets[number % len(self.sockets)]
-        env = {**self.env, listen.VARIABLE: str(own.fileno()), CONTROL: str(there.fileno()), NUMBER: str(number)}
+        own = [sock.fileno() for sock in self.shares[number]]
+        env = {**self.env, listen.VARIABLE: ",".join(map(str, own)), CONTROL: str(there.fileno()), NUMBER: str(number)}
         env[SILENT] = "" if first and number == 0 else "1"
-        for name in (PIPE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
-            env.pop(name, None)
         with here:
+            here.setblocking(False)
             with there:
                 process = await asyncio.create_subprocess_exec(
-                    *self.command, env=env, pass_fds=(own.fileno(), there.fileno()), start_new_session=True
+                    *self.command, env=env, pass_fds=(*own, there.fileno()), start_new_session=True
                 )
-            self.running[number] = process
+            self.running[number], self.controls[number] = process, here
             if self.stopping.is_set():
-                process.terminate()
-            here.setblocking(False)
-            waiting = asyncio.ensure_future(self.heard(number, here))
+                _tell(here, b"d")
+            watching = asyncio.ensure_future(self.watch(number, here, process))
             try:
                 return await process.wait()
             finally:
-                waiting.cancel()
-                del self.running[number]
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+                del self.running[number], self.controls[number]
                 self.ready.discard(number)
 
-    async def heard(self, number: int, control: socket.socket) -> None:
-        """A worker says that it serves; once all do, so does the whole."""
+    async def watch(self, number: int, control: socket.socket, process: asyncio.subprocess.Process) -> None:
+        """A worker says that it serves; once all do, so does the whole. One that has said so and falls silent is killed."""
+        loop = asyncio.get_running_loop()
         try:
-            if await asyncio.get_running_loop().sock_recv(control, 1):
-                self.ready.add(number)
+            while heard := await asyncio.wait_for(loop.sock_recv(control, 64), SILENCE if number in self.ready else None):
+                if b"r" in heard:
+                    self.ready.add(number)
+                    self.served = True
+                    self._announce()
+        except asyncio.TimeoutError:
+            self.say(f"worker {number} does not answer: it is killed")
+            process.kill()
         except OSError:
             return
+
+    def _announce(self) -> None:
         if len(self.ready) == self.count and not self.announced:
             self.announced = True
             self.notifier.ready(self.url, f"{self.count} workers")
+            self.serving()
+
+
+def _tell(control: socket.socket, word: bytes) -> None:
+    try:
+        control.send(word)
+    except OSError:
+        pass
 
 
 def _ended(code: int) -> str:
@@ -158,7 +196,7 @@ def command(argv: Sequence[str]) -> list[str]:
 
 
 class Worker:
-    """The worker's end: `ready` tells the parent; `parent_gone` fires once the parent has died."""
+    """The worker's end. `number` None: this process is no worker, and nothing here does anything."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.number = int(env[NUMBER]) if env.get(NUMBER, "").isdigit() else None
@@ -169,26 +207,30 @@ class Worker:
 
     def ready(self) -> None:
         if self._control is not None:
-            try:
-                self._control.send(b"r")
-            except OSError:
-                pass
+            _tell(self._control, b"r")
 
-    def parent_gone(self, then: Callable[[], None]) -> None:
-        """`then` runs once the other end is closed. Needs a running loop."""
+    async def beat(self) -> None:
+        while self._control is not None:
+            await asyncio.sleep(BEAT)
+            _tell(self._control, b".")
+
+    def obey(self, drain: asyncio.Event, now: asyncio.Event) -> None:
+        """The parent's words, and its death, set these. Needs a running loop."""
         if self._control is None:
             return
         loop, control = asyncio.get_running_loop(), self._control
 
         def heard() -> None:
             try:
-                data = control.recv(1)
+                words = control.recv(16)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
-            if not data:
+                words = b""
+            drain.set()  # every word, and none, means at least that
+            if b"n" in words:
+                now.set()
+            if not words:
                 loop.remove_reader(control)
-                then()
 
         loop.add_reader(control, heard)
