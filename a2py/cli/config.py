@@ -17,6 +17,7 @@ from typing import Any
 
 from a2py.cli import options, running, state
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
+from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal
 from a2py.config import SETTINGS, Config, load
 from a2py.deployment import Deployment
@@ -211,7 +212,7 @@ def _plain(value: Any) -> Any:
 
 
 def show(args: argparse.Namespace, shown: Terminal) -> int:
-    source = running.local(args, os.environ)
+    source = running.local(args, process_env())
     if source.config is None:
         shown.print(json.dumps({"source": source.what}) if args.json else f"# {source.what}")
         return OK
@@ -248,7 +249,7 @@ def _print(shown: Terminal, name: str, value: Any, indent: str) -> None:
 
 
 def validate(args: argparse.Namespace, shown: Terminal) -> int:
-    config = load(args.file or args.config, os.environ, os.getcwd())
+    config = load(args.file or args.config, process_env(), os.getcwd())
     for warning in config.warnings:
         shown.warn(warning)
     broken = [dep for dep in config.deployments if dep.problem]

@@ -11,6 +11,7 @@ import sys
 from a2py.cli import options, running
 from a2py.cli.clientenv import REMOVED, SHELLS, client_env
 from a2py.cli.exits import OK
+from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = (
@@ -28,9 +29,9 @@ def run(name: str, argv: list[str]) -> int:
     parser.add_argument("--shell", choices=tuple(SHELLS), help="how it is printed (default: your shell's way)")
     args = parser.read(argv)
     shown = Terminal()
-    target = running.present(args, os.environ)
+    target = running.present(args, process_env())
     if target is None:
-        target = running.configured(args, os.environ, running.url_of(args, os.environ))
+        target = running.configured(args, process_env(), running.url_of(args, os.environ))
         shown.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
     if running.too_small(target):
         shown.warn(running.too_small(target))

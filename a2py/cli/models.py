@@ -6,10 +6,10 @@ Knows: flags. Must not know: how a configuration is found or shown (source.py, s
 from __future__ import annotations
 
 import json
-import os
 
 from a2py.cli import options, running
 from a2py.cli.exits import OK
+from a2py.cli.source import process_env
 from a2py.cli.summary import rows
 from a2py.cli.terminal import Terminal
 
@@ -21,7 +21,7 @@ def run(name: str, argv: list[str]) -> int:
     parser.flags(options.SOURCE)
     parser.add_argument("--json", action="store_true", help="as JSON, for a program")
     args = parser.read(argv)
-    source = running.local(args, os.environ)
+    source = running.local(args, process_env())
     config, shown = source.config, Terminal()
     if config is None:
         listed = [("demo", "demo/demo", "chat", "embedded")]

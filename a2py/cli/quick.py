@@ -6,10 +6,10 @@ Knows: a2py.cli.check's first probe, the Messages API's request. Must not know: 
 from __future__ import annotations
 
 import argparse
-import os
 
 from a2py.cli import http, running
 from a2py.cli.exits import FAILED, OK, Stop
+from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal
 
 #: Seconds for the answer to one small request; a local model may have to be loaded first.
@@ -24,7 +24,7 @@ def health(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """One request through the running proxy, as a client would send it."""
-    target = running.required(args, os.environ)
+    target = running.required(args, process_env())
     shown = Terminal()
     model = args.model or target.model
     if not model:

@@ -15,6 +15,7 @@ from typing import Any
 from a2py.cli import options, running, state
 from a2py.cli.clientenv import REMOVED, ROUTE, client_env
 from a2py.cli.exits import FAILED, OK, Stop
+from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = ("a2py setup claude", "a2py setup claude --url http://gateway.local:4000", "a2py setup claude --undo")
@@ -55,9 +56,9 @@ def run(name: str, argv: list[str]) -> int:
         left = undo(path)
         shown.print(f"{path}: taken back" + (f"; changed by somebody else since, and left: {', '.join(left)}" if left else ""))
         return OK
-    target = running.present(args, os.environ)
+    target = running.present(args, process_env())
     if target is None:
-        target = running.configured(args, os.environ, running.url_of(args, os.environ))
+        target = running.configured(args, process_env(), running.url_of(args, os.environ))
         shown.warn(f"no a2py answers at {target.url} yet: start one with `a2py`")
     env = client_env(target)
     write(path, env)

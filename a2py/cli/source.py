@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from a2py.cli import ollama
-from a2py.cli.exits import USAGE, Stop
+from a2py.cli.exits import CONFIG, USAGE, Stop
 from a2py.config import Config, environment, find, from_environment, load, single
 from a2py.config.dotenv import read_dotenv
 from a2py.quirks import override
@@ -40,13 +40,20 @@ class Source:
 
 
 def process_env() -> dict[str, str]:
-    """The environment, and below it the `env` of systemd's credentials (LoadCredential=env:…, in the form of a .env)."""
+    """The environment, and below it the file `env` in $CREDENTIALS_DIRECTORY (systemd's LoadCredential=env:…, a container's secret), in the form of a .env."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
     if not directory:
         return dict(os.environ)
     try:
         with open(os.path.join(directory, "env"), encoding="utf-8") as file:
             told = read_dotenv(file.read(), "credential env", os.environ, lambda _: None)
+    except PermissionError:
+        raise Stop(
+            f"{os.path.join(directory, 'env')} can't be read by this user"
+            + (f" ({os.getuid()})" if hasattr(os, "getuid") else "")
+            + ": it holds the keys; give it to this user, or let others read it (chmod 444, in a directory that is 0700)",
+            CONFIG,
+        ) from None
     except (OSError, UnicodeDecodeError):
         told = {}
     return {**told, **os.environ}

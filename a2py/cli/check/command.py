@@ -20,7 +20,7 @@ from a2py.cli.check.probes import FAIL, FOUND, NO, OK, PROBES, SKIPPED, Finding,
 from a2py.cli.exits import FAILED, USAGE, Stop
 from a2py.cli.exits import OK as DONE
 from a2py.cli.serve import open_source, run_loop
-from a2py.cli.source import Source
+from a2py.cli.source import Source, process_env
 from a2py.cli.summary import loopback
 from a2py.cli.terminal import Terminal
 from a2py.config import Config
@@ -57,7 +57,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def run_probes(args: argparse.Namespace, only: tuple[str, ...]) -> int:
     """The command behind its flags; also `a2py --health`."""
-    source = running.local(args, os.environ)
+    source = running.local(args, process_env())
     code = DONE
 
     async def main() -> None:
