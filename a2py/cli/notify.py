@@ -19,6 +19,9 @@ PIPE = "A2PY_READY"
 #: Seconds between two signs of life where none are asked for, and for which a drain asks systemd's patience with each.
 BEAT, PATIENCE = 5.0, 20.0
 
+#: Seconds that READY=1 may wait for a manager whose queue is full.
+READY_SECONDS = 1.0
+
 T = TypeVar("T")
 
 
@@ -39,7 +42,7 @@ class Notifier:
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)
+                sender.settimeout(READY_SECONDS if "READY=1" in lines else 0)  # one sign of life may be lost, that one not
                 sender.sendto("\n".join(lines).encode(), address)
         except OSError:
             pass
