@@ -21,6 +21,7 @@ from a2py.cli import options, running, setup, state
 from a2py.cli.clientenv import Target, client_env, overlay
 from a2py.cli.exits import NOT_FOUND, NOT_RUNNABLE, USAGE, Stop
 from a2py.cli.serve import open_source, run_loop
+from a2py.cli.source import process_env
 from a2py.cli.summary import own_url, target
 from a2py.cli.terminal import Terminal
 from a2py.config import environment
@@ -62,9 +63,9 @@ def run(name: str, argv: list[str]) -> int:
     elif not rest:
         raise Stop("a2py run: name the program behind --, for example: a2py run -- python script.py", USAGE)
     shown = Terminal()
-    aim = None if args.new or args.config or args.model or args.demo else running.present(args, os.environ)
+    aim = None if args.new or args.config or args.model or args.demo else running.present(args, process_env())
     if aim is None and args.url:
-        aim = running.required(args, os.environ)
+        aim = running.required(args, process_env())
     if aim is not None:
         shown.note(f"using the a2py at {aim.url} (--new starts another)")
     code = 0
@@ -118,7 +119,7 @@ async def _start(stack: AsyncExitStack, args: argparse.Namespace, shown: Termina
     from a2py.proxy.log import Log
     from a2py.proxy.server import Server
 
-    source = running.local(args, os.environ)
+    source = running.local(args, process_env())
     config = await open_source(stack, source, args)
     path = args.log or os.path.join(state.state_dir(os.environ), "claude.log")
     log = Log(stack.enter_context(state.open_log(path)), "json" if config.settings.json_logs else "text")
