@@ -16,7 +16,7 @@ import orjson
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.messages.count import estimate
+from a2py.messages.count import count, estimate
 from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.messages.writer import Writer
@@ -49,7 +49,7 @@ def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployme
     headers = lower(response.headers)
     if wire.error is not read:
         return wire.error(response.status, headers, body)
-    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=(deployment.key,))
+    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
 
 
 def _moved(status: int, deployment: Deployment) -> ApiError:
@@ -87,6 +87,7 @@ class Exchange:
             mode = "none" if self.config.settings.unasked_thinking == "hide" else "show"
         self.thinking = mode
         self.estimated = estimate(call.request)
+        self.counted: int | None = None
 
     @property
     def delivered(self) -> bool:
@@ -132,6 +133,7 @@ class Exchange:
             if error is None:
                 self.proxy.router.succeeded(step.deployment)
                 return None
+            error.hide(step.deployment.secrets)
             step = self._follow(plan, step.deployment, error)
             if step is None:
                 return error
@@ -269,11 +271,20 @@ class Exchange:
         except OSError as problem:
             self.proxy.log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
+    def _count(self) -> None:
+        """The careful count, where calibration wants one of this model."""
+        if self.counted is None:
+            model = self.asked.model if self.asked is not None else ""
+            self.counted = count(self.call.request) if self.proxy.counts.wants(model) else 0
+
     def _learn_size(self, asked: Deployment, real: int) -> None:
         if cut(asked, self.estimated, real):
             self.record.notes.append("the upstream seems to have cut the prompt to its context")
-        else:
-            self.proxy.calibrate(self.call.request, asked.model, self.estimated, real)
+            return
+        self._count()
+        self.proxy.estimates.observe(asked.model, self.estimated, real)
+        if self.counted:
+            self.proxy.counts.observe(asked.model, self.counted, real)
 
     def _usage(self, model: str = "") -> Usage:
         """What is told of the input before the upstream has counted."""
@@ -308,8 +319,17 @@ class Streamed(Exchange):
         pulse.interval = deployment.keepalive or self.config.settings.keepalive_seconds
 
     def _first(self) -> None:
-        self.record.first = self.proxy.loop.time() - self.begun
+        """The first content: nothing is asked again from here on."""
+        loop = self.proxy.loop
+        self.record.first = loop.time() - self.begun
+        loop.call_soon(self._forget)
         self.client.commit(self.degraded)
+
+    def _forget(self) -> None:
+        """The conversation is not kept for as long as its answer streams (100 KB of JSON are some 300 KB of objects)."""
+        self._count()
+        request = self.call.request
+        request.body, request.messages, request.system, request.tools = {}, [], [], []
 
     def _fresh(self, origin: str = "", model: str = "") -> Writer:
         call = self.call
