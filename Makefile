@@ -67,7 +67,7 @@ pyz: $(VENV)/.run ## one file for CPython 3.10 to 3.14 on Linux, dist/a2py.pyz (
 
 test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on the Pythons that are here (pipx, uvx where installed)
 	@rm -rf dist && $(PY) -m pip wheel -q --no-deps --wheel-dir dist . && $(PY) -m tools.pyz
-	@A2PY_DIST=dist $(PY) -m pytest tests/test_pyz.py $(ARGS)
+	@A2PY_DIST=dist $(PY) -m pytest tests/test_pyz.py tests/test_containers.py $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
