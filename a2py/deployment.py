@@ -6,11 +6,16 @@ Invariants: frozen; keys and headers never show in its repr.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from a2py.quirks import Quirks
+
+#: Names of headers and query parameters whose values are secrets; shorter values would eat ordinary words.
+_SECRET, _SHORT = re.compile(r"key|token|secret|password|auth|cookie|credential|signature", re.IGNORECASE), 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +67,10 @@ class Deployment:
     def origin(self) -> str:
         """Who made a reply; a signature envelope carries it, and another origin's thinking is not replayed."""
         return f"{self.wire}:{self.provider}:{self.model}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message and no capture may repeat: the key, and what goes with it in headers and query under a telling name."""
+        named = [value for name, value in (*self.headers.items(), *parse_qsl(self.query)) if _SECRET.search(name)]
+        bare = [value.partition(" ")[2].strip() for value in named]  # without "Bearer"
+        return tuple(value for value in (self.key, *named, *bare) if len(value) >= _SHORT)

@@ -8,6 +8,7 @@ Invariants: an `ApiError` never holds a key, a URL query or a stack; its message
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -80,6 +81,13 @@ class ApiError(Exception):
     @property
     def retryable(self) -> bool:
         return KINDS[self.kind].retryable
+
+    def hide(self, secrets: Iterable[str]) -> ApiError:
+        """This error, its message without `secrets`."""
+        for secret in secrets:
+            self.message = self.message.replace(secret, "…")
+        self.args = (self.message,)
+        return self
 
     def envelope(self, request_id: str, type: str = "") -> dict[str, Any]:
         """`{"type":"error","error":{"type","message"},"request_id"}` (docs.claude.com, API errors); `type` overrides."""

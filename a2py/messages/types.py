@@ -136,6 +136,10 @@ class Prepared(NamedTuple):
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
     provider: str = ""  #: names the upstream in messages
 
+    def __repr__(self) -> str:
+        """Without headers and query, where keys are, and without content."""
+        return f"Prepared({self.url.partition('?')[0]!r}, {len(self.body)} bytes, stream={self.stream})"
+
 
 class Sink(Protocol):
     """The verbs that a decoder calls. One `key` is one upstream item, of one kind; any order and interleaving of keys is allowed."""

@@ -43,7 +43,7 @@ class Capture:
         self._size = 0
 
     def asked(self, deployment: Deployment, prepared: Prepared) -> None:
-        self._secrets += [deployment.key.encode()] if len(deployment.key) >= 4 else []
+        self._secrets += [secret.encode() for secret in deployment.secrets]
         self._size = 0
         self._attempts.append(
             {

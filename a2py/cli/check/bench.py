@@ -91,7 +91,7 @@ class Bench:
             told.usage_told = (dep.wire != "chat" and outcome.usage is not None) or _counted(told.reads, prepared.stream)
             self.tokens += sum((told.usage.input, told.usage.cache_read, told.usage.output)) if told.usage else 0
         except ApiError as error:
-            told.error = error
+            told.error = error.hide(dep.secrets)
         except asyncio.TimeoutError:
             told.error = ApiError("timeout", f"no whole answer within {self.seconds:.0f} s")
         told.took = time.monotonic() - began
