@@ -84,7 +84,9 @@ def content(found: list[JSON]) -> list[JSON]:
         elif event["type"] == "content_block_delta":
             block, delta = out[-1], event["delta"]
             if delta["type"] in TEXTS:
-                block[TEXTS[delta["type"]]] = block.get(TEXTS[delta["type"]], "") + delta[TEXTS[delta["type"]]]
+                name = TEXTS[delta["type"]]
+                before = block.get(name)  # of an unknown block it may be anything
+                block[name] = (before if isinstance(before, str) else "") + delta[name]
             elif delta["type"] == "input_json_delta":
                 parts = [*(parts or []), delta["partial_json"]]
                 block["input"] = unparsed("".join(parts))
