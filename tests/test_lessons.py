@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
+from a2py.providers.models import ROOM
 from a2py.quirks import Quirks, override
 from a2py.wires import failure
 from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, lasting, lesson
@@ -57,7 +58,16 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("enable_thinking is unknown here", {"reasoning": "enable_thinking"}, {"reasoning": "none"}),
     ("property 'chat_template_kwargs' is unsupported", {"reasoning": "template"}, {"reasoning": "none"}),
     ('"llama3.2" does not support thinking', {"reasoning": "think"}, {"reasoning": "none"}),
-    ("invalid thinking: only type=enabled is allowed for this model", {"reasoning": "thinking_type"}, {"reasoning": "none"}),
+    ("Reasoning is mandatory for this endpoint and cannot be disabled.", {"effort_off": "none"}, {"effort_off": "", "min_tokens": ROOM}),
+    (
+        "Reasoning is mandatory for this endpoint and cannot be disabled.",
+        {"min_tokens": ROOM, "reasoning": "effort"},
+        {"reasoning": "none"},
+    ),
+    ("Budget 0 is invalid. This model only works in thinking mode.", {"effort_off": "none"}, {"effort_off": "", "min_tokens": ROOM}),
+    ("invalid thinking: only type=enabled is allowed for this model", {}, {"effort_off": "", "min_tokens": ROOM}),
+    ("The value of the enable_thinking parameter is restricted to True.", {}, {"effort_off": "", "min_tokens": ROOM}),
+    ("parameter.enable_thinking must be set to false for non-streaming calls", {}, {"stream_only": True}),
     (
         "Unsupported value: 'reasoning_effort' does not support 'xhigh' with this model. Supported values are: 'low', 'medium', and 'high'.",
         {"reasoning": "effort", "efforts": ["low", "medium", "high", "xhigh"]},

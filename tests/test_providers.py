@@ -134,13 +134,13 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
     for field, allowed in VALUES.items():
         assert getattr(quirks, field) in allowed, field
     assert set(quirks.schema) <= STEPS
-    assert set(quirks.efforts) <= {*EFFORTS, "default"} and quirks.effort_off in {"", *EFFORTS}
+    assert set(quirks.efforts) <= {*EFFORTS, "default"} and quirks.effort_off in {"", "disabled", *EFFORTS}
     assert quirks.sampling <= {"temperature", "top_p", "top_k"}
     default = Quirks()
     if isinstance(row, Provider):
         assert all(getattr(quirks, field) != getattr(default, field) for field in row.quirks), "a field that says the default says nothing"
     else:
-        assert row.providers <= PROVIDERS.keys()
+        assert row.providers <= {"", *PROVIDERS}
         assert all(pattern == pattern.lower() and "/" not in pattern for pattern in row.models)
 
 

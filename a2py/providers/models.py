@@ -21,6 +21,25 @@ _ZHIPU = ("zai", "bigmodel")
 ROOM, LARGE_ROOM = 4_096, 8_192
 _NO_SAMPLING: frozenset[str] = frozenset()
 
+#: Servers whose way to switch a model's thinking off is not known; "": any that no row knows.
+_NO_SWITCH = (
+    *(
+        "",
+        "lm_studio",
+        "deepinfra",
+        "venice",
+        "huggingface",
+        "novita",
+        "nebius",
+        "hyperbolic",
+        "sambanova",
+        "aihubmix",
+        "chutes",
+        "synthetic",
+    ),
+    *("featherless_ai", "nscale", "friendliai", "baseten", "nano-gpt", "poe", "lambda_ai"),
+)
+
 #: First match wins; models of api.openai.com only. `responses`: chat completions refuses function tools while the model reasons ("Function tools
 #: with reasoning_effort are not supported", gpt-5.2 and later, 2026-03 to 2026-09), or does not serve the model at all (codex, pro).
 OPENAI_WIRES: tuple[tuple[str, str], ...] = (
@@ -48,9 +67,45 @@ MODELS: tuple[ModelRow, ...] = (
     # -- nature of the model, whoever serves it --------------------------------------------------------------------------
     _for(*sum(_TEXT_ONLY, ()), images=False, docs="model cards, no image input (2025–2026)"),
     _for(
-        "gpt-oss*", "qwq*", "deepseek-r1*", "*-thinking", "*-thinking-*", "magistral*", min_tokens=ROOM, docs="model cards: always reasons"
+        *(
+            "gpt-oss*",
+            "qwq*",
+            "deepseek-r1*",
+            "*-thinking",
+            "*-thinking-*",
+            "magistral*",
+            "minimax-m2*",
+            "sonar-reasoning*",
+            "sonar-deep-*",
+        ),
+        *(
+            "o1*",
+            "o3*",
+            "o4*",
+            "gpt-5",
+            "gpt-5-*",
+            "gemini-2.5-pro*",
+            "gemini-[3-9]*",
+            "grok-4*",
+            "grok-[5-9]*",
+            "grok-code*",
+            "grok-build*",
+        ),
+        *("gemini-flash*", "gemini-pro*", "grok-3-mini*", "grok-latest", "step-3.5*"),
+        min_tokens=ROOM,
+        docs="model cards: always reasons; openrouter.ai /models: reasoning.mandatory (2026-07)",
     ),
-    _for("glm-5.3*", min_tokens=ROOM, docs="docs.bigmodel.cn: thinking can't be disabled (2026-10)"),
+    _for("glm-5.3*", "glm-5p3*", min_tokens=ROOM, docs="docs.bigmodel.cn: thinking can't be disabled (2026-10)"),
+    _for("kimi-k3*", min_tokens=LARGE_ROOM, docs="platform.kimi.ai: never off (2026-10)"),
+    _for("*-non-reasoning*", "gpt-*-chat*", min_tokens=0, docs="docs.x.ai, OpenAI model pages: don't reason (2025-08, 2026-06)"),
+    _for("sonar-reasoning*", think_tags=True, docs="docs.perplexity.ai: the reply begins with a <think> section (2026)"),
+    _for(
+        *("qwen3*", "qwen-3*", "glm-4.[5-9]*", "glm-5*", "kimi-k2.[5-9]*", "mimo-*"),
+        on=_NO_SWITCH,
+        min_tokens=ROOM,
+        docs="hybrids that think unless they are told not to, where nothing tells them (model cards, 2025–2026)",
+    ),
+    _for("qwen3-coder*", "qwen3-*-instruct*", on=_NO_SWITCH, min_tokens=0, docs="Qwen model cards: no thinking (2025-07)"),
     _for("deepseek-r1*", "*-r1-distill*", think_tags=True, docs="fireworks, huggingface, groq recordings: <think> in content"),
     _for(
         *("mistral-*", "ministral*", "magistral*", "devstral*", "codestral*", "mixtral*", "pixtral*", "voxtral*", "open-mi*tral*"),
@@ -71,8 +126,15 @@ MODELS: tuple[ModelRow, ...] = (
         reasoning="effort",
         docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must be 1: 2026-09",
     ),
-    _for("o1*", "o3*", "o4*", on=_OPENAI, system_role="developer", parallel_tool_calls=False, min_tokens=ROOM, docs="OpenAI, 2025"),
-    _for("gpt-5*", on=_OPENAI, efforts=("minimal", "low", "medium", "high"), effort_off="minimal", docs="OpenAI reasoning guide, 2025-08"),
+    _for("o1*", "o3*", "o4*", on=_OPENAI, system_role="developer", parallel_tool_calls=False, docs="OpenAI, 2025"),
+    _for(
+        "gpt-5*",
+        on=_OPENAI,
+        efforts=("minimal", "low", "medium", "high"),
+        effort_off="minimal",
+        min_tokens=0,
+        docs="OpenAI reasoning guide, 2025-08",
+    ),
     _for("gpt-5-pro*", on=_OPENAI, efforts=("high",), effort_off="", min_tokens=LARGE_ROOM, docs="only high (2025-10)"),
     _for("gpt-5.*", on=_OPENAI, efforts=("low", "medium", "high"), effort_off="none", docs="gpt-5.1 has none, not minimal (2025-11)"),
     _for(
@@ -168,18 +230,16 @@ MODELS: tuple[ModelRow, ...] = (
         on=("gemini",),
         reasoning="gemini",
         efforts=("minimal", "low", "medium", "high"),
-        min_tokens=ROOM,
         effort_off="minimal",
         reasoning_history="thought_signature",
         docs="ai.google.dev openai compatibility, reasoning_effort table (2026-10)",
     ),
-    _for("gemini-2.5-flash*", on=("gemini",), effort_off="none", min_tokens=0, docs="reasoning can be off in 2.5 Flash only (2025-06)"),
+    _for("gemini-2.5-flash*", on=("gemini",), effort_off="none", docs="reasoning can be off in 2.5 Flash only (2025-06)"),
     _for("gemini-[3-9]*", on=("gemini",), reasoning_required=True, docs="400 without a thought signature: gemini-compat (2025-11)"),
     _for(
         *("grok-4*", "grok-[5-9]*", "grok-code*", "grok-build*", "grok-3-mini*", "grok-latest"),
         on=("xai",),
         stop_limit=0,
-        min_tokens=ROOM,
         docs="400 Model does not support parameter stop: grok-4.3, grok-4.5, grok-build-0.1 (2026-07)",
     ),
     _for("grok-3-mini*", on=("xai",), reasoning="effort", efforts=("low", "high"), docs="docs.x.ai reasoning (2025-07)"),
@@ -200,7 +260,13 @@ MODELS: tuple[ModelRow, ...] = (
         effort_off="none",
         docs="docs.mistral.ai reasoning: low, medium, high (2026-06)",
     ),
-    _for("minimax-m3*", on=("minimax",), structured="json_schema", docs="response_format is taken since M3 (2026-06)"),
+    _for(
+        "minimax-m3*",
+        on=("minimax",),
+        structured="json_schema",
+        effort_off="disabled",
+        docs="response_format, and thinking.type disabled, are taken since M3; M2 goes on thinking (2026-06)",
+    ),
     _for(
         "kimi-*",
         on=("moonshot",),
@@ -278,8 +344,31 @@ MODELS: tuple[ModelRow, ...] = (
     _for("claude-fable-5*", "claude-sonnet-5", on=("openrouter",), sampling=_NO_SAMPLING, docs="/models supported_parameters (2026-10)"),
     _for("gpt-5.4*", "gpt-5.5*", "gpt-5.6*", "gpt-6*", on=("openrouter",), sampling=_NO_SAMPLING, stop_limit=0, docs="as above (2026-10)"),
     _for("grok-4.5*", "grok-4.7*", on=("openrouter",), stop_limit=0, docs="/models supported_parameters (2026-10)"),
+    _for(
+        *(
+            "gpt-oss*",
+            "qwq*",
+            "deepseek-r1*",
+            "*-thinking",
+            "*-thinking-*",
+            "magistral*",
+            "minimax-m2*",
+            "o1*",
+            "o3*",
+            "o4*",
+            "gpt-5",
+            "gpt-5-*",
+        ),
+        *("gemini-2.5-pro*", "gemini-[3-9]*", "grok-4", "grok-4-*", "grok-4.[5-9]*", "grok-[5-9]*", "grok-code*", "glm-5.3*", "kimi-k3*"),
+        *("gpt-5.4-pro*", "gpt-5.5-pro*", "step-3.5*"),
+        on=("openrouter", "vercel_ai_gateway"),
+        effort_off="",
+        efforts=("low", "medium", "high", "xhigh"),
+        docs="400 Reasoning is mandatory for this endpoint and cannot be disabled, low is taken: 2026-02 to 2026-09",
+    ),
     _for("gpt-5.4-pro*", "gpt-5.5-pro*", on=("openrouter",), min_tokens=LARGE_ROOM, docs="reasoning is mandatory: 2026-10"),
     _for("gpt-5*", "gpt-[6-9]*", "o1*", "o3*", "o4*", on=("litellm_proxy",), reasoning="effort", docs="docs.litellm.ai (2026-10)"),
+    _for("gpt-5.*", "gpt-[6-9]*", on=("litellm_proxy",), effort_off="none", docs="OpenAI reasoning guide: none since gpt-5.1 (2025-11)"),
     _for(
         *("deepseek-v3.1*", "deepseek-v4*", "kimi-k2.[5-9]*", "glm-5", "glm-5.[0-2]*", "qwen3.[5-9]*", "gemma-4*", "minimax-m3*"),
         on=("together_ai",),
@@ -305,6 +394,7 @@ MODELS: tuple[ModelRow, ...] = (
     _for("qwen3-coder*", "qwen3-*-instruct*", on=("fireworks_ai",), reasoning="none", docs="Qwen model cards: no thinking (2025-07)"),
     _for("glm-5*", on=("fireworks_ai",), efforts=("high", "max"), docs="docs.fireworks.ai guides/reasoning (2026-10)"),
     _for("kimi-k2*", on=("fireworks_ai",), effort_off="", min_tokens=ROOM, docs="low, medium, high only (2026-10)"),
+    _for("minimax-m2*", "glm-5p3*", on=("fireworks_ai",), effort_off="", docs="model cards: always reasons (2026)"),
     _for("deepseek-v4*", on=("fireworks_ai",), efforts=("low", "medium", "high", "xhigh"), docs="as above (2026-10)"),
     _for(
         *("qwen3*", "glm-4.[5-9]*", "glm-5*", "deepseek-v3.[1-9]*", "hunyuan*"),

@@ -43,7 +43,7 @@ class Provider:
 @dataclass(frozen=True, slots=True)
 class ModelRow:
     """Quirks of a model family. `models`: patterns on the last path segment, lower case; `providers`: rows on which they hold, empty: on
-    every server (the model's own nature); later rows win over earlier ones; `docs`: source and date."""
+    every server (the model's own nature), "" among them: any server that no row knows; later rows win over earlier ones; `docs`: source and date."""
 
     models: tuple[str, ...]
     quirks: Mapping[str, Any]

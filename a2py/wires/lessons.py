@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from a2py.errors import ApiError
+from a2py.providers.models import ROOM
 from a2py.quirks import EFFORTS, Quirks
 from a2py.wires.failure import PASSING
 
@@ -121,6 +122,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
     _row(r"reasoning\.tools", "reasoning", _with_tools),
+    _row(r"reasoning\.off", "reasoning", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})),
     _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
     _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
     _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),

@@ -29,10 +29,15 @@ def _word(draft: Draft, want: Want) -> str:
     return nearest(want.effort, q.efforts) if want.effort else ""
 
 
-def _switch(want: Want) -> bool | None:
+def _always(draft: Draft) -> bool:
+    """The model can't be kept from reasoning: a small limit is raised instead (common/limits.py)."""
+    return bool(draft.quirks.min_tokens) and not draft.quirks.effort_off
+
+
+def _switch(draft: Draft, want: Want) -> bool | None:
     """On, off, or nothing to say."""
     if want.mode == "off":
-        return False
+        return None if _always(draft) else False
     return True if want.mode == "on" or want.effort else None
 
 
@@ -44,7 +49,8 @@ def _effort(draft: Draft, want: Want) -> None:
 
 def _openrouter(draft: Draft, want: Want) -> None:
     if want.mode == "off":
-        draft.body["reasoning"] = {"effort": "none"} if draft.quirks.effort_off else {"enabled": False}
+        word = _word(draft, want)
+        draft.body["reasoning"] = {"effort": word} if word else {"enabled": False}
     elif want.effort:
         draft.body["reasoning"] = {"effort": _word(draft, want)}
     elif want.mode != "absent":
@@ -52,7 +58,7 @@ def _openrouter(draft: Draft, want: Want) -> None:
 
 
 def _thinking_type(draft: Draft, want: Want) -> None:
-    on = _switch(want)
+    on = _switch(draft, want)
     if on is not None:
         draft.body["thinking"] = {
             "type": "enabled" if on else "disabled",
@@ -67,7 +73,7 @@ def _thinking_effort(draft: Draft, want: Want) -> None:
 
 
 def _enable_thinking(draft: Draft, want: Want) -> None:
-    on = _switch(want)
+    on = _switch(draft, want)
     if on is not None:
         draft.body["enable_thinking"] = on
     if on and want.budget:
@@ -75,13 +81,13 @@ def _enable_thinking(draft: Draft, want: Want) -> None:
 
 
 def _template(draft: Draft, want: Want) -> None:
-    on = _switch(want)
+    on = _switch(draft, want)
     if on is not None:
         draft.body["chat_template_kwargs"] = {draft.quirks.template_key: on}
 
 
 def _think(draft: Draft, want: Want) -> None:
-    on = _switch(want)
+    on = _switch(draft, want)
     if on is not None:
         draft.body["think"] = on
 
@@ -93,7 +99,7 @@ def _minimax(draft: Draft, want: Want) -> None:
 
 
 def _together(draft: Draft, want: Want) -> None:
-    on = _switch(want)
+    on = _switch(draft, want)
     if on is not None:
         draft.body["reasoning"] = {"enabled": on}
     if on:

@@ -26,6 +26,13 @@ _FORMS = (
         r"|unsupported value: '(?:none|minimal|low|medium|high|xhigh|max)' is not supported.{0,80}?supported values are(?P<more>.{0,120})",
         "openai, groq, moonshot, 2026-06",
     ),
+    _row(
+        "reasoning_off",
+        "reasoning.off",
+        r"reasoning is mandatory|(?:thinking|reasoning)(?: mode)? can(?: ?not|'t) be (?:disabled|turned off|switched off)"
+        r"|only works in thinking mode|invalid thinking: only type=enabled|enable_thinking.{0,60}?(?:restricted to true|must be set to true)",
+        "openrouter 2026-09, gemini 2025-06, moonshot 2026-07, dashscope 2025-07",
+    ),
     _row("reasoning_tools", "reasoning.tools", r"function tools with reasoning_effort are not supported", "openai gpt-5.2, 2026-03"),
     _row(
         "choice_thinking",
@@ -119,7 +126,12 @@ _FORMS = (
         "llama.cpp 500, ollama, sglang, vllm (Python's json), 2026-09",
     ),
     _row("tool_id", "messages.tool_call_id", r"tool call id .{0,80}?must be a-z, A-Z, 0-9", "mistral, 2024-11"),
-    _row("stream_only", "stream.only", r"only supports? (?:the )?stream mode|enable the stream parameter", "dashscope qwq, 2025-03"),
+    _row(
+        "stream_only",
+        "stream.only",
+        r"only supports? (?:the )?stream mode|enable the stream parameter|set to false for non-streaming",
+        "dashscope qwq, qwen3, 2025-05",
+    ),
     _row("stop_limit", "stop", rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}", "openai, 2025-06"),
     _row(
         "temperature_max",
