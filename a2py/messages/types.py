@@ -101,7 +101,7 @@ class Outcome:
         if usage is None:
             return Usage(input=estimate.input, output=self.output_estimate)
         if not (usage.input or usage.cache_read or usage.cache_creation):
-            return replace(usage, input=estimate.input)
+            return replace(usage, input=estimate.input, output=usage.output or self.output_estimate)
         return usage
 
 
