@@ -82,7 +82,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/wires/chat/messages.py", "not self._open", False): "the short way; nothing waits",
     ("a2py/wires/chat/messages.py", "not text", False): "such a message is left out before the turns are made",
     **{
-        ("a2py/wires/chat/schema.py", condition, True): "identity: an equal schema is built anew"
+        ("a2py/wires/common/schema.py", condition, True): "identity: an equal schema is built anew"
         for condition in (
             "any((new[name] is not table[name] for name in table))",
             "one is not node[key]",
@@ -91,18 +91,17 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
             "schema.get('type') != 'object'",
         )
     },
-    ("a2py/wires/chat/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
+    ("a2py/wires/common/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
     ("a2py/wires/chat/cache.py", "form == 'none'", False): "the short way; no other form fits",
-    ("a2py/wires/chat/reasoning.py", "self._draft.quirks.reasoning_history == 'none'", False): "saves work, nothing is put",
-    ("a2py/wires/chat/stream.py", "self._parser.overflow", False): "64 MiB in one event",
+    ("a2py/wires/common/intake.py", "self._parser.overflow", False): "64 MiB in one event",
+    ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
     ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",
     ("a2py/wires/chat/stream.py", "self._tags is None and self._stops is None", False): "the short way; the long one gives the same",
-    ("a2py/wires/chat/stream.py", "usage is None", True): "an estimate beside the truth, which wins",
     **{("a2py/wires/chat/stream.py", "self._bad_lines", value): "a note for the log" for value in (True, False)},
     ("a2py/wires/chat/stream.py", "error is not None", False): "the chunk behind it finds the error too",
     **{
         ("a2py/wires/chat/stream.py", condition, True): "the sink takes no empty text; nothing is kept"
-        for condition in ("details", "self._details", "text", "rest")
+        for condition in ("details", "self._details or self._fields", "text", "rest")
     },
     ("a2py/wires/chat/calls.py", "id", True): "an empty id is kept, and looked up by nobody",
     **{("a2py/wires/common/tools.py", "enum", value): "runs at import" for value in (True, False)},
