@@ -73,7 +73,7 @@ A2PY_NATIVE = A2PY.replace(
     "openai/bench\n      api_base: http://127.0.0.1:{upstream}/v1", "anthropic/bench\n      api_base: http://127.0.0.1:{upstream}"
 )
 LITELLM = (
-    A2PY
+    A2PY.replace("openai/", "hosted_vllm/")  # `openai/` sends requests with thinking to /v1/responses
     + """litellm_settings:
   telemetry: false
   drop_params: true
