@@ -43,8 +43,9 @@ HOSTS: tuple[Provider, ...] = (
             "efforts": ("minimal", "low", "medium", "high", "xhigh"),
             "effort_off": "none",
             "reasoning_history": "reasoning_details",
+            "empty_content": "(no output)",
         },
-        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01",
+        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01; 400 for an empty result: 2025-10",
     ),
     row(
         "groq",

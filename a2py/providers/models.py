@@ -116,6 +116,11 @@ MODELS: tuple[ModelRow, ...] = (
     ),
     _for("gemma-2*", "gemma2*", system_as_user=True, alternation=True, docs="its template raises on a system role (2024-06)"),
     _for("gemma-3*", "gemma3*", alternation=True, docs="its template raises where roles don't alternate (2025-03)"),
+    _for(
+        *("claude-opus-4[.-][6-9]*", "claude-sonnet-4[.-][6-9]*", "claude-opus-[5-9]*", "claude-sonnet-[5-9]*", "claude-fable-*"),
+        prefill="instruct",
+        docs="400 This model does not support assistant message prefill: 2026-02",
+    ),
     # -- OpenAI ----------------------------------------------------------------------------------------------------------
     _for(
         *("o1*", "o3*", "o4*", "gpt-5*", "gpt-[6-9]*"),

@@ -154,12 +154,14 @@ VENDORS: tuple[Provider, ...] = (
             "reasoning": "minimax",
             "reasoning_history": "reasoning_details",
             "think_tags": True,
+            "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
             "structured": "none",
             "native_drop": BETA_FIELDS,
         },
-        docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01",
+        docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "
+        "400 chat content is empty (2013): 2026-04",
     ),
     row(
         "moonshot",
@@ -169,11 +171,12 @@ VENDORS: tuple[Provider, ...] = (
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
         default_model="kimi-k3",
         quirks={
+            "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
             "native_drop": BETA_FIELDS,
         },
-        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens",
+        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10",
     ),
     row(
         "dashscope",
@@ -184,12 +187,13 @@ VENDORS: tuple[Provider, ...] = (
         default_model="qwen3.8-max",
         quirks={
             "sampling": _TEMPERATURE_TOP_P_K,
+            "empty_content": "(no output)",
             "tool_choice_thinking": False,
             "structured": "json_object",
             "cache": "blocks",
             "native_drop": BETA_FIELDS,
         },
-        docs="help.aliyun.com model-studio (2026-10); 400 tool_choice in thinking mode: 2026-04 to 2026-09",
+        docs="help.aliyun.com model-studio (2026-10); 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
     row(
         "zai",
@@ -229,8 +233,8 @@ VENDORS: tuple[Provider, ...] = (
         "https://api.perplexity.ai",
         keys=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
         default_model="sonar-pro",
-        quirks={"tools": False, "alternation": True},
-        docs="docs.perplexity.ai (2026): no function calling in Sonar, user and assistant alternate; recordings of sonar",
+        quirks={"tools": False, "alternation": True, "prefill": "instruct"},
+        docs="docs.perplexity.ai (2026): no function calling in Sonar, user and assistant alternate, the last message is the user's; recordings",
     ),
     row(
         "meta_llama",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import schema_of, strict
+from a2py.wires.common.schema import schema_of, stepped, strict
 from a2py.wires.common.text import dumps
 
 
@@ -20,6 +20,7 @@ def add(draft: Draft) -> None:
     if not draft.quirks.structured_with_tools and draft.body.get("tools"):
         form = "none"
     if form == "json_schema":
+        schema = stepped(schema, draft.quirks.schema)
         spec: JSON = {"name": "output", "schema": schema}
         if strict(schema):
             spec["strict"] = True
@@ -36,6 +37,10 @@ def add(draft: Draft) -> None:
     first = messages[0]
     if first["role"] == draft.quirks.system_role and isinstance(first["content"], str):
         messages[0] = {**first, "content": f"{first['content']}\n\n{rule}"}
+    elif draft.quirks.system_as_user and first["role"] == "user":
+        content = first["content"]
+        joined = f"{rule}\n\n{content}" if isinstance(content, str) else [{"type": "text", "text": rule}, *content]
+        messages[0] = {**first, "content": joined}
     elif draft.quirks.system_as_user:
         messages.insert(0, {"role": "user", "content": rule})
     else:

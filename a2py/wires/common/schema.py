@@ -141,6 +141,11 @@ def clean(schema: JSON, steps: tuple[str, ...]) -> JSON:
         schema = {"type": "object", **rest}
     if not isinstance(schema.get("properties"), dict):
         schema = {**schema, "properties": {}}
+    return stepped(schema, steps)
+
+
+def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
+    """Any `schema` after `steps`; the same object where nothing had to change."""
     if not steps or _deep(schema, DEPTH):
         return schema
     if "inline_refs" in steps:

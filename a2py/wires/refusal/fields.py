@@ -108,8 +108,9 @@ _FORMS = (
     _row(
         "empty",
         "messages.empty",
-        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)|non-empty content|content is empty",
-        "anthropic, moonshot, dashscope, 2025-10",
+        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)|non-empty content|content is empty"
+        r"|content field in the message object .{0,60}? is empty",
+        "anthropic, moonshot, dashscope, 2025-10; minimax (2013), bedrock, 2026-04",
     ),
     _row(
         "tool_id_limit",
