@@ -96,7 +96,7 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
     )
     out = capsys.readouterr().out
     assert "ListenStream=[::1]:81\n" in out and "Requires=a2py.socket" in out and "--num-workers 2\n" in out
-    assert f'"{nothing}/c d.yaml"' in out
+    assert f"{nothing}/c d.yaml" in out
     assert main(["service", "print"]) == exits.OK
     out = capsys.readouterr().out
     assert "--config" not in out and "EnvironmentFile=-%E/a2py/env" in out and "DynamicUser" not in out
@@ -106,12 +106,39 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
 def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(service.sys, "executable", "/root/venv/bin/python")
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
-    assert "lies in a home directory" in capsys.readouterr().err
+    assert "lies in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
     with pytest.raises(Stop, match="no systemctl"):
         service.systemctl(False, "x")
     monkeypatch.setattr(service.sys, "platform", "darwin")
     assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
+
+
+def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = nothing / "c d%.yaml"
+    file.write_text("model_list: []")
+
+    def printed(mode: int, scope: str = "--system") -> str:
+        file.chmod(mode)
+        assert main(["service", "print", scope, "-c", str(file)]) == exits.OK
+        return capsys.readouterr().out
+
+    hidden = str(nothing).startswith(service.HIDDEN)  # below /tmp
+    secret = printed(0o600)
+    assert "serve --config %d/config.yaml " in secret and f"LoadCredential=config.yaml:{nothing}/c d%%.yaml\n" in secret
+    assert "ExecReload" not in secret, "a reload would find the old one"
+    assert ("LoadCredential=config.yaml" in printed(0o644)) is hidden
+    assert "LoadCredential" not in printed(0o600, "--user") and "ExecReload" in printed(0o600, "--user")
+    assert service.public("/etc/passwd") and service.public("/no/such/file") and not service.public("/root/x")
+    assert not service.public("/etc/shadow")
+
+
+def test_a_configuration_that_is_not_there_is_said_before_anything_is_started(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "systemctl", lambda *words: pytest.fail("nothing is to be started"))
+    assert main(["service", "install", "--system", "-c", "/no/such/config.yaml"]) == exits.CONFIG
+    assert "a2py config init -o /no/such/config.yaml" in capsys.readouterr().err
 
 
 def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
@@ -152,7 +179,7 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
         pytest.skip("no mount namespaces here")
     env = {**clean_env(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [unshare, "-m", sys.executable, "-m", "tests.user_manager", str(tmp_path), "12"],
+        [unshare, "-m", sys.executable, "-m", "tests.user_manager", str(tmp_path), "50"],
         capture_output=True,
         text=True,
         timeout=180,
@@ -169,7 +196,7 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["before the first request"] == "inactive" and seen["answers"] and seen["active"] == "active", told
     assert seen["status"].startswith("serving at http://127.0.0.1:") and seen["watchdog"] == "1min", told
     assert seen["restarted"] and seen["answers again"] and seen["new process"] and seen["answers at last"], told
-    assert seen["whole through a restart"] == 12, told
+    assert seen["whole through a restart"] == 50, told
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
 
 

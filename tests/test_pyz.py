@@ -179,6 +179,34 @@ def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -
     assert done.returncode == 1 and "nothing may be executed: set XDG_CACHE_HOME" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.integration
+def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
+    """With seccomp, no capabilities and a read-only system, its cache in CacheDirectory=, its keys in a credential."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd", "systemctl"))):
+        pytest.skip("root, unshare and systemd are needed")
+    done = subprocess.run(
+        ["unshare", "-m", sys.executable, "-m", "tests.hardened_unit", str(tmp_path), str(single)],
+        capture_output=True,
+        text=True,
+        timeout=3 * LIMIT,
+        cwd=ROOT,
+        env={**clean_env(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    if "CalledProcessError" in done.stderr and "'mount" in done.stderr:
+        pytest.skip("no mount namespaces here")
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout)
+    if not seen["manager"]:
+        pytest.skip("systemd --user does not run in this sandbox")
+    told = f"{seen}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
+    assert seen["start"] == 0 and seen["active"] == "active", told
+    assert "event: message_stop" in seen["answer"] and seen["without the key"] == 401, told
+    assert seen["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"} and seen["root"] == "ro", told
+    assert len(seen["cache"]) == 1 and seen["cache"][0][0].startswith("pyz-") and seen["cache again"] == seen["cache"], told
+    assert seen["reload"] == [0, "active", True] and seen["restart"] == [0, True] and seen["answer again"] == 200, told
+    assert seen["stop"] == [0, "success"], told
+
+
 # -- what it can not do --------------------------------------------------------------------------------------------------
 
 

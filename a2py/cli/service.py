@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from a2py.cli import options, state
@@ -29,8 +30,8 @@ EXAMPLES = (
 #: Seconds: until systemd takes a silent proxy for dead; until it kills one that drains.
 WATCHDOG, DRAIN = 60, 90
 
-#: What ProtectHome hides.
-HOMES = ("/home/", "/root/", "/run/user/")
+#: What ProtectHome and PrivateTmp hide.
+HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 
 #: Hardening of the system unit, one line each; with all of them `systemd-analyze security` gives an exposure of at most 1.5.
 HARDENING = (
@@ -80,8 +81,9 @@ class Units(NamedTuple):
         return {f"{NAME}.service": self.service, **({f"{NAME}.socket": self.socket} if self.socket else {})}
 
 
-def units(argv: list[str], system: bool, socket: bool, host: str, port: int) -> Units:
-    """The units. `argv`: flags of serve."""
+def units(argv: list[str], system: bool, socket: bool, host: str, port: int, secret: str = "") -> Units:
+    """The units. `argv`: flags of serve; `secret`: a configuration file that the service's own user can't read, so that systemd reads it (as
+    a credential, once a start: SIGHUP would find the old one)."""
     start = " ".join(_quoted(word) for word in command(["serve", *argv]))
     lines = [
         MARK,
@@ -92,7 +94,10 @@ def units(argv: list[str], system: bool, socket: bool, host: str, port: int) -> 
         lines += ["After=network-online.target", "Wants=network-online.target"]
     if socket:
         lines += [f"Requires={NAME}.socket", f"After={NAME}.socket"]
-    lines += ["", "[Service]", "Type=notify", f"ExecStart={start}", "ExecReload=/bin/kill -HUP $MAINPID"]
+    if secret:
+        start = start.replace(_quoted(secret), "%d/config.yaml")
+    lines += ["", "[Service]", "Type=notify", f"ExecStart={start}"]
+    lines += [f"LoadCredential=config.yaml:{_specified(secret)}"] if secret else ["ExecReload=/bin/kill -HUP $MAINPID"]
     lines += ["Restart=on-failure", "RestartSec=1", f"RestartPreventExitStatus={USAGE} {REFUSED} {CONFIG}"]
     lines += [f"WatchdogSec={WATCHDOG}", f"TimeoutStopSec={DRAIN}", "KillMode=mixed", "Environment=PYTHONUNBUFFERED=1"]
     if system:
@@ -112,9 +117,14 @@ def units(argv: list[str], system: bool, socket: bool, host: str, port: int) -> 
     return Units("\n".join(lines), "\n".join(opened) if socket else "")
 
 
+def _specified(word: str) -> str:
+    """`word` where systemd looks for specifiers."""
+    return word.replace("%", "%%")
+
+
 def _quoted(word: str) -> str:
     """One word of ExecStart."""
-    word = word.replace("%", "%%").replace("$", "$$")
+    word = _specified(word).replace("$", "$$")
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if any(c in word for c in " \t\"'\\;") or not word else word
 
 
@@ -141,12 +151,31 @@ def run(name: str, argv: list[str]) -> int:
     if args.config or os.path.exists(file) or args.system:
         flags = ["--config", file, *flags]
     flags += ["--num-workers", str(args.num_workers)] if args.num_workers else []
-    made = units(flags, args.system, args.socket, host, port)
+    made = units(flags, args.system, args.socket, host, port, file if args.system and not public(file) else "")
     if args.what == "print":
         for path, text in made.files().items():
             shown.print(f"# {os.path.join(directory(args.system, '/'), path)}\n{text}")
         return OK
     return install(made, args.system, args.root, file, shown)
+
+
+def public(path: str) -> bool:
+    """Whether a user of its own, who sees no HIDDEN directory, can read `path`; true of one that is not there yet."""
+    path = os.path.realpath(path)
+    if path.startswith(HIDDEN):
+        return False
+    try:
+        if not os.stat(path).st_mode & 0o004:
+            return False
+        return all(os.stat(place).st_mode & 0o001 for place in _above(path))
+    except OSError:
+        return True
+
+
+def _above(path: str) -> Iterator[str]:
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        yield path
 
 
 def _config_dir(system: bool) -> str:
@@ -182,10 +211,10 @@ def ours(path: str) -> bool:
 def install(made: Units, system: bool, root: str, config: str, shown: Terminal) -> int:
     if sys.platform != "linux":
         raise Stop("systemd units are for Linux", FAILED)
-    if system and any(os.path.realpath(sys.executable).startswith(home) for home in HOMES):
-        shown.warn(
-            f"{sys.executable} lies in a home directory, which the hardened unit can't see (ProtectHome): install a2py below /opt or /usr"
-        )
+    for program in (word for word in command([]) if system and os.path.realpath(word).startswith(HIDDEN)):
+        shown.warn(f"{program} lies in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt or /usr")
+    if system and root == "/" and not os.path.exists(config):
+        raise Stop(f"{config} is not there: write it first (a2py config init -o {config}), or name another with --config", CONFIG)
     where = directory(system, root)
     for name in made.files():
         if not ours(os.path.join(where, name)):

@@ -1,0 +1,114 @@
+"""The hardened system unit with the single file, run by a real `systemd --user` in a mount namespace of its own: started under `unshare -m`
+by test_pyz.py.
+
+All lines of the unit stand but two, which a user's manager has not: DynamicUser=, and ProtectHome= (its credentials and its cache lie in what
+that hides). So seccomp, capabilities, the read-only system, MemoryDenyWriteExecute=, CacheDirectory= and LoadCredential= are real.
+
+python -m tests.hardened_unit FOLDER ARCHIVE    prints one JSON object: what was seen at each step
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.process import free_port
+from tests.user_manager import LIMIT, control, show, until
+
+KEY = "sk-from-a-credential"
+
+
+def ask(url: str, key: str) -> tuple[int, bytes]:
+    body = {"model": "demo", "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "Say hello"}]}
+    headers = {"content-type": "application/json", "x-api-key": key}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url + "/v1/messages", json.dumps(body).encode(), headers), timeout=LIMIT
+        ) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def configuration(port: int, name: str) -> str:
+    params = {"model": "openai/demo", "api_base": f"http://127.0.0.1:{port}/v1", "api_key": "os.environ/DEMO_KEY"}
+    entry = {"model_name": name, "litellm_params": params}
+    return json.dumps({"model_list": [entry], "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"}})
+
+
+def main(folder: Path, archive: Path) -> dict[str, object]:
+    shared = "mount --make-rprivate / && mount --make-rshared /"  # systemd hands credentials on from a namespace of its own
+    subprocess.run(["sh", "-c", f"{shared} && mount -t tmpfs x /run && mount -t tmpfs -o mode=755 x /srv"], check=True, timeout=LIMIT)
+    os.makedirs("/run/systemd/system")
+    os.makedirs("/run/user/0", mode=0o700)
+    os.makedirs("/run/systemd/inaccessible/dir", mode=0)  # as systemd makes it at boot: what is hidden is covered with these
+    for name, kind in {"reg": stat.S_IFREG, "fifo": stat.S_IFIFO, "sock": stat.S_IFSOCK, "chr": stat.S_IFCHR, "blk": stat.S_IFBLK}.items():
+        os.mknod(f"/run/systemd/inaccessible/{name}", kind, os.makedev(0, 0))
+    os.environ.update(XDG_RUNTIME_DIR="/run/user/0", HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
+    shutil.copy(archive, "/srv/a2py.pyz")
+    port, upstream = free_port(), free_port()
+    config, env = Path("/srv/config.yaml"), Path("/srv/env")
+    config.write_text(configuration(upstream, "demo"))
+    config.chmod(0o644)
+    env.write_text(f"LITELLM_MASTER_KEY={KEY}\nDEMO_KEY=x\n")
+    env.chmod(0o600)
+    command = [sys.executable, "/srv/a2py.pyz"]
+    text = subprocess.run(
+        [*command, "service", "print", "--system", "--port", str(port), "-c", str(config)], capture_output=True, text=True, timeout=LIMIT
+    ).stdout
+    for pattern, new in (
+        (r"^DynamicUser=yes$", "DynamicUser=no"),
+        (r"^ProtectHome=yes$", "ProtectHome=no"),
+        ("env:/etc/a2py/env", f"env:{env}"),
+    ):
+        text, count = re.subn(pattern, new, text, flags=re.MULTILINE)
+        assert count == 1, (pattern, text)
+    units = folder / "config/systemd/user"
+    units.mkdir(parents=True)
+    (units / "a2py.service").write_text(text)
+    url = f"http://127.0.0.1:{port}"
+    seen: dict[str, object] = {"unit": text}
+    demo = subprocess.Popen([*command, "demo", "--port", str(upstream)], stderr=subprocess.DEVNULL)
+    with (folder / "manager.log").open("wb") as log:
+        manager = subprocess.Popen(["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        seen["manager"] = until(lambda: control("is-system-running") in (0, 1) and os.path.exists("/run/user/0/systemd/private"))
+        control("daemon-reload")
+        seen["start"] = control("start", "a2py.service")
+        seen["active"] = show("ActiveState")
+        seen["answer"] = ask(url, KEY)[1].decode()
+        seen["without the key"] = ask(url, "another")[0]
+        process = Path("/proc", show("MainPID"))
+        seen["status"] = dict(re.findall(r"^(CapEff|CapBnd|NoNewPrivs|Seccomp):\s*(\S+)$", (process / "status").read_text(), re.MULTILINE))
+        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+        seen["root"] = next(line[5].split(",")[0] for line in mounts if line[4] == "/")
+        cache = folder / ".cache" / "a2py"
+        seen["cache"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
+        config.write_text(configuration(upstream, "demo") + " ")
+        seen["reload"] = control("reload", "a2py.service"), show("ActiveState"), show("MainPID") == process.name
+        seen["restart"] = control("restart", "a2py.service"), show("MainPID") != process.name
+        seen["answer again"] = ask(url, KEY)[0]
+        seen["cache again"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
+        seen["stop"] = control("stop", "a2py.service"), show("Result")
+    finally:
+        for running in (manager, demo):
+            running.terminate()
+            try:
+                running.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+    return seen
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))
