@@ -1,0 +1,27 @@
+"""The bodies of bench/core_request.py are valid requests of their size, and its figures are of the right kind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from a2py.messages.request import parse
+from bench import core_request
+
+
+@pytest.mark.parametrize("kind", core_request.KINDS)
+def test_bodies_have_their_size_and_are_valid(kind: str) -> None:
+    raw = json.dumps(core_request.KINDS[kind](300_000), ensure_ascii=False).encode()
+    assert 250_000 < len(raw) < 400_000
+    request = parse(raw)
+    answered = [b["tool_use_id"] for m in request.messages for b in m["content"] if isinstance(b, dict) and b["type"] == "tool_result"]
+    assert set(answered) == request.tool_ids and len(answered) == len(request.tool_ids)
+
+
+def test_a_measured_row() -> None:
+    row = core_request.measure("image", 200_000, core_request.deployment("chat"), 1)
+    assert row.messages == 1
+    assert row.bytes <= row.sent <= row.bytes + 1000
+    assert row.parse_ms > 0 and row.prepare_ms > 0
+    assert row.copies >= 2  # the data URL and the body that holds it
