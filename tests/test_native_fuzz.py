@@ -151,3 +151,20 @@ def test_goldens_as_they_are(at: int) -> None:
 @settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
     check(data, random.Random(len(data)))
+
+
+@pytest.mark.parametrize("start", [{"text": "He'lo"}, {"text": 1e308}, {}])
+def test_a_block_that_nobody_knows_keeps_the_text_of_its_start(start: JSON) -> None:
+    """Found by atheris: the unary reply lost it."""
+    events = [
+        {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "unheard_of", **start}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ]
+    data = b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)) for event in events)
+    check(data, random.Random(1))
+    [block] = streams.collected(NATIVE, streams.prepared(), data)["content"]
+    assert block["text"] == ("He'lo there" if start.get("text") == "He'lo" else " there")

@@ -137,12 +137,15 @@ class Reply(RawBlocks):
 
     def _fill_raw(self, index: int, *, stopped: bool) -> None:
         block = self._content[index]
+        if not stopped and block["type"] == "tool_use":
+            block["input"] = unparsed("")
         for field, parts in self._unfinished.pop(index, {}).items():
             text = _join(parts)
             if field == "partial_json":
                 block["input"] = tool_input(text) if stopped else unparsed(text)
             else:
-                block[field] = text
+                before = block.get(field)  # a block of a kind that nobody knows may start with some
+                block[field] = before + text if isinstance(before, str) else text
 
     def _raw_whole(self, opening: JSON, closing: JSON, usage: Usage, estimate: Usage) -> JSON:
         for index in list(self._unfinished):
