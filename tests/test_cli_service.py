@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""systemd: units that systemd itself finds right and safe, a socket that it keeps, a manager that starts, watches and restarts; completion."""
+"""systemd: units that systemd itself finds right and safe, a socket that it keeps, a manager that starts, watches and restarts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from a2py.cli import completion, exits, main, service, source
+from a2py.cli import exits, main, service, source
 from a2py.cli.exits import Stop
-from a2py.cli.main import COMMANDS
 from tests.commands import LIMIT, clean_env, nothing
 from tests.process import free_port
 
@@ -198,35 +197,3 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["restarted"] and seen["answers again"] and seen["new process"] and seen["answers at last"], told
     assert seen["whole through a restart"] == 50, told
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
-
-
-# -- completion ----------------------------------------------------------------------------------------------------------
-
-
-def test_completion_knows_what_the_parsers_know(capsys: pytest.CaptureFixture[str]) -> None:
-    words = completion.words()
-    assert set(words) == set(COMMANDS) and {"--config", "--api-base", "--health"} <= set(words["serve"])
-    assert {"init", "show", "validate"} == set(words["config"]) - {"--help"} and "print" in words["service"] and "--undo" in words["setup"]
-    assert "claude" in words["setup"] and "fish" in words["completion"] and "--new" in words["claude"]
-    for shell in completion.SHELLS:
-        assert main(["completion", shell]) == exits.OK
-        out = capsys.readouterr().out
-        assert all(name in out for name in COMMANDS)
-    assert main(["completion", "tcsh"]) == exits.USAGE
-
-
-@pytest.mark.parametrize(
-    "line, offered",
-    [
-        (["a2py", "che"], ["check"]),
-        (["a2py", "check", "--off"], ["--offline"]),
-        (["a2py", "config", "in"], ["init"]),
-        (["a2py", "--api-b"], ["--api-base"]),
-        (["a2py", "--port", "1", "--api-b"], ["--api-base"]),
-    ],
-)
-def test_bash_completes(line: list[str], offered: list[str]) -> None:
-    bash = needs("bash")
-    script = f"{completion.SHELLS['bash']()}\nCOMP_WORDS=({' '.join(line)}); COMP_CWORD={len(line) - 1}; _a2py; echo ${{COMPREPLY[@]}}"
-    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, timeout=LIMIT, check=True)
-    assert done.stdout.split() == offered and done.stderr == ""

@@ -1,15 +1,17 @@
-"""`a2py completion`: commands and flags for bash, zsh and fish.
+"""`a2py completion`: commands, flags and their values for bash, zsh and fish.
 
-Knows: the tables of commands and the parsers' flags. Must not know: any single flag.
-Invariants: what is printed is made from the parsers themselves, so it can't grow old; files are completed by the shell.
+Knows: the tables of commands and the parsers' flags, how each shell is told. Must not know: any single flag.
+Invariants: what is printed is made from the parsers themselves, so it can't grow old; behind a lone `--`, and where a file is wanted, the
+shell completes files.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from typing import NamedTuple
 
 from a2py.cli import options
 from a2py.cli.exits import OK
@@ -23,24 +25,39 @@ EXAMPLES = (
 )
 
 
+class Word(NamedTuple):
+    """One thing that can be typed. `values`: what may follow a flag: None nothing, () something that is not known, else one of these;
+    `also`: other spellings, which are not offered."""
+
+    word: str
+    help: str = ""
+    values: tuple[str, ...] | None = None
+    also: tuple[str, ...] = ()
+
+
+Table = dict[str, list[Word]]
+
+
 class _Caught(Exception):
     """Carries a parser out of its command before anything is read."""
 
 
-def flags_of(name: str) -> dict[str, str]:
-    """Long flag (or word that must be chosen) → help, of one command; its parser is made, nothing runs."""
-    found: dict[str, str] = {}
+def table() -> Table:
+    """`serve` → its words; `config` → its subcommands, `config init` → theirs; "" → what may stand first."""
+    out: Table = {}
+    for name in COMMANDS:
+        _collect(name, _parser(name), out)
+    out[""] = [Word(name, command.help) for name, command in COMMANDS.items()] + out["serve"]
+    return out
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """A command's parser; it is made, nothing runs."""
+    made: list[options.Parser] = []
     read = options.Parser.read
 
-    def catch(self: options.Parser, args: object) -> argparse.Namespace:
-        for action in self._actions:
-            help = action.help or ""
-            if isinstance(action, argparse._SubParsersAction):
-                found.update(dict.fromkeys(action.choices, ""))
-            elif not action.option_strings and action.choices:
-                found.update({str(choice): "" for choice in action.choices})
-            elif help != argparse.SUPPRESS:
-                found.update({flag: help for flag in action.option_strings if flag.startswith("--")})
+    def catch(self: options.Parser, args: Sequence[str]) -> argparse.Namespace:
+        made.append(self)
         raise _Caught
 
     options.Parser.read = catch  # type: ignore[method-assign]
@@ -50,41 +67,119 @@ def flags_of(name: str) -> dict[str, str]:
         pass
     finally:
         options.Parser.read = read  # type: ignore[method-assign]
-    return found
+    return made[0]
 
 
-def words() -> dict[str, dict[str, str]]:
-    return {name: flags_of(name) for name in COMMANDS if name != "completion"} | {"completion": dict.fromkeys(SHELLS, "")}
+def _collect(key: str, parser: argparse.ArgumentParser, out: Table) -> None:
+    words = out[key] = []
+    for action in parser._actions:
+        help = (action.help or "").split("\n")[0]
+        if isinstance(action, argparse._SubParsersAction):
+            told = {one.dest: one.help or "" for one in action._choices_actions}
+            for name, sub in action.choices.items():
+                words.append(Word(name, told.get(name, "")))
+                _collect(f"{key} {name}", sub, out)
+        elif not action.option_strings:
+            words += [Word(str(choice)) for choice in action.choices or ()]
+        elif action.help != argparse.SUPPRESS:
+            values = None if action.nargs == 0 else tuple(map(str, action.choices or ()))
+            short = tuple(flag for flag in action.option_strings if not flag.startswith("--"))
+            words += [Word(flag, help, values, short) for flag in action.option_strings if flag.startswith("--")]
+
+
+def _valued(rows: Table) -> dict[tuple[str, ...], str]:
+    """Values that may stand behind a flag → a shell pattern of the keys and flags behind which they do."""
+    out: dict[tuple[str, ...], list[str]] = {}
+    for key, words in rows.items():
+        for word in words:
+            if word.values is not None and key:
+                out.setdefault(word.values, []).extend(f'"{key} {flag}"' for flag in (word.word, *word.also))
+    return {values: "|".join(dict.fromkeys(patterns)) for values, patterns in out.items()}
+
+
+#: Finds in `words` (the line, from 1: what follows the program) the table's key, and leaves early behind `--`; the same in bash and zsh.
+_KEY = """  local key=serve n
+  for ((n = {first}; n < {current}; n++)); do [ "${{{words}[n]}}" = -- ] && {files}; done
+  case "${{{words}[{first}]-}}" in
+    {commands}) key="${{{words}[{first}]}}" ;;
+  esac
+  case "$key ${{{words}[{second}]-}}" in
+    {nested}) [ {current} -gt {second} ] && key="$key ${{{words}[{second}]}}" ;;
+  esac
+  [ {current} -eq {first} ] && key="""
+
+
+def _key(rows: Table, **names: str) -> str:
+    nested = [key for key in rows if " " in key]
+    return _KEY.format(commands="|".join(COMMANDS), nested="|".join(f'"{key}"' for key in nested), **names)
 
 
 def _bash() -> str:
-    cases = "\n".join(f"    {name}) words={shlex.quote(' '.join(flags))} ;;" for name, flags in words().items())
+    rows = table()
+    values = "\n".join(
+        f"    {pattern}) " + (f'COMPREPLY=($(compgen -W {shlex.quote(" ".join(known))} -- "$word")); ' if known else "") + "return ;;"
+        for known, pattern in _valued(rows).items()
+    )
+    words = "\n".join(f'    "{key}") words={shlex.quote(" ".join(word.word for word in row))} ;;' for key, row in rows.items())
+    key = _key(rows, words="COMP_WORDS", first="1", second="2", current="COMP_CWORD", files="return")
     return f"""_a2py() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" words
-  case "${{COMP_WORDS[1]}}" in
-{cases}
-    *) words={shlex.quote(" ".join([*COMMANDS, *flags_of("serve")]))} ;;
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words
+  COMPREPLY=()
+{key.replace("COMP_CWORD -", "$COMP_CWORD -")}
+  case "${{key:-serve}} $before" in
+{values}
   esac
-  [ "$COMP_CWORD" -eq 1 ] && words={shlex.quote(" ".join([*COMMANDS, *flags_of("serve")]))}
+  case "$key" in
+{words}
+  esac
   COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
 complete -o default -F _a2py a2py"""
 
 
 def _zsh() -> str:
-    return "autoload -U +X bashcompinit && bashcompinit\n" + _bash()
+    rows = table()
+
+    def listed(row: Iterable[Word]) -> str:
+        return " ".join(shlex.quote(word.word.replace(":", "\\:") + (f":{word.help}" if word.help else "")) for word in row)
+
+    values = "\n".join(
+        f"    {pattern}) " + (f"compadd -- {' '.join(map(shlex.quote, known))}" if known else "_files") + "; return ;;"
+        for known, pattern in _valued(rows).items()
+    )
+    words = "\n".join(f'    "{key}") items=({listed(row)}) ;;' for key, row in rows.items())
+    key = _key(rows, words="words", first="2", second="3", current="CURRENT", files="{ _files; return }")
+    return f"""#compdef a2py
+_a2py() {{
+  local -a items
+{key.replace("CURRENT -", "$CURRENT -")}
+  case "${{key:-serve}} ${{words[CURRENT-1]}}" in
+{values}
+  esac
+  case "$key" in
+{words}
+  esac
+  _describe a2py items || _files
+}}
+compdef _a2py a2py"""
 
 
 def _fish() -> str:
-    lines = [
-        "complete -c a2py -f -n __fish_use_subcommand -a " + shlex.quote(name) + " -d " + shlex.quote(command.help)
-        for name, command in COMMANDS.items()
-    ]
-    for name, flags in words().items():
-        seen = f"'__fish_seen_subcommand_from {name}'"
-        for flag, help in flags.items():
-            kind = f"-l {flag[2:]}" if flag.startswith("--") else f"-a {flag}"
-            lines.append(f"complete -c a2py -n {seen} {kind}" + (f" -d {shlex.quote(help)}" if help else ""))
+    rows = table()
+    seen = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
+    subs = {key: [word.word for word in row if not word.word.startswith("--")] for key, row in rows.items()}
+    for key in seen:
+        if " " in key:
+            seen[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
+        elif any(f"{key} {sub}" in rows for sub in subs[key]):
+            seen[key] += f"; and not __fish_seen_subcommand_from {' '.join(subs[key])}"
+    lines = [f"complete -c a2py -f -n __fish_use_subcommand -a {name} -d {shlex.quote(command.help)}" for name, command in COMMANDS.items()]
+    for key, condition in [("serve", f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"), *seen.items()]:
+        for word in rows[key]:
+            line = f"complete -c a2py -n {shlex.quote(condition)} "
+            line += f"-l {word.word[2:]}" if word.word.startswith("--") else f"-f -a {word.word}"
+            line += "" if word.values is None else f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
+            lines.append(line + (f" -d {shlex.quote(word.help)}" if word.help else ""))
     return "\n".join(lines)
 
 
@@ -92,7 +187,7 @@ SHELLS: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fis
 
 
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(name, "Print what makes a shell complete a2py's commands and flags.", EXAMPLES)
+    parser = options.Parser(name, "Print what makes a shell complete a2py's commands, flags and their values.", EXAMPLES)
     parser.add_argument("shell", choices=tuple(SHELLS))
     Terminal().print(SHELLS[parser.read(argv).shell]())
     return OK
