@@ -7,6 +7,7 @@ children included, read without the 10 ms tick of /proc/PID/stat where the proce
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_PDEATHSIG = 1
 #: Seconds that a process gets to end by itself.
 PATIENCE = 6.0
 FILES = 20_000
@@ -77,6 +80,8 @@ class Process:
         self.log = directory / "output.log"
 
         def child() -> None:
+            if _PRCTL is not None:
+                _PRCTL(_PDEATHSIG, signal.SIGTERM)  # a suite that is killed leaves nothing behind
             if core is not None:
                 os.sched_setaffinity(0, {core})
             allow_files()

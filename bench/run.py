@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -212,6 +213,7 @@ def main() -> int:
     bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, args.tree)
     os.sched_setaffinity(0, {bench.here})
     os.nice(args.nice)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     begun, before = time.monotonic(), os.getloadavg()[0]
     try:
         asyncio.run(_run(bench, args.rounds))
