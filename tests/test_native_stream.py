@@ -281,3 +281,21 @@ def test_an_error_status() -> None:
     body = orjson.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
     error = WIRE.error(529, {}, body)
     assert (error.status, error.type) == (529, "overloaded_error")
+
+
+def after_a_call(*rest: JSON, reason: str) -> list[Any]:
+    """What the client gets of a call, and what follows it."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": "clean", "input": {}}
+    end = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": {"output_tokens": 5}}
+    found, _ = ran(sse(opening(), start(0, call), *rest, end, STOP))
+    return [event["type"] if event["type"] != "content_block_delta" else event["delta"] for event in found[2:-2]]
+
+
+def test_a_call_without_arguments_is_closed_unless_the_limit_cut_it() -> None:
+    stopped = "content_block_stop"
+    assert after_a_call(stop(0), reason="tool_use") == [stopped]
+    assert after_a_call(delta(0, "", "input_json"), stop(0), reason="tool_use")[1:] == [stopped]
+    torn = {"type": "input_json_delta", "partial_json": "{"}
+    assert after_a_call(stop(0), reason="max_tokens") == [torn, stopped]
+    assert after_a_call(delta(0, '{"a":1}', "input_json"), stop(0), reason="max_tokens")[1:] == [stopped]
+    assert after_a_call(stop(0), start(1, TEXT), stop(1), reason="max_tokens") == [stopped, "content_block_start", stopped]

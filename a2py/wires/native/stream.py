@@ -42,6 +42,8 @@ class NativeDecoder(Intake):
         self._kind = ""  # its type
         self._next = 0
         self._called = False  # a client's tool was called
+        self._bare = False  # the newest block is a call that got no arguments yet
+        self._held: tuple[JSON, bytes] | None = None  # its end
         self._usage: JSON = {}
         self._ending: JSON = {}  # message_delta
 
@@ -162,8 +164,10 @@ class NativeDecoder(Intake):
             self._bad()
             return
         self._close_block()
+        self._release()
         self._next = max(self._next, index + 1)
         block, deltas = mend.block(given)
+        self._bare = block["type"] == "tool_use" and not deltas
         if block is not given:
             event, data = {**event, "content_block": block}, b""
         self._open, self._kind = index, block["type"]
@@ -180,6 +184,7 @@ class NativeDecoder(Intake):
                 self._bad()
             return
         kind: str = mended["type"]
+        argued = bool(mended.get("partial_json"))
         if mended is not delta:
             event, data = {**event, "delta": mended}, b""
         if index != self._open or self._open < 0:
@@ -187,6 +192,7 @@ class NativeDecoder(Intake):
                 return
             event, data = {**event, "index": self._open}, b""
         if mend.fits(kind, self._kind):
+            self._bare = self._bare and not argued
             self._sink.raw("content_block_delta", event, data)
         else:
             self._bad()
@@ -212,7 +218,17 @@ class NativeDecoder(Intake):
                 return
             event, data = {**event, "index": self._open}, b""
         self._open = -1
-        self._sink.raw("content_block_stop", event, data)
+        if self._bare:
+            self._held = (event, data)
+        else:
+            self._sink.raw("content_block_stop", event, data)
+
+    def _release(self) -> None:
+        """The end of a call without arguments, which is held until it is clear that the limit did not cut them off."""
+        if self._held is not None:
+            event, data = self._held
+            self._held = None
+            self._sink.raw("content_block_stop", event, data)
 
     def _close_block(self) -> None:
         if self._open >= 0:
@@ -250,6 +266,10 @@ class NativeDecoder(Intake):
             ending["delta"] = delta = {**delta, "stop_reason": "tool_use" if self._called else "end_turn"}
         if self._kind not in _CALLS or delta["stop_reason"] not in CUT:
             self._close_block()
+        elif self._held is not None:  # closed with nothing in it the call would be run: what it has now can't be parsed
+            torn = {"type": "input_json_delta", "partial_json": "{"}
+            self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": self._held[0]["index"], "delta": torn}, b"")
+        self._release()
         self._sink.raw("message_delta", ending, b"")
 
 
