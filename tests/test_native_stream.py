@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages.types import JSON, Outcome, Usage
+from a2py.messages.reply import Reply
+from a2py.messages.types import JSON, Outcome, Prepared, Usage
 from a2py.wires import wire
 from a2py.wires.native import WIRE
 from a2py.wires.native.stream import NOTES, NativeDecoder
@@ -299,3 +300,19 @@ def test_a_call_without_arguments_is_closed_unless_the_limit_cut_it() -> None:
     assert after_a_call(stop(0), reason="max_tokens") == [torn, stopped]
     assert after_a_call(delta(0, '{"a":1}', "input_json"), stop(0), reason="max_tokens")[1:] == [stopped]
     assert after_a_call(stop(0), start(1, TEXT), stop(1), reason="max_tokens") == [stopped, "content_block_start", stopped]
+
+
+@pytest.mark.parametrize("body", [b"[]", b'["x"]', b"[{}, {}]"])
+def test_a_whole_body_that_is_no_object(body: bytes) -> None:
+    sink = Reply("msg_1", "m")
+    decoder = NativeDecoder(Prepared("", {}, b"", True), sink)
+    decoder.feed(body)
+    error = decoder.close().error
+    assert error is not None and error.message == "the upstream's reply is not a JSON object"
+
+
+def test_a_whole_message_in_a_list() -> None:
+    sink = Reply("msg_1", "m")
+    decoder = NativeDecoder(Prepared("", {}, b"", True), sink)
+    decoder.feed(b'[{"type":"message","content":[{"type":"text","text":"Yes"}],"stop_reason":"end_turn"}]')
+    assert decoder.close().error is None

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,6 +177,10 @@ def test_a_reload_of_all_workers_is_told(tmp_path: Path) -> None:
     (tmp_path / "a2py.yaml").write_text(json.dumps({"model_list": [entry]}))
     with serving("--port", "0", "--num-workers", "2", "--log-format", "json", cwd=tmp_path) as run:
         run.until(r'"event":"started"')
-        run.process.send_signal(signal.SIGHUP)
+        for _ in range(40):  # the first worker's word does not say that the second one listens to signals yet
+            run.process.send_signal(signal.SIGHUP)
+            if run.said.count('"event":"reloaded"') >= 2:
+                break
+            time.sleep(0.25)
         run.until(r'(?s)"event":"reloaded".*"event":"reloaded"')
         assert run.end() == exits.OK

@@ -67,9 +67,14 @@ class NativeDecoder(Intake):
     def whole(self, body: bytes) -> None:
         """A JSON body: a message, or an error."""
         try:
-            found: JSON = jsontext.loads(body)
+            found: Any = jsontext.loads(body)
         except ValueError:
             self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
+            return
+        if isinstance(found, list) and len(found) == 1:
+            found = found[0]
+        if not isinstance(found, dict):
+            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
         error = failure.inside(found, provider=self._provider)
         if error is not None:
