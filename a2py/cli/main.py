@@ -34,7 +34,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
     "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
     "stop": Command("daemon", "stop it; running answers may end", "a2py stop"),
-    "restart": Command("daemon", "stop and start it, with the same flags", "a2py restart"),
+    "restart": Command("daemon", "put a new one in its place, with the same flags; nobody is refused", "a2py restart"),
     "status": Command("daemon", "say whether it runs, and answers", "a2py status"),
     "logs": Command("daemon", "show its log", "a2py logs -f"),
     "service": Command("service", "systemd units: print, install, remove", "a2py service install"),
