@@ -316,7 +316,7 @@ async def test_an_early_refusal_of_a_large_body() -> None:
     port = server.sockets[0].getsockname()[1]
     async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy:
         answer = await proxy.ask(message("x" * (4 << 20)))
-        assert answer.status == 413 and answer.json["error"]["type"] == "request_too_large"
+        assert answer.status == 413 and answer.json["error"]["type"] == "request_too_large", proxy.log
     server.close()
     await server.wait_closed()
 

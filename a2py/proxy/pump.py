@@ -1,13 +1,15 @@
-"""Upstream bytes → decoder → client, for as long as one upstream stream lasts.
+"""An upstream's body → what becomes of it (a `Flow`), for as long as the body lasts.
 
 Knows: aiohttp's `StreamReader`, the decoder, the writer, the client's stream. Must not know: retries, errors' wording.
 Invariants: one write per upstream read; a client that does not read stops the reading of the upstream; a cancelled pump has written
-whole events only.
+whole events only; what a flow keeps is bounded.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import aiohttp
 
@@ -16,23 +18,39 @@ from a2py.messages.types import Decoder
 from a2py.messages.writer import Writer
 from a2py.proxy.client import EventStream
 
+#: Seconds between two looks whether a connection was lost without a word (`pull` alone needs them).
+LOOK_SECONDS = 1.0
 
-class Flow:
-    """What one read of an upstream stream becomes. `first` is called before the first write."""
 
-    __slots__ = ("_begun", "_decoder", "_feed", "_first", "_take", "_write", "_writer", "client")
+class Flow(Protocol):
+    """`ended`: nothing more is to be read; `full`: nothing more shall be read until `drain` has returned."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def pass_on(self, data: bytes) -> None: ...
+
+    def full(self) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+
+class ToClient:
+    """A stream for a client that streams. `first` is called before the first write."""
+
+    __slots__ = ("_begun", "_client", "_decoder", "_feed", "_first", "_take", "_write", "_writer", "drain", "full")
 
     def __init__(self, decoder: Decoder, writer: Writer, client: EventStream, first: Callable[[], None]) -> None:
         self._decoder = decoder
         self._writer = writer
+        self._client = client
         self._first = first
         self._feed, self._take, self._write = decoder.feed, writer.take, client.write
+        self.full, self.drain = client.full, client.drain
         self._begun = False
-        self.client = client
 
     @property
     def ended(self) -> bool:
-        """Nothing more is to be read."""
         return self._decoder.finished or self._writer.problem is not None
 
     def pass_on(self, data: bytes) -> None:
@@ -43,30 +61,87 @@ class Flow:
 
     def _begins(self) -> bool:
         """The first output; a ping of the upstream's own, before anything, is none."""
-        if not self._writer.begun and not self.client.committed:
+        if not self._writer.begun and not self._client.committed:
             return False
         self._begun = True
         self._first()
         return True
 
 
+class _Patient:
+    """A flow that takes everything at once."""
+
+    __slots__ = ()
+
+    def full(self) -> bool:
+        return False
+
+    async def drain(self) -> None:
+        return None
+
+
+class ToReply(_Patient):
+    """A stream for a client that wants it whole: the upstream only streams."""
+
+    __slots__ = ("_decoder", "_sink", "pass_on")
+
+    def __init__(self, decoder: Decoder, sink: Reply) -> None:
+        self._decoder = decoder
+        self._sink = sink
+        self.pass_on = decoder.feed
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.finished or self._sink.problem is not None
+
+
+class Gather(_Patient):
+    """A body as it is, up to `limit` bytes; `ended` before its end: it has more."""
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+
+    @property
+    def ended(self) -> bool:
+        return self._size > self._limit
+
+    def pass_on(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+
+    def body(self) -> bytes:
+        return b"".join(self._parts)[: self._limit]
+
+
 async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
-    """The textbook loop, a task switch per read. Ends with the decoder or the body; raises what aiohttp raises."""
-    readany, client = response.content.readany, flow.client
-    while not flow.ended:
-        data = await readany()
-        if not data:
-            return
-        flow.pass_on(data)
-        if client.full():
-            await client.drain()
+    """The textbook loop, a task switch per read. Ends with the flow or the body; raises what aiohttp raises."""
+    readany, loop = response.content.readany, asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        """aiohttp 3.14 forgets to tell the reader of a body whose framing broke (`zz` for a chunk's size): it would wait for ever."""
+        nonlocal timer
+        content, connection = response.content, response.connection
+        if (connection is None or connection.closed) and not content.is_eof() and content.exception() is None:
+            content.set_exception(lost())
+        timer = loop.call_later(LOOK_SECONDS, look)
+
+    timer = loop.call_later(LOOK_SECONDS, look)
+    try:
+        while not flow.ended:
+            data = await readany()
+            if not data:
+                return
+            flow.pass_on(data)
+            if flow.full():
+                await flow.drain()
+    finally:
+        timer.cancel()
 
 
-async def collect(response: aiohttp.ClientResponse, decoder: Decoder, sink: Reply) -> None:
-    """The same for a reply that is given whole: an upstream that only streams, a client that does not."""
-    readany = response.content.readany
-    while not decoder.finished and sink.problem is None:
-        data = await readany()
-        if not data:
-            return
-        decoder.feed(data)
+def lost() -> aiohttp.ClientPayloadError:
+    return aiohttp.ClientPayloadError("the connection was lost in mid-body")

@@ -12,24 +12,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import orjson
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.count import count, estimate
-from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.messages.writer import Writer
-from a2py.proxy.border import header_list, json_response
-from a2py.proxy.client import EventStream
+from a2py.proxy import upstream
 from a2py.proxy.context import cut
-from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, changed
 from a2py.proxy.log import Record
-from a2py.proxy.pump import Flow, collect, pull
+from a2py.proxy.pump import Flow, Gather, pull
 from a2py.proxy.push import push
-from a2py.proxy.upstream import Closed, error_body, failure, lower, part, whole_body
+from a2py.proxy.upstream import Closed, failure, lower, part
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
 from a2py.wires.lessons import lasting, lesson
@@ -42,7 +37,7 @@ if TYPE_CHECKING:
     from a2py.proxy.router import Plan, Step
 
 #: What reading an upstream body raises.
-_BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
+BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
 def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
@@ -79,6 +74,8 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
+        self._silence: float | None = None  # the latest attempt's limits: seconds, loop time
+        self._due: float | None = None
         self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
@@ -193,6 +190,7 @@ class Exchange:
         outcome: Outcome | None = None
         try:
             total, silence = self._times(deployment, prepared.stream)
+            self._silence, self._due = silence, proxy.loop.time() + total if total else None
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
@@ -202,7 +200,7 @@ class Exchange:
             if not 200 <= response.status < 300:
                 if response.status < 400:
                     return _moved(response.status, deployment)
-                body = await error_body(response)
+                body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
                 return _refused(wire, response, body, deployment)
@@ -234,6 +232,35 @@ class Exchange:
 
     def _settle(self, outcome: Outcome) -> ApiError | None:
         raise NotImplementedError
+
+    async def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> None:
+        if self.proxy.push:
+            await push(response, flow, self._silence, self._due, self.proxy.read_buffer)
+        else:
+            await pull(response, flow)
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        """As much of an error's body as is worth reading; what is wrong with the rest does not matter."""
+        body = Gather(upstream.ERROR_BODY)
+        timer = self.proxy.loop.call_later(upstream.ERROR_SECONDS, response.close)
+        try:
+            await self._pump(response, body)
+        except BROKEN:
+            pass
+        finally:
+            timer.cancel()
+        return body.body()
+
+    async def _whole_body(self, response: aiohttp.ClientResponse, deployment: Deployment) -> bytes:
+        """The body of a unary reply; raises `ApiError`."""
+        body = Gather(upstream.REPLY_BODY)
+        try:
+            await self._pump(response, body)
+        except BROKEN as error:
+            raise failure(error, deployment, reading=True) from None
+        if body.ended:
+            raise ApiError("upstream", f"{deployment.provider} answered with more than {upstream.REPLY_BODY} bytes")
+        return body.body()
 
     def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
         """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
@@ -291,145 +318,3 @@ class Exchange:
         if not self.config.settings.estimate_initial_input_tokens:
             return Usage()
         return Usage(input=self.proxy.estimates.apply(model, self.estimated))
-
-
-class Streamed(Exchange):
-    """An answer as an event stream."""
-
-    streams = True
-
-    def __init__(
-        self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float, capture: Capture | None = None
-    ) -> None:
-        super().__init__(proxy, request, call, record, patience, capture)
-        settings = self.config.settings
-        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit)
-        self.writer: Writer | None = None
-        self.pulse = Pulse(self.client, self.begun + settings.commit_seconds, settings.keepalive_seconds, settings.delta_keepalive_seconds)
-
-    @property
-    def delivered(self) -> bool:
-        return self.writer is not None and self.writer.delivered
-
-    def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
-        super()._begin(deployment, prepared)
-        pulse = self.pulse
-        pulse.writer = None
-        pulse.degraded = prepared.degraded
-        pulse.interval = deployment.keepalive or self.config.settings.keepalive_seconds
-
-    def _first(self) -> None:
-        """The first content: nothing is asked again from here on."""
-        loop = self.proxy.loop
-        self.record.first = loop.time() - self.begun
-        loop.call_soon(self._forget)
-        self.client.commit(self.degraded)
-
-    def _forget(self) -> None:
-        """The conversation is not kept for as long as its answer streams (100 KB of JSON are some 300 KB of objects)."""
-        self._count()
-        request = self.call.request
-        request.body, request.messages, request.system, request.tools = {}, [], [], []
-
-    def _fresh(self, origin: str = "", model: str = "") -> Writer:
-        call = self.call
-        return Writer(call.message_id, call.request.model, self._usage(model), origin, self.thinking, call.request.tool_ids)
-
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
-        writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
-        decoder = self._listened(wire_of(deployment.wire).decoder(prepared, writer))
-        flow = Flow(decoder, writer, self.client, self._first)
-        try:
-            if self.proxy.push:
-                await push(response, flow, self._times(deployment, True)[1], self.proxy.read_buffer)
-            else:
-                await pull(response, flow)
-        except _BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
-        return self.outcome
-
-    def _settle(self, outcome: Outcome) -> ApiError | None:
-        writer = self.writer
-        assert writer is not None
-        error = outcome.error = outcome.error or writer.problem
-        if error is None:
-            writer.close(outcome)
-        return error
-
-    async def answer(self) -> StreamResponse | ApiError:
-        self.pulse.start()
-        try:
-            error = await self.run()
-        finally:
-            self.pulse.stop()
-        client = self.client
-        if error is not None and not client.committed:
-            self.note(error, error.status)
-            return error
-        if not client.committed:
-            self._first()
-        writer = self.writer
-        if error is not None:
-            # Claude Code asks again as a stream after overloaded_error before content, any other type sends it to unary at once
-            kind = "overloaded_error" if error.retryable and not self.delivered else ""
-            if writer is None or not self.delivered:
-                writer = self._fresh()
-            writer.error(error, self.record.id, kind)
-        assert writer is not None
-        response = client.finish(writer.take())
-        self.note(error, 200)
-        return response
-
-
-class Whole(Exchange):
-    """An answer as one JSON message."""
-
-    def __init__(
-        self, proxy: Proxy, request: BaseRequest, call: Call, record: Record, patience: float, capture: Capture | None = None
-    ) -> None:
-        super().__init__(proxy, request, call, record, patience, capture)
-        self.reply: Reply | None = None
-        self.message: dict[str, object] | None = None
-
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
-        call = self.call
-        wire = wire_of(deployment.wire)
-        sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
-        if not prepared.stream:
-            body = await whole_body(response, deployment)
-            if self.capture is not None:
-                self.capture.came(body)
-            self.outcome = wire.reply(prepared, body, sink)
-            return self.outcome
-        decoder = self._listened(wire.decoder(prepared, sink))
-        try:
-            await collect(response, decoder, sink)
-        except _BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
-        return self.outcome
-
-    def _settle(self, outcome: Outcome) -> ApiError | None:
-        assert self.reply is not None
-        try:
-            self.message = self.reply.message(outcome, self._usage(self.asked.model if self.asked else ""))
-        except ApiError as error:
-            outcome.error = error
-            return error
-        return None
-
-    async def answer(self) -> StreamResponse | ApiError:
-        error = await self.run()
-        if error is not None:
-            self.note(error, error.status)
-            return error
-        self.record.first = self.proxy.loop.time() - self.begun
-        body = orjson.dumps(self.message)
-        if self.capture is not None:
-            self.capture.got(body)
-        self.note(None, 200)
-        headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else None
-        return json_response(body, self.record.id, headers=headers)

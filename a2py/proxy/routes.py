@@ -17,11 +17,12 @@ from a2py.errors import ApiError
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Request
 from a2py.proxy import models
+from a2py.proxy.answers import Streamed, Whole
 from a2py.proxy.border import json_response, new_id
 from a2py.proxy.lean import BaseRequest, Response, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
-from a2py.proxy.relay import Exchange, Streamed, Whole
+from a2py.proxy.relay import Exchange
 from a2py.proxy.upstream import HOP_HEADER
 
 if TYPE_CHECKING:

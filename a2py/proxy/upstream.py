@@ -27,6 +27,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.types import Prepared
 from a2py.proxy.lean import trusting
+from a2py.proxy.pump import Gather, pull
 from a2py.wires.failure import transport
 
 #: Seconds for DNS, TCP and TLS together with a proxy's handshake.
@@ -148,12 +149,12 @@ class Upstream:
         """A small question beside the main one: POST of JSON, or GET where `question` is None. Raises `ApiError`, or ValueError where the
         answer is no object."""
         url, proxy, proxy_headers = self._target(address, deployment)
-        body = None if question is None else orjson.dumps(question)
+        question_body = None if question is None else orjson.dumps(question)
         try:
             async with self._open().request(
-                "GET" if body is None else "POST",
+                "GET" if question_body is None else "POST",
                 url,
-                data=io.BytesIO(body) if body and len(body) > PIECES_ABOVE else body,
+                data=io.BytesIO(question_body) if question_body and len(question_body) > PIECES_ABOVE else question_body,
                 headers={**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops},
                 allow_redirects=False,
                 timeout=_timeout(seconds, None),
@@ -163,7 +164,9 @@ class Upstream:
             ) as response:
                 if response.status != 200:
                     raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
-                answer = orjson.loads(await whole_body(response, deployment))
+                body = Gather(REPLY_BODY)
+                await pull(response, body)
+                answer = orjson.loads(body.body())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise failure(error, deployment) from None
         if not isinstance(answer, dict):
@@ -230,42 +233,7 @@ def failure(error: BaseException, deployment: Deployment, *, reading: bool = Fal
     return transport(kind, detail, deployment.provider)
 
 
-# -- bodies --------------------------------------------------------------------------------------------------------------
-
-
-async def error_body(response: aiohttp.ClientResponse) -> bytes:
-    """As much of an error's body as is worth reading; never raises but on cancellation. Closes or releases the connection."""
-    parts: list[bytes] = []
-    size = 0
-    timer = asyncio.get_running_loop().call_later(ERROR_SECONDS, response.close)
-    try:
-        while size < ERROR_BODY:
-            data = await response.content.readany()
-            if not data:
-                break
-            parts.append(data)
-            size += len(data)
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError):
-        pass
-    finally:
-        timer.cancel()
-        response.close()
-    return b"".join(parts)[:ERROR_BODY]
-
-
-async def whole_body(response: aiohttp.ClientResponse, deployment: Deployment) -> bytes:
-    """The body of a unary reply; raises `ApiError`."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while data := await response.content.readany():
-            parts.append(data)
-            size += len(data)
-            if size > REPLY_BODY:
-                raise ApiError("upstream", f"{deployment.provider} answered with more than {REPLY_BODY} bytes")
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
-        raise failure(error, deployment, reading=True) from None
-    return b"".join(parts)
+# -- the end of a response ------------------------------------------------------------------------------------------------
 
 
 def lower(headers: Mapping[str, str]) -> dict[str, str]:
