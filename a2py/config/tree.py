@@ -102,6 +102,8 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         mark = e.problem_mark or e.context_mark
         told = _UNDEFINED.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        if "maximum nesting depth" in told:  # PyYAML 6.0.4 counts by itself, before `_bounded` can
+            raise ConfigError("the file is nested too deeply", file=file, line=line, column=1) from None
         raise ConfigError(f"not valid YAML: {told}", file=file, line=line, column=column, cure=_cure(told)) from None
     except RecursionError:
         raise ConfigError("the file is nested too deeply, or its anchors refer to themselves", file=file) from None

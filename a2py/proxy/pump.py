@@ -68,7 +68,7 @@ class ToClient:
         return True
 
 
-class _Patient:
+class Patient:
     """A flow that takes everything at once."""
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class _Patient:
         return None
 
 
-class ToReply(_Patient):
+class ToReply(Patient):
     """A stream for a client that wants it whole: the upstream only streams."""
 
     __slots__ = ("_decoder", "_sink", "pass_on")
@@ -95,7 +95,7 @@ class ToReply(_Patient):
         return self._decoder.finished or self._sink.problem is not None
 
 
-class Gather(_Patient):
+class Gather(Patient):
     """A body as it is, up to `limit` bytes; `ended` before its end: it has more."""
 
     __slots__ = ("_limit", "_parts", "_size")

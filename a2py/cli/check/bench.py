@@ -20,8 +20,10 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
-from a2py.messages.types import Call, Outcome, Prepared, Usage
-from a2py.proxy.upstream import Closed, Upstream, error_body, failure, lower, whole_body
+from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
+from a2py.proxy.pump import Gather, Patient, pull
+from a2py.proxy.relay import BROKEN
+from a2py.proxy.upstream import ERROR_BODY, REPLY_BODY, Closed, Upstream, failure, lower
 from a2py.quirks import override
 from a2py.sse import SSEParser
 from a2py.wires import wire
@@ -58,6 +60,31 @@ class Told:
     @property
     def calls(self) -> list[tuple[str, JSON]]:
         return [(block["name"], block["input"]) for block in self.content if block.get("type") == "tool_use"]
+
+
+class _Noted(Patient):
+    """A stream on its way to the decoder, with the time of each read."""
+
+    def __init__(self, decoder: Decoder, told: Told, began: float) -> None:
+        self._decoder = decoder
+        self._told = told
+        self._began = began
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.finished
+
+    def pass_on(self, data: bytes) -> None:
+        self._decoder.feed(data)
+        self._told.reads.append(data)
+        if b"data:" in data:
+            self._told.pieces.append(time.monotonic() - self._began)
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    body = Gather(limit)
+    await pull(response, body)
+    return body.body()
 
 
 class Bench:
@@ -102,23 +129,16 @@ class Bench:
         response = await self._send(dep, prepared)
         try:
             if response.status // 100 != 2:
-                raise speaks.error(response.status, lower(response.headers), await error_body(response))
+                raise speaks.error(response.status, lower(response.headers), await _body(response, ERROR_BODY))
             if not prepared.stream:
-                data = await whole_body(response, dep)
+                data = await _body(response, REPLY_BODY)
                 told.reads.append(data)
                 return speaks.reply(prepared, data, sink)
             decoder = speaks.decoder(prepared, sink)
-            while not decoder.finished:
-                data = await response.content.readany()
-                if not data:
-                    break
-                decoder.feed(data)
-                told.reads.append(data)
-                if b"data:" in data:
-                    told.pieces.append(time.monotonic() - began)
+            await pull(response, _Noted(decoder, told, began))
             return decoder.close()
-        except (aiohttp.ClientError, OSError) as error:
-            raise failure(error, dep) from None
+        except BROKEN as error:
+            raise failure(error, dep, reading=True) from None
         finally:
             response.close()
 
