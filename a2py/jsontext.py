@@ -54,6 +54,16 @@ def _whole(value: Any, depth: int) -> Any:
     return value
 
 
+#: Bytes up to which `packed` copies.
+SMALL = 16 * 1024
+
+
+def packed(value: Any) -> bytes:
+    """`dumps` for what is kept a while: orjson 3.13 gives bytes whose memory is 4 to 13 times as large (8 KiB for 600 bytes)."""
+    data = dumps(value)
+    return data[:-1] + data[-1:] if len(data) < SMALL else data
+
+
 def dumps(value: Any) -> bytes:
     """`orjson.dumps` of JSON's types; where it refuses: strings made whole, huge integers as floats, what is nested too deep as null."""
     try:

@@ -162,6 +162,9 @@ class Recorder:
     def thinking_json(self, key: Key, raw: bytes) -> None:
         self._add("thinking", key, orjson.loads(b'"' + raw + b'"'))
 
+    def straight(self, key: Key) -> None:
+        return None
+
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         self.calls.append(("signature", key, kind, state))
 

@@ -14,7 +14,7 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Prepared
 from a2py.messages.writer import Writer
 from a2py.wires.chat import fastpath
-from a2py.wires.chat.fastpath import REST_LIMIT, TRIES, FastDecoder, frame
+from a2py.wires.chat.fastpath import REST_LIMIT, TRIES, FastDecoder, frame_of
 from a2py.wires.chat.stream import ChatDecoder
 from tests import golden, streams
 from tests.recordings import Recording, recordings
@@ -45,6 +45,10 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
     decoder = cls(request, sink)
     out = []
     for piece in pieces:
+        passed = by_lane(decoder, piece)
+        if passed:
+            out.append(passed)
+            continue
         decoder.feed(piece)
         if isinstance(sink, Writer):
             out.append(sink.take())
@@ -59,10 +63,23 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
     return message, ended.reason, ended.usage, error, ended.stop_sequence, ended.model, ended.notes, ended.output_estimate, decoder.finished
 
 
+def by_lane(decoder: ChatDecoder, piece: bytes) -> bytes:
+    """What the client gets of a piece that may pass the decoder by; b"": it may not."""
+    lane = decoder.lane
+    if lane is None or not (piece.startswith(lane.before) and piece.endswith(lane.after)):
+        return b""
+    string = piece[len(lane.before) : -len(lane.after)]
+    return lane.prefix + string + lane.suffix if string and lane.take(string) else b""
+
+
+def by_event(data: bytes) -> list[bytes]:
+    return [part + b"\n\n" for part in data.split(b"\n\n")[:-1]] + [data.rpartition(b"\n\n")[2]]
+
+
 def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
-    """Whole, byte by byte, and some of the others (test_contract runs them all, on the same decoder)."""
+    """Whole, byte by byte, event by event, and some of the others (test_contract runs them all, on the same decoder)."""
     cuts = list(streams.splits(data))
-    return [*cuts[:2], *cuts[2 : -streams.RANDOM_SPLITS : max(1, len(cuts) // count)], *cuts[-streams.RANDOM_SPLITS :]]
+    return [*cuts[:2], by_event(data), *cuts[2 : -streams.RANDOM_SPLITS : max(1, len(cuts) // count)], *cuts[-streams.RANDOM_SPLITS :]]
 
 
 def same(data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any) -> None:
@@ -81,7 +98,7 @@ MODES = ("show", "omit", "none")
 @pytest.mark.parametrize("recording", recordings("chat", "stream"))
 def test_recordings(recording: Recording) -> None:
     same(recording.data)
-    same(recording.data, [[recording.data]], MODES)
+    same(recording.data, [[recording.data], by_event(recording.data)], MODES)
     same(recording.data, [[recording.data]], stops=("the",))
     same(recording.data, [[recording.data]], think_tags=True)
 
@@ -110,6 +127,54 @@ def parsed(data: bytes, size: int = 0) -> int:
         decoder.feed(data[at : at + (size or len(data))])
     decoder.close()
     return decoder.parsed
+
+
+def test_a_paced_run_passes_by() -> None:
+    """Event by event, text and reasoning take the lane from their second chunk on; hidden reasoning and arguments never do."""
+
+    def fed(run: list[bytes], mode: str = "show") -> int:
+        sink = streams.writer(mode)
+        decoder = FastDecoder(streams.prepared(), sink)
+        pieces = [START, *run]
+        taken = 0
+        for piece in pieces:
+            if by_lane(decoder, piece):
+                taken += 1
+            else:
+                decoder.feed(piece)
+        return len(run) - taken
+
+    words = [text(f"word {n}") for n in range(100)]
+    thoughts = [chunk({"reasoning_content": f"word {n}"}) for n in range(100)]
+    assert fed(words) == fed(thoughts) == 1
+    assert fed([*words, *thoughts, *words]) == 3
+    assert fed(thoughts, "omit") == fed(thoughts, "none") == fed([CALL, *(args(f"[{n}] ") for n in range(99))]) == 100
+
+
+def test_strings_written_in_another_way_do_not_end_a_run() -> None:
+    """A server that escapes what is not ASCII: each such chunk is parsed, the others pass."""
+    run = [text(f"word {n}").replace(b"word", b"w\\u00f6rd" if n % 3 == 0 else b"word") for n in range(300)]
+    same(START + b"".join(run) + END)
+    assert parsed(START + b"".join(run) + END) < 110
+    decoder = Counting(streams.prepared(), streams.writer())
+    for piece in [START, *run]:
+        if not by_lane(decoder, piece):
+            decoder.feed(piece)
+    assert decoder.parsed <= 102
+
+
+def test_a_lane_is_closed_while_an_event_is_open() -> None:
+    decoder = FastDecoder(streams.prepared(), streams.writer())
+    decoder.feed(START + text("a") + text("b") + text("c"))
+    assert decoder.lane is not None
+    decoder.feed(text("d")[:9])
+    assert decoder.lane is None
+    decoder.feed(text("d")[9:])
+    assert decoder.lane is not None
+    decoder.feed(text("e") + b": comment\n")
+    assert decoder.lane is None
+    decoder.close()
+    assert decoder.lane is None
 
 
 @pytest.mark.parametrize("size", [0, 400, 1000])
@@ -142,7 +207,7 @@ def test_the_frame_follows_the_stream() -> None:
 
 def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
     looked = 0
-    original = fastpath.frame
+    original = fastpath.frame_of
 
     def counted(line: bytes) -> Any:
         nonlocal looked
@@ -152,7 +217,7 @@ def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
     data = START + b"".join(chunk({"content": f"t{n}"}, created=n) for n in range(1000)) + END
     same(data, [[data]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastpath, "frame", counted)
+        patch.setattr(fastpath, "frame_of", counted)
         parsed(data, 200)
     assert looked < 1000 / 8
 
@@ -205,6 +270,8 @@ MISLEADING: dict[str, list[bytes]] = {
         text("d"),
         text("e"),
     ],
+    "text behind state": [text("a"), text("b"), chunk({"reasoning_opaque": "S"}), text("c"), text("d"), text("e")],
+    "state beside text": [text("a"), text("b"), chunk({"content": "c", "reasoning_opaque": "S", "x": 1}), text("d"), text("e")],
     "refusals": [chunk({"refusal": s}) for s in "abc"],
     "legacy calls": [chunk({"function_call": {"name": "f", "arguments": s}}) for s in ("{", "}")],
     "calls in turns": [
@@ -247,7 +314,7 @@ def test_every_character_that_is_copied_is_what_orjson_writes() -> None:
 
 def test_frame() -> None:
     line = text("hello")[6:-2]
-    found = frame(line)
+    found = frame_of(line)
     assert found is not None
     assert found.before + b"hello" + found.after == text("hello")
     assert (found.kind, found.call) == ("text", 0)
@@ -259,7 +326,7 @@ def test_frame() -> None:
         lambda line: line.replace(b'"hello"', b'"hello","content":"hello"'),
     ]
     for change in unfit:
-        assert frame(change(line)) is None
+        assert frame_of(change(line)) is None
 
 
 @settings(deadline=None, max_examples=300)
@@ -271,7 +338,7 @@ def test_any_stream(parts: list[bytes], draw: st.DataObject) -> None:
     data = START + b"".join(parts) + END
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    same(data, [[data], pieces])
+    same(data, [[data], pieces, by_event(data)])
 
 
 def test_forgiving() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from a2py.errors import ApiError
+    from a2py.messages.lane import Lane
 
 JSON = dict[str, Any]
 #: Names an item of the upstream (a text run, a reasoning run, a tool call's index, a Responses item id).
@@ -153,6 +154,10 @@ class Sink(Protocol):
 
     def thinking_json(self, key: Key, raw: bytes) -> None: ...
 
+    def straight(self, key: Key) -> tuple[bytes, bytes] | None:
+        """What this sink writes before and behind a string that `text_json` or `thinking_json` gives it for `key`, where it does just that
+        and nothing else until another verb is called; None: it does not."""
+
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no text."""
 
@@ -182,9 +187,11 @@ class Sink(Protocol):
 
 
 class Decoder(Protocol):
-    """Upstream bytes → verbs. Raises on no input; `finished` says that nothing more will be read (the relay may hang up)."""
+    """Upstream bytes → verbs. Raises on no input; `finished` says that nothing more will be read (the relay may hang up); `lane` on which
+    whole events may pass it by, until it is fed again."""
 
     finished: bool
+    lane: Lane | None
 
     def feed(self, data: bytes) -> None: ...
 

@@ -103,6 +103,9 @@ class Writer(RawBlocks):
         else:
             super().thinking_json(key, raw)
 
+    def straight(self, key: Key) -> tuple[bytes, bytes] | None:
+        return (self._prefix + b'"', b'"' + _END) if key == self._live else None
+
     def args(self, key: Key, s: str) -> None:
         item = self._item
         if item is not None and key == self._tool and s:

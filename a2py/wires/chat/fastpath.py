@@ -16,16 +16,20 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from a2py.messages.lane import Lane, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.wires.chat.stream import REASONING, STATE_FIELDS, TEXT, ChatDecoder
 
 ARGS = "args"
-#: The inside of a JSON string as orjson writes it: short escapes only.
-_CANONICAL = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\bfnrt][^"\\\x00-\x1f]*)*')
-_LF, _BACKSLASH = 10, 92  # `92 in data` costs 16 ns, `b"\\\\" in data` 110 (3.11)
+_LF = 10
 _PROBE = "\0probe"
 #: Events looked at one by one for a frame; a run earns as many again; after FORGIVE feeds without one it is tried anew.
 TRIES, FORGIVE = 16, 64
+#: Bytes that are looked at together: an event that does not fit is taken out of a run, and the run begins anew behind it.
+WINDOW = 16 * 1024
+#: Bytes of a reply that is here as a whole: it is parsed at once, without looking for a frame.
+SHORT = 4096
+_END = b"data: [DONE]\n\n"
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
 _KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
@@ -43,8 +47,12 @@ class Frame(NamedTuple):
     after: bytes
     call: int
 
+    def fits(self, event: bytes) -> bool:
+        """Whether `event` is one of its own, but for how its string is written."""
+        return event.startswith(self.before) and event.endswith(self.after)
 
-def frame(line: bytes) -> Frame | None:
+
+def frame_of(line: bytes) -> Frame | None:
     """The frame of one event's data, if there is one."""
     try:
         chunk = orjson.loads(line)
@@ -88,15 +96,20 @@ def _one_line(string: bytes) -> bool:
     return _LF not in string
 
 
+def _canonical(string: bytes) -> bool:
+    return measure(string) >= 0
+
+
 class FastDecoder(ChatDecoder):
     """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves.
 
     Slots: with more than 30 attributes in its dict an instance loses CPython's fast attribute access."""
 
-    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole")
+    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "lane")
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
+        self.lane: Lane | None = None
         self._frame: Frame | None = None
         self._rest = b""  # the beginning of an event that the frame may fit
         self._whole = False  # the parser stands between two events
@@ -107,22 +120,46 @@ class FastDecoder(ChatDecoder):
         if self._off:
             super().feed(data)
             return
+        lane = self.lane
+        if lane is not None:
+            self.lane = None
+            self._passed(lane)
         if self._rest:
             data, self._rest = self._rest + data, b""
+        if self._frame is None and len(data) <= SHORT and data.endswith(_END):
+            self._slow(data)
+            return
+        while data:
+            end = len(data) if len(data) <= WINDOW else data.rfind(b"\n\n", 0, WINDOW) + 2
+            window = data[:end] if end >= 2 else data
+            self._read(window)
+            data = data[len(window) :]
+        if self._frame is not None and self._between and not self._rest:
+            self.lane = self._opened(self._frame, lane)
+
+    @property
+    def _between(self) -> bool:
+        """Whether what comes next is an event that may be a frame's."""
+        return self._whole and not self._details and not self._fields and not self.finished
+
+    def _read(self, data: bytes) -> None:
         while data and not self.finished:
-            if self._frame is not None and self._whole and not self._details:
+            if self._frame is not None and self._between:
                 data = self._run(self._frame, data)
                 if not data:
                     return
             end = data.find(b"\n\n") + 2 if self._tries > 0 else 0
-            if end < 2:
-                self._slow(data)
-                return
-            between = self._whole
-            self._slow(data[:end])
-            if between and data[:6] == b"data: " and self._body is None:
-                self._frame = frame(data[6 : end - 2]) or self._frame
-            data = data[end:]
+            part = data[:end] if end >= 2 else data
+            begins = self._whole
+            self._slow(part)
+            if begins and end >= 2 and not self.finished:
+                self._learn(part)
+            data = data[len(part) :]
+
+    def _learn(self, event: bytes) -> None:
+        known = self._frame
+        if event[:6] == b"data: " and self._body is None and (known is None or not known.fits(event)):
+            self._frame = frame_of(event[6:-2]) or known
 
     def _slow(self, data: bytes) -> None:
         self._tries = self._tries - 1 if self._tries > -FORGIVE else 2
@@ -138,42 +175,64 @@ class FastDecoder(ChatDecoder):
         if end >= 0:
             inside = data[len(before) : end]
             strings = [inside] if _LF not in inside else _strings(frame, inside)
-            if not strings or not self._give(frame, strings):
-                self._frame = None
-                self._tries -= TRIES // 4
-                return data
+            given = self._give(frame, strings) if strings else 0
+            if given < max(1, len(strings)):
+                self._tries -= 1
+                strings = strings[:given]
             data = data[sum(map(len, strings)) + len(strings) * (len(before) + len(after)) :]
         if data and len(data) <= REST_LIMIT and (before.startswith(data) or data.startswith(before)) and data.find(b"\n\n") < 0:
             self._rest = data
             return b""
         return data
 
-    def _give(self, frame: Frame, strings: list[bytes]) -> bool:
-        """The strings to the sink; False, and nothing is done, where the slow way would write one differently."""
+    def _give(self, frame: Frame, strings: list[bytes]) -> int:
+        """The strings to the sink, up to the first that the slow way would write differently; how many."""
         joined = strings[0] if len(strings) == 1 else b" ".join(strings)  # the blank keeps a backslash from the next string
-        if _CANONICAL.fullmatch(joined) is None:
-            return False
-        try:
-            chars = len(joined if joined.isascii() else joined.decode()) - len(strings) + 1
-        except UnicodeDecodeError:
-            return False
-        if _BACKSLASH in joined:
-            chars -= joined.count(b"\\") - joined.count(b"\\\\")
-        self._bad = False
-        if self._tries < TRIES:
-            self._tries += len(strings)
-        key: str | int = frame.kind
+        chars = measure(joined)
+        if chars < 0:
+            good = list(takewhile(_canonical, strings))
+            return self._give(frame, good) if good else 0
+        chars -= len(strings) - 1
         if frame.kind == ARGS:
-            key = self._calls.further(frame.call, chars)
+            self._earned(len(strings))
+            key: str | int = self._calls.further(frame.call, chars)
         else:
-            self._some = self._some or chars > 0
-            self._chars += chars
+            key = frame.kind
+            self._counted(len(strings), chars)
         verb = getattr(self._sink, _VERBS[frame.kind])
         for string in strings:
             verb(key, string)
-        return True
+        return len(strings)
+
+    def _earned(self, count: int) -> None:
+        self._bad = False
+        if self._tries < TRIES:
+            self._tries += count
+
+    def _counted(self, count: int, chars: int) -> None:
+        self._earned(count)
+        self._some = self._some or chars > 0
+        self._chars += chars
+
+    def _opened(self, frame: Frame, lane: Lane | None) -> Lane | None:
+        """The lane on which more of this run may pass us by, where the sink lets it: `lane` again, if it still leads there."""
+        around = self._sink.straight(frame.kind) if frame.kind != ARGS else None
+        if around is None:
+            return None
+        prefix, suffix = around
+        if lane is not None and lane.before == frame.before and lane.after == frame.after and lane.prefix == prefix:
+            return lane
+        return Lane(frame.before, frame.after, prefix, suffix)
+
+    def _passed(self, lane: Lane) -> None:
+        if lane.count:
+            self._counted(lane.count, lane.chars)
+            lane.count = lane.chars = 0
 
     def close(self) -> Outcome:
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            self._passed(lane)
         rest, self._rest = self._rest, b""
         super().feed(rest)
         return super().close()

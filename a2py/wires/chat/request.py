@@ -54,7 +54,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     return Prepared(
         url=url(dep, "/chat/completions"),
         headers=headers(dep, stream),
-        body=jsontext.dumps(draft.body),
+        body=jsontext.packed(draft.body),
         stream=stream,
         names=draft.names.back,
         stops=draft.stops,

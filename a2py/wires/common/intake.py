@@ -8,6 +8,7 @@ the input do not matter.
 from __future__ import annotations
 
 from a2py.errors import ApiError
+from a2py.messages.lane import Lane
 from a2py.messages.types import Outcome
 from a2py.sse import Event, SSEParser
 
@@ -19,6 +20,8 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 
 class Intake:
     """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
+
+    lane: Lane | None = None
 
     def __init__(self) -> None:
         self._parser = SSEParser()

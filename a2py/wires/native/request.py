@@ -175,7 +175,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     return Prepared(
         url=url(dep),
         headers=headers(call, dep, stream),
-        body=jsontext.dumps(body),
+        body=jsontext.packed(body),
         stream=stream,
         degraded=draft.degraded,
         added=frozenset(draft.added),
