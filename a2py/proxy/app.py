@@ -120,7 +120,7 @@ class Proxy:
                 admit(self.config, request.headers)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
-            if self.border is not None and len(self.border.connections) > self.border.max_connections:
+            if self.border is not None and self.border.open > self.border.max_connections:
                 raise ApiError("overloaded", "The proxy has more connections than `a2py: max_connections` allows; ask again", retry_after=1)
             response = await route.handler(self, request, record)
         except ApiError as error:

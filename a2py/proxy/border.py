@@ -84,25 +84,38 @@ _MALFORMED = {
 
 
 class Connection(RequestHandler):
-    """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit; the ceiling of connections."""
+    """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit; the ceiling of connections.
 
-    __slots__ = ()
+    `stalled`: its client leaves more unread than the limit."""
+
+    __slots__ = ("stalled",)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.stalled = False
         super().connection_made(transport)
         border = self._manager
         if isinstance(border, Border):
             if hasattr(transport, "max_size"):
                 transport.max_size = READ_SIZE
             transport.set_write_buffer_limits(high=border.buffer_limit)  # type: ignore[attr-defined]
-            if len(border.connections) > 2 * border.max_connections:
+            border.open += 1
+            if border.open > 2 * border.max_connections:
                 transport.abort()  # type: ignore[attr-defined]
             border.fresh.add(self)
+
+    def pause_writing(self) -> None:
+        self.stalled = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.stalled = False
+        super().resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         border = self._manager
         super().connection_lost(exc)
         if isinstance(border, Border):
+            border.open -= 1
             border.settled(self)
 
     def handle_error(
@@ -129,7 +142,8 @@ def _unspoken(transport: asyncio.Transport) -> StreamResponse:
 
 class Border(Server):
     """The server whose connections are `Connection`s. `buffer_limit`: bytes that a slow client may leave unread before its upstream is
-    no longer read; `max_connections`: more are answered 529, twice as many are cut off at once. `fresh`: connections that have not asked
+    no longer read; `max_connections`: more are answered 529, twice as many are cut off at once; `open`: how many there are (aiohttp's
+    `connections` makes a list of them). `fresh`: connections that have not asked
     yet; `busy`: those whose request is in work."""
 
     def __init__(self, handler: Any, *, buffer_limit: int, max_connections: int) -> None:
@@ -144,6 +158,7 @@ class Border(Server):
             "max_headers": HEADER_COUNT,
         }
         self._answer = handler
+        self.open = 0
         self.fresh: set[RequestHandler] = set()
         self.busy: set[RequestHandler] = set()
         self._draining = False

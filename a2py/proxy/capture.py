@@ -21,6 +21,7 @@ import orjson
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.messages.lane import Lane
 from a2py.messages.types import Decoder, Outcome, Prepared
 from a2py.proxy.client import EventStream
 from a2py.proxy.lean import BaseRequest, StreamResponse
@@ -118,6 +119,8 @@ def clean(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Listening:
+    lane: Lane | None = None  # nothing passes by unheard
+
     def __init__(self, inner: Decoder, capture: Capture) -> None:
         self._inner = inner
         self._capture = capture

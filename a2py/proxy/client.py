@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 
-from a2py.proxy.border import Sent, header_list
+from a2py.proxy.border import Connection, Sent, header_list
 from a2py.proxy.lean import BaseRequest, StreamResponse
 
 #: Seconds that a client may take no byte at all before its connection is cut.
@@ -41,30 +41,36 @@ class _Nowhere(asyncio.Transport):
 
 
 class EventStream:
-    """`last`: when bytes were last written (loop time); `committed`: the status line is out."""
+    """`last`: when bytes were last written (loop time); `committed`: the status line is out; `send`: the transport's `write`, for whole
+    chunks that were framed elsewhere, where the answer is `chunked` and something was written already."""
 
     __slots__ = (
-        "_chunked",
+        "_connection",
         "_head",
         "_limit",
         "_loop",
         "_request",
         "_transport",
+        "chunked",
         "committed",
         "finished",
         "keep_alive",
         "last",
         "request_id",
+        "send",
     )
 
     def __init__(self, request: BaseRequest, request_id: str, limit: int) -> None:
         self._request = request
-        self._transport: asyncio.Transport = request.transport or _Nowhere()
-        self._loop = asyncio.get_running_loop()
-        self._chunked = request.version >= (1, 1)
-        self._head = b""
+        connection = request.protocol
+        self._connection = connection if isinstance(connection, Connection) else None
         self._limit = limit
-        self.keep_alive = request.keep_alive and self._chunked
+        self._transport: asyncio.Transport = request.transport or _Nowhere()
+        self.send = self._transport.write
+        self._loop = asyncio.get_running_loop()
+        self.chunked = request.version >= (1, 1)
+        self._head = b""
+        self.keep_alive = request.keep_alive and self.chunked
         self.request_id = request_id
         self.committed = False
         self.finished = False
@@ -82,7 +88,7 @@ class EventStream:
         head = [_HEAD, self.request_id, "\r\n"]
         if degraded:
             head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
-        if self._chunked:
+        if self.chunked:
             head.append("transfer-encoding: chunked\r\n")
         if not self.keep_alive:
             head.append("connection: close\r\n")
@@ -91,17 +97,20 @@ class EventStream:
 
     def write(self, data: bytes) -> None:
         """`data`, not empty (an empty chunk would end the body), at once. What a client that has left does not get is dropped."""
-        if self._chunked:
+        if self.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._head:
             data = self._head + data
             self._head = b""
-        self._transport.write(data)
+        self.send(data)
         self.last = self._loop.time()
 
     def full(self) -> bool:
         """The client reads slower than the upstream writes."""
-        return self._transport.get_write_buffer_size() > self._limit
+        connection = self._connection
+        if connection is not None:
+            return connection.stalled
+        return self._transport.get_write_buffer_size() > self._limit  # inside another aiohttp server
 
     async def drain(self) -> None:
         """Wait until the client has read; one that takes nothing for STALL_SECONDS is cut off, which cancels the handler."""
@@ -117,7 +126,7 @@ class EventStream:
     def finish(self, data: bytes = b"") -> StreamResponse:
         """The last bytes and the end of the body, in one write; gives what the handler returns."""
         if not self.finished and not self.gone:
-            if self._chunked:
+            if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)
             self._head = b""

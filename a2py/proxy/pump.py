@@ -17,16 +17,20 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import Decoder
 from a2py.messages.writer import Writer
 from a2py.proxy.client import EventStream
+from a2py.proxy.direct import Direct
 
 #: Seconds between two looks whether a connection was lost without a word (`pull` alone needs them).
 LOOK_SECONDS = 1.0
 
 
 class Flow(Protocol):
-    """`ended`: nothing more is to be read; `full`: nothing more shall be read until `drain` has returned."""
+    """`ended`: nothing more is to be read; `full`: nothing more shall be read until `drain` has returned; `direct`: a shorter way for what
+    comes next, until anything else has been passed on."""
 
     @property
     def ended(self) -> bool: ...
+
+    def direct(self) -> Direct | None: ...
 
     def pass_on(self, data: bytes) -> None: ...
 
@@ -38,26 +42,40 @@ class Flow(Protocol):
 class ToClient:
     """A stream for a client that streams. `first` is called before the first write."""
 
-    __slots__ = ("_begun", "_client", "_decoder", "_feed", "_first", "_take", "_write", "_writer", "drain", "full")
+    __slots__ = ("_begun", "_client", "_decoder", "_direct", "_first", "_writer")
 
     def __init__(self, decoder: Decoder, writer: Writer, client: EventStream, first: Callable[[], None]) -> None:
         self._decoder = decoder
         self._writer = writer
         self._client = client
         self._first = first
-        self._feed, self._take, self._write = decoder.feed, writer.take, client.write
-        self.full, self.drain = client.full, client.drain
         self._begun = False
+        self._direct: Direct | None = None
 
     @property
     def ended(self) -> bool:
         return self._decoder.finished or self._writer.problem is not None
 
     def pass_on(self, data: bytes) -> None:
-        self._feed(data)
-        out = self._take()
+        self._decoder.feed(data)
+        out = self._writer.take()
         if out and (self._begun or self._begins()):
-            self._write(out)
+            self._client.write(out)
+
+    def full(self) -> bool:
+        return self._client.full()
+
+    async def drain(self) -> None:
+        await self._client.drain()
+
+    def direct(self) -> Direct | None:
+        lane = self._decoder.lane
+        if lane is None or not self._begun or not self._client.chunked:
+            return None
+        direct = self._direct
+        if direct is None or direct.lane is not lane:
+            direct = self._direct = Direct(lane, self._client)
+        return direct
 
     def _begins(self) -> bool:
         """The first output; a ping of the upstream's own, before anything, is none."""
@@ -72,6 +90,9 @@ class Patient:
     """A flow that takes everything at once."""
 
     __slots__ = ()
+
+    def direct(self) -> None:
+        return None
 
     def full(self) -> bool:
         return False
@@ -130,7 +151,8 @@ async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
             content.set_exception(lost())
         timer = loop.call_later(LOOK_SECONDS, look)
 
-    timer = loop.call_later(LOOK_SECONDS, look)
+    if not response.content.is_eof():
+        timer = loop.call_later(LOOK_SECONDS, look)
     try:
         while not flow.ended:
             data = await readany()
@@ -140,7 +162,8 @@ async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
             if flow.full():
                 await flow.drain()
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
 
 
 def lost() -> aiohttp.ClientPayloadError:

@@ -14,11 +14,13 @@ Why: one paced chunk costs 15.2 µs of CPU this way (17.0 where all of it goes t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import aiohttp
 
 from a2py.proxy.dechunk import UNKNOWN, dechunk
+from a2py.proxy.direct import Direct
 from a2py.proxy.pump import Flow, lost, pull
 
 #: Bytes of one read. (asyncio's own `recv` allocates 256 KiB and shrinks it at each read, for the 200 bytes of a chunk.)
@@ -41,11 +43,13 @@ class Tap(asyncio.BufferedProtocol):
         "_buffer",
         "_chunked",
         "_content",
+        "_direct",
         "_due",
         "_flow",
         "_inner",
         "_loop",
         "_silence",
+        "_time",
         "_timer",
         "_transport",
         "_waiter",
@@ -65,17 +69,19 @@ class Tap(asyncio.BufferedProtocol):
     ) -> None:
         self._buffer = buffer
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._inner = inner
         self._transport = transport
         self._content = response.content
         self._chunked = plainly_chunked(response.headers)
         self._flow = flow
+        self._direct: Direct | None = None
         self._silence = silence
         self._due = due
         self._waiter: asyncio.Future[bool] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self.owed = UNKNOWN
-        self.last = self._loop.time()
+        self.last = self._time()
 
     # -- the transport's side ----------------------------------------------------------------------------------------
 
@@ -83,8 +89,18 @@ class Tap(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.last = self._loop.time()
-        data = bytes(self._buffer[:nbytes])
+        self.last = now = self._time()
+        data = self._buffer[:nbytes].tobytes()
+        direct = self._direct
+        if direct is not None:
+            try:
+                if direct(data, now):
+                    if direct.stream.full():
+                        self._wake(True)
+                    return
+            except Exception as error:
+                self._waiter.set_exception(error)
+            self._direct = None
         at = self.owed
         if at > 0:
             self._parse(data[:at])
@@ -100,6 +116,8 @@ class Tap(asyncio.BufferedProtocol):
         if end < nbytes:
             self.owed = owed
             self._parse(data[end:])
+        elif not self._waiter.done():
+            self._direct = self._flow.direct()
 
     def _compare(self, data: bytes) -> None:
         """By aiohttp's parser alone. Where `data` looks like a number of whole chunks, and the parser has made just that of it, it stands
@@ -152,27 +170,36 @@ class Tap(asyncio.BufferedProtocol):
         try:
             flow.pass_on(data)
             if flow.full():
-                waiter.set_result(True)
-                if not self._content.is_eof():
-                    self._transport.pause_reading()
+                self._wake(True)
             elif flow.ended:
-                waiter.set_result(False)
+                self._wake(False)
         except Exception as error:
             waiter.set_exception(error)
 
+    def _wake(self, full: bool) -> None:
+        """The relay's turn: the client is `full`, or the flow has ended."""
+        self._direct = None
+        self._waiter.set_result(full)
+        if full and not self._content.is_eof():
+            self._transport.pause_reading()
+
     async def run(self) -> None:
         """Until the decoder or the body has ended; raises what aiohttp's reader would."""
-        if self._silence or self._due:
-            self._watch()
-        while True:
-            self._take()
-            if not await self._waiter or self._flow.ended:
-                return
-            await self._flow.drain()
-            self._waiter = self._loop.create_future()
-            self.last = self._loop.time()
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        self._transport.set_protocol(self)
+        try:
+            if self._silence or self._due:
+                self._watch()
+            while True:
+                self._take()
+                if not await self._waiter or self._flow.ended:
+                    return
+                await self._flow.drain()
+                self._waiter = self._loop.create_future()
+                self.last = self._time()
+                if not self._transport.is_closing():
+                    self._transport.resume_reading()
+        finally:
+            self._stop()
 
     def _watch(self) -> None:
         """The upstream's silence ends the stream, and so does its time. (aiohttp's own timer is re-armed at each read: 2 µs a chunk.)"""
@@ -190,7 +217,7 @@ class Tap(asyncio.BufferedProtocol):
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._inner)
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._waiter.done() and not self._waiter.cancelled():
@@ -203,19 +230,15 @@ def plainly_chunked(headers: Mapping[str, str]) -> bool:
     return headers.get("transfer-encoding", "").lower() == "chunked" and headers.get("content-encoding", "identity").lower() == "identity"
 
 
-async def push(response: aiohttp.ClientResponse, flow: Flow, silence: float | None, due: float | None, buffer: memoryview) -> None:
+def push(
+    response: aiohttp.ClientResponse, flow: Flow, silence: float | None, due: float | None, buffer: memoryview
+) -> Coroutine[Any, Any, None]:
     """`pull`, by a `Tap`. `silence`: seconds without a byte that end it; `due`: loop time at which it must have ended; `buffer`: the loop's
     `read_buffer`. What has arrived whole already is pulled."""
     connection = response.connection
     if connection is None or connection.transport is None or connection.protocol is None or response.content.is_eof():
-        await pull(response, flow)
-        return
+        return pull(response, flow)
     inner, transport = connection.protocol, connection.transport
     inner.read_timeout = None
     inner.start_timeout()  # drops the timer that is armed
-    tap = Tap(inner, transport, response, flow, silence, due, buffer)
-    transport.set_protocol(tap)
-    try:
-        await tap.run()
-    finally:
-        tap.stop()
+    return Tap(inner, transport, response, flow, silence, due, buffer).run()

@@ -9,6 +9,7 @@ nothing is asked again; the upstream's response is left (closed or released) in 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -194,7 +195,7 @@ class Exchange:
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
-            prepared = self.prepared = prepared._replace(body=b"")  # 4 KiB at least: not kept for as long as the answer streams
+            prepared = self.prepared = prepared._replace(headers={}, body=b"")  # not kept for as long as the answer streams
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
@@ -233,11 +234,10 @@ class Exchange:
     def _settle(self, outcome: Outcome) -> ApiError | None:
         raise NotImplementedError
 
-    async def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> None:
+    def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> Coroutine[Any, Any, None]:
         if self.proxy.push:
-            await push(response, flow, self._silence, self._due, self.proxy.read_buffer)
-        else:
-            await pull(response, flow)
+            return push(response, flow, self._silence, self._due, self.proxy.read_buffer)
+        return pull(response, flow)
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         """As much of an error's body as is worth reading; what is wrong with the rest does not matter."""

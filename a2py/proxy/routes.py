@@ -187,7 +187,7 @@ async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRe
 async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(proxy.running),
-        "a2py_connections": len(proxy.border.connections) if proxy.border is not None else 0,
+        "a2py_connections": proxy.border.open if proxy.border is not None else 0,
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }
     body = proxy.metrics.text(gauges).encode()
