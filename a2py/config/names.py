@@ -61,7 +61,7 @@ class Config:
         """The deployments that `model` means, those of a wildcard bound to the concrete model, without those that can't work.
 
         ApiError: `not_found`, which lists the known names; `permission` where every deployment of the name has a problem."""
-        found = self._names.find(model)
+        found = self._names.asked(model)
         if not found:
             raise ApiError("not_found", self._unknown(model))
         working = tuple(dep for dep in found if not dep.problem) if any(dep.problem for dep in found) else found
@@ -131,6 +131,18 @@ class _Names:
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
         self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {name.casefold(): name for name in plain}
         self.bound: dict[str, tuple[Deployment, ...]] = {}
+        self.known: dict[str, tuple[Deployment, ...]] = {}  # asked for before, and found
+
+    def asked(self, model: str) -> tuple[Deployment, ...]:
+        """`find`, remembered: a `claude-*` name goes through all its stages (15 µs)."""
+        found = self.known.get(model)
+        if found is None:
+            found = self.find(model)
+            if found:
+                if len(self.known) >= MAX_BOUND:
+                    self.known.clear()
+                self.known[model] = found
+        return found
 
     def find(self, model: str, *, claude: bool = True, star: bool = True, depth: int = 0) -> tuple[Deployment, ...]:
         """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*` counts."""
