@@ -1,4 +1,4 @@
-"""The bodies of bench/core_request.py are valid requests of their size, and its figures are of the right kind."""
+"""bench/core_chunk.py sends the same bytes on both ways; the bodies of bench/core_request.py are valid requests of their size, and its figures are of the right kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from a2py.messages.request import parse
-from bench import core_request
+from bench import core_chunk, core_request
 
 
 @pytest.mark.parametrize("kind", core_request.KINDS)
@@ -25,3 +25,10 @@ def test_a_measured_row() -> None:
     assert row.bytes <= row.sent <= row.bytes + 1000
     assert row.parse_ms > 0 and row.prepare_ms > 0
     assert row.copies >= 2  # the data URL and the body that holds it
+
+
+@pytest.mark.parametrize("kind", core_chunk.KINDS)
+async def test_a_chunk_is_measured_both_ways(kind: str) -> None:
+    """Both write the same (it raises where they don't), and each of its stamps is there."""
+    row = await core_chunk.measure(kind, 1)
+    assert row.us > 0 and row.without_us > 0 and row.written > core_chunk.CHUNKS * 100

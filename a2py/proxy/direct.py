@@ -3,8 +3,8 @@
 Knows: the bytes around both. Must not know: sockets' reading, events, when a lane is open.
 Invariants: what is not exactly one plain chunk with exactly one event of the lane is left alone, and nothing of it counts as passed.
 
-Why: a paced chunk finds the processor's caches cold, so what costs is how much code and how many objects it touches. By decoder, writer and
-stream it is 3.4 µs with warm caches, this way 1.3 (CPython 3.11; bench/NOTES.md).
+Why: a paced chunk finds the processor's caches cold, so what costs is how much code and how many objects it touches. With warm ones it is
+3.4 µs by decoder, writer and stream, 1.2 this way (CPython 3.11; `python -m bench.core_chunk`, bench/NOTES.md).
 """
 
 from __future__ import annotations

@@ -210,6 +210,7 @@ class Tap(asyncio.BufferedProtocol):
         if end > now or self._waiter.done():
             self._timer = self._loop.call_at(max(end, now + 0.01), self._watch)
         else:
+            self._direct = None
             self._waiter.set_exception(aiohttp.SocketTimeoutError("the upstream is silent, or takes too long"))
 
     def restore(self) -> None:
