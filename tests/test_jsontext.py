@@ -88,3 +88,10 @@ def test_a_nest_too_deep_to_write_ends_in_null(make: Any) -> None:
     for _ in range(250):
         shallow = make(shallow)
     assert b"core" in jsontext.dumps(shallow)
+
+
+@pytest.mark.parametrize("size", [0, 1, 600, jsontext.SMALL - 3, jsontext.SMALL, 5 * jsontext.SMALL])
+def test_packed_is_what_dumps_gives(size: int) -> None:
+    value = {"a": "x" * size}
+    assert jsontext.packed(value) == jsontext.dumps(value)
+    assert jsontext.packed({"a": "\ud83d"}) == jsontext.dumps({"a": "\ud83d"})
