@@ -19,7 +19,7 @@ from a2py.messages.types import Prepared, Usage
 from a2py.messages.writer import Writer
 from a2py.proxy.client import EventStream
 from a2py.proxy.pump import ToClient
-from a2py.proxy.push import Tap, read_buffer
+from a2py.proxy.push import Tap
 from a2py.wires import wire
 from bench.shapes import KINDS, Plan, openai, render
 
@@ -89,16 +89,16 @@ def chunks(kind: str) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
 
 
-def tapped(flow_type: type[ToClient]) -> tuple[Tap, memoryview, Transport]:
-    transport, body, buffer = Transport(), Body(), read_buffer()
+def tapped(flow_type: type[ToClient]) -> tuple[Tap, Transport]:
+    transport, body = Transport(), Body()
     writer = Writer("msg_1", "m", Usage(input=1))
     decoder = wire("chat").decoder(Prepared("http://127.0.0.1", {}, b"", True), writer)
     request: Any = SimpleNamespace(transport=transport, protocol=None, version=(1, 1), keep_alive=True)
     client = EventStream(request, "req_1", 1 << 18)
     response: Any = SimpleNamespace(content=body, headers={"transfer-encoding": "chunked"})
     flow = flow_type(decoder, writer, client, client.commit)
-    tap = Tap(cast(asyncio.Protocol, body), transport, cast(aiohttp.ClientResponse, response), flow, None, None, buffer)
-    return tap, buffer, transport
+    tap = Tap(cast(asyncio.Protocol, body), transport, cast(aiohttp.ClientResponse, response), flow, None, None)
+    return tap, transport
 
 
 async def measure(kind: str, repeat: int) -> Row:
@@ -107,11 +107,10 @@ async def measure(kind: str, repeat: int) -> Row:
     for flow_type in (ToClient, _Roundabout):
         times = []
         for _ in range(repeat):
-            tap, buffer, transport = tapped(flow_type)
+            tap, transport = tapped(flow_type)
             begun = time.perf_counter()
             for piece in pieces:
-                buffer[: len(piece)] = piece
-                tap.buffer_updated(len(piece))
+                tap.data_received(piece)
             times.append((time.perf_counter() - begun) / len(pieces) * 1e6)
         best.append(min(times))
         sizes.append(transport.size)

@@ -12,6 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from a2py.proxy import pump
 from a2py.proxy import push as push_module
+from a2py.proxy.lean import READ_SIZE, small_reads
 from tests.proxied import Running, both_modes, config, message, proxied  # noqa: F401
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, event, text
 
@@ -38,6 +39,17 @@ def test_aiohttps_stream_reader_counts_its_bytes() -> None:
 @pytest.mark.parametrize("name", ["connection", "content"])
 def test_aiohttps_response_has(name: str) -> None:
     assert hasattr(aiohttp.ClientResponse, name)
+
+
+async def test_asyncios_transport_has_a_size_of_its_reads() -> None:
+    """Without it each read of 300 bytes allocates 256 KiB."""
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        small_reads(writer.transport)
+        assert vars(writer.transport)["max_size"] == READ_SIZE < type(writer.transport).max_size
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_the_tap_is_used_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,6 @@ from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
-from a2py.proxy.push import read_buffer
 from a2py.proxy.relay import Exchange
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
@@ -51,7 +50,6 @@ class Proxy:
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
         self.config = config
         self.push = push
-        self.read_buffer = read_buffer()
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.name = new_id("")[:8]

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from a2py.errors import ApiError
-from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, StreamResponse
+from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, StreamResponse, small_reads
 
 #: Seconds a connection may be idle, or take to send its request line and headers.
 IDLE_SECONDS = 75.0
@@ -27,9 +27,6 @@ LINGER_SECONDS = 2.0
 FRESH_SECONDS = 1.0
 #: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
 HEADER_LINE, HEADER_FIELD, HEADER_COUNT = 16_384, 16_384, 128
-
-#: Bytes of one read of a request. asyncio asks for 256 KiB, whose allocation costs up to 15 µs (CPython 3.11, glibc), also for 300 bytes.
-READ_SIZE = 65_536
 
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
@@ -95,8 +92,7 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         border = self._manager
         if isinstance(border, Border):
-            if hasattr(transport, "max_size"):
-                transport.max_size = READ_SIZE
+            small_reads(transport)
             transport.set_write_buffer_limits(high=border.buffer_limit)  # type: ignore[attr-defined]
             border.open += 1
             if border.open > 2 * border.max_connections:

@@ -21,26 +21,19 @@ import aiohttp
 
 from a2py.proxy.dechunk import UNKNOWN, dechunk
 from a2py.proxy.direct import Direct
+from a2py.proxy.lean import small_reads
 from a2py.proxy.pump import Flow, lost, pull
 
-#: Bytes of one read. (asyncio's own `recv` allocates 256 KiB and shrinks it at each read, for the 200 bytes of a chunk.)
-READ_SIZE = 65_536
 NEVER = float("inf")
 
 
-def read_buffer() -> memoryview:
-    """What all taps of one event loop read into: it is emptied before the next read begins. A view, because asyncio's TLS slices it."""
-    return memoryview(bytearray(READ_SIZE))
-
-
-class Tap(asyncio.BufferedProtocol):
+class Tap(asyncio.Protocol):
     """Stands in front of aiohttp's protocol while one body is read.
 
     `owed`: bytes of the open chunk that aiohttp's parser must still get to stand between two chunks; 0: it does, and whole chunks need not
     pass through it; UNKNOWN: it gets everything."""
 
     __slots__ = (
-        "_buffer",
         "_chunked",
         "_content",
         "_direct",
@@ -65,9 +58,7 @@ class Tap(asyncio.BufferedProtocol):
         flow: Flow,
         silence: float | None,
         due: float | None,
-        buffer: memoryview,
     ) -> None:
-        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._inner = inner
@@ -85,12 +76,8 @@ class Tap(asyncio.BufferedProtocol):
 
     # -- the transport's side ----------------------------------------------------------------------------------------
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         self.last = now = self._time()
-        data = self._buffer[:nbytes].tobytes()
         direct = self._direct
         if direct is not None:
             try:
@@ -101,11 +88,11 @@ class Tap(asyncio.BufferedProtocol):
             except Exception as error:
                 self._waiter.set_exception(error)
             self._direct = None
-        at = self.owed
+        at, size = self.owed, len(data)
         if at > 0:
             self._parse(data[:at])
-            self.owed = max(0, at - nbytes)
-            if at >= nbytes:
+            self.owed = max(0, at - size)
+            if at >= size:
                 return
         if at < 0 or self._waiter.done():
             self._compare(data[at:] if at > 0 else data)
@@ -113,7 +100,7 @@ class Tap(asyncio.BufferedProtocol):
         pieces, end, owed = dechunk(data, at)
         if pieces:
             self._pass(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if end < nbytes:
+        if end < size:
             self.owed = owed
             self._parse(data[end:])
         elif not self._waiter.done():
@@ -231,15 +218,14 @@ def plainly_chunked(headers: Mapping[str, str]) -> bool:
     return headers.get("transfer-encoding", "").lower() == "chunked" and headers.get("content-encoding", "identity").lower() == "identity"
 
 
-def push(
-    response: aiohttp.ClientResponse, flow: Flow, silence: float | None, due: float | None, buffer: memoryview
-) -> Coroutine[Any, Any, None]:
-    """`pull`, by a `Tap`. `silence`: seconds without a byte that end it; `due`: loop time at which it must have ended; `buffer`: the loop's
-    `read_buffer`. What has arrived whole already is pulled."""
+def push(response: aiohttp.ClientResponse, flow: Flow, silence: float | None, due: float | None) -> Coroutine[Any, Any, None]:
+    """`pull`, by a `Tap`. `silence`: seconds without a byte that end it; `due`: loop time at which it must have ended. What has arrived whole
+    already is pulled."""
     connection = response.connection
     if connection is None or connection.transport is None or connection.protocol is None or response.content.is_eof():
         return pull(response, flow)
     inner, transport = connection.protocol, connection.transport
     inner.read_timeout = None
     inner.start_timeout()  # drops the timer that is armed
-    return Tap(inner, transport, response, flow, silence, due, buffer).run()
+    small_reads(transport)
+    return Tap(inner, transport, response, flow, silence, due).run()

@@ -236,7 +236,7 @@ class Exchange:
 
     def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> Coroutine[Any, Any, None]:
         if self.proxy.push:
-            return push(response, flow, self._silence, self._due, self.proxy.read_buffer)
+            return push(response, flow, self._silence, self._due)
         return pull(response, flow)
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
