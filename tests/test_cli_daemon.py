@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from a2py.cli import daemon, exits, listen, main, record, rotate, running, workers
+from a2py.cli import daemon, exits, listen, main, record, running, state, workers
 from a2py.cli.exits import Stop
 from a2py.cli.notify import Notifier
 from a2py.cli.terminal import Terminal
@@ -218,7 +218,7 @@ def test_a_long_log_is_moved_aside_by_whoever_writes_it(tmp_path: Path) -> None:
     assert re.findall(r"line (\d+)", whole) == [str(n) for n in range(12)] and whole.endswith("a traceback, say\n")
     both = [write(30, "b"), write(30, "c")]
     assert [process.wait(LIMIT) for process in both] == [0, 0]
-    assert len(list(tmp_path.iterdir())) <= 1 + rotate.KEPT
+    assert len(list(tmp_path.iterdir())) <= 1 + state.LOGS_KEPT
 
 
 # -- several workers -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """`a2py start`, `stop`, `restart`, `status`, `logs`: a proxy in the background.
 
 Knows: processes, the record of the one that runs (XDG state), its log. Must not know: what is served.
-Invariants: there is one daemon a state directory: a second start finds the first; a record whose process has gone, or whose number another
-process has by now, counts as none; `start` returns once the proxy answers, or with the reason why it does not.
+Invariants: there is one daemon a state directory: a second start finds the first; `start` returns once the proxy answers, or with the reason
+why it does not, and leaves nothing behind then, nor where Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TextIO
 from a2py.cli import handover, http, listen, options, rotate, state
 from a2py.cli.exits import FAILED, NOT_RUNNING, OK, Stop
 from a2py.cli.notify import PIPE
-from a2py.cli.record import Record, born, current, paths, zombie
+from a2py.cli.record import Record, born, current, end, paths, zombie
 from a2py.cli.serve import parser as serve_parser
 from a2py.cli.terminal import Terminal
 from a2py.cli.workers import command as again
@@ -60,7 +60,9 @@ def alone() -> Iterator[None]:
     import fcntl
 
     directory = state.make_private(state.state_dir(os.environ))
-    with open(os.path.join(directory, "daemon.lock"), "w") as lock:
+    with state.writing(directory):
+        lock = open(os.path.join(directory, "daemon.lock"), "w")  # noqa: SIM115  (closed below)
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -85,8 +87,8 @@ def start(argv: list[str], shown: Terminal) -> int:
 
 
 def _spawn(argv: Sequence[str], cwd: str, handed: Sequence[socket.socket] = ()) -> Record:
-    """A new daemon, once it serves; `handed`: the sockets of the one before it."""
-    file, log = paths()
+    """A new daemon, once it serves; `handed`: the sockets of the one before it. It writes its own record."""
+    log = paths()[1]
     reader, writer = os.pipe()
     size = os.path.getsize(log) if os.path.exists(log) else 0
     env = {**os.environ, PIPE: str(writer), rotate.VARIABLE: log, handover.VARIABLE: _offer()}
@@ -106,17 +108,30 @@ def _spawn(argv: Sequence[str], cwd: str, handed: Sequence[socket.socket] = ()) 
             )
     finally:
         os.close(writer)
-    with os.fdopen(reader, encoding="utf-8") as pipe:
-        told = pipe.readline() if select.select([pipe], [], [], START_SECONDS)[0] else ""
-    if not told:
-        if process.poll() is None and not _gone(process.pid, 1.0, process):
-            process.terminate()
-        code = process.wait()
-        raise Stop(f"the proxy did not start:\n{_tail(log, size)}", code if code > 0 else FAILED)
-    record = Record(process.pid, json.loads(told)["url"], list(argv), cwd, time.time(), born(process.pid))
+    record = None
+    try:
+        with os.fdopen(reader, encoding="utf-8") as pipe:
+            told = pipe.readline() if select.select([pipe], [], [], START_SECONDS)[0] else ""
+        if told == "\n":
+            record = current()
+        if record is None:
+            code = 0 if told or not _gone(process.pid, 1.0, process) else process.wait()
+            raise Stop(f"the proxy did not start:\n{told.strip() or _tail(log, size)}", code if code > 0 else FAILED)
+    finally:
+        if record is None:
+            _end(process)
     process.returncode = 0  # it outlives us: nothing is to be waited for
-    state.write(file, json.dumps(asdict(record), indent=2) + "\n", 0o600)
     return record
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """One that has not started as it should, or is no longer wanted."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _tail(log: str, since: int) -> str:
@@ -165,14 +180,17 @@ def stop(argv: list[str], shown: Terminal) -> int:
 
 def _stop(record: Record, now: bool, seconds: float) -> None:
     for _ in range(2 if now else 1):
-        _signal(record.pid)
+        end(record.pid)
         if _gone(record.pid, 0.5 if now else seconds):
             break
     if not _gone(record.pid, STOP_SECONDS):
         os.kill(record.pid, signal.SIGKILL)
         if not _gone(record.pid, STOP_SECONDS):
             raise Stop(f"pid {record.pid} does not end, not even killed", FAILED)
-    os.unlink(paths()[0])
+    try:
+        os.unlink(paths()[0])
+    except FileNotFoundError:
+        pass
 
 
 def restart(argv: list[str], shown: Terminal) -> int:
@@ -195,8 +213,6 @@ def restart(argv: list[str], shown: Terminal) -> int:
             raise Stop(
                 f"{stop}\nthe old one goes on: pid {record.pid}" if record is not None and handed else str(stop), stop.code
             ) from None
-        if record is not None and handed:
-            _signal(record.pid)
     shown.print(f"started: pid {new.pid} at {new.url}, log {paths()[1]}")
     if record is not None and handed:
         shown.note(f"pid {record.pid} ends once its running answers have")
@@ -206,13 +222,6 @@ def restart(argv: list[str], shown: Terminal) -> int:
 def _offer() -> str:
     """Where the daemon offers its sockets."""
     return os.path.join(state.state_dir(os.environ), "daemon.sock")
-
-
-def _signal(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass  # it has just ended by itself
 
 
 def _examples(name: str) -> str:
@@ -255,8 +264,10 @@ def logs(argv: list[str], shown: Terminal) -> int:
     log = paths()[1]
     try:
         file = open(log, encoding="utf-8", errors="replace")  # noqa: SIM115  (followed below, and opened anew when it is moved aside)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Stop(f"there is no log yet: {log}", FAILED) from None
+    except OSError as error:
+        raise Stop(f"{log} can't be read: {error.strerror}", FAILED) from None
     with file:
         lines = file.read().splitlines()
         for line in lines[max(0, len(lines) - args.lines) :]:
@@ -267,20 +278,25 @@ def logs(argv: list[str], shown: Terminal) -> int:
 
 
 def follow(file: TextIO, log: str, shown: Terminal, ended: Callable[[], bool] = lambda: False) -> None:
-    """What is written to `log` from `file`'s place on, also once it has been moved aside; until `ended` (Ctrl-C)."""
+    """What is written to `log` from `file`'s place on, also once it has been moved aside; until `ended` (Ctrl-C).
+
+    The one before it is read on: other workers find out later that it has been moved, and write there until then."""
+    files = [file]
     try:
         while not ended():
-            text = file.read()
-            if text:
-                shown.out.write(text)
-                shown.out.flush()
-            elif _moved(file, log):
-                file.close()
-                file = open(log, encoding="utf-8", errors="replace")  # noqa: SIM115
-            else:
+            moved = _moved(files[-1], log)
+            text = "".join(each.read() for each in files)
+            shown.out.write(text)
+            shown.out.flush()
+            if moved:
+                for old in files[:-1]:
+                    old.close()
+                files = [files[-1], open(log, encoding="utf-8", errors="replace")]  # noqa: SIM115
+            elif not text:
                 time.sleep(0.2)
     finally:
-        file.close()
+        for each in files:
+            each.close()
 
 
 def _moved(file: TextIO, log: str) -> bool:

@@ -1,20 +1,24 @@
 """Who waits for this process is told: ready, stopping, reloading, alive.
 
-Knows: sd_notify(3) and sd_watchdog_enabled(3): datagrams to NOTIFY_SOCKET; the pipe of `a2py start`. Must not know: what is served.
+Knows: sd_notify(3) and sd_watchdog_enabled(3): datagrams to NOTIFY_SOCKET; the pipe and the record of `a2py start`. Must not know: what is
+served.
 Invariants: where nobody waits nothing happens; one who no longer listens is no failure.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-#: Descriptor of a pipe into which one line of JSON is written once the server listens.
+from a2py.cli import record
+from a2py.cli.exits import Stop
+
+#: Descriptor of a pipe into which one line is written once the server listens and its record is written: "", or why that could not be.
 PIPE = "A2PY_READY"
 #: Seconds between two signs of life where none are asked for, and for which a drain asks systemd's patience with each.
 BEAT, PATIENCE = 5.0, 20.0
@@ -50,11 +54,16 @@ class Notifier:
     def ready(self, url: str, status: str) -> None:
         self.say("READY=1", f"STATUS={status} at {url}", f"MAINPID={os.getpid()}")
         if self._pipe is not None:
+            fault = ""
             try:
-                os.write(self._pipe, json.dumps({"url": url}).encode() + b"\n")
+                record.take_over(url, sys.argv[2:])  # behind `serve`
+            except Stop as stop:
+                fault = str(stop)
+            try:
+                os.write(self._pipe, fault.encode() + b"\n")
                 os.close(self._pipe)
             except OSError:
-                pass
+                pass  # whoever started us has gone, and may ask `a2py status`
             self._pipe = None
 
     def reloading(self, load: Callable[[], T]) -> Callable[[], T]:

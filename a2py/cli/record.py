@@ -1,15 +1,18 @@
 """The proxy that `a2py start` left running: what is written down of it, and whether it still is the same process.
 
 Knows: the record's file, process numbers and start times. Must not know: how anything is started or stopped.
-Invariants: a record whose process has gone, or whose number another process has by now, counts as none.
+Invariants: a record whose process has gone, or whose number another process has by now, or that is no record at all, counts as none; a
+proxy in the background writes its own, once it serves, so that there is none without a record, whatever becomes of who started it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 
 from a2py.cli import state
 
@@ -48,10 +51,36 @@ def current() -> Record | None:
     try:
         with open(paths()[0], encoding="utf-8") as file:
             record = Record(**json.load(file))
+        if not _sound(record):
+            return None
         os.kill(record.pid, 0)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return record if record.born == born(record.pid) else None
+
+
+def _sound(record: Record) -> bool:
+    """Whether each field is what it should be. A number below 1 would mean whole groups of processes to kill()."""
+    texts = (record.url, record.cwd, record.born, *record.argv)
+    return (
+        type(record.pid) is int and 0 < record.pid < 2**31 and isinstance(record.started, (int, float)) and set(map(type, texts)) == {str}
+    )
+
+
+def take_over(url: str, argv: list[str]) -> None:
+    """Write down this process, which serves at `url`; the one before it, if there is one, drains. Stop where it can't be written."""
+    before, pid = current(), os.getpid()
+    record = Record(pid, url, argv, os.getcwd(), time.time(), born(pid))
+    state.write(paths()[0], json.dumps(asdict(record), indent=2) + "\n", 0o600)
+    if before is not None and before.pid != pid:
+        end(before.pid)
+
+
+def end(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has just ended by itself
 
 
 def zombie(pid: int) -> bool:

@@ -2,7 +2,7 @@
 
 Knows: descriptors, inodes, renaming. Must not know: what is logged.
 Invariants: everything that goes to standard error lands in the file, tracebacks too; several processes may share it: each finds out by
-itself that another has moved it aside; at most KEPT old files stay.
+itself that another has moved it aside; two never move it at once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import sys
 
+from a2py.cli import state
+
 #: Set by `a2py start`: the file that standard error is.
 VARIABLE = "A2PY_LOG"
-#: Bytes after which the file is moved aside, how many old ones stay, and how many lines are written between two looks.
-LIMIT, KEPT, EVERY = 10 * 1024 * 1024, 3, 64
+#: Bytes after which the file is moved aside, and how many lines are written between two looks.
+LIMIT, EVERY = 10 * 1024 * 1024, 64
 
 
 class Rotating:
@@ -40,26 +42,24 @@ class Rotating:
         import fcntl
 
         try:
-            mine = os.dup(2)
+            there = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError:
-            return
+            return  # a log that can't be moved goes on growing; no request fails for it
         try:
-            if self._is(mine) and os.fstat(mine).st_size < self._limit:
+            if self._is(2) and os.fstat(2).st_size < self._limit:
                 return
-            fcntl.flock(mine, fcntl.LOCK_EX)  # two who find it long at once: the second sees that it has been moved
-            if self._is(mine):
-                for n in range(KEPT - 1, 0, -1):
-                    if os.path.exists(f"{self.path}.{n}"):
-                        os.replace(f"{self.path}.{n}", f"{self.path}.{n + 1}")
-                os.replace(self.path, f"{self.path}.1")
+            # On an opening of our own: parent and workers share the one that is standard error, and a lock on that is held by all of them.
+            fcntl.flock(there, fcntl.LOCK_EX)
+            if self._is(2) and self._is(there):
+                state.move_aside(self.path)
             sys.stderr.flush()
             new = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(new, 2)
             os.close(new)
         except OSError:
-            pass  # a log that can't be moved goes on growing; no request fails for it
+            pass
         finally:
-            os.close(mine)
+            os.close(there)
 
     def _is(self, descriptor: int) -> bool:
         """Whether `descriptor` is what now lies at the path."""

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import gc
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -23,7 +24,7 @@ from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
 from a2py.cli.source import Source, choose, demo_config, master_key, process_env
 from a2py.cli.summary import loopback, own_url, target, text
-from a2py.cli.terminal import Terminal
+from a2py.cli.terminal import Terminal, closing, on_terminal
 from a2py.cli.workers import SILENT, Supervisor, Worker
 from a2py.cli.workers import command as again
 from a2py.config import Config
@@ -217,11 +218,18 @@ def settle() -> None:
 
 def _reload(source: Source, config: Config, notifier: Notifier) -> Callable[[], Config] | None:
     """What SIGHUP does. Without a file there is nothing to read again: in the background that changes nothing (`systemctl reload` must not
-    end the service), on a terminal SIGHUP keeps its meaning."""
-    if source.again is not None:
-        return notifier.reloading(source.again)
-    on_terminal = sys.stdin is not None and sys.stdin.isatty()
-    return None if on_terminal else notifier.reloading(lambda: config)
+    end the service), on a terminal SIGHUP keeps its meaning. With one, too, once the terminal has been closed."""
+    if source.again is None:
+        return None if on_terminal() else notifier.reloading(lambda: config)
+    again, closed = source.again, closing()
+
+    def load() -> Config:
+        if closed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return config
+        return again()
+
+    return notifier.reloading(load)
 
 
 def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) -> Callable[[list[Any]], None]:

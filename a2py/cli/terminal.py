@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -24,6 +24,17 @@ def coloured(stream: TextIO) -> bool:
     if env.get("TERM") == "dumb" or (sys.platform == "win32" and "WT_SESSION" not in env):
         return False
     return stream.isatty()
+
+
+def on_terminal() -> bool:
+    """Whether a person's terminal is standard input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def closing() -> Callable[[], bool]:
+    """Tells from now on whether the terminal that is standard input has been closed; never where it is none."""
+    before = on_terminal()
+    return lambda: before and not on_terminal()
 
 
 class Terminal:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from a2py.cli import handover, listen
 from a2py.cli.exits import CONFIG, FAILED, OK, REFUSED, UNAVAILABLE, USAGE
 from a2py.cli.notify import BEAT, PIPE, Notifier
+from a2py.cli.terminal import closing
 
 #: A worker's end of the pair of sockets; the worker's number.
 CONTROL, NUMBER = "A2PY_CONTROL", "A2PY_WORKER"
@@ -64,6 +65,7 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.code = OK
         self.notifier = Notifier(env, os.getpid())
+        self.closed = closing()
         self.served = self.announced = False
 
     async def run(self) -> int:
@@ -89,8 +91,11 @@ class Supervisor:
             _tell(control, word)
 
     def reload(self) -> None:
-        """Each worker reads the configuration for itself, and says for itself what it thinks of it."""
-        self.notifier.reloading(self._hang_up)()
+        """Each worker reads the configuration for itself, and says for itself what it thinks of it. A closed terminal ends all."""
+        if self.closed():
+            self.stop()
+        else:
+            self.notifier.reloading(self._hang_up)()
 
     def _hang_up(self) -> None:
         for number in self.ready:
