@@ -77,10 +77,13 @@ def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], noth
     keys.write_text("MINE=1\n")
     again = ["service", "install", "--system", "--root", str(nothing / "system")]
     assert main(again) == exits.OK and keys.read_text() == "MINE=1\n"
-    (units["system"] / "a2py.service").write_text("[Service]\n")
-    for args in (again, ["service", "remove", "--system", "--root", str(nothing / "system")]):
-        assert main(args) == exits.FAILED
-        assert "was not written by a2py" in capsys.readouterr().err
+    assert os.listdir(units["system"]) == ["a2py.service"], "the socket of the install before would keep its port"
+    unit = units["system"] / "a2py.service"
+    for text, said in (("[Service]\n", "was not written by a2py"), (unit.read_text() + "Nice=5\n", "has been changed since a2py wrote it")):
+        unit.write_text(text)
+        for args in (again, ["service", "remove", "--system", "--root", str(nothing / "system")]):
+            assert main(args) == exits.FAILED
+            assert said in capsys.readouterr().err and unit.read_text() == text
     assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
     assert os.listdir(units["user"]) == []
     assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
@@ -107,10 +110,47 @@ def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatc
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
     assert "lies in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
-    with pytest.raises(Stop, match="no systemctl"):
-        service.systemctl(False, "x")
+    assert main(["service", "install"]) == exits.FAILED
+    assert "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
+    (nothing / ".config").write_text("a file")
+    assert main(["service", "install", "--root", "//"]) == exits.FAILED
+    assert ".config/systemd/user can't be written: Not a directory" in capsys.readouterr().err
     monkeypatch.setattr(service.sys, "platform", "darwin")
     assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
+
+
+def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "install", "--root", "//"]) == exits.OK
+    monkeypatch.setenv("PATH", str(nothing))
+    assert main(["service", "remove"]) == exits.OK
+    assert "a2py.service removed" in capsys.readouterr().out and os.listdir(nothing / ".config/systemd/user") == []
+
+
+def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on, or keep the port that the new one is to have."""
+    done: list[str] = []
+    monkeypatch.setattr(service.shutil, "which", lambda name: name)
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)
+    stopped = "disable --now a2py.service"
+    for args, expected in (
+        (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
+        (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
+        (["--port", "4002"], [stopped, "daemon-reload", "enable --now a2py.service"]),
+        (["--socket"], [stopped, "daemon-reload", "enable --now a2py.socket"]),
+        ([], [f"{stopped} a2py.socket", "daemon-reload", "enable --now a2py.service"]),
+    ):
+        done.clear()
+        assert main(["service", "install", *args]) == exits.OK
+        assert done == expected
+    done.clear()
+    assert main(["service", "remove"]) == exits.OK and done == [stopped, "daemon-reload"]
+
+
+@pytest.mark.parametrize("base, expected", [("/x", "/x/systemd/user"), ("relative", "/home/me/.config/systemd/user")])
+def test_where_units_of_a_user_lie(monkeypatch: pytest.MonkeyPatch, base: str, expected: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CONFIG_HOME", base)
+    assert service.directory(False, "/") == expected
 
 
 def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,4 +236,5 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["status"].startswith("serving at http://127.0.0.1:") and seen["watchdog"] == "1min", told
     assert seen["restarted"] and seen["answers again"] and seen["new process"] and seen["answers at last"], told
     assert seen["whole through a restart"] == 50, told
+    assert seen["moved"] and seen["moved back"], told
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told

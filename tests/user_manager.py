@@ -117,6 +117,12 @@ def main(folder: Path, count: int) -> dict[str, object]:
         pid = int(show("MainPID"))
         os.kill(pid, signal.SIGSTOP)
         seen["watched"] = until(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
+        other = free_port()
+        again = [sys.executable, "-m", "a2py", "service", "install", "--port", str(other)]
+        subprocess.run(again, capture_output=True, timeout=LIMIT + 60)
+        seen["moved"] = ask(f"http://127.0.0.1:{other}") and not ask(url)
+        subprocess.run(install, capture_output=True, timeout=LIMIT + 60)
+        seen["moved back"] = ask(url) and not ask(f"http://127.0.0.1:{other}")
         removed = subprocess.run([sys.executable, "-m", "a2py", "service", "remove"], capture_output=True, text=True, timeout=LIMIT + 60)
         seen["remove"] = (removed.returncode, removed.stdout, removed.stderr)
         seen["gone"] = not ask(url)

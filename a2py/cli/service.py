@@ -1,17 +1,19 @@
 """`a2py service`: systemd units, printed, installed, removed.
 
 Knows: systemd's unit files (systemd.unit(5), systemd.exec(5), systemd.service(5), as of version 252). Must not know: what is served.
-Invariants: `print` touches nothing; `install` never overwrites a unit that it did not write; a unit holds no key: these come from a
-credential (system) or from an environment file (user).
+Invariants: `print` touches nothing; `install` and `remove` never touch a unit that `install` did not write, or that somebody has changed
+since; what `install` has written is what runs afterwards; a unit holds no key: these come from a credential (system) or from an
+environment file (user).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from a2py.cli import options, state
@@ -20,7 +22,8 @@ from a2py.cli.terminal import Terminal
 from a2py.cli.workers import command
 
 NAME = "a2py"
-MARK = "# Written by `a2py service install`; it replaces and removes only files with this line."
+#: The first line: this, and a digest of what follows.
+MARK = "# Written by `a2py service install`, which replaces and removes it as long as nobody changes it (systemctl edit keeps changes): "
 EXAMPLES = (
     "a2py service print                     a unit for this user",
     "a2py service install                   write it, enable it, start it",
@@ -85,11 +88,7 @@ def units(argv: list[str], system: bool, socket: bool, host: str, port: int, sec
     """The units. `argv`: flags of serve; `secret`: a configuration file that the service's own user can't read, so that systemd reads it (as
     a credential, once a start: SIGHUP would find the old one)."""
     start = " ".join(_quoted(word) for word in command(["serve", *argv]))
-    lines = [
-        MARK,
-        "[Unit]",
-        "Description=a2py: Anthropic Messages clients on any model",
-    ]
+    lines = ["[Unit]", "Description=a2py: Anthropic Messages clients on any model"]
     if system:  # a user's manager knows no such target
         lines += ["After=network-online.target", "Wants=network-online.target"]
     if socket:
@@ -112,9 +111,13 @@ def units(argv: list[str], system: bool, socket: bool, host: str, port: int, sec
         lines += ["EnvironmentFile=-%E/a2py/env", "NoNewPrivileges=yes", "UMask=0077"]
     lines += ["", "[Install]", f"WantedBy={'multi-user.target' if system else 'default.target'}", ""]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    opened = [MARK, "[Unit]", "Description=a2py's socket", "", "[Socket]", f"ListenStream={address}", "Backlog=1024", "NoDelay=yes"]
+    opened = ["[Unit]", "Description=a2py's socket", "", "[Socket]", f"ListenStream={address}", "Backlog=1024", "NoDelay=yes"]
     opened += ["", "[Install]", "WantedBy=sockets.target", ""]
     return Units("\n".join(lines), "\n".join(opened) if socket else "")
+
+
+def _marked(text: str) -> str:
+    return f"{MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n{text}"
 
 
 def _specified(word: str) -> str:
@@ -179,33 +182,48 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _config_dir(system: bool) -> str:
-    if system:
-        return "/etc/a2py"
-    return os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "a2py")
+    return "/etc/a2py" if system else os.path.join(_base(), "a2py")
+
+
+def _base() -> str:
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    return named if os.path.isabs(named) else os.path.expanduser("~/.config")
 
 
 def directory(system: bool, root: str) -> str:
     """Where units lie."""
     if system:
         return os.path.join(root, "etc/systemd/system")
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    base = _base()
     return os.path.join(base if root == "/" else os.path.join(root, base.lstrip("/")), "systemd/user")
 
 
 def systemctl(system: bool, *words: str) -> int:
-    found = shutil.which("systemctl")
-    if found is None:
-        raise Stop("there is no systemctl here: `a2py service print` shows the units", FAILED)
-    return subprocess.run([found, *(() if system else ("--user",)), *words], stdin=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(["systemctl", *(() if system else ("--user",)), *words], stdin=subprocess.DEVNULL, check=False).returncode
 
 
-def ours(path: str) -> bool:
-    """Whether the file at `path` is one that `install` wrote (or none at all)."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return MARK in file.read()
-    except FileNotFoundError:
-        return True
+def present(system: bool, root: str) -> dict[str, str]:
+    """Our units that are there, file name → text. Stop for one that is not as `install` wrote it."""
+    found = {}
+    for name in (f"{NAME}.service", f"{NAME}.socket"):
+        path = os.path.join(directory(system, root), name)
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                found[name] = text = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not text.startswith(MARK):
+            raise Stop(f"{path} was not written by a2py: it stays; move it away first", FAILED)
+        if text != _marked(text.partition("\n")[2]):
+            edit = f"systemctl {'' if system else '--user '}edit {name}"
+            raise Stop(f"{path} has been changed since a2py wrote it: it stays; move it away first ({edit} keeps changes apart)", FAILED)
+    return found
+
+
+def _delete(where: str, names: Iterable[str]) -> None:
+    with state.writing(where):
+        for name in names:
+            os.unlink(os.path.join(where, name))
 
 
 def install(made: Units, system: bool, root: str, config: str, shown: Terminal) -> int:
@@ -215,17 +233,23 @@ def install(made: Units, system: bool, root: str, config: str, shown: Terminal) 
         shown.warn(f"{program} lies in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt or /usr")
     if system and root == "/" and not os.path.exists(config):
         raise Stop(f"{config} is not there: write it first (a2py config init -o {config}), or name another with --config", CONFIG)
-    where = directory(system, root)
-    for name in made.files():
-        if not ours(os.path.join(where, name)):
-            raise Stop(f"{os.path.join(where, name)} was not written by a2py: move it away first", FAILED)
-    os.makedirs(where, exist_ok=True)
-    for name, text in made.files().items():
+    if root == "/" and shutil.which("systemctl") is None:
+        raise Stop("there is no systemctl here, and nothing was written: `a2py service print` shows the units", FAILED)
+    where, before = directory(system, root), present(system, root)
+    files = {name: _marked(text) for name, text in made.files().items()}
+    if before and before != files:
+        if root == "/":
+            systemctl(system, "disable", "--now", *before)  # it may listen elsewhere, or where the other kind of unit is to
+        _delete(where, before)
+    with state.writing(where):
+        os.makedirs(where, exist_ok=True)
+    for name, text in files.items():
         state.write(os.path.join(where, name), text, 0o644)
         shown.print(f"{os.path.join(where, name)} written")
     secrets = os.path.join(root, "etc/a2py/env") if system else os.path.join(_config_dir(False), "env")
     if system and not os.path.exists(secrets):
-        os.makedirs(os.path.dirname(secrets), exist_ok=True)
+        with state.writing(secrets):
+            os.makedirs(os.path.dirname(secrets), exist_ok=True)
         state.write(secrets, "# NAME=value a line, as in .env: OPENAI_API_KEY=…, LITELLM_MASTER_KEY=…\n", 0o600)
     shown.print(f"keys: {secrets} (0600), one NAME=value a line; models: {config}")
     if root != "/":
@@ -241,19 +265,16 @@ def install(made: Units, system: bool, root: str, config: str, shown: Terminal) 
 
 
 def remove(system: bool, root: str, shown: Terminal) -> int:
-    where = directory(system, root)
-    there = [path for name in (f"{NAME}.service", f"{NAME}.socket") if os.path.exists(path := os.path.join(where, name))]
+    where, there = directory(system, root), present(system, root)
     if not there:
         shown.print(f"there is no unit in {where}")
         return OK
-    for path in there:
-        if not ours(path):
-            raise Stop(f"{path} was not written by a2py: it stays", FAILED)
-    if root == "/":
-        systemctl(system, "disable", "--now", *map(os.path.basename, there))
-    for path in there:
-        os.unlink(path)
-        shown.print(f"{path} removed")
-    if root == "/":
+    running = root == "/" and shutil.which("systemctl") is not None
+    if running:
+        systemctl(system, "disable", "--now", *there)
+    _delete(where, there)
+    for name in there:
+        shown.print(f"{os.path.join(where, name)} removed")
+    if running:
         systemctl(system, "daemon-reload")
     return OK
