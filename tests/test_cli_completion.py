@@ -29,6 +29,8 @@ CASES = [
     (["a2py", "service", "ins"], ["install"]),
     (["a2py", "setup", "claude", "--und"], ["--undo"]),
 ]
+#: The same where a flag and its value are one word to a person (and three to bash).
+JOINED = (["a2py", "--log-format=js"], ["--log-format=json"])
 #: Lines that end in a file's name.
 FILES = [["a2py", "--config", "a-f"], ["a2py", "start", "-c", "a-f"], ["a2py", "run", "--", "a-f"]]
 
@@ -81,6 +83,11 @@ def test_bash(words: list[str], offered: list[str], tmp_path: Path) -> None:
     assert bash(words, tmp_path) == offered
 
 
+def test_bash_cuts_words_at_the_equals_sign(tmp_path: Path) -> None:
+    flag = ["a2py", "start", "--log-format"]
+    assert bash([*flag, "=", "js"], tmp_path) == ["json"] and bash([*flag, "="], tmp_path) == ["json", "text"]
+
+
 @pytest.mark.parametrize("words", FILES)
 def test_bash_leaves_files_to_itself(words: list[str], tmp_path: Path) -> None:
     assert bash(words, tmp_path) == [] and "-o default" in completion.SHELLS["bash"]()
@@ -97,7 +104,7 @@ def fish(words: list[str], cwd: Path) -> list[str]:
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("words, offered", CASES)
+@pytest.mark.parametrize("words, offered", [*CASES, JOINED])
 def test_fish(words: list[str], offered: list[str], tmp_path: Path) -> None:
     assert fish(words, tmp_path) == offered
 
@@ -111,8 +118,8 @@ def test_fish_offers_files(words: list[str], tmp_path: Path) -> None:
 class Zsh:
     """An interactive zsh on a terminal of its own: its completion system runs nowhere else."""
 
-    def __init__(self, cwd: Path) -> None:
-        (cwd / "script").write_text(completion.SHELLS["zsh"]())
+    def __init__(self, cwd: Path, begin: str) -> None:
+        (cwd / "_a2py").write_text(completion.SHELLS["zsh"]())
         self.main, other = pty.openpty()
         env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TERM": "dumb", "PS1": "> ", "LISTMAX": "1000"}
         self.process = subprocess.Popen(
@@ -120,7 +127,7 @@ class Zsh:
         )
         os.close(other)
         self.seen = ""
-        self.type("unsetopt zle_bracketed_paste; autoload -U compinit; compinit -u -D; source script; print rea''dy\n")
+        self.type(f"unsetopt zle_bracketed_paste; autoload -U compinit; {begin}; print rea''dy\n")
         self.until("ready")
 
     def type(self, text: str) -> None:
@@ -139,13 +146,14 @@ class Zsh:
         os.close(self.main)
 
 
-def test_zsh(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begin", ['compinit -u -D; eval "$(<_a2py)"', "fpath=($PWD $fpath); compinit -u -D"], ids=["sourced", "in fpath"])
+def test_zsh(tmp_path: Path, begin: str) -> None:
     """Each line, completed and put into quotes by the shell itself, is printed whole."""
     (tmp_path / "a-file").write_text("")
-    zsh = Zsh(tmp_path)
+    zsh = Zsh(tmp_path, begin)
     try:
         zsh.type('say() { print -r -- "<$*>" }; a2py() { say a2py $* }\n')
-        for words, offered in [*CASES, *((words, ["a-file"]) for words in FILES)]:
+        for words, offered in [*CASES, JOINED, *((words, ["a-file"]) for words in FILES)]:
             zsh.type(" ".join(words) + "\t\n")
             zsh.until(f"<{' '.join([*words[:-1], *offered])}>")
     finally:

@@ -1,6 +1,6 @@
 """`a2py completion`: commands, flags and their values for bash, zsh and fish.
 
-Knows: the tables of commands and the parsers' flags, how each shell is told. Must not know: any single flag.
+Knows: the tables of commands and the parsers' flags, how each shell is told (zsh: sourced or found in fpath). Must not know: any single flag.
 Invariants: what is printed is made from the parsers themselves, so it can't grow old; behind a lone `--`, and where a file is wanted, the
 shell completes files.
 """
@@ -124,6 +124,7 @@ def _bash() -> str:
     key = _key(rows, words="COMP_WORDS", first="1", second="2", current="COMP_CWORD", files="return")
     return f"""_a2py() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words
+  if [ "$before" = = ]; then before="${{COMP_WORDS[COMP_CWORD-2]}}"; elif [ "$word" = = ]; then word=; fi
   COMPREPLY=()
 {key.replace("COMP_CWORD -", "$COMP_CWORD -")}
   case "${{key:-serve}} $before" in
@@ -152,8 +153,10 @@ def _zsh() -> str:
     return f"""#compdef a2py
 _a2py() {{
   local -a items
+  local before="${{words[CURRENT-1]}}"
+  [[ "${{words[CURRENT]}}" = --*=* ]] && before="${{words[CURRENT]%%=*}}" && compset -P '*='
 {key.replace("CURRENT -", "$CURRENT -")}
-  case "${{key:-serve}} ${{words[CURRENT-1]}}" in
+  case "${{key:-serve}} $before" in
 {values}
   esac
   case "$key" in
@@ -161,7 +164,7 @@ _a2py() {{
   esac
   _describe a2py items || _files
 }}
-compdef _a2py a2py"""
+if [[ "$funcstack[1]" = _a2py ]]; then _a2py "$@"; else compdef _a2py a2py; fi"""
 
 
 def _fish() -> str:
