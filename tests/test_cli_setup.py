@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from a2py.cli import exits, main, setup, state
+from a2py.cli.exits import Stop
 from tests.commands import nothing
 
 MINE = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
@@ -113,9 +114,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     path.write_text("old")
 
     def fail(*_: object) -> None:
-        raise OSError("disk")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(state.os, "replace", fail)
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(Stop, match="f can't be written: No space left on device"):
         state.write(str(path), "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
