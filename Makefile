@@ -4,6 +4,8 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 ARGS ?=
 TESTS ?= tests
+# Processes that run tests, whole files each; 0: this one alone (for --pdb, or to read along).
+JOBS ?= auto
 CLAUDE_CODE ?= 2.1.330
 MAKEFLAGS += --no-print-directory
 
@@ -21,8 +23,8 @@ $(VENV)/.test: setup.cfg pyproject.toml
 run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_config.yaml --port 4000")
 	@exec $(PY) -m a2py $(ARGS)
 
-test: $(VENV)/.test ## install what the tests need and run them (ARGS="-k sse")
-	@$(PY) -m pytest $(TESTS) $(ARGS)
+test: $(VENV)/.test ## install what the tests need and run them, on all cores (ARGS="-k sse", JOBS=0)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAUDE, claude in PATH, or installed by npm)
 	@claude="$${A2PY_CLAUDE:-$$(command -v claude)}"; \

@@ -10,7 +10,6 @@ from hypothesis import settings
 
 from tests import llamacpp as llama
 
-
 settings.register_profile("the same every time", derandomize=True)
 settings.load_profile("the same every time")
 

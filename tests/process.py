@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,19 @@ class Proxy:
     log: Path
 
 
+#: Below those that systems give to outgoing connections, from a place of this process's own: nobody else takes one before it is used.
+_ports = count(os.getpid() * 7919 % 20_000)
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    while True:
+        port = 10_000 + next(_ports) % 20_000
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def deployment(name: str, base: str, model: str = "tiny", provider: str = "llamacpp", **info: Any) -> dict[str, Any]:
