@@ -94,34 +94,44 @@ def _spawn(argv: Sequence[str], cwd: str, handed: Sequence[socket.socket] = ()) 
     env = {**os.environ, PIPE: str(writer), rotate.VARIABLE: log, handover.VARIABLE: _offer()}
     numbers = [sock.fileno() for sock in handed]
     env[listen.VARIABLE] = ",".join(map(str, numbers))
-    try:
-        with state.open_log(log) as out:
-            process = subprocess.Popen(
-                again(["serve", *argv]),
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                pass_fds=(writer, *numbers),
-                start_new_session=True,
-            )
-    finally:
-        os.close(writer)
-    record = None
-    try:
-        with os.fdopen(reader, encoding="utf-8") as pipe:
+    process = record = None
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        try:
+            with os.fdopen(writer, "w"), state.open_log(log) as out, _undisturbed():
+                process = subprocess.Popen(
+                    again(["serve", *argv]),
+                    cwd=cwd,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    pass_fds=(writer, *numbers),
+                    start_new_session=True,
+                )
             told = pipe.readline() if select.select([pipe], [], [], START_SECONDS)[0] else ""
-        if told == "\n":
-            record = current()
-        if record is None:
-            code = 0 if told or not _gone(process.pid, 1.0, process) else process.wait()
-            raise Stop(f"the proxy did not start:\n{told.strip() or _tail(log, size)}", code if code > 0 else FAILED)
-    finally:
-        if record is None:
-            _end(process)
+            if told == "\n":
+                record = current()
+            if record is None:
+                code = 0 if told or not _gone(process.pid, 1.0, process) else process.wait()
+                raise Stop(f"the proxy did not start:\n{told.strip() or _tail(log, size)}", code if code > 0 else FAILED)
+        finally:
+            if record is None and process is not None:
+                _end(process)
     process.returncode = 0  # it outlives us: nothing is to be waited for
     return record
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: in the middle of Popen() it would leave a process that nobody knows."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
