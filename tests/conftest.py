@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,24 @@ from tests import llamacpp as llama
 
 settings.register_profile("the same every time", derandomize=True)
 settings.load_profile("the same every time")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, and all files that use llama.cpp's servers in one process: they are built and started once."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    folder = Path(__file__).parent
+    users = {f"{folder.name}/{path.name}" for path in folder.glob("test_*.py") if "llamacpp: " in path.read_text("utf-8")}
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "llama.cpp" if file in users else file
+
+    return ByFile(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
