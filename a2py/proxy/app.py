@@ -122,7 +122,8 @@ class Proxy:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and len(self.border.connections) > self.border.max_connections:
                 raise ApiError("overloaded", "The proxy has more connections than `a2py: max_connections` allows; ask again", retry_after=1)
-            response = await route.handler(self, request, record)
+            answer = await route.handler(self, request, record)
+            response = self._refuse(request, record, answer) if isinstance(answer, ApiError) else answer
         except ApiError as error:
             response = self._refuse(request, record, error)
         except asyncio.CancelledError:

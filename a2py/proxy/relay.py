@@ -207,7 +207,7 @@ class Exchange:
             outcome = await self._read(response, deployment, prepared)
             return self._settle(outcome)
         except ApiError as error:
-            return error
+            return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 HOPS = 5
 #: Seconds that a client waits which does not tell (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse]]
+#: An error may be raised, or given back: raised where it is still referred to, its traceback would be a cycle that holds the whole request.
+Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse | ApiError]]
 
 
 class Route(NamedTuple):
@@ -44,7 +45,7 @@ class Route(NamedTuple):
     open: bool = False
 
 
-async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
+async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
     body = await proxy.body(request)
     call = _call(proxy, request, parse(body))
     record.model, record.stream = call.request.model, call.request.stream
@@ -61,12 +62,9 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     exchange.hops = hops(proxy, request)
     proxy.running.add(exchange)
     try:
-        answer = await exchange.answer()
+        return await exchange.answer()
     finally:
         proxy.ended(exchange)
-    if isinstance(answer, ApiError):
-        raise answer
-    return answer
 
 
 def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
