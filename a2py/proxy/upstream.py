@@ -55,7 +55,7 @@ def _url(text: str) -> URL:
 
 @lru_cache(64)
 def _timeout(total: float | None, silence: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
+    return aiohttp.ClientTimeout(total=total, connect=CONNECT_SECONDS, sock_read=silence)
 
 
 def _tls(verify: bool | str, url: URL) -> bool | ssl.SSLContext:
