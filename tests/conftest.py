@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import anomaly
 from tests import llamacpp as llama
 
 
@@ -13,6 +14,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Skipped tests are told, one line each reason."""
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many points the anomaly loop has met: each an operation at which one fault happened once."""
+    if anomaly.POINTS:
+        terminalreporter.write_sep("-", f"anomaly loop: {anomaly.POINTS.total()} points")
+        for what, number in sorted(anomaly.POINTS.items()):
+            terminalreporter.write_line(f"{number:7} {what}")
 
 
 @pytest.fixture(scope="session")
