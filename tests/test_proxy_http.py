@@ -296,6 +296,17 @@ async def test_master_key(headers: dict[str, str], allowed: bool) -> None:
             assert KEY.encode() not in asked.raw_head and asked.headers["authorization"] == f"Bearer {SECRET}"
 
 
+@pytest.mark.parametrize("key", ["k\udcff\udcfe-key", "schl\u00fcssel"])
+async def test_a_master_key_of_any_bytes(key: str) -> None:
+    """What the environment holds need not be UTF-8."""
+    sent = key.encode("utf-8", "surrogateescape").decode("latin-1")
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=key)) as proxy:
+        assert (await proxy.ask(message(), headers={"x-api-key": sent})).status == 200
+        assert (await proxy.ask(message(), headers={"authorization": f"Bearer {sent}"})).status == 200
+        for wrong in (sent[:-1], "", "k"):
+            envelope(await proxy.ask(message(), headers={"x-api-key": wrong}), 401, "authentication_error")
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/health", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
@@ -332,6 +343,10 @@ def test_local_host(host: str, local: bool) -> None:
         ({"Host": "localhost:4000"}, True),
         ({"Host": "a2py.lan"}, True),
         ({"Host": "a2py.lan:4000"}, True),
+        ({"Host": "A2PY.lan:4000"}, True),
+        ({"Host": "Other.lan:4000"}, True),
+        ({"Host": "other.lan"}, False),
+        ({"Host": "a2py.lan.evil.example"}, False),
         ({"Host": "evil.example"}, False),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
@@ -340,7 +355,7 @@ def test_local_host(host: str, local: bool) -> None:
     ],
 )
 async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: bool) -> None:
-    settings = {"allowed_hosts": ("a2py.lan",), "allowed_origins": ("https://mine.example",)}
+    settings = {"allowed_hosts": ("a2py.lan", "Other.LAN:4000"), "allowed_origins": ("https://mine.example",)}
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
         answer = await client.answer()
