@@ -167,6 +167,7 @@ class Proxy:
             try:
                 data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
             except asyncio.TimeoutError:
+                content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
             except (RequestPayloadError, ConnectionError) as error:
