@@ -276,3 +276,21 @@ def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
             assert not own or "private words" not in form
     hidden = [field.name for field in fields(Deployment) if not field.repr]
     assert is_dataclass(Deployment) and {"key", "headers", "query"} <= set(hidden)
+
+
+def test_what_of_a_deployment_is_secret() -> None:
+    """The key, and under a telling name: headers, query, and the body at any depth. No numbers, no limits, nothing as short as a word."""
+    made = proxied.deployment(
+        "http://x/v1",
+        key="the-key",
+        headers={"authorization": "Bearer by-header", "x-title": "a title"},
+        query="api-version=2026-01-01&sig_key=by-query",
+        extra_body={
+            "gateway": {"token": "by-body", "name": "a name", "password": 12345},
+            "tokens": "no secret",
+            "max_tokens": "4096",
+            "keys": ["one-of-two", {"x": "not named"}, None],
+            "auth": "no",
+        },
+    )
+    assert set(made.secrets) == {"the-key", "Bearer by-header", "by-header", "by-query", "by-body", "one-of-two"}
