@@ -11,7 +11,7 @@ import pytest
 from a2py.proxy import app as app_module
 from a2py.proxy.access import local_host
 from a2py.proxy.border import header_list, new_id
-from a2py.proxy.routes import find
+from a2py.proxy.routes import _seconds, find
 from tests.proxied import SECRET, Running, config, message, proxied, settle
 from tests.scripted import Answer, Scripted, answering, completion
 
@@ -56,6 +56,14 @@ def envelope(answer: Answer, status: int, type: str) -> str:
 )
 def test_find(path: str, known: bool) -> None:
     assert (find(path) is not None) is known
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("300", 300), ("0", 1), ("-5", 1), ("1e9", 3600), ("inf", 3600), ("nan", 600), ("soon", 600), ("", 600), (None, 600)],
+)
+def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
+    assert _seconds(told) == seconds
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -119,6 +119,45 @@ async def test_redirects_are_not_followed() -> None:
         assert answer.status == 502 and "api_base" in answer.json["error"]["message"] and len(upstream.asked) == 1
 
 
+@pytest.mark.parametrize("status", [101, 304])
+async def test_a_status_that_answers_nothing(status: int) -> None:
+    async def script(c: Peer) -> None:
+        c.keep = False
+        c.write(f"HTTP/1.1 {status} x\r\n\r\n".encode())
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(message())
+        text = answer.json["error"]["message"]
+        assert answer.status == 502 and str(status) in text and "api_base" in text and "redirect" not in text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_web_page_says_so(stream: bool) -> None:
+    """An api_base without its /v1, or a captive portal: 200 and HTML. Asked once, and the cure is told."""
+
+    async def page(c: Peer) -> None:
+        data = b"<!doctype html><html><body>Welcome to my models</body></html>"
+        c.head(200, {"content-type": "text/html; charset=utf-8"}, length=len(data))
+        c.write(data)
+
+    async with Scripted(page) as upstream, proxied(config(upstream.base, num_retries=2)) as proxy:
+        answer = await proxy.ask(message(stream=stream))
+        assert answer.status == 502 and answer.headers["x-should-retry"] == "false" and len(upstream.asked) == 1
+        assert "a web page" in answer.json["error"]["message"] and "api_base" in answer.json["error"]["message"]
+
+
+async def test_a_stream_that_calls_itself_a_web_page() -> None:
+    """PHP's default type, on a relay that streams all the same."""
+
+    async def odd(c: Peer) -> None:
+        c.head(200, {"content-type": "text/html"})
+        c.events(*text("Hi"))
+        c.end()
+
+    async with Scripted(odd) as upstream, proxied(config(upstream.base)) as proxy:
+        assert (await proxy.ask(message())).names[-1] == "message_stop"
+
+
 # -- the commit ------------------------------------------------------------------------------------------------------------
 
 

@@ -104,9 +104,10 @@ _PASSED = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-cla
 
 def _seconds(told: str | None) -> float:
     try:
-        return min(max(float(told or ""), 1.0), 3600.0)
+        seconds = float(told or "")
     except ValueError:
         return CLIENT_SECONDS
+    return min(max(seconds, 1.0), 3600.0) if seconds == seconds else CLIENT_SECONDS
 
 
 def _session(request: BaseRequest, parsed: Request) -> str:
