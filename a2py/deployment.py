@@ -7,15 +7,32 @@ Invariants: frozen; keys and headers never show in its repr.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from a2py.quirks import Quirks
 
-#: Names of headers and query parameters whose values are secrets; shorter values would eat ordinary words.
-_SECRET, _SHORT = re.compile(r"key|token|secret|password|auth|cookie|credential|signature", re.IGNORECASE), 4
+#: Names of headers, query parameters and body fields whose values are secrets (`max_tokens` is none); shorter values would eat ordinary words.
+_SECRET, _SHORT = re.compile(r"key|token(?!s)|secret|password|auth|cookie|credential|signature", re.IGNORECASE), 4
+
+
+def telling(name: str) -> bool:
+    """Whether what goes by this name is a secret."""
+    return _SECRET.search(name) is not None
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every string of a JSON value, with the name that is nearest above it."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, str(key))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +87,8 @@ class Deployment:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message and no capture may repeat: the key, and what goes with it in headers and query under a telling name."""
-        named = [value for name, value in (*self.headers.items(), *parse_qsl(self.query)) if _SECRET.search(name)]
+        """What no message and no capture may repeat: the key, and what goes with it in headers, query and body under a telling name."""
+        sent = (*self.headers.items(), *parse_qsl(self.query), *_texts(self.extra_body))
+        named = [value for name, value in sent if telling(name)]
         bare = [value.partition(" ")[2].strip() for value in named]  # without "Bearer"
         return tuple(value for value in (self.key, *named, *bare) if len(value) >= _SHORT)

@@ -524,7 +524,10 @@ class Mixed:
         try:
             self.outcomes[f"{kind}: {verify(kind, seed, stream, await asyncio.wait_for(pending, LIMIT))}"] += 1
         except (Mismatch, asyncio.TimeoutError, ValueError, KeyError) as error:
-            self.errors.append(f"{kind} seed {seed}: {type(error).__name__} {error}"[:300])
+            reads = connection.reply.reads or [(connection.reply.sent, 0)]
+            ago = (time.monotonic_ns() - reads[-1][0]) / 1e9
+            so_far = f"{reads[-1][1]} bytes in {len(reads)} reads, the last {ago:.1f} s ago"
+            self.errors.append(f"{kind} seed {seed}: {type(error).__name__} {error} ({so_far})"[:300])
             connection.close()
             return None
         if kind == "odd":  # that connection is closed by the proxy

@@ -8,31 +8,40 @@ A `Gate` stands in a connection and passes it on in pieces; each piece is one IO
     short    half of the piece passes, then a FIN
     hang     nothing passes any more, and nothing is closed, until the test ends it
 
+Who connects through a gate by its `NAME` meets two operations more: the look-up of the name, and the connect. Both are refused, or hang.
+
 `judge` says whether what the client got is one whole terminal answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import struct
-from collections.abc import Callable
+from collections import Counter
+from typing import Any
 
 from tests.scripted import Answer
 
 FAULTS = ("error", "close", "short", "hang")
+#: Host under which a gate is looked up.
+NAME = "gate.example"
+#: Points that have run, by what the test file says of them.
+POINTS: Counter[str] = Counter()
 
 
 class Gate:
-    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did; `act`: called at it instead."""
+    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did; `dialled`: look-ups and
+    connects of this event loop are operations too."""
 
-    def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", act: Callable[[], None] | None = None) -> None:
+    def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", dialled: bool = False) -> None:
         self.target = target
         self.piece = piece
         self.at = at
         self.fault = fault
-        self.act = act
+        self.dialled = dialled
         self.count = 0
         self.met = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -42,9 +51,39 @@ class Gate:
     async def __aenter__(self) -> Gate:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
+        if self.dialled:
+            self._dial(asyncio.get_running_loop())
         return self
 
+    def _dial(self, loop: Any) -> None:
+        look_up, connect = loop.getaddrinfo, loop.sock_connect
+
+        async def getaddrinfo(host: Any, port: Any, **more: Any) -> Any:
+            if host == NAME:
+                await self._step(socket.gaierror(socket.EAI_AGAIN, "the gate's fault"))
+                host = "127.0.0.1"
+            return await look_up(host, port, **more)
+
+        async def sock_connect(sock: socket.socket, address: Any) -> None:
+            if address[1] == self.port:
+                await self._step(ConnectionRefusedError(errno.ECONNREFUSED, "the gate's fault"))
+            await connect(sock, address)
+
+        loop.getaddrinfo, loop.sock_connect = getaddrinfo, sock_connect
+
+    async def _step(self, refusal: OSError) -> None:
+        """An operation in which no bytes pass."""
+        self.count += 1
+        if self.count == self.at:
+            self.met.set()
+            if self.fault == "hang":
+                await self._free.wait()
+            raise refusal
+
     async def __aexit__(self, *exc: object) -> None:
+        if self.dialled:
+            loop = asyncio.get_running_loop()
+            del loop.getaddrinfo, loop.sock_connect  # type: ignore[attr-defined]
         self._free.set()
         self._server.close()
         for task in list(self._tasks):
@@ -89,10 +128,7 @@ class Gate:
         self.count += 1
         if self.count == self.at:
             self.met.set()
-            if self.act is not None:
-                self.act()
-            else:
-                await self._fail(data, sink, pair)
+            await self._fail(data, sink, pair)
         sink.write(data)
         await sink.drain()
         await asyncio.sleep(0)
@@ -120,7 +156,7 @@ def judge(answer: Answer) -> str:
     if answer.headers["content-type"] == "application/json":
         body = json.loads(answer.body)
         if answer.status == 200:
-            assert (body["type"] == "message" and body["stop_reason"]) or "input_tokens" in body
+            assert "input_tokens" in body or (body["type"] == "message" and body["stop_reason"])
             return "ok"
         assert body["type"] == "error" and body["error"]["message"] and body["request_id"] == answer.headers["request-id"]
         return "error"

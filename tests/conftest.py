@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import anomaly
 from tests import llamacpp as llama
 
 settings.register_profile("the same every time", derandomize=True)
@@ -46,6 +47,14 @@ def what_stays() -> None:
     then looks at what that test has made, and takes 5 ms instead of 250."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many points the anomaly loop has met: each an operation at which one fault happened once."""
+    if anomaly.POINTS:
+        terminalreporter.write_sep("-", f"anomaly loop: {anomaly.POINTS.total()} points")
+        for what, number in sorted(anomaly.POINTS.items()):
+            terminalreporter.write_line(f"{number:7} {what}")
 
 
 @pytest.fixture(scope="session")

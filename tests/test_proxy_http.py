@@ -11,7 +11,7 @@ import pytest
 from a2py.proxy import app as app_module
 from a2py.proxy.access import local_host
 from a2py.proxy.border import header_list, new_id
-from a2py.proxy.routes import find
+from a2py.proxy.routes import _seconds, find
 from tests.proxied import SECRET, Running, config, message, proxied, settle
 from tests.scripted import Answer, Scripted, answering, completion
 
@@ -56,6 +56,14 @@ def envelope(answer: Answer, status: int, type: str) -> str:
 )
 def test_find(path: str, known: bool) -> None:
     assert (find(path) is not None) is known
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("300", 300), ("0", 1), ("-5", 1), ("1e9", 3600), ("inf", 3600), ("nan", 600), ("soon", 600), ("", 600), (None, 600)],
+)
+def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
+    assert _seconds(told) == seconds
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -217,19 +225,19 @@ async def test_a_body_that_stalls_is_cut(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_a_body_that_trickles_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then is no stall, and yet it would last for ever."""
+    """A byte now and then is no stall, and yet it would last for ever. That more of them come is no reason to reset the answer away."""
     monkeypatch.setattr(app_module, "BODY_SECONDS", 0.3)
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 1000\r\n\r\n{")
 
         async def trickle() -> None:
-            while not proxy.lines:  # what is sent behind the answer can cost the client the answer
+            while True:
+                await asyncio.sleep(0.002)
                 client.send(b" ")
-                await asyncio.sleep(0.02)
 
         drops = asyncio.ensure_future(trickle())
         answer = await client.answer()
-        await drops
+        drops.cancel()
         envelope(answer, 408, "timeout_error")
 
 
@@ -296,6 +304,17 @@ async def test_master_key(headers: dict[str, str], allowed: bool) -> None:
             assert KEY.encode() not in asked.raw_head and asked.headers["authorization"] == f"Bearer {SECRET}"
 
 
+@pytest.mark.parametrize("key", ["k\udcff\udcfe-key", "schl\u00fcssel"])
+async def test_a_master_key_of_any_bytes(key: str) -> None:
+    """What the environment holds need not be UTF-8."""
+    sent = key.encode("utf-8", "surrogateescape").decode("latin-1")
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=key)) as proxy:
+        assert (await proxy.ask(message(), headers={"x-api-key": sent})).status == 200
+        assert (await proxy.ask(message(), headers={"authorization": f"Bearer {sent}"})).status == 200
+        for wrong in (sent[:-1], "", "k"):
+            envelope(await proxy.ask(message(), headers={"x-api-key": wrong}), 401, "authentication_error")
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/health", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
@@ -332,6 +351,10 @@ def test_local_host(host: str, local: bool) -> None:
         ({"Host": "localhost:4000"}, True),
         ({"Host": "a2py.lan"}, True),
         ({"Host": "a2py.lan:4000"}, True),
+        ({"Host": "A2PY.lan:4000"}, True),
+        ({"Host": "Other.lan:4000"}, True),
+        ({"Host": "other.lan"}, False),
+        ({"Host": "a2py.lan.evil.example"}, False),
         ({"Host": "evil.example"}, False),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
@@ -340,7 +363,7 @@ def test_local_host(host: str, local: bool) -> None:
     ],
 )
 async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: bool) -> None:
-    settings = {"allowed_hosts": ("a2py.lan",), "allowed_origins": ("https://mine.example",)}
+    settings = {"allowed_hosts": ("a2py.lan", "Other.LAN:4000"), "allowed_origins": ("https://mine.example",)}
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
         answer = await client.answer()

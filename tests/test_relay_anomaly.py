@@ -7,17 +7,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from typing import Any
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
 from a2py.config import Config
 from a2py.errors import ApiError
-from a2py.proxy import router
-from tests import proxied as proxied_module
-from tests.anomaly import FAULTS, Gate, judge
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import DONE, SSE, Answer, Peer, Raw, Script, Scripted, answering, chunk, refusing
+from a2py.proxy import app, border, count, router
+from a2py.proxy import upstream as upstream_module
+from a2py.quirks import Quirks
+from tests.anomaly import FAULTS, NAME, POINTS, Gate, judge
+from tests.proxied import Running, both_modes, config, deployment, message, proxied, settle  # noqa: F401
+from tests.scripted import DONE, SSE, Answer, Peer, Raw, Script, Scripted, answering, chunk, event, refusing
 
 PIECE = int(os.environ.get("A2PY_ANOMALY_PIECE", "250"))
 
@@ -47,26 +52,82 @@ async def slow_start(c: Peer) -> None:
     await talk(c)
 
 
-#: Name → scripts of the upstream, settings, streamed.
-SCENARIOS: dict[str, tuple[tuple[Script, ...], dict[str, Any], bool]] = {
-    "stream": ((talk,), {}, True),
-    "stream, asked again": ((talk,), {"num_retries": 1}, True),
-    "whole": ((answering("Hello there, this is a whole answer"),), {}, False),
-    "refused, then right": ((refusing(500), talk), {"num_retries": 1}, True),
-    "refused": ((refusing(400, "no such thing"),), {}, True),
-    "committed": ((slow_start,), {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}, True),
-    "whole, asked again": ((answering("Hello there"),), {"num_retries": 2}, False),
+async def native(c: Peer) -> None:
+    """Chat completions refuse, the native wire answers."""
+    if not c.asked.target.endswith("/messages"):
+        await refusing(429)(c)
+        return
+    usage = {"input_tokens": 9, "output_tokens": 1}
+    start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None, "stop_sequence": None}
+    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    c.head(200, SSE)
+    for name, body in (
+        ("message_start", {"message": {**start, "usage": usage}}),
+        ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+        ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "Hello"}}),
+        ("content_block_stop", {"index": 0}),
+        ("message_delta", {"delta": delta, "usage": usage}),
+        ("message_stop", {}),
+    ):
+        c.chunk(f"event: {name}\n".encode() + event({"type": name, **body}))
+        await c.drain()
+        await asyncio.sleep(0)
+    c.end()
+
+
+async def tokenizer(c: Peer) -> None:
+    c.reply({"count": 7})
+
+
+class Scenario(NamedTuple):
+    """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`: towards the upstream."""
+
+    scripts: tuple[Script, ...]
+    settings: dict[str, Any] = {}
+    stream: bool = True
+    prompt: int = 2
+    tls: bool = False
+    counting: bool = False
+
+    @property
+    def path(self) -> str:
+        return "/v1/messages/count_tokens" if self.counting else "/v1/messages"
+
+
+SOON = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
+SCENARIOS: dict[str, Scenario] = {
+    "stream": Scenario((talk,)),
+    "stream, asked again": Scenario((talk,), {"num_retries": 1}),
+    "stream, over TLS": Scenario((talk,), tls=True),
+    "stream, of a long prompt": Scenario((talk,), prompt=4000),
+    "stream, by another wire": Scenario((native,), {"fallbacks": [{"test-model": ["other"]}]}),
+    "whole": Scenario((answering("Hello there, this is a whole answer"),), stream=False),
+    "whole, asked again": Scenario((answering("Hello there"),), {"num_retries": 2}, stream=False),
+    "refused, then right": Scenario((refusing(500), talk), {"num_retries": 1}),
+    "refused": Scenario((refusing(400, "no such thing"),)),
+    "committed": Scenario((slow_start,), SOON),
+    "count": Scenario((tokenizer,), counting=True),
 }
 TOOLS = [{"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}]
+#: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end it, the client leaves
+#: (by a reset, by a close), or a drain does.
+UPSTREAM = ("error", "close", "short", "timeout", "leave", "hang up", "drain")
+#: … of the client's: `hang` until it leaves, `timeout` for ever.
+CLIENT = (*FAULTS, "timeout")
 
 
-def settings_for(base: str, more: dict[str, Any]) -> Config:
-    return config(deployments=(deployment(base),), **{"stream_timeout": 60, "request_timeout": 60, **more})
+def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
+    limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
+    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else ""), ssl_verify=False)
+    other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
+    return config(deployments=(made, other), **{**limits, **scenario.settings})
 
 
-async def idle(proxy: Running, upstream: Scripted) -> None:
+async def idle(proxy: Running) -> None:
     """Nothing runs, and no upstream connection is in use (kept ones are idle)."""
     await settle(lambda: not proxy.proxy.running and not proxy.proxy.busy)
+    session = proxy.proxy.upstream._session
+    await settle(lambda: session is None or not session.connector._acquired)
     for connection in proxy.server._border.connections:  # type: ignore[union-attr]
         connection.force_close()
 
@@ -79,22 +140,25 @@ async def read(client: Raw) -> Answer | None:
         return None
 
 
-async def run(name: str, at: int, fault: str, side: str) -> tuple[bool, str]:
+async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | None) -> tuple[bool, str]:
     """One run; whether the fault was met, and what came of it."""
-    scripts, more, stream = SCENARIOS[name]
-    if fault == "timeout":
-        more = {**more, "stream_timeout": 0.1, "request_timeout": 0.1}
-    body = message(stream=stream, tools=TOOLS)
-    async with Scripted(*scripts) as upstream:
-        gate = Gate(upstream.port, PIECE, at if side == "upstream" else 0, "hang" if fault in ("timeout", "leave", "drain") else fault)
-        async with gate, proxied(settings_for(f"http://127.0.0.1:{gate.port}/v1", more), collect=False) as proxy:
-            front = Gate(proxy.port, PIECE, at if side == "client" else 0, fault)
-            async with front, Raw(front.port) as client:
-                client.ask("POST", "/v1/messages", body)
-                reading = asyncio.ensure_future(read(client))
-                result = await finish(proxy, gate, front, client, reading, fault, side)
-                await idle(proxy, upstream)
-            met = gate.met.is_set() or front.met.is_set()
+    scenario = SCENARIOS[name]
+    body = message("x" * scenario.prompt, stream=scenario.stream, tools=TOOLS)
+    behind = "hang" if fault not in FAULTS else fault
+    async with Scripted(*scenario.scripts, tls=tls) as upstream:
+        gate = Gate(upstream.port, PIECE, at if side == "upstream" else 0, behind, dialled=True)
+        async with gate:
+            base = f"{'https' if tls else 'http'}://{NAME}:{gate.port}/v1"
+            settings = settings_for(base, scenario, fault if side == "upstream" else "")
+            async with proxied(settings, collect=False) as proxy:
+                front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
+                async with front, Raw(front.port) as client:
+                    client.ask("POST", scenario.path, body)
+                    reading = asyncio.ensure_future(read(client))
+                    result = await finish(proxy, gate, front, client, reading, fault, side)
+                    await idle(proxy)
+                met = gate.met.is_set() or front.met.is_set()
+        await settle(lambda: not upstream.open)
         return met, result
 
 
@@ -105,9 +169,11 @@ async def finish(
     waits = {reading, asyncio.ensure_future(gate.met.wait()), asyncio.ensure_future(front.met.wait())}
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        if not reading.done() and fault in ("leave", "hang") and (gate.met.is_set() or front.met.is_set()):
+        if not reading.done() and fault == "timeout" and front.met.is_set():
+            await asyncio.wait({reading}, timeout=0.25)
+        if not reading.done() and (fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")):
             reading.cancel()
-            client.reset()
+            client.writer.close() if fault == "hang up" else client.reset()
             front._free.set()
             return "gone"
         if not reading.done() and fault == "drain":
@@ -120,56 +186,83 @@ async def finish(
         if reading.cancelled() or not reading.done():
             reading.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    if side == "client" and front.met.is_set():
+    if side == "client" and front.met.is_set() and (answer is None or not answer.whole):
         return "gone"
     assert answer is not None, "the proxy closed the connection without an answer"
+    if fault == "timeout" and side == "client" and front.met.is_set():
+        assert answer.status == 408
     return judge(answer)
 
 
-async def loop(name: str, fault: str, side: str) -> dict[str, int]:
+async def loop(name: str, fault: str, side: str, tls: ssl.SSLContext | None = None) -> dict[str, int]:
     """k = 1, 2, … until a run passes without meeting its fault; how often each result came."""
     seen: dict[str, int] = {}
     for at in range(1, 100_000):
         try:
-            met, result = await run(name, at, fault, side)
+            met, result = await run(name, at, fault, side, tls)
         except AssertionError as error:
             raise AssertionError(f"{name}: {fault} at operation {at} of the {side}'s connection: {error}") from error
-        seen[result] = seen.get(result, 0) + 1
         if not met:
             assert result == ("error" if name == "refused" else "ok"), f"without a fault: {result}"
             break
+        seen[result] = seen.get(result, 0) + 1
+        POINTS[f"{side}, {fault}"] += 1
     gc.collect()
-    if "A2PY_ANOMALY_PIECE" in os.environ:
-        print(f"{side}, {name}, {fault}: {seen}")
     return seen
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries do not wait."""
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Retries do not wait, limits pass soon."""
     monkeypatch.setattr(router, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(upstream_module, "TAIL_SECONDS", 0.02)
+    monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(count, "TOKENIZER_SECONDS", 0.2)
+    upstream_module._timeout.cache_clear()
+    yield
+    upstream_module._timeout.cache_clear()
 
 
-#: Push mode is the rule; what only streams differ in is run in pull mode too.
-MODES = [
-    (name, push) for name, (_, _, stream) in SCENARIOS.items() for push in ((True, False) if stream and "refused" not in name else (True,))
-]
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not here")
+    folder = tmp_path_factory.mktemp("tls")
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=gate", "-days", "2")
+    made = ("-keyout", "key.pem", "-out", "cert.pem")
+    subprocess.run(["openssl", "req", "-x509", *new, *made], cwd=folder, check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, "timeout", "leave", "drain"])
-@pytest.mark.parametrize(("name", "push"), MODES)
-async def test_every_operation_of_the_upstream(name: str, push: bool, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxied_module, "PUSH", push)
-    seen = await loop(name, fault, "upstream")
+@pytest.fixture
+def tls(request: pytest.FixtureRequest, name: str) -> ssl.SSLContext | None:
+    return request.getfixturevalue("certificate") if SCENARIOS[name].tls else None
+
+
+@pytest.mark.usefixtures("both_modes")
+@pytest.mark.parametrize("fault", UPSTREAM)
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.SSLContext | None) -> None:
+    seen = await loop(name, fault, "upstream", tls)
     assert sum(seen.values()) > 3
-    if fault in ("error", "close", "short", "timeout", "drain"):
+    if fault not in ("leave", "hang up"):
         assert "gone" not in seen
     if fault in ("error", "close", "short") and "again" in name:
         assert seen["ok"] > 1, "what failed before delivery was asked again"
+    if name == "count" and fault not in ("leave", "hang up"):
+        assert set(seen) == {"ok"}, "a count is never an upstream's error"
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", CLIENT)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_client(name: str, fault: str) -> None:
-    seen = await loop(name, fault, "client")
+async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In push mode alone: how an upstream is read makes no difference to what a client's connection does."""
+    if fault == "timeout":
+        monkeypatch.setattr(app, "BODY_SECONDS", 0.1)
+        monkeypatch.setattr(border, "IDLE_SECONDS", 0.2)
+    seen = await loop(name, fault, "client", tls)
     assert seen["gone"] > 1
+    if fault == "timeout" and SCENARIOS[name].prompt > 1000:
+        assert seen["error"] > 1, "a body that stalls is a 408"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
+from a2py.proxy import upstream as upstream_module
 from tests.proxied import both_modes, config, deployment, message, proxied  # noqa: F401
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Raw, Script, Scripted, answering, chunk, refusing, text, usage
 
@@ -115,6 +117,45 @@ async def test_redirects_are_not_followed() -> None:
     async with Scripted(away, answering("no")) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 502 and "api_base" in answer.json["error"]["message"] and len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize("status", [101, 304])
+async def test_a_status_that_answers_nothing(status: int) -> None:
+    async def script(c: Peer) -> None:
+        c.keep = False
+        c.write(f"HTTP/1.1 {status} x\r\n\r\n".encode())
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(message())
+        text = answer.json["error"]["message"]
+        assert answer.status == 502 and str(status) in text and "api_base" in text and "redirect" not in text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_web_page_says_so(stream: bool) -> None:
+    """An api_base without its /v1, or a captive portal: 200 and HTML. Asked once, and the cure is told."""
+
+    async def page(c: Peer) -> None:
+        data = b"<!doctype html><html><body>Welcome to my models</body></html>"
+        c.head(200, {"content-type": "text/html; charset=utf-8"}, length=len(data))
+        c.write(data)
+
+    async with Scripted(page) as upstream, proxied(config(upstream.base, num_retries=2)) as proxy:
+        answer = await proxy.ask(message(stream=stream))
+        assert answer.status == 502 and answer.headers["x-should-retry"] == "false" and len(upstream.asked) == 1
+        assert "a web page" in answer.json["error"]["message"] and "api_base" in answer.json["error"]["message"]
+
+
+async def test_a_stream_that_calls_itself_a_web_page() -> None:
+    """PHP's default type, on a relay that streams all the same."""
+
+    async def odd(c: Peer) -> None:
+        c.head(200, {"content-type": "text/html"})
+        c.events(*text("Hi"))
+        c.end()
+
+    async with Scripted(odd) as upstream, proxied(config(upstream.base)) as proxy:
+        assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
 # -- the commit ------------------------------------------------------------------------------------------------------------
@@ -405,3 +446,45 @@ async def test_silence_in_mid_stream_times_out() -> None:
         answer = await proxy.ask(message())
         assert answer.names[-1] == "error" and "content_block_stop" not in answer.names
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("phase", ["name", "tcp", "tls", "proxy"])
+async def test_a_connection_that_is_never_made_times_out(phase: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One limit for all of it: the name, TCP, TLS, and a proxy's answer to CONNECT."""
+    monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.1)
+    upstream_module._timeout.cache_clear()
+
+    async def never(*args: object, **more: object) -> None:
+        await asyncio.Event().wait()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+    hears = await asyncio.start_server(mute, "127.0.0.1", 0)
+    port = hears.sockets[0].getsockname()[1]
+    base = f"http://127.0.0.1:{port}/v1"
+    if phase == "name":
+        monkeypatch.setattr(loop, "getaddrinfo", never)
+        base = "http://upstream.example/v1"
+    elif phase == "tls":
+        base = f"https://127.0.0.1:{port}/v1"
+    elif phase == "proxy":
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        base = "https://upstream.example/v1"
+    async with proxied(config(base)) as proxy, proxy.client() as client:
+        if phase == "tcp":
+            real = loop.sock_connect
+
+            async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+                await (never() if address[1] == port else real(sock, address))
+
+            monkeypatch.setattr(loop, "sock_connect", connect)
+        client.ask("POST", "/v1/messages", message(stream=stream))
+        answer = await client.answer()
+    assert answer.status == 504 and "accept a connection in time" in answer.json["error"]["message"]
+    hears.close()
+    upstream_module._timeout.cache_clear()

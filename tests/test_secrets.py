@@ -34,9 +34,10 @@ from tests.scripted import JSON_TYPE, SSE, Peer, Raw, Scripted, answering, chunk
 MASTER, UPSTREAM, HEADER = "planted-master-hawk", "planted-upstream-crow", "planted-header-wren"
 QUERY, CLIENT, BEARER, COOKIE = "planted-query-lark", "planted-client-swan", "planted-bearer-dove", "planted-cookie-ibis"
 GATE, OTHER = "planted-gate-kite", "planted-other-rook"
-SECRETS = (MASTER, UPSTREAM, HEADER, QUERY, CLIENT, BEARER, COOKIE, GATE, OTHER)
+USERINFO, BODY, CUSTOM = "planted-userinfo-tern", "planted-body-dipper", "planted-custom-smew"
+SECRETS = (MASTER, UPSTREAM, HEADER, QUERY, CLIENT, BEARER, COOKIE, GATE, OTHER, USERINFO, BODY, CUSTOM)
 #: What the client sends besides: none of it is a key of this proxy.
-SENT = (("cookie", f"session={COOKIE}"), ("anthropic-version", "2023-06-01"))
+SENT = (("cookie", f"session={COOKIE}"), ("x-gateway-api-key", CUSTOM), ("anthropic-version", "2023-06-01"))
 
 
 def shown(where: str, text: str | bytes, *but: str) -> None:
@@ -53,6 +54,7 @@ def shown(where: str, text: str | bytes, *but: str) -> None:
 async def echo(c: Peer) -> None:
     """Everything that came in, in an error: as JSON, as text, in headers, in a redirect, in the stream; by the number in the request."""
     said = c.asked.raw_head.decode("latin-1").replace("\r\n", " | ")
+    said += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.asked.body)
     how = next((word for word in HOWS if f"<{word}>" in c.asked.body.decode()), "json")
     error = {"error": {"message": said, "type": UPSTREAM, "code": UPSTREAM, "param": UPSTREAM}}
     status = {"401": 401, "429": 429, "500": 500}.get(how, 400)
@@ -100,6 +102,8 @@ def file(folder: Path, base: str, gate: int) -> list[dict[str, Any]]:
         "dns": {"model": "llamacpp/tiny", "api_base": "http://no-such-host.invalid/v1"},
         "azure": {"model": "azure/gpt-x", "api_base": base.removesuffix("/v1"), "api_version": "2026-01-01"},
         "unknown": {"model": "nosuchprovider/x"},
+        "userinfo": {"model": "llamacpp/tiny", "api_base": base.replace("://", f"://user:{USERINFO}@")},
+        "body": {"model": "llamacpp/tiny", "api_base": base, "extra_body": {"gateway": {"access_token": BODY}, "n": 1}},
     }
     return [{"model_name": name, "litellm_params": {**params, **row}} for name, row in rows.items()]
 
@@ -163,7 +167,7 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
             "nothing was planted"
         )
         for a in (*upstream.asked, *gate.asked):
-            shown("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY)
+            shown("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY, BODY)
         shown("the log", proxy.log.read_bytes())
         files = list(captures.rglob("*")) if captures.exists() else []
         for path_ in files:
@@ -272,3 +276,21 @@ def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
             assert not own or "private words" not in form
     hidden = [field.name for field in fields(Deployment) if not field.repr]
     assert is_dataclass(Deployment) and {"key", "headers", "query"} <= set(hidden)
+
+
+def test_what_of_a_deployment_is_secret() -> None:
+    """The key, and under a telling name: headers, query, and the body at any depth. No numbers, no limits, nothing as short as a word."""
+    made = proxied.deployment(
+        "http://x/v1",
+        key="the-key",
+        headers={"authorization": "Bearer by-header", "x-title": "a title"},
+        query="api-version=2026-01-01&sig_key=by-query",
+        extra_body={
+            "gateway": {"token": "by-body", "name": "a name", "password": 12345},
+            "tokens": "no secret",
+            "max_tokens": "4096",
+            "keys": ["one-of-two", {"x": "not named"}, None],
+            "auth": "no",
+        },
+    )
+    assert set(made.secrets) == {"the-key", "Bearer by-header", "by-header", "by-query", "by-body", "one-of-two"}

@@ -33,7 +33,7 @@ def admit(config: Config, headers: Mapping[str, str]) -> None:
         return
     settings = config.settings
     host = headers.get("host", "")
-    if host and not local_host(host) and bare(host) not in settings.allowed_hosts and host not in settings.allowed_hosts:
+    if host and not local_host(host) and not _listed(host.lower(), settings.allowed_hosts):
         raise ApiError(
             "permission",
             f"The Host {host[:100]!r} is not allowed: add it to `a2py: allowed_hosts`, or set a master_key",
@@ -50,10 +50,15 @@ def admit(config: Config, headers: Mapping[str, str]) -> None:
 
 def _has_key(headers: Mapping[str, str], key: str) -> bool:
     kind, _, token = headers.get("authorization", "").partition(" ")
-    expected = key.encode()
+    expected = key.encode("utf-8", "surrogateescape")  # bytes of the environment may be no UTF-8
     by_header = hmac.compare_digest(headers.get("x-api-key", "").encode("utf-8", "surrogateescape"), expected)
     by_token = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected)
     return by_header or (by_token and kind.lower() == "bearer")
+
+
+def _listed(host: str, allowed: tuple[str, ...]) -> bool:
+    """With its port or without."""
+    return any(name.lower() in (host, bare(host)) for name in allowed)
 
 
 def bare(host: str) -> str:

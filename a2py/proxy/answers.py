@@ -151,7 +151,7 @@ class Whole(Exchange):
         try:
             self.message = self.reply.message(outcome, self._usage(self.asked.model if self.asked else ""))
         except ApiError as error:
-            outcome.error = error
+            outcome.error = error.with_traceback(None)  # its frames hold this answer
             return error
         return None
 

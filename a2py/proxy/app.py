@@ -120,7 +120,8 @@ class Proxy:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and self.border.open > self.border.max_connections:
                 raise ApiError("overloaded", "The proxy has more connections than `a2py: max_connections` allows; ask again", retry_after=1)
-            response = await route.handler(self, request, record)
+            answer = await route.handler(self, request, record)
+            response = self._refuse(request, record, answer) if isinstance(answer, ApiError) else answer
         except ApiError as error:
             response = self._refuse(request, record, error)
         except asyncio.CancelledError:
@@ -164,6 +165,7 @@ class Proxy:
             try:
                 data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
             except asyncio.TimeoutError:
+                content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
             except (RequestPayloadError, ConnectionError) as error:

@@ -25,6 +25,8 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 2.0
 #: Seconds that a connection without a request yet gets to ask, once a drain has begun.
 FRESH_SECONDS = 1.0
+#: Seconds in which a client that is owed bytes may take none of them, before its connection is cut.
+STALL_SECONDS = 300.0
 #: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
 HEADER_LINE, HEADER_FIELD, HEADER_COUNT = 16_384, 16_384, 128
 
@@ -80,15 +82,47 @@ _MALFORMED = {
 }
 
 
+class Stall:
+    """Cuts off a client that takes nothing of what is written for it, from the moment at which the buffer was full, or the connection was
+    closed with bytes in it (`close` waits for them, for ever). Nothing is added to a full buffer: a size that does not fall is a stall."""
+
+    __slots__ = ("_timer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        self.end()
+        self._wait(self._transport.get_write_buffer_size())
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait(self, size: int) -> None:
+        self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look, size) if size else None
+
+    def _look(self, before: int) -> None:
+        size = self._transport.get_write_buffer_size()
+        if size < before:
+            self._wait(size)
+        else:
+            self._transport.abort()
+
+
 class Connection(RequestHandler):
-    """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit; the ceiling of connections.
+    """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit, and clients that leave it full; the
+    ceiling of connections.
 
     `stalled`: its client leaves more unread than the limit."""
 
-    __slots__ = ("stalled",)
+    __slots__ = ("_stall", "stalled")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.stalled = False
+        self._stall = Stall(transport)  # type: ignore[arg-type]
         super().connection_made(transport)
         border = self._manager
         if isinstance(border, Border):
@@ -102,13 +136,23 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         self.stalled = True
         super().pause_writing()
+        self._stall.begin()
 
     def resume_writing(self) -> None:
         self.stalled = False
         super().resume_writing()
+        self._stall.end()
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            if self._manager is not None:  # closed, but not lost yet
+                self._stall.begin()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         border = self._manager
+        self._stall.end()
         super().connection_lost(exc)
         if isinstance(border, Border):
             border.open -= 1

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from a2py.deployment import Deployment
+from a2py.deployment import Deployment, telling
 from a2py.errors import ApiError
 from a2py.messages.lane import Lane
 from a2py.messages.types import Decoder, Outcome, Prepared
@@ -28,7 +28,6 @@ from a2py.proxy.lean import BaseRequest, StreamResponse
 
 #: Bytes of one body.
 BODY_LIMIT = 16 * 1024 * 1024
-SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "set-cookie", "proxy-authorization"})
 REDACTED = "[redacted]"
 
 
@@ -115,7 +114,7 @@ class Capture:
 
 
 def clean(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): REDACTED if name.lower() in SECRET_HEADERS else value for name, value in headers.items()}
+    return {name.lower(): REDACTED if telling(name) else value for name, value in headers.items()}
 
 
 class _Listening:

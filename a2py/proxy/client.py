@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import asyncio
 
-from a2py.proxy.border import Connection, Sent, header_list
+from a2py.proxy.border import STALL_SECONDS, Connection, Sent, header_list
 from a2py.proxy.lean import BaseRequest, StreamResponse
-
-#: Seconds that a client may take no byte at all before its connection is cut.
-STALL_SECONDS = 300.0
 
 _HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\nrequest-id: "

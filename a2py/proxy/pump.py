@@ -140,19 +140,10 @@ class Gather(Patient):
 
 async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
     """The textbook loop, a task switch per read. Ends with the flow or the body; raises what aiohttp raises."""
-    readany, loop = response.content.readany, asyncio.get_running_loop()
-    timer: asyncio.TimerHandle | None = None
-
-    def look() -> None:
-        """aiohttp 3.14 forgets to tell the reader of a body whose framing broke (`zz` for a chunk's size): it would wait for ever."""
-        nonlocal timer
-        content, connection = response.content, response.connection
-        if (connection is None or connection.closed) and not content.is_eof() and content.exception() is None:
-            content.set_exception(lost())
-        timer = loop.call_later(LOOK_SECONDS, look)
-
+    readany = response.content.readany
+    timer: list[asyncio.TimerHandle] = []
     if not response.content.is_eof():
-        timer = loop.call_later(LOOK_SECONDS, look)
+        _arm(response, timer)
     try:
         while not flow.ended:
             data = await readany()
@@ -162,8 +153,21 @@ async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
             if flow.full():
                 await flow.drain()
     finally:
-        if timer is not None:
-            timer.cancel()
+        for armed in timer:
+            armed.cancel()
+
+
+def _arm(response: aiohttp.ClientResponse, timer: list[asyncio.TimerHandle]) -> None:
+    """Not a closure: it would refer to itself, a cycle that holds the body."""
+    timer[:] = [asyncio.get_running_loop().call_later(LOOK_SECONDS, _look, response, timer)]
+
+
+def _look(response: aiohttp.ClientResponse, timer: list[asyncio.TimerHandle]) -> None:
+    """aiohttp 3.14 forgets to tell the reader of a body whose framing broke (`zz` for a chunk's size): it would wait for ever."""
+    content, connection = response.content, response.connection
+    if (connection is None or connection.closed) and not content.is_eof() and content.exception() is None:
+        content.set_exception(lost())
+    _arm(response, timer)
 
 
 def lost() -> aiohttp.ClientPayloadError:

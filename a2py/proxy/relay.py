@@ -48,10 +48,19 @@ def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployme
     return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
 
 
-def _moved(status: int, deployment: Deployment) -> ApiError:
-    return ApiError(
-        "upstream", f"{deployment.provider} answered {status}, a redirect: set api_base to its final address", should_retry=False
-    )
+#: Statuses of a redirect.
+MOVED = frozenset((300, 301, 302, 303, 307, 308))
+
+
+def _misled(status: int, deployment: Deployment) -> ApiError:
+    """What is no answer at all: the address is wrong, and stays so."""
+    told = f"{status}, a redirect: set api_base to its final address" if status in MOVED else f"HTTP {status}: check api_base"
+    return ApiError("upstream", f"{deployment.provider} answered {told}", should_retry=False)
+
+
+def _page(deployment: Deployment) -> ApiError:
+    told = "a web page where a model's reply was expected: check api_base (most end in /v1)"
+    return ApiError("upstream", f"{deployment.provider} answered with {told}", should_retry=False)
 
 
 class Exchange:
@@ -200,15 +209,18 @@ class Exchange:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
                 if response.status < 400:
-                    return _moved(response.status, deployment)
+                    return _misled(response.status, deployment)
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
                 return _refused(wire, response, body, deployment)
             outcome = await self._read(response, deployment, prepared)
-            return self._settle(outcome)
+            failed = self._settle(outcome)
+            if failed is not None and not self.delivered and response.content_type == "text/html":
+                return _page(deployment)
+            return failed
         except ApiError as error:
-            return error
+            return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 HOPS = 5
 #: Seconds that a client waits which does not tell (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse]]
+#: An error may be raised, or given back: raised where it is still referred to, its traceback would be a cycle that holds the whole request.
+Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse | ApiError]]
 
 
 class Route(NamedTuple):
@@ -44,7 +45,7 @@ class Route(NamedTuple):
     open: bool = False
 
 
-async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
+async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
     body = await proxy.body(request)
     call = _call(proxy, request, parse(body))
     record.model, record.stream = call.request.model, call.request.stream
@@ -61,12 +62,9 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     exchange.hops = hops(proxy, request)
     proxy.running.add(exchange)
     try:
-        answer = await exchange.answer()
+        return await exchange.answer()
     finally:
         proxy.ended(exchange)
-    if isinstance(answer, ApiError):
-        raise answer
-    return answer
 
 
 def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
@@ -106,9 +104,10 @@ _PASSED = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-cla
 
 def _seconds(told: str | None) -> float:
     try:
-        return min(max(float(told or ""), 1.0), 3600.0)
+        seconds = float(told or "")
     except ValueError:
         return CLIENT_SECONDS
+    return min(max(seconds, 1.0), 3600.0) if seconds == seconds else CLIENT_SECONDS
 
 
 def _session(request: BaseRequest, parsed: Request) -> str:

@@ -55,7 +55,7 @@ def _url(text: str) -> URL:
 
 @lru_cache(64)
 def _timeout(total: float | None, silence: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
+    return aiohttp.ClientTimeout(total=total, connect=CONNECT_SECONDS, sock_read=silence)
 
 
 def _tls(verify: bool | str, url: URL) -> bool | ssl.SSLContext:
@@ -74,7 +74,8 @@ class Closed(ApiError):
     """The upstream closed the connection before a byte of its answer: most likely an idle one that was just timing out."""
 
 
-def _closed(deployment: Deployment) -> Closed:
+def _closed(error: BaseException, deployment: Deployment) -> Closed:
+    _shed(error)
     plain = transport("cut", "before it answered", deployment.provider)
     return Closed(plain.kind, plain.message)
 
@@ -135,11 +136,11 @@ class Upstream:
                 proxy_headers=proxy_headers,
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError) as error:
-            raise _closed(deployment) from error
+            raise _closed(error, deployment) from None
         except aiohttp.ClientOSError as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise failure(error, deployment) from None
-            raise _closed(deployment) from error
+            raise _closed(error, deployment) from None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise failure(error, deployment) from None
 
@@ -221,6 +222,7 @@ _FAILURES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], st
 
 def failure(error: BaseException, deployment: Deployment, *, reading: bool = False) -> ApiError:
     """A failed exchange as the client's error; of the exception's own text nothing gets out (it holds addresses). `reading`: headers were in."""
+    _shed(error)
     if isinstance(error, asyncio.TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
         kind, detail = ("timeout_idle", "its limit has passed") if reading else ("timeout_first_byte", "its limit has passed")
     else:
@@ -231,6 +233,14 @@ def failure(error: BaseException, deployment: Deployment, *, reading: bool = Fal
     elif not detail and isinstance(error, OSError) and error.errno:
         detail = os.strerror(error.errno)
     return transport(kind, detail, deployment.provider)
+
+
+def _shed(error: BaseException) -> None:
+    """Drop the frames that `error` came through: aiohttp keeps it, and they would be a cycle that holds request and body."""
+    link: BaseException | None = error
+    while link is not None:
+        link.with_traceback(None)
+        link = link.__cause__ or link.__context__
 
 
 # -- the end of a response ------------------------------------------------------------------------------------------------

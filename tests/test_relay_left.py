@@ -1,0 +1,162 @@
+"""What is left of a request once it was answered: nothing, also without the garbage collector, and nothing for a client that takes nothing.
+
+The collector runs seldom (`a2py.cli.serve.settle`), and does not know that one `bytes` has 64 MiB: whatever lies in a reference cycle is held
+for thousands of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from a2py.messages.types import Call
+from a2py.proxy import border, upstream
+from a2py.proxy.pump import Gather
+from a2py.proxy.relay import Exchange
+from tests.proxied import both_modes, config, message, proxied, settle
+from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
+
+__all__ = ["both_modes"]
+
+
+async def cut(c: Peer) -> None:
+    """A framing that breaks in mid-body, streamed or not."""
+    c.head(200, SSE if c.asked.json.get("stream") else {"content-type": "application/json"})
+    c.chunk(b'data: {"choices": [')
+    await c.drain()
+    c.reset()
+
+
+async def cut_behind(c: Peer) -> None:
+    """Cut once content was delivered."""
+    c.head(200, SSE)
+    c.events(chunk({"role": "assistant", "content": "Hel"}))
+    await c.drain()
+    c.reset()
+
+
+async def closed(c: Peer) -> None:
+    c.close()
+
+
+async def too_large(c: Peer) -> None:
+    c.reply(b'{"x": "' + b"a" * 300_000 + b'"}')
+
+
+async def silent(c: Peer) -> None:
+    await c.left()
+
+
+async def inside(c: Peer) -> None:
+    """An error in a 200."""
+    if c.asked.json.get("stream"):
+        c.head(200, SSE)
+        c.events({"error": {"message": "no", "code": 500}})
+        c.end()
+    else:
+        c.reply({"error": {"message": "no", "code": 500}})
+
+
+SCRIPTS: list[Script] = [answering("Hi"), refusing(500), refusing(400), cut, cut_behind, closed, too_large, silent, inside]
+
+
+def alive() -> list[Any]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, (Exchange, Call, Gather))]
+
+
+@pytest.fixture
+def left() -> Iterator[Callable[[], list[str]]]:
+    """What requests have left since, while nothing is collected."""
+    gc.collect()
+    gc.disable()
+    before = alive()  # of other tests
+    known = {id(thing) for thing in before}
+    yield lambda: [type(thing).__name__ for thing in alive() if id(thing) not in known]
+    gc.enable()
+
+
+@pytest.mark.usefixtures("both_modes")
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: getattr(script, "__qualname__", "").partition(".")[0])
+async def test_nothing_waits_for_the_garbage_collector(
+    script: Script, stream: bool, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "REPLY_BODY", 100_000)
+    async with Scripted(script) as up, proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy:
+        for _ in range(2):
+            await proxy.ask(message(stream=stream))
+        await settle(lambda: not proxy.proxy.busy)
+        await asyncio.sleep(0)
+        assert left() == []
+
+
+@pytest.mark.usefixtures("both_modes")
+@pytest.mark.parametrize("stream", [True, False])
+async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callable[[], list[str]]) -> None:
+    async with Scripted(silent) as up, proxied(config(up.base), collect=False) as proxy:
+        for _ in range(2):
+            async with proxy.client() as client:
+                client.ask("POST", "/v1/messages", message(stream=stream))
+                await settle(lambda: proxy.proxy.running and proxy.proxy.limits.running)
+            await settle(lambda: not proxy.proxy.busy)
+        await asyncio.sleep(0)
+        assert left() == []
+
+
+# -- clients that take nothing -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("both_modes")
+@pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])
+async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer would be held for as long as it likes."""
+    monkeypatch.setattr(border, "STALL_SECONDS", 0.2)
+    piece = "x" * 100_000
+    async with Scripted(answering(*[piece] * 200)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        if kind == "pipelined":
+            client.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40_000)
+        else:
+            client.ask("POST", "/v1/messages", message(stream=kind == "stream"))
+        await settle(lambda: proxy.server._border.connections)  # type: ignore[union-attr]
+        await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that fits into the buffer: its handler has ended, `close` waits for the client."""
+    monkeypatch.setattr(border, "STALL_SECONDS", 0.2)
+    async with (
+        Scripted(answering(*["x" * 100_000] * 200)) as up,
+        proxied(config(up.base, buffer_kb=64_000)) as proxy,
+        proxy.client() as client,
+    ):
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.ask("POST", "/v1/messages", message(stream=stream), (("connection", "close"),))
+        await settle(lambda: proxy.lines and not proxy.proxy.busy)
+        assert proxy.lines[-1]["status"] == 200
+        await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_takes_little_gets_everything(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(border, "STALL_SECONDS", 0.3)
+    sent = "x" * 100_000
+    async with Scripted(answering(*[sent] * 150)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
+        transport = client.writer.transport
+        client.ask("POST", "/v1/messages", message(stream=stream))
+
+        async def sip() -> None:
+            for _ in range(30):
+                transport.pause_reading()  # type: ignore[attr-defined]
+                await asyncio.sleep(0.1)
+                transport.resume_reading()  # type: ignore[attr-defined]
+                await asyncio.sleep(0.001)
+
+        sips = asyncio.ensure_future(sip())
+        answer = await client.answer()
+        sips.cancel()
+    assert answer.whole and answer.body.count(b"x") >= 150 * len(sent)
