@@ -249,6 +249,19 @@ def test_curl_survives_an_apostrophe() -> None:
     assert "'it'\\''s'" in summary.curl(Target("http://x", model="it's")).replace('"', "'")
 
 
+@pytest.mark.parametrize("problem", [True, False])
+def test_a_summary_where_nothing_works_promises_nothing(problem: bool) -> None:
+    from a2py.config import Config
+    from a2py.deployment import Deployment
+
+    made = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
+    config, shown = Config(deployments=made), Terminal(io.StringIO(), io.StringIO())
+    aim = summary.target(config, "http://h:2")
+    text = summary.text(shown, config, aim, "a.yaml", "h:2", {"c_parser": True, "uvloop": True}, False, False)
+    assert "curl" not in text and "export" not in text and "nothing can be asked yet" in text
+    assert "  m  x  chat  ✗" in text if problem else "✗" not in text
+
+
 def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
     from a2py.config import Config
     from a2py.deployment import Deployment

@@ -26,6 +26,11 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty()
 
 
+def counted(number: int, word: str) -> str:
+    """`1 model`, `2 models`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 class Terminal:
     """`out` for results, `err` for everything that is about them."""
 

@@ -122,6 +122,7 @@ def named(entry: Entry, warn: Warn) -> Named:
         return Named(PROVIDERS[by_host(entry.api_base) or "openai"], model, responses)
     if model == "*":
         return Named(Provider(""), model, problem="no provider has a key; set one (OPENAI_API_KEY, …), or write openai/* instead of *")
+    model = rest if slash and head == unknown else model
     told = f"unknown provider {unknown}{_near(unknown)}" if unknown else f"no provider is known for the model {model}"
     cure = "write provider/model (for example openai/gpt-5.4), or give api_base of an OpenAI-compatible server"
     return Named(Provider(unknown), model, responses, f"{told}; {cure}")

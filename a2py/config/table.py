@@ -120,7 +120,14 @@ _ROUTING = (
     _set(
         "allowed_fails", _count, 3, "failures a minute before a deployment cools down", LITELLM + "allowed_fails", ROUTER + "allowed_fails"
     ),
-    _set("cooldown_time", _seconds, 5.0, "seconds that a failing deployment is left out", ROUTER + "cooldown_time"),
+    _set(
+        "cooldown_time",
+        _seconds,
+        5.0,
+        "seconds that a failing deployment is left out",
+        LITELLM + "cooldown_time",
+        ROUTER + "cooldown_time",
+    ),
     _set("disable_cooldowns", v.boolean, False, "no deployment is ever left out", ROUTER + "disable_cooldowns"),
     _set(
         "routing_strategy",
