@@ -40,7 +40,7 @@ def test_steps() -> None:
 def test_drop(path: str, left: dict[str, Any]) -> None:
     before, body = copy.deepcopy(BODY), dict(BODY)
     drop(body, path)
-    assert body == left and BODY == before
+    assert body == left and before == BODY
 
 
 def test_what_is_not_changed_is_the_same_object() -> None:
