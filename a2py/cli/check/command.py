@@ -35,7 +35,7 @@ EXAMPLES = (
     "a2py check --offline             only the file: no request is sent",
 )
 STYLES = {OK: "green", FOUND: "cyan", NO: "yellow", FAIL: "red", SKIPPED: "dim"}
-#: What one model costs at most, and what it usually does (the demo: 21 requests, some 2,500 tokens).
+#: What one model costs at most, and what it usually does (the demo: 22 requests, some 2,500 tokens).
 COST = "some 20 small requests, a few thousand tokens, a model"
 
 

@@ -226,6 +226,15 @@ async def choice_named(bench: Bench, seen: Seen) -> Finding:
     return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
 
 
+async def choice_none(bench: Bench, seen: Seen) -> Finding:
+    """The very question that the tools probe has seen answered by a call."""
+    body = user(ASK_WEATHER, tools=[WEATHER], tool_choice={"type": "none"})
+    quirks, told = await first_that(bench, body, lambda told: not told.calls, *others(bench, "tool_choice_none", False))
+    if quirks is not None:
+        return Finding(FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks)
+    return refused(told.error) if told.error else Finding(NO, "calls a tool nevertheless")
+
+
 def red_png(size: int = 64) -> str:
     """A red square as base64."""
 
@@ -351,6 +360,7 @@ PROBES: dict[str, Probe] = {
     "parallel": Probe("parallel tools", parallel, ("reach", "tools")),
     "any": Probe("tool_choice any", choice_any, ("reach", "tools")),
     "named": Probe("tool_choice by name", choice_named, ("reach", "tools")),
+    "none": Probe("tool_choice none", choice_none, ("reach", "tools")),
     "images": Probe("images", images),
     "reasoning": Probe("reasoning", reasoning),
     "small": Probe("short answers", small),
