@@ -103,6 +103,10 @@ def has_image(body: Body) -> bool:
     return any(isinstance(m.get("content"), list) and any(p["type"] == "image_url" for p in m["content"]) for m in body["messages"])
 
 
+def forces(body: Body) -> bool:
+    return body.get("tool_choice", "auto") != "auto" or "response_format" in body
+
+
 def no_force(body: Body) -> None:
     if isinstance(body.get("tool_choice"), dict):
         body["tool_choice"] = "auto"
@@ -248,6 +252,10 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         NO,
         "refused",
         {"tool_choice_named": "none"},
+    ),
+    *(
+        (name, lambda: Broken(refusing(forces, "model", "Incorrect API key provided: sk-x.", 401)), {}, FAIL, "401", {})
+        for name in ("any", "named", "structured")
     ),
     ("none", lambda: Broken(change=without("tool_choice")), {}, FOUND, "left out", {"tool_choice_none": False}),
     (

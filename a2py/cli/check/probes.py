@@ -207,6 +207,8 @@ async def choice_any(bench: Bench, seen: Seen) -> Finding:
         return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_any'])}" if quirks else ""), "", quirks)
     if told.error is None:
         return Finding(NO, "not obeyed", "a client that forces a tool (structured output, some SDK programs) may get words")
+    if told.error.kind not in REFUSING:
+        return refused(told.error)
     dropped = await bench.ask(body, quirks={"tool_choice_any": ""})
     return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_any": ""})
 
@@ -222,6 +224,8 @@ async def choice_named(bench: Bench, seen: Seen) -> Finding:
         return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_named'])}" if quirks else ""), "", quirks)
     if told.error is None:
         return Finding(NO, "not obeyed", "a client that names one tool may get another, or words")
+    if told.error.kind not in REFUSING:
+        return refused(told.error)
     dropped = await bench.ask(body, quirks={"tool_choice_named": "none"})
     return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
 
@@ -308,6 +312,8 @@ async def structured(bench: Bench, seen: Seen) -> Finding:
         return Finding(
             FOUND if quirks else OK, "keeps to a schema" + (f" by {json.dumps(quirks['structured'])}" if quirks else ""), "", quirks
         )
+    if told.error is not None and told.error.kind not in REFUSING:
+        return refused(told.error)
     return Finding(
         NO, f"refused: {told.error.message}" if told.error else "does not keep to a schema", "Claude Code can't name sessions with it"
     )
