@@ -114,22 +114,23 @@ def test_a_taken_port(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = a2py("--port", str(port), cwd=tmp_path)
-        assert (
-            done.returncode == exits.UNAVAILABLE
-            and f"port {port} on 127.0.0.1 is taken" in done.stderr
-            and "another program" in done.stderr
-        )
+        told = f"port {port} on 127.0.0.1 is taken: another program listens there (choose another with --port N)"
+        assert done.returncode == exits.UNAVAILABLE and told in done.stderr
     with serving(*DEMO, cwd=tmp_path) as running:
         port = int(running.url.rpartition(":")[2])
         done = a2py("--port", str(port), cwd=tmp_path)
-        assert done.returncode == exits.UNAVAILABLE and "an a2py answers there already" in done.stderr
+        assert (
+            done.returncode == exits.UNAVAILABLE
+            and "an a2py answers there already (use it, or choose another with --port N)" in done.stderr
+        )
         assert a2py("--test", cwd=tmp_path, env={"PORT": str(port)}).stdout == "demo: Hello!\n"
 
 
 @pytest.mark.parametrize(
     "args, code, told",
     [
-        (["--config", "missing.yaml"], exits.CONFIG, "missing.yaml cannot be read"),
+        (["--config", "missing.yaml"], exits.CONFIG, "missing.yaml cannot be read: No such file or directory\n  cure: correct --config"),
+        (["--demo", "--capture", "/dev/null/x"], exits.CONFIG, "captures can't be written into /dev/null/x: name another"),
         (["--host", "203.0.113.7", "--insecure"], exits.UNAVAILABLE, "no address of this machine"),
         (["--ssl_keyfile_path", "k"], exits.USAGE, "goes with --ssl-certfile-path"),
         (["--ssl_certfile_path", "missing.pem"], exits.CONFIG, "missing.pem"),

@@ -350,11 +350,16 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
     folder.write("more.yaml", "- a\n")
     assert "expected a mapping, got a list" in str(folder.mistake("include: more.yaml\n"))
     error = folder.mistake("a2py: {}\ninclude:\n  - gone.yaml\n")
-    assert (error.file, error.line, error.path) == (
-        "litellm_config.yaml",
-        3,
-        "include",
-    ) and "gone.yaml cannot be read: No such file" in error.message
+    assert (
+        (error.file, error.line, error.path)
+        == (
+            "litellm_config.yaml",
+            3,
+            "include",
+        )
+        and "gone.yaml cannot be read: No such file" in error.message
+        and not error.cure
+    )
     assert folder.mistake("include: {a: b}\n").path == "include"
 
 

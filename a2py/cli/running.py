@@ -44,7 +44,7 @@ def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
 def _port(env: Mapping[str, str]) -> int:
     try:
         return options.port(env.get("PORT", "").strip())
-    except ValueError:
+    except argparse.ArgumentTypeError:
         return 0
 
 

@@ -97,7 +97,8 @@ def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: s
     except OSError as e:
         place = at.at if at else t.Mark()
         said = f"{shown} cannot be read: {e.strerror or type(e).__name__}"
-        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "") from None
+        cure = "" if at else "correct --config, or write a first file: a2py config init"
+        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "", cure=cure) from None
     files[shown] = file
     tree = t.parse(data, shown, warn)
     if not isinstance(tree.value, (dict, type(None))):
