@@ -103,6 +103,10 @@ def has_image(body: Body) -> bool:
     return any(isinstance(m.get("content"), list) and any(p["type"] == "image_url" for p in m["content"]) for m in body["messages"])
 
 
+def forces(body: Body) -> bool:
+    return body.get("tool_choice", "auto") != "auto" or "response_format" in body
+
+
 def no_force(body: Body) -> None:
     if isinstance(body.get("tool_choice"), dict):
         body["tool_choice"] = "auto"
@@ -144,6 +148,14 @@ def talking(text: str) -> Callable[[bytes], bytes]:
         return json.dumps(body).encode()
 
     return rewrite
+
+
+def only_calls(whole: bytes) -> bytes:
+    """Every answer is a call, whatever was asked."""
+    body = json.loads(whole)
+    function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    body["choices"][0]["message"] = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+    return json.dumps(body).encode()
 
 
 def broken_arguments(whole: bytes) -> bytes:
@@ -241,6 +253,29 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         "refused",
         {"tool_choice_named": "none"},
     ),
+    *(
+        (name, lambda: Broken(refusing(forces, "model", "Incorrect API key provided: sk-x.", 401)), {}, FAIL, "401", {})
+        for name in ("any", "named", "structured")
+    ),
+    ("none", lambda: Broken(change=without("tool_choice")), {}, FOUND, "left out", {"tool_choice_none": False}),
+    (
+        "none",
+        lambda: Broken(refusing(lambda b: b.get("tool_choice") == "none", "tool_choice")),
+        {},
+        FOUND,
+        "left out",
+        {"tool_choice_none": False},
+    ),
+    ("none", lambda: Broken(change=without("tool_choice")), {"tool_choice_none": False}, OK, "no call", {}),
+    ("none", lambda: Broken(rewrite=only_calls), {}, NO, "calls a tool nevertheless", {}),
+    (
+        "none",
+        lambda: Broken(refusing(lambda b: b.get("tool_choice") == "none", "model", "Incorrect API key provided: sk-x.", 401)),
+        {},
+        FAIL,
+        "401",
+        {},
+    ),
     (
         "images",
         lambda: Broken(refusing(has_image, "messages", "image_url is only supported by certain models.")),
@@ -322,7 +357,7 @@ async def test_later_probes_ask_with_what_earlier_ones_found() -> None:
 
 async def test_what_needs_another_is_skipped() -> None:
     seen, _ = await findings(Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")))
-    assert [name for name, finding in seen.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named"]
+    assert [name for name, finding in seen.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named", "none"]
     dead = deployment(f"http://127.0.0.1:{free_port()}/v1")
     seen, _ = await findings(Broken(), dep=dead)
     assert seen.findings["reach"].state == FAIL and "api_base" in seen.findings["reach"].advice

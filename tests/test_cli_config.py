@@ -120,7 +120,7 @@ def test_validate(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nothing / "a2py.yaml").chmod(0o600)
     assert main(["config", "validate"]) == exits.FAILED
     out, err = capsys.readouterr()
-    assert out == "a2py.yaml: 2 models, 1 that can't work, 1 warnings\n"
+    assert out == "a2py.yaml: 2 models, 1 that can't work, 1 warning\n"
     assert "GROQ_API_KEY" in err and "unknown key a2py.unknown_thing" in err
     (nothing / "b.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]\nwhat: 1\n")
     (nothing / "b.yaml").chmod(0o600)

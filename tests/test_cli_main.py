@@ -67,10 +67,14 @@ def test_every_command_has_help_with_an_example(name, capsys):
     [
         (["clade"], "did you mean `a2py claude`?"),
         (["xyzzy"], "commands: serve, claude"),
-        (["serve", "--prot", "1"], "unrecognized arguments: --prot"),
-        (["--port", "x"], "invalid port value"),
-        (["--port", "70000"], "invalid port value"),
-        (["--num_workers", "0"], "invalid positive value"),
+        (["serve", "--prot", "1"], "unrecognized arguments: --prot 1; did you mean --port?"),
+        (["--api_bsae=x"], "unrecognized arguments: --api-bsae=x; did you mean --api-base?"),
+        (["--xyzzy"], "unrecognized arguments: --xyzzy\n"),
+        (["--port", "x"], "'x' is not a port, 0 to 65535"),
+        (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
+        (["--num_workers", "0"], "'0' is not a whole number of at least 1"),
+        (["setup"], "the following arguments are required: claude"),
+        (["run"], "a2py: name the program behind --"),
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_what_to_do(args, told, capsys):

@@ -114,22 +114,23 @@ def test_a_taken_port(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = a2py("--port", str(port), cwd=tmp_path)
-        assert (
-            done.returncode == exits.UNAVAILABLE
-            and f"port {port} on 127.0.0.1 is taken" in done.stderr
-            and "another program" in done.stderr
-        )
+        told = f"port {port} on 127.0.0.1 is taken: another program listens there (choose another with --port N)"
+        assert done.returncode == exits.UNAVAILABLE and told in done.stderr
     with serving(*DEMO, cwd=tmp_path) as running:
         port = int(running.url.rpartition(":")[2])
         done = a2py("--port", str(port), cwd=tmp_path)
-        assert done.returncode == exits.UNAVAILABLE and "an a2py answers there already" in done.stderr
+        assert (
+            done.returncode == exits.UNAVAILABLE
+            and "an a2py answers there already (use it, or choose another with --port N)" in done.stderr
+        )
         assert a2py("--test", cwd=tmp_path, env={"PORT": str(port)}).stdout == "demo: Hello!\n"
 
 
 @pytest.mark.parametrize(
     "args, code, told",
     [
-        (["--config", "missing.yaml"], exits.CONFIG, "missing.yaml cannot be read"),
+        (["--config", "missing.yaml"], exits.CONFIG, "missing.yaml cannot be read: No such file or directory\n  cure: correct --config"),
+        (["--demo", "--capture", "/dev/null/x"], exits.CONFIG, "captures can't be written into /dev/null/x: name another"),
         (["--host", "203.0.113.7", "--insecure"], exits.UNAVAILABLE, "no address of this machine"),
         (["--ssl_keyfile_path", "k"], exits.USAGE, "goes with --ssl-certfile-path"),
         (["--ssl_certfile_path", "missing.pem"], exits.CONFIG, "missing.pem"),
@@ -247,6 +248,19 @@ def test_addresses(host: str, url: str, near: bool) -> None:
 
 def test_curl_survives_an_apostrophe() -> None:
     assert "'it'\\''s'" in summary.curl(Target("http://x", model="it's")).replace('"', "'")
+
+
+@pytest.mark.parametrize("problem", [True, False])
+def test_a_summary_where_nothing_works_promises_nothing(problem: bool) -> None:
+    from a2py.config import Config
+    from a2py.deployment import Deployment
+
+    made = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
+    config, shown = Config(deployments=made), Terminal(io.StringIO(), io.StringIO())
+    aim = summary.target(config, "http://h:2")
+    text = summary.text(shown, config, aim, "a.yaml", "h:2", {"c_parser": True, "uvloop": True}, False, False)
+    assert "curl" not in text and "export" not in text and "nothing can be asked yet" in text
+    assert "  m  x  chat  ✗" in text if problem else "✗" not in text
 
 
 def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:

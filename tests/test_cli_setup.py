@@ -120,3 +120,10 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(Stop, match="f can't be written: No space left on device"):
         state.write(str(path), "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
+
+
+def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "file"))
+    assert main(["setup", "claude", "--url", "http://127.0.0.1:9"]) == exits.FAILED
+    assert "settings.json can't be read: Not a directory; nothing was changed" in capsys.readouterr().err

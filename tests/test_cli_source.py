@@ -205,6 +205,40 @@ def test_the_window_is_what_ollama_has_loaded(
     assert ("too small for Claude Code" in err) is (loaded == 8192)
 
 
+@pytest.mark.parametrize(
+    "routes, told",
+    [
+        ({"/v1/models": {"data": [{"id": "qwen3", "max_model_len": 131_072}]}}, "131072"),  # vLLM, SGLang
+        (
+            {
+                "/v1/models": {"data": [{"id": "qwen3.gguf", "owned_by": "llamacpp"}]},
+                "/props": {"default_generation_settings": {"n_ctx": 65_536}},
+            },
+            "65536",
+        ),
+        ({"/v1/models": {"data": [{"id": "qwen3", "max_model_len": 8192}]}}, None),
+        ({"/v1/models": {"data": 3}}, None),
+        ({}, None),
+    ],
+)
+def test_a_server_of_ones_own_is_asked_for_its_window(
+    nothing: Path, routes: dict[str, Any], told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server(routes) as (url, _):
+        assert main(["env", "--shell", "json", "--model", "openai/qwen3", "--api-base", url + "/v1"]) == exits.OK
+    out, err = capsys.readouterr()
+    assert json.loads(out).get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == told
+    assert ("too small for Claude Code" in err) is ("8192" in str(routes))
+
+
+def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*given: Any) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("a2py.proxy.upstream.Upstream.ask", never)
+    assert main(["env", "--model", "deepseek/deepseek-chat", "--api-key", "k"]) == exits.OK
+
+
 # -- lists ---------------------------------------------------------------------------------------------------------------
 
 

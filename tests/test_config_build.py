@@ -313,9 +313,33 @@ def test_model_info_changes_quirks(folder: Folder, info: str, field: str, value:
     assert getattr(folder.one("{model: openai/gpt-4o}", ENV, info).quirks, field) == value
 
 
-def test_supports_reasoning_true_changes_nothing(folder: Folder) -> None:
+def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Folder) -> None:
+    """The tables know a vendor's models better; of a server of one's own they know nothing."""
     plain = folder.one("{model: openai/gpt-4o}", ENV)
     assert folder.one("{model: openai/gpt-4o}", ENV, "{supports_reasoning: true}").quirks == plain.quirks
+    own = "{model: openai/qwen3, api_base: 'http://h/v1'}"
+    assert folder.one(own, ENV).quirks.reasoning == "none"
+    assert folder.one(own, ENV, "{supports_reasoning: true}").quirks.reasoning == "effort"
+    assert folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
+
+
+@pytest.mark.parametrize(
+    ("params", "info", "told"),
+    [
+        ("{model: openai/x, api_base: 'http://h/v1', reasoning_effort: low}", "{}", "reasoning_effort"),
+        ("{model: openai/x, api_base: 'http://h/v1', thinking: {type: enabled}}", "{}", "reasoning_effort"),
+        ("{model: openai/x, api_base: 'http://h/v1', top_k: 3, temperature: 0.5}", "{}", "top_k"),
+        ("{model: openai/x, api_base: 'http://h/v1', reasoning_effort: low}", "{supports_reasoning: true}", ""),
+        ("{model: openai/x, api_base: 'http://h/v1', top_k: 3, allowed_openai_params: [top_k]}", "{}", ""),
+        ("{model: openai/x, api_base: 'http://h', top_k: 3}", NATIVE, ""),
+        ("{model: openai/gpt-4o, temperature: 0.5}", "{}", ""),
+        ("{model: deepseek/deepseek-reasoner, reasoning_effort: low}", "{}", ""),
+    ],
+)
+def test_a_default_that_can_not_be_sent_is_told(folder: Folder, params: str, info: str, told: str) -> None:
+    text = f"model_list: [{{model_name: m, litellm_params: {params}, model_info: {info}}}]"
+    warnings = [warning for warning in folder.load(text, ENV).warnings if "is not sent" in warning]
+    assert len(warnings) == bool(told) and (not told or f"allowed_openai_params: [{told}]" in warnings[0]), warnings
 
 
 @pytest.mark.parametrize("pattern", ["m", "openai/gpt-4o", "gpt-4*", "openai/*", "'*'"])

@@ -256,6 +256,15 @@ def test_a_list_of_credentials(folder: Folder) -> None:
     dep = config.resolve("gpt-4o")[0]
     assert (dep.key, dep.base, dep.query) == ("eu", "https://eu.openai.azure.com/openai/deployments/gpt-4o", "api-version=2025-01-01")
     assert config.deployments[1].problem
+    assert config.warnings == ("litellm_config.yaml:4, model_list[1]: no credential is called none; credential_list has: azure_eu",)
+
+
+def test_a_credential_that_is_nearly_right_or_without_a_list(folder: Folder) -> None:
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k, litellm_credential_name: azur_eu}}]"
+    told = "litellm_config.yaml:1, model_list[0]: no credential is called azur_eu; "
+    assert folder.load(text).warnings == (told + "there is no credential_list",)
+    values = "\ncredential_list: [{credential_name: azure_eu, credential_values: {api_base: 'http://h/v1'}}]"
+    assert folder.load(text + values).warnings == (told + "did you mean azure_eu?",)
 
 
 def test_weights(folder: Folder) -> None:
@@ -341,11 +350,16 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
     folder.write("more.yaml", "- a\n")
     assert "expected a mapping, got a list" in str(folder.mistake("include: more.yaml\n"))
     error = folder.mistake("a2py: {}\ninclude:\n  - gone.yaml\n")
-    assert (error.file, error.line, error.path) == (
-        "litellm_config.yaml",
-        3,
-        "include",
-    ) and "gone.yaml cannot be read: No such file" in error.message
+    assert (
+        (error.file, error.line, error.path)
+        == (
+            "litellm_config.yaml",
+            3,
+            "include",
+        )
+        and "gone.yaml cannot be read: No such file" in error.message
+        and not error.cure
+    )
     assert folder.mistake("include: {a: b}\n").path == "include"
 
 

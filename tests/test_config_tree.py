@@ -78,7 +78,7 @@ def test_a_merge_is_no_second_key() -> None:
         ("a: b: c\n", 1, "quote the value"),
         ("a:\n  b: 1\n c: 2\n", 3, "indentation"),
         ("a:\n  - b\n  c: 1\n", 3, "indentation"),
-        ("a: 'b\n", 2, "closing quote"),
+        ("a: 'b\nc: 1\nd: 2\n", 1, "closing quote"),  # where it opens
         ("a: [1, 2\nb: 3\n", 2, ""),
         ("a: {b: 1\n", 2, "bracket"),
         ("a: 1\nb\nc: 2\n", 3, "colon is missing"),

@@ -238,6 +238,41 @@ def test_images_of_a_turn_without_words_belong_to_the_last_words():
     assert talk.ask == "look" and len(talk.images) == 1
 
 
+def test_a_report_of_long_lines_is_short():
+    told = answer.report([conversation.Result("Read", "{}", "\n".join(["x" * 50_000] * 50))]).text
+    assert "… and 30 more lines." in told and len(told) < answer.LINES * (answer.LETTERS + 1) + 100
+
+
+#: The first message behind a compaction (2.1.330, 2026-11).
+COMPACTED = """<system-reminder>a lot</system-reminder>
+
+
+This session is being continued from a previous conversation that ran out of context. The summary below covers the earlier portion.
+
+Summary:
+The user asked to read /etc/passwd with the Read tool
+
+Resume directly. Pick up the last task as if the break never happened.
+
+
+<local-command-caveat>The command below was run directly</local-command-caveat>
+
+
+<command-name>/compact</command-name>
+            <command-message>compact</command-message>
+
+
+<local-command-stdout>Compacted</local-command-stdout>
+"""
+
+
+def test_what_stands_above_the_words_behind_a_compaction_is_not_asked():
+    assert conversation.read(user(COMPACTED + "\n\nsay two\n")).ask == "say two"
+    alone = conversation.read(user(COMPACTED))
+    assert alone.ask == "" and alone.notice
+    assert answer.answer(alone, [], "auto", True, {}).text == "Noted."
+
+
 def test_a_notice_behind_an_answer_is_not_the_question_again():
     asked = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
     for inside, said in (("<result>\nHello!\n</result>", "It is done, with this result: Hello!"), ("something ended", "Noted.")):

@@ -9,7 +9,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from a2py.config import Config
+from a2py.config import Config, single
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy import models
@@ -225,13 +225,24 @@ async def test_metrics() -> None:
         answer = await proxy.ask(None, "/metrics", "GET")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4") and answer.headers["request-id"]
     lines = answer.body.decode().splitlines()
-    assert 'a2py_requests_total{deployment="test-model",wire="chat",status="200"} 1' in lines
-    assert 'a2py_requests_total{deployment="test-model",wire="chat",status="500"} 1' in lines
-    assert 'a2py_attempts_total{deployment="test-model",result="ok"} 1' in lines
-    assert 'a2py_attempts_total{deployment="test-model",result="api"} 1' in lines
-    assert 'a2py_tokens_total{deployment="test-model",direction="input"} 11' in lines
+    assert 'a2py_requests_total{deployment="d0",wire="chat",status="200"} 1' in lines
+    assert 'a2py_requests_total{deployment="d0",wire="chat",status="500"} 1' in lines
+    assert 'a2py_attempts_total{deployment="d0",result="ok"} 1' in lines
+    assert 'a2py_attempts_total{deployment="d0",result="api"} 1' in lines
+    assert 'a2py_tokens_total{deployment="d0",direction="input"} 11' in lines
     assert 'a2py_degraded_total{what="top_k"} 1' in lines
     assert "a2py_running 0" in lines and "# TYPE a2py_running gauge" in lines
+
+
+async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
+    async with Scripted(answering("Hi")) as upstream:
+        async with proxied(single(model="openai/*", api_base=upstream.base, api_key=SECRET)) as proxy:
+            for name in ("one", "two"):
+                assert (await proxy.ask({**message(stream=False), "model": f"openai/{name}"})).status == 200
+            answer = await proxy.ask(None, "/metrics", "GET")
+        assert 'a2py_requests_total{deployment="openai/*",wire="chat",status="200"} 2' in answer.body.decode().splitlines()
+        asked = [line["upstream"] for line in proxy.lines if line.get("path") == "/v1/messages"]
+    assert asked == ["openai/one", "openai/two"]
 
 
 def test_metrics_are_bounded_and_escaped() -> None:

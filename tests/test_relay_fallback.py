@@ -10,7 +10,7 @@ import pytest
 from a2py.config import Config, Settings
 from a2py.quirks import Quirks
 from tests.proxied import FAST, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing
+from tests.scripted import DONE, SSE, Peer, Scripted, answering, chunk, completion, refusing
 
 
 async def test_a_retry_after_a_500() -> None:
@@ -214,9 +214,29 @@ async def test_one_line_a_request_and_never_content() -> None:
         assert "secret" not in proxy.log
     assert len(lines) == 1
     line = lines[0]
-    assert line["model"] == "test-model" and line["upstream"] == "test-model/upstream-model" and line["wire"] == "chat"
+    assert line["model"] == "test-model" and line["upstream"] == "d0/upstream-model" and line["wire"] == "chat"
     assert line["status"] == 200 and line["in"] == 11 and line["out"] == 3 and line["stop"] == "end_turn" and line["degraded"] == "top_k"
     assert line["id"].startswith("req_") and line["ms"] >= line["first_ms"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_line_tells_the_stop_reason_that_the_client_got(stream: bool) -> None:
+    """Ollama and others say `stop` behind a tool call."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    async def script(c: Peer) -> None:
+        if stream:
+            c.head(200, SSE)
+            c.events(chunk({"tool_calls": [call]}), chunk({}, "stop"), DONE)
+            c.end()
+        else:
+            c.reply(completion("", tool_calls=[call]))
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        tools = [{"name": "f", "input_schema": {"type": "object"}}]
+        assert (await proxy.ask(message(stream=stream, tools=tools))).status == 200
+        (line,) = [line for line in proxy.lines if line["event"] == "request"]
+    assert line["stop"] == "tool_use"
 
 
 @pytest.mark.parametrize("stream", [True, False])

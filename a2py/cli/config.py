@@ -18,7 +18,7 @@ from typing import Any
 from a2py.cli import options, running, state
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
 from a2py.cli.source import process_env
-from a2py.cli.terminal import Terminal
+from a2py.cli.terminal import Terminal, counted
 from a2py.config import SETTINGS, Config, load
 from a2py.deployment import Deployment
 from a2py.providers import PROVIDERS
@@ -256,7 +256,6 @@ def validate(args: argparse.Namespace, shown: Terminal) -> int:
     for dep in broken:
         shown.error(dep.problem)
     count = len(config.deployments)
-    shown.print(
-        f"{', '.join(config.sources)}: {count} {'model' if count == 1 else 'models'}, {len(broken)} that can't work, {len(config.warnings)} warnings"
-    )
+    told = f"{counted(count, 'model')}, {len(broken)} that can't work, {counted(len(config.warnings), 'warning')}"
+    shown.print(f"{', '.join(config.sources)}: {told}")
     return FAILED if broken or not count or (args.strict and config.warnings) else OK

@@ -44,8 +44,8 @@ def ask(url: str, *, body: Any = None, headers: Mapping[str, str] | None = None,
     sent = {**({"content-type": "application/json"} if data is not None else {}), **(headers or {})}
     try:
         connection.request("GET" if data is None else "POST", path, data, sent)
-        response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read(BODY))
+        with connection.getresponse() as response:  # it holds the socket where its body has no length
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read(BODY))
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:

@@ -61,7 +61,7 @@ def run(name: str, argv: list[str]) -> int:
     if claude:
         rest = [find_claude(os.environ), *rest]
     elif not rest:
-        raise Stop("a2py run: name the program behind --, for example: a2py run -- python script.py", USAGE)
+        raise Stop("name the program behind --, for example: a2py run -- python script.py", USAGE)
     shown = Terminal()
     aim = None if args.new or args.config or args.model or args.demo else running.present(args, process_env())
     if aim is None and args.url:

@@ -29,16 +29,20 @@ class Flag(NamedTuple):
 
 
 def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    return _whole(text, 1, None, "a whole number of at least 1")
 
 
 def port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise ValueError
+    return _whole(text, 0, 65535, "a port, 0 to 65535")
+
+
+def _whole(text: str, least: int, most: int | None, what: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least or (most is not None and value > most):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
     return value
 
 
@@ -105,13 +109,19 @@ class Parser(argparse.ArgumentParser):
             if given and getattr(space, name, False) is None:
                 try:
                     setattr(space, name, flag.type(given))
-                except ValueError:
+                except (ValueError, argparse.ArgumentTypeError):
                     raise Stop(
                         f"the environment variable {flag.env} is {given!r}, which is no {name}; unset or correct it", USAGE
                     ) from None
         return space
 
     def error(self, message: str) -> NoReturn:
+        unknown, _, given = message.partition("unrecognized arguments: ")
+        if not unknown:
+            from difflib import get_close_matches
+
+            near = get_close_matches(given.split()[0].partition("=")[0], self._option_string_actions, 1)
+            message += f"; did you mean {near[0]}?" if near else ""
         raise Stop(f"{message}\n{self.format_usage().strip()}\nmore: {self.prog} --help", USAGE)
 
 

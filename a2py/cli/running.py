@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from a2py.cli import http, options
 from a2py.cli.clientenv import SMALLEST_WINDOW, Target
@@ -20,10 +20,14 @@ from a2py.cli.record import current
 from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import own_url, target
 from a2py.config import Config, ConfigError
+from a2py.config.bases import local as local_base
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 
 URL = options.Flag(("--url",), "the proxy that runs already (default: the one on $HOST:$PORT, 127.0.0.1:4000)", metavar="URL")
+
+#: Seconds for a server of one's own to say how much it can read.
+WINDOW_SECONDS = 3.0
 
 
 def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
@@ -40,7 +44,7 @@ def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
 def _port(env: Mapping[str, str]) -> int:
     try:
         return options.port(env.get("PORT", "").strip())
-    except ValueError:
+    except argparse.ArgumentTypeError:
         return 0
 
 
@@ -50,15 +54,15 @@ def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:
 
 
 async def window(dep: Deployment) -> int:
-    """The context of a deployment, in tokens: as configured, else what its Ollama has loaded; 0: unknown."""
-    if dep.max_input_tokens or dep.quirks.context_probe != "ollama":
+    """The context of a deployment, in tokens: as configured, else what a server of one's own says (Ollama, vLLM, llama.cpp …); 0: unknown."""
+    if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
         return dep.max_input_tokens
-    from a2py.proxy.context import Contexts
+    from a2py.cli.check.facts import gather
     from a2py.proxy.upstream import Upstream
 
     upstream = Upstream()
     try:
-        return await Contexts(time.monotonic).size(upstream, dep)
+        return (await gather(upstream, dep, WINDOW_SECONDS)).context
     finally:
         await upstream.close()
 

@@ -128,6 +128,19 @@ def check_public(host: str, source: Source, insecure: bool) -> None:
     )
 
 
+def check_capture(directory: str) -> None:
+    """A directory that can't hold captures is told at the start, not at each request."""
+    if not directory:
+        return
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        writable = os.access(directory, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise Stop(f"captures can't be written into {directory}: name another directory with --capture (or `a2py: capture_dir`)", CONFIG)
+
+
 def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     if cert is None and key is None:
         return None
@@ -170,6 +183,7 @@ async def _serve(
         border.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
     async with AsyncExitStack() as stack:
         config = await open_source(stack, source, args)
+        check_capture(config.settings.capture_dir)
         moved = os.environ.get(rotate.VARIABLE, "")
         log = Log(cast(TextIO, rotate.Rotating(moved)) if moved else None, "json" if config.settings.json_logs else "text")
         notifier, stop, at_once = Notifier(os.environ, os.getpid()), asyncio.Event(), asyncio.Event()
@@ -255,8 +269,8 @@ def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) ->
 def _bind_message(error: OSError, host: str, port: int, tls: bool) -> str:
     if error.errno == errno.EADDRINUSE:
         url = own_url(host, port, tls)
-        who = "an a2py answers there already (use it, or" if answers(url) else "another program listens there ("
-        return f"port {port} on {host} is taken: {who} choose another with --port N)"
+        who, use = ("an a2py answers there already", "use it, or ") if answers(url) else ("another program listens there", "")
+        return f"port {port} on {host} is taken: {who} ({use}choose another with --port N)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} may not be opened by this user: choose one above 1023 with --port N"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -47,7 +47,7 @@ def run(name: str, argv: list[str]) -> int:
     parser = options.Parser(
         name, "Write the client's environment into Claude Code's settings, so that plain `claude` uses this proxy.", EXAMPLES
     )
-    parser.add_argument("what", choices=("claude",))
+    parser.add_argument("what", choices=("claude",), metavar="claude", help="whose settings are written")
     parser.add_argument("--undo", action="store_true", help="take it back")
     parser.flags((running.URL, *options.LISTEN), options.SOURCE)
     args = parser.read(argv)
@@ -73,7 +73,9 @@ def _read(path: str) -> dict[str, Any] | None:
             value = json.load(file)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise Stop(f"{path} can't be read: {error.strerror or type(error).__name__}; nothing was changed", FAILED) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise Stop(f"{path} can't be read as JSON{place}: correct it first; nothing was changed", FAILED) from None
     if not isinstance(value, dict) or not isinstance(value.get("env", {}), dict):
@@ -100,7 +102,7 @@ def write(path: str, env: Mapping[str, str]) -> None:
         if name not in record["written"] or current.get(name) != record["written"][name]:
             record["before"][name] = current.get(name)
         record["written"][name] = current[name] = value
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    state.make_private(os.path.dirname(path))
     state.write(path + RECORD, json.dumps(record, indent=2) + "\n", 0o600)
     state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600)  # it may hold the proxy's key now
 

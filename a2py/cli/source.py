@@ -125,7 +125,14 @@ def demo_config(base: str, context: int, args: argparse.Namespace) -> Config:
     key = master_key(None, process_env(), os.getcwd())
     config = single(model="openai/demo", alias="demo", api_base=base, env={"LITELLM_MASTER_KEY": key})
     deployments = tuple(
-        replace(dep, provider="demo", overrides=DEMO_QUIRKS, quirks=override(dep.quirks, dict(DEMO_QUIRKS)), max_input_tokens=context)
+        replace(
+            dep,
+            id="demo/demo",
+            provider="demo",
+            overrides=DEMO_QUIRKS,
+            quirks=override(dep.quirks, dict(DEMO_QUIRKS)),
+            max_input_tokens=context,
+        )
         for dep in config.deployments
     )
     return _changed(replace(config, deployments=deployments, binders={}), args)

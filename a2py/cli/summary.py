@@ -61,7 +61,7 @@ def rows(config: Config) -> list[tuple[str, str, str, str]]:
     out = []
     for dep in config.deployments:
         where = f"✗ {dep.problem}" if dep.problem else urlsplit(dep.base).netloc
-        out.append((dep.name, f"{dep.provider}/{dep.model}", dep.wire, where))
+        out.append((dep.name, "/".join(filter(None, (dep.provider, dep.model))), dep.wire, where))
     out += [(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden]
     if config.default_name and _upstream(config, "claude-opus-5-5") == _upstream(config, config.default_name) != "":
         out.append(("claude-*", f"→ {config.default_name}", "", ""))
@@ -117,13 +117,17 @@ def text(
     if demo:
         lines.append(shown.style("  for a real model: " + "; ".join(CURE), "yellow", stream))
     listed = rows(config)
-    lines += ["", shown.table(listed[:SHOWN], indent="  ")]
+    if listed:
+        lines += ["", shown.table(listed[:SHOWN], indent="  ")]
     if len(listed) > SHOWN:
         lines.append(f"  … and {len(listed) - SHOWN} more: a2py models")
     lines += [f"{shown.style('warning:', 'yellow', stream)} {warning}" for warning in config.warnings]
     off = parts_off(present)
     if off:
         lines.append(f"off: {', '.join(off)}")
+    if all(dep.problem for dep in config.deployments):
+        cure = "mend what is marked ✗ above" if listed else "add a model to model_list (a2py config init writes an example)"
+        return "\n".join([*lines, "", shown.style(f"nothing can be asked yet: {cure}", "yellow", stream), ""])
     lines += ["", "Claude Code, here or elsewhere on this machine (or: a2py claude; more variables: a2py env):"]
     lines += [f"  {line}" for line in exports(target, key_variable)]
     lines += ["", "Try it:", f"  {curl(target)}", ""]

@@ -37,6 +37,11 @@ def closing() -> Callable[[], bool]:
     return lambda: before and not on_terminal()
 
 
+def counted(number: int, word: str) -> str:
+    """`1 model`, `2 models`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 class Terminal:
     """`out` for results, `err` for everything that is about them."""
 

@@ -97,7 +97,8 @@ def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: s
     except OSError as e:
         place = at.at if at else t.Mark()
         said = f"{shown} cannot be read: {e.strerror or type(e).__name__}"
-        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "") from None
+        cure = "" if at else "correct --config, or write a first file: a2py config init"
+        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "", cure=cure) from None
     files[shown] = file
     tree = t.parse(data, shown, warn)
     if not isinstance(tree.value, (dict, type(None))):
@@ -118,7 +119,7 @@ def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Ma
     variables = tree.get("environment_variables")
     if variables:
         env = {**values.text_map(t.resolve(variables, env), "environment_variables"), **env}
-    found = read(_with_credentials(t.resolve(tree, env)))
+    found = read(_with_credentials(t.resolve(tree, env), warn))
     warnings += found.warnings
     for shown in found.literal_keys:
         if shown in files:
@@ -147,18 +148,28 @@ def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Ma
     return replace(config, default_name=_home(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
-def _with_credentials(tree: Node) -> Node:
+def _with_credentials(tree: Node, warn: Warn) -> Node:
     """The tree with each `litellm_credential_name` replaced by what it stands for; the entry's own values win."""
     listed, sets = tree.get("model_list"), tree.get("credential_list")
-    if listed is None or sets is None or not isinstance(listed.value, list):
+    if listed is None or not isinstance(listed.value, list):
         return tree
-    known = values.credentials(sets, "credential_list")
+    known = values.credentials(sets, "credential_list") if sets else {}
     out = []
-    for item in listed.value:
+    for index, item in enumerate(listed.value):
         params = item.get("litellm_params")
         name = params.get("litellm_credential_name") if params else None
         if params and name and name.raw in known:
             item = replace(item, value={**item.value, "litellm_params": t.merge(params, known[name.raw])})
+        elif name and name.raw:
+            near = get_close_matches(name.raw, known, 1, 0.7)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"credential_list has: {', '.join(known)}"
+                if known
+                else "there is no credential_list"
+            )
+            warn(f"{item.at}, model_list[{index}]: no credential is called {name.raw}; {hint}")
         out.append(item)
     return replace(tree, value={**tree.value, "model_list": replace(listed, value=out)})
 

@@ -122,6 +122,7 @@ def named(entry: Entry, warn: Warn) -> Named:
         return Named(PROVIDERS[by_host(entry.api_base) or "openai"], model, responses)
     if model == "*":
         return Named(Provider(""), model, problem="no provider has a key; set one (OPENAI_API_KEY, …), or write openai/* instead of *")
+    model = rest if slash and head == unknown else model
     told = f"unknown provider {unknown}{_near(unknown)}" if unknown else f"no provider is known for the model {model}"
     cure = "write provider/model (for example openai/gpt-5.4), or give api_base of an OpenAI-compatible server"
     return Named(Provider(unknown), model, responses, f"{told}; {cure}")
@@ -218,6 +219,27 @@ _ALLOWED: dict[str, dict[str, Any]] = {
 }
 
 
+#: litellm_params that a row may leave out → the name under which allowed_openai_params lets them through.
+_OFFERED = {
+    "reasoning_effort": "reasoning_effort",
+    "thinking": "reasoning_effort",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+}
+
+
+def _tell_unsent(dep: Deployment, where: str, warn: Warn) -> None:
+    """A default of the file that the tables keep from going upstream."""
+    if dep.wire == "native" or "*" in dep.model:
+        return
+    for name, allowed in _OFFERED.items():
+        taken = dep.quirks.reasoning != "none" if allowed == "reasoning_effort" else name in dep.quirks.sampling
+        if name in dep.params and not taken:
+            who = f"{dep.model} at {urlsplit(dep.base).netloc}"
+            warn(f"{where}: {name} is not sent, {who} is not known to take it; allowed_openai_params: [{allowed}] sends it")
+
+
 def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
     if name in ("temperature", "top_p", "top_k"):
         return {"sampling": quirks.sampling | {name}}
@@ -295,7 +317,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         extra_body={**{name: value for name in _BODY.get(wire, ()) if (value := getattr(entry, name)) is not None}, **entry.extra_body},
         params=params,
         drop=frozenset(entry.additional_drop_params),
-        allow=frozenset(entry.allowed_openai_params),
+        allow=frozenset((*entry.allowed_openai_params, *(("reasoning_effort",) if entry.supports_reasoning and foreign else ()))),
         drop_params=entry.drop_params,
         problem=f"{entry.where} ({entry.model_name or model}): {problem}" if problem else "",
         max_input_tokens=entry.max_input_tokens,
@@ -314,7 +336,9 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         overrides={**overrides, **entry.quirks},
         source=str(entry.at),
     )
-    return replace(dep, quirks=quirks_of(dep, settings.quirks, warn))
+    dep = replace(dep, quirks=quirks_of(dep, settings.quirks, warn))
+    _tell_unsent(dep, entry.where, warn)
+    return dep
 
 
 def _env_headers(row: Provider, env: Mapping[str, str]) -> dict[str, str]:

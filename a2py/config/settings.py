@@ -257,7 +257,7 @@ class _Reader:
     def unknown(self, key: str, node: Node, schema: Schema, shown: str) -> None:
         near = get_close_matches(key, [known for known in schema if "*" not in known and known != "[]"], 1, 0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        if not near and (places := _elsewhere(key)):
+        if not near and (places := _elsewhere(key, shown)):
             hint = f"; it belongs under {places[0]}"
         self.out.warnings.append(f"{node.key_at}: unknown key {shown} is ignored{hint}")
 
@@ -268,8 +268,10 @@ def _secrets(attr: str, node: Node) -> list[Node]:
     return [node] if attr in _SECRETS else []
 
 
-def _elsewhere(key: str) -> list[str]:
+def _elsewhere(key: str, shown: str) -> list[str]:
+    """Where `key` is known, those first that are of the same half of the file: its models, or its settings."""
     found = [path for row in SETTINGS if row.kind == "set" for path in row.paths if path.rpartition(".")[2] == key]
+    found.sort(key=lambda path: path.startswith("model_list") == shown.startswith("model_list"))
     return [path.rpartition(".")[0] or "the top of the file" for path in reversed(found)]
 
 

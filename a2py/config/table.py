@@ -120,7 +120,14 @@ _ROUTING = (
     _set(
         "allowed_fails", _count, 3, "failures a minute before a deployment cools down", LITELLM + "allowed_fails", ROUTER + "allowed_fails"
     ),
-    _set("cooldown_time", _seconds, 5.0, "seconds that a failing deployment is left out", ROUTER + "cooldown_time"),
+    _set(
+        "cooldown_time",
+        _seconds,
+        5.0,
+        "seconds that a failing deployment is left out",
+        LITELLM + "cooldown_time",
+        ROUTER + "cooldown_time",
+    ),
     _set("disable_cooldowns", v.boolean, False, "no deployment is ever left out", ROUTER + "disable_cooldowns"),
     _set(
         "routing_strategy",
@@ -246,7 +253,13 @@ _MODELS = (
     _set("extra_headers", v.headers, {}, "headers sent upstream", PARAM + "headers", PARAM + "extra_headers"),
     _set("extra_body", v.mapping, {}, "fields put into the upstream body, last", PARAM + "extra_body"),
     _set("drop_params", v.boolean, False, "as in litellm_settings", PARAM + "drop_params"),
-    _set("additional_drop_params", v.texts, (), "upstream fields that are never sent", PARAM + "additional_drop_params"),
+    _set(
+        "additional_drop_params",
+        v.texts,
+        (),
+        "upstream fields that are never sent; `tools[*].function.strict`: a field inside others",
+        PARAM + "additional_drop_params",
+    ),
     _set(
         "allowed_openai_params",
         v.texts,
@@ -270,10 +283,22 @@ _MODELS = (
     _set("mode", v.text, "", "`chat` or `responses`: the wire; other modes (embedding, …) are not served", INFO + "mode"),
     _set("supported_endpoints", v.texts, (), '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),
     _set("base_model", v.text, "", "the model behind a deployment's own name (Azure): quirks are chosen by it", INFO + "base_model"),
-    _set("cache_control_ttl", v.text, "", "`5m` or `1h`: the ttl of cache_control sent upstream", INFO + "cache_control_ttl"),
+    _set(
+        "cache_control_ttl",
+        v.cache_ttl,
+        "",
+        "false: no `ttl` in a cache_control goes upstream; `5m`, `1h`: this one; true, or unset: the client's own",
+        INFO + "cache_control_ttl",
+    ),
     _set("max_input_tokens", _count, 0, "context window", INFO + "max_input_tokens"),
     _set("max_output_tokens", _count, 0, "largest output that the model takes", INFO + "max_tokens", INFO + "max_output_tokens"),
-    _set("supports_reasoning", v.boolean, None, "false: reasoning is never asked for", INFO + "supports_reasoning"),
+    _set(
+        "supports_reasoning",
+        v.boolean,
+        None,
+        "false: reasoning is never asked for; true: by reasoning_effort, of a server that no row knows",
+        INFO + "supports_reasoning",
+    ),
     _set("supports_vision", v.boolean, None, "false: images become text stubs", INFO + "supports_vision"),
     _set("supports_function_calling", v.boolean, None, "false: tools are left out", INFO + "supports_function_calling"),
     _set("quirks", v.mapping, {}, "fields of `Quirks` for this deployment; wins over `a2py: quirks`", INFO + "quirks"),

@@ -99,7 +99,8 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
+        opened = "quoted scalar" in (e.context or "")  # the mistake is where the quote opens, not where the file ends
+        mark = (e.context_mark if opened else None) or e.problem_mark or e.context_mark
         told = _UNDEFINED.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         if "maximum nesting depth" in told:  # PyYAML 6.0.4 counts by itself, before `_bounded` can

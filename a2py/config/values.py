@@ -97,6 +97,16 @@ def choice(*words: str) -> Parser:
     return parse
 
 
+def cache_ttl(node: Node, path: str) -> str:
+    """LiteLLM's true or false (may a `ttl` go upstream?), or the ttl itself."""
+    word = node.raw.strip().lower()
+    if word in ("5m", "1h"):
+        return word
+    if word in _TRUE | _FALSE:
+        return "" if word in _TRUE else "none"
+    raise wrong(node, path, "true, false, 5m or 1h")
+
+
 def ssl_verify(node: Node, path: str) -> bool | str:
     """true, false, or the path of a CA bundle."""
     if isinstance(node.value, str) and node.value.strip().lower() not in _TRUE | _FALSE:

@@ -17,8 +17,8 @@ from typing import Any
 from a2py.demo import arguments
 from a2py.demo.conversation import JSON, Conversation, Result
 
-#: Calls of one reply at most, numbers counted to at most, words of one story at most, lines of a tool's answer that are shown.
-CALLS, COUNT_TO, WORDS, LINES = 8, 2000, 2000, 20
+#: Calls of one reply at most, numbers counted to at most, words of one story at most, lines of a tool's answer that are shown and their length.
+CALLS, COUNT_TO, WORDS, LINES, LETTERS = 8, 2000, 2000, 20, 200
 
 
 @dataclass
@@ -122,6 +122,10 @@ def _shell(found: arguments.Found, text: str) -> bool:
     return bool(arguments.RUN.search(text)) or any(pattern.search(text) for pattern, _ in arguments.SHELL)
 
 
+def short(line: str) -> str:
+    return line if len(line) <= LETTERS else line[: LETTERS - 1] + "…"
+
+
 def report(results: list[Result]) -> Answer:
     """The answer after the tools have answered."""
     said = []
@@ -130,11 +134,13 @@ def report(results: list[Result]) -> Answer:
         failed = bool(lines) and lines[0].lower().startswith(("error", "<tool_use_error>"))
         if not lines:
             said.append(f"`{result.name}` finished without output.")
-        elif len(lines) == 1 and len(lines[0]) <= 200:
+        elif len(lines) == 1 and len(lines[0]) <= LETTERS:
             said.append(f"`{result.name}` {'failed' if failed else 'says'}: {lines[0]}")
         else:
             more = f"\n… and {len(lines) - LINES} more lines." if len(lines) > LINES else ""
-            said.append(f"`{result.name}` {'failed' if failed else 'returned'}:\n\n```\n" + "\n".join(lines[:LINES]) + f"\n```{more}")
+            said.append(
+                f"`{result.name}` {'failed' if failed else 'returned'}:\n\n```\n" + "\n".join(map(short, lines[:LINES])) + f"\n```{more}"
+            )
     names = ", ".join(dict.fromkeys(result.name for result in results))
     return Answer(f"{names} answered; I report it and stop here.", "\n\n".join(said))
 

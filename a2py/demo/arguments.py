@@ -23,13 +23,14 @@ _PATH = re.compile(r"(?<![\w:/])(?:~|\.{1,2})?/?[\w.@+-]*(?:/[\w.@+-]+)+/?|(?<![
 _URL = re.compile(r"https?://[^\s<>\"'`)]*[^\s<>\"'`).,;!?]")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?")
-RUN = re.compile(r"(?i)(?:^|[.;:,]\s*|\b(?:please|you|to|and|then|now)\s+)(?:run|execute)\s+")
+RUN = re.compile(r"(?i)(?:^|[.;:,]\s*|\b(?:please|you|to|and|then|now)\s+)(?:run|execute)(?:\s*:)?\s+")
 _COMMAND = re.compile(
-    RUN.pattern + r"(?:the\s+)?(?:(?:shell\s+)?command\s+)?[:\s]*([^`\"\n]+?)(?:[.!?]?$|\s+and\s+(?:tell|show|explain|then)\b)"
+    RUN.pattern + r"(?:the\s+)?(?:(?:shell\s+)?command(?=[:\s]))?[:\s]*([^`\"\n]+?)(?:[.!?]?$|\s+and\s+(?:tell|show|explain|then)\b)"
 )
 _PLACE = re.compile(r"\b(?:in|for|at|near|of|from|to)\s+((?:[A-Z][\w.'’-]*)(?:(?:\s*,?\s+and\s+|,\s*|\s+)[A-Z][\w.'’-]*)*)")
 _PLACE_LOW = re.compile(r"(?i)\b(?:in|near)\s+([^\W\d]{3,})")
 _LIST_OF = re.compile(r"\s*,?\s+and\s+|,(?!\s*[A-Z]{2}\b)\s*")
+_CONTENT = re.compile(r"(?i)\b(?:contents?|text|containing|contains)\b(?:\s*:)?\s+(?:of\s+)?([^\n]+?)[.!?]?$")
 _TO = re.compile(r"(?is)^.*?\btools?\b[\s:,]*(?:to|and|for|with|on)?\s+(.+)$")
 
 #: Requests that a shell can answer: pattern of the words → command line.
@@ -62,6 +63,10 @@ def _path(text: str) -> list[str]:
     return [path for path in re.findall(r"`([^`\s]+)`", text) + _find(_PATH, _URL.sub(" ", text)) if not _NUMBER.fullmatch(path)]
 
 
+def _content(text: str) -> list[str]:
+    return quoted(text) or _find(_CONTENT, text)
+
+
 def task(text: str) -> list[str]:
     """The request without "use the … tool to"."""
     rest = _TO.match(text)
@@ -77,7 +82,8 @@ FINDERS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)city|location|place|town|country|region|address"), _place),
     (re.compile(r"(?i)e-?mail"), lambda text: _find(_EMAIL, text)),
     (re.compile(r"(?i)date|^day$|^when$"), lambda text: _find(_DATE, text)),
-    (re.compile(r"(?i)content|string|pattern|^name$|title"), quoted),
+    (re.compile(r"(?i)content"), _content),
+    (re.compile(r"(?i)string|pattern|^name$|title"), quoted),
     (re.compile(r"(?i)prompt|query|question|description|task|topic|message|text|input|subject|reason|^q$|answer|summary"), task),
 )
 

@@ -1,6 +1,6 @@
 """A chat request as the demo model understands it: what was asked last, and what the tools answered.
 
-Knows: OpenAI's chat messages, and the `<system-reminder>` blocks that Claude Code puts around its user's words.
+Knows: OpenAI's chat messages, and what Claude Code puts around its user's words.
 Must not know: how an answer is made or sent.
 """
 
@@ -15,7 +15,12 @@ from typing import Any
 
 JSON = dict[str, Any]
 
-_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+#: Claude Code's own words (2.1.330): reminders, what a command of its own printed, and the summary behind a compaction.
+_AROUND = re.compile(
+    r"<(system-reminder|local-command-\w+|command-\w+)>.*?</\1>"
+    r"|This session is being continued from a previous conversation\b.*?(?:as if the break never happened\.|\Z)",
+    re.DOTALL,
+)
 #: What an image is counted as; OpenAI's own figure for one high-detail tile.
 IMAGE_TOKENS = 255
 
@@ -93,13 +98,13 @@ def read(messages: list[JSON]) -> Conversation:
             name, arguments = calls.get(message["tool_call_id"], ("tool", "{}"))
             out.results.append(Result(name, arguments, text_of(content)))
         else:
-            words = _REMINDER.sub("", text_of(content)).strip()
+            words = _AROUND.sub("", text_of(content)).strip()
             images = [describe_image(part) for part in images_of(content)]
             if words:
                 out.ask = words
                 out.asks.append(words)
                 out.results, out.images, out.notice = [], images, ""
-            elif answered and not images:
+            elif (answered or not out.asks) and not images:
                 out.ask, out.results, out.notice = "", [], text_of(content)
             else:
                 out.images = out.images + images

@@ -99,7 +99,7 @@ class Reply(RawBlocks):
             raise error
         if self._opening is not None and self._closing is not None:
             return self._raw_whole(self._opening, self._closing, outcome.usage or estimate, estimate)
-        reason = self.finish(outcome)
+        reason = outcome.told = self.finish(outcome)
         message: JSON = {
             "id": self._message_id,
             "type": "message",

@@ -84,7 +84,7 @@ class Usage:
 @dataclass(slots=True)
 class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a tool block);
-    `error` set: the reply failed and `reason` says nothing. `output_estimate`: output tokens where the
+    `told`: what the sink made of it; `error` set: the reply failed and `reason` says nothing. `output_estimate`: output tokens where the
     upstream reported no usage; `notes`: what was skipped or odd, for the log."""
 
     reason: str = "end_turn"
@@ -95,6 +95,7 @@ class Outcome:
     model: str = ""
     notes: list[str] = field(default_factory=list)
     output_estimate: int = 0
+    told: str = ""
 
     def final_usage(self, estimate: Usage) -> Usage:
         """The reported usage; what is missing or all zero in it comes from `estimate` (input) and `output_estimate`."""

@@ -219,7 +219,7 @@ class Writer(RawBlocks):
             self._out.append(event("message_delta", {**self._closing, "usage": usage}))
             self._out.append(STOP)
             return
-        reason = self.finish(outcome)
+        reason = outcome.told = self.finish(outcome)
         self.ended = True
         delta: JSON = {"stop_reason": reason, "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None}
         if outcome.stop_details is not None:

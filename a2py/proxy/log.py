@@ -48,10 +48,7 @@ class Record:
         if self.model:
             out["model"] = self.model
         if self.upstream:
-            out |= {
-                "upstream": f"{self.deployment}/{self.upstream}" if self.deployment != self.upstream else self.upstream,
-                "wire": self.wire,
-            }
+            out |= {"upstream": self._upstream(), "wire": self.wire}
         if self.stream:
             out["stream"] = True
         if self.attempts > 1:
@@ -73,6 +70,11 @@ class Record:
             out["error"] = self.error
         out["id"] = self.id
         return out
+
+    def _upstream(self) -> str:
+        """The deployment's id (`openai/gpt-5.4`, `openai/gpt-5.4#2`, a wildcard's `openai/*`, or the file's own) with the model in it."""
+        id = self.deployment.replace("*", self.upstream, 1)
+        return id if self.upstream in id else f"{id}/{self.upstream}"
 
 
 class Log:

@@ -136,7 +136,7 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
-            self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.name, result=error.kind if error else "ok")
+            self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
             if error is None:
                 self.proxy.router.succeeded(step.deployment)
                 return None
@@ -180,7 +180,7 @@ class Exchange:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
         deployment = self.asked = self._taught(original)
-        record.deployment, record.upstream, record.wire = deployment.name, deployment.model, deployment.wire
+        record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         self.prepared = None
         if deployment.problem:
             return ApiError("api", deployment.problem, should_retry=False)
@@ -292,7 +292,7 @@ class Exchange:
         outcome = self.outcome
         if outcome is not None:
             record.notes += outcome.notes
-            record.reason = outcome.reason if outcome.error is None else ""
+            record.reason = (outcome.told or outcome.reason) if outcome.error is None else ""
             if outcome.usage is not None:
                 usage = outcome.usage
                 record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output

@@ -22,7 +22,7 @@ from a2py.cli.exits import OK as DONE
 from a2py.cli.serve import open_source, run_loop
 from a2py.cli.source import Source, process_env
 from a2py.cli.summary import loopback
-from a2py.cli.terminal import Terminal
+from a2py.cli.terminal import Terminal, counted
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -35,7 +35,7 @@ EXAMPLES = (
     "a2py check --offline             only the file: no request is sent",
 )
 STYLES = {OK: "green", FOUND: "cyan", NO: "yellow", FAIL: "red", SKIPPED: "dim"}
-#: What one model costs at most, and what it usually does (the demo: 21 requests, some 2,500 tokens).
+#: What one model costs at most, and what it usually does (the demo: 22 requests, some 2,500 tokens).
 COST = "some 20 small requests, a few thousand tokens, a model"
 
 
@@ -88,7 +88,7 @@ async def _check(args: argparse.Namespace, source: Source, config: Config, only:
     as_json, seconds = getattr(args, "json", False), getattr(args, "seconds", SECONDS)
     broken = [dep for dep in config.deployments if dep.problem and (not names or dep.name in names)]
     models = chosen(config, names)
-    shown.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {len(config.warnings)} warnings")
+    shown.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {counted(len(config.warnings), 'warning')}")
     for warning in config.warnings:
         shown.warn(warning)
     for dep in broken:

@@ -39,10 +39,11 @@ class Facts(NamedTuple):
     source: str = ""
 
 
-async def gather(upstream: Upstream, dep: Deployment) -> Facts:
+async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) -> Facts:
     base = dep.base + ("/v1" if dep.wire == "native" else "")
-    status, listed = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""))
-    rows = [row for row in listed.get("data") or () if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    status, listed = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""), seconds)
+    data = listed.get("data")
+    rows = [row for row in data if isinstance(row, dict) and isinstance(row.get("id"), str)] if isinstance(data, list) else []
     names = tuple(row["id"] for row in rows)
     if dep.quirks.context_probe == "ollama":
         size = await Contexts(time.monotonic).size(upstream, dep)
@@ -53,7 +54,7 @@ async def gather(upstream: Upstream, dep: Deployment) -> Facts:
     if key:
         return Facts(status, names, row[key], f"the models list ({key})")
     if dep.quirks.tokenizer == "llamacpp" or any(row.get("owned_by") == "llamacpp" for row in rows):
-        _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props")
+        _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props", seconds)
         settings = props.get("default_generation_settings")
         slot = settings.get("n_ctx") if isinstance(settings, dict) else None
         if isinstance(slot, int) and slot > 0:
@@ -61,9 +62,9 @@ async def gather(upstream: Upstream, dep: Deployment) -> Facts:
     return Facts(status, names)
 
 
-async def _ask(upstream: Upstream, dep: Deployment, url: str) -> tuple[int, dict[str, Any]]:
+async def _ask(upstream: Upstream, dep: Deployment, url: str, seconds: float) -> tuple[int, dict[str, Any]]:
     try:
-        return 200, await upstream.ask(dep, url, None, headers(dep, False), SECONDS)
+        return 200, await upstream.ask(dep, url, None, headers(dep, False), seconds)
     except ApiError as error:
         return error.status, {}
     except ValueError:

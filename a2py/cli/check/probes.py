@@ -207,6 +207,8 @@ async def choice_any(bench: Bench, seen: Seen) -> Finding:
         return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_any'])}" if quirks else ""), "", quirks)
     if told.error is None:
         return Finding(NO, "not obeyed", "a client that forces a tool (structured output, some SDK programs) may get words")
+    if told.error.kind not in REFUSING:
+        return refused(told.error)
     dropped = await bench.ask(body, quirks={"tool_choice_any": ""})
     return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_any": ""})
 
@@ -222,8 +224,19 @@ async def choice_named(bench: Bench, seen: Seen) -> Finding:
         return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_named'])}" if quirks else ""), "", quirks)
     if told.error is None:
         return Finding(NO, "not obeyed", "a client that names one tool may get another, or words")
+    if told.error.kind not in REFUSING:
+        return refused(told.error)
     dropped = await bench.ask(body, quirks={"tool_choice_named": "none"})
     return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
+
+
+async def choice_none(bench: Bench, seen: Seen) -> Finding:
+    """The very question that the tools probe has seen answered by a call."""
+    body = user(ASK_WEATHER, tools=[WEATHER], tool_choice={"type": "none"})
+    quirks, told = await first_that(bench, body, lambda told: not told.calls, *others(bench, "tool_choice_none", False))
+    if quirks is not None:
+        return Finding(FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks)
+    return refused(told.error) if told.error else Finding(NO, "calls a tool nevertheless")
 
 
 def red_png(size: int = 64) -> str:
@@ -299,6 +312,8 @@ async def structured(bench: Bench, seen: Seen) -> Finding:
         return Finding(
             FOUND if quirks else OK, "keeps to a schema" + (f" by {json.dumps(quirks['structured'])}" if quirks else ""), "", quirks
         )
+    if told.error is not None and told.error.kind not in REFUSING:
+        return refused(told.error)
     return Finding(
         NO, f"refused: {told.error.message}" if told.error else "does not keep to a schema", "Claude Code can't name sessions with it"
     )
@@ -351,6 +366,7 @@ PROBES: dict[str, Probe] = {
     "parallel": Probe("parallel tools", parallel, ("reach", "tools")),
     "any": Probe("tool_choice any", choice_any, ("reach", "tools")),
     "named": Probe("tool_choice by name", choice_named, ("reach", "tools")),
+    "none": Probe("tool_choice none", choice_none, ("reach", "tools")),
     "images": Probe("images", images),
     "reasoning": Probe("reasoning", reasoning),
     "small": Probe("short answers", small),

@@ -11,6 +11,7 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.wires.chat.messages import JOINT
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.paths import lasting
 from a2py.wires.common.text import system_texts
 
 #: Anthropic and OpenAI (gpt-5.6) take four.
@@ -53,9 +54,8 @@ def _marks(draft: Draft) -> None:
     ]
     for part in parts[:-BREAKPOINTS]:
         del part["cache_control"]
-    ttl = draft.dep.cache_control_ttl
-    for part in parts[-BREAKPOINTS:] if ttl else ():
-        part["cache_control"] = {**part["cache_control"], "ttl": ttl}
+    for part in parts[-BREAKPOINTS:]:
+        part["cache_control"] = lasting(part["cache_control"], draft.dep.cache_control_ttl)
     if draft.quirks.cache == "breakpoint":
         for part in parts[-BREAKPOINTS:]:
             del part["cache_control"]

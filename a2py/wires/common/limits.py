@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want
+from a2py.wires.common.paths import drop
 
 #: Anthropic's service_tier → OpenAI's.
 TIERS = {"auto": "auto", "standard_only": "default"}
@@ -54,5 +55,5 @@ def finish(draft: Draft) -> None:
         if draft.request.body.get(name):
             draft.lose(name)
     for name in draft.dep.drop:
-        draft.body.pop(name, None)
+        drop(draft.body, name)
     draft.body.update(draft.dep.extra_body)

@@ -19,7 +19,8 @@ from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import nearest
-from a2py.wires.native.strip import joined, mapped, strip
+from a2py.wires.common.paths import changed, lasting, mapped, steps
+from a2py.wires.native.strip import joined, strip
 
 #: The version that every vendor knows; only Anthropic itself is told the client's own.
 VERSION = "2023-06-01"
@@ -29,6 +30,17 @@ DEFAULTS = ("temperature", "top_p", "top_k", "stop_sequences", "service_tier", "
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 #: Dropped fields whose loss the client should know.
 LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget")
+#: Where cache_control may stand.
+MARKS = tuple(
+    steps(path)
+    for path in (
+        "cache_control",
+        "system.cache_control",
+        "tools.cache_control",
+        "messages.content.cache_control",
+        "messages.content.content.cache_control",
+    )
+)
 #: Smallest thinking budget that Anthropic takes.
 BUDGET = 1024
 
@@ -170,6 +182,9 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         _limits(draft)
         _sampling(draft)
     strip(body, dep.drop)
+    if dep.cache_control_ttl:
+        for path in MARKS:
+            body = changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
     if not counting:
         body.update(dep.extra_body)
     return Prepared(

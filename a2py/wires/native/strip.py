@@ -11,26 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py.messages.types import JSON
+from a2py.wires.common.paths import drop, mapped, without
 from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
 from a2py.wires.common.tools import PLACEHOLDER
-
-
-def without(value: Any, path: list[str]) -> Any:
-    """`value` without the field at `path`; lists on the way are gone through."""
-    if isinstance(value, list):
-        return mapped(value, lambda inner: without(inner, path))
-    if not isinstance(value, dict) or path[0] not in value:
-        return value
-    if len(path) == 1:
-        return {name: inner for name, inner in value.items() if name != path[0]}
-    inner = without(value[path[0]], path[1:])
-    return value if inner is value[path[0]] else {**value, path[0]: inner}
-
-
-def mapped(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
-    """The list with each value changed; the same list where none was."""
-    new = [change(value) for value in values]
-    return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
 
 
 def billing_header(body: JSON) -> None:
@@ -133,10 +116,5 @@ def strip(body: JSON, names: frozenset[str]) -> None:
         special = SPECIAL.get(name)
         if special is not None:
             special(body)
-            continue
-        first, _, rest = name.partition(".")
-        if first in body:
-            if rest:
-                body[first] = without(body[first], rest.split("."))
-            else:
-                del body[first]
+        else:
+            drop(body, name)

@@ -1,0 +1,82 @@
+"""Fields of a request body by their path.
+
+Knows: dotted names, LiteLLM's `tools[*].function.strict` and `messages[0].name` (its page on dropped parameters, read 2026-11).
+Must not know: any field.
+Invariants: copy on write: what is not changed is the client's own object, and that one is never changed; a list on the way is gone through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Union
+
+from a2py.messages.types import JSON
+
+Path = list[Union[str, int]]
+_STEP = re.compile(r"\[(\*|\d+)\]|[^.\[\]]+")
+
+
+def steps(path: str) -> Path:
+    """`a[*].b[0]` → `["a", "b", 0]`: a `[*]` says what holds for every list."""
+    return [int(step[1]) if step[1] else step[0] for step in _STEP.finditer(path) if step[1] != "*"]
+
+
+def without(value: Any, path: Path) -> Any:
+    """`value` without the field (or item) at `path`."""
+    first, *rest = path
+    if isinstance(value, list) and isinstance(first, str):
+        return mapped(value, lambda inner: without(inner, path))
+    if not _holds(value, first):
+        return value
+    if not rest and isinstance(value, list):
+        return [inner for n, inner in enumerate(value) if n != first]
+    if not rest:
+        return {name: inner for name, inner in value.items() if name != first}
+    return _with(value, first, without(value[first], rest))
+
+
+def changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
+    """`value` with what stands at `path` changed, where something stands there."""
+    first, *rest = path
+    if isinstance(value, list) and isinstance(first, str):
+        return mapped(value, lambda inner: changed(inner, path, change))
+    if not _holds(value, first):
+        return value
+    return _with(value, first, changed(value[first], rest, change) if rest else change(value[first]))
+
+
+def _holds(value: Any, step: str | int) -> bool:
+    return 0 <= step < len(value) if isinstance(value, list) and isinstance(step, int) else isinstance(value, dict) and step in value
+
+
+def _with(value: Any, step: Any, inner: Any) -> Any:
+    if inner is value[step]:
+        return value
+    new = value.copy()
+    new[step] = inner
+    return new
+
+
+def mapped(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
+    """The list with each value changed; the same list where none was."""
+    new = [change(value) for value in values]
+    return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
+
+
+def drop(body: JSON, name: str) -> None:
+    """Take the field at `name` out of `body` (the dict itself is changed, what it holds is not)."""
+    path = steps(name)
+    first = path[0] if path else ""
+    if len(path) > 1 and isinstance(first, str) and first in body:
+        body[first] = without(body[first], path[1:])
+    else:
+        body.pop(name, None)
+
+
+def lasting(mark: Any, ttl: str) -> Any:
+    """A cache_control with the configuration's ttl: `none`: without one; "": the client's own."""
+    if not ttl or not isinstance(mark, dict):
+        return mark
+    bare = {name: value for name, value in mark.items() if name != "ttl"}
+    return bare if ttl == "none" else {**bare, "ttl": ttl}

@@ -1,0 +1,68 @@
+"""Fields by their path: LiteLLM's notation, copy on write."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from a2py.wires.common.paths import changed, drop, lasting, steps, without
+
+BODY: dict[str, Any] = {"a": 1, "b": [{"c": 1, "d": {"e": 2}}, {"c": 3}, "text"], "f": {"g": 4}}
+
+
+def test_steps() -> None:
+    assert steps("tools[*].function.strict") == ["tools", "function", "strict"]
+    assert steps("messages[0].name") == ["messages", 0, "name"]
+    assert steps("") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [
+        ("a", {"b": BODY["b"], "f": BODY["f"]}),
+        ("b[*].c", {**BODY, "b": [{"d": {"e": 2}}, {}, "text"]}),
+        ("b.c", {**BODY, "b": [{"d": {"e": 2}}, {}, "text"]}),
+        ("b[0].d.e", {**BODY, "b": [{"c": 1, "d": {}}, {"c": 3}, "text"]}),
+        ("b[1]", {**BODY, "b": [{"c": 1, "d": {"e": 2}}, "text"]}),
+        ("f.g", {**BODY, "f": {}}),
+        ("b[7].c", BODY),
+        ("b[2].c", BODY),
+        ("f[0]", BODY),
+        ("nothing.there", BODY),
+        ("nothing", BODY),
+        ("f.g.h", BODY),
+        ("[0].a", BODY),
+        ("", BODY),
+    ],
+)
+def test_drop(path: str, left: dict[str, Any]) -> None:
+    before, body = copy.deepcopy(BODY), dict(BODY)
+    drop(body, path)
+    assert body == left and before == BODY
+
+
+def test_what_is_not_changed_is_the_same_object() -> None:
+    assert without(BODY, ["b", "z"]) is BODY
+    assert without(BODY, ["b", "c"])["f"] is BODY["f"]
+    assert changed(BODY, ["b", 0, "c"], lambda value: value) is BODY
+
+
+def test_changed() -> None:
+    assert changed(BODY, ["b", "c"], lambda value: value + 1)["b"] == [{"c": 2, "d": {"e": 2}}, {"c": 4}, "text"]
+    assert changed(BODY, ["nothing"], lambda value: 1) is BODY
+
+
+@pytest.mark.parametrize(
+    ("mark", "ttl", "sent"),
+    [
+        ({"type": "ephemeral", "ttl": "1h"}, "", {"type": "ephemeral", "ttl": "1h"}),
+        ({"type": "ephemeral", "ttl": "1h"}, "none", {"type": "ephemeral"}),
+        ({"type": "ephemeral", "ttl": "1h"}, "5m", {"type": "ephemeral", "ttl": "5m"}),
+        ({"type": "ephemeral"}, "1h", {"type": "ephemeral", "ttl": "1h"}),
+        (None, "1h", None),
+    ],
+)
+def test_lasting(mark: Any, ttl: str, sent: Any) -> None:
+    assert lasting(mark, ttl) == sent
