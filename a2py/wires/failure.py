@@ -93,10 +93,13 @@ class _Case(NamedTuple):
     def who(self) -> str:
         return self.provider or "the upstream"
 
+    def tells(self, name: str) -> str:
+        """What the wording gives for `name`; "": nothing."""
+        return (self.match.groupdict().get(name) if self.match else None) or ""
+
     def number(self, name: str) -> int:
         """The number that the wording gives for `name`; 0: none."""
-        groups = self.match.groupdict() if self.match else {}
-        return int((groups.get(name) or "0").replace(",", ""))
+        return int(self.tells(name).replace(",", "") or 0)
 
 
 def read(
@@ -258,16 +261,14 @@ def _field(case: _Case) -> str:
     """The request field that the rule names, or that the wording does."""
     if case.rule is None:
         return ""
-    groups = case.match.groupdict() if case.match else {}
-    values = groups.get("values") or groups.get("more")
-    if values is not None:
+    values = case.tells("values") or case.tells("more")
+    if values:
         told = values.split(".")[0].lower()
         words = re.findall(r"[`'\"]([a-z]+)[`'\"]", told) or re.findall(r"[a-z]+", told)
         return f"{case.rule.field}={','.join(words)}"
     if case.rule.field == "param":
         return _name(case.found.param)
-    named = groups.get("field") or groups.get("f2") or groups.get("f3")
-    return case.rule.field or _name(named or "")
+    return case.rule.field or _name(case.tells("field") or case.tells("f2") or case.tells("f3"))
 
 
 def _name(raw: str) -> str:
@@ -290,6 +291,8 @@ def _overflow(kind: str, case: _Case) -> ApiError:
     """Anthropic's sentence, with the numbers that are known; where the prompt alone fits, the sentence about `max_tokens`."""
     limit, total, out = case.number("limit"), case.number("total"), case.number("out")
     used = case.number("used") + case.number("tools")
+    if case.rule and case.rule.least:
+        return _uncounted(kind, used, out, limit)
     if used and limit and used <= limit:
         if used + out > limit and (limit - used >= ROOM or 2 * (limit - used) >= out):
             message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
@@ -300,6 +303,16 @@ def _overflow(kind: str, case: _Case) -> ApiError:
     if limit and used > limit:
         return ApiError(kind, f"prompt is too long: {used} tokens > {limit} maximum", limit=limit)
     return ApiError(kind, "prompt is too long", limit=limit)
+
+
+def _uncounted(kind: str, used: int, out: int, limit: int) -> ApiError:
+    """Prompt and output do not fit together, and how long the prompt is remains unknown: it is asked again with a quarter of the output,
+    as long as that is room worth having; after that numbers would mislead."""
+    room = out // 4
+    if room < ROOM:
+        return ApiError(kind, "prompt is too long", limit=limit)
+    message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}" if used else "prompt is too long"
+    return ApiError("max_tokens", message, field="room", limit=room)
 
 
 def _cap(kind: str, case: _Case) -> ApiError:

@@ -46,9 +46,21 @@ NUMBERED = (
         "overflow.prompt_contains",
         "context_overflow",
         pattern(
-            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your prompt contains (?:at least )?{number('used')} input"
+            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your prompt contains"
+            rf" (?:(?:at least )?{number('used')} input|\d+ characters)"
         ),
-        "vllm, 2026-06",
+        "vllm 0.18, 2026-06: it counts as far as one token too many, or only characters",
+        least=True,
+    ),
+    Rule(
+        "overflow.passed",
+        "context_overflow",
+        pattern(
+            rf"you passed (?:{number('used')} input tokens|\d+ input characters) and requested {number('out')} output tokens"
+            rf".{{0,60}}?context length is only {number('limit')} tokens"
+        ),
+        "vllm 0.16, 2026-03: the same",
+        least=True,
     ),
     Rule(
         "overflow.parts",
@@ -218,6 +230,12 @@ CAPS = (
         "max_tokens",
         pattern(rf"max_tokens \(current value: {number('out')}\) must be between \d+ and {number('limit')}"),
         "a relay with reason INVALID_REQUEST_BODY, 2025-03",
+    ),
+    Rule(
+        "max_tokens.model_length",
+        "max_tokens",
+        pattern(rf"{_MAX}={number('out')} ?cannot be greater than (?:\w+=){{1,3}}{number('limit')}"),
+        "vllm, poolside, 2026-08",
     ),
     Rule(
         "max_tokens.gemini",
