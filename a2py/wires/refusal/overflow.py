@@ -181,6 +181,12 @@ NUMBERED = (
         "atlas, 2026-09",
     ),
     Rule(
+        "overflow.llama_cpp_python",
+        "context_overflow",
+        pattern(rf"requested tokens \({number('used')}\) exceed context window of {number('limit')}"),
+        "llama-cpp-python, 2025-03",
+    ),
+    Rule(
         "overflow.only_up_to",
         "context_overflow",
         pattern(rf"but model only supports up to {number('limit')}"),
@@ -264,6 +270,16 @@ BARE = (
                 "azure",
                 r"context exceeds your deployment|tokens in request more than max tokens allowed",
                 "Claude Code 2.1.330 knows them, 2026-11",
+            ),
+            (
+                "context",
+                r"exceed\w* (?:(?:the|this|your|model'?s?|maximum|max|allowed|available) ){0,4}context (?:length|window|size)",
+                "ollama, llama.cpp, relays, 2026-06",
+            ),
+            (
+                "maximum",
+                r"exceeds the maximum number of tokens allowed|maximum prompt length",
+                "Claude Code 2.1.330 knows them in any sentence, 2026-11",
             ),
             (
                 "generic",
