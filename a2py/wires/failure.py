@@ -125,13 +125,24 @@ def inside(payload: dict[str, Any], *, provider: str = "", model: str = "", secr
             return _base_resp(base, provider, model, secrets)
         if payload.get("choices") or not _blames(payload):
             return None
-    found = unfold_value(payload)
+    return event(payload, provider=provider, model=model, secrets=secrets)
+
+
+def event(payload: dict[str, Any] | bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = ()) -> ApiError:
+    """An error for certain, inside an answer whose status was 200: an event of that name, whatever it holds."""
+    found = unfold(payload) if isinstance(payload, bytes) else unfold_value(payload)
     error = _judge(found.status, found, provider, model, secrets)
     if found.status >= 500 and error.kind in ("api", "upstream", "timeout"):
         error = ApiError("overloaded", error.message)
     if error.retryable:
         error.retry_after = waiting.seconds({}, found)
     return error
+
+
+def page(body: bytes, provider: str = "") -> ApiError:
+    """A web page with status 200: `api_base` leads to a site, or a portal stands in between."""
+    title = defuse(scrub(unfold(body).text), "upstream")
+    return ApiError("upstream", shorten(f"{provider or 'the upstream'} answered with a web page: {title} (check `api_base`)"))
 
 
 def _blames(payload: dict[str, Any]) -> bool:

@@ -18,7 +18,8 @@ import orjson
 
 from a2py.messages.lane import Lane, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.wires.chat.stream import REASONING, STATE_FIELDS, TEXT, ChatDecoder
+from a2py.wires.chat.parts import REASONING, TEXT
+from a2py.wires.chat.stream import STATE_FIELDS, ChatDecoder
 
 ARGS = "args"
 _LF = 10
