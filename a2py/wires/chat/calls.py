@@ -56,7 +56,8 @@ class Calls:
     def nameless(self) -> bool:
         return any(not call.name for call in self._calls.values())
 
-    def fragments(self, fragments: Any) -> None:
+    def fragments(self, fragments: Any, whole: bool = False) -> None:
+        """`tool_calls`; `whole`: of a whole message, so that each entry is a call of its own, whatever its index and id say."""
         if isinstance(fragments, dict):
             fragments = [fragments]
         if not isinstance(fragments, list):
@@ -69,12 +70,12 @@ class Calls:
             if not isinstance(body, dict):
                 body = fragment.get("custom")
                 if isinstance(body, dict):
-                    self._custom(fragment, body)
+                    self._custom(fragment, body, whole)
                     continue
                 body = fragment  # name and arguments beside the id
             if not (fragment.get("id") or body.get("name") or body.get("arguments") or fragment.get("extra_content")):
                 continue
-            call = self._find(fragment, body)
+            call = self._find(fragment, body, whole)
             self._extra(fragment, call)
             self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
             self._arguments(call, body.get("arguments"))
@@ -107,9 +108,11 @@ class Calls:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _find(self, fragment: JSON, body: JSON) -> _Call:
+    def _find(self, fragment: JSON, body: JSON, whole: bool) -> _Call:
         index, id, name = fragment.get("index"), _word(fragment.get("id")), _word(body.get("name"))
-        if not isinstance(index, int) or isinstance(index, bool):
+        if whole:
+            call = self._new(len(self._calls) * STEP)
+        elif not isinstance(index, int) or isinstance(index, bool):
             call = self._by_name(id, name) or self._new(len(self._calls) * STEP)
         else:
             call = self._at(index, id, name, body.get("arguments")) or self._new(index * STEP)
@@ -133,7 +136,7 @@ class Calls:
                 return other
             return None if name else call  # Poolside (2026-05), mlx-openai-server (2026-03): the id changes in mid-call
         if name and call.name:
-            again = call.key in self._fresh or (not call.id and call.scan.complete and _begins(arguments))
+            again = not call.id and call.scan.complete and _begins(arguments)
             if name != call.name or again:  # relays of Gemini number each call 0, and give no ids (2026-07)
                 return None
         return call
@@ -161,9 +164,9 @@ class Calls:
             call.scan.feed(arguments)
         self._sink.args(call.key, arguments)
 
-    def _custom(self, fragment: JSON, body: JSON) -> None:
+    def _custom(self, fragment: JSON, body: JSON, whole: bool) -> None:
         """OpenAI's custom tools (`type: custom`): free text, as `{"input": …}`."""
-        call = self._find(fragment, body)
+        call = self._find(fragment, body, whole)
         call.custom = call.custom or []
         text = body.get("input")
         if isinstance(text, str):

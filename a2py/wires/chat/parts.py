@@ -23,8 +23,8 @@ _SILENT = frozenset({"reference", "image_url"})
 
 
 def pieces(content: Any) -> Iterator[tuple[str, str]]:
-    """`(kind, text)` of each part of a list; anything else is one piece of JSON text."""
-    if not isinstance(content, list):
+    """`(kind, text)` of each part of a list of parts; anything else is one piece of JSON text."""
+    if not isinstance(content, list) or (content and not any(map(_part, content))):
         yield TEXT, dumps(content)
         return
     for part in content:
@@ -39,6 +39,10 @@ def pieces(content: Any) -> Iterator[tuple[str, str]]:
                 yield kind, words if isinstance(words, str) else said(words)
             elif kind == TEXT:
                 yield TEXT, dumps(part)
+
+
+def _part(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and ("type" in value or "text" in value))
 
 
 def said(parts: Any) -> str:

@@ -197,7 +197,7 @@ class ChatDecoder(Intake):
         calls = delta.get("tool_calls")
         if calls:
             self._before_call()
-            self._calls.fragments(calls)
+            self._calls.fragments(calls, self._field == "message")
         if delta.get("function_call"):
             self._before_call()
             self._calls.legacy(delta["function_call"])
