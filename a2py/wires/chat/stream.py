@@ -32,6 +32,8 @@ _ONE = json.JSONDecoder()
 _GAP = re.compile(r"\s*(?:data:\s*)?")
 #: Strings of a delta that are state of the whole message, and go back in the same field.
 STATE_FIELDS = ("reasoning_opaque", "reasoning_encrypted")
+#: Fields of a delta beside which `choice.text` (Together, Writer: 2025-08) says nothing more.
+SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
 #: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's.
 STOP_FIELDS = ("stop_reason", "matched_stop")
 
@@ -132,8 +134,10 @@ class ChatDecoder(Intake):
         if delta.__class__ is not dict:
             delta = choice.get("message" if self._field == "delta" else "delta")
             if delta.__class__ is not dict:
-                text = choice.get("text")
-                delta = {"content": text} if isinstance(text, str) else {}
+                delta = {}
+        text = choice.get("text")
+        if text and text.__class__ is str and not any(map(delta.get, SPOKEN)):
+            delta = {**delta, "content": text}
         if self.finished and self._error is not None and not delta:
             return
         self._delta(delta)
