@@ -47,6 +47,7 @@ RULES = {
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
     "a2py/wires/chat/finish.py": "B4",
+    "a2py/wires/chat/parts.py": "B3|B4|C",
     "a2py/wires/common/usage.py": "B5",
     "a2py/wires/common/limits.py": "A12|A18|A[0-9]+",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
