@@ -31,8 +31,8 @@ NUMBERED = (
     Rule(
         "overflow.anthropic",
         "context_overflow",
-        pattern(rf"prompt is too long(?:: {number('used')} tokens? > {number('limit')})?"),
-        "anthropic, 2026-11",
+        pattern(rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:) {number('limit')})?"),
+        "anthropic, 2026-11; fireworks, ollama cloud, 2026-06",
     ),
     Rule(
         "overflow.cap",
@@ -185,6 +185,12 @@ NUMBERED = (
         "context_overflow",
         pattern(rf"requested tokens \({number('used')}\) exceed context window of {number('limit')}"),
         "llama-cpp-python, 2025-03",
+    ),
+    Rule(
+        "overflow.sambanova",
+        "context_overflow",
+        pattern(rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take {number('total')} tokens"),
+        "sambanova, 2025-06: prompt and max_tokens together",
     ),
     Rule(
         "overflow.only_up_to",
