@@ -80,6 +80,6 @@ def finish(word: str, native: str, stop: str | None, refused: bool, usage: Usage
     details: JSON | None = None
     if reason == "refusal":
         details = {"type": "refusal", "category": None, "explanation": None}
-    if stop is not None and reason == "end_turn" and _plain(stop) not in REASONS:  # else it is another word for the end
+    if stop is not None and reason == "end_turn":
         return Outcome("stop_sequence", usage, stop_sequence=stop, model=model, notes=notes)
     return Outcome(reason, usage, stop_details=details, model=model, notes=notes)

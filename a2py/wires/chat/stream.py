@@ -34,7 +34,7 @@ _GAP = re.compile(r"\s*(?:data:\s*)?")
 STATE_FIELDS = ("reasoning_opaque", "reasoning_encrypted")
 #: Fields of a delta beside which `choice.text` (Together, Writer: 2025-08) says nothing more.
 SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
-#: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's.
+#: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's, a word may be a template's own.
 STOP_FIELDS = ("stop_reason", "matched_stop")
 
 
@@ -63,6 +63,7 @@ class ChatDecoder(Intake):
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
+        self._asked = prepared.stops
         self._stops = Stops(prepared.stops) if prepared.stops else None
         self._field = (
             "delta"  # Perplexity and Writer send both delta and message (2025-10): a stream means the one, a whole reply the other
@@ -156,7 +157,7 @@ class ChatDecoder(Intake):
             self._native_finish = native
         for name in STOP_FIELDS:
             stop = choice.get(name)
-            if isinstance(stop, str) and stop:
+            if stop in self._asked:
                 self._stop_word = stop
 
     def _extra_usage(self, chunk: JSON) -> None:
