@@ -1,7 +1,7 @@
-"""JSON as it really comes: half a surrogate pair in a string is no reason to lose the rest.
+"""JSON as it really comes: half a surrogate pair in a string, or half a character, is no reason to lose the rest.
 
-Knows: orjson, and JavaScript's habit of cutting strings between the two halves of a pair (clients and gateways written in it send
-`"\\ud83d"` alone; orjson refuses the whole document).
+Knows: orjson, JavaScript's habit of cutting strings between the two halves of a pair (clients and gateways written in it send
+`"\\ud83d"` alone; orjson refuses the whole document), servers that send a token's bytes as they are.
 Must not know: what the JSON means.
 Invariants: `loads` gives no string that `orjson.dumps` refuses; `dumps` raises on nothing that is made of JSON's types.
 """
@@ -17,7 +17,8 @@ _ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA
 
 
 def mend(raw: bytes) -> bytes:
-    """`raw` with each escaped half of a surrogate pair replaced by U+FFFD."""
+    """`raw` with each escaped half of a surrogate pair, and what is no UTF-8 (as event streams are read), replaced by U+FFFD."""
+    raw = raw.decode("utf-8", "replace").encode()
     return _ESCAPE.sub(lambda match: b"\\ufffd" if match[2] else match[0], raw)
 
 
@@ -26,9 +27,10 @@ def loads(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)
     except ValueError:
-        if b"\\u" not in raw:
+        mended = mend(raw)
+        if mended == raw:
             raise
-        return orjson.loads(mend(raw))
+        return orjson.loads(mended)
 
 
 #: Levels that `dumps` keeps of what orjson refuses to write (it stops at 254).

@@ -1,7 +1,8 @@
 """An incremental parser of server-sent events.
 
 Knows: the event-stream format of the HTML standard, and the liberties that OpenAI-compatible servers take with it
-(CRLF, CR, `data:` without a space, a space before the field, comments, no blank line at the end).
+(CRLF, CR, `data:` without a space, a space before the field, comments, no blank line at the end; a JSON object without its field's name,
+which is how a server that fails in mid-stream may say so).
 Must not know: JSON, or what an event means.
 Invariants: the events depend on the concatenation of what was fed, never on the cuts; the buffer is bounded by LINE_LIMIT.
 """
@@ -81,6 +82,8 @@ class SSEParser:
             self._data.append(value)
         elif name == b"event":
             self._name = value
+        elif name[:1] == b"{":
+            self._data.append(line)
 
     def _normalise(self, data: bytes) -> bytes:
         """Line ends to LF; a CR at the very end is a line end at once, and an LF that follows it is swallowed."""

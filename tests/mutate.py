@@ -47,6 +47,7 @@ RULES = {
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
     "a2py/wires/chat/finish.py": "B4",
+    "a2py/wires/chat/parts.py": "B3|B4|C",
     "a2py/wires/common/usage.py": "B5",
     "a2py/wires/common/limits.py": "A12|A18|A[0-9]+",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
@@ -94,16 +95,16 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/wires/common/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
     ("a2py/wires/chat/cache.py", "form == 'none'", False): "the short way; no other form fits",
     ("a2py/wires/common/intake.py", "self._parser.overflow", False): "64 MiB in one event",
+    ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
     ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",
     ("a2py/wires/chat/stream.py", "self._tags is None and self._stops is None", False): "the short way; the long one gives the same",
+    ("a2py/wires/chat/stream.py", "not content or len(delta) > 2", True): "the short way; such a delta has no state",
     **{("a2py/wires/chat/stream.py", "self._bad_lines", value): "a note for the log" for value in (True, False)},
-    ("a2py/wires/chat/stream.py", "error is not None", False): "the chunk behind it finds the error too",
     **{
         ("a2py/wires/chat/stream.py", condition, True): "the sink takes no empty text; nothing is kept"
         for condition in ("details", "self._details or self._fields", "text", "rest")
     },
-    ("a2py/wires/chat/calls.py", "id", True): "an empty id is kept, and looked up by nobody",
     **{("a2py/wires/common/tools.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",
     ("a2py/wires/common/text.py", "text.startswith(BILLING)", True): "its caller has asked already, or the function behind it asks again",

@@ -6,6 +6,7 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
+from a2py.wires import wire
 from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
@@ -13,6 +14,7 @@ from a2py.wires.common.filters import Stops, ThinkTags, held
 from a2py.wires.common.names import Names
 from a2py.wires.common.text import as_text, block_text, without_billing
 from a2py.wires.common.tools import function, functions, in_force
+from tests import streams
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
@@ -107,3 +109,12 @@ def test_the_longer_of_two_stops_at_one_place_wins() -> None:
 
 def test_held() -> None:
     assert [held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]
+
+
+@pytest.mark.parametrize("body", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', b'{"choices":[]}', b"<html>", b""])
+def test_a_decoder_ends_once(body: bytes) -> None:
+    decoder = wire("chat").decoder(streams.prepared(), streams.writer())
+    decoder.feed(body)
+    outcome = decoder.close()
+    decoder.feed(body)
+    assert decoder.close() is outcome

@@ -177,6 +177,18 @@ def test_a_lane_is_closed_while_an_event_is_open() -> None:
     assert decoder.lane is None
 
 
+def test_a_call_without_an_id_goes_the_slow_way() -> None:
+    """Only its arguments tell where it ends and the next call with its index and name begins."""
+
+    def call(arguments: str) -> bytes:
+        return chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": arguments}}]})
+
+    run = [args('{"x":"'), *[args("word ")] * 50, args('"}')]
+    data = b"".join([START, call(""), *run, call('{"x":1}'), END])
+    same(data)
+    assert parsed(data) == data.count(b"data: {")
+
+
 @pytest.mark.parametrize("size", [0, 400, 1000])
 @pytest.mark.parametrize(
     "run",

@@ -29,13 +29,15 @@ HALF = "\ufffd"
         (rb'"\\\\ud83d \ud83d"', rf"\\ud83d {HALF}"),
         (rb'{"\ud83d": ["\n", "\u20ac", "\ud83dx"]}', {HALF: ["\n", "\u20ac", f"{HALF}x"]}),
         (b"[1]", [1]),
+        (b'{"a": "b\xffc", "d": "\xe2\x82"}', {"a": "b\ufffdc", "d": "\ufffd"}),
+        (b'"\xe2\x82\\ud83d"', "\ufffd\ufffd"),
     ],
 )
 def test_loads(raw: bytes, value: Any) -> None:
     assert jsontext.loads(raw) == value
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"nope", rb'"\ud83d', rb'{"\ud83d"}', b'"\xff"', rb'"\ud83d\x"'])
+@pytest.mark.parametrize("raw", [b"", b"{", b"nope", rb'"\ud83d', rb'{"\ud83d"}', b"\xff", rb'"\ud83d\x"'])
 def test_what_is_no_json_stays_no_json(raw: bytes) -> None:
     with pytest.raises(ValueError):
         jsontext.loads(raw)

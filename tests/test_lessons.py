@@ -242,6 +242,45 @@ def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> N
     assert not lasting(refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114."))
 
 
+def vllm(context: int, prompt: int, out: int) -> ApiError | None:
+    """vLLM's answer (0.18, 2026-06): it counts no further than one token too many."""
+    if out > context:
+        said = f"max_tokens={out} cannot be greater than max_model_len=max_total_tokens={context}. Please request fewer output tokens."
+    elif prompt > context - out:
+        least = context - out + 1
+        said = (
+            f"This model's maximum context length is {context} tokens. However, you requested {out} output tokens and your prompt"
+            f" contains at least {least} input tokens, for a total of at least {context + 1} tokens."
+        )
+    else:
+        return None
+    return failure.read(400, {}, orjson.dumps({"error": {"message": said}}))
+
+
+@pytest.mark.parametrize(
+    "context, prompt, asked, given, lessons",
+    [
+        (131072, 50_000, 64_000, 64_000, 0),
+        (131072, 90_000, 64_000, 16_000, 1),
+        (131072, 120_000, 64_000, 4_000, 2),
+        (131072, 128_000, 128_000, 2_000, 3),
+        (32768, 20_000, 128_000, 8_192, 2),
+        (131072, 131_000, 128_000, 0, 3),
+        (131072, 400_000, 32_000, 0, 2),
+    ],
+)
+def test_a_count_that_stops_short_is_met_by_less_and_less_output(context: int, prompt: int, asked: int, given: int, lessons: int) -> None:
+    quirks, out, learned = Quirks(), asked, 0
+    while (error := vllm(context, prompt, out)) is not None:
+        changes = lesson(error, quirks, SENT)
+        if changes is None:
+            break
+        quirks, learned = override(quirks, changes), learned + 1
+        out = quirks.max_tokens_limit
+    assert learned == lessons
+    assert (out, error) == (given, None) if given else (error is not None and error.message == "prompt is too long")
+
+
 def test_the_goldens_of_refused_fields_teach_something() -> None:
     """But those of fields that the proxy never sends, and of tools, which stay."""
     ready = replace(

@@ -189,7 +189,7 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
     [
         ((), "sent no message"),
         ((b" \r\n\t",), "sent no message"),
-        ((b"<html>502</html>",), "sent no message"),
+        ((b"<html>502</html>",), "web page: 502"),
         ((b"data: [DONE]\n\n",), "sent no message"),
         (({"type": "ping"},), "sent no message"),
         ((opening(),), "closed the stream early"),

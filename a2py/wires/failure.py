@@ -93,10 +93,13 @@ class _Case(NamedTuple):
     def who(self) -> str:
         return self.provider or "the upstream"
 
+    def tells(self, name: str) -> str:
+        """What the wording gives for `name`; "": nothing."""
+        return (self.match.groupdict().get(name) if self.match else None) or ""
+
     def number(self, name: str) -> int:
         """The number that the wording gives for `name`; 0: none."""
-        groups = self.match.groupdict() if self.match else {}
-        return int((groups.get(name) or "0").replace(",", ""))
+        return int(self.tells(name).replace(",", "") or 0)
 
 
 def read(
@@ -122,13 +125,24 @@ def inside(payload: dict[str, Any], *, provider: str = "", model: str = "", secr
             return _base_resp(base, provider, model, secrets)
         if payload.get("choices") or not _blames(payload):
             return None
-    found = unfold_value(payload)
+    return event(payload, provider=provider, model=model, secrets=secrets)
+
+
+def event(payload: dict[str, Any] | bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = ()) -> ApiError:
+    """An error for certain, inside an answer whose status was 200: an event of that name, whatever it holds."""
+    found = unfold(payload) if isinstance(payload, bytes) else unfold_value(payload)
     error = _judge(found.status, found, provider, model, secrets)
     if found.status >= 500 and error.kind in ("api", "upstream", "timeout"):
         error = ApiError("overloaded", error.message)
     if error.retryable:
         error.retry_after = waiting.seconds({}, found)
     return error
+
+
+def page(body: bytes, provider: str = "") -> ApiError:
+    """A web page with status 200: `api_base` leads to a site, or a portal stands in between."""
+    title = defuse(scrub(unfold(body).text), "upstream")
+    return ApiError("upstream", shorten(f"{provider or 'the upstream'} answered with a web page: {title} (check `api_base`)"))
 
 
 def _blames(payload: dict[str, Any]) -> bool:
@@ -258,16 +272,14 @@ def _field(case: _Case) -> str:
     """The request field that the rule names, or that the wording does."""
     if case.rule is None:
         return ""
-    groups = case.match.groupdict() if case.match else {}
-    values = groups.get("values") or groups.get("more")
-    if values is not None:
+    values = case.tells("values") or case.tells("more")
+    if values:
         told = values.split(".")[0].lower()
         words = re.findall(r"[`'\"]([a-z]+)[`'\"]", told) or re.findall(r"[a-z]+", told)
         return f"{case.rule.field}={','.join(words)}"
     if case.rule.field == "param":
         return _name(case.found.param)
-    named = groups.get("field") or groups.get("f2") or groups.get("f3")
-    return case.rule.field or _name(named or "")
+    return case.rule.field or _name(case.tells("field") or case.tells("f2") or case.tells("f3"))
 
 
 def _name(raw: str) -> str:
@@ -290,6 +302,8 @@ def _overflow(kind: str, case: _Case) -> ApiError:
     """Anthropic's sentence, with the numbers that are known; where the prompt alone fits, the sentence about `max_tokens`."""
     limit, total, out = case.number("limit"), case.number("total"), case.number("out")
     used = case.number("used") + case.number("tools")
+    if case.rule and case.rule.least:
+        return _uncounted(kind, used, out, limit)
     if used and limit and used <= limit:
         if used + out > limit and (limit - used >= ROOM or 2 * (limit - used) >= out):
             message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
@@ -300,6 +314,16 @@ def _overflow(kind: str, case: _Case) -> ApiError:
     if limit and used > limit:
         return ApiError(kind, f"prompt is too long: {used} tokens > {limit} maximum", limit=limit)
     return ApiError(kind, "prompt is too long", limit=limit)
+
+
+def _uncounted(kind: str, used: int, out: int, limit: int) -> ApiError:
+    """Prompt and output do not fit together, and how long the prompt is remains unknown: it is asked again with a quarter of the output,
+    as long as that is room worth having; after that numbers would mislead."""
+    room = out // 4
+    if room < ROOM:
+        return ApiError(kind, "prompt is too long", limit=limit)
+    message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}" if used else "prompt is too long"
+    return ApiError("max_tokens", message, field="room", limit=room)
 
 
 def _cap(kind: str, case: _Case) -> ApiError:

@@ -1,7 +1,8 @@
 """Tool calls in chat-completions deltas: which fragment belongs to which call.
 
 Knows: late, repeated, empty and missing ids, names and indexes (wire/quirks E). Must not know: block order (messages/blocks.py).
-Invariants: a fragment with an open index but another id or name is a new call; names are never appended.
+Invariants: a fragment with an open index but another name is a new call; so is one with another id and a name, or one that brings whole
+arguments again; names are never appended; a fragment that says nothing begins no call.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from a2py.messages.items import JsonScan
 from a2py.messages.types import JSON, Sink
 from a2py.wires.common.text import dumps
 
@@ -19,13 +21,16 @@ LEGACY = -1
 
 
 class _Call:
-    __slots__ = ("custom", "id", "key", "name")
+    """`scan`: of the arguments, as long as there is no id: whole ones tell where the next call begins."""
+
+    __slots__ = ("custom", "id", "key", "name", "scan")
 
     def __init__(self, key: int) -> None:
         self.key = key
         self.id = ""
         self.name = ""
         self.custom: list[str] | None = None
+        self.scan = JsonScan()
 
 
 class Calls:
@@ -51,7 +56,8 @@ class Calls:
     def nameless(self) -> bool:
         return any(not call.name for call in self._calls.values())
 
-    def fragments(self, fragments: Any) -> None:
+    def fragments(self, fragments: Any, whole: bool = False) -> None:
+        """`tool_calls`; `whole`: of a whole message, so that each entry is a call of its own, whatever its index and id say."""
         if isinstance(fragments, dict):
             fragments = [fragments]
         if not isinstance(fragments, list):
@@ -64,13 +70,19 @@ class Calls:
             if not isinstance(body, dict):
                 body = fragment.get("custom")
                 if isinstance(body, dict):
-                    self._custom(fragment, body)
+                    self._custom(fragment, body, whole)
                     continue
                 body = fragment  # name and arguments beside the id
-            call = self._find(fragment, body)
+            if not (fragment.get("id") or body.get("name") or body.get("arguments") or fragment.get("extra_content")):
+                continue
+            call = self._find(fragment, body, whole)
             self._extra(fragment, call)
             self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
             self._arguments(call, body.get("arguments"))
+
+    def told_apart(self, index: int) -> bool:
+        """Whether the open call `index` has an id: what comes for it without one need not be looked at."""
+        return bool(self._by_index[index].id)
 
     def further(self, index: int, chars: int) -> int:
         """The sink's key of the open call `index`, which got `chars` more characters of arguments and nothing else."""
@@ -80,8 +92,8 @@ class Calls:
 
     def legacy(self, body: Any) -> None:
         """`function_call` of old models; Snowflake sends it empty on every delta (2025-10)."""
-        if not isinstance(body, dict) or not (body.get("name") or body.get("arguments")):
-            return
+        if self._last is not None or not isinstance(body, dict) or not (body.get("name") or body.get("arguments")):
+            return  # beside tool_calls it says the same again
         call = self._calls.get(LEGACY) or self._new(LEGACY)
         call.name = call.name or _word(body.get("name"))
         self._sink.tool(LEGACY, "", self._names.get(call.name, call.name))
@@ -96,30 +108,45 @@ class Calls:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _find(self, fragment: JSON, body: JSON) -> _Call:
+    def _find(self, fragment: JSON, body: JSON, whole: bool) -> _Call:
         index, id, name = fragment.get("index"), _word(fragment.get("id")), _word(body.get("name"))
-        call: _Call | None
-        if isinstance(index, int) and not isinstance(index, bool):
-            call = self._by_index.get(index)
-            if call is None or (id and call.id and id != call.id) or (name and call.name and name != call.name):
-                call = self._by_index[index] = self._new(index * STEP)
-        elif id:
-            call = self._by_id.get(id)
-            if call is not None and name and call.key in self._fresh:  # twice in one list: two calls
-                call = self._new(len(self._calls) * STEP)
-            elif call is None:
-                last = self._last
-                late = last is not None and not last.id and not name
-                call = last if late and last is not None else self._new(len(self._calls) * STEP)
+        if whole:
+            call = self._new(len(self._calls) * STEP)
+        elif not isinstance(index, int) or isinstance(index, bool):
+            call = self._by_name(id, name) or self._new(len(self._calls) * STEP)
         else:
-            call = self._last if self._last is not None and not name else self._new(len(self._calls) * STEP)
-        if id:
-            call.id = call.id or id
+            call = self._at(index, id, name, body.get("arguments")) or self._new(index * STEP)
+            self._by_index[index] = call
+        if id and call.id in ("", id):
+            call.id = id
             self._by_id[id] = call
         call.name = call.name or name
         self._fresh.add(call.key)
         self._last = call
         return call
+
+    def _at(self, index: int, id: str, name: str, arguments: Any) -> _Call | None:
+        """The call that a fragment with an index goes on with."""
+        call = self._by_index.get(index)
+        if call is None:
+            return None
+        if id and call.id and id != call.id:
+            other = self._by_id.get(id)
+            if other is not None and name in ("", other.name):
+                return other
+            return None if name else call  # Poolside (2026-05), mlx-openai-server (2026-03): the id changes in mid-call
+        if name and call.name:
+            again = not call.id and call.scan.complete and _begins(arguments)
+            if name != call.name or again:  # relays of Gemini number each call 0, and give no ids (2026-07)
+                return None
+        return call
+
+    def _by_name(self, id: str, name: str) -> _Call | None:
+        """The call that a fragment without an index goes on with."""
+        call = self._by_id.get(id)
+        if call is not None:
+            return None if name and call.key in self._fresh else call  # twice in one list: two calls
+        return None if name else self._last
 
     def _new(self, key: int) -> _Call:
         while key in self._calls:
@@ -128,15 +155,18 @@ class Calls:
         return call
 
     def _arguments(self, call: _Call, arguments: Any) -> None:
-        if arguments.__class__ is str:
-            self.chars += len(arguments)
-            self._sink.args(call.key, arguments)
-        elif arguments is not None:
-            self._sink.args(call.key, dumps(arguments))
+        if arguments.__class__ is not str:
+            if arguments is None:
+                return
+            arguments = dumps(arguments)
+        self.chars += len(arguments)
+        if not call.id and arguments.strip() != "{}":  # which may stand ahead of the real object
+            call.scan.feed(arguments)
+        self._sink.args(call.key, arguments)
 
-    def _custom(self, fragment: JSON, body: JSON) -> None:
+    def _custom(self, fragment: JSON, body: JSON, whole: bool) -> None:
         """OpenAI's custom tools (`type: custom`): free text, as `{"input": …}`."""
-        call = self._find(fragment, body)
+        call = self._find(fragment, body, whole)
         call.custom = call.custom or []
         text = body.get("input")
         if isinstance(text, str):
@@ -156,6 +186,11 @@ def thought_signature(holder: JSON) -> str:
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) else ""
+
+
+def _begins(arguments: Any) -> bool:
+    """Whether a call's arguments begin in this fragment."""
+    return isinstance(arguments, dict) or _word(arguments).lstrip().startswith("{")
 
 
 def _word(value: Any) -> str:

@@ -18,7 +18,8 @@ import orjson
 
 from a2py.messages.lane import Lane, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.wires.chat.stream import REASONING, STATE_FIELDS, TEXT, ChatDecoder
+from a2py.wires.chat.parts import REASONING, TEXT
+from a2py.wires.chat.stream import STATE_FIELDS, ChatDecoder
 
 ARGS = "args"
 _LF = 10
@@ -186,7 +187,10 @@ class FastDecoder(ChatDecoder):
         return data
 
     def _give(self, frame: Frame, strings: list[bytes]) -> int:
-        """The strings to the sink, up to the first that the slow way would write differently; how many."""
+        """The strings to the sink, up to the first that the slow way would write differently, or look at; how many."""
+        if frame.kind == ARGS and not self._calls.told_apart(frame.call):
+            self._frame = None
+            return 0
         joined = strings[0] if len(strings) == 1 else b" ".join(strings)  # the blank keeps a backslash from the next string
         chars = measure(joined)
         if chars < 0:

@@ -8,6 +8,8 @@ with a finish_reason, or with [DONE] behind content.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from a2py import jsontext
@@ -17,35 +19,38 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
-from a2py.wires.chat.finish import finish
+from a2py.wires.chat.finish import failed, finish, promises_calls
+from a2py.wires.chat.parts import REASONING, REFUSAL, TEXT, pieces, said
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.text import dumps
 from a2py.wires.common.usage import Meter
 
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
-#: Keys of the text and the reasoning run; tool calls have int keys.
-TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
+#: What may stand between two events that were glued together.
+_ONE = json.JSONDecoder()
+_GAP = re.compile(r"\s*(?:data:\s*)?")
 #: Strings of a delta that are state of the whole message, and go back in the same field.
 STATE_FIELDS = ("reasoning_opaque", "reasoning_encrypted")
+#: Fields of a delta beside which `choice.text` (Together, Writer: 2025-08) says nothing more.
+SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+#: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's, a word may be a template's own.
+STOP_FIELDS = ("stop_reason", "matched_stop")
 
 
-def _parts_text(parts: list[Any]) -> tuple[str, str]:
-    """Typed content parts (Mistral, 2025-09) → thinking, text."""
-    thinking: list[str] = []
-    text: list[str] = []
-    for part in parts:
-        if not isinstance(part, dict):
-            text.append(part if isinstance(part, str) else dumps(part))
-        elif part.get("type") == "thinking":
-            inner = part.get("thinking")
-            thinking.append(inner if isinstance(inner, str) else _parts_text(inner)[1] if isinstance(inner, list) else "")
-        elif isinstance(part.get("text"), str):
-            text.append(part["text"])
-        elif part.get("type") not in ("reference", "image_url"):
-            text.append(dumps(part))
-    return "".join(thinking), "".join(text)
+def _apart(data: bytes) -> list[bytes]:
+    """The events that stand in one, for want of a blank line, or of any end between them (kilo-gateway, 2026-02); none: it is not that."""
+    if b"\n" in data:
+        return data.split(b"\n")
+    text, at, out = data.decode("utf-8", "replace"), 0, []
+    try:
+        while at < len(text):
+            _, end = _ONE.raw_decode(text, at)
+            out.append(text[at:end].encode())
+            at = end + len(_GAP.match(text, end)[0])  # type: ignore[index]
+    except (ValueError, RecursionError):
+        return []
+    return out
 
 
 class ChatDecoder(Intake):
@@ -58,6 +63,7 @@ class ChatDecoder(Intake):
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
+        self._asked = prepared.stops
         self._stops = Stops(prepared.stops) if prepared.stops else None
         self._field = (
             "delta"  # Perplexity and Writer send both delta and message (2025-10): a stream means the one, a whole reply the other
@@ -87,13 +93,23 @@ class ChatDecoder(Intake):
             try:
                 chunk = jsontext.loads(data)
             except ValueError:
-                self._bad = True
-                self._bad_lines += 1
-                self._torn = self._torn or self._calls.open
+                self._unread(name, data)
                 continue
             self._bad = False
             if isinstance(chunk, dict):
                 self.chunk(chunk, name)
+
+    def _unread(self, name: bytes, data: bytes) -> None:
+        """An event that is no JSON."""
+        parts = _apart(data)
+        if len(parts) > 1:
+            self._events([(name, part) for part in parts])
+        elif name == b"error":
+            self._fail(failure.event(data, provider=self._provider))
+        elif data.strip():  # an empty one is a sign of life
+            self._bad = True
+            self._bad_lines += 1
+            self._torn = self._torn or self._calls.open
 
     # -- one chunk, or one whole completion --------------------------------------------------------------------------
 
@@ -113,12 +129,16 @@ class ChatDecoder(Intake):
                 return
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
+        if choice.get("error"):  # OpenRouter, 2025-10
+            self._blame(failure.inside({"error": choice["error"]}, provider=self._provider))
         delta = choice.get(self._field)
         if delta.__class__ is not dict:
             delta = choice.get("message" if self._field == "delta" else "delta")
             if delta.__class__ is not dict:
-                text = choice.get("text")
-                delta = {"content": text} if isinstance(text, str) else {}
+                delta = {}
+        text = choice.get("text")
+        if text and text.__class__ is str and not any(map(delta.get, SPOKEN)):
+            delta = {**delta, "content": text}
         if self.finished and self._error is not None and not delta:
             return
         self._delta(delta)
@@ -135,9 +155,10 @@ class ChatDecoder(Intake):
         native = choice.get("native_finish_reason")
         if isinstance(native, str):
             self._native_finish = native
-        stop = choice.get("stop_reason")
-        if isinstance(stop, str) and stop:  # vLLM tells the matched stop sequence, 2025-08
-            self._stop_word = stop
+        for name in STOP_FIELDS:
+            stop = choice.get(name)
+            if stop in self._asked:
+                self._stop_word = stop
 
     def _extra_usage(self, chunk: JSON) -> None:
         """Groq's own place for usage, on the finish chunk or on one of its own (2025-09)."""
@@ -150,7 +171,10 @@ class ChatDecoder(Intake):
         self._extra_usage(chunk)
         error = failure.inside(chunk, provider=self._provider)
         if error is None and name == b"error":
-            error = ApiError("api", "the upstream reported an error without saying which")
+            error = failure.event(chunk, provider=self._provider)
+        self._blame(error)
+
+    def _blame(self, error: ApiError | None) -> None:
         if error is not None and not self._finish:
             self._fail(error)
 
@@ -165,7 +189,7 @@ class ChatDecoder(Intake):
             self._chars += len(reasoning)
             sink.thinking(REASONING, reasoning)
         elif reasoning.__class__ is dict or reasoning.__class__ is list:
-            self._think("".join(_parts_text(reasoning if isinstance(reasoning, list) else [reasoning])))
+            self._think(said(reasoning))
         content = delta.get("content")
         if not content or len(delta) > 2:
             self._state(delta)
@@ -173,36 +197,38 @@ class ChatDecoder(Intake):
             if content:
                 self._text(content)
         elif content:
-            self._content(content)
+            for kind, piece in pieces(content):
+                self._say(kind, piece)
         calls = delta.get("tool_calls")
         if calls:
             self._before_call()
-            self._calls.fragments(calls)
+            self._calls.fragments(calls, self._field == "message")
         if delta.get("function_call"):
             self._before_call()
             self._calls.legacy(delta["function_call"])
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
-            self._refused = self._some = True
-            self._chars += len(refusal)
-            self._seal()
-            sink.text(REFUSAL, refusal)
+            self._refuse(refusal)
+
+    def _say(self, kind: str, text: str) -> None:
+        if kind == REASONING:
+            self._think(text)
+        elif kind == REFUSAL:
+            self._refuse(text)
+        elif text:
+            self._text(text)
+
+    def _refuse(self, text: str) -> None:
+        self._refused = self._some = True
+        self._chars += len(text)
+        self._seal()
+        self._sink.text(REFUSAL, text)
 
     def _think(self, text: str) -> None:
         if text:
             self._some = True
             self._chars += len(text)
             self._sink.thinking(REASONING, text)
-
-    def _content(self, content: Any) -> None:
-        """Content that is no string: typed parts (Mistral), or an object (Cloudflare's JSON mode)."""
-        if isinstance(content, list):
-            thinking, text = _parts_text(content)
-            self._think(thinking)
-        else:
-            text = dumps(content)
-        if text:
-            self._text(text)
 
     def _text(self, text: str) -> None:
         self._some = True
@@ -324,15 +350,13 @@ class ChatDecoder(Intake):
         """What makes an end without an error event a failure after all."""
         if self._stops is not None and self._stops.matched is not None:
             return None
-        if self._bad_lines and (self._bad or self._torn or self._bad_lines > 1 or not self._finish):
+        lost = not self._some or (promises_calls(self._finish) and not self._calls.open)
+        if self._bad_lines and (self._bad or self._torn or lost or self._bad_lines > 1 or not self._finish):
             return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
         if self._calls.nameless:
             return ApiError("upstream", "the upstream sent a tool call without a name")
         if self._finish or (self._done and self._some):
-            word = self._finish
-            if word in ("error", "network_error", "insufficient_system_resource", "aborted", "abort"):
-                return ApiError("overloaded" if word == "insufficient_system_resource" else "upstream", f"the upstream stopped: {word}")
-            return None
+            return failed(self._finish)
         if self._some:
             return ApiError("upstream", "upstream closed the stream early")
         return ApiError("upstream", "the upstream's reply was empty")
@@ -350,6 +374,8 @@ class ChatDecoder(Intake):
             self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
         error = failure.inside(value, provider=self._provider)
+        if error is None and "choices" not in value:
+            error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
         if error is not None:
             self._fail(error)
             return

@@ -22,15 +22,16 @@ def held(text: str, marks: Sequence[str]) -> int:
 
 
 class ThinkTags:
-    """Text → pieces `(thinking?, text)`. `inside`: the template opened the tag itself.
+    """Text → pieces `(thinking?, text)`. `inside`: the template opened the tag itself (a model may say it again).
 
     Only a tag at the very start opens (a model that talks about the tag later means the word); white space next to a tag is dropped."""
 
-    __slots__ = ("_buffer", "_mode", "_strip")
+    __slots__ = ("_buffer", "_inside", "_mode", "_strip")
 
     def __init__(self, inside: bool = False) -> None:
         self._buffer = ""
-        self._mode = CLOSE if inside else OPEN  # the tag that is looked for; "" when none is any more
+        self._inside = inside
+        self._mode = OPEN  # the tag that is looked for; "" when none is any more
         self._strip = True
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
@@ -41,9 +42,9 @@ class ThinkTags:
             if len(start) < len(OPEN) and OPEN.startswith(start):
                 return out
             opened = start.startswith(OPEN)
-            self._mode = CLOSE if opened else ""
+            self._mode = CLOSE if opened or self._inside else ""
             self._buffer = start[len(OPEN) :] if opened else self._buffer
-            self._strip = opened
+            self._strip = opened or self._inside
         if self._mode == CLOSE:
             at = self._buffer.find(CLOSE)
             keep = held(self._buffer, (CLOSE,)) if at < 0 else 0
@@ -61,7 +62,7 @@ class ThinkTags:
 
     def close(self) -> list[tuple[bool, str]]:
         out: list[tuple[bool, str]] = []
-        self._emit(out, self._mode == CLOSE, self._buffer)
+        self._emit(out, self._mode == CLOSE or (self._mode == OPEN and self._inside), self._buffer)
         self._buffer = ""
         return out
 

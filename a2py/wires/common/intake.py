@@ -11,6 +11,7 @@ from a2py.errors import ApiError
 from a2py.messages.lane import Lane
 from a2py.messages.types import Outcome
 from a2py.sse import Event, SSEParser
+from a2py.wires import failure
 
 #: Bytes of a JSON body that answers a stream request (64 MiB).
 BODY_LIMIT = 64 * 1024 * 1024
@@ -22,6 +23,7 @@ class Intake:
     """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
 
     lane: Lane | None = None
+    _provider = ""
 
     def __init__(self) -> None:
         self._parser = SSEParser()
@@ -69,14 +71,18 @@ class Intake:
             return b""
         self._sniffed = True
         data, self._head = self._head, b""
-        if start[:1] in (b"{", b"["):
+        if start[:1] in (b"{", b"[", b"<"):
             self._body = []
         return data
 
     def close(self) -> Outcome:
         if self._outcome is None:
             if not self.finished and self._body is not None:
-                self.whole(b"".join(self._body).lstrip(BLANK))
+                body = b"".join(self._body).lstrip(BLANK)
+                if body[:1] == b"<":
+                    self._fail(failure.page(body, self._provider))
+                else:
+                    self.whole(body)
             elif not self.finished:
                 self._events(self._parser.close())
             self._body = None

@@ -250,8 +250,8 @@ _SENTENCES = (
     Rule(
         "named.not_with_model",
         "unsupported",
-        pattern(r"not supported (?:with|for|by) this model"),
-        "openai: web search options, 2026-11",
+        pattern(r"not supported (?:with|for|by) this model|extra inputs are not permitted"),
+        "openai: web search options; pydantic's words, the place in `param`, 2026-11",
         field="param",
     ),
     Rule(

@@ -31,8 +31,8 @@ NUMBERED = (
     Rule(
         "overflow.anthropic",
         "context_overflow",
-        pattern(rf"prompt is too long(?:: {number('used')} tokens? > {number('limit')})?"),
-        "anthropic, 2026-11",
+        pattern(rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:) {number('limit')})?"),
+        "anthropic, 2026-11; fireworks, ollama cloud, 2026-06",
     ),
     Rule(
         "overflow.cap",
@@ -46,9 +46,21 @@ NUMBERED = (
         "overflow.prompt_contains",
         "context_overflow",
         pattern(
-            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your prompt contains (?:at least )?{number('used')} input"
+            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your prompt contains"
+            rf" (?:(?:at least )?{number('used')} input|\d+ characters)"
         ),
-        "vllm, 2026-06",
+        "vllm 0.18, 2026-06: it counts as far as one token too many, or only characters",
+        least=True,
+    ),
+    Rule(
+        "overflow.passed",
+        "context_overflow",
+        pattern(
+            rf"you passed (?:{number('used')} input tokens|\d+ input characters) and requested {number('out')} output tokens"
+            rf".{{0,60}}?context length is only {number('limit')} tokens"
+        ),
+        "vllm 0.16, 2026-03: the same",
+        least=True,
     ),
     Rule(
         "overflow.parts",
@@ -169,6 +181,18 @@ NUMBERED = (
         "atlas, 2026-09",
     ),
     Rule(
+        "overflow.llama_cpp_python",
+        "context_overflow",
+        pattern(rf"requested tokens \({number('used')}\) exceed context window of {number('limit')}"),
+        "llama-cpp-python, 2025-03",
+    ),
+    Rule(
+        "overflow.sambanova",
+        "context_overflow",
+        pattern(rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take {number('total')} tokens"),
+        "sambanova, 2025-06: prompt and max_tokens together",
+    ),
+    Rule(
         "overflow.only_up_to",
         "context_overflow",
         pattern(rf"but model only supports up to {number('limit')}"),
@@ -220,6 +244,12 @@ CAPS = (
         "a relay with reason INVALID_REQUEST_BODY, 2025-03",
     ),
     Rule(
+        "max_tokens.model_length",
+        "max_tokens",
+        pattern(rf"{_MAX}={number('out')} ?cannot be greater than (?:\w+=){{1,3}}{number('limit')}"),
+        "vllm, poolside, 2026-08",
+    ),
+    Rule(
         "max_tokens.gemini",
         "max_tokens",
         pattern(
@@ -246,6 +276,16 @@ BARE = (
                 "azure",
                 r"context exceeds your deployment|tokens in request more than max tokens allowed",
                 "Claude Code 2.1.330 knows them, 2026-11",
+            ),
+            (
+                "context",
+                r"exceed\w* (?:(?:the|this|your|model'?s?|maximum|max|allowed|available) ){0,4}context (?:length|window|size)",
+                "ollama, llama.cpp, relays, 2026-06",
+            ),
+            (
+                "maximum",
+                r"exceeds the maximum number of tokens allowed|maximum prompt length",
+                "Claude Code 2.1.330 knows them in any sentence, 2026-11",
             ),
             (
                 "generic",

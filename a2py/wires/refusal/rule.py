@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """`text` or `codes` must be found; `statuses`: only with these (empty: any); `verbatim`: the text goes on as it came."""
+    """`text` or `codes` must be found; `statuses`: only with these (empty: any); `verbatim`: the text goes on as it came; `least`: `used`
+    is where the counting stopped, not the prompt's size."""
 
     name: str
     kind: str
@@ -24,6 +25,7 @@ class Rule(NamedTuple):
     field: str = ""
     should_retry: bool | None = None
     verbatim: bool = False
+    least: bool = False
 
 
 def pattern(text: str) -> re.Pattern[str]:
