@@ -57,6 +57,8 @@ class Quirks:
     sampling: frozenset[str] = frozenset({"temperature", "top_p"})
     #: Largest temperature taken (Anthropic's own range ends at 1). wires/common/limits.py
     temperature_max: float = 2.0
+    #: Smallest temperature taken (MiniMax: 400 for 0). wires/common/limits.py
+    temperature_min: float = 0.0
     #: Stop sequences taken; more, or any where 0, are applied by the proxy itself. wires/chat/request.py
     stop_limit: int = 4
     #: `service_tier` is known. wires/common/limits.py

@@ -91,6 +91,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("openai", "http://box:9/v1", "google/gemma-2-9b-it", {"system_as_user": True, "alternation": True}),
     # MiniMax (docs 2026-10)
     ("minimax", "", "MiniMax-M2.7", {"reasoning": "minimax", "reasoning_history": "reasoning_details", "temperature_max": 1.0}),
+    ("minimax", "", "MiniMax-M3", {"temperature_min": 0.01}),
     ("minimax", "", "MiniMax-M2.7", {"think_tags": True, "structured": "none", "images": False}),
     ("minimax", "", "MiniMax-M3", {"structured": "json_schema", "images": True, "max_tokens_field": "max_completion_tokens"}),
     # Moonshot (400 temperature: 2026-07; K3: 2026-10)

@@ -157,10 +157,12 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
+            "temperature_min": 0.01,
             "structured": "none",
             "native_drop": BETA_FIELDS,
         },
-        docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "
+        docs="platform.minimax.io text-openai-api (temperature above 0, to 1), text-anthropic-api (2026-10); "
+        "minimax/stream-reasoning-details-no-done-01; "
         "400 chat content is empty (2013): 2026-04",
     ),
     row(

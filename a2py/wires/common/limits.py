@@ -39,7 +39,7 @@ def sampling(draft: Draft) -> None:
         if name not in q.sampling:
             draft.lose(name)
             continue
-        draft.body[name] = min(value, q.temperature_max) if name == "temperature" else value
+        draft.body[name] = max(q.temperature_min, min(value, q.temperature_max)) if name == "temperature" else value
         draft.added.add(name)
     draft.stops = tuple(filter(None, body.get("stop_sequences") or ()))
     tier = TIERS.get(body.get("service_tier") or "")
