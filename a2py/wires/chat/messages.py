@@ -18,7 +18,7 @@ from a2py.messages.types import JSON
 from a2py.wires.chat.media import MEDIA
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text, as_text, block_text, blocks, reminder, system_texts
+from a2py.wires.common.text import arguments_text, as_text, blocks, reminder, system_texts, unfolded
 
 #: Result of a call that the client's history has none for.
 NO_RESULT = "(no result: the call was interrupted)"
@@ -49,7 +49,7 @@ class Conversation:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.out.append({"role": self.q.system_role, "content": lead})
-        phases = [(assistant, list(run)) for assistant, run in groupby(filter(_says, self.draft.request.messages), _by_assistant)]
+        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
@@ -70,6 +70,10 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
+    def _says(self, message: JSON) -> bool:
+        """Whether a message is anything but an empty system message, which stands between no turns."""
+        return message["role"] != "system" or bool(self.draft.system_texts(message))
+
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
@@ -86,7 +90,7 @@ class Conversation:
         for message in run:
             content = blocks(message["content"])
             if message["role"] == "system":
-                text = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                text = JOINT.join(self.draft.system_texts(message))
                 if not text:
                     continue
                 inline = self.q.mid_system == "inline"
@@ -98,7 +102,7 @@ class Conversation:
                 else:
                     parts.append(part)
                 continue
-            for block in content:
+            for block in unfolded(content):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
@@ -119,7 +123,7 @@ class Conversation:
             elif kind == "thinking":
                 history.see(block)
             else:
-                text = block_text(block)
+                text = self.draft.text(block)
                 if text.strip():
                     texts.append(text)
         if not texts and not calls:
@@ -137,7 +141,7 @@ class Conversation:
 
     def _call(self, block: JSON, history: History, first: bool) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
-        given = ids.original(block["id"])
+        given = ids.original(block["id"]) or "call"
         id = self._upstream_id(given)
         n = 0
         while any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
@@ -179,14 +183,13 @@ class Conversation:
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
-        content = blocks(block.get("content") or [])
         texts: list[str] = []
         media: list[JSON] = []
-        for inner in content:
+        for inner in unfolded(blocks(block.get("content") or [])):
             make = MEDIA.get(inner["type"])
             part = None if make is None else make(inner, self.draft)
             if part is None:
-                text = block_text(inner)
+                text = self.draft.text(inner)
             elif part["type"] == "text":
                 text = part["text"]
             elif self.q.media_in_tool:
@@ -220,7 +223,7 @@ class Conversation:
         make = MEDIA.get(block["type"])
         if make is not None:
             return [self._marked(make(block, self.draft), [block])]
-        text = block_text(block)
+        text = self.draft.text(block)
         if not text.strip():
             return []
         return [self._marked(_part(text), [block])]
@@ -270,11 +273,6 @@ class Conversation:
             self.draft.lose("prefill")
             text = last["content"]
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
-
-
-def _says(message: JSON) -> bool:
-    """Whether a message is anything but an empty system message, which stands between no turns."""
-    return message["role"] != "system" or bool(as_text(message["content"]))
 
 
 def _by_assistant(message: JSON) -> bool:

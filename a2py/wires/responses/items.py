@@ -15,7 +15,7 @@ from typing import Any
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text, block_text, blocks, reminder, system_texts
+from a2py.wires.common.text import arguments_text, blocks, reminder, system_texts, unfolded
 from a2py.wires.responses import reasoning
 from a2py.wires.responses.media import MEDIA, text
 
@@ -48,7 +48,7 @@ class Conversation:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.draft.body["instructions"] = lead
-        phases = [(assistant, list(run)) for assistant, run in groupby(self.draft.request.messages, _by_assistant)]
+        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
@@ -68,6 +68,10 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
+    def _says(self, message: JSON) -> bool:
+        """Whether a message is anything but an empty system message, which stands between no turns."""
+        return message["role"] != "system" or bool(self.draft.system_texts(message))
+
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         found = [block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"]
@@ -80,7 +84,7 @@ class Conversation:
         for message in run:
             content = blocks(message["content"])
             if message["role"] == "system":
-                said = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                said = JOINT.join(self.draft.system_texts(message))
                 if said and self.q.mid_system == "inline":
                     self._say(parts)
                     parts = []
@@ -88,7 +92,7 @@ class Conversation:
                 elif said:
                     parts.append(text(reminder(said)))
                 continue
-            for block in content:
+            for block in unfolded(content):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
@@ -108,7 +112,7 @@ class Conversation:
                 if item is not None and (last is None or not reasoning.merge(last, item)):
                     turn.append(item)
             else:
-                said = block_text(block)
+                said = self.draft.text(block)
                 if not said.strip():
                     continue
                 if last is None or last["type"] != "message":
@@ -161,9 +165,9 @@ class Conversation:
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
         """Text, or a list of parts where the upstream takes media in an output."""
         parts: list[JSON] = []
-        for inner in blocks(block.get("content") or []):
+        for inner in unfolded(blocks(block.get("content") or [])):
             make = MEDIA.get(inner["type"])
-            part = text(block_text(inner)) if make is None else make(inner, self.draft)
+            part = text(self.draft.text(inner)) if make is None else make(inner, self.draft)
             if part["type"] != "input_text" and not self.q.media_in_output:
                 self._media += 1
                 name = "image" if inner["type"] == "image" else "document"
@@ -195,9 +199,9 @@ class Conversation:
 
     def _parts(self, block: JSON) -> list[JSON]:
         make = MEDIA.get(block["type"])
-        if make is None and not block_text(block).strip():
+        part = text(self.draft.text(block)) if make is None else make(block, self.draft)
+        if make is None and not part["text"].strip():
             return []
-        part = text(block_text(block)) if make is None else make(block, self.draft)
         return [self._mark(part) if self._is_marked(block) else part]
 
     def _is_marked(self, block: JSON) -> bool:
