@@ -44,8 +44,14 @@ def _cut(system: list[JSON], whole: str) -> Any:
 
 
 def _marks(draft: Draft) -> None:
-    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS."""
+    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS.
+    A mark of the whole request (`cache_control` beside `messages`) stands at its end."""
     messages = draft.body["messages"]
+    whole, last = draft.request.body.get("cache_control"), messages[-1]
+    if isinstance(whole, dict) and last["content"]:
+        content: list[JSON] = [{"type": "text", "text": last["content"]}] if isinstance(last["content"], str) else last["content"]
+        content[-1].setdefault("cache_control", whole)
+        messages[-1] = {**last, "content": content}
     if draft.request.system and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
         messages[0] = {**messages[0], "content": _cut(draft.request.system, messages[0]["content"])}
     parts: list[JSON] = [

@@ -12,7 +12,7 @@ from a2py.wires.common.effort import Want
 #: Anthropic's service_tier → OpenAI's.
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that mean nothing on these wires, and whose loss the client should know.
-LOST = ("container", "inference_geo", "speed", "task_budget")
+LOST = ("compaction", "container", "inference_geo", "speed", "task_budget", "thread")
 #: Names under which a configuration sets an output limit.
 PRESETS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -50,8 +50,9 @@ def sampling(draft: Draft) -> None:
 
 def finish(draft: Draft) -> None:
     """The last touches of every body: losses named, fields that the configuration drops, its `extra_body`."""
+    body = draft.request.body
     for name in LOST:
-        if draft.request.body.get(name):
+        if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:
         draft.body.pop(name, None)
