@@ -126,8 +126,11 @@ class Quirks:
     think_open: bool = False
 
     # -- other fields ------------------------------------------------------------------------------------------------
-    #: Prompt caching: `none`, `blocks` (cache_control is understood), `key` (prompt_cache_key) or `breakpoint` (OpenAI's content-part breakpoints, and the key). wires/chat/cache.py
+    #: Prompt caching: `none`, `blocks` (cache_control is understood), `key` (prompt_cache_key), `keyed_blocks` (both) or `breakpoint` (OpenAI's
+    #: content-part breakpoints, and the key). wires/chat/cache.py
     cache: str = "none"
+    #: Header that carries the client's session id, so that a conversation meets its own cache again (xAI: `x-grok-conv-id`). wires/common/send.py
+    session_header: str = ""
     #: Structured output: `json_schema`, `json_object` (plus the schema in the prompt) or `none` (only the prompt). wires/chat/structured.py
     structured: str = "json_schema"
     #: A response_format is taken together with tools; else tools win and the schema goes into the prompt (Groq, Cerebras). wires/chat/structured.py

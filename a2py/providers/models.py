@@ -339,7 +339,13 @@ MODELS: tuple[ModelRow, ...] = (
         docs="Ark deep thinking: thinking.type (2025-10)",
     ),
     # -- others' models by host ------------------------------------------------------------------------------------------
-    _for("claude-*", "gemini-*", on=("openrouter",), cache="blocks", docs="openrouter.ai/docs prompt-caching (2026)"),
+    _for(
+        *("claude-*", "gemini-*", "gpt-5.[6-9]*", "gpt-[6-9]*"),
+        *("qwen3-max*", "qwen-plus*", "qwen3.6-plus*", "qwen3-coder-plus*", "qwen3-coder-flash*"),
+        on=("openrouter",),
+        cache="keyed_blocks",
+        docs="openrouter.ai/docs prompt-caching: cache_control, and what it becomes at OpenAI and Alibaba (2026-10)",
+    ),
     _for(
         *("claude-opus-4.8*", "claude-opus-5*", "claude-sonnet-5.5*"),
         on=("openrouter",),

@@ -33,6 +33,7 @@ _MISTRAL = {
     "alternation": True,
     "after_tool": "Done.",
     "stream_usage": False,
+    "cache": "key",
 }
 _ZHIPU = {
     "reasoning": "thinking_type",
@@ -126,15 +127,16 @@ VENDORS: tuple[Provider, ...] = (
         "xai",
         "https://api.x.ai/v1",
         default_model="grok-4.7",
-        quirks={"max_tokens_field": "max_completion_tokens"},
-        docs="docs.x.ai reasoning (2026-10); recordings with max_completion_tokens and with a tool_choice object (grok-3)",
+        quirks={"max_tokens_field": "max_completion_tokens", "session_header": "x-grok-conv-id"},
+        docs="docs.x.ai reasoning, prompt-caching (2026-10); recordings with max_completion_tokens and with a tool_choice object (grok-3)",
     ),
     row(
         "mistral",
         "https://api.mistral.ai/v1",
         default_model="mistral-medium-latest",
         quirks={**_MISTRAL, "reasoning_history": "thinking_part"},
-        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08",
+        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08; "
+        "docs.mistral.ai prompt-caching: no cache without prompt_cache_key (2026-10)",
     ),
     row(
         "codestral",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.chat.messages import JOINT
+from a2py.wires.chat.messages import JOINT, MARKED
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.limits import key
 from a2py.wires.common.text import system_texts
 
 #: Anthropic and OpenAI (gpt-5.6) take four.
@@ -18,13 +19,8 @@ BREAKPOINTS = 4
 
 
 def add(draft: Draft) -> None:
-    form = draft.quirks.cache
-    if form == "none":
-        return
-    if form in ("key", "breakpoint") and draft.call.session:
-        draft.body["prompt_cache_key"] = draft.call.session[:64]
-        draft.added.add("prompt_cache_key")
-    if form in ("blocks", "breakpoint"):
+    key(draft)
+    if draft.quirks.cache in MARKED:
         _marks(draft)
 
 

@@ -26,6 +26,8 @@ NO_RESULT = "(no result: the call was interrupted)"
 EMPTY = "(no content)"
 #: Between the texts of one message.
 JOINT = "\n\n"
+#: Values of Quirks.cache that keep the cache marks of texts and media.
+MARKED = frozenset({"blocks", "keyed_blocks", "breakpoint"})
 _MISTRAL = re.compile(r"[A-Za-z0-9]{9}\Z")
 
 
@@ -43,7 +45,7 @@ class Conversation:
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
         self._images = 0
-        self._marks = self.q.cache in ("blocks", "breakpoint")
+        self._marks = self.q.cache in MARKED
 
     def build(self) -> list[JSON]:
         lead = JOINT.join(system_texts(self.draft.request.system))

@@ -1,4 +1,4 @@
-"""Output limit, sampling and stops: what both OpenAI wires make of Anthropic's top-level fields.
+"""Output limit, sampling, stops and the cache's key: what both OpenAI wires make of Anthropic's top-level fields.
 
 Knows: the limits that a configuration, a row or a lesson may set. Must not know: what a wire calls its output limit.
 Invariants: what is not taken is named as lost, never sent.
@@ -13,6 +13,8 @@ from a2py.wires.common.effort import Want
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that mean nothing on these wires, and whose loss the client should know.
 LOST = ("compaction", "container", "inference_geo", "speed", "task_budget", "thread")
+#: Values of Quirks.cache that know `prompt_cache_key`.
+KEYED = frozenset({"key", "keyed_blocks", "breakpoint"})
 #: Names under which a configuration sets an output limit.
 PRESETS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -46,6 +48,13 @@ def sampling(draft: Draft) -> None:
     if tier and q.service_tier:
         draft.body["service_tier"] = tier
         draft.added.add("service_tier")
+
+
+def key(draft: Draft) -> None:
+    """The client's session as `prompt_cache_key`, where that is known."""
+    if draft.quirks.cache in KEYED and draft.call.session:
+        draft.body["prompt_cache_key"] = draft.call.session[:64]
+        draft.added.add("prompt_cache_key")
 
 
 def finish(draft: Draft) -> None:
