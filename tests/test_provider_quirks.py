@@ -112,7 +112,12 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("zai", "", "glm-4.5-air", {"max_tokens_limit": 98304, "images": False}),
     ("zai", "", "glm-4.6v", {"images": True, "reasoning_history": "reasoning_content"}),
     ("bigmodel", "", "glm-5.2", {"reasoning": "thinking_effort", "efforts": ("high", "max"), "images": False}),
-    ("bigmodel", "", "glm-5.3", {"reasoning": "effort", "efforts": ("low", "high", "max"), "min_tokens": 4096, "effort_off": ""}),
+    (
+        "bigmodel",
+        "",
+        "glm-5.3",
+        {"reasoning": "thinking_effort", "keep_thinking": True, "efforts": ("low", "high", "max"), "min_tokens": 4096, "effort_off": ""},
+    ),
     # further vendors
     ("volcengine", "", "doubao-seed-2-0-pro", {"reasoning": "thinking_type", "max_tokens_field": "max_tokens"}),
     (

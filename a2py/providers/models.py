@@ -328,7 +328,6 @@ MODELS: tuple[ModelRow, ...] = (
         docs="docs.bigmodel.cn: reasoning_effort since GLM-5.2, default max (2026-10)",
     ),
     _for("glm-5.2*", on=_ZHIPU, efforts=("high", "max"), docs="GLM-5.2 takes low and medium as high (2026-10)"),
-    _for("glm-5.3*", on=_ZHIPU, reasoning="effort", docs="thinking.type can't be disabled (2026-08)"),
     _for("glm-4.[6-9]*", "glm-5*", on=_ZHIPU, max_tokens_limit=131_072, docs="400 beyond [1,131072]: GLM-5.3 (2026-08)"),
     _for("glm-4.5*", on=_ZHIPU, max_tokens_limit=98_304, docs="docs.z.ai (2025-08)"),
     _for(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from itertools import groupby
 from typing import Any
 
@@ -37,13 +38,15 @@ def _part(text: str) -> JSON:
 
 class Conversation:
     """Builds `out`, the list of messages, phase by phase: a run of the assistant's messages is one turn, all between two of them is another
-    (the Messages API merges adjacent messages of one role, so a result may stand in the second of two user messages)."""
+    (the Messages API merges adjacent messages of one role, so a result may stand in the second of two user messages). A user's content is a
+    list of parts until everything is there."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
+        self._taken: dict[str, int] = {}  # upstream's ids among them → how often they were asked for
         self._images = 0
         self._marks = self.q.cache in MARKED
 
@@ -55,7 +58,7 @@ class Conversation:
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
-                self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
+                self._assistant([blocks(message["content"]) for message in run], n > last_prompt)
             else:
                 self._others(run)
         self._settle({})
@@ -63,11 +66,14 @@ class Conversation:
             self._lead(lead)
         first = next((n for n, message in enumerate(self.out) if message["role"] != self.q.system_role), None)
         if self.q.alternation and first is not None and self.out[first]["role"] == "assistant":
-            self.out.insert(first, {"role": "user", "content": EMPTY})
+            self.out.insert(first, {"role": "user", "content": [_part(EMPTY)]})
         if not any(message["role"] in ("user", "tool") for message in self.out):
-            self.out.append({"role": "user", "content": EMPTY})
+            self.out.append({"role": "user", "content": [_part(EMPTY)]})
         if self.out[-1]["role"] == "assistant" and not self.out[-1].get("tool_calls"):
             self._prefill()
+        for message in self.out:
+            if message["role"] == "user":
+                message["content"] = self._content(message["content"])
         return self.out
 
     # -- turns -------------------------------------------------------------------------------------------------------
@@ -79,13 +85,13 @@ class Conversation:
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
-        waiting = [client for client, _ in self._open]
+        waiting = Counter(client for client, _ in self._open)
         results: dict[str, list[JSON]] = {}
         for message in run:
             for block in blocks(message["content"]):
                 if block["type"] == "tool_result":
                     given = results.setdefault(block["tool_use_id"], [])
-                    if len(given) < waiting.count(block["tool_use_id"]):
+                    if len(given) < waiting[block["tool_use_id"]]:
                         given.append(block)
         answered = {id(block) for given in results.values() for block in given}
         parts = self._settle(results)
@@ -114,26 +120,31 @@ class Conversation:
         if not any(message["role"] in ("user", "tool") for message in turn) and any(message["role"] == "user" for message in run):
             self._say([_part(EMPTY)])
 
-    def _assistant(self, content: list[JSON], recent: bool) -> None:
+    def _assistant(self, contents: list[list[JSON]], recent: bool) -> None:
+        """One turn, of one message or more. The texts of a message go on where they broke off (citations cut them in mid-sentence, reasoning
+        came between): the upstream had said them in one piece."""
         history = History(self.draft)
-        texts: list[str] = []
+        texts: list[list[str]] = []
         calls: list[JSON] = []
-        for block in content:
-            kind = block["type"]
-            if kind == "tool_use" and self.q.tools:
-                calls.append(self._call(block, history, not calls))
-            elif kind == "thinking":
-                history.see(block)
-            else:
-                text = self.draft.text(block)
-                if text.strip():
-                    texts.append(text)
+        for content in contents:
+            goes_on = False
+            for block in content:
+                kind = block["type"]
+                if kind == "tool_use" and self.q.tools:
+                    calls.append(self._call(block, history, not calls))
+                elif kind == "thinking":
+                    history.see(block)
+                elif goes_on and kind == "text":
+                    texts[-1].append(block["text"])
+                elif (text := self.draft.text(block)).strip():
+                    texts.append([text])
+                    goes_on = kind == "text"
         if not texts and not calls:
             return
-        message: JSON = {
-            "role": "assistant",
-            "content": self._content([self._marked(_part(JOINT.join(texts)), content)]) if texts else None,
-        }
+        message: JSON = {"role": "assistant", "content": None}
+        if texts:
+            said = _part(JOINT.join(map("".join, texts)))
+            message["content"] = self._content([self._marked(said, [block for content in contents for block in content])])
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)
@@ -144,11 +155,13 @@ class Conversation:
     def _call(self, block: JSON, history: History, first: bool) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
         given = ids.original(block["id"]) or "call"
-        id = self._upstream_id(given)
-        n = 0
-        while any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
+        first_choice = id = self._upstream_id(given)
+        n = self._taken.get(id, 0)
+        while id in self._taken:  # two calls of one turn that came with the same id
             n += 1
             id = self._upstream_id(f"{given}_{n}")
+        self._taken[id] = 0
+        self._taken[first_choice] = n
         self._open.append((block["id"], id))
         return {
             "id": id,
@@ -170,9 +183,9 @@ class Conversation:
         if not self._open:
             return []
         lifted: list[JSON] = []
+        answers = {id: iter(given) for id, given in results.items()}
         for id, upstream_id in self._open:
-            given = results.get(id)
-            block = given.pop(0) if given else None
+            block = next(answers.get(id, iter(())), None)
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and content and self._marks:
                 inside = block.get("content")
@@ -182,6 +195,7 @@ class Conversation:
                 content = self._content(parts)
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
+        self._taken = {}
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
@@ -245,10 +259,9 @@ class Conversation:
         if last is not None and last["role"] == "tool" and self.q.after_tool:
             self.out.append({"role": "assistant", "content": self.q.after_tool})
         if last is not None and last["role"] == "user":
-            earlier = last["content"]
-            parts = ([_part(earlier)] if isinstance(earlier, str) else earlier) + parts
-            self.out.pop()
-        self.out.append({"role": "user", "content": self._content(parts)})
+            last["content"] += parts
+        else:
+            self.out.append({"role": "user", "content": parts})
 
     def _content(self, parts: list[JSON]) -> Any:
         plain = all(part["type"] == "text" and len(part) == 2 for part in parts)
@@ -260,11 +273,9 @@ class Conversation:
         """The system text at the head of the first user message."""
         for message in self.out:
             if message["role"] == "user":
-                content = message["content"]
-                parts = [_part(content)] if isinstance(content, str) else content
-                message["content"] = self._content([_part(text), *parts])
+                message["content"].insert(0, _part(text))
                 return
-        self.out.insert(0, {"role": "user", "content": text})
+        self.out.insert(0, {"role": "user", "content": [_part(text)]})
 
     def _prefill(self) -> None:
         last = self.out[-1]

@@ -68,7 +68,7 @@ def _thinking_type(draft: Draft, want: Want) -> None:
 
 def _thinking_effort(draft: Draft, want: Want) -> None:
     _thinking_type(draft, want)
-    if want.mode != "off":
+    if want.mode != "off" or _always(draft):
         _effort(draft, want)
 
 
@@ -199,7 +199,7 @@ class History:
         q = self._draft.quirks
         if q.reasoning_recent and not recent:
             return
-        text = "\n".join(self._texts)
+        text = "".join(self._texts)  # as it came: Z.ai wants it unmodified, and a cache of prefixes, too
         put = _HISTORY.get(q.reasoning_history)
         if put is not None and (text or self._details):
             put(message, text, self._details)
