@@ -135,6 +135,8 @@ class Quirks:
     structured: str = "json_schema"
     #: A response_format is taken together with tools; else tools win and the schema goes into the prompt (Groq, Cerebras). wires/chat/structured.py
     structured_with_tools: bool = True
+    #: A response_format is taken while the model reasons; else thinking is switched off for that request (DashScope). wires/chat/reasoning.py
+    structured_thinking: bool = True
     #: `stream_options: {"include_usage": true}` is taken. wires/chat/request.py
     stream_usage: bool = True
     #: The server only streams: a unary request is answered from a stream. wires/chat/request.py

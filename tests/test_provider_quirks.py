@@ -103,6 +103,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("moonshot", "", "moonshot-v1-128k", {"temperature_max": 1.0, "sampling": frozenset({"temperature", "top_p"}), "reasoning": "none"}),
     # DashScope (400 tool_choice in thinking mode: 2026-04 to 2026-09)
     ("dashscope", "", "qwen3.8-max", {"reasoning": "enable_thinking", "tool_choice_thinking": False, "cache": "blocks"}),
+    ("dashscope", "", "qwen3.8-max", {"structured_thinking": False}),
     ("dashscope", "", "qwen3-coder-plus", {"reasoning": "none", "images": False, "structured": "json_object"}),
     ("dashscope", "", "qwq-plus", {"stream_only": True, "reasoning": "none"}),
     ("dashscope", "", "qwen3-235b-a22b-thinking-2507", {"stream_only": True, "reasoning": "none"}),

@@ -194,10 +194,11 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "tool_choice_thinking": False,
             "structured": "json_object",
+            "structured_thinking": False,
             "cache": "blocks",
             "native_drop": BETA_FIELDS,
         },
-        docs="help.aliyun.com model-studio (2026-10); 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
+        docs="help.aliyun.com model-studio deep-thinking, qwen-structured-output (2026-10): JSON mode without thinking only; 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
     row(
         "zai",

@@ -13,6 +13,7 @@ from typing import Any
 from a2py.messages import envelope
 from a2py.messages.types import JSON
 from a2py.wires.chat.stream import STATE_FIELDS
+from a2py.wires.chat.structured import form_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 
@@ -146,6 +147,8 @@ def ask(draft: Draft) -> Want:
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
+    if not q.structured_thinking and q.reasoning in _SWITCHES and form_of(draft) in ("json_schema", "json_object"):
+        want = Want("off")
     DIALECTS[q.reasoning](draft, want)
     if any(field in draft.body for field in _FIELDS):
         draft.added.add("reasoning")
