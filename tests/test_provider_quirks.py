@@ -61,6 +61,12 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("azure", "https://x.openai.azure.com", "gpt-4o", {"max_tokens_field": "max_tokens", "documents": "none", "mid_system": "inline"}),
     ("azure", "https://x.openai.azure.com", "gpt-5-nano", {"max_tokens_field": "max_completion_tokens", "effort_off": "minimal"}),
     ("github", "", "openai/gpt-5-mini", {"reasoning": "effort", "max_tokens_field": "max_completion_tokens"}),
+    # output limits (model pages, 2025): Claude Code asks for 32,000 to 128,000
+    ("openai", "", "gpt-4o-mini", {"max_tokens_limit": 16384}),
+    ("openai", "", "gpt-4.1-mini", {"max_tokens_limit": 32768}),
+    ("openai", "", "gpt-4-turbo", {"max_tokens_limit": 4096}),
+    ("azure", "https://x.openai.azure.com", "o4-mini", {"max_tokens_limit": 100000}),
+    ("openai", "", "gpt-5-mini", {"max_tokens_limit": 0}),
     # DeepSeek (docs 2026-10; error-400-01, -02)
     ("deepseek", "", "deepseek-v4-pro", {"efforts": ("low", "high", "max"), "reasoning_history": "reasoning_content"}),
     ("deepseek", "", "deepseek-v4-pro", {"reasoning_required": True, "images": False, "structured": "json_object", "documents": "none"}),
@@ -70,7 +76,9 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("gemini", "", "gemini-3.8-flash", {"reasoning": "gemini", "reasoning_history": "thought_signature", "reasoning_required": True}),
     ("gemini", "", "gemini-3.8-flash", {"documents": "image_url", "effort_off": "minimal", "min_tokens": 4096}),
     ("gemini", "", "gemini-2.5-flash-lite", {"effort_off": "none", "min_tokens": 0, "reasoning_required": False}),
-    ("gemini", "", "gemini-2.0-flash", {"reasoning": "none", "reasoning_history": "none"}),
+    ("gemini", "", "gemini-2.0-flash", {"reasoning": "none", "reasoning_history": "none", "max_tokens_limit": 8192}),
+    ("gemini", "", "gemini-3.8-flash", {"max_tokens_limit": 65536}),
+    ("gemini", "", "gemini-2.5-pro", {"max_tokens_limit": 65536}),
     ("gemini", "", "gemma-3-27b-it", {"alternation": True, "reasoning": "none"}),
     # xAI (400 for stop: 2026-07; efforts: 2026-06, 2026-07)
     ("xai", "", "grok-4.3", {"reasoning": "effort", "effort_off": "none", "stop_limit": 0, "min_tokens": 0}),

@@ -165,6 +165,10 @@ MODELS: tuple[ModelRow, ...] = (
         cache="key",
         docs="the chat models don't reason (OpenAI model pages, 2025-08)",
     ),
+    _for("gpt-4o*", "chatgpt-4o*", on=_OPENAI, max_tokens_limit=16_384, docs="OpenAI model pages (2025): 400 beyond"),
+    _for("gpt-4.1*", on=_OPENAI, max_tokens_limit=32_768, docs="OpenAI model pages (2025)"),
+    _for("gpt-4-*", "gpt-3.5*", on=_OPENAI, max_tokens_limit=4_096, docs="OpenAI model pages (2024)"),
+    _for("o1*", "o3*", "o4*", on=_OPENAI, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     # -- gpt-oss by host -------------------------------------------------------------------------------------------------
     _for(
         "gpt-oss*",
@@ -239,6 +243,13 @@ MODELS: tuple[ModelRow, ...] = (
         reasoning_history="thought_signature",
         docs="ai.google.dev openai compatibility, reasoning_effort table (2026-10)",
     ),
+    _for(
+        *("gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),
+        on=("gemini",),
+        max_tokens_limit=65_536,
+        docs="ai.google.dev model pages: output token limit (2026)",
+    ),
+    _for("gemini-2.0*", "gemini-1.5*", on=("gemini",), max_tokens_limit=8_192, docs="ai.google.dev model pages (2025)"),
     _for("gemini-2.5-flash*", on=("gemini",), effort_off="none", docs="reasoning can be off in 2.5 Flash only (2025-06)"),
     _for("gemini-[3-9]*", on=("gemini",), reasoning_required=True, docs="400 without a thought signature: gemini-compat (2025-11)"),
     _for(
