@@ -57,6 +57,8 @@ class Quirks:
     sampling: frozenset[str] = frozenset({"temperature", "top_p"})
     #: Largest temperature taken (Anthropic's own range ends at 1). wires/common/limits.py
     temperature_max: float = 2.0
+    #: Smallest temperature taken (MiniMax: 400 for 0). wires/common/limits.py
+    temperature_min: float = 0.0
     #: Stop sequences taken; more, or any where 0, are applied by the proxy itself. wires/chat/request.py
     stop_limit: int = 4
     #: `service_tier` is known. wires/common/limits.py
@@ -124,12 +126,17 @@ class Quirks:
     think_open: bool = False
 
     # -- other fields ------------------------------------------------------------------------------------------------
-    #: Prompt caching: `none`, `blocks` (cache_control is understood), `key` (prompt_cache_key) or `breakpoint` (OpenAI's content-part breakpoints, and the key). wires/chat/cache.py
+    #: Prompt caching: `none`, `blocks` (cache_control is understood), `key` (prompt_cache_key), `keyed_blocks` (both) or `breakpoint` (OpenAI's
+    #: content-part breakpoints, and the key). wires/chat/cache.py
     cache: str = "none"
+    #: Header that carries the client's session id, so that a conversation meets its own cache again (xAI: `x-grok-conv-id`). wires/common/send.py
+    session_header: str = ""
     #: Structured output: `json_schema`, `json_object` (plus the schema in the prompt) or `none` (only the prompt). wires/chat/structured.py
     structured: str = "json_schema"
     #: A response_format is taken together with tools; else tools win and the schema goes into the prompt (Groq, Cerebras). wires/chat/structured.py
     structured_with_tools: bool = True
+    #: A response_format is taken while the model reasons; else thinking is switched off for that request (DashScope). wires/chat/reasoning.py
+    structured_thinking: bool = True
     #: `stream_options: {"include_usage": true}` is taken. wires/chat/request.py
     stream_usage: bool = True
     #: The server only streams: a unary request is answered from a stream. wires/chat/request.py

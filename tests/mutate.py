@@ -52,6 +52,7 @@ RULES = {
     "a2py/wires/common/limits.py": "A12|A18|A[0-9]+",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
     "a2py/wires/common/tools.py": "A8|A9|A11",
+    "a2py/wires/common/typed.py": "A8",
     "a2py/wires/common/text.py": "A1|A2|A5|A6|A7|A11|A17",
     "a2py/wires/common/effort.py": "A13",
     "a2py/wires/common/filters.py": "A12|B3",
@@ -105,7 +106,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         ("a2py/wires/chat/stream.py", condition, True): "the sink takes no empty text; nothing is kept"
         for condition in ("details", "self._details or self._fields", "text", "rest")
     },
-    **{("a2py/wires/common/tools.py", "enum", value): "runs at import" for value in (True, False)},
+    **{("a2py/wires/common/typed.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",
     ("a2py/wires/common/text.py", "text.startswith(BILLING)", True): "its caller has asked already, or the function behind it asks again",
     ("a2py/wires/common/text.py", "kind in SILENT", False): "such a block holds no text",

@@ -100,6 +100,8 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("This response_format type is unavailable now", {"structured": "json_object"}, {"structured": "none"}),
     ("This response_format type is unavailable now", {"structured": "none"}, None),
     ("json mode cannot be combined with tool/function calling", {}, {"structured_with_tools": False}),
+    ("Json mode response is not supported when enable_thinking is true", {}, {"structured_thinking": False}),
+    ("Json mode response is not supported when enable_thinking is true", {"structured_thinking": False}, {"structured": "none"}),
     (
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
         {},

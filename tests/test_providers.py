@@ -68,7 +68,7 @@ VALUES: dict[str, set[Any]] = {
     | {"template", "think", "gemini", "minimax", "together"},
     "template_key": {"enable_thinking", "thinking"},
     "reasoning_history": {"none", "reasoning_content", "reasoning", "reasoning_details", "think", "thinking_part", "thought_signature"},
-    "cache": {"none", "blocks", "key", "breakpoint"},
+    "cache": {"none", "blocks", "key", "keyed_blocks", "breakpoint"},
     "structured": {"json_schema", "json_object", "none"},
     "context_probe": {"", "ollama"},
     "web_search": {"none", "responses", "plugin"},

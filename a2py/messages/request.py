@@ -26,44 +26,60 @@ def _string(value: Any, path: str) -> str:
     return value
 
 
+def _member(block: JSON, name: str, path: str) -> Any:
+    """The value of a member that must be there; `path` is the block's."""
+    if name not in block:
+        raise _fail(f"{path}.{name}", "Field required")
+    return block[name]
+
+
+def _text_member(block: JSON, name: str, path: str) -> str:
+    return _string(_member(block, name, path), f"{path}.{name}")
+
+
+def _dict_member(block: JSON, name: str, path: str) -> JSON:
+    value = _member(block, name, path)
+    if not isinstance(value, dict):
+        raise _fail(f"{path}.{name}", "Input should be a valid dictionary")
+    return value
+
+
 def _block_text(block: JSON, path: str, ids: list[str]) -> None:
-    _string(block.get("text"), f"{path}.text")
+    _text_member(block, "text", path)
 
 
 def _block_source(block: JSON, path: str, ids: list[str]) -> None:
     """An image or a document."""
-    source = block.get("source")
-    if not isinstance(source, dict):
-        raise _fail(f"{path}.source", "Input should be a valid dictionary")
+    source, at = _dict_member(block, "source", path), f"{path}.source"
     type_ = source.get("type")
     if type_ == "base64":
-        _string(source.get("data"), f"{path}.source.base64.data")
-        _string(source.get("media_type"), f"{path}.source.base64.media_type")
+        if not _text_member(source, "data", f"{at}.base64"):
+            raise _fail(f"{at}.base64", f"{block['type']} cannot be empty")
+        _text_member(source, "media_type", f"{at}.base64")
     elif type_ == "url":
-        _string(source.get("url"), f"{path}.source.url.url")
+        _text_member(source, "url", f"{at}.url")
     elif type_ == "text":
-        _string(source.get("data"), f"{path}.source.text.data")
+        _text_member(source, "data", f"{at}.text")
     elif type_ == "content":
-        _content(source.get("content"), f"{path}.source.content.content", ids)
+        _content(_member(source, "content", f"{at}.content"), f"{at}.content.content", ids)
     elif not isinstance(type_, str):
-        raise _fail(f"{path}.source.type", "Field required")
+        raise _fail(f"{at}.type", "Field required")
 
 
 def _block_tool_use(block: JSON, path: str, ids: list[str]) -> None:
-    ids.append(_string(block.get("id"), f"{path}.id"))
-    _string(block.get("name"), f"{path}.name")
-    if not isinstance(block.get("input"), dict):
-        raise _fail(f"{path}.input", "Input should be a valid dictionary")
+    ids.append(_text_member(block, "id", path))
+    _text_member(block, "name", path)
+    _dict_member(block, "input", path)
 
 
 def _block_tool_result(block: JSON, path: str, ids: list[str]) -> None:
-    _string(block.get("tool_use_id"), f"{path}.tool_use_id")
+    _text_member(block, "tool_use_id", path)
     if block.get("content") is not None:
         _content(block["content"], f"{path}.content", ids)
 
 
 def _block_thinking(block: JSON, path: str, ids: list[str]) -> None:
-    _string(block.get("thinking"), f"{path}.thinking")
+    _text_member(block, "thinking", path)
 
 
 def _block_search_result(block: JSON, path: str, ids: list[str]) -> None:
@@ -115,9 +131,9 @@ def _messages(messages: Any) -> list[str]:
     for n, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _fail(f"messages.{n}", "Input should be a valid dictionary")
-        if message.get("role") not in ("user", "assistant", "system"):
+        if _member(message, "role", f"messages.{n}") not in ("user", "assistant", "system"):
             raise _fail(f"messages.{n}.role", "Input should be 'user', 'assistant' or 'system'")
-        _content(message.get("content"), f"messages.{n}.content", ids)
+        _content(_member(message, "content", f"messages.{n}"), f"messages.{n}.content", ids)
     return ids
 
 
@@ -131,7 +147,7 @@ def _system(system: Any) -> list[JSON]:
     for n, block in enumerate(system):
         if not isinstance(block, dict):
             raise _fail(f"system.{n}", "Input should be a valid dictionary")
-        _string(block.get("text"), f"system.{n}.text")
+        _text_member(block, "text", f"system.{n}")
     return system
 
 
@@ -144,13 +160,9 @@ def _tools(tools: Any) -> list[JSON]:
         if not isinstance(tool, dict):
             raise _fail(f"tools.{n}", "Input should be a valid dictionary")
         if tool.get("type") in (None, "custom"):
-            if not _string(tool.get("name"), f"tools.{n}.custom.name"):
+            if not _text_member(tool, "name", f"tools.{n}.custom"):
                 raise _fail(f"tools.{n}.custom.name", "String should have at least 1 character")
-            if not isinstance(tool.get("input_schema"), dict):
-                raise _fail(
-                    f"tools.{n}.custom.input_schema",
-                    "Field required" if "input_schema" not in tool else "Input should be a valid dictionary",
-                )
+            _dict_member(tool, "input_schema", f"tools.{n}.custom")
         elif not isinstance(tool["type"], str):
             raise _fail(f"tools.{n}.type", "Input should be a valid string")
     return tools
@@ -168,6 +180,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "metadata": ((dict,), "Input should be a valid dictionary"),
     "output_config": ((dict,), "Input should be a valid dictionary"),
     "output_format": ((dict,), "Input should be a valid dictionary"),
+    "service_tier": ((str,), "Input should be a valid string"),
 }
 
 
@@ -189,8 +202,8 @@ def parse(raw: bytes, *, counting: bool = False) -> Request:
         if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
             raise _fail(name, what)
     choice = body.get("tool_choice")
-    if choice is not None and _string(choice.get("type"), "tool_choice.type") == "tool":
-        _string(choice.get("name"), "tool_choice.tool.name")
+    if choice is not None and _text_member(choice, "type", "tool_choice") == "tool":
+        _text_member(choice, "name", "tool_choice.tool")
     for n, stop in enumerate(body.get("stop_sequences") or ()):
         _string(stop, f"stop_sequences.{n}")
     ids = _messages(body.get("messages"))

@@ -26,12 +26,14 @@ HOSTS: tuple[Provider, ...] = (
             "documents": "file",
             "sampling": _TEMPERATURE_TOP_P_K,
             "reasoning": "openrouter",
-            "efforts": ("minimal", "low", "medium", "high", "xhigh"),
+            "efforts": ("minimal", "low", "medium", "high", "xhigh", "max"),
             "effort_off": "none",
             "reasoning_history": "reasoning_details",
+            "cache": "key",
             "web_search": "plugin",
         },
-        docs="openrouter.ai/docs reasoning-tokens, PDF inputs, web search (2026-10); openrouter/stream-tool-reasoning-02",
+        docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the host), PDF inputs, web search "
+        "(2026-10); openrouter/stream-tool-reasoning-02",
     ),
     row(
         "vercel_ai_gateway",
@@ -70,8 +72,9 @@ HOSTS: tuple[Provider, ...] = (
         keys=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
         hosts=("api.fireworks.ai", "us.api.fireworks.ai"),
         default_model="accounts/fireworks/models/glm-5p1",
-        quirks={"sampling": _TEMPERATURE_TOP_P_K},
-        docs="docs.fireworks.ai guides/reasoning (2026-10); fireworks/stream-think-tags-text-01",
+        quirks={"sampling": _TEMPERATURE_TOP_P_K, "cache": "key"},
+        docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its session affinity; "
+        "fireworks/stream-think-tags-text-01",
     ),
     row(
         "cerebras",

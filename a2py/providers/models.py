@@ -165,6 +165,10 @@ MODELS: tuple[ModelRow, ...] = (
         cache="key",
         docs="the chat models don't reason (OpenAI model pages, 2025-08)",
     ),
+    _for("gpt-4o*", "chatgpt-4o*", on=_OPENAI, max_tokens_limit=16_384, docs="OpenAI model pages (2025): 400 beyond"),
+    _for("gpt-4.1*", on=_OPENAI, max_tokens_limit=32_768, docs="OpenAI model pages (2025)"),
+    _for("gpt-4-*", "gpt-3.5*", on=_OPENAI, max_tokens_limit=4_096, docs="OpenAI model pages (2024)"),
+    _for("o1*", "o3*", "o4*", on=_OPENAI, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     # -- gpt-oss by host -------------------------------------------------------------------------------------------------
     _for(
         "gpt-oss*",
@@ -239,6 +243,13 @@ MODELS: tuple[ModelRow, ...] = (
         reasoning_history="thought_signature",
         docs="ai.google.dev openai compatibility, reasoning_effort table (2026-10)",
     ),
+    _for(
+        *("gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),
+        on=("gemini",),
+        max_tokens_limit=65_536,
+        docs="ai.google.dev model pages: output token limit (2026)",
+    ),
+    _for("gemini-2.0*", "gemini-1.5*", on=("gemini",), max_tokens_limit=8_192, docs="ai.google.dev model pages (2025)"),
     _for("gemini-2.5-flash*", on=("gemini",), effort_off="none", docs="reasoning can be off in 2.5 Flash only (2025-06)"),
     _for("gemini-[3-9]*", on=("gemini",), reasoning_required=True, docs="400 without a thought signature: gemini-compat (2025-11)"),
     _for(
@@ -328,7 +339,6 @@ MODELS: tuple[ModelRow, ...] = (
         docs="docs.bigmodel.cn: reasoning_effort since GLM-5.2, default max (2026-10)",
     ),
     _for("glm-5.2*", on=_ZHIPU, efforts=("high", "max"), docs="GLM-5.2 takes low and medium as high (2026-10)"),
-    _for("glm-5.3*", on=_ZHIPU, reasoning="effort", docs="thinking.type can't be disabled (2026-08)"),
     _for("glm-4.[6-9]*", "glm-5*", on=_ZHIPU, max_tokens_limit=131_072, docs="400 beyond [1,131072]: GLM-5.3 (2026-08)"),
     _for("glm-4.5*", on=_ZHIPU, max_tokens_limit=98_304, docs="docs.z.ai (2025-08)"),
     _for(
@@ -339,7 +349,13 @@ MODELS: tuple[ModelRow, ...] = (
         docs="Ark deep thinking: thinking.type (2025-10)",
     ),
     # -- others' models by host ------------------------------------------------------------------------------------------
-    _for("claude-*", "gemini-*", on=("openrouter",), cache="blocks", docs="openrouter.ai/docs prompt-caching (2026)"),
+    _for(
+        *("claude-*", "gemini-*", "gpt-5.[6-9]*", "gpt-[6-9]*"),
+        *("qwen3-max*", "qwen-plus*", "qwen3.6-plus*", "qwen3-coder-plus*", "qwen3-coder-flash*"),
+        on=("openrouter",),
+        cache="keyed_blocks",
+        docs="openrouter.ai/docs prompt-caching: cache_control, and what it becomes at OpenAI and Alibaba (2026-10)",
+    ),
     _for(
         *("claude-opus-4.8*", "claude-opus-5*", "claude-sonnet-5.5*"),
         on=("openrouter",),

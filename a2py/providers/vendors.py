@@ -33,6 +33,7 @@ _MISTRAL = {
     "alternation": True,
     "after_tool": "Done.",
     "stream_usage": False,
+    "cache": "key",
 }
 _ZHIPU = {
     "reasoning": "thinking_type",
@@ -126,15 +127,16 @@ VENDORS: tuple[Provider, ...] = (
         "xai",
         "https://api.x.ai/v1",
         default_model="grok-4.7",
-        quirks={"max_tokens_field": "max_completion_tokens"},
-        docs="docs.x.ai reasoning (2026-10); recordings with max_completion_tokens and with a tool_choice object (grok-3)",
+        quirks={"max_tokens_field": "max_completion_tokens", "session_header": "x-grok-conv-id"},
+        docs="docs.x.ai reasoning, prompt-caching (2026-10); recordings with max_completion_tokens and with a tool_choice object (grok-3)",
     ),
     row(
         "mistral",
         "https://api.mistral.ai/v1",
         default_model="mistral-medium-latest",
         quirks={**_MISTRAL, "reasoning_history": "thinking_part"},
-        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08",
+        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08; "
+        "docs.mistral.ai prompt-caching: no cache without prompt_cache_key (2026-10)",
     ),
     row(
         "codestral",
@@ -157,10 +159,12 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
+            "temperature_min": 0.01,
             "structured": "none",
             "native_drop": BETA_FIELDS,
         },
-        docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "
+        docs="platform.minimax.io text-openai-api (temperature above 0, to 1), text-anthropic-api (2026-10); "
+        "minimax/stream-reasoning-details-no-done-01; "
         "400 chat content is empty (2013): 2026-04",
     ),
     row(
@@ -190,10 +194,11 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "tool_choice_thinking": False,
             "structured": "json_object",
+            "structured_thinking": False,
             "cache": "blocks",
             "native_drop": BETA_FIELDS,
         },
-        docs="help.aliyun.com model-studio (2026-10); 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
+        docs="help.aliyun.com model-studio deep-thinking, qwen-structured-output (2026-10): JSON mode without thinking only; 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
     row(
         "zai",

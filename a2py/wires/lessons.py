@@ -133,6 +133,7 @@ LESSONS: tuple[Row, ...] = (
     ),
     _row(r"parallel_tool_calls", "parallel_tool_calls", _fixed({"parallel_tool_calls": False})),
     _row(r"response_format\.tools", "response_format", _fixed({"structured_with_tools": False})),
+    _row(r"response_format\.thinking", "response_format", _fixed({"structured_thinking": False}, {"structured": "none"})),
     _row(r"response_format(?:\..*)?|text\.format(?:\..*)?", "response_format", _structured),
     _row(r"(max_tokens|max_completion_tokens)|room|credit|max_output_tokens", "max_tokens", _limit),
     _row(r"temperature\.max", "temperature", _temperature),

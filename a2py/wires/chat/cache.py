@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.chat.messages import JOINT
+from a2py.wires.chat.messages import JOINT, MARKED
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.limits import key
 from a2py.wires.common.paths import lasting
 from a2py.wires.common.text import system_texts
 
@@ -19,13 +20,8 @@ BREAKPOINTS = 4
 
 
 def add(draft: Draft) -> None:
-    form = draft.quirks.cache
-    if form == "none":
-        return
-    if form in ("key", "breakpoint") and draft.call.session:
-        draft.body["prompt_cache_key"] = draft.call.session[:64]
-        draft.added.add("prompt_cache_key")
-    if form in ("blocks", "breakpoint"):
+    key(draft)
+    if draft.quirks.cache in MARKED:
         _marks(draft)
 
 
@@ -45,8 +41,14 @@ def _cut(system: list[JSON], whole: str) -> Any:
 
 
 def _marks(draft: Draft) -> None:
-    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS."""
+    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS.
+    A mark of the whole request (`cache_control` beside `messages`) stands at its end."""
     messages = draft.body["messages"]
+    whole, last = draft.request.body.get("cache_control"), messages[-1]
+    if isinstance(whole, dict) and last["content"]:
+        content: list[JSON] = [{"type": "text", "text": last["content"]}] if isinstance(last["content"], str) else last["content"]
+        content[-1].setdefault("cache_control", whole)
+        messages[-1] = {**last, "content": content}
     if draft.request.system and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
         messages[0] = {**messages[0], "content": _cut(draft.request.system, messages[0]["content"])}
     parts: list[JSON] = [

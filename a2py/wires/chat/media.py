@@ -36,9 +36,7 @@ def document(block: JSON, draft: Draft) -> Part:
     """A document block as a part: PDF where the upstream takes it, text as text, a URL as a line."""
     source = block["source"]
     if source["type"] != "base64" or not source["media_type"].endswith("/pdf"):
-        if source["type"] == "base64":
-            draft.lose("document")
-        return _text(block_text(block))
+        return _text(draft.text(block))
     url = f"data:{source['media_type']};base64,{source['data']}"
     form = draft.quirks.documents
     if form == "file":

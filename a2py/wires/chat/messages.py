@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +19,7 @@ from a2py.messages.types import JSON
 from a2py.wires.chat.media import MEDIA
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text, as_text, block_text, blocks, reminder, system_texts
+from a2py.wires.common.text import arguments_text, as_text, blocks, reminder, system_texts, unfolded
 
 #: Result of a call that the client's history has none for.
 NO_RESULT = "(no result: the call was interrupted)"
@@ -26,6 +27,8 @@ NO_RESULT = "(no result: the call was interrupted)"
 EMPTY = "(no content)"
 #: Between the texts of one message.
 JOINT = "\n\n"
+#: Values of Quirks.cache that keep the cache marks of texts and media.
+MARKED = frozenset({"blocks", "keyed_blocks", "breakpoint"})
 _MISTRAL = re.compile(r"[A-Za-z0-9]{9}\Z")
 
 
@@ -35,25 +38,27 @@ def _part(text: str) -> JSON:
 
 class Conversation:
     """Builds `out`, the list of messages, phase by phase: a run of the assistant's messages is one turn, all between two of them is another
-    (the Messages API merges adjacent messages of one role, so a result may stand in the second of two user messages)."""
+    (the Messages API merges adjacent messages of one role, so a result may stand in the second of two user messages). A user's content is a
+    list of parts until everything is there."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
+        self._taken: dict[str, int] = {}  # upstream's ids among them → how often they were asked for
         self._images = 0
-        self._marks = self.q.cache in ("blocks", "breakpoint")
+        self._marks = self.q.cache in MARKED
 
     def build(self) -> list[JSON]:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.out.append({"role": self.q.system_role, "content": lead})
-        phases = [(assistant, list(run)) for assistant, run in groupby(filter(_says, self.draft.request.messages), _by_assistant)]
+        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
-                self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
+                self._assistant([blocks(message["content"]) for message in run], n > last_prompt)
             else:
                 self._others(run)
         self._settle({})
@@ -61,32 +66,39 @@ class Conversation:
             self._lead(lead)
         first = next((n for n, message in enumerate(self.out) if message["role"] != self.q.system_role), None)
         if self.q.alternation and first is not None and self.out[first]["role"] == "assistant":
-            self.out.insert(first, {"role": "user", "content": EMPTY})
+            self.out.insert(first, {"role": "user", "content": [_part(EMPTY)]})
         if not any(message["role"] in ("user", "tool") for message in self.out):
-            self.out.append({"role": "user", "content": EMPTY})
+            self.out.append({"role": "user", "content": [_part(EMPTY)]})
         if self.out[-1]["role"] == "assistant" and not self.out[-1].get("tool_calls"):
             self._prefill()
+        for message in self.out:
+            if message["role"] == "user":
+                message["content"] = self._content(message["content"])
         return self.out
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
+    def _says(self, message: JSON) -> bool:
+        """Whether a message is anything but an empty system message, which stands between no turns."""
+        return message["role"] != "system" or bool(self.draft.system_texts(message))
+
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
-        waiting = [client for client, _ in self._open]
+        waiting = Counter(client for client, _ in self._open)
         results: dict[str, list[JSON]] = {}
         for message in run:
             for block in blocks(message["content"]):
                 if block["type"] == "tool_result":
                     given = results.setdefault(block["tool_use_id"], [])
-                    if len(given) < waiting.count(block["tool_use_id"]):
+                    if len(given) < waiting[block["tool_use_id"]]:
                         given.append(block)
         answered = {id(block) for given in results.values() for block in given}
         parts = self._settle(results)
         for message in run:
             content = blocks(message["content"])
             if message["role"] == "system":
-                text = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                text = JOINT.join(self.draft.system_texts(message))
                 if not text:
                     continue
                 inline = self.q.mid_system == "inline"
@@ -98,7 +110,7 @@ class Conversation:
                 else:
                     parts.append(part)
                 continue
-            for block in content:
+            for block in unfolded(content):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
@@ -108,26 +120,31 @@ class Conversation:
         if not any(message["role"] in ("user", "tool") for message in turn) and any(message["role"] == "user" for message in run):
             self._say([_part(EMPTY)])
 
-    def _assistant(self, content: list[JSON], recent: bool) -> None:
+    def _assistant(self, contents: list[list[JSON]], recent: bool) -> None:
+        """One turn, of one message or more. The texts of a message go on where they broke off (citations cut them in mid-sentence, reasoning
+        came between): the upstream had said them in one piece."""
         history = History(self.draft)
-        texts: list[str] = []
+        texts: list[list[str]] = []
         calls: list[JSON] = []
-        for block in content:
-            kind = block["type"]
-            if kind == "tool_use" and self.q.tools:
-                calls.append(self._call(block, history, not calls))
-            elif kind == "thinking":
-                history.see(block)
-            else:
-                text = block_text(block)
-                if text.strip():
-                    texts.append(text)
+        for content in contents:
+            goes_on = False
+            for block in content:
+                kind = block["type"]
+                if kind == "tool_use" and self.q.tools:
+                    calls.append(self._call(block, history, not calls))
+                elif kind == "thinking":
+                    history.see(block)
+                elif goes_on and kind == "text":
+                    texts[-1].append(block["text"])
+                elif (text := self.draft.text(block)).strip():
+                    texts.append([text])
+                    goes_on = kind == "text"
         if not texts and not calls:
             return
-        message: JSON = {
-            "role": "assistant",
-            "content": self._content([self._marked(_part(JOINT.join(texts)), content)]) if texts else None,
-        }
+        message: JSON = {"role": "assistant", "content": None}
+        if texts:
+            said = _part(JOINT.join(map("".join, texts)))
+            message["content"] = self._content([self._marked(said, [block for content in contents for block in content])])
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)
@@ -137,12 +154,14 @@ class Conversation:
 
     def _call(self, block: JSON, history: History, first: bool) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
-        given = ids.original(block["id"])
-        id = self._upstream_id(given)
-        n = 0
-        while any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
+        given = ids.original(block["id"]) or "call"
+        first_choice = id = self._upstream_id(given)
+        n = self._taken.get(id, 0)
+        while id in self._taken:  # two calls of one turn that came with the same id
             n += 1
             id = self._upstream_id(f"{given}_{n}")
+        self._taken[id] = 0
+        self._taken[first_choice] = n
         self._open.append((block["id"], id))
         return {
             "id": id,
@@ -164,9 +183,9 @@ class Conversation:
         if not self._open:
             return []
         lifted: list[JSON] = []
+        answers = {id: iter(given) for id, given in results.items()}
         for id, upstream_id in self._open:
-            given = results.get(id)
-            block = given.pop(0) if given else None
+            block = next(answers.get(id, iter(())), None)
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and content and self._marks:
                 inside = block.get("content")
@@ -176,17 +195,17 @@ class Conversation:
                 content = self._content(parts)
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
+        self._taken = {}
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
-        content = blocks(block.get("content") or [])
         texts: list[str] = []
         media: list[JSON] = []
-        for inner in content:
+        for inner in unfolded(blocks(block.get("content") or [])):
             make = MEDIA.get(inner["type"])
             part = None if make is None else make(inner, self.draft)
             if part is None:
-                text = block_text(inner)
+                text = self.draft.text(inner)
             elif part["type"] == "text":
                 text = part["text"]
             elif self.q.media_in_tool:
@@ -220,7 +239,7 @@ class Conversation:
         make = MEDIA.get(block["type"])
         if make is not None:
             return [self._marked(make(block, self.draft), [block])]
-        text = block_text(block)
+        text = self.draft.text(block)
         if not text.strip():
             return []
         return [self._marked(_part(text), [block])]
@@ -240,10 +259,9 @@ class Conversation:
         if last is not None and last["role"] == "tool" and self.q.after_tool:
             self.out.append({"role": "assistant", "content": self.q.after_tool})
         if last is not None and last["role"] == "user":
-            earlier = last["content"]
-            parts = ([_part(earlier)] if isinstance(earlier, str) else earlier) + parts
-            self.out.pop()
-        self.out.append({"role": "user", "content": self._content(parts)})
+            last["content"] += parts
+        else:
+            self.out.append({"role": "user", "content": parts})
 
     def _content(self, parts: list[JSON]) -> Any:
         plain = all(part["type"] == "text" and len(part) == 2 for part in parts)
@@ -255,11 +273,9 @@ class Conversation:
         """The system text at the head of the first user message."""
         for message in self.out:
             if message["role"] == "user":
-                content = message["content"]
-                parts = [_part(content)] if isinstance(content, str) else content
-                message["content"] = self._content([_part(text), *parts])
+                message["content"].insert(0, _part(text))
                 return
-        self.out.insert(0, {"role": "user", "content": text})
+        self.out.insert(0, {"role": "user", "content": [_part(text)]})
 
     def _prefill(self) -> None:
         last = self.out[-1]
@@ -270,11 +286,6 @@ class Conversation:
             self.draft.lose("prefill")
             text = last["content"]
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
-
-
-def _says(message: JSON) -> bool:
-    """Whether a message is anything but an empty system message, which stands between no turns."""
-    return message["role"] != "system" or bool(as_text(message["content"]))
 
 
 def _by_assistant(message: JSON) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from a2py.messages import envelope
 from a2py.messages.types import JSON
 from a2py.wires.chat.stream import STATE_FIELDS
+from a2py.wires.chat.structured import form_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 
@@ -68,7 +69,7 @@ def _thinking_type(draft: Draft, want: Want) -> None:
 
 def _thinking_effort(draft: Draft, want: Want) -> None:
     _thinking_type(draft, want)
-    if want.mode != "off":
+    if want.mode != "off" or _always(draft):
         _effort(draft, want)
 
 
@@ -146,6 +147,8 @@ def ask(draft: Draft) -> Want:
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
+    if not q.structured_thinking and q.reasoning in _SWITCHES and form_of(draft) in ("json_schema", "json_object"):
+        want = Want("off")
     DIALECTS[q.reasoning](draft, want)
     if any(field in draft.body for field in _FIELDS):
         draft.added.add("reasoning")
@@ -199,7 +202,7 @@ class History:
         q = self._draft.quirks
         if q.reasoning_recent and not recent:
             return
-        text = "\n".join(self._texts)
+        text = "".join(self._texts)  # as it came: Z.ai wants it unmodified, and a cache of prefixes, too
         put = _HISTORY.get(q.reasoning_history)
         if put is not None and (text or self._details):
             put(message, text, self._details)

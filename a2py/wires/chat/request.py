@@ -53,7 +53,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     draft = draft_body(call, dep, stream)
     return Prepared(
         url=url(dep, "/chat/completions"),
-        headers=headers(dep, stream),
+        headers=headers(dep, stream, call.session),
         body=jsontext.packed(draft.body),
         stream=stream,
         names=draft.names.back,

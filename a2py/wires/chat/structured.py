@@ -11,14 +11,20 @@ from a2py.wires.common.schema import schema_of, stepped, strict
 from a2py.wires.common.text import dumps
 
 
+def form_of(draft: Draft) -> str:
+    """The form that the reply's schema will have: one of Quirks.structured; "" where the client gave none."""
+    if schema_of(draft.request.body) is None:
+        return ""
+    q = draft.quirks
+    return q.structured if q.structured_with_tools or not draft.body.get("tools") else "none"
+
+
 def add(draft: Draft) -> None:
     """`response_format`, or the schema in the system message where the server has none."""
     schema = schema_of(draft.request.body)
     if schema is None:
         return
-    form = draft.quirks.structured
-    if not draft.quirks.structured_with_tools and draft.body.get("tools"):
-        form = "none"
+    form = form_of(draft)
     if form == "json_schema":
         schema = stepped(schema, draft.quirks.schema)
         spec: JSON = {"name": "output", "schema": schema}

@@ -9,6 +9,10 @@ from __future__ import annotations
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call
 from a2py.wires.common.names import Names
+from a2py.wires.common.text import block_text, blocks, omitted, without_billing
+
+#: Lost things that are named, and the characters of each name: the client's own words may be among them.
+LOST_LIMIT, NAME_LIMIT = 50, 100
 
 
 class Draft:
@@ -32,7 +36,18 @@ class Draft:
 
     def lose(self, what: str) -> None:
         """Note a thing that the upstream will not get."""
-        self._lost[what] = None
+        if len(self._lost) < LOST_LIMIT:
+            self._lost[what[:NAME_LIMIT]] = None
+
+    def text(self, block: JSON) -> str:
+        """`block` as text; what the text leaves out is noted as lost."""
+        for what in omitted(block):
+            self.lose(what)
+        return block_text(block)
+
+    def system_texts(self, message: JSON) -> list[str]:
+        """The texts of a system message in mid-conversation, non-empty ones only."""
+        return [text for block in blocks(message["content"]) if (text := without_billing(self.text(block)))]
 
     @property
     def degraded(self) -> tuple[str, ...]:

@@ -51,10 +51,16 @@ def wanted(request: Request, dep: Deployment) -> Want:
 
 
 def nearest(effort: str, words: tuple[str, ...]) -> str:
-    """The word of `words` (weakest first) closest to `effort`; `max` is the strongest there is; a tie goes to the weaker."""
+    """The word of `words` (weakest first) closest to `effort`; `max` is the strongest there is. A tie goes to `high`: where the words are low,
+    high and max, DeepSeek itself takes medium and xhigh for it (api-docs.deepseek.com, 2026-10), else to the weaker."""
     if not words or effort in words:
         return effort if effort in words else ""
     if effort == "max":
         return words[-1]
     rank = EFFORTS.index(effort)
-    return min(words, key=lambda word: (abs(EFFORTS.index(word) - rank), EFFORTS.index(word)) if word in EFFORTS else (99, 99))
+
+    def distance(word: str) -> tuple[int, bool, int]:
+        at = EFFORTS.index(word) if word in EFFORTS else 99
+        return abs(at - rank), word != "high", at
+
+    return min(words, key=distance)

@@ -1,4 +1,4 @@
-"""Output limit, sampling and stops: what both OpenAI wires make of Anthropic's top-level fields.
+"""Output limit, sampling, stops and the cache's key: what both OpenAI wires make of Anthropic's top-level fields.
 
 Knows: the limits that a configuration, a row or a lesson may set. Must not know: what a wire calls its output limit.
 Invariants: what is not taken is named as lost, never sent.
@@ -13,7 +13,9 @@ from a2py.wires.common.paths import drop
 #: Anthropic's service_tier → OpenAI's.
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that mean nothing on these wires, and whose loss the client should know.
-LOST = ("container", "inference_geo", "speed", "task_budget")
+LOST = ("compaction", "container", "inference_geo", "speed", "task_budget", "thread")
+#: Values of Quirks.cache that know `prompt_cache_key`.
+KEYED = frozenset({"key", "keyed_blocks", "breakpoint"})
 #: Names under which a configuration sets an output limit.
 PRESETS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -40,7 +42,7 @@ def sampling(draft: Draft) -> None:
         if name not in q.sampling:
             draft.lose(name)
             continue
-        draft.body[name] = min(value, q.temperature_max) if name == "temperature" else value
+        draft.body[name] = max(q.temperature_min, min(value, q.temperature_max)) if name == "temperature" else value
         draft.added.add(name)
     draft.stops = tuple(filter(None, body.get("stop_sequences") or ()))
     tier = TIERS.get(body.get("service_tier") or "")
@@ -49,10 +51,18 @@ def sampling(draft: Draft) -> None:
         draft.added.add("service_tier")
 
 
+def key(draft: Draft) -> None:
+    """The client's session as `prompt_cache_key`, where that is known."""
+    if draft.quirks.cache in KEYED and draft.call.session:
+        draft.body["prompt_cache_key"] = draft.call.session[:64]
+        draft.added.add("prompt_cache_key")
+
+
 def finish(draft: Draft) -> None:
     """The last touches of every body: losses named, fields that the configuration drops, its `extra_body`."""
+    body = draft.request.body
     for name in LOST:
-        if draft.request.body.get(name):
+        if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:
         drop(draft.body, name)

@@ -1,10 +1,12 @@
 """URL and headers of an upstream request.
 
-Knows: how a key travels. Must not know: what the body holds.
+Knows: how a key and a session travel. Must not know: what the body holds.
 Invariants: nothing of the client's own credentials is used.
 """
 
 from __future__ import annotations
+
+import re
 
 from a2py.deployment import Deployment
 
@@ -15,12 +17,13 @@ def url(dep: Deployment, path: str) -> str:
     return f"{whole}?{dep.query}" if dep.query else whole
 
 
+_PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
 #: Deployment.auth → header name and value's prefix.
 AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
 
 
-def headers(dep: Deployment, stream: bool) -> dict[str, str]:
-    """Lower-case names. No compression is asked for: a compressed stream arrives in lumps, and inflating costs more than loopback or LAN."""
+def headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
+    """Lower-case names; `session`: the client's own, which comes from outside. No compression is asked for: a compressed stream arrives in lumps, and inflating costs more than loopback or LAN."""
     out = {
         "content-type": "application/json",
         "accept": "text/event-stream" if stream else "application/json",
@@ -29,6 +32,8 @@ def headers(dep: Deployment, stream: bool) -> dict[str, str]:
     if dep.key and dep.auth in AUTH:
         name, prefix = AUTH[dep.auth]
         out[name] = prefix + dep.key
+    if dep.quirks.session_header and _PRINTABLE.match(session):
+        out[dep.quirks.session_header] = session
     for name, value in dep.headers.items():
         out[name.lower()] = value
     return out

@@ -6,7 +6,7 @@ Invariants: no block that carries text is lost; base64 never ends up as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from a2py import jsontext
@@ -14,6 +14,10 @@ from a2py.messages.types import JSON
 
 #: Claude Code's fingerprint of a conversation: it changes after a compaction and would spoil the upstream's prefix cache (2.1.330).
 BILLING = "x-anthropic-billing-header:"
+#: Between the texts of one result.
+JOIN = "\n"
+#: Levels of a result that nobody checked which are looked at.
+DEPTH = 32
 
 
 def dumps(value: Any) -> str:
@@ -53,14 +57,7 @@ def without_billing(text: str) -> str:
 
 def system_texts(system: Iterable[JSON]) -> list[str]:
     """The texts of a `system` field, non-empty ones only, byte-identical but for the billing line."""
-    texts = []
-    for block in system:
-        text: str = block["text"]
-        if text.startswith(BILLING):
-            text = without_billing(text)
-        if text:
-            texts.append(text)
-    return texts
+    return [text for block in system if (text := without_billing(block_text(block)))]
 
 
 def reminder(text: str) -> str:
@@ -116,13 +113,47 @@ def _web_results(block: JSON) -> str:
     return "[search results]\n" + "\n".join(lines)
 
 
+def _fetched(block: JSON) -> str:
+    """A page or a PDF that Anthropic's own server fetched."""
+    content = block.get("content")
+    content = content if isinstance(content, dict) else {}
+    if "error_code" in content:
+        return f"[fetch failed: {content['error_code']}]"
+    if _fetched_source(block).get("type") in ("text", "base64"):
+        return f"[fetched {content.get('url', '')}]\n{_document(content['content'])}"
+    return _result(block)
+
+
+def _fetched_source(block: JSON) -> JSON:
+    found: Any = block
+    for name in ("content", "content", "source"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _server_tool_use(block: JSON) -> str:
     return f"[{block.get('name', 'server tool')}: {dumps(block.get('input', {}))}]"
 
 
 def _result(block: JSON) -> str:
-    """Any other result block of a server tool."""
-    return f"[{block.get('type')}: {dumps(block.get('content'))}]"
+    """Any other result block of a server tool: its texts where it is a list with some, else what JSON says of it."""
+    content = block.get("content")
+    texts = [item["text"] for item in content if _is_text(item)] if isinstance(content, list) else []
+    return f"[{block.get('type')}: {JOIN.join(texts) if texts else dumps(_bare(content))}]"
+
+
+def _is_text(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "text" and isinstance(item.get("text"), str)
+
+
+def _bare(value: Any, depth: int = DEPTH) -> Any:
+    """`value` without what only Anthropic can read, and without base64."""
+    if isinstance(value, (dict, list)) and not depth:
+        return None
+    if isinstance(value, dict):
+        hidden = "data" if value.get("type") == "base64" else None
+        return {name: _bare(inner, depth - 1) for name, inner in value.items() if name != hidden and not name.startswith("encrypted_")}
+    return [_bare(inner, depth - 1) for inner in value] if isinstance(value, list) else value
 
 
 _TEXTS: dict[str, Callable[[JSON], str]] = {
@@ -133,6 +164,7 @@ _TEXTS: dict[str, Callable[[JSON], str]] = {
     "server_tool_use": _server_tool_use,
     "mcp_tool_use": _server_tool_use,
     "web_search_tool_result": _web_results,
+    "web_fetch_tool_result": _fetched,
     "tool_reference": lambda block: f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]",
     "tool_use": lambda block: f"[tool call {block.get('name', '')}: {dumps(block.get('input', {}))}]",
     "tool_result": lambda block: f"[tool result: {as_text(block.get('content'))}]",
@@ -159,8 +191,45 @@ def block_text(block: JSON) -> str:
     return text if isinstance(text, str) else ""
 
 
+def omitted(block: JSON) -> Iterator[str]:
+    """What `block_text` of `block` only mentions, or not even that, by the names under which it is reported."""
+    kind = block.get("type", "")
+    if kind in ("image", "document"):
+        source = block["source"]
+        if source["type"] == "content":
+            yield from _omitted_in(source["content"])
+        elif kind == "image" or source["type"] not in ("text", "url"):
+            yield kind
+    elif kind in ("tool_result", "search_result"):
+        yield from _omitted_in(block.get("content"))
+    elif kind == "web_fetch_tool_result" and _fetched_source(block).get("type") == "base64":
+        yield "document"
+    elif kind == "container_upload":
+        yield "file"
+    elif kind not in _TEXTS and kind not in SILENT and not block_text(block):
+        yield kind or "block"
+
+
+def _omitted_in(content: Any) -> Iterator[str]:
+    for block in content if isinstance(content, list) else ():
+        yield from omitted(block)
+
+
+def unfolded(content: list[JSON]) -> Iterator[JSON]:
+    """`content`, its documents that hold images taken apart: heading, texts and images are blocks of their own."""
+    for block in content:
+        inner = block["source"].get("content") if block["type"] == "document" and block["source"]["type"] == "content" else None
+        if isinstance(inner, list) and any(part["type"] != "text" for part in inner):
+            head = document_title(block).rstrip()
+            if head:
+                yield {"type": "text", "text": head}
+            yield from unfolded(inner)
+        else:
+            yield block
+
+
 def as_text(content: Any) -> str:
     """A string, or the texts of blocks, joined by line breaks."""
     if isinstance(content, str):
         return content
-    return "\n".join(filter(None, map(block_text, (b for b in blocks(content) if isinstance(b, dict)))))
+    return JOIN.join(filter(None, map(block_text, (b for b in blocks(content) if isinstance(b, dict)))))

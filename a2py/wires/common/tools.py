@@ -1,116 +1,22 @@
 """Which tools are in force, and what each one is to a wire that has only functions.
 
-Knows: Anthropic's tool types: custom, client-side typed (bash, text editor, computer, memory), server tools, tool search, deferred tools.
+Knows: Anthropic's tool types: custom, client-side typed (typed.py has their functions), server tools, tool search, deferred tools.
 Must not know: any upstream's tool shape.
 Invariants: a server tool never becomes a function with an empty schema; every other tool goes upstream, deferred or not.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
-
-
-class Function(NamedTuple):
-    """A tool as a function. `schema` is the client's own object, never changed in place."""
-
-    name: str
-    description: str
-    schema: JSON
-
+from a2py.wires.common.typed import TYPED, Function
 
 #: Claude Code's stand-in for tools that it has not loaded (2.1.330): no tool at all.
 PLACEHOLDER = "DeferredToolPlaceholder"
 
 
-def _object(required: list[str], **properties: JSON) -> JSON:
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _text(description: str, *enum: str) -> JSON:
-    out: JSON = {"type": "string", "description": description}
-    return {**out, "enum": list(enum)} if enum else out
-
-
-def _integer(description: str) -> JSON:
-    return {"type": "integer", "description": description}
-
-
-_RANGE: JSON = {"type": "array", "items": {"type": "integer"}, "description": "First and last line to show; -1 is the last line."}
-_POINT: JSON = {"type": "array", "items": {"type": "integer"}, "description": "x and y in pixels."}
-
-#: Prefix of a client-side tool's type → its function (docs.claude.com: bash, text editor, computer use and memory tools).
-TYPED: dict[str, Function] = {
-    "bash_": Function(
-        "bash",
-        "Run a command in a persistent bash session.",
-        _object([], command=_text("The command to run."), restart={"type": "boolean", "description": "Restart the session instead."}),
-    ),
-    "text_editor_": Function(
-        "str_replace_based_edit_tool",
-        "View, create and edit text files.",
-        _object(
-            ["command", "path"],
-            command=_text("What to do.", "view", "create", "str_replace", "insert", "undo_edit"),
-            path=_text("Absolute path of a file or directory."),
-            file_text=_text("Content of the file to create."),
-            old_str=_text("The text to replace; it must be unique in the file."),
-            new_str=_text("The text that takes its place."),
-            insert_line=_integer("The line after which to insert."),
-            insert_text=_text("The text to insert."),
-            view_range=_RANGE,
-        ),
-    ),
-    "computer_": Function(
-        "computer",
-        "Control a screen, a mouse and a keyboard, and take screenshots.",
-        _object(
-            ["action"],
-            action=_text(
-                "What to do.",
-                *[
-                    "key",
-                    "type",
-                    "mouse_move",
-                    "left_click",
-                    "left_click_drag",
-                    "right_click",
-                    "middle_click",
-                    "double_click",
-                    "triple_click",
-                    "screenshot",
-                ],
-                *["cursor_position", "left_mouse_down", "left_mouse_up", "scroll", "hold_key", "wait", "zoom"],
-            ),
-            coordinate=_POINT,
-            start_coordinate=_POINT,
-            text=_text("Text to type, or keys to press."),
-            scroll_direction=_text("Where to scroll.", "up", "down", "left", "right"),
-            scroll_amount=_integer("How many clicks to scroll."),
-            duration={"type": "number", "description": "Seconds to hold or wait."},
-            region={"type": "array", "items": {"type": "integer"}, "description": "x0, y0, x1, y1 to zoom into."},
-        ),
-    ),
-    "memory_": Function(
-        "memory",
-        "Keep notes in files below /memories between conversations.",
-        _object(
-            ["command"],
-            command=_text("What to do.", "view", "create", "str_replace", "insert", "delete", "rename"),
-            path=_text("Path below /memories."),
-            view_range=_RANGE,
-            file_text=_text("Content of the file to create."),
-            old_str=_text("The text to replace."),
-            new_str=_text("The text that takes its place."),
-            insert_line=_integer("The line after which to insert."),
-            insert_text=_text("The text to insert."),
-            old_path=_text("The path to rename."),
-            new_path=_text("The new path."),
-        ),
-    ),
-}
 #: Prefix of a server tool's type → its name in x-a2py-degraded.
 SERVER: dict[str, str] = {
     "web_search_": "web_search",
@@ -119,6 +25,7 @@ SERVER: dict[str, str] = {
     "tool_search_tool_": "tool_search",
     "advisor_": "advisor",
     "mcp_toolset": "mcp_servers",
+    "computer_toolset_": "computer_toolset",  # one entry, seventeen tools: none of them is declared
 }
 
 
@@ -170,7 +77,8 @@ def function(tool: JSON) -> Function | None:
     kind = tool.get("type") or ""
     for prefix, published in TYPED.items():
         if kind.startswith(prefix):
-            return published._replace(name=name if isinstance(name, str) and name else published.name)
+            found = published(tool)
+            return found._replace(name=name) if isinstance(name, str) and name else found
     return None
 
 

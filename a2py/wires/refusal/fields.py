@@ -60,6 +60,12 @@ _FORMS = (
         "groq, cerebras, 2026-04",
     ),
     _row(
+        "format_thinking",
+        "response_format.thinking",
+        r"json mode.{0,40}?not supported when enable_thinking|(?:json mode|response_format).{0,60}?not supported (?:in|with) thinking",
+        "dashscope, 2026-03",
+    ),
+    _row(
         "reasoning_missing",
         "messages.reasoning_content.required",
         r"reasoning_content`? in the thinking mode must be passed back|(?:missing `?reasoning_content|reasoning_content is missing)",

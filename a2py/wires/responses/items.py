@@ -9,13 +9,14 @@ equal bytes, so that the upstream's prefix cache hits.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from itertools import groupby, zip_longest
 from typing import Any
 
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text, block_text, blocks, reminder, system_texts
+from a2py.wires.common.text import arguments_text, blocks, reminder, system_texts, unfolded
 from a2py.wires.responses import reasoning
 from a2py.wires.responses.media import MEDIA, text
 
@@ -38,6 +39,7 @@ class Conversation:
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's id of the calls that wait for their results
+        self._taken: set[str] = set()  # upstream's ids among them
         self._media = 0
         self._said = 0
         self._thoughts = 0
@@ -48,7 +50,7 @@ class Conversation:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.draft.body["instructions"] = lead
-        phases = [(assistant, list(run)) for assistant, run in groupby(self.draft.request.messages, _by_assistant)]
+        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
         last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
@@ -68,19 +70,22 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
+    def _says(self, message: JSON) -> bool:
+        """Whether a message is anything but an empty system message, which stands between no turns."""
+        return message["role"] != "system" or bool(self.draft.system_texts(message))
+
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
-        found = [block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"]
-        results: list[JSON | None] = []
-        for client_id, _ in self._open:
-            n = next((n for n, block in enumerate(found) if block["tool_use_id"] == client_id), -1)
-            results.append(found.pop(n) if n >= 0 else None)
+        found: dict[str, deque[JSON]] = {}
+        for block in (block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"):
+            found.setdefault(block["tool_use_id"], deque()).append(block)
+        results = [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
         answered = {id(block) for block in results}
         parts = self._settle(results)
         for message in run:
             content = blocks(message["content"])
             if message["role"] == "system":
-                said = JOINT.join(system_texts(block for block in content if block["type"] == "text"))
+                said = JOINT.join(self.draft.system_texts(message))
                 if said and self.q.mid_system == "inline":
                     self._say(parts)
                     parts = []
@@ -88,7 +93,7 @@ class Conversation:
                 elif said:
                     parts.append(text(reminder(said)))
                 continue
-            for block in content:
+            for block in unfolded(content):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
@@ -108,7 +113,7 @@ class Conversation:
                 if item is not None and (last is None or not reasoning.merge(last, item)):
                     turn.append(item)
             else:
-                said = block_text(block)
+                said = self.draft.text(block)
                 if not said.strip():
                     continue
                 if last is None or last["type"] != "message":
@@ -133,9 +138,10 @@ class Conversation:
 
     def _call(self, block: JSON) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
-        call_id = self._upstream_id(block["id"])
-        while any(call_id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
-            call_id = self._hashed(f"{block['id']} {call_id}")
+        call_id, n = self._upstream_id(block["id"]), len(self._open)
+        while call_id in self._taken:  # two calls of one turn that came with the same id
+            call_id, n = self._hashed(f"{block['id']} {n}"), n + 1
+        self._taken.add(call_id)
         self._open.append((block["id"], call_id))
         return {"type": "function_call", "call_id": call_id, "name": self.draft.names.sent(block["name"]), "arguments": arguments}
 
@@ -156,14 +162,15 @@ class Conversation:
                 output = [self._mark(text(output))]
             self.out.append({"type": "function_call_output", "call_id": call_id, "output": output})
         self._open = []
+        self._taken = set()
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
         """Text, or a list of parts where the upstream takes media in an output."""
         parts: list[JSON] = []
-        for inner in blocks(block.get("content") or []):
+        for inner in unfolded(blocks(block.get("content") or [])):
             make = MEDIA.get(inner["type"])
-            part = text(block_text(inner)) if make is None else make(inner, self.draft)
+            part = text(self.draft.text(inner)) if make is None else make(inner, self.draft)
             if part["type"] != "input_text" and not self.q.media_in_output:
                 self._media += 1
                 name = "image" if inner["type"] == "image" else "document"
@@ -195,9 +202,9 @@ class Conversation:
 
     def _parts(self, block: JSON) -> list[JSON]:
         make = MEDIA.get(block["type"])
-        if make is None and not block_text(block).strip():
+        part = text(self.draft.text(block)) if make is None else make(block, self.draft)
+        if make is None and not part["text"].strip():
             return []
-        part = text(block_text(block)) if make is None else make(block, self.draft)
         return [self._mark(part) if self._is_marked(block) else part]
 
     def _is_marked(self, block: JSON) -> bool:

@@ -37,9 +37,7 @@ def document(block: JSON, draft: Draft) -> JSON:
     if source["type"] == "url" and files:
         return {"type": "input_file", "file_url": source["url"]}
     if source["type"] != "base64" or not source["media_type"].endswith("/pdf"):
-        if source["type"] == "base64":
-            draft.lose("document")
-        return text(block_text(block))
+        return text(draft.text(block))
     if files:
         title = block.get("title")
         name = title if isinstance(title, str) and title else "document.pdf"

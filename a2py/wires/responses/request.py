@@ -14,7 +14,7 @@ from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.limits import finish, output_limit, sampling
+from a2py.wires.common.limits import finish, key, output_limit, sampling
 from a2py.wires.common.schema import schema_of, strict
 from a2py.wires.common.send import headers, url
 from a2py.wires.common.text import dumps
@@ -67,9 +67,7 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     _text(draft)
     draft.body["store"] = False
     draft.added.add("store")
-    if dep.quirks.cache in ("key", "breakpoint") and call.session:
-        draft.body["prompt_cache_key"] = call.session[:64]
-        draft.added.add("prompt_cache_key")
+    key(draft)
     if stream:
         draft.body["stream"] = True
     finish(draft)
@@ -82,7 +80,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     limit: Any = draft.body.get("max_output_tokens")
     return Prepared(
         url=url(dep, "/responses"),
-        headers=headers(dep, stream),
+        headers=headers(dep, stream, call.session),
         body=jsontext.packed(draft.body),
         stream=stream,
         names=draft.names.back,
