@@ -314,10 +314,9 @@ class Output:
                 state["raw"] = True
             else:
                 state["item"]["summary"] = _texts(raw.get("summary"))
-            keys = keys or [f"{item.key}.{SUMMARY}.0"]
-            self._sink.signature(keys[-1], "responses", state)
+            self._sink.signature(keys[-1] if keys else f"{item.key}.{SUMMARY}.0", "responses", state)
             self.some = True
-        for key in keys[-1:]:
+        for key in keys[-1:]:  # state without a text waits for what follows: behind the text of a turn without calls it is left out
             self._sink.done(key)
 
     def _end_call(self, item: Item, raw: JSON) -> None:
