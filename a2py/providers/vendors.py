@@ -19,6 +19,7 @@ BETA_FIELDS = frozenset(
         "mcp_servers",
         "messages.clear_at",
         "messages.output_config",
+        "messages.tool_reference",
         "safeguards",
         "speed",
         "thinking.display",
@@ -26,6 +27,8 @@ BETA_FIELDS = frozenset(
         "tools.eager_input_streaming",
     }
 )
+#: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty", MiniMax, 2026-06).
+BARE_FIELDS = BETA_FIELDS | {"tools.typed", "tools.web_search"}
 _MISTRAL = {
     "prefill": "prefix",
     "tool_choice_any": "any",
@@ -45,7 +48,7 @@ _ZHIPU = {
     "stop_limit": 1,
     "temperature_max": 1.0,
     "structured": "json_object",
-    "native_drop": BETA_FIELDS,
+    "native_drop": BARE_FIELDS,
 }
 
 VENDORS: tuple[Provider, ...] = (
@@ -98,9 +101,10 @@ VENDORS: tuple[Provider, ...] = (
             "reasoning_required": True,
             "tool_choice_thinking": False,
             "structured": "json_object",
-            "native_drop": BETA_FIELDS,
+            "native_drop": BETA_FIELDS | {"tools.typed"},  # it has a web search of its own
         },
-        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)",
+        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)"
+        "; its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
     ),
     row(
         "gemini",
@@ -158,10 +162,10 @@ VENDORS: tuple[Provider, ...] = (
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
             "structured": "none",
-            "native_drop": BETA_FIELDS,
+            "native_drop": BARE_FIELDS,
         },
         docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "
-        "400 chat content is empty (2013): 2026-04",
+        "400 chat content is empty (2013): 2026-04, function name or parameters is empty, of a server tool: 2026-06",
     ),
     row(
         "moonshot",
@@ -174,9 +178,10 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
-            "native_drop": BETA_FIELDS,
+            "native_drop": BARE_FIELDS,
         },
-        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10",
+        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10; "
+        "400 unsupported content type tool_reference: 2026-03",
     ),
     row(
         "dashscope",
@@ -191,7 +196,7 @@ VENDORS: tuple[Provider, ...] = (
             "tool_choice_thinking": False,
             "structured": "json_object",
             "cache": "blocks",
-            "native_drop": BETA_FIELDS,
+            "native_drop": BARE_FIELDS,
         },
         docs="help.aliyun.com model-studio (2026-10); 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
