@@ -136,7 +136,7 @@ class Quirks:
     stream_only: bool = False
     #: A local server that cuts the prompt to its context in silence: the context is read and larger prompts are refused here (Ollama). proxy/context.py
     context_probe: str = ""
-    #: Web search of the upstream: `none`, `responses` (hosted tool) or `plugin` (OpenRouter). wires/chat/tools.py
+    #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/search.py, wires/responses/tools.py
     web_search: str = "none"
     #: Responses: `max_tool_calls` bounds hosted calls; else a search's `max_uses` is left out. wires/responses/tools.py
     max_tool_calls: bool = True

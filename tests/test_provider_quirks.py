@@ -120,7 +120,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
         "mimo-v2.5-pro",
         {"reasoning": "thinking_type", "reasoning_history": "reasoning_content", "structured": "json_object"},
     ),
-    ("perplexity", "", "sonar", {"tools": False, "alternation": True}),
+    ("perplexity", "", "sonar", {"tools": False, "alternation": True, "web_search": "always"}),
     # OpenRouter, Vercel (docs 2026-09, 2026-10)
     ("openrouter", "", "z-ai/glm-4.6", {"reasoning": "openrouter", "reasoning_history": "reasoning_details", "cache": "none"}),
     ("openrouter", "", "z-ai/glm-4.6", {"documents": "file", "web_search": "plugin", "effort_off": "none", "tool_stream": False}),

@@ -71,7 +71,7 @@ VALUES: dict[str, set[Any]] = {
     "cache": {"none", "blocks", "key", "breakpoint"},
     "structured": {"json_schema", "json_object", "none"},
     "context_probe": {"", "ollama"},
-    "web_search": {"none", "responses", "plugin"},
+    "web_search": {"none", "responses", "plugin", "always"},
     "tokenizer": {"none", "vllm", "llamacpp"},
     "native_betas": {"all", "none"},
 }

@@ -31,7 +31,7 @@ HOSTS: tuple[Provider, ...] = (
             "reasoning_history": "reasoning_details",
             "web_search": "plugin",
         },
-        docs="openrouter.ai/docs reasoning-tokens, PDF inputs, web search (2026-10); openrouter/stream-tool-reasoning-02",
+        docs="openrouter.ai/docs reasoning-tokens, PDF inputs, web search plugin and server tool (2026-10); openrouter/stream-tool-reasoning-02",
     ),
     row(
         "vercel_ai_gateway",

@@ -238,8 +238,8 @@ VENDORS: tuple[Provider, ...] = (
         "https://api.perplexity.ai",
         keys=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
         default_model="sonar-pro",
-        quirks={"tools": False, "alternation": True, "prefill": "instruct"},
-        docs="docs.perplexity.ai (2026): no function calling in Sonar, user and assistant alternate, the last message is the user's; recordings",
+        quirks={"tools": False, "alternation": True, "prefill": "instruct", "web_search": "always"},
+        docs="docs.perplexity.ai (2026): no function calling in Sonar, which always searches, user and assistant alternate, the last message is the user's; recordings",
     ),
     row(
         "meta_llama",

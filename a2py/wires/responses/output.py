@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
+from a2py.wires.common import search
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.text import dumps
-from a2py.wires.responses import search
+from a2py.wires.responses.search import read
 
 TEXT, REFUSAL, SUMMARY, RAW, ARGS = "text", "refusal", "summary", "raw", "args"
 MESSAGE, REASONING, CALL, CUSTOM, SEARCH = "message", "reasoning", "function_call", "custom_tool_call", "web_search_call"
@@ -337,7 +338,7 @@ class Output:
 
     def _end_search(self, item: Item, raw: JSON) -> None:
         self._drain()
-        found = search.read(raw)
+        found = read(raw)
         id = search.block_id(item.id or str(item.key))
         while id in self._block_ids:
             id = search.block_id(f"{id}_{item.key}")
