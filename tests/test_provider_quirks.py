@@ -174,7 +174,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     # facts of a row whatever the model is called
     ("azure", "https://x.openai.azure.com", "my-deployment", {"tool_id_limit": 40}),
     ("deepseek", "", "deepseek-v4-flash", {"native_drop": BETA_FIELDS | {"tools.typed"}}),
-    ("hosted_vllm", "http://h:8000/v1", "qwen3", {"native_drop": BARE_FIELDS}),
+    ("hosted_vllm", "http://h:8000/v1", "qwen3", {"native_drop": BARE_FIELDS, "native_count": True}),
     ("llamacpp", "", "qwen3", {"native_drop": BARE_FIELDS}),
     ("ollama", "", "qwen3", {"native_drop": BARE_FIELDS}),
     ("ollama_chat", "", "qwen3", {"native_drop": BARE_FIELDS}),

@@ -56,6 +56,7 @@ LOCAL: tuple[Provider, ...] = (
             "reasoning_history": "reasoning",
             "broken_arguments": "object",
             "tokenizer": "vllm",
+            "native_count": True,
             "native_drop": BARE_FIELDS,
         },
         docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize; vllm 43995, 47761 "
