@@ -7,6 +7,7 @@ Invariants: a quirk stands here only if a recording or the host's documentation 
 from __future__ import annotations
 
 from a2py.providers.types import Provider, row
+from a2py.providers.vendors import BETA_FIELDS
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _LITELLM = "LiteLLM's provider page (2026-10)"
@@ -30,6 +31,7 @@ HOSTS: tuple[Provider, ...] = (
             "effort_off": "none",
             "reasoning_history": "reasoning_details",
             "web_search": "plugin",
+            "native_drop": BETA_FIELDS,
         },
         docs="openrouter.ai/docs reasoning-tokens, PDF inputs, web search plugin and server tool (2026-10); openrouter/stream-tool-reasoning-02",
     ),

@@ -57,6 +57,7 @@ VENDORS: tuple[Provider, ...] = (
         "https://api.openai.com/v1",
         bases=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         env_headers={"OpenAI-Organization": "OPENAI_ORGANIZATION"},
+        hosts=("api.openai.com", ".api.openai.com"),  # eu., us. and others: data residency (2026)
         default_model="gpt-6.1-sol",
         quirks={
             "mid_system": "inline",
