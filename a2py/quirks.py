@@ -149,6 +149,8 @@ class Quirks:
     native_drop: frozenset[str] = frozenset()
     #: `anthropic-beta` values pass on: `all` or `none`; only with `all` the client's anthropic-version and its billing header go too. wires/native/request.py
     native_betas: str = "none"
+    #: The one word by which thinking is switched on, where `enabled` is not known and means nothing: `adaptive` (MiniMax, 2026-06); "": as the client says. wires/native/tools.py
+    native_thinking: str = ""
     #: The native upstream has a `count_tokens` endpoint. wires/native/request.py
     native_count: bool = False
 

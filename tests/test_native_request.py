@@ -383,6 +383,13 @@ def test_a_small_limit_where_the_model_always_thinks(quirks: Quirks, thinking: J
     assert ("thinking" in prepared.added) is told
 
 
+def test_thinking_by_the_upstreams_own_word() -> None:
+    quirks = Quirks(native_thinking="adaptive")
+    assert sent({"thinking": {**ENABLED, "display": "omitted"}}, quirks=quirks)["thinking"] == {"type": "adaptive", "display": "omitted"}
+    for said in ({"type": "adaptive"}, {"type": "disabled"}):
+        assert sent({"thinking": said}, quirks=quirks)["thinking"] == said
+
+
 DEMANDING = Quirks(reasoning_required=True)
 HOLDER = {"type": "thinking", "thinking": "(reasoning not kept)", "signature": ""}
 

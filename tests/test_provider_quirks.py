@@ -183,7 +183,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("sglang", "", "qwen3", {"native_drop": BARE_FIELDS}),
     ("lm_studio", "http://h:1234/v1", "qwen3", {"native_drop": BARE_FIELDS}),
     ("openrouter", "", "anthropic/claude-sonnet-5.5", {"native_drop": BETA_FIELDS}),
-    ("minimax", "", "MiniMax-M3", {"native_drop": BARE_FIELDS}),
+    ("minimax", "", "MiniMax-M3", {"native_drop": BARE_FIELDS, "native_thinking": "adaptive"}),
     ("moonshot", "", "kimi-k3", {"native_drop": BARE_FIELDS, "max_tokens_field": "max_completion_tokens"}),
     ("dashscope", "", "qwen3.8-max", {"native_drop": BARE_FIELDS, "sampling": TOP_K}),
     ("zai", "", "glm-5.3", {"native_drop": BARE_FIELDS, "structured": "json_object"}),

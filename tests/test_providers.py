@@ -74,6 +74,7 @@ VALUES: dict[str, set[Any]] = {
     "web_search": {"none", "responses", "plugin", "always"},
     "tokenizer": {"none", "vllm", "llamacpp"},
     "native_betas": {"all", "none"},
+    "native_thinking": {"", "adaptive"},
 }
 STEPS = {"drop_$schema", "drop_additional_properties", "drop_formats", "inline_refs", "drop_defaults", "any_of_from_type_list"} | {
     "const_to_enum",

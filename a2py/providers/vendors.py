@@ -164,9 +164,11 @@ VENDORS: tuple[Provider, ...] = (
             "temperature_max": 1.0,
             "structured": "none",
             "native_drop": BARE_FIELDS,
+            "native_thinking": "adaptive",
         },
         docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "
-        "400 chat content is empty (2013): 2026-04, function name or parameters is empty, of a server tool: 2026-06",
+        "400 chat content is empty (2013): 2026-04, function name or parameters is empty, of a server tool: 2026-06; "
+        "thinking only adaptive or disabled: 2026-06",
     ),
     row(
         "moonshot",

@@ -120,6 +120,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
             draft.lose(name)
     tools.trim(draft, drop)
     tools.choose(draft)
+    tools.switch(draft)
     strip(body, drop - {history.THOUGHTS, tools.TYPED, tools.WEB_SEARCH})
     floor = _floor(draft)
     history.build(draft)

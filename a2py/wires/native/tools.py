@@ -1,6 +1,6 @@
-"""Tools for an upstream that speaks Anthropic without being Anthropic.
+"""Tools and thinking for an upstream that speaks Anthropic without being Anthropic.
 
-Knows: which tools only Anthropic can run, and what forcing a tool does to thinking. Must not know: any vendor.
+Knows: which tools only Anthropic can run, what forcing a tool does to thinking, how thinking is switched on. Must not know: any vendor.
 Invariants: the client's own objects are not changed; what is left out stands in `degraded`.
 """
 
@@ -54,6 +54,14 @@ def choose(draft: Draft) -> None:
     draft.body["thinking"] = {"type": "disabled"}
     if thinking:
         draft.lose("thinking")
+
+
+def switch(draft: Draft) -> None:
+    """Thinking by the upstream's own word for it; a budget means nothing there."""
+    thinking, word = draft.body.get("thinking"), draft.quirks.native_thinking
+    if word and isinstance(thinking, dict) and thinking.get("type") == "enabled":
+        rest = {name: value for name, value in thinking.items() if name != "budget_tokens"}
+        draft.body["thinking"] = {**rest, "type": word}
 
 
 def always_thinks(draft: Draft) -> bool:
