@@ -145,7 +145,7 @@ class Quirks:
 
     # -- native wire -------------------------------------------------------------------------------------------------
     #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`, `messages.content.citations`), the names of
-    #: `SPECIAL`, `messages.thinking`, `tools.typed` (tools of Anthropic's own types) and `tools.web_search`. wires/native/strip.py, history.py, tools.py
+    #: `SPECIAL`, `messages.thinking`, `messages.redacted_thinking`, `messages.document` (told as text), `tools.typed` (tools of Anthropic's own types) and `tools.web_search`. wires/native/strip.py, history.py, tools.py
     native_drop: frozenset[str] = frozenset()
     #: `anthropic-beta` values pass on: `all` or `none`; only with `all` the client's anthropic-version and its billing header go too. wires/native/request.py
     native_betas: str = "none"

@@ -10,7 +10,7 @@ import pytest
 
 from a2py.providers import PROVIDERS, by_host, choose, quirks_for
 from a2py.providers.models import MODELS
-from a2py.providers.vendors import BARE_FIELDS, BETA_FIELDS
+from a2py.providers.vendors import BARE_FIELDS, BETA_FIELDS, TEXT_FIELDS
 from a2py.quirks import Quirks
 
 _COMMON: dict[str, Any] = {}
@@ -173,17 +173,17 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("litellm_proxy", "http://proxy:4000", "gpt-5.4", {"reasoning": "effort", "reasoning_with_tools": True}),
     # facts of a row whatever the model is called
     ("azure", "https://x.openai.azure.com", "my-deployment", {"tool_id_limit": 40}),
-    ("deepseek", "", "deepseek-v4-flash", {"native_drop": BETA_FIELDS | {"tools.typed"}}),
-    ("hosted_vllm", "http://h:8000/v1", "qwen3", {"native_drop": BARE_FIELDS, "native_count": True}),
-    ("llamacpp", "", "qwen3", {"native_drop": BARE_FIELDS}),
-    ("ollama", "", "qwen3", {"native_drop": BARE_FIELDS}),
-    ("ollama_chat", "", "qwen3", {"native_drop": BARE_FIELDS}),
-    ("llamafile", "", "qwen3", {"native_drop": BARE_FIELDS}),
-    ("docker_model_runner", "", "ai/qwen3", {"native_drop": BARE_FIELDS}),
-    ("sglang", "", "qwen3", {"native_drop": BARE_FIELDS}),
-    ("lm_studio", "http://h:1234/v1", "qwen3", {"native_drop": BARE_FIELDS}),
+    ("deepseek", "", "deepseek-v4-flash", {"native_drop": TEXT_FIELDS - {"tools.web_search"}}),
+    ("hosted_vllm", "http://h:8000/v1", "qwen3", {"native_drop": TEXT_FIELDS, "native_count": True}),
+    ("llamacpp", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("ollama", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("ollama_chat", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("llamafile", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("docker_model_runner", "", "ai/qwen3", {"native_drop": TEXT_FIELDS}),
+    ("sglang", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("lm_studio", "http://h:1234/v1", "qwen3", {"native_drop": TEXT_FIELDS}),
     ("openrouter", "", "anthropic/claude-sonnet-5.5", {"native_drop": BETA_FIELDS}),
-    ("minimax", "", "MiniMax-M3", {"native_drop": BARE_FIELDS, "native_thinking": "adaptive"}),
+    ("minimax", "", "MiniMax-M3", {"native_drop": TEXT_FIELDS, "native_thinking": "adaptive"}),
     ("moonshot", "", "kimi-k3", {"native_drop": BARE_FIELDS, "max_tokens_field": "max_completion_tokens"}),
     ("dashscope", "", "qwen3.8-max", {"native_drop": BARE_FIELDS, "sampling": TOP_K}),
     ("zai", "", "glm-5.3", {"native_drop": BARE_FIELDS, "structured": "json_object"}),

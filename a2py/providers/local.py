@@ -7,7 +7,7 @@ Invariants: the key is optional; a port tells a server only where nothing else u
 from __future__ import annotations
 
 from a2py.providers.types import Provider, row
-from a2py.providers.vendors import BARE_FIELDS
+from a2py.providers.vendors import TEXT_FIELDS
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _OLLAMA = {
@@ -17,7 +17,7 @@ _OLLAMA = {
     "tool_choice_none": False,
     "reasoning_history": "reasoning",
     "context_probe": "ollama",
-    "native_drop": BARE_FIELDS,
+    "native_drop": TEXT_FIELDS,
 }
 _LLAMA_CPP = {
     "broken_arguments": "object",
@@ -26,7 +26,7 @@ _LLAMA_CPP = {
     "reasoning_history": "reasoning_content",
     "tokenizer": "llamacpp",
     "native_count": True,
-    "native_drop": BARE_FIELDS,
+    "native_drop": TEXT_FIELDS,
 }
 
 LOCAL: tuple[Provider, ...] = (
@@ -57,7 +57,7 @@ LOCAL: tuple[Provider, ...] = (
             "broken_arguments": "object",
             "tokenizer": "vllm",
             "native_count": True,
-            "native_drop": BARE_FIELDS,
+            "native_drop": TEXT_FIELDS,
         },
         docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize; vllm 43995, 47761 "
         "(2026-07): 400 for arguments of the history that are no JSON; its /v1/messages wants an input_schema of every tool (0.26), and its templates no "
@@ -72,7 +72,7 @@ LOCAL: tuple[Provider, ...] = (
             "sampling": _TEMPERATURE_TOP_P_K,
             "reasoning_history": "reasoning_content",
             "broken_arguments": "object",
-            "native_drop": BARE_FIELDS,
+            "native_drop": TEXT_FIELDS,
         },
         docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default; sglang 28035 (2026-06): history arguments are parsed",
     ),
@@ -109,7 +109,7 @@ LOCAL: tuple[Provider, ...] = (
             "sampling": _TEMPERATURE_TOP_P_K,
             "tool_choice_named": "only",
             "broken_arguments": "object",
-            "native_drop": BARE_FIELDS,
+            "native_drop": TEXT_FIELDS,
         },
         docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its default",
     ),

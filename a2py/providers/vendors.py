@@ -28,7 +28,9 @@ BETA_FIELDS = frozenset(
     }
 )
 #: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty", MiniMax, 2026-06).
-BARE_FIELDS = BETA_FIELDS | {"tools.typed", "tools.web_search"}
+BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools.web_search"}
+#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM 0.26).
+TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
 _MISTRAL = {
     "prefill": "prefix",
     "tool_choice_any": "any",
@@ -102,7 +104,7 @@ VENDORS: tuple[Provider, ...] = (
             "reasoning_required": True,
             "tool_choice_thinking": False,
             "structured": "json_object",
-            "native_drop": BETA_FIELDS | {"tools.typed"},  # it has a web search of its own
+            "native_drop": TEXT_FIELDS - {"tools.web_search"},  # it has one of its own
         },
         docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)"
         "; its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
@@ -163,7 +165,7 @@ VENDORS: tuple[Provider, ...] = (
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
             "structured": "none",
-            "native_drop": BARE_FIELDS,
+            "native_drop": TEXT_FIELDS,
             "native_thinking": "adaptive",
         },
         docs="platform.minimax.io text-openai-api, text-anthropic-api (2026-10); minimax/stream-reasoning-details-no-done-01; "

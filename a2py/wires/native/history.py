@@ -17,14 +17,16 @@ from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import block_text
 from a2py.wires.native.strip import joined, mapped
 
-#: Member of `Quirks.native_drop`: all thinking of the history (a lesson: signatures that are another vendor's).
-THOUGHTS = "messages.thinking"
+#: Members of `Quirks.native_drop`: all thinking of the history (a lesson: signatures that are another vendor's), the kind that only
+#: Anthropic can read, and documents, which then are told as text.
+THOUGHTS, REDACTED, DOCUMENTS = "messages.thinking", "messages.redacted_thinking", "messages.document"
+NAMES = frozenset({THOUGHTS, REDACTED, DOCUMENTS})
 _THINKING = ("thinking", "redacted_thinking")
 
 
 def build(draft: Draft) -> None:
     """`messages` of the draft's body, made anew."""
-    drop_all = THOUGHTS in draft.quirks.native_drop
+    drop = draft.quirks.native_drop
     keep_ids = draft.quirks.tool_ids == "keep"
     demanded = draft.quirks.reasoning_required and not _off(draft)
     searches = _foreign_searches(draft.body["messages"])
@@ -37,19 +39,19 @@ def build(draft: Draft) -> None:
             continue
         rest = content
         if message["role"] == "assistant":
-            if any(_foreign(block, drop_all) for block in content):
-                rest = [block for block in content if not _foreign(block, drop_all)]
+            if any(_foreign(block, drop) for block in content):
+                rest = [block for block in content if not _foreign(block, drop)]
             if content and not rest:
                 emptied = True
                 continue
             if demanded and _bare_call(rest):
                 rest = [{"type": "thinking", "thinking": PLACEHOLDER, "signature": ""}, *rest]
-        rest = mapped(rest, lambda block: _block(block, keep_ids, searches))
+        rest = mapped(rest, lambda block: _block(_shown(block, draft), keep_ids, searches))
         out.append(message if rest is content else {**message, "content": rest})
     if not out:
         raise ApiError("invalid_request", "messages: nothing is left of them but thinking of another model")
     draft.body["messages"] = joined(out) if emptied else out
-    _in_a_tool_loop(draft, drop_all)
+    _in_a_tool_loop(draft)
 
 
 def _off(draft: Draft) -> bool:
@@ -57,17 +59,30 @@ def _off(draft: Draft) -> bool:
     return isinstance(thinking, dict) and thinking.get("type") == "disabled"
 
 
-def _foreign(block: JSON, drop_all: bool) -> bool:
+def _foreign(block: JSON, drop: frozenset[str]) -> bool:
     """Thinking that this upstream can't have said."""
-    if drop_all:
-        return block["type"] in _THINKING
-    return bool(block["type"] == "thinking" and envelope.ours(block.get("signature")))
+    if block["type"] == "redacted_thinking":
+        return not drop.isdisjoint((THOUGHTS, REDACTED))
+    return bool(block["type"] == "thinking" and (THOUGHTS in drop or envelope.ours(block.get("signature"))))
 
 
 def _bare_call(blocks: list[JSON]) -> bool:
     """A turn that calls tools without having thought (DeepSeek, Moonshot: 400 in thinking mode, 2026-04 to 2026-08)."""
     kinds = {block["type"] for block in blocks}
     return "tool_use" in kinds and kinds.isdisjoint(_THINKING)
+
+
+def _shown(block: JSON, draft: Draft) -> JSON:
+    """An image or a document as text, where the upstream takes none; in a tool's result, too."""
+    kind = block["type"]
+    if kind == "tool_result" and isinstance(block.get("content"), list):
+        content = mapped(block["content"], lambda inner: _shown(inner, draft))
+        return block if content is block["content"] else {**block, "content": content}
+    if not (kind == "image" and not draft.quirks.images) and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
+        return block
+    draft.lose(kind)
+    mark = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
+    return {"type": "text", "text": block_text(block), **mark}
 
 
 def _foreign_searches(messages: list[JSON]) -> set[str]:
@@ -116,7 +131,7 @@ def _cited(block: JSON) -> JSON:
     return {**rest, "citations": kept} if kept else rest
 
 
-def _in_a_tool_loop(draft: Draft, drop_all: bool) -> None:
+def _in_a_tool_loop(draft: Draft) -> None:
     """With `thinking: enabled` Anthropic wants the turn whose calls are being answered to begin with thinking. Where that was another
     model's, this one answers without."""
     thinking = draft.body.get("thinking")
@@ -128,6 +143,7 @@ def _in_a_tool_loop(draft: Draft, drop_all: bool) -> None:
     asked = [message for message in draft.request.messages if message["role"] == "assistant"][-1]["content"]
     blocks = turns[-1]["content"]
     begins = isinstance(blocks, list) and bool(blocks) and blocks[0]["type"] in _THINKING
-    if answers and not begins and (drop_all or (isinstance(asked, list) and any(_foreign(block, False) for block in asked))):
+    drop = draft.quirks.native_drop
+    if answers and not begins and (THOUGHTS in drop or (isinstance(asked, list) and any(_foreign(block, drop) for block in asked))):
         draft.body["thinking"] = {"type": "disabled"}
         draft.lose("thinking")

@@ -121,7 +121,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     tools.trim(draft, drop)
     tools.choose(draft)
     tools.switch(draft)
-    strip(body, drop - {history.THOUGHTS, tools.TYPED, tools.WEB_SEARCH})
+    strip(body, drop - history.NAMES - tools.NAMES)
     floor = _floor(draft)
     history.build(draft)
     if not counting:

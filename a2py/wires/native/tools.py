@@ -12,12 +12,13 @@ from a2py.wires.common.tools import function, server_name
 
 #: Members of `Quirks.native_drop`: tools of Anthropic's own types but for its web search, and that one.
 TYPED, WEB_SEARCH = "tools.typed", "tools.web_search"
+NAMES = frozenset({TYPED, WEB_SEARCH})
 
 
 def trim(draft: Draft, drop: frozenset[str]) -> None:
     """Server tools that the upstream does not run are left out; client-side ones become plain tools with their published schemas."""
     tools = draft.body.get("tools")
-    if not tools or drop.isdisjoint((TYPED, WEB_SEARCH)):
+    if not tools or drop.isdisjoint(NAMES):
         return
     kept: list[JSON] = []
     lost: set[str] = set()
