@@ -70,6 +70,21 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("thinking.adaptive.keep: Extra inputs are not permitted", {}, {"native_drop": frozenset({"thinking"})}),
     ("messages.1.content.0: Invalid `signature` in `thinking` block", {}, {"native_drop": frozenset({"messages.thinking"})}),
     (
+        "failed to convert tool result content: unsupported content type in ContentBlockParamUnion: tool_reference",
+        {},
+        {"native_drop": frozenset({"messages.tool_reference"})},
+    ),
+    (
+        "'claude-haiku-4-5-20251001' does not support tool_reference blocks. This feature is only available on newer models.",
+        {},
+        {"native_drop": frozenset({"messages.tool_reference"})},
+    ),
+    (
+        "messages.166.content.0.tool_result.content.0: Input tag 'tool_reference' found using 'type' does not match any of the expected tags",
+        {},
+        {"native_drop": frozenset({"messages.tool_reference"})},
+    ),
+    (
         "messages.11.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`.",
         {"native_drop": ["speed"]},
         {"native_drop": frozenset({"speed", "messages.thinking"})},

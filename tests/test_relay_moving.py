@@ -125,3 +125,30 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
     assert pairs(second, orjson.loads(there)) == [("call_1", "call_1")]
     assert pairs(first, orjson.loads(back)) == [("call_1", "call_1"), ("call_2", "call_2")]
     assert all(said in back for said in (b"I look.", b"sunny 1", b"sunny 3", b"Rome"))
+
+
+async def test_thinking_that_another_vendor_signed() -> None:
+    """From one vendor's Anthropic endpoint to another's: no proxy can tell whose a signature is. The refusal tells; for this request the
+    thinking is left out, and the next conversation keeps its own."""
+    foreign = {"type": "thinking", "thinking": "hm", "signature": "of another vendor"}
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [foreign, {"type": "text", "text": "Yes?"}]}]
+
+    async def script(c: Peer) -> None:
+        if b"of another vendor" in c.asked.body:
+            said = {"type": "invalid_request_error", "message": "messages.1.content.0: Invalid `signature` in `thinking` block"}
+            c.reply({"type": "error", "error": said}, 400)
+            return
+        c.head(200, SSE)
+        c.events(*native(1))
+        c.end()
+
+    async with Scripted(script) as upstream:
+        made = deployment(upstream.base.removesuffix("/v1"), name="native", wire="native", quirks=QUIRKS["native"])
+        async with proxied(config(deployments=(made,))) as proxy:
+            body = {"model": "native", "max_tokens": 4096, "stream": True, "messages": [*turns, {"role": "user", "content": "Go on"}]}
+            answer = await proxy.ask(body)
+            assert answer.status == 200 and answer.names[-1] == "message_stop"
+            assert proxy.proxy.lessons.shown() == []
+    first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.asked)
+    assert [block["type"] for block in first[1]["content"]] == ["thinking", "text"]
+    assert second == [turns[0], {"role": "assistant", "content": [{"type": "text", "text": "Yes?"}]}, {"role": "user", "content": "Go on"}]

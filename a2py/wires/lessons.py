@@ -161,7 +161,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
     _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
     _row(r"(context_management|output_config)(?:\..*)?", "", _native),
-    _row(r"(messages)\.(thinking)", "", _native),
+    _row(r"(messages)\.(thinking|tool_reference)", "", _native),
     _row(r"(thinking)\.(?:\w+\.)?(display)", "", _native),
     _row(r"(thinking)(?:\.\w+)*", "thinking", _native),
     _row(r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)", "", _native),
