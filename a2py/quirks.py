@@ -75,7 +75,7 @@ class Quirks:
     tool_choice_any: str = "required"
     #: `tool_choice: "none"` is obeyed; else the tools are left out of such a request. wires/chat/tools.py, wires/responses/tools.py
     tool_choice_none: bool = True
-    #: Forced tool choice is refused while the model reasons: thinking is switched off for that request, or the force is dropped (DeepSeek, Moonshot, Anthropic). wires/chat/tools.py
+    #: Forced tool choice is refused while the model reasons: thinking is switched off for that request, or the force is dropped (DeepSeek, Moonshot, Anthropic). wires/chat/tools.py, wires/native/tools.py
     tool_choice_thinking: bool = True
     #: `parallel_tool_calls: false` is taken. wires/chat/tools.py
     parallel_tool_calls: bool = True
@@ -112,7 +112,7 @@ class Quirks:
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted `reasoning_details`) goes back in
     #: the field where it came, whatever `reasoning_history` says of the text. wires/chat/reasoning.py
     vendor_state: bool = True
-    #: Turns with tool calls must carry their reasoning: a placeholder stands where it is missing (DeepSeek, Kimi). wires/chat/reasoning.py
+    #: Turns with tool calls must carry their reasoning: a placeholder stands where it is missing (DeepSeek, Kimi). wires/chat/reasoning.py, wires/native/history.py
     reasoning_required: bool = False
     #: Only turns since the last user text carry reasoning back (the vendor drops the rest itself). wires/chat/reasoning.py
     reasoning_recent: bool = False
@@ -143,7 +143,7 @@ class Quirks:
     stream_only: bool = False
     #: A local server that cuts the prompt to its context in silence: the context is read and larger prompts are refused here (Ollama). proxy/context.py
     context_probe: str = ""
-    #: Web search of the upstream: `none`, `responses` (hosted tool) or `plugin` (OpenRouter). wires/chat/tools.py
+    #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/search.py, wires/responses/tools.py
     web_search: str = "none"
     #: Responses: `max_tool_calls` bounds hosted calls; else a search's `max_uses` is left out. wires/responses/tools.py
     max_tool_calls: bool = True
@@ -151,10 +151,13 @@ class Quirks:
     tokenizer: str = "none"
 
     # -- native wire -------------------------------------------------------------------------------------------------
-    #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`, `messages.content.citations`), and the names of `SPECIAL`. wires/native/strip.py
+    #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`, `messages.content.citations`), the names of
+    #: `SPECIAL`, `messages.thinking`, `messages.redacted_thinking`, `messages.document` (told as text), `tools.typed` (tools of Anthropic's own types) and `tools.web_search`. wires/native/strip.py, history.py, tools.py
     native_drop: frozenset[str] = frozenset()
     #: `anthropic-beta` values pass on: `all` or `none`; only with `all` the client's anthropic-version and its billing header go too. wires/native/request.py
     native_betas: str = "none"
+    #: The one word by which thinking is switched on, where `enabled` is not known and means nothing: `adaptive` (MiniMax, 2026-06); "": as the client says. wires/native/tools.py
+    native_thinking: str = ""
     #: The native upstream has a `count_tokens` endpoint. wires/native/request.py
     native_count: bool = False
 

@@ -10,7 +10,7 @@ import pytest
 
 from a2py.providers import PROVIDERS, by_host, choose, quirks_for
 from a2py.providers.models import MODELS
-from a2py.providers.vendors import BETA_FIELDS
+from a2py.providers.vendors import BARE_FIELDS, BETA_FIELDS, TEXT_FIELDS
 from a2py.quirks import Quirks
 
 _COMMON: dict[str, Any] = {}
@@ -135,7 +135,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
         "mimo-v2.5-pro",
         {"reasoning": "thinking_type", "reasoning_history": "reasoning_content", "structured": "json_object"},
     ),
-    ("perplexity", "", "sonar", {"tools": False, "alternation": True}),
+    ("perplexity", "", "sonar", {"tools": False, "alternation": True, "web_search": "always"}),
     # OpenRouter, Vercel (docs 2026-09, 2026-10)
     ("openrouter", "", "z-ai/glm-4.6", {"reasoning": "openrouter", "reasoning_history": "reasoning_details", "cache": "key"}),
     ("openrouter", "", "z-ai/glm-4.6", {"documents": "file", "web_search": "plugin", "effort_off": "none", "tool_stream": False}),
@@ -196,12 +196,21 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("litellm_proxy", "http://proxy:4000", "gpt-5.4", {"reasoning": "effort", "reasoning_with_tools": True}),
     # facts of a row whatever the model is called
     ("azure", "https://x.openai.azure.com", "my-deployment", {"tool_id_limit": 40}),
-    ("deepseek", "", "deepseek-v4-flash", {"native_drop": BETA_FIELDS}),
-    ("minimax", "", "MiniMax-M3", {"native_drop": BETA_FIELDS}),
-    ("moonshot", "", "kimi-k3", {"native_drop": BETA_FIELDS, "max_tokens_field": "max_completion_tokens"}),
-    ("dashscope", "", "qwen3.8-max", {"native_drop": BETA_FIELDS, "sampling": TOP_K}),
-    ("zai", "", "glm-5.3", {"native_drop": BETA_FIELDS, "structured": "json_object"}),
-    ("bigmodel", "", "glm-4.6", {"native_drop": BETA_FIELDS, "structured": "json_object", "reasoning": "thinking_type"}),
+    ("deepseek", "", "deepseek-v4-flash", {"native_drop": TEXT_FIELDS - {"tools.web_search"}}),
+    ("hosted_vllm", "http://h:8000/v1", "qwen3", {"native_drop": TEXT_FIELDS, "native_count": True}),
+    ("llamacpp", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("ollama", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("ollama_chat", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("llamafile", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("docker_model_runner", "", "ai/qwen3", {"native_drop": TEXT_FIELDS}),
+    ("sglang", "", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("lm_studio", "http://h:1234/v1", "qwen3", {"native_drop": TEXT_FIELDS}),
+    ("openrouter", "", "anthropic/claude-sonnet-5.5", {"native_drop": BETA_FIELDS}),
+    ("minimax", "", "MiniMax-M3", {"native_drop": TEXT_FIELDS, "native_thinking": "adaptive"}),
+    ("moonshot", "", "kimi-k3", {"native_drop": BARE_FIELDS, "max_tokens_field": "max_completion_tokens"}),
+    ("dashscope", "", "qwen3.8-max", {"native_drop": BARE_FIELDS, "sampling": TOP_K}),
+    ("zai", "", "glm-5.3", {"native_drop": BARE_FIELDS, "structured": "json_object"}),
+    ("bigmodel", "", "glm-4.6", {"native_drop": BARE_FIELDS, "structured": "json_object", "reasoning": "thinking_type"}),
     ("bigmodel", "", "glm-4.6", {"keep_thinking": True, "reasoning_history": "reasoning_content", "tool_choice_any": ""}),
     ("bigmodel", "", "glm-4.6", {"tool_choice_named": "none", "tool_stream": True, "stop_limit": 1, "temperature_max": 1.0}),
     ("gemini", "", "gemini-3.8-flash", {"schema": GEMINI_SCHEMA, "efforts": ("minimal", "low", "medium", "high")}),

@@ -71,9 +71,10 @@ VALUES: dict[str, set[Any]] = {
     "cache": {"none", "blocks", "key", "keyed_blocks", "breakpoint"},
     "structured": {"json_schema", "json_object", "none"},
     "context_probe": {"", "ollama"},
-    "web_search": {"none", "responses", "plugin"},
+    "web_search": {"none", "responses", "plugin", "always"},
     "tokenizer": {"none", "vllm", "llamacpp"},
     "native_betas": {"all", "none"},
+    "native_thinking": {"", "adaptive"},
 }
 STEPS = {"drop_$schema", "drop_additional_properties", "drop_formats", "inline_refs", "drop_defaults", "any_of_from_type_list"} | {
     "const_to_enum",
@@ -150,6 +151,8 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
         ("https://api.openai.com/v1", "openai"),
         ("https://API.OpenAI.com:443/v1/", "openai"),
         ("api.openai.com/v1", "openai"),
+        ("https://eu.api.openai.com/v1", "openai"),
+        ("https://evil-api.openai.com.example/v1", ""),
         ("https://user:secret@api.deepseek.com/v1", "deepseek"),
         ("https://my-thing.openai.azure.com", "azure"),
         ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "dashscope"),
@@ -199,6 +202,9 @@ WIRES = [
     ("openai", "", "gpt-5.2-chat-latest", "chat"),
     ("openai", "https://api.openai.com/v1/", "gpt-5.5", "responses"),
     ("openai", "https://api.openai.com/v1", "gpt-3.5-turbo", "chat"),
+    ("openai", "https://eu.api.openai.com/v1", "gpt-5.5", "responses"),
+    ("moonshot", "https://api.moonshot.cn/anthropic", "kimi-k3", "native"),
+    ("anthropic", "https://x.services.ai.azure.com/anthropic", "claude-opus-5-5", "native"),
     # … and nowhere else
     ("openai", "http://localhost:8000/v1", "gpt-5.5", "chat"),
     ("openai", "https://gateway.example/v1", "gpt-5.6-sol", "chat"),

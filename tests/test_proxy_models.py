@@ -130,6 +130,22 @@ async def test_vllms_tokenizer() -> None:
         assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 1234}
 
 
+@pytest.mark.parametrize("wire", ["chat", "responses", "native"])
+async def test_a_tokenizer_is_asked_in_chat_form_whatever_the_wire(wire: str) -> None:
+    async def script(c: Peer) -> None:
+        assert c.asked.target == "/tokenize"
+        assert [said["role"] for said in c.asked.json["messages"]] == ["system", "user"]
+        assert c.asked.json["tools"][0]["function"]["name"] == "f"
+        c.reply({"count": 7})
+
+    body = {**ASK, "system": "Be brief.", "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+    async with Scripted(script) as upstream:
+        base = upstream.base.removesuffix("/v1") if wire == "native" else upstream.base
+        made = replace(counting(base, tokenizer="vllm"), wire=wire)
+        async with proxied(config(deployments=(made,))) as proxy:
+            assert (await proxy.ask(body, COUNT)).json == {"input_tokens": 7}
+
+
 async def test_llamacpps_tokenizer() -> None:
     async def template(c: Peer) -> None:
         assert c.asked.target == "/apply-template" and "model" not in c.asked.json

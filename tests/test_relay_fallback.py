@@ -204,6 +204,55 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
             assert (await proxy.ask(message())).status == 404
 
 
+async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
+    script = refusing(404, "model not found", code="model_not_found")
+    async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
+        for _ in range(2):
+            assert (await proxy.ask(message())).status == 404
+        assert proxy.proxy.lessons.shown() == []
+    assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions"] * 2
+
+
+async def test_a_wire_is_remembered_if_it_is_spoken_though_it_refuses() -> None:
+    async def script(c: Peer) -> None:
+        await refusing(*((400, "no such tool") if c.asked.target == "/v1/chat/completions" else (405, "Not allowed")))(c)
+
+    async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
+        assert [(await proxy.ask(message())).status for _ in range(2)] == [400, 400]
+    assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions", "/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("words", "targets"),
+    [
+        (
+            "This model is only supported in v1/responses and not in v1/chat/completions.",
+            ["/v1/chat/completions", "/v1/responses", "/v1/responses"],
+        ),
+        ("The model does not exist.", ["/v1/chat/completions"] * 2),
+    ],
+)
+async def test_a_model_that_is_served_by_responses_alone(words: str, targets: list[str]) -> None:
+    whole = {
+        "id": "resp_1",
+        "object": "response",
+        "status": "completed",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+    }
+
+    async def script(c: Peer) -> None:
+        if c.asked.target == "/v1/responses":
+            c.reply(whole)
+        else:
+            await refusing(404, words, param="model")(c)
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        for _ in range(2):
+            answer = await proxy.ask(message(stream=False))
+            assert answer.status == (200 if "/v1/responses" in targets else 404)
+    assert [asked.target for asked in upstream.asked] == targets
+
+
 # -- the log -------------------------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,9 @@ def check(message: JSON, response: JSON) -> None:
     expected = blocks_of(response["output"])
     hosted = [item["type"] for item in response["output"] if item["type"] in ("image_generation_call", "file_search_call", "x_search_call")]
     told = told_of(message)
+    kinds = [kind for kind, _ in expected]
+    if kinds[-2:] == ["text", "encrypted"] and "call" not in kinds:
+        expected.pop()  # vendor state behind the text of a turn without calls is left out
     if hosted and not any(kind == "text" for kind, _ in expected):
         assert told.pop() == ("text", f"[{hosted[0]}]")
     assert told == expected

@@ -116,6 +116,20 @@ def test_a_response_that_will_not_go_on(status: str) -> None:
     assert message_of(text("H"), event)["error"]["type"] == "api_error"
 
 
+@pytest.mark.parametrize("status", ["queued", "in_progress", "completed"])
+@pytest.mark.parametrize(
+    ("kind", "ends"), [("completed", "end_turn"), ("incomplete", "max_tokens"), ("failed", "api_error"), ("cancelled", "api_error")]
+)
+def test_a_terminal_event_outranks_the_status_of_the_beginning(kind: str, ends: str, status: str) -> None:
+    told = message_of(text("H"), {"type": f"response.{kind}", "response": {"status": status, "output": []}})
+    assert (told["error"]["type"] if "error" in told else told["stop_reason"]) == ends
+
+
+def test_an_event_that_says_less_than_its_response() -> None:
+    event = {"type": "response.completed", "response": {"status": "incomplete", "output": []}}
+    assert message_of(text("H"), event)["stop_reason"] == "max_tokens"
+
+
 def test_cancelled_by_its_name() -> None:
     assert "cancelled" in message_of({"type": "response.cancelled", "response": {}})["error"]["message"]
 

@@ -199,7 +199,7 @@ def choose_wire(entry: Entry, named: Named, base: str, settings: Settings) -> tu
     elif endpoints == {"/v1/responses"}:
         asked = "responses"
     wire = asked or wire_for(named.row.name, base, entry.base_model.rpartition("/")[2] or named.model)
-    if wire == "responses" and settings.use_chat_completions_url:
+    if wire != "native" and settings.use_chat_completions_url:
         return "chat", True
     return wire, bool(asked)
 

@@ -137,6 +137,7 @@ class Prepared(NamedTuple):
     think_open: bool = False
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
     provider: str = ""  #: names the upstream in messages
+    search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
 
     def __repr__(self) -> str:
         """Without headers and query, where keys are, and without content."""

@@ -7,6 +7,7 @@ Invariants: a quirk stands here only if a recording or the host's documentation 
 from __future__ import annotations
 
 from a2py.providers.types import Provider, row
+from a2py.providers.vendors import BETA_FIELDS
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _LITELLM = "LiteLLM's provider page (2026-10)"
@@ -31,9 +32,10 @@ HOSTS: tuple[Provider, ...] = (
             "reasoning_history": "reasoning_details",
             "cache": "key",
             "web_search": "plugin",
+            "native_drop": BETA_FIELDS,
         },
         docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the host), PDF inputs, web search "
-        "(2026-10); openrouter/stream-tool-reasoning-02",
+        "plugin and server tool (2026-10); openrouter/stream-tool-reasoning-02",
     ),
     row(
         "vercel_ai_gateway",

@@ -7,6 +7,7 @@ Invariants: the key is optional; a port tells a server only where nothing else u
 from __future__ import annotations
 
 from a2py.providers.types import Provider, row
+from a2py.providers.vendors import TEXT_FIELDS
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _OLLAMA = {
@@ -16,6 +17,7 @@ _OLLAMA = {
     "tool_choice_none": False,
     "reasoning_history": "reasoning",
     "context_probe": "ollama",
+    "native_drop": TEXT_FIELDS,
 }
 _LLAMA_CPP = {
     "broken_arguments": "object",
@@ -24,6 +26,7 @@ _LLAMA_CPP = {
     "reasoning_history": "reasoning_content",
     "tokenizer": "llamacpp",
     "native_count": True,
+    "native_drop": TEXT_FIELDS,
 }
 
 LOCAL: tuple[Provider, ...] = (
@@ -53,16 +56,24 @@ LOCAL: tuple[Provider, ...] = (
             "reasoning_history": "reasoning",
             "broken_arguments": "object",
             "tokenizer": "vllm",
+            "native_count": True,
+            "native_drop": TEXT_FIELDS,
         },
         docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize; vllm 43995, 47761 "
-        "(2026-07): 400 for arguments of the history that are no JSON",
+        "(2026-07): 400 for arguments of the history that are no JSON; its /v1/messages wants an input_schema of every tool (0.26), and its templates no "
+        "tool_reference: claude-code 77928 (2026-08)",
     ),
     row(
         "sglang",
         "http://localhost:30000/v1",
         key_optional=True,
         hosts=(":30000",),
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "reasoning_history": "reasoning_content", "broken_arguments": "object"},
+        quirks={
+            "sampling": _TEMPERATURE_TOP_P_K,
+            "reasoning_history": "reasoning_content",
+            "broken_arguments": "object",
+            "native_drop": TEXT_FIELDS,
+        },
         docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default; sglang 28035 (2026-06): history arguments are parsed",
     ),
     row(
@@ -94,7 +105,12 @@ LOCAL: tuple[Provider, ...] = (
         "lm_studio",
         key_optional=True,
         hosts=(":1234",),
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "tool_choice_named": "only", "broken_arguments": "object"},
+        quirks={
+            "sampling": _TEMPERATURE_TOP_P_K,
+            "tool_choice_named": "only",
+            "broken_arguments": "object",
+            "native_drop": TEXT_FIELDS,
+        },
         docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its default",
     ),
     row(

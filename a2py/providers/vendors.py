@@ -19,6 +19,7 @@ BETA_FIELDS = frozenset(
         "mcp_servers",
         "messages.clear_at",
         "messages.output_config",
+        "messages.tool_reference",
         "safeguards",
         "speed",
         "thinking.display",
@@ -26,6 +27,10 @@ BETA_FIELDS = frozenset(
         "tools.eager_input_streaming",
     }
 )
+#: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty", MiniMax, 2026-06).
+BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools.web_search"}
+#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM 0.26).
+TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
 _MISTRAL = {
     "prefill": "prefix",
     "tool_choice_any": "any",
@@ -46,7 +51,7 @@ _ZHIPU = {
     "stop_limit": 1,
     "temperature_max": 1.0,
     "structured": "json_object",
-    "native_drop": BETA_FIELDS,
+    "native_drop": BARE_FIELDS,
 }
 
 VENDORS: tuple[Provider, ...] = (
@@ -55,6 +60,7 @@ VENDORS: tuple[Provider, ...] = (
         "https://api.openai.com/v1",
         bases=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         env_headers={"OpenAI-Organization": "OPENAI_ORGANIZATION"},
+        hosts=("api.openai.com", ".api.openai.com"),  # eu., us. and others: data residency (2026)
         default_model="gpt-6.1-sol",
         quirks={
             "mid_system": "inline",
@@ -99,9 +105,10 @@ VENDORS: tuple[Provider, ...] = (
             "reasoning_required": True,
             "tool_choice_thinking": False,
             "structured": "json_object",
-            "native_drop": BETA_FIELDS,
+            "native_drop": TEXT_FIELDS - {"tools.web_search"},  # it has one of its own
         },
-        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)",
+        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)"
+        "; its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
     ),
     row(
         "gemini",
@@ -161,11 +168,12 @@ VENDORS: tuple[Provider, ...] = (
             "temperature_max": 1.0,
             "temperature_min": 0.01,
             "structured": "none",
-            "native_drop": BETA_FIELDS,
+            "native_drop": TEXT_FIELDS,
+            "native_thinking": "adaptive",
         },
         docs="platform.minimax.io text-openai-api (temperature above 0, to 1), text-anthropic-api (2026-10); "
-        "minimax/stream-reasoning-details-no-done-01; "
-        "400 chat content is empty (2013): 2026-04",
+        "minimax/stream-reasoning-details-no-done-01; 400 chat content is empty (2013): 2026-04, function name or parameters is empty, of a "
+        "server tool: 2026-06; thinking only adaptive or disabled: 2026-06",
     ),
     row(
         "moonshot",
@@ -178,9 +186,10 @@ VENDORS: tuple[Provider, ...] = (
             "empty_content": "(no output)",
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.0,
-            "native_drop": BETA_FIELDS,
+            "native_drop": BARE_FIELDS,
         },
-        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10",
+        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10; "
+        "400 unsupported content type tool_reference: 2026-03",
     ),
     row(
         "dashscope",
@@ -196,7 +205,7 @@ VENDORS: tuple[Provider, ...] = (
             "structured": "json_object",
             "structured_thinking": False,
             "cache": "blocks",
-            "native_drop": BETA_FIELDS,
+            "native_drop": BARE_FIELDS,
         },
         docs="help.aliyun.com model-studio deep-thinking, qwen-structured-output (2026-10): JSON mode without thinking only; 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
@@ -238,8 +247,8 @@ VENDORS: tuple[Provider, ...] = (
         "https://api.perplexity.ai",
         keys=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
         default_model="sonar-pro",
-        quirks={"tools": False, "alternation": True, "prefill": "instruct"},
-        docs="docs.perplexity.ai (2026): no function calling in Sonar, user and assistant alternate, the last message is the user's; recordings",
+        quirks={"tools": False, "alternation": True, "prefill": "instruct", "web_search": "always"},
+        docs="docs.perplexity.ai (2026): no function calling in Sonar, which always searches, user and assistant alternate, the last message is the user's; recordings",
     ),
     row(
         "meta_llama",

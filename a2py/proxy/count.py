@@ -45,11 +45,12 @@ class Counter:
         return max(1, exact if exact is not None else proxy.counted(call.request, deployment.model))
 
     async def _exact(self, upstream: Upstream, call: Call, deployment: Deployment) -> int | None:
-        ask = _TOKENIZERS.get("native" if deployment.wire == "native" and deployment.quirks.native_count else deployment.quirks.tokenizer)
+        native = deployment.wire == "native" and deployment.quirks.native_count
+        ask = _TOKENIZERS.get("native" if native else deployment.quirks.tokenizer)
         if ask is None or self._resting.get(deployment.id, 0.0) > self._clock():
             return None
-        try:
-            prepared = wire(deployment.wire).prepare(call, deployment, False)
+        try:  # tokenizers take what chat completions take, whatever the deployment's wire
+            prepared = wire("native" if native else "chat").prepare(call, deployment, False)
             async with self._gate:
                 return await ask(upstream, deployment, prepared)
         except (ApiError, LookupError, TypeError, ValueError):

@@ -53,8 +53,6 @@ class Lessons:
         live = {name: lesson.value for name, lesson in known.items() if lesson.until > now}
         if len(live) < len(known):
             self._known[deployment.id, deployment.model] = {name: known[name] for name in live}
-        if live.pop(WIRE, None):
-            deployment = on_chat(deployment)
         return changed(deployment, live) if live else deployment
 
     def shown(self) -> list[dict[str, Any]]:
@@ -72,14 +70,19 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, (frozenset, set)) else value
 
 
-def on_chat(deployment: Deployment) -> Deployment:
-    """`deployment` asked by chat completions instead of the wire that was chosen for it."""
+def on_wire(deployment: Deployment, wire: str) -> Deployment:
+    """`deployment` asked by an OpenAI wire instead of the one that was chosen for it."""
     base, row = deployment.base, PROVIDERS.get(deployment.provider)
     if deployment.wire == "native":
         base = row.base if row and row.base and row.native == base else f"{base}/v1"
     quirks = override(quirks_for(deployment.provider, base, deployment.model), dict(deployment.overrides))
-    return replace(deployment, wire="chat", base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
+    return replace(deployment, wire=wire, base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
 
 
 def changed(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
-    return replace(deployment, quirks=override(deployment.quirks, changes))
+    """`deployment` with the quirks of a lesson, on the wire that it names."""
+    rest = dict(changes)
+    wire = rest.pop(WIRE, "")
+    if wire and wire != deployment.wire:
+        deployment = on_wire(deployment, wire)
+    return replace(deployment, quirks=override(deployment.quirks, rest)) if rest else deployment

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from a2py.proxy.capture import Capture
     from a2py.proxy.router import Plan, Step
 
+#: Statuses of a path that an upstream does not have.
+NO_WIRE = frozenset({404, 405})
 #: What reading an upstream body raises.
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
@@ -137,6 +139,7 @@ class Exchange:
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
+            self._spoken(step.deployment, error)
             if error is None:
                 self.proxy.router.succeeded(step.deployment)
                 return None
@@ -157,9 +160,10 @@ class Exchange:
         kept for this request alone."""
         if self.prepared is None or self.asked is None:
             return False
-        if error.status in (404, 405) and self.asked.wire != "chat" and not original.wire_fixed:
-            self.proxy.lessons.learn(original, {WIRE: "chat"})
-            self.record.notes.append(f"no {self.asked.wire} wire here: chat from now on")
+        wire = self._other_wire(original, self.asked, error)
+        if wire:
+            self._once[original.id] = {**self._once.get(original.id, {}), WIRE: wire}
+            self.record.notes.append(f"no {self.asked.wire} wire here: asked by {wire}")
             return True
         changes = lesson(error, self._taught(original).quirks, self.prepared.added)
         if changes is None:
@@ -170,6 +174,20 @@ class Exchange:
             self._once[original.id] = {**self._once.get(original.id, {}), **changes}
         self.record.notes.append(f"learned {','.join(changes)}")
         return True
+
+    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
+        """The wire to try instead of one that the upstream does not speak, once; "": none, or the configuration chose."""
+        if error.status not in NO_WIRE or original.wire_fixed or WIRE in self._once.get(original.id, ()):
+            return ""
+        if asked.wire != "chat":
+            return "chat"
+        return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
+
+    def _spoken(self, original: Deployment, error: ApiError | None) -> None:
+        """The wire that was tried instead is remembered if the upstream speaks it (a model that nobody has is 404 on any)."""
+        wire = self._once.get(original.id, {}).get(WIRE)
+        if wire and (error is None or error.status not in NO_WIRE):
+            self.proxy.lessons.learn(original, {WIRE: wire})
 
     def _taught(self, original: Deployment) -> Deployment:
         deployment = self.proxy.lessons.taught(original)

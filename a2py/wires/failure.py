@@ -21,8 +21,8 @@ from a2py.wires.refusal.scrub import defuse, scrub, shorten
 
 #: Tokens of room for a reply that are worth asking once more for; below, and below half of what was asked, the prompt is too long.
 ROOM = 1024
-#: `field` of an error whose `limit` holds for this one prompt, or for the credit left, not for the model: nothing to remember.
-PASSING = frozenset({"room", "credit"})
+#: `field` of an error that holds for this one prompt, this conversation, or the credit left, not for the model: nothing to remember.
+PASSING = frozenset({"room", "credit", "messages.thinking"})
 
 #: HTTP status → kind, where no wording says more. Below 500 anything else is invalid_request, from 500 on api.
 STATUSES: dict[int, str] = {

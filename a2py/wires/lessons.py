@@ -27,7 +27,7 @@ AFTER_TOOL = "(continued)"
 
 
 class Row(NamedTuple):
-    """`field`: of the error; `sent`: the field of `Prepared.added` that must have gone out ("": no matter); `changes`: best first."""
+    """`field`: of the error; `sent`: fields of `Prepared.added`, one of which must have gone out ("": no matter); `changes`: best first."""
 
     field: re.Pattern[str]
     sent: str
@@ -122,7 +122,7 @@ LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
     _row(r"reasoning\.tools", "reasoning", _with_tools),
-    _row(r"reasoning\.off", "reasoning", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})),
+    _row(r"reasoning\.off", "reasoning thinking", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})),
     _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
     _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
     _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
@@ -162,7 +162,9 @@ LESSONS: tuple[Row, ...] = (
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
     _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
     _row(r"(context_management|output_config)(?:\..*)?", "", _native),
+    _row(r"(messages)\.(thinking|tool_reference)", "", _native),
     _row(r"(thinking)\.(?:\w+\.)?(display)", "", _native),
+    _row(r"(thinking)(?:\.\w+)*", "thinking", _native),
     _row(r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)", "", _native),
 )
 
@@ -173,7 +175,7 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | N
     `sent`: the optional fields that went out (`Prepared.added`)."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
-        if match and (not row.sent or row.sent in sent):
+        if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
             name = ".".join(filter(None, match.groups())) or error.field
             for changes in row.changes(error, quirks, name):
                 if any(getattr(quirks, quirk) != value for quirk, value in changes.items()):

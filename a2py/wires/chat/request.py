@@ -63,4 +63,5 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         think_tags=dep.quirks.think_tags,
         think_open=dep.quirks.think_open,
         provider=dep.provider,
+        search=draft.search,
     )

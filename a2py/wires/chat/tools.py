@@ -7,6 +7,7 @@ Invariants: tool_choice and parallel_tool_calls never go without tools.
 from __future__ import annotations
 
 from a2py.messages.types import JSON
+from a2py.wires.chat import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
 from a2py.wires.common.tools import functions
@@ -15,9 +16,16 @@ from a2py.wires.common.tools import functions
 def add(draft: Draft) -> None:
     """`tools`, `tool_choice` and `parallel_tool_calls` of the body."""
     q = draft.quirks
-    found = functions(draft)
     choice = draft.request.body.get("tool_choice") or {}
     kind = choice.get("type")
+    hosted = search.tool(draft)
+    found = functions(draft, hosted is not None)
+    further: list[JSON] = []
+    if hosted is not None and kind != "none":
+        forced = kind == "tool" and choice.get("name") == hosted.get("name")
+        further = search.ask(draft, hosted, forced or not found)
+        if forced or not found:
+            kind = None
     if not found:
         if draft.degraded and kind in ("any", "tool"):  # it forced one that was lost
             draft.lose("tool_choice")
@@ -44,7 +52,7 @@ def add(draft: Draft) -> None:
             },
         }
         for f in found
-    ]
+    ] + further
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
     if isinstance(kind, str):

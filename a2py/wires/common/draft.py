@@ -18,7 +18,7 @@ LOST_LIMIT, NAME_LIMIT = 50, 100
 class Draft:
     """`body`: the upstream request so far; `stops`: what the decoder must cut at; `added`: fields that a lesson may take away."""
 
-    __slots__ = ("_lost", "added", "body", "call", "dep", "forced", "names", "quirks", "request", "stops", "stream", "tools")
+    __slots__ = ("_lost", "added", "body", "call", "dep", "forced", "names", "quirks", "request", "search", "stops", "stream", "tools")
 
     def __init__(self, call: Call, dep: Deployment) -> None:
         self.call = call
@@ -29,6 +29,7 @@ class Draft:
         self.names = Names(dep.quirks.tool_name_limit)
         self.stops: tuple[str, ...] = ()
         self.added: set[str] = set()
+        self.search = ""  # what the upstream is to search the web for
         self.tools: list[JSON] = []  # the client's tools that are in force, as it sent them
         self.stream = False  # the upstream is asked for a stream
         self.forced = False  # the client forces a tool call

@@ -82,13 +82,14 @@ def function(tool: JSON) -> Function | None:
     return None
 
 
-def functions(draft: Draft) -> list[Function]:
-    """The functions to offer; server tools that the caller does not handle itself are noted as lost."""
+def functions(draft: Draft, searches: bool = False) -> list[Function]:
+    """The functions to offer; server tools are noted as lost, but the web search where the upstream `searches`."""
     out = []
     for tool in in_force(draft):
         lost = server_name(tool)
         if lost:
-            draft.lose(lost)
+            if lost != "web_search" or not searches:
+                draft.lose(lost)
             continue
         found = function(tool)
         if found is not None:

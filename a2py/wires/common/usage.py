@@ -1,6 +1,6 @@
 """Usage as chat-completions servers report it, wherever they put it.
 
-Knows: the fields of wire/quirks G (OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks). Must not know: streams.
+Knows: the fields of wire/quirks G (OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks; OpenRouter's searches). Must not know: streams.
 Invariants: the last real value of each member wins; null and zero never replace one.
 """
 
@@ -29,10 +29,10 @@ def _number(source: Any, *names: str) -> int:
 class Meter:
     """Sees every usage object of one stream; `usage()` is None where there was none."""
 
-    __slots__ = ("_cached", "_completion", "_prompt", "_seen", "_thinking", "_total", "_written")
+    __slots__ = ("_cached", "_completion", "_prompt", "_searches", "_seen", "_thinking", "_total", "_written")
 
     def __init__(self) -> None:
-        self._prompt = self._completion = self._total = self._cached = self._written = self._thinking = 0
+        self._prompt = self._completion = self._total = self._cached = self._written = self._thinking = self._searches = 0
         self._seen = False
 
     def see(self, usage: JSON) -> None:
@@ -45,6 +45,7 @@ class Meter:
         self._cached = _number(prompt_details, *_CACHED_DETAIL) or _number(usage, *_CACHED_TOP) or self._cached
         self._written = _number(prompt_details, *_WRITE_DETAIL) or _number(usage, *_WRITE_TOP) or self._written
         self._thinking = _number(completion_details, "reasoning_tokens") or _number(usage, "reasoning_tokens") or self._thinking
+        self._searches = _number(usage.get("server_tool_use"), "web_search_requests") or self._searches
 
     def usage(self) -> Usage | None:
         """xAI, Gemini and Inception count reasoning outside completion_tokens: output is then total − prompt (2025-11)."""
@@ -61,4 +62,5 @@ class Meter:
             cache_read=cached,
             cache_creation=written,
             thinking=min(self._thinking, output),
+            web_searches=self._searches,
         )

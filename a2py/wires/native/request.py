@@ -1,6 +1,7 @@
 """A Messages request → the same request for an upstream that speaks Anthropic.
 
-Knows: what of a request is a2py's own (model name, credentials, signatures, tool ids), and the deployment's defaults and limits.
+Knows: what of a request is a2py's own (model name, credentials), and the deployment's defaults and limits. The rest has a module each:
+history, tools, strip.
 Must not know: which vendor refuses what (quirks say it).
 Invariants: what is not named here goes through value-identical; nothing of the client's own objects is changed; `extra_body` comes last.
 A request without `max_tokens` is a count: it gets no defaults and no extra_body.
@@ -8,19 +9,16 @@ A request without `max_tokens` is a count: it gets no defaults and no extra_body
 
 from __future__ import annotations
 
-from typing import Any
-
 from a2py import jsontext
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
-from a2py.messages import envelope, ids
-from a2py.messages.types import JSON, Call, Prepared
+from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import nearest
-from a2py.wires.common.paths import changed, lasting, mapped, steps
-from a2py.wires.native.strip import joined, strip
+from a2py.wires.common.paths import changed, lasting, steps
+from a2py.wires.native import history, tools
+from a2py.wires.native.strip import strip
 
 #: The version that every vendor knows; only Anthropic itself is told the client's own.
 VERSION = "2023-06-01"
@@ -29,7 +27,7 @@ DEFAULTS = ("temperature", "top_p", "top_k", "stop_sequences", "service_tier", "
 #: Anthropic's effort words, weakest first.
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 #: Dropped fields whose loss the client should know.
-LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget")
+LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget", "thinking")
 #: Where cache_control may stand.
 MARKS = tuple(
     steps(path)
@@ -63,60 +61,6 @@ def headers(call: Call, dep: Deployment, stream: bool) -> dict[str, str]:
     return out
 
 
-def _block(block: Any, keep_ids: bool) -> Any:
-    """A block of the history with the upstream's own tool id."""
-    name = "id" if block["type"] == "tool_use" else "tool_use_id" if block["type"] == "tool_result" else ""
-    if not name or keep_ids:
-        return block
-    id = ids.original(block[name])
-    return block if id == block[name] else {**block, name: id}
-
-
-def _ours(block: Any) -> bool:
-    return bool(block["type"] == "thinking" and envelope.ours(block.get("signature")))
-
-
-def _history(draft: Draft) -> None:
-    """Thinking that another wire signed is left out whole, and a turn that held nothing else with it."""
-    keep_ids = draft.quirks.tool_ids == "keep"
-    out: list[JSON] = []
-    emptied = False
-    for message in draft.body["messages"]:
-        content = message["content"]
-        if not isinstance(content, list):
-            out.append(message)
-            continue
-        rest = content
-        if message["role"] == "assistant" and any(map(_ours, content)):
-            rest = [block for block in content if not _ours(block)]
-            if not rest:
-                emptied = True
-                continue
-        rest = mapped(rest, lambda block: _block(block, keep_ids))
-        out.append(message if rest is content else {**message, "content": rest})
-    if not out:
-        raise ApiError("invalid_request", "messages: nothing is left of them but thinking of another model")
-    draft.body["messages"] = joined(out) if emptied else out
-    _in_a_tool_loop(draft)
-
-
-def _in_a_tool_loop(draft: Draft) -> None:
-    """With `thinking: enabled` Anthropic wants the turn whose calls are being answered to begin with thinking. Where that was another
-    model's, this one answers without."""
-    thinking = draft.body.get("thinking")
-    turns = [message for message in draft.body["messages"] if message["role"] == "assistant"]
-    if not turns or not isinstance(thinking, dict) or thinking.get("type") != "enabled":
-        return
-    last = draft.body["messages"][-1]["content"]
-    answers = isinstance(last, list) and any(block["type"] == "tool_result" for block in last)
-    asked = [message for message in draft.request.messages if message["role"] == "assistant"][-1]["content"]
-    blocks = turns[-1]["content"]
-    begins = isinstance(blocks, list) and bool(blocks) and blocks[0]["type"] in ("thinking", "redacted_thinking")
-    if answers and not begins and isinstance(asked, list) and any(map(_ours, asked)):
-        draft.body["thinking"] = {"type": "disabled"}
-        draft.lose("thinking")
-
-
 def _defaults(draft: Draft) -> None:
     """The configuration's own fields, where the client says nothing of them."""
     body, params = draft.body, draft.dep.params
@@ -134,11 +78,21 @@ def _defaults(draft: Draft) -> None:
         body["output_config"] = {**config, "effort": nearest(effort, EFFORTS)}
 
 
-def _limits(draft: Draft) -> None:
+def _floor(draft: Draft) -> int:
+    """Tokens that a request without thinking needs all the same where the model thinks: Claude Code's check asks for 64 (2.1.330)."""
+    thinking, floor = draft.body.get("thinking"), draft.quirks.min_tokens
+    if not floor or not isinstance(thinking, dict) or thinking.get("type") != "disabled":
+        return 0
+    if tools.always_thinks(draft):  # Kimi: 400 "only type=enabled is allowed" (2026-06)
+        del draft.body["thinking"]
+    return floor
+
+
+def _limits(draft: Draft, floor: int) -> None:
     body, dep = draft.body, draft.dep
     presets = [dep.params.get(name) for name in ("max_tokens", "max_completion_tokens")]
     known = [n for n in (*presets, draft.quirks.max_tokens_limit, dep.max_output_tokens) if isinstance(n, int) and n > 0]
-    limit = min([draft.request.max_tokens, *known])
+    limit = min([max(draft.request.max_tokens, floor), *known])
     draft.added.add("max_tokens")
     if limit == draft.request.max_tokens:
         return
@@ -176,11 +130,17 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     for name in LOST:
         if name in drop and body.get(name):
             draft.lose(name)
-    strip(body, drop)
-    _history(draft)
+    tools.trim(draft, drop)
+    tools.choose(draft)
+    tools.switch(draft)
+    strip(body, drop - history.NAMES - tools.NAMES)
+    floor = _floor(draft)
+    history.build(draft)
     if not counting:
-        _limits(draft)
+        _limits(draft, floor)
         _sampling(draft)
+    if "thinking" in body:
+        draft.added.add("thinking")
     strip(body, dep.drop)
     if dep.cache_control_ttl:
         for path in MARKS:

@@ -68,9 +68,22 @@ _FORMS = (
     _row(
         "reasoning_missing",
         "messages.reasoning_content.required",
-        r"reasoning_content`? in the thinking mode must be passed back|(?:missing `?reasoning_content|reasoning_content is missing)",
-        "deepseek 2026-04, moonshot 2026-04",
+        r"(?:reasoning_content|content\[\]\.thinking)`? in the thinking mode must be passed back|(?:missing `?reasoning_content|reasoning_content is missing)",
+        "deepseek (both its APIs) 2026-04, moonshot 2026-04",
     ),
+    _row(
+        "thinking_signature",
+        "messages.thinking",
+        r"invalid `?signature`? in `?(?:redacted_)?thinking`? block|expected `?thinking`? or `?redacted_thinking`?, but found",
+        "anthropic, of other vendors' turns, 2025-10 to 2026-09",
+    ),
+    _row(
+        "tool_reference",
+        "messages.tool_reference",
+        r"\btool_reference\b.{0,80}?(?:does not match|not supported)|(?:unsupported|unknown|not support)\b.{0,80}?\btool_reference\b",
+        "anthropic's older models 2025-12, moonshot 2026-03",
+    ),
+    _row("thinking_type", "thinking.type", r"adaptive thinking is not supported|\bthinking\.type: input should be", "anthropic, 2026-02"),
     _row(
         "reasoning_history",
         "messages.reasoning_content",

@@ -99,6 +99,7 @@ _POLICY = (
         "azure 400, moonshot 400, dashscope 400, 2026-11",
         codes(
             "content_filter|content_policy_violation|responsibleaipolicyviolation|data_?inspection_?failed|moderation_blocked|invalid_prompt"
+            "|image_content_policy_violation|bio_policy|misalignment_policy_violation"
         ),
     ),
     Rule(
@@ -181,7 +182,10 @@ _MEDIA = (
         "image",
         None,
         "openai, 2026-11",
-        codes("invalid_image\\w*|image_parse_error|invalid_base64\\w*|image_too_large|unsupported_image\\w*"),
+        codes(
+            "invalid_image\\w*|image_parse_error|invalid_base64\\w*|image_too_(?:large|small)|image_file_\\w+|empty_image_file"
+            "|failed_to_download_image|unsupported_image\\w*"
+        ),
     ),
     Rule(
         "image.size",
@@ -281,10 +285,10 @@ _INSIDE = tuple(
     Rule(f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0}))
     for kind, words in (
         ("invalid_request", "invalid_request_error|bad_?request(?:_?error)?|invalid_argument"),
-        ("permission", "permission_error|permission_denied"),
+        ("permission", "permission_error|permission_denied|data_residency_mismatch"),
         ("not_found", "not_found_error|not_found|notfounderror"),
         ("request_too_large", "request_too_large"),
-        ("timeout", "timeout_error|deadline_exceeded"),
+        ("timeout", "timeout_error|deadline_exceeded|vector_store_timeout"),
         ("billing", "billing_error"),
     )
 )

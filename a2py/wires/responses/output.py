@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
+from a2py.wires.common import search
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.text import dumps
-from a2py.wires.responses import search
+from a2py.wires.responses.search import read
 
 TEXT, REFUSAL, SUMMARY, RAW, ARGS = "text", "refusal", "summary", "raw", "args"
 MESSAGE, REASONING, CALL, CUSTOM, SEARCH = "message", "reasoning", "function_call", "custom_tool_call", "web_search_call"
@@ -314,10 +315,9 @@ class Output:
                 state["raw"] = True
             else:
                 state["item"]["summary"] = _texts(raw.get("summary"))
-            keys = keys or [f"{item.key}.{SUMMARY}.0"]
-            self._sink.signature(keys[-1], "responses", state)
+            self._sink.signature(keys[-1] if keys else f"{item.key}.{SUMMARY}.0", "responses", state)
             self.some = True
-        for key in keys[-1:]:
+        for key in keys[-1:]:  # state without a text waits for what follows: behind the text of a turn without calls it is left out
             self._sink.done(key)
 
     def _end_call(self, item: Item, raw: JSON) -> None:
@@ -338,7 +338,7 @@ class Output:
 
     def _end_search(self, item: Item, raw: JSON) -> None:
         self._drain()
-        found = search.read(raw)
+        found = read(raw)
         id = search.block_id(item.id or str(item.key))
         while id in self._block_ids:
             id = search.block_id(f"{id}_{item.key}")

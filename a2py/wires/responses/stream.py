@@ -29,6 +29,8 @@ UNFINISHED = {
     "in_progress": "the upstream answered before its reply was finished",
     "cancelled": "the upstream cancelled its reply",
 }
+#: Statuses that a terminal event outranks (`response.done` does not say how it ended).
+UNSETTLED = ("queued", "in_progress", "completed")
 
 
 class ResponsesDecoder(Intake):
@@ -130,10 +132,11 @@ class ResponsesDecoder(Intake):
         self._response(event)
 
     def _ended(self, event: JSON) -> None:
-        """A terminal event; the response's own status counts, the event's name where it has none."""
+        """A terminal event. Its name counts where the response's own status is that of the beginning, or better than the name."""
         kind = word(event.get("type")).rpartition(".")[2]
         response = self._response(event)
-        self._settled(response, word(response.get("status")) or kind)
+        status = word(response.get("status"))
+        self._settled(response, kind if not status or (kind != "done" and status in UNSETTLED) else status)
 
     def _settled(self, response: JSON, status: str) -> None:
         error = response.get("error")

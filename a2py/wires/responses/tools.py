@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from a2py.messages.types import JSON
+from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
 from a2py.wires.common.tools import function, in_force, server_name
 
 #: What makes an upstream name the pages that its search found.
 SOURCES = "web_search_call.action.sources"
-_PLACE = ("city", "country", "region", "timezone")
 
 
 def add(draft: Draft) -> None:
@@ -24,11 +24,11 @@ def add(draft: Draft) -> None:
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
     sent: dict[str, JSON] = {}
-    search: JSON | None = None
+    asked: JSON | None = None
     for tool in in_force(draft):
         server = server_name(tool)
         if server == "web_search" and q.web_search == "responses":
-            search = search or tool
+            asked = asked or tool
         elif server:
             draft.lose(server)
         else:
@@ -46,9 +46,9 @@ def add(draft: Draft) -> None:
     if sent and not q.tools:
         draft.lose("tools")
         sent = {}
-    hosted = [] if search is None else [_hosted(draft, search)]
+    hosted = [] if asked is None else [_hosted(draft, asked)]
     named = kind == "tool"
-    if named and wanted not in sent and not (search is not None and wanted == search.get("name")):
+    if named and wanted not in sent and not (asked is not None and wanted == asked.get("name")):
         draft.lose("tool_choice")
         named, kind = False, None
     if named and q.tool_choice_named == "only":
@@ -115,14 +115,14 @@ _CHOICES: dict[str, Callable[[Draft, JSON | None], None]] = {"auto": _auto, "non
 def _hosted(draft: Draft, tool: JSON) -> JSON:
     """Anthropic's web search as the upstream's own. `blocked_domains` has no counterpart; `max_uses` bounds all hosted calls of the reply."""
     out: JSON = {"type": "web_search"}
-    allowed = [domain for domain in _list(tool.get("allowed_domains")) if isinstance(domain, str)]
+    allowed = search.domains(tool.get("allowed_domains"))
     if allowed:
         out["filters"] = {"allowed_domains": allowed}
-    if _list(tool.get("blocked_domains")):
+    if search.domains(tool.get("blocked_domains")):
         draft.lose("web_search.blocked_domains")
-    place = tool.get("user_location")
-    if isinstance(place, dict):
-        out["user_location"] = {"type": "approximate", **{name: place[name] for name in _PLACE if isinstance(place.get(name), str)}}
+    place = search.place(tool.get("user_location"))
+    if place is not None:
+        out["user_location"] = place
     uses = tool.get("max_uses")
     if isinstance(uses, int) and uses > 0 and draft.quirks.max_tool_calls:
         draft.body["max_tool_calls"] = uses
@@ -130,7 +130,3 @@ def _hosted(draft: Draft, tool: JSON) -> JSON:
     draft.body["include"] = [SOURCES]
     draft.added.add("include")
     return out
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
