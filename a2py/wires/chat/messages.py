@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter, deque
 from itertools import groupby
 from typing import Any
 
@@ -42,6 +43,8 @@ class Conversation:
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
+        self._taken: set[str] = set()  # these upstream's ids
+        self._repeats: Counter[str] = Counter()  # an id of theirs → the last number that told its repetitions apart
         self._images = 0
         self._marks = self.q.cache in ("blocks", "breakpoint")
 
@@ -73,13 +76,13 @@ class Conversation:
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
-        waiting = [client for client, _ in self._open]
-        results: dict[str, list[JSON]] = {}
+        waiting = Counter(client for client, _ in self._open)
+        results: dict[str, deque[JSON]] = {}
         for message in run:
             for block in blocks(message["content"]):
                 if block["type"] == "tool_result":
-                    given = results.setdefault(block["tool_use_id"], [])
-                    if len(given) < waiting.count(block["tool_use_id"]):
+                    given = results.setdefault(block["tool_use_id"], deque())
+                    if len(given) < waiting[block["tool_use_id"]]:
                         given.append(block)
         answered = {id(block) for given in results.values() for block in given}
         parts = self._settle(results)
@@ -139,10 +142,10 @@ class Conversation:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
         given = ids.original(block["id"])
         id = self._upstream_id(given)
-        n = 0
-        while any(id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
-            n += 1
-            id = self._upstream_id(f"{given}_{n}")
+        while id in self._taken:  # two calls of one turn that came with the same id
+            self._repeats[given] += 1
+            id = self._upstream_id(f"{given}_{self._repeats[given]}")
+        self._taken.add(id)
         self._open.append((block["id"], id))
         return {
             "id": id,
@@ -159,14 +162,14 @@ class Conversation:
             return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: limit - 5]
         return id
 
-    def _settle(self, results: dict[str, list[JSON]]) -> list[JSON]:
+    def _settle(self, results: dict[str, deque[JSON]]) -> list[JSON]:
         """One tool message per open call, in the order of the calls; the media of their results, for the user message behind them."""
         if not self._open:
             return []
         lifted: list[JSON] = []
         for id, upstream_id in self._open:
             given = results.get(id)
-            block = given.pop(0) if given else None
+            block = given.popleft() if given else None
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and content and self._marks:
                 inside = block.get("content")
@@ -176,6 +179,8 @@ class Conversation:
                 content = self._content(parts)
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
+        self._taken.clear()
+        self._repeats.clear()
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:

@@ -9,6 +9,7 @@ equal bytes, so that the upstream's prefix cache hits.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from itertools import groupby, zip_longest
 from typing import Any
 
@@ -38,6 +39,8 @@ class Conversation:
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's id of the calls that wait for their results
+        self._taken: set[str] = set()  # these upstream's ids
+        self._repeats: dict[str, str] = {}  # a client's id of theirs → the upstream's id of its last repetition
         self._media = 0
         self._said = 0
         self._thoughts = 0
@@ -70,11 +73,12 @@ class Conversation:
 
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
-        found = [block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"]
-        results: list[JSON | None] = []
-        for client_id, _ in self._open:
-            n = next((n for n, block in enumerate(found) if block["tool_use_id"] == client_id), -1)
-            results.append(found.pop(n) if n >= 0 else None)
+        found: dict[str, deque[JSON]] = {}
+        for message in run:
+            for block in blocks(message["content"]):
+                if block["type"] == "tool_result":
+                    found.setdefault(block["tool_use_id"], deque()).append(block)
+        results = [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
         answered = {id(block) for block in results}
         parts = self._settle(results)
         for message in run:
@@ -134,8 +138,12 @@ class Conversation:
     def _call(self, block: JSON) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
         call_id = self._upstream_id(block["id"])
-        while any(call_id == taken for _, taken in self._open):  # two calls of one turn that came with the same id
-            call_id = self._hashed(f"{block['id']} {call_id}")
+        if call_id in self._taken:  # two calls of one turn that came with the same id
+            call_id = self._repeats.get(block["id"], call_id)
+            while call_id in self._taken:
+                call_id = self._hashed(f"{block['id']} {call_id}")
+            self._repeats[block["id"]] = call_id
+        self._taken.add(call_id)
         self._open.append((block["id"], call_id))
         return {"type": "function_call", "call_id": call_id, "name": self.draft.names.sent(block["name"]), "arguments": arguments}
 
@@ -156,6 +164,8 @@ class Conversation:
                 output = [self._mark(text(output))]
             self.out.append({"type": "function_call_output", "call_id": call_id, "output": output})
         self._open = []
+        self._taken.clear()
+        self._repeats.clear()
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
