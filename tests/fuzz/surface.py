@@ -88,7 +88,7 @@ class Upstream:
         async def readany() -> bytes:
             return parts.pop() if parts else b""
 
-        content = SimpleNamespace(readany=readany)
+        content = SimpleNamespace(readany=readany, is_eof=lambda: not parts)
         return SimpleNamespace(status=200, headers={}, content=content, closed=False, connection=None, close=lambda: None)
 
     async def ask(self, *given: Any) -> Any:

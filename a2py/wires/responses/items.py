@@ -39,7 +39,7 @@ class Conversation:
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's id of the calls that wait for their results
-        self._taken: set[str] = set()  # upstream's ids among them
+        self._taken: set[str] = set()  # these upstream's ids
         self._media = 0
         self._said = 0
         self._thoughts = 0
@@ -162,7 +162,7 @@ class Conversation:
                 output = [self._mark(text(output))]
             self.out.append({"type": "function_call_output", "call_id": call_id, "output": output})
         self._open = []
-        self._taken = set()
+        self._taken.clear()
         return lifted
 
     def _result(self, block: JSON, lifted: list[JSON]) -> Any:
