@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 OPEN, CLOSE = "<think>", "</think>"
+#: Characters of white space that may stand ahead of the tag.
+BLANK_LIMIT = 4096
 
 
 def held(text: str, marks: Sequence[str]) -> int:
@@ -39,9 +41,10 @@ class ThinkTags:
         self._buffer += text
         if self._mode == OPEN:
             start = self._buffer.lstrip()
-            if len(start) < len(OPEN) and OPEN.startswith(start):
+            near = len(self._buffer) - len(start) <= BLANK_LIMIT
+            if near and len(start) < len(OPEN) and OPEN.startswith(start):
                 return out
-            opened = start.startswith(OPEN)
+            opened = near and start.startswith(OPEN)
             self._mode = CLOSE if opened or self._inside else ""
             self._buffer = start[len(OPEN) :] if opened else self._buffer
             self._strip = opened or self._inside
@@ -75,28 +78,76 @@ class ThinkTags:
 
 
 class Stops:
-    """Cuts text at the first stop sequence; `matched` names it."""
+    """Cuts text at the stop sequence that ends first (the longest of those that end there); `matched` names it.
 
-    __slots__ = ("_buffer", "_stops", "matched")
+    What is held back is the beginning of a stop sequence, so it need not be kept; how long it is, is told character by character from where
+    one began (Knuth, Morris and Pratt's tables), by `str.find` up to there: no stop and no text costs more than its length."""
+
+    __slots__ = ("_begun", "_stops", "_tables", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._buffer = ""
+        self._begun = [0] * len(self._stops)  # characters of each stop with which the text so far ends
+        self._tables: list[list[int]] = [[] for _ in self._stops]
         self.matched: str | None = None
 
     def feed(self, text: str) -> str:
         if self.matched is not None:
             return ""
-        text = self._buffer + text
-        found = [(at, -len(stop), stop) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            at, _, self.matched = min(found)
-            self._buffer = ""
-            return text[:at]
-        keep = held(text, self._stops)
-        self._buffer = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        head, begun = self._longest()
+        ends = [(end, -len(stop), stop) for n, stop in enumerate(self._stops) if (end := self._run(n, text)) >= 0]
+        if ends:
+            end, size, self.matched = min(ends)
+            self._begun = [0] * len(self._stops)
+            return (head[:begun] + text)[: begun + end + size]
+        keep = self._longest()[1]
+        out = begun + len(text) - keep
+        return head[:begun] + text[: out - begun] if out >= begun else head[:out]
+
+    def _longest(self) -> tuple[str, int]:
+        """A stop, and how much of it the text so far ends with: that is held back."""
+        begun = max(self._begun, default=0)
+        return (self._stops[self._begun.index(begun)], begun) if begun else ("", 0)
+
+    def _run(self, n: int, text: str) -> int:
+        """Where in `text` the stop `n` ends first; -1: nowhere, and `_begun` is that of the text's end."""
+        stop, begun, at, size = self._stops[n], self._begun[n], 0, len(text)
+        while at < size:
+            if not begun:
+                whole = text.find(stop, at)
+                if whole >= 0:
+                    return whole + len(stop)
+                at = text.find(stop[0], max(at, size - len(stop) + 1))
+                if at < 0:
+                    break
+            begun = self._step(n, begun, text[at])
+            at += 1
+            if begun == len(stop):
+                return at
+        self._begun[n] = begun
+        return -1
+
+    def _step(self, n: int, begun: int, char: str) -> int:
+        """One character further."""
+        stop, table = self._stops[n], self._tables[n]
+        while begun and stop[begun] != char:
+            if len(table) < begun:
+                self._extend(stop, table, begun)
+            begun = table[begun - 1]
+        return begun + (stop[begun] == char)
+
+    @staticmethod
+    def _extend(stop: str, table: list[int], size: int) -> None:
+        """`table[k]`: the longest beginning of `stop`, shorter than `k + 1`, with which its first `k + 1` characters end."""
+        if not table:
+            table.append(0)
+        for at in range(len(table), size):
+            begun = table[at - 1]
+            while begun and stop[begun] != stop[at]:
+                begun = table[begun - 1]
+            table.append(begun + (stop[begun] == stop[at]))
 
     def close(self) -> str:
-        text, self._buffer = self._buffer, ""
-        return text
+        head, begun = self._longest()
+        self._begun = [0] * len(self._stops)
+        return head[:begun]
