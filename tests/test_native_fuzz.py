@@ -93,7 +93,8 @@ def content(found: list[JSON]) -> list[JSON]:
                 parts = [*(parts or []), delta["partial_json"]]
                 block["input"] = unparsed("".join(parts))
             elif delta["type"] == "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta.get("citation")]
+                before = block.get("citations")
+                block["citations"] = [*(before if isinstance(before, list) else []), delta.get("citation")]
             else:
                 block.update({k: v for k, v in delta.items() if k not in ("type", "text", "thinking", "input", "partial_json")})
         elif event["type"] == "content_block_stop":

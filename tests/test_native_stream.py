@@ -316,3 +316,13 @@ def test_a_whole_message_in_a_list() -> None:
     decoder = NativeDecoder(Prepared("", {}, b"", True), sink)
     decoder.feed(b'[{"type":"message","content":[{"type":"text","text":"Yes"}],"stop_reason":"end_turn"}]')
     assert decoder.close().error is None
+
+
+@pytest.mark.parametrize("given", [5, {"a": 1}, "x", None])
+def test_citations_of_a_block_that_nobody_knows(given: Any) -> None:
+    """A number there raised, in a unary reply, until 2026-11."""
+    cited = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"type": "x"}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}
+    data = sse(opening(), start(0, {"type": "unheard_of", "citations": given}), cited, stop(0), end, {"type": "message_stop"})
+    [block] = streams.collected(WIRE, streams.prepared(), data)["content"]
+    assert block["citations"] == [{"type": "x"}]

@@ -11,7 +11,7 @@ from a2py.errors import ApiError
 from a2py.messages import envelope
 from a2py.messages.types import JSON, Outcome
 from a2py.wires import wire
-from a2py.wires.responses import output
+from a2py.wires.responses import output, search
 from tests import streams
 
 RESPONSES = wire("responses")
@@ -285,14 +285,26 @@ def test_reasoning_without_text_or_state_is_nothing() -> None:
     assert [verb for verb, *_ in verbs] == ["text", "done"]
 
 
+def test_search_ids_that_were_made_to_collide() -> None:
+    """An endless loop until 2026-11: each next id of the last search, cut to its end, is another's."""
+    call = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
+    ids = ["x_"]
+    while search.block_id(ids[-1]) not in map(search.block_id, ids[:-1]):
+        ids.append(f"{search.block_id(ids[-1])}_60")
+    found = [item({**call, "id": id}, n) for n, id in enumerate(ids)]
+    blocks = message_of(*found, item({**call, "id": "x."}, 60), DONE)["content"]
+    used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
+    assert len(set(used)) == len(used) == len(ids) + 1
+
+
 def test_search_ids_stay_apart() -> None:
     call = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
-    ids = ["ws.1", "ws_1", "x" * 100 + "y", "", ""]
+    ids = ["ws.1", "ws_1", "x" * 100 + "y", "", "", "a__8", "a__8_2", "a.", "a_"]
     found = [item({**call, "id": id} if id else call, n) for n, id in enumerate(ids)]
     blocks = message_of(*found, DONE)["content"]
     used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
     assert len(set(used)) == len(ids)
-    assert used[:2] == ["srvtoolu_ws_1", "srvtoolu_srvtoolu_ws_1_1"]
+    assert used[:2] == ["srvtoolu_ws_1", "srvtoolu_ws_1_1"]
     assert [block["tool_use_id"] for block in blocks if block["type"] == "web_search_tool_result"] == used
 
 

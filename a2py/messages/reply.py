@@ -119,7 +119,10 @@ class Reply(RawBlocks):
     def _pass(self, type: str, event: JSON, data: bytes) -> None:
         if type == "content_block_start":
             self._unfinished[event["index"]] = {}
-            self._content.append({**event["content_block"]})
+            block = {**event["content_block"]}
+            if isinstance(block.get("citations"), list):
+                block["citations"] = [*block["citations"]]
+            self._content.append(block)
         elif type == "content_block_delta":
             self._lay(event["index"], event["delta"])
         elif type == "content_block_stop":
@@ -131,7 +134,9 @@ class Reply(RawBlocks):
         if field:
             self._unfinished[index].setdefault(field, []).append(delta[field])
         elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
+            if not isinstance(block.get("citations"), list):
+                block["citations"] = []
+            block["citations"].append(delta.get("citation"))
         else:
             block.update({name: value for name, value in delta.items() if name not in _RESERVED})
 

@@ -8,7 +8,8 @@ contradicted by it; a call that the upstream cut is never declared done; any JSO
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
@@ -28,6 +29,7 @@ VENDOR = ("encrypted_content", "signature")
 KEPT = ("id", *VENDOR, "format")
 #: Characters of one part that are kept to compare with its repetition (16 Mi); a longer part is not compared.
 KEPT_LIMIT = 16 * 1024 * 1024
+_NONE: Iterator[int] = iter(())
 
 
 class Part:
@@ -181,9 +183,8 @@ class Output:
             if text:
                 self._tell(item, self._part(item, kind, n), text)
         elif part.said is not None and len(text) != part.size:
-            said = "".join(part.said)
-            if text.startswith(said):
-                self._tell(item, part, text[len(said) :])
+            if len(text) > part.size and text.startswith("".join(part.said)):
+                self._tell(item, part, text[part.size :])
             elif text:
                 self.lost = True
 
@@ -280,15 +281,20 @@ class Output:
         told: dict[str, list[int]] = {}
         for kind, n in item.parts:
             told.setdefault(kind, []).append(n)
+        known = {kind: iter(numbers) for kind, numbers in told.items()}
+        last = {kind: max(numbers) for kind, numbers in told.items()}
         for part in parts if isinstance(parts, list) else ():
             if not isinstance(part, dict):
                 continue
             kind = PARTS.get(word(part.get("type")), "")
             if OWNER.get(kind) != item.kind or (only and kind != only):
                 continue
-            numbers = told.get(kind)
-            n = numbers.pop(0) if numbers else 1 + max((n for k, n in item.parts if k == kind), default=-1)
+            n = next(known.get(kind, _NONE), -1)
+            if n < 0:
+                n = 1 + last.get(kind, -1)
             self.part(item, kind, n, part)
+            if (kind, n) in item.parts:
+                last[kind] = max(n, last.get(kind, -1))
 
     def part(self, item: Item, kind: str, n: int, part: JSON) -> None:
         """One whole part, with its annotations."""
@@ -339,9 +345,9 @@ class Output:
     def _end_search(self, item: Item, raw: JSON) -> None:
         self._drain()
         found = read(raw)
-        id = search.block_id(item.id or str(item.key))
-        while id in self._block_ids:
-            id = search.block_id(f"{id}_{item.key}")
+        name = item.id or str(item.key)
+        names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
+        id = next(id for id in map(search.block_id, names) if id not in self._block_ids)
         self._block_ids.add(id)
         self.searches += found.searched
         self.some = True
