@@ -10,7 +10,7 @@ from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Outcome, Prepared, Usage
 from a2py.quirks import Quirks
-from a2py.wires.chat import WIRE
+from a2py.wires.chat import WIRE, details
 from a2py.wires.chat.calls import Calls
 from a2py.wires.chat.reasoning import DIALECTS
 from a2py.wires.chat.stream import ChatDecoder
@@ -70,10 +70,20 @@ def test_details_merge_field_by_field() -> None:
     reply = Reply("msg_1", "m")
     decoder = ChatDecoder(PREPARED, reply)
     decoder.feed(body)
-    assert decoder._details == [
+    assert decoder._details.take() == [
         {"type": "reasoning.text", "index": 0, "text": "ab", "signature": "s"},
         {"type": "reasoning.text", "index": 1, "text": "c"},
     ]
+
+
+def test_details_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(details, "LIMIT", 1000)
+    decoder = ChatDecoder(PREPARED, Reply("msg_1", "m"))
+    decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}, 5]}}]}\n\n' * 14)
+    assert not decoder.finished
+    decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}]}}]}\n\n')
+    error = decoder.close().error
+    assert error is not None and "reasoning details" in error.message
 
 
 def test_a_custom_call_without_text() -> None:

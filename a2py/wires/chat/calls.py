@@ -36,12 +36,13 @@ class _Call:
 class Calls:
     """`open`: at least one call was seen; `nameless`: a call ended without a name."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_fresh", "_last", "_names", "_sink", "chars")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_free", "_fresh", "_last", "_names", "_sink", "chars")
 
     def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
         self._sink = sink
         self._names = names
         self._calls: dict[int, _Call] = {}
+        self._free: dict[int, int] = {}  # key that was asked for → the next one that may be free
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
@@ -149,8 +150,10 @@ class Calls:
         return None if name else self._last
 
     def _new(self, key: int) -> _Call:
+        wanted, key = key, self._free.get(key, key)
         while key in self._calls:
             key += 1
+        self._free[wanted] = key + 1
         call = self._calls[key] = _Call(key)
         return call
 

@@ -19,6 +19,7 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
+from a2py.wires.chat.details import Details
 from a2py.wires.chat.finish import failed, finish, promises_calls
 from a2py.wires.chat.parts import REASONING, REFUSAL, TEXT, pieces, said
 from a2py.wires.common.filters import Stops, ThinkTags
@@ -78,7 +79,7 @@ class ChatDecoder(Intake):
         self._bad = False  # the last data line was no JSON
         self._bad_lines = 0
         self._torn = False  # a bad line may have held a piece of a tool call
-        self._details: list[JSON] = []
+        self._details = Details()
         self._fields: dict[str, str] = {}
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -279,31 +280,10 @@ class ChatDecoder(Intake):
         """OpenRouter's reasoning_details: kept for the next turn; their text counts only where no `reasoning` repeats it."""
         if not isinstance(details, list):
             return reasoning
-        texts = []
-        for detail in details:
-            if not isinstance(detail, dict):
-                continue
-            text = detail.get("text") or detail.get("summary")
-            if isinstance(text, str):
-                texts.append(text)
-            self._merge(detail)
-        return reasoning or "".join(texts)
-
-    def _merge(self, detail: JSON) -> None:
-        last = self._details[-1] if self._details else None
-        if (
-            last is not None
-            and last.get("type") == detail.get("type")
-            and last.get("index") == detail.get("index")
-            and "data" not in detail
-        ):
-            for name, value in detail.items():
-                if name in ("text", "summary") and isinstance(value, str) and isinstance(last.get(name), str):
-                    last[name] += value
-                elif name not in last or value not in (None, ""):  # Vercel: `"signature": ""` until the last piece (2026-03)
-                    last[name] = value
-        else:
-            self._details.append(dict(detail))
+        text = "".join([self._details.see(detail) for detail in details if isinstance(detail, dict)])
+        if self._details.full:
+            self._fail(ApiError("upstream", "the upstream sent more reasoning details than can be kept"))
+        return reasoning or text
 
     def _state(self, delta: JSON) -> None:
         """State of the whole message that must come back: Copilot's `reasoning_opaque` (2025-11), Gemini's signature beside no call (2025-06)."""
@@ -318,8 +298,8 @@ class ChatDecoder(Intake):
     def _seal(self) -> None:
         if not self._details and not self._fields:
             return
-        details, fields = self._details, self._fields
-        self._details, self._fields = [], {}
+        details, fields = self._details.take(), self._fields
+        self._fields = {}
         state: JSON = {**({"d": details} if details else {}), **({"f": fields} if fields else {})}
         self._sink.signature(REASONING, "details" if details else "fields", state)
 

@@ -27,7 +27,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._parser = SSEParser()
-        self._head = b""  # white space ahead of the first byte
+        self._head: list[bytes] = []  # white space ahead of the first byte that means something
         self._sniffed = False
         self._body: list[bytes] | None = None
         self._body_size = 0
@@ -63,14 +63,17 @@ class Intake:
 
     def _sniff(self, data: bytes) -> bytes:
         """Everything so far, once the first byte that means something is there; until then nothing."""
-        self._head += data
-        start = self._head.lstrip(BLANK)
+        start = data.lstrip(BLANK)
+        self._head.append(data)
+        self._body_size += len(data)
         if not start:
-            if len(self._head) > BODY_LIMIT:
+            if self._body_size > BODY_LIMIT:
                 self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
             return b""
         self._sniffed = True
-        data, self._head = self._head, b""
+        data = b"".join(self._head)
+        self._head.clear()
+        self._body_size = 0
         if start[:1] in (b"{", b"[", b"<"):
             self._body = []
         return data

@@ -16,6 +16,8 @@ from a2py.messages.types import JSON
 DEPTH = 64
 #: `$ref` expansions of one schema; past it the node becomes a plain object.
 REFS = 256
+#: Members of what they brought in, likewise: a large definition that is named everywhere would fill the memory.
+MEMBERS = 100_000
 
 
 def _drop(*names: str) -> Callable[[JSON], JSON]:
@@ -104,10 +106,12 @@ def _walk(node: Any, steps: list[Callable[[JSON], JSON]], depth: int) -> Any:
 
 def _inline(node: Any, root: JSON, seen: tuple[str, ...], left: list[int]) -> Any:
     """`node` with local `$ref`s replaced by what they name; a cycle becomes a plain object."""
+    if not isinstance(node, (dict, list)):
+        return node
+    if seen:
+        left[1] -= len(node)
     if isinstance(node, list):
         return [_inline(item, root, seen, left) for item in node]
-    if not isinstance(node, dict):
-        return node
     ref = node.get("$ref")
     if isinstance(ref, str) and ref.startswith("#/"):
         left[0] -= 1
@@ -115,7 +119,7 @@ def _inline(node: Any, root: JSON, seen: tuple[str, ...], left: list[int]) -> An
         for part in ref[2:].split("/"):
             target = target.get(part) if isinstance(target, dict) else None
         rest = {key: value for key, value in node.items() if key != "$ref"}
-        if ref in seen or left[0] < 0 or len(seen) > DEPTH or not isinstance(target, dict):
+        if ref in seen or min(left) < 0 or len(seen) > DEPTH or not isinstance(target, dict):
             return {"type": "object", **rest}
         found: JSON = _inline(target, root, (*seen, ref), left)
         return {**found, **rest}
@@ -149,7 +153,7 @@ def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
     if not steps or _deep(schema, DEPTH):
         return schema
     if "inline_refs" in steps:
-        schema = _inline(schema, schema, (), [REFS])
+        schema = _inline(schema, schema, (), [REFS, MEMBERS])
     chosen = [SCHEMA_STEPS[step] for step in steps if step in SCHEMA_STEPS]
     cleaned: JSON = _walk(schema, chosen, 0)
     return cleaned

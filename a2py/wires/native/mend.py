@@ -125,12 +125,12 @@ def missing_start(kind: str) -> JSON | None:
 
 
 def ending(before: JSON, event: JSON) -> JSON:
-    """message_delta, laid over an earlier one: what is null says nothing."""
-    out = dict(before or {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None}, "usage": {}})
+    """message_delta, laid over an earlier one (which is changed): what is null says nothing."""
+    out = before or {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None}, "usage": {}}
     for name, value in event.items():
         if name in ("delta", "usage"):
             if isinstance(value, dict):
-                out[name] = {**out[name], **{k: v for k, v in value.items() if v is not None or k not in out[name]}}
+                out[name].update({k: v for k, v in value.items() if v is not None or k not in out[name]})
         else:
             out[name] = value
     return out

@@ -57,7 +57,7 @@ def system_role(body: JSON) -> None:
     if all(message["role"] != "system" for message in body["messages"]):
         return
     out: list[JSON] = []
-    known = {str(tool.get("name")): tool for tool in body.get("tools") or ()}
+    tools = _Tools(body.get("tools") or [])
     for message in body["messages"]:
         if message["role"] != "system":
             out.append(message)
@@ -67,37 +67,68 @@ def system_role(body: JSON) -> None:
             if block["type"] == "text" and block["text"]:
                 texts.append({**block, "text": reminder(block["text"])})
             elif isinstance(block.get("tool"), dict):
-                _change_tools(body, known, block["type"], block["tool"])
+                tools.change(block["type"], block["tool"])
         if texts:
             out.append({"role": "user", "content": texts})
     body["messages"] = joined(out)
+    if tools.changed:
+        body["tools"] = tools.left()
 
 
-def _change_tools(body: JSON, known: dict[str, JSON], kind: str, change: JSON) -> None:
-    """`known`: what a reference may bring back."""
-    definition = change.get("definition")
-    name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
-    if not isinstance(name, str):
-        return
-    here = body.get("tools") or ()
-    tools = [tool for tool in here if tool.get("name") != name]
-    if kind == "tool_addition" and isinstance(definition, dict):
-        known[name] = definition
-        body["tools"] = [*tools, definition]
-    elif kind == "tool_addition" and name in known and len(tools) == len(here):
-        body["tools"] = [*tools, known[name]]
-    elif kind == "tool_removal" and "tools" in body:
-        body["tools"] = tools
+class _Tools:
+    """The tool list while the conversation changes it; what was there once may be brought back by its name."""
+
+    def __init__(self, tools: list[JSON]) -> None:
+        self.changed = False
+        self._all: list[JSON | None] = []
+        self._known: dict[str, JSON] = {}
+        self._where: dict[str, list[int]] = {}
+        for tool in tools:
+            self._add(tool.get("name"), tool)
+
+    def _add(self, name: Any, tool: JSON) -> None:
+        if isinstance(name, str):
+            self._where.setdefault(name, []).append(len(self._all))
+            self._known[name] = tool
+        self._all.append(tool)
+
+    def _remove(self, name: str) -> None:
+        for n in self._where.pop(name, ()):
+            self._all[n] = None
+
+    def change(self, kind: str, change: JSON) -> None:
+        definition = change.get("definition")
+        name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
+        if not isinstance(name, str):
+            return
+        if kind == "tool_addition" and isinstance(definition, dict):
+            self._remove(name)
+            self._add(name, definition)
+        elif kind == "tool_addition" and name in self._known and name not in self._where:
+            self._add(name, self._known[name])
+        elif kind == "tool_removal" and name in self._where:
+            self._remove(name)
+        else:
+            return
+        self.changed = True
+
+    def left(self) -> list[JSON]:
+        return [tool for tool in self._all if tool is not None]
 
 
 def joined(messages: list[JSON]) -> list[JSON]:
     """Neighbouring user messages as one: something between them was taken out, and not every server takes two in a row."""
     out: list[JSON] = []
+    own = False  # the content of the last one is a list that was made here
     for message in messages:
-        if out and message["role"] == "user" and out[-1]["role"] == "user":
-            out[-1] = {**out[-1], "content": [*blocks(out[-1]["content"]), *blocks(message["content"])]}
-        else:
+        if not out or message["role"] != "user" or out[-1]["role"] != "user":
             out.append(message)
+            own = False
+            continue
+        if not own:
+            out[-1] = {**out[-1], "content": [*blocks(out[-1]["content"])]}
+            own = True
+        out[-1]["content"] += blocks(message["content"])
     return out
 
 

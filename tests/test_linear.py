@@ -1,0 +1,300 @@
+"""What comes from outside costs its length, and no more: the proxy is one event loop, and one body that costs its length squared stops it.
+
+Each case is made at two sizes, the larger one GROWTH times the smaller; its CPU time may grow MOST times as much (the square would be
+GROWTH²). Found in 2026-11, all of them quadratic or worse then: the cases marked so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from a2py.errors import ApiError
+from a2py.messages.count import count, estimate
+from a2py.messages.reply import Reply
+from a2py.messages.request import parse
+from a2py.messages.types import JSON, Call
+from a2py.sse import SSEParser
+from a2py.wires import failure, wire
+from tests import golden, streams
+
+GROWTH, MOST = 8, 24
+#: A shorter time counts as this one. Looks at a case, where the machine is busy.
+LEAST_SECONDS, LOOKS = 0.002, 4
+#: Bytes of one read of the proxy.
+READ = 65_536
+
+Run = Callable[[], Any]
+Make = Callable[[int], Run]
+
+
+def sse(*events: JSON) -> bytes:
+    return b"".join(b"event: %b\ndata: %b\n\n" % (event.get("type", "").encode(), orjson.dumps(event)) for event in events)
+
+
+def decoded(name: str, data: bytes, read: int = READ, *, whole: bool = False, thinking: str = "show", **options: Any) -> Run:
+    """`data` through the wire's decoder, `read` bytes at a time; `whole`: for a client that wants one message."""
+    prepared = streams.prepared(**options)
+
+    def run() -> None:
+        sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)
+        decoder = wire(name).decoder(prepared, sink)
+        for at in range(0, len(data), read):
+            decoder.feed(data[at : at + read])
+            if not whole:
+                sink.take()
+        try:
+            sink.message(decoder.close(), streams.ESTIMATE) if whole else sink.close(decoder.close())
+        except ApiError:
+            assert whole
+
+    return run
+
+
+# -- chat ----------------------------------------------------------------------------------------------------------------
+
+CHAT_END = sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}) + b"data: [DONE]\n\n"
+
+
+def chat(*deltas: JSON, read: int = READ, **options: Any) -> Run:
+    return decoded("chat", sse(*({"choices": [{"delta": delta}]} for delta in deltas)) + CHAT_END, read, **options)
+
+
+def fragment(arguments: str, **more: Any) -> JSON:
+    name = {"name": more.pop("name")} if "name" in more else {}
+    return {"tool_calls": [{"function": {"arguments": arguments, **name}, **more}]}
+
+
+def reasoning_detail(text: str) -> JSON:
+    return {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": text}]}
+
+
+# -- responses -----------------------------------------------------------------------------------------------------------
+
+PLACE: JSON = {"item_id": "a", "output_index": 0, "content_index": 0}
+
+
+def responses(*events: JSON) -> Run:
+    end = {"type": "completed", "response": {"status": "completed", "output": []}}
+    return decoded("responses", sse(*({**event, "type": f"response.{event['type']}"} for event in (*events, end))))
+
+
+def said(text: str, n: int = 0) -> JSON:
+    return {"type": "output_text.delta", **PLACE, "content_index": n, "delta": text}
+
+
+def texts(n: int) -> JSON:
+    return {"type": "message", "id": "a", "content": [{"type": "output_text", "text": "abcd"}] * n}
+
+
+# -- native --------------------------------------------------------------------------------------------------------------
+
+
+def native(*events: JSON, **options: Any) -> Run:
+    start = {"type": "message_start", "message": {"role": "assistant", "usage": {"input_tokens": 1}}}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    end = ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}, {"type": "message_stop"})
+    return decoded("native", sse(start, block, *events, *end), **options)
+
+
+def delta(**fields: Any) -> JSON:
+    return {"type": "content_block_delta", "index": 0, "delta": fields}
+
+
+STREAMS: dict[str, tuple[int, Make]] = {
+    "a long line, byte by byte": (2000, lambda n: lambda: [parser := SSEParser(), *(parser.feed(b"x") for _ in range(n))]),
+    "a long event, byte by byte": (2000, lambda n: chat({"content": "x" * n}, read=1)),
+    "white space ahead of a stream (squared)": (2000, lambda n: decoded("chat", b" " * n + CHAT_END, 1)),
+    "blank lines ahead of a body (squared)": (2000, lambda n: decoded("responses", b"\n" * n + b"{}", 1)),
+    "calls that share one index (squared)": (
+        250,
+        lambda n: chat(*(fragment('{"a":1}', index=0, id=f"c{k}", name="f") for k in range(n))),
+    ),
+    "calls by index": (250, lambda n: chat(*(fragment('{"a":1}', index=k, id=f"c{k}", name="f") for k in range(n)))),
+    "calls with one id": (250, lambda n: chat(*(fragment('{"a":1}', index=k, id="c", name="f") for k in range(n)))),
+    "calls without id or index": (250, lambda n: chat(*(fragment('{"a":1}', name="f") for _ in range(n)))),
+    "arguments in pieces": (500, lambda n: chat(fragment('{"a":"', index=0, id="c", name="f"), *[fragment("abcd", index=0)] * n)),
+    "arguments in pieces, text waits": (
+        500,
+        lambda n: chat(fragment('{"a":"', index=0, id="c", name="f"), {"content": "x"}, *[fragment("abcd", index=0)] * n),
+    ),
+    "arguments that never begin": (500, lambda n: chat(fragment(" ", index=0, id="c", name="f"), *[fragment("  ", index=0)] * n)),
+    "a name of a megabyte": (8000, lambda n: chat(fragment("{}", index=0, id="c" * n, name="f" * n))),
+    "reasoning details in pieces (squared)": (500, lambda n: chat(*[reasoning_detail("abcd" * 500)] * n)),
+    "hidden reasoning": (500, lambda n: chat(*[{"reasoning": "abcd"}] * n, thinking="omit")),
+    "text and reasoning in turn": (500, lambda n: chat(*[{"reasoning": "a"}, {"content": "b"}] * n)),
+    "white space ahead of <think> (squared)": (2000, lambda n: chat(*[{"content": "    "}] * n, think_tags=True)),
+    "tags in the thinking": (500, lambda n: chat({"content": "<think>"}, *[{"content": "</think"}] * n, think_tags=True)),
+    "a long stop, nearly met (squared)": (16_000, lambda n: chat({"content": "a" * n + "c"}, stops=("a" * n + "b",))),
+    "a long stop, always nearly met": (1000, lambda n: chat(*[{"content": "a"}] * n, stops=("a" * n + "b", "a" * (n // 2) + "c"))),
+    "bad lines": (1000, lambda n: decoded("chat", b"data: {bad\n\n" * n + CHAT_END)),
+    "a unary reply": (500, lambda n: chat(*[{"content": "abcd"}] * n, whole=True)),
+    "a text and its end, again and again (squared)": (
+        2000,
+        lambda n: responses(*[said("abcd"), {"type": "output_text.done", **PLACE, "text": "abcd"}] * n),
+    ),
+    "parts that come whole (squared)": (250, lambda n: responses({"type": "output_item.done", "output_index": 0, "item": texts(n)})),
+    "parts that were streamed": (
+        250,
+        lambda n: responses(*(said("abcd", k) for k in range(n)), {"type": "output_item.done", "output_index": 0, "item": texts(n)}),
+    ),
+    "items": (
+        250,
+        lambda n: responses(*({"type": "output_item.done", "output_index": k, "item": {**texts(1), "id": f"a{k}"}} for k in range(n))),
+    ),
+    "citations of one text (squared)": (
+        2000,
+        lambda n: native(*[delta(type="citations_delta", citation={"type": "x"})] * n, whole=True),
+    ),
+    "message_delta, each with another field (squared)": (
+        500,
+        lambda n: native(*({"type": "message_delta", "delta": {f"d{k}": 1}, "usage": {f"u{k}": 1}, f"x{k}": 1} for k in range(n))),
+    ),
+    "deltas": (500, lambda n: native(*[delta(type="text_delta", text="abcd")] * n, whole=True)),
+}
+
+
+# -- requests ------------------------------------------------------------------------------------------------------------
+
+
+def user(*content: JSON) -> JSON:
+    return {"role": "user", "content": list(content)}
+
+
+def assistant(*content: JSON) -> JSON:
+    return {"role": "assistant", "content": list(content)}
+
+
+def system(*content: JSON) -> JSON:
+    return {"role": "system", "content": list(content)}
+
+
+def call(id: str) -> JSON:
+    return {"type": "tool_use", "id": id, "name": "f", "input": {"a": 1}}
+
+
+def result(id: str) -> JSON:
+    return {"type": "tool_result", "tool_use_id": id, "content": "x"}
+
+
+def tool(name: str) -> JSON:
+    return {"name": name, "input_schema": {"type": "object"}}
+
+
+HELLO: JSON = {"type": "text", "text": "Hello"}
+OURS: JSON = {"type": "thinking", "thinking": "Hm.", "signature": "a2py1.t.e30"}
+MARKED: JSON = {**HELLO, "cache_control": {"type": "ephemeral"}}
+REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
+    "blocks": (500, lambda n: [user(*[HELLO] * n)], {}),
+    "turns": (250, lambda n: [user(HELLO), assistant(HELLO)] * n, {}),
+    "calls and results (squared)": (
+        250,
+        lambda n: [user(HELLO), assistant(*(call(f"c{k}") for k in range(n))), user(*(result(f"c{k}") for k in reversed(range(n))))],
+        {},
+    ),
+    "calls with one id (cubed)": (
+        150,
+        lambda n: [user(HELLO), assistant(*[call("c")] * n), user(*[result("c")] * n)],
+        {},
+    ),
+    "calls without results (squared)": (400, lambda n: [user(HELLO), assistant(*(call(f"c{k}") for k in range(n)))], {}),
+    "results without calls": (250, lambda n: [user(*(result(f"c{k}") for k in range(n)))], {}),
+    "turns of foreign thinking (squared)": (2000, lambda n: [user(HELLO), assistant(OURS)] * n, {}),
+    "system messages (squared)": (1000, lambda n: [user(HELLO), *[system(HELLO), user(HELLO)] * n], {}),
+    "tools that come later (squared)": (
+        250,
+        lambda n: [user(HELLO), system(*({"type": "tool_addition", "tool": {"definition": tool(f"t{k}")}} for k in range(n)))],
+        {},
+    ),
+    "tools that go (squared)": (
+        250,
+        lambda n: [user(HELLO), system(*({"type": "tool_removal", "tool": {"name": f"t{k}"}} for k in range(n)))],
+        {},
+    ),
+    "cache marks": (250, lambda n: [user(*[MARKED] * n)], {"cache": "blocks"}),
+    "one string": (250, lambda n: [user(HELLO), assistant()] * n, {"string_content": True, "alternation": True}),
+}
+
+
+def built(name: str, messages: list[JSON], quirks: JSON) -> Run:
+    tools = [tool(f"t{n}") for n in range(min(len(messages[-1]["content"]), 4000))]
+    raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": messages, "tools": tools})
+    to = golden.deployment({"wire": name, "quirks": {key: value for key, value in quirks.items() if name == "chat"}})
+
+    def run() -> None:
+        request = parse(raw)
+        assert count(request) and estimate(request)
+        try:
+            wire(name).prepare(Call(request, "msg_1", 0.0, "session"), to, True)
+        except ApiError as error:
+            assert "nothing is left" in error.message
+
+    return run
+
+
+def schema(n: int) -> Run:
+    """Bounded, not linear: so many references to a definition of so many properties."""
+    properties = {f"p{k}": {"type": "string"} for k in range(n)}
+    referring = {f"p{k}": {"$ref": "#/$defs/a"} for k in range(n)}
+    schema = {"type": "object", "$defs": {"a": {"properties": properties}}, "properties": referring}
+    raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": [user(HELLO)], "tools": [{"name": "t", "input_schema": schema}]})
+    to = golden.deployment({"wire": "chat", "quirks": {"schema": ["inline_refs"]}})
+    return lambda: wire("chat").prepare(Call(parse(raw), "msg_1", 0.0), to, True)
+
+
+#: Pieces of errors that a pattern may look at again and again.
+REFUSALS = (
+    "messages ",
+    "<",
+    "<style>",
+    '"message":"a',
+    "1,",
+    " ",
+    "image ",
+    "maximum context length is ",
+    "api key ",
+    "http://a?",
+    "data:a/b;base64,",
+    "a1",
+)
+
+
+def refused(text: str, n: int) -> Run:
+    body = orjson.dumps({"error": {"message": text * n}})
+    return lambda: [failure.read(400, {}, raw) for raw in (body, text.encode() * n)]
+
+
+CASES: dict[str, tuple[int, Make]] = {
+    **STREAMS,
+    **{
+        f"{name}: {what}": (n, lambda k, name=name, make=make, quirks=quirks: built(name, make(k), quirks))  # type: ignore[misc]
+        for what, (n, make, quirks) in REQUESTS.items()
+        for name in ("chat", "responses", "native")
+    },
+    "references in a schema": (500, schema),
+    **{f"error: {text!r}": (500, lambda n, text=text: refused(text, n)) for text in REFUSALS},  # type: ignore[misc]
+}
+
+
+def seconds(run: Run, times: int) -> float:
+    best = float("inf")
+    for _ in range(times):
+        began = time.process_time()
+        run()
+        best = min(best, time.process_time() - began)
+    return best
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cost_grows_with_the_length(name: str) -> None:
+    n, make = CASES[name]
+    small, large = 0.0, 1.0
+    for _ in range(LOOKS):
+        small, large = max(seconds(make(n), 3), LEAST_SECONDS), seconds(make(n * GROWTH), 1)
+        if large <= MOST * small:
+            return
+    pytest.fail(f"{name}: {small * 1e3:.1f} ms for {n}, {large * 1e3:.1f} ms for {n * GROWTH}")
