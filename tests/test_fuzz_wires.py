@@ -37,6 +37,30 @@ JUNK += [
     "\u0000",
     "😀" * 3,
 ]
+#: What no Python value is written as: a marker string → the JSON that stands in its place.
+RAW = {
+    "@nan": b"NaN",
+    "@infinity": b"-Infinity",
+    "@huge": b"1" + b"0" * 400,
+    "@float": b"1e99999",
+    "@half": b'"\\ud83d and \\uDC00"',
+    "@pair": b'"\\ud83d\\ude00"',
+    "@deep": b"[" * 150 + b"]" * 150,
+    "@deeper": b'{"a":' * 300 + b"1" + b"}" * 300,
+    "@deepest": b"[" * 2000 + b"]" * 2000,
+    "@twice": b'{"type":"text","type":"image","text":"a","text":5}',
+    "@cut": b'"\\u00',
+    "@bytes": b'"\xff\xfe"',
+}
+JUNK += RAW
+
+
+def written(value: Any) -> bytes:
+    """`value` as JSON, its markers replaced."""
+    out = orjson.dumps(value)
+    for marker, raw in RAW.items():
+        out = out.replace(b'"%b"' % marker.encode(), raw)
+    return out
 
 
 @cache
@@ -95,7 +119,7 @@ def mutated_lines(data: bytes, dice: random.Random) -> bytes:
         head, _, payload = line.partition(b" ") if line[:5] == b"data:" else (b"", b"", line)
         if roll < 0.30 and payload[:1] in (b"{", b"["):
             try:
-                payload = orjson.dumps(mutated(orjson.loads(payload), dice, 0.06))
+                payload = written(mutated(orjson.loads(payload), dice, 0.06))
             except ValueError:
                 pass
             line = head + b" " + payload if head else payload
@@ -118,13 +142,44 @@ def test_builders_raise_only_api_errors(name: str, seed: int) -> None:
     to = golden.deployment({**case["config"], "wire": name})
     body = mutated({"model": "m", **case["request"]}, dice, dice.choice([0.0, 0.01, 0.05, 0.2]))
     try:
-        request = parse(orjson.dumps(body))
+        request = parse(written(body))
         made = wire(name).prepare(Call(request, "msg_1", 0.0, "session"), to, request.stream)
     except ApiError as error:
         assert error.status == 400 and error.message
         return
     sent = orjson.loads(made.body)
     assert isinstance(sent, dict) and sent["model"] == to.model
+
+
+@pytest.mark.parametrize("name", sorted(WIRES))
+@given(seed=st.integers(0, 2**48))
+@fuzz
+def test_replies_come_back(name: str, seed: int) -> None:
+    """What a client got, whatever the upstream sent, is history that is taken: every call with its result, under one id."""
+    dice = random.Random(seed)
+    to = golden.deployment({**dice.choice(requests())["config"], "wire": name})
+    data = mutated_lines(dice.choice(bodies(name)), dice)
+    options: Any = {"think_tags": True} if dice.random() < 0.2 else {}
+    try:
+        reply = streams.collected(wire(name), streams.prepared(**options), data, thinking=dice.choice(["show", "omit"]), origin=to.origin)
+    except ApiError:
+        return
+    calls = [block["id"] for block in reply["content"] if block["type"] == "tool_use"]
+    results: Any = [{"type": "tool_result", "tool_use_id": id, "content": "Done."} for id in calls] or "Go on."
+    turns = [("user", "Hello"), ("assistant", reply["content"]), ("user", results)]
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": role, "content": content} for role, content in turns]}
+    if name == "native":  # of other vendors' blocks it promises nothing
+        body = orjson.loads(orjson.dumps(body))
+    request = parse(orjson.dumps(body))
+    sent = orjson.loads(wire(name).prepare(Call(request, "msg_1", 0.0), to, True).body)
+    if name == "chat" and to.quirks.tools:
+        asked = [call["id"] for message in sent["messages"] for call in message.get("tool_calls", ())]
+        assert [message["tool_call_id"] for message in sent["messages"] if message["role"] == "tool"] == asked
+        assert len(set(asked)) == len(calls)
+    if name == "responses":
+        asked = [item["call_id"] for item in sent["input"] if item["type"] == "function_call"]
+        assert [item["call_id"] for item in sent["input"] if item["type"] == "function_call_output"] == asked
+        assert len(set(asked)) == len(calls)
 
 
 #: The native wire passes on what it does not know; what it promises all the same stands in test_native_fuzz.py.

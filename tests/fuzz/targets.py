@@ -6,19 +6,25 @@ Invariants: a target is a function of its bytes; the first byte decides what is 
 
 from __future__ import annotations
 
+import base64
 import random
+import tempfile
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
 from a2py import sse
+from a2py.config import ConfigError, load
 from a2py.errors import ApiError
+from a2py.messages import envelope
 from a2py.messages.count import count, estimate
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
 from a2py.wires import WIRES, wire
+from a2py.wires.chat.stream import ChatDecoder
 from tests import golden, streams, test_fuzz_wires, test_native_fuzz, test_sse
 from tests.fuzz.surface import KEY, Surface
 from tests.proxied import message
@@ -77,6 +83,8 @@ def decode(name: str, data: bytes) -> None:
     thinking = dice.choice(["show", "omit", "none"])
     whole = streams.run(wire(name), prepared, [body], thinking=thinking)
     assert streams.run(wire(name), prepared, pieces(body, dice), thinking=thinking) == whole
+    if name == "chat":
+        assert streams.run(wire(name)._replace(decoder=ChatDecoder), prepared, [body], thinking=thinking) == whole, "the fast path differs"
     message = streams.accumulate(streams.events(whole))
     try:
         assert streams.collected(wire(name), prepared, body, thinking=thinking) == message
@@ -103,6 +111,43 @@ def refusal(name: str, data: bytes) -> None:
     assert 400 <= error.status < 600 and error.message
     assert orjson.loads(error.body("req_1"))["type"] == "error"
     assert not any("\r" in value or "\n" in value for value in error.headers().values())
+
+
+def forged(data: bytes) -> None:
+    """Vendor state that comes back from outside, as text or as the JSON in a well-made envelope: it is none, or can be sealed again, and a
+    request with it is built."""
+    known = deployments("chat" if data[:1] < b"\x80" else "responses")
+    config = known[int.from_bytes(data[:2], "big") % len(known)]
+    to = golden.deployment(config)
+    kind = sorted(envelope.KINDS)[data[2] % len(envelope.KINDS)] if len(data) > 2 else ""
+    body = data[3:].replace(b"$origin", to.origin.encode())
+    made = f"{envelope.VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
+    for signature in (body.decode("utf-8", "replace"), made):
+        opened = envelope.open_(signature)
+        if opened is not None:
+            assert envelope.open_(envelope.seal(opened.kind, opened.origin, opened.state)) == opened
+    block = {"type": "thinking", "thinking": "Hm.", "signature": made}
+    call_ = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [block, call_]}]
+    request = parse(orjson.dumps({"model": "m", "max_tokens": 9, "messages": messages}))
+    assert count(request) > 0
+    sent = orjson.loads(wire(config["wire"]).prepare(Call(request, "msg_1", 0.0), to, True).body)
+    assert sent["model"] == to.model
+
+
+@cache
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="a2py-fuzz-"))
+
+
+def configuration(data: bytes) -> None:
+    """A configuration file is read, or told to be wrong without a word of what it holds."""
+    file = folder() / "config.yaml"
+    file.write_bytes(data)
+    try:
+        load(str(file), {"OPENAI_API_KEY": "sk-environment"}, str(folder()))
+    except ConfigError as error:
+        assert error.message and "sk-environment" not in str(error)
 
 
 @cache
@@ -133,6 +178,22 @@ def request_seeds() -> list[bytes]:
 
 def body_seeds(name: str) -> list[bytes]:
     return [bytes([n & 255]) + body for n, body in enumerate(test_fuzz_wires.bodies(name)) if len(body) < 8000]
+
+
+def forged_seeds() -> list[bytes]:
+    states: list[JSON] = [
+        {"text": "Hm."},
+        {"d": [{"type": "reasoning.text", "text": "Hm.", "signature": "s", "index": 0}], "f": {"reasoning_opaque": "x"}},
+        {"s": "signature"},
+        {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["Hm."]}, "raw": True},
+    ]
+    heads = [bytes([n * 37 & 255, n & 255, n & 255]) for n in range(0, 256, 5)]
+    return [head + orjson.dumps({**state, "o": "$origin"}) for head in heads for state in states] + [b"\0\0\0a2py1.t.e30"]
+
+
+def configuration_seeds() -> list[bytes]:
+    here = Path(__file__).resolve().parents[2]
+    return [file.read_bytes() for pattern in ("examples/**/*.yaml", "tests/*.yaml") for file in sorted(here.glob(pattern))]
 
 
 def http_seeds() -> list[bytes]:
@@ -216,9 +277,30 @@ SSE_WORDS = (
     "data: [DONE]\\x0a\\x0a",
 )
 
+CONFIG_WORDS = (
+    *("model_list:", "model_name: ", "litellm_params:", "model: ", "api_key: ", "api_base: ", "os.environ/", "litellm_settings:"),
+    *(
+        "router_settings:",
+        "general_settings:",
+        "a2py:",
+        "quirks:",
+        "include:",
+        "fallbacks:",
+        "- ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!",
+        "${X}",
+        "\\x0a  ",
+    ),
+)
+
 TARGETS: dict[str, Target] = {
     "sse": Target(events, lambda: [b"\x01" + body for body in test_sse.BODIES.values()], words=SSE_WORDS),
     "http": Target(http, http_seeds, words=HTTP_WORDS),
+    "envelope": Target(forged, forged_seeds, lines=True),
+    "config": Target(configuration, configuration_seeds, words=CONFIG_WORDS),
 }
 for _name in sorted(WIRES):
     TARGETS[f"build-{_name}"] = Target(partial(build, _name), request_seeds, lines=True)
