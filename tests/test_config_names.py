@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from a2py.config import Config, Settings, from_environment
-from a2py.config.names import MAX_BOUND, MAX_TOLD, fill
+from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_TOLD, fill, stars
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.providers import PROVIDERS, quirks_for
@@ -284,3 +285,31 @@ def test_the_keys_of_the_environment_give_names() -> None:
     assert config is not None
     assert models(config, "groq/x") == ["groq/x"] and models(config, "x/y") == ["groq/x/y"]
     assert models(config, "claude-opus-5-5") == [f"groq/{PROVIDERS['groq'].default_model}"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        ("a*", "a", ("",)),
+        ("a*", "Abc", ("bc",)),
+        ("*a*b", "xaab", ("xa", "")),
+        ("*a*b", "b", None),
+        ("ab*ba", "aba", None),
+        ("a**", "abc", ("bc", "")),
+        ("*.*.*", "1.2.3.4", ("1.2", "3", "4")),
+        ("*-x", "İ-X", None),  # its lower case is two characters: case counts then
+        ("*-x", "İ-x", ("İ",)),
+    ],
+)
+def test_stars(pattern: str, name: str, found: tuple[str, ...] | None) -> None:
+    assert stars(tuple(pattern.split("*")), name) == found
+    same = re.compile("(.*)".join(map(re.escape, pattern.split("*"))), re.DOTALL if "İ" in name else re.DOTALL | re.IGNORECASE)
+    match = same.fullmatch(name)
+    assert (match.groups() if match else None) == found
+
+
+def test_a_name_without_end_is_not_looked_up(tmp_path: Path) -> None:
+    config = Folder(tmp_path).load("model_list:\n  - model_name: 'm*'\n    litellm_params: {model: openai/*, api_key: k}\n")
+    assert config.resolve("m" * MAX_NAME)
+    with pytest.raises(ApiError, match="is not served here"):
+        config.resolve("m" * (MAX_NAME + 1))

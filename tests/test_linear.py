@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import orjson
 import pytest
 
+from a2py.config import Config
 from a2py.errors import ApiError
 from a2py.messages.count import count, estimate
 from a2py.messages.reply import Reply
@@ -216,6 +219,7 @@ REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
         {},
     ),
     "cache marks": (250, lambda n: [user(*[MARKED] * n)], {"cache": "blocks"}),
+    "turns that vanish": (2000, lambda n: [user(HELLO), assistant(OURS)] * n, {"string_content": True}),
     "one string": (250, lambda n: [user(HELLO), assistant()] * n, {"string_content": True, "alternation": True}),
 }
 
@@ -244,6 +248,12 @@ def schema(n: int) -> Run:
     raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": [user(HELLO)], "tools": [{"name": "t", "input_schema": schema}]})
     to = golden.deployment({"wire": "chat", "quirks": {"schema": ["inline_refs"]}})
     return lambda: wire("chat").prepare(Call(parse(raw), "msg_1", 0.0), to, True)
+
+
+@cache
+def starred() -> Config:
+    deployment = golden.deployment({"wire": "chat"})
+    return Config((replace(deployment, name="*a*b*a*b*c"),))
 
 
 #: Pieces of errors that a pattern may look at again and again.
@@ -276,6 +286,7 @@ CASES: dict[str, tuple[int, Make]] = {
         for name in ("chat", "responses", "native")
     },
     "references in a schema": (500, schema),
+    "a model's name (to the fourth power)": (60, lambda n: lambda: [starred().knows("a-b-" * n) for _ in range(9)]),
     **{f"error: {text!r}": (500, lambda n, text=text: refused(text, n)) for text in REFUSALS},  # type: ignore[misc]
 }
 

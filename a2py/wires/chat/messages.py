@@ -252,7 +252,7 @@ class Conversation:
         return part
 
     def _say(self, parts: list[JSON]) -> None:
-        """`parts` as a user message, or as more of the one that stands last."""
+        """`parts` as a user message, or as more of the one that stands last; `build` gives its content its form."""
         if not parts:
             return
         last = self.out[-1] if self.out else None
