@@ -34,12 +34,17 @@ def _member(block: JSON, name: str, path: str) -> Any:
 
 
 def _text_member(block: JSON, name: str, path: str) -> str:
-    return _string(_member(block, name, path), f"{path}.{name}")
+    value = block.get(name)
+    if not isinstance(value, str):
+        _member(block, name, path)
+        raise _fail(f"{path}.{name}", "Input should be a valid string")
+    return value
 
 
 def _dict_member(block: JSON, name: str, path: str) -> JSON:
-    value = _member(block, name, path)
+    value = block.get(name)
     if not isinstance(value, dict):
+        _member(block, name, path)
         raise _fail(f"{path}.{name}", "Input should be a valid dictionary")
     return value
 
@@ -131,9 +136,10 @@ def _messages(messages: Any) -> list[str]:
     for n, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _fail(f"messages.{n}", "Input should be a valid dictionary")
-        if _member(message, "role", f"messages.{n}") not in ("user", "assistant", "system"):
-            raise _fail(f"messages.{n}.role", "Input should be 'user', 'assistant' or 'system'")
-        _content(_member(message, "content", f"messages.{n}"), f"messages.{n}.content", ids)
+        at = f"messages.{n}"
+        if _member(message, "role", at) not in ("user", "assistant", "system"):
+            raise _fail(f"{at}.role", "Input should be 'user', 'assistant' or 'system'")
+        _content(_member(message, "content", at), f"{at}.content", ids)
     return ids
 
 

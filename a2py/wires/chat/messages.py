@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from itertools import groupby
 from typing import Any
 
@@ -46,6 +45,7 @@ class Conversation:
         self.q = draft.quirks
         self.out: list[JSON] = []
         self._open: list[tuple[str, str]] = []  # client's and upstream's ids of the calls that wait for their results
+        self._waiting: dict[str, int] = {}  # client's ids among them → how often
         self._taken: dict[str, int] = {}  # upstream's ids among them → how often they were asked for
         self._images = 0
         self._marks = self.q.cache in MARKED
@@ -85,13 +85,12 @@ class Conversation:
     def _others(self, run: list[JSON]) -> None:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
-        waiting = Counter(client for client, _ in self._open)
         results: dict[str, list[JSON]] = {}
         for message in run:
             for block in blocks(message["content"]):
                 if block["type"] == "tool_result":
                     given = results.setdefault(block["tool_use_id"], [])
-                    if len(given) < waiting[block["tool_use_id"]]:
+                    if len(given) < self._waiting.get(block["tool_use_id"], 0):
                         given.append(block)
         answered = {id(block) for given in results.values() for block in given}
         parts = self._settle(results)
@@ -144,7 +143,9 @@ class Conversation:
         message: JSON = {"role": "assistant", "content": None}
         if texts:
             said = _part(JOINT.join(map("".join, texts)))
-            message["content"] = self._content([self._marked(said, [block for content in contents for block in content])])
+            if self._marks:
+                self._marked(said, [block for content in contents for block in content])
+            message["content"] = self._content([said])
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)
@@ -163,6 +164,7 @@ class Conversation:
         self._taken[id] = 0
         self._taken[first_choice] = n
         self._open.append((block["id"], id))
+        self._waiting[block["id"]] = self._waiting.get(block["id"], 0) + 1
         return {
             "id": id,
             "type": "function",
@@ -195,6 +197,7 @@ class Conversation:
                 content = self._content(parts)
             self.out.append({"role": "tool", "tool_call_id": upstream_id, "content": content})
         self._open = []
+        self._waiting = {}
         self._taken = {}
         return lifted
 

@@ -42,6 +42,8 @@ class Draft:
 
     def text(self, block: JSON) -> str:
         """`block` as text; what the text leaves out is noted as lost."""
+        if block["type"] == "text":
+            return str(block["text"])
         for what in omitted(block):
             self.lose(what)
         return block_text(block)

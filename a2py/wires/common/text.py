@@ -215,15 +215,19 @@ def _omitted_in(content: Any) -> Iterator[str]:
         yield from omitted(block)
 
 
-def unfolded(content: list[JSON]) -> Iterator[JSON]:
+def unfolded(content: list[JSON]) -> Iterable[JSON]:
     """`content`, its documents that hold images taken apart: heading, texts and images are blocks of their own."""
+    return _unfolded(content) if any(block["type"] == "document" for block in content) else content
+
+
+def _unfolded(content: list[JSON]) -> Iterator[JSON]:
     for block in content:
         inner = block["source"].get("content") if block["type"] == "document" and block["source"]["type"] == "content" else None
         if isinstance(inner, list) and any(part["type"] != "text" for part in inner):
             head = document_title(block).rstrip()
             if head:
                 yield {"type": "text", "text": head}
-            yield from unfolded(inner)
+            yield from _unfolded(inner)
         else:
             yield block
 
