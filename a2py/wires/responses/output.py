@@ -16,59 +16,21 @@ from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.common import search
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.text import dumps
+from a2py.wires.responses.item import Item, Part, number, word
 from a2py.wires.responses.search import read
 
-TEXT, REFUSAL, SUMMARY, RAW, ARGS = "text", "refusal", "summary", "raw", "args"
+TEXT, REFUSAL, SUMMARY, RAW, ARGS, FREE = "text", "refusal", "summary", "raw", "args", "free"
 MESSAGE, REASONING, CALL, CUSTOM, SEARCH = "message", "reasoning", "function_call", "custom_tool_call", "web_search_call"
 #: Part type → what it is.
 PARTS = {"output_text": TEXT, "text": TEXT, "refusal": REFUSAL, "summary_text": SUMMARY, "reasoning_text": RAW}
 #: What a delta or part belongs to.
-OWNER = {TEXT: MESSAGE, REFUSAL: MESSAGE, SUMMARY: REASONING, RAW: REASONING, ARGS: CALL}
+OWNER = {TEXT: MESSAGE, REFUSAL: MESSAGE, SUMMARY: REASONING, RAW: REASONING, ARGS: CALL, FREE: CUSTOM}
 #: Fields of a reasoning item that must come back (`format`, `signature`: OpenRouter, 2025-11).
 VENDOR = ("encrypted_content", "signature")
 KEPT = ("id", *VENDOR, "format")
 #: Characters of one part that are kept to compare with its repetition (16 Mi); a longer part is not compared.
 KEPT_LIMIT = 16 * 1024 * 1024
 _NONE: Iterator[int] = iter(())
-
-
-class Part:
-    """One text of an item. `said`: its pieces so far, None where they are too long to keep."""
-
-    __slots__ = ("cited", "key", "kind", "said", "size")
-
-    def __init__(self, kind: str, key: str) -> None:
-        self.kind = kind
-        self.key = key
-        self.said: list[str] | None = []
-        self.size = 0
-        self.cited: set[str] = set()
-
-
-class Item:
-    """One output item. `key`: a call's key in the sink, and the root of its parts' keys; `voice`: which of its two texts a reasoning item tells."""
-
-    __slots__ = ("call_id", "closed", "id", "index", "key", "kind", "name", "parts", "voice")
-
-    def __init__(self, kind: str, key: int, index: int) -> None:
-        self.kind = kind
-        self.key = key
-        self.index = index
-        self.id = ""
-        self.call_id = ""
-        self.name = ""
-        self.parts: dict[tuple[str, int], Part] = {}
-        self.voice = ""
-        self.closed = False
-
-
-def word(value: Any) -> str:
-    return value if value.__class__ is str else ""
-
-
-def number(value: Any) -> int:
-    """An index; -1 for anything that is none."""
-    return value if value.__class__ is int and value >= 0 else -1
 
 
 class Output:
@@ -174,7 +136,8 @@ class Output:
             part.said.append(s)
             if part.size > KEPT_LIMIT:
                 part.said = None
-        _VERBS[part.kind](self, item, part, s)
+        if part.kind != FREE:  # free text waits for its end
+            _VERBS[part.kind](self, item, part, s)
 
     def whole(self, item: Item, kind: str, n: int, text: str) -> None:
         """The complete text of a part, of which some or all may have been told."""
@@ -337,10 +300,18 @@ class Output:
             self._silent.append(item)
 
     def _end_custom(self, item: Item, raw: JSON) -> None:
-        """A tool that takes free text: as `{"input": …}`, like on the chat wire."""
         if raw.get("status") != "incomplete":
-            self._sink.args(item.key, dumps({"input": word(raw.get("input"))}))
-            self._sink.done(item.key)
+            self.whole(item, FREE, 0, word(raw.get("input")))
+            self._give_free(item)
+
+    def _give_free(self, item: Item) -> None:
+        """A tool that takes free text: as `{"input": …}`, like on the chat wire; in one piece, so that a cut one is never closed."""
+        part = item.parts.get((FREE, 0))
+        if part is not None and part.said is None:
+            self._sink.args(item.key, '{"input":')  # longer than what is kept: it stays open
+            return
+        self._sink.args(item.key, dumps({"input": "" if part is None else "".join(part.said or ())}))
+        self._sink.done(item.key)
 
     def _end_search(self, item: Item, raw: JSON) -> None:
         self._drain()
@@ -408,6 +379,9 @@ class Output:
     def _complete(self) -> None:
         for item in self._silent:
             self._sink.done(item.key)
+        for item in self._items:
+            if item.kind == CUSTOM and not item.closed:
+                self._give_free(item)
         for n, (key, id) in enumerate(self._searches, 1):
             pages = self._pages if n == len(self._searches) else {}
             self._sink.server_result(key, search.RESULT, id, search.results(pages))

@@ -17,7 +17,8 @@ from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import Meter
-from a2py.wires.responses.output import ARGS, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output, number, word
+from a2py.wires.responses.item import number, word
+from a2py.wires.responses.output import ARGS, FREE, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output
 
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
@@ -249,6 +250,8 @@ _HANDLERS: dict[str, Callable[[ResponsesDecoder, JSON], None]] = {
     "response.content_part.done": _D._part,
     "response.function_call_arguments.delta": _deltas(ARGS, ""),
     "response.function_call_arguments.done": _wholes(ARGS, "", "arguments"),
+    "response.custom_tool_call_input.delta": _deltas(FREE, ""),
+    "response.custom_tool_call_input.done": _wholes(FREE, "", "input"),
     "response.output_text.annotation.added": _D._annotation,
     "response.output_item.added": _D._added,
     "response.output_item.done": _D._item,
