@@ -175,10 +175,11 @@ async def _serve(
     sockets: list[socket.socket],
     offer: handover.Offer | None,
 ) -> None:
-    from a2py.proxy import border
+    from a2py.proxy import border, files
     from a2py.proxy.log import Log
     from a2py.proxy.server import serve
 
+    files.raise_limit()
     if args.keepalive_timeout:
         border.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
     async with AsyncExitStack() as stack:

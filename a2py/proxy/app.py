@@ -119,7 +119,11 @@ class Proxy:
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and self.border.open > self.border.max_connections:
-                raise ApiError("overloaded", "The proxy has more connections than `a2py: max_connections` allows; ask again", retry_after=1)
+                raise ApiError(
+                    "overloaded",
+                    "The proxy has more connections than `a2py: max_connections` or its file descriptors allow; ask again",
+                    retry_after=1,
+                )
             answer = await route.handler(self, request, record)
             response = self._refuse(request, record, answer) if isinstance(answer, ApiError) else answer
         except ApiError as error:

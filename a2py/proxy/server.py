@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from a2py.errors import ApiError
+from a2py.proxy import files
 from a2py.proxy.app import Proxy
 from a2py.proxy.border import Border
 from a2py.proxy.log import Log
@@ -52,7 +53,7 @@ class Server:
         """Listen; gives the addresses. `sockets`: listening already (systemd, a parent process), instead of host and port."""
         proxy = self.proxy
         await proxy.start()
-        border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=proxy.config.settings.max_connections)
+        border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=self._connections(proxy.config))
         proxy.border = border
         loop = asyncio.get_running_loop()
         try:
@@ -76,9 +77,17 @@ class Server:
         self.proxy.reload(config)
         if self._border is not None:
             self._border.buffer_limit = self.proxy.buffer_limit
-            self._border.max_connections = config.settings.max_connections
+            self._border.max_connections = self._connections(config)
         self.proxy.log.info("reloaded")
         return True
+
+    def _connections(self, config: Config) -> int:
+        """How many clients may be connected: as the configuration says, if there are descriptors for them."""
+        wanted = config.settings.max_connections
+        fit = files.fitting(wanted)
+        if fit < wanted:
+            self.proxy.log.warning("fewer connections than max_connections", wanted=wanted, served=fit, file_descriptors=files.limit())
+        return fit
 
     async def drain(self, at_once: asyncio.Event | None = None) -> None:
         """No new connections; running answers may end within `drain_seconds`, or until `at_once` is set; then everything is closed."""
