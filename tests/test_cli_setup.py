@@ -87,6 +87,21 @@ def test_a_file_that_is_no_settings_is_not_touched(nothing: Path, text: str, cap
     assert path.read_bytes() == text.encode("latin-1") and "nothing was changed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n", '{"env": null}', '{"env":{"ANTHROPIC_MODEL":"mine"},\r\n\t"b": 1.0}', '\ufeff{"a": "\\u00e9"}', '{"env": {"A": 5}}\n\n'],
+)
+def test_undo_gives_back_the_very_bytes(nothing: Path, text: str) -> None:
+    path = settings(nothing)
+    path.parent.mkdir()
+    path.write_bytes(text.encode())
+    for _ in range(2):
+        assert main(["setup", "claude"]) == exits.OK
+    assert json.loads(path.read_text())["env"]["ANTHROPIC_BASE_URL"]
+    assert main(["setup", "claude", "--undo"]) == exits.OK
+    assert path.read_bytes() == text.encode() and os.listdir(path.parent) == ["settings.json"]
+
+
 def test_nothing_to_take_back(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["setup", "claude", "--undo"]) == exits.FAILED
     assert "nothing to take back" in capsys.readouterr().err
@@ -127,3 +142,8 @@ def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "file"))
     assert main(["setup", "claude", "--url", "http://127.0.0.1:9"]) == exits.FAILED
     assert "settings.json can't be read: Not a directory; nothing was changed" in capsys.readouterr().err
+
+
+def test_settings_without_an_env_lead_nowhere(nothing: Path) -> None:
+    put(nothing, {"env": None})
+    assert setup.leading_elsewhere({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []

@@ -224,7 +224,7 @@ def show(args: argparse.Namespace, shown: Terminal) -> int:
     settings = told.pop("settings")
     for name, value in told.items():
         _print(shown, name, value, "")
-    shown.print("settings:")
+    shown.print("settings:" if settings else "settings: {}")
     for name, setting in settings.items():
         shown.print(f"  {name}: {json.dumps(setting['value'], ensure_ascii=False)}" + shown.style(f"  # {setting['from']}", "dim"))
     return OK

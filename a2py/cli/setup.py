@@ -37,7 +37,7 @@ def leading_elsewhere(wanted: Mapping[str, str], env: Mapping[str, str], cwd: st
             settings = _read(path)
         except Stop:
             continue  # Claude Code itself says what is wrong with it
-        for name, value in (settings or {}).get("env", {}).items():
+        for name, value in ((settings or {}).get("env") or {}).items():
             if (name in ROUTE and value != wanted[name]) or (name in REMOVED and value):
                 found[name] = None
     return list(found)
@@ -69,8 +69,9 @@ def run(name: str, argv: list[str]) -> int:
 def _read(path: str) -> dict[str, Any] | None:
     """The object in `path`; None: there is no file. Stop: it is something else."""
     try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+        value = json.loads(text) if text.strip() else {}
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -78,9 +79,18 @@ def _read(path: str) -> dict[str, Any] | None:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise Stop(f"{path} can't be read as JSON{place}: correct it first; nothing was changed", FAILED) from None
-    if not isinstance(value, dict) or not isinstance(value.get("env", {}), dict):
+    if not isinstance(value, dict) or not isinstance(value.get("env"), (dict, type(None))):
         raise Stop(f"{path} is not an object with an object `env`: correct it first; nothing was changed", FAILED)
     return value
+
+
+def _text(path: str) -> str:
+    """The text of a file to the byte; "" where there is none."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def write(path: str, env: Mapping[str, str]) -> None:
@@ -92,10 +102,10 @@ def write(path: str, env: Mapping[str, str]) -> None:
         record = {"existed": settings is not None, "had_env": "env" in had, "before": {}, "written": {}}
         if settings is not None:
             record["mode"] = os.stat(path).st_mode & 0o777
-            with open(path, encoding="utf-8") as file:
-                state.write(path + BACKUP, file.read(), 0o600)
+            state.write(path + BACKUP, _text(path), 0o600)
     settings = settings if settings is not None else {}
-    current: dict[str, Any] = settings.setdefault("env", {})
+    current: dict[str, Any] = settings.get("env") or {}
+    settings["env"] = current
     for name in [name for name in record["written"] if name not in env]:
         _restore(current, record, name)
     for name, value in env.items():
@@ -128,12 +138,15 @@ def undo(path: str) -> list[str]:
     settings = _read(path)
     left: list[str] = []
     if settings is not None:
-        current = settings.get("env", {})
+        current = settings.get("env") or {}
         left = [name for name in list(record["written"]) if not _restore(current, record, name)]
         if not current and not record["had_env"]:
             settings.pop("env", None)
         if settings or record["existed"]:
-            state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", record.get("mode"))
+            was = _read(path + BACKUP)
+            as_it_was = was is not None and {**was, "env": was.get("env") or {}} == {**settings, "env": settings.get("env") or {}}
+            text = _text(path + BACKUP) if as_it_was else json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            state.write(path, text, record.get("mode"))
         else:
             os.unlink(path)
     for end in (RECORD, BACKUP):

@@ -131,7 +131,7 @@ async def _one(shown: Terminal, upstream: Upstream, dep: Deployment, only: tuple
         shown.print(shown.style(head, "bold"))
     seen = await probe(bench, only, told)
     if not quiet:
-        shown.print(shown.style(f"  {bench.asked} requests, {bench.tokens:,} tokens", "dim"))
+        shown.print(shown.style(f"  {counted(bench.asked, 'request')}, {bench.tokens:,} tokens", "dim"))
     return seen
 
 
