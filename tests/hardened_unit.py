@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def ask(url: str, key: str) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
+    except OSError as error:
+        return 0, repr(error).encode()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def configuration(port: int, name: str) -> str:
@@ -83,6 +91,7 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
     try:
         seen["manager"] = until(lambda: control("is-system-running") in (0, 1) and os.path.exists("/run/user/0/systemd/private"))
         control("daemon-reload")
+        until(lambda: listens(upstream))
         seen["start"] = control("start", "a2py.service")
         seen["active"] = show("ActiveState")
         seen["answer"] = ask(url, KEY)[1].decode()

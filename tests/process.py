@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 #: Seconds until the proxy must answer, and until it must be gone after SIGTERM.
-START_SECONDS = 30
-STOP_SECONDS = 15
+START_SECONDS = 90
+STOP_SECONDS = 60
 KEY = "sk-test-master-key"
 
 

@@ -96,6 +96,17 @@ def test_a_start_whose_record_can_not_be_written_leaves_nothing_behind(place: Pa
     (place / ".local/state/a2py/daemon.json").rmdir()
 
 
+def test_a_restart_from_a_directory_that_is_gone_says_so(place: Path) -> None:
+    (place / "project").mkdir()
+    env = {"XDG_STATE_HOME": str(place / ".local/state")}
+    assert a2py("start", "--demo", "--port", "0", cwd=place / "project", env=env).returncode == exits.OK
+    (place / "project").rmdir()
+    done = a2py("restart", cwd=place)
+    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one goes on" in done.stderr
+    assert a2py("restart", "--demo", "--port", "0", cwd=place).returncode == exits.OK
+    assert a2py("stop", cwd=place).returncode == exits.OK
+
+
 @pytest.mark.parametrize("base", ["relative", "C:\\Users\\me\\AppData\\Local"])
 def test_only_an_absolute_path_is_taken(base: str) -> None:
     """As the XDG specification says; a relative one would be another place in each directory."""

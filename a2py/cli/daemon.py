@@ -114,6 +114,8 @@ def _spawn(argv: Sequence[str], cwd: str, handed: Sequence[socket.socket] = ()) 
             if record is None:
                 code = 0 if told or not _gone(process.pid, 1.0, process) else process.wait()
                 raise Stop(f"the proxy did not start:\n{told.strip() or _tail(log, size)}", code if code > 0 else FAILED)
+        except OSError as error:
+            raise Stop(f"no process can be started in {cwd}: {error.strerror}", FAILED) from None
         finally:
             if record is None and process is not None:
                 _end(process)
