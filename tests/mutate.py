@@ -84,6 +84,18 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "key == self._live", False): "the short way; the long one gives the same",
     ("a2py/messages/blocks.py", "item is not self._item", True): "the block opens later, its bytes are the same",
     ("a2py/messages/blocks.py", "not item.opened", False): "the block opens later, its bytes are the same",
+    ("a2py/messages/blocks.py", "item is self._item", False): "a whole block is closed later, its bytes are the same",
+    ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
+    **{("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for" for value in (True, False)},
+    ("a2py/messages/blocks.py", "item.closed", False): "what is kept of a closed call is never given out, it only counts",
+    **{("a2py/messages/blocks.py", "self._held", value): "the next block opens later, its bytes are the same" for value in (True, False)},
+    ("a2py/messages/blocks.py", "item is not None and item.size > SCAN_SIZE", True): "only slower",
+    **{
+        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_tool`, the writer's short way: test_writer.py"
+        for value in (True, False)
+    },
+    ("a2py/messages/blocks.py", "self._held[0].kind == TOOL", True): "the loop behind it asks again",
+    ("a2py/messages/blocks.py", "self._hidden(item)", True): "how much is kept",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
     ("a2py/wires/chat/messages.py", "not self._open", False): "the short way; nothing waits",
     ("a2py/wires/chat/messages.py", "not text", False): "such a message is left out before the turns are made",

@@ -667,3 +667,18 @@ def test_a_subclass_must_say_everything() -> None:
     ):
         with pytest.raises(NotImplementedError):
             verb()
+
+
+def test_the_first_name_counts_an_empty_one_is_none_and_nothing_follows_what_is_done() -> None:
+    verbs = [tool(0, "a", "f"), tool(0, "b", "g"), tool(0, "", ""), args(0, '{"x":1}'), lambda log: log.args_json(0, b"")]
+    after: list[Verbs] = [lambda log: log.done(0), args(0, "late"), lambda log: log.args_json(0, b"late"), tool(0, "c", "h")]
+    assert run(*verbs, *after) == ["+tool a f", '\'{"x":1}', "-", "tool_use"]
+
+
+def test_what_waited_behind_a_call_is_what_it_would_have_been_without() -> None:
+    behind = [tool(0, "a", "f"), args(0, '{"x":')]
+    call = ["+tool a f", '\'{"x":1}', "-"]
+    assert run(*behind, think("secret"), args(0, "1}"), thinking="omit") == [*call, "+thinking", "sign", "-", "tool_use"]
+    assert run(*behind, text('{"half'), args(0, "1}")) == [*call, "+text", "'{\"half", "-", "tool_use"]
+    late = [args(1, '{"y":2}'), args(0, "1}"), tool(1, "b", "g")]
+    assert run(*behind, *late) == [*call, "+tool b g", '\'{"y":2}', "-", "tool_use"]
