@@ -172,3 +172,14 @@ def test_a_decoder_ends_once(body: bytes) -> None:
     outcome = decoder.close()
     decoder.feed(body)
     assert decoder.close() is outcome
+
+
+def test_lost_names_and_unchecked_results_are_bounded() -> None:
+    losing = draft([], [])
+    for n in range(99):
+        losing.lose(f"{n}" * 200)
+    assert len(losing.degraded) == 50 and max(map(len, losing.degraded)) == 100
+    nest: JSON = {"data": 1}
+    for _ in range(99):
+        nest = {"x": nest}
+    assert block_text({"type": "later_tool_result", "content": nest}).count("x") == 32

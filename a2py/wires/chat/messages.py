@@ -98,8 +98,6 @@ class Conversation:
             content = blocks(message["content"])
             if message["role"] == "system":
                 text = JOINT.join(self.draft.system_texts(message))
-                if not text:
-                    continue
                 inline = self.q.mid_system == "inline"
                 part = self._marked(_part(text if inline else reminder(text)), content)
                 if inline:
