@@ -147,3 +147,15 @@ def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_settings_without_an_env_lead_nowhere(nothing: Path) -> None:
     put(nothing, {"env": None})
     assert setup.leading_elsewhere({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []
+
+
+@pytest.mark.parametrize(
+    "args", [["setup", "claude", "--demo"], ["config", "init", "--yes", "--provider", "deepseek", "-o", "/dev/null/x/a2py.yaml"]]
+)
+def test_a_place_that_can_not_be_written(
+    nothing: Path, args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", "/dev/null/x")
+    assert main(args) == exits.FAILED
+    err = capsys.readouterr().err
+    assert "Not a directory" in err and "/dev/null/x" in err and "Traceback" not in err

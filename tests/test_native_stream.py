@@ -103,6 +103,14 @@ def test_half_a_surrogate_pair() -> None:
     assert texts(ran(data)[0]) == ["\ufffd"]
 
 
+@pytest.mark.parametrize(("signature", "notes"), [("", []), ("lost", ["a signature_delta for a block that was not open was skipped"])])
+def test_an_empty_signature_that_comes_late_is_no_loss(signature: str, notes: list[str]) -> None:
+    late = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": signature}}
+    thinking = (start(0, {"type": "thinking", "thinking": ""}), start(1, TEXT), delta(1, "x"), late, stop(0), stop(1))
+    found, outcome = ran(sse(opening(), *thinking, END, STOP))
+    assert outcome.notes == notes and texts(found)[-1] == "x"
+
+
 def test_the_outcome_is_for_the_log() -> None:
     used = {"output_tokens": 40, "output_tokens_details": {"thinking_tokens": 9}}
     end = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": used}

@@ -190,9 +190,12 @@ class NativeDecoder(Intake):
             return
         kind: str = mended["type"]
         argued = bool(mended.get("partial_json"))
+        unsigned = kind == "signature_delta" and not mended.get("signature")
         if mended is not delta:
             event, data = {**event, "delta": mended}, b""
         if index != self._open or self._open < 0:
+            if unsigned:
+                return  # llama.cpp sends the empty signature of its thinking behind the text (b11549, 2026-11): nothing is lost
             if not self._find(index, kind):
                 return
             event, data = {**event, "index": self._open}, b""
