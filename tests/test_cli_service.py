@@ -221,7 +221,7 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
         [unshare, "-m", sys.executable, "-m", "tests.user_manager", str(tmp_path), "50"],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=10 * LIMIT,
         cwd=ROOT,
         env=env,
     )

@@ -188,7 +188,7 @@ def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
         ["unshare", "-m", sys.executable, "-m", "tests.hardened_unit", str(tmp_path), str(single)],
         capture_output=True,
         text=True,
-        timeout=3 * LIMIT,
+        timeout=10 * LIMIT,
         cwd=ROOT,
         env={**clean_env(tmp_path), "PYTHONPATH": str(ROOT)},
     )

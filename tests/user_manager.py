@@ -42,7 +42,7 @@ def control(*words: str) -> int:
 
 def ask(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url + "/health/liveliness", timeout=20) as answer:
+        with urllib.request.urlopen(url + "/health/liveliness", timeout=LIMIT) as answer:
             return bool(json.load(answer)["name"] == "a2py")
     except OSError:
         return False
