@@ -163,6 +163,13 @@ def _venv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
     return (("{python}", "-m", "venv", name), (*pip, *packages), *again)
 
 
+def _venv_by_uv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
+    """For what pip resolves for a quarter of an hour without an end (litellm[proxy], pip 23 and 26, 2026-11)."""
+    pip = ("uv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "uv")
+    install = ("uv/bin/uv", "pip", "install", "-q", "--upgrade", "--python", f"{name}/bin/python", *packages)
+    return (("{python}", "-m", "venv", name), ("{python}", "-m", "venv", "uv"), pip, install)
+
+
 def _python(venv: str) -> str:
     return str(HOME / venv / "bin" / "python")
 
@@ -277,7 +284,7 @@ SYSTEMS: tuple[System, ...] = (
         ),
         {"config.yaml": LITELLM},
         {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PATH": f"{HOME}/litellm/bin:{os.environ.get('PATH', '')}"},
-        install=_venv("litellm", "litellm[proxy]"),
+        install=_venv_by_uv("litellm", "litellm[proxy]"),
         weigh="litellm",
     ),
     System(
