@@ -227,6 +227,7 @@ async def test_a_body_that_stalls_is_cut(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_body_that_trickles_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no stall, and yet it would last for ever. That more of them come is no reason to reset the answer away."""
     monkeypatch.setattr(app_module, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(app_module, "BODY_RATE", 1_000_000)
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 1000\r\n\r\n{")
 
