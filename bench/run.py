@@ -2,7 +2,8 @@
 
 Knows: processes, cores, rounds. Must not know: what a workload measures, how results look.
 Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the machine hits all alike;
-the system under test is alone on its core, upstream and client share the other; whatever was started is stopped, also after an error.
+the system under test is alone on its core, upstream and client share the other; a thousand slow streams have processes of their own, whose
+kept connections end while nothing is measured; whatever was started is stopped, also after an error.
 
     python -m bench.run                       # all that is installed, 3 rounds
     python -m bench.run --quick --systems a2py,nginx --workloads w1_50,w2 --rounds 1 --tree
@@ -78,19 +79,19 @@ class Bench:
                 await asyncio.sleep(0.02)
         raise SystemExit(f"the mock upstream did not start: {process.tail()}")
 
-    async def begin(self, system: System, upstream: int, round_: int) -> tuple[Target, dict[str, float]] | str:
+    async def begin(self, system: System, upstream: int, label: str) -> tuple[Target, dict[str, float]] | str:
         """Start a system and get its first answer: the target and its cold start; or why not."""
         if system.kind == "direct":
             return Target(system, upstream, upstream, None, self.scale), {}
         port = free_port()
-        directory = self.directory / f"{system.name}-{round_}"
+        directory = self.directory / f"{system.name}-{label}"
         directory.mkdir()
         argv, env = systems.prepare(system, Start(directory, port, upstream))
         if self.tree and system.name.startswith("a2py"):
             env["PYTHONPATH"] = str(ROOT)
         await client.put(upstream, "/_plan", Plan("text", 5).encode())
         begun = time.monotonic()
-        process = self.start(argv, env, f"{system.name}-{round_}", self.there)
+        process = self.start(argv, env, f"{system.name}-{label}", self.there)
         target = Target(system, port, upstream, process, self.scale)
         asked = target.request(bodies.small(True))
         reason = "no answer"
@@ -119,10 +120,18 @@ class Bench:
     async def round(self, number: int) -> None:
         found: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         self.rounds.append(found)
+        for alone in (True, False):
+            chosen = [workload for workload in WORKLOADS if workload.name in self.chosen and workload.alone is alone]
+            if chosen:
+                await self._side_by_side(chosen, number, found)
+
+    async def _side_by_side(self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]) -> None:
         upstream = await self.upstream()
         targets: dict[str, Target] = {}
         for name in self.names:
-            begun = await self.begin(BY_NAME[name], upstream, number)
+            if "failed" in found[name]:
+                continue
+            begun = await self.begin(BY_NAME[name], upstream, f"{number}-{chosen[0].name}")
             if isinstance(begun, str):
                 found[name]["failed"] = begun
                 print(f"  {name}: does not start: {begun[-300:]}", flush=True)
@@ -130,11 +139,9 @@ class Bench:
             targets[name] = begun[0]
             if begun[1]:
                 found[name]["start"] = begun[1]
-        for workload in WORKLOADS:
-            if workload.name not in self.chosen:
-                continue
-            order = list(targets)
-            turn = number % len(order) if order else 0
+        order = list(targets)
+        turn = number % len(order) if order else 0
+        for workload in chosen:
             for name in order[turn:] + order[:turn]:
                 await self._measure(workload, targets[name], found[name])
         self.stop()

@@ -263,13 +263,16 @@ async def slow(target: Target) -> Result:
 
 
 class Workload(NamedTuple):
+    """`alone`: in processes of its own."""
+
     name: str
     title: str
     run: Callable[[Target], Awaitable[Result]]
+    alone: bool = False
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("w5", "W5 slow: 1,000 streams, a piece a second", slow),  # first: what other workloads leave in memory would hide it
+    Workload("w5", "W5 slow: 1,000 streams, a piece a second", slow, alone=True),
     Workload("w1_1", "W1 paced, 1 stream: 200 pieces, 20 ms apart", _paced(1)),
     Workload("w1_50", "W1 paced, 50 streams", _paced(0)),
     Workload("w2", "W2 flood: 16 streams of 500 pieces, no pause", _flood("text")),

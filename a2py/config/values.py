@@ -20,6 +20,8 @@ _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BREAK = re.compile(r"[\r\n\0]")
+#: Headers that are the connection's own: another value lets the request hang, or two of them be told apart wrongly.
+_FRAMING = frozenset(("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
 def wrong(node: Node, path: str, expected: str, cure: str = "") -> ConfigError:
@@ -163,6 +165,8 @@ def headers(node: Node, path: str) -> dict[str, str]:
             raise wrong(child, at, "a header name of letters, digits and hyphens")
         if _BREAK.search(value):
             raise wrong(child, at, "a header value without line breaks")
+        if key.lower() in _FRAMING:
+            raise wrong(child, at, f"a header of yours: {key} is the connection's own")
         out[key] = value
     return out
 
