@@ -94,7 +94,12 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
         (v.text_map, "{x: [1]}", "expected text, got a list", "a.x"),
         (v.headers, "{'a: b': c}", "expected a header name of letters, digits and hyphens, got text", "a.a: b"),
         (v.headers, '{a: "b\\r\\nEvil: 1"}', "expected a header value without line breaks, got text", "a.a"),
-        (v.headers, "{Content-Length: '5'}", "expected a header of yours: Content-Length is the connection's own, got text", "a.Content-Length"),
+        (
+            v.headers,
+            "{Content-Length: '5'}",
+            "expected a header of yours: Content-Length is the connection's own, got text",
+            "a.Content-Length",
+        ),
         (v.fallbacks, "[a]", "expected a mapping, got text", "a[0]"),
         (v.fallbacks, "[{a: [{x: y}]}]", "expected a model name, or a mapping with `model`, got a mapping", "a[0].a[0]"),
         (v.counts, "{a: x}", "expected a whole number of at least 0, got text", "a.a"),

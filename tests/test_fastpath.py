@@ -69,7 +69,7 @@ def by_lane(decoder: ChatDecoder, piece: bytes) -> bytes:
     if lane is None or not (piece.startswith(lane.before) and piece.endswith(lane.after)):
         return b""
     string = piece[len(lane.before) : -len(lane.after)]
-    return lane.prefix + string + lane.suffix if string and lane.take(string) else b""
+    return string.join(lane.around) if string and lane.take(string) else b""
 
 
 def by_event(data: bytes) -> list[bytes]:

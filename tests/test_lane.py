@@ -18,13 +18,13 @@ def test_what_orjson_writes_is_measured(s: str) -> None:
 @pytest.mark.parametrize("raw", [b'"', b"\\", b"\\u00e9", b"\\/", b"a\nb", b"\x00", b"\xff", b"\xe2\x82", b"\xed\xa0\xbd", b"\xff\\n"])
 def test_what_it_would_write_in_another_way_is_not(raw: bytes) -> None:
     assert measure(raw) == -1
-    lane = Lane(b"<", b">", b"[", b"]")
+    lane = Lane(b"<", b">", (b"[", b"]"))
     assert not lane.take(raw)
     assert (lane.count, lane.chars) == (0, 0)
 
 
 def test_what_passes_is_counted() -> None:
-    lane = Lane(b"<", b">", b"[", b"]")
+    lane = Lane(b"<", b">", (b"[", b"]"))
     assert lane.take(b"four") and lane.take("é€".encode()) and lane.take(rb"\"\\")
     assert (lane.count, lane.chars) == (3, 8)
 

@@ -20,7 +20,7 @@ BEFORE, AFTER = b'data: {"c":"', b'"}\n\n'
 
 
 def lane() -> Lane:
-    return Lane(BEFORE, AFTER, b'{"t":"', b'"}\n\n')
+    return Lane(BEFORE, AFTER, (b'{"t":"', b'"}\n\n'))
 
 
 class Transport:

@@ -52,6 +52,7 @@ class Writer(RawBlocks):
         super().__init__(origin, thinking, used)
         self._out: list[bytes] = []
         self._prefix = b""
+        self._around = b"", b""
         self._message_id = message_id
         self._model = model
         self._estimate = estimate
@@ -104,7 +105,7 @@ class Writer(RawBlocks):
             super().thinking_json(key, raw)
 
     def straight(self, key: Key) -> tuple[bytes, bytes] | None:
-        return (self._prefix + b'"', b'"' + _END) if key == self._live else None
+        return self._around if key == self._live else None
 
     def args(self, key: Key, s: str) -> None:
         item = self._item
@@ -160,6 +161,7 @@ class Writer(RawBlocks):
             self.count - 1,
             _FIELDS.get(item.kind, b""),
         )
+        self._around = self._prefix + b'"', b'"' + _END
 
     def _delta(self, s: str) -> None:
         try:

@@ -39,9 +39,8 @@ class Direct:
         self._tail = lane.after + b"\r\n"
         self._cut = -len(self._tail)
         self._take = lane.take
-        self._prefix = lane.prefix
-        self._suffix = lane.suffix
-        self._around = len(lane.prefix) + len(lane.suffix)
+        self._prefix, self._suffix = lane.around
+        self._around = len(self._prefix) + len(self._suffix)
         self._write = stream.send
 
     def __call__(self, data: bytes, now: float) -> bool:

@@ -27,10 +27,12 @@ _PROBE = "\0probe"
 #: Events looked at one by one for a frame; a run earns as many again; after FORGIVE feeds without one it is tried anew.
 TRIES, FORGIVE = 16, 64
 #: Bytes that are looked at together: an event that does not fit is taken out of a run, and the run begins anew behind it.
-WINDOW = 16 * 1024
+WINDOW = 32 * 1024
 #: Bytes of a reply that is here as a whole: it is parsed at once, without looking for a frame.
 SHORT = 4096
 _END = b"data: [DONE]\n\n"
+#: Bytes of a feed behind which a lane is opened: chunks that come faster than they are read come together, and a lane takes one.
+LANE = 2048
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
 _KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
@@ -130,22 +132,20 @@ class FastDecoder(ChatDecoder):
         if self._frame is None and len(data) <= SHORT and data.endswith(_END):
             self._slow(data)
             return
-        while data:
-            end = len(data) if len(data) <= WINDOW else data.rfind(b"\n\n", 0, WINDOW) + 2
-            window = data[:end] if end >= 2 else data
-            self._read(window)
-            data = data[len(window) :]
-        if self._frame is not None and self._between and not self._rest:
-            self.lane = self._opened(self._frame, lane)
-
-    @property
-    def _between(self) -> bool:
-        """Whether what comes next is an event that may be a frame's."""
-        return self._whole and not self._details and not self._fields and not self.finished
+        size = len(data)
+        while len(data) > WINDOW:
+            end = data.rfind(b"\n\n", 0, WINDOW) + 2
+            if end < 2:
+                break
+            self._read(data[:end])
+            data = data[end:]
+        self._read(data)
+        if size <= LANE and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
+            self.lane = self._opened(lane)
 
     def _read(self, data: bytes) -> None:
         while data and not self.finished:
-            if self._frame is not None and self._between:
+            if self._frame is not None and self._whole and not self._details and not self._fields:
                 data = self._run(self._frame, data)
                 if not data:
                     return
@@ -218,15 +218,15 @@ class FastDecoder(ChatDecoder):
         self._some = self._some or chars > 0
         self._chars += chars
 
-    def _opened(self, frame: Frame, lane: Lane | None) -> Lane | None:
-        """The lane on which more of this run may pass us by, where the sink lets it: `lane` again, if it still leads there."""
-        around = self._sink.straight(frame.kind) if frame.kind != ARGS else None
-        if around is None:
+    def _opened(self, lane: Lane | None) -> Lane | None:
+        """The lane on which more of a run may pass us by, where the sink lets it: `lane` again, if it still leads there."""
+        frame = self._frame
+        around = self._sink.straight(frame.kind) if frame is not None and frame.kind != ARGS else None
+        if frame is None or around is None:
             return None
-        prefix, suffix = around
-        if lane is not None and lane.before == frame.before and lane.after == frame.after and lane.prefix == prefix:
+        if lane is not None and lane.before is frame.before and lane.after is frame.after and lane.around is around:
             return lane
-        return Lane(frame.before, frame.after, prefix, suffix)
+        return Lane(frame.before, frame.after, around)
 
     def _passed(self, lane: Lane) -> None:
         if lane.count:
