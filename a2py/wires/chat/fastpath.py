@@ -104,9 +104,7 @@ def _canonical(string: bytes) -> bool:
 
 
 class FastDecoder(ChatDecoder):
-    """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves.
-
-    Slots: with more than 30 attributes in its dict an instance loses CPython's fast attribute access."""
+    """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves."""
 
     __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "lane")
 

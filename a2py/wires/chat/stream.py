@@ -55,7 +55,32 @@ def _apart(data: bytes) -> list[bytes]:
 
 
 class ChatDecoder(Intake):
-    """One upstream reply, streamed or whole (`whole`)."""
+    """One upstream reply, streamed or whole (`whole`).
+
+    Slots: from its 30th attribute on an instance has a dict of its own, 1.6 KiB, and slower access to it (CPython 3.11)."""
+
+    __slots__ = (
+        "_asked",
+        "_bad",
+        "_bad_lines",
+        "_calls",
+        "_chars",
+        "_details",
+        "_done",
+        "_field",
+        "_fields",
+        "_finish",
+        "_meter",
+        "_native_finish",
+        "_provider",
+        "_refused",
+        "_sink",
+        "_some",
+        "_stop_word",
+        "_stops",
+        "_tags",
+        "_torn",
+    )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__()

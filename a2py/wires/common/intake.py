@@ -22,6 +22,8 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 class Intake:
     """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
 
+    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished")
+
     lane: Lane | None = None
     _provider = ""
 
