@@ -165,3 +165,18 @@ def test_strict(node: object, ok: bool) -> None:
 
 def test_every_dialect_is_named_in_the_quirk(request: pytest.FixtureRequest) -> None:
     assert set(DIALECTS) >= {"none", "effort", "openrouter", "thinking_type", "enable_thinking", "template", "think"}
+
+
+def test_a_rule_where_the_assistant_opens_and_there_is_no_system_role() -> None:
+    """`system_as_user`: the schema's rule becomes a user message of its own, ahead of the assistant's."""
+    to = deployment(structured="none", system_as_user=True)
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    body = {
+        "model": "m",
+        "max_tokens": 100,
+        "messages": [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Go"}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+    }
+    sent = orjson.loads(WIRE.prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, False).body)
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "user"]
+    assert "JSON schema" in sent["messages"][0]["content"] and sent["messages"][1]["content"] == "Yes?"

@@ -13,6 +13,7 @@ from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 from a2py.wires.common.filters import Stops, ThinkTags, held
+from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import Names
 from a2py.wires.common.text import as_text, block_text, without_billing
 from a2py.wires.common.tools import function, functions, in_force
@@ -183,3 +184,9 @@ def test_lost_names_and_unchecked_results_are_bounded() -> None:
     for _ in range(99):
         nest = {"x": nest}
     assert block_text({"type": "later_tool_result", "content": nest}).count("x") == 32
+
+
+@pytest.mark.parametrize(("name", "given"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
+def test_an_intake_means_nothing_by_itself(name: str, given: list[object]) -> None:
+    with pytest.raises(NotImplementedError):
+        getattr(Intake(), name)(*given)

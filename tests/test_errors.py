@@ -75,3 +75,8 @@ def test_any_message_can_be_written() -> None:
     assert error.limit == 0
     named = ApiError("max_tokens", "m", field="max_tokens", limit=4096)
     assert (named.field, named.limit) == ("max_tokens", 4096)
+
+
+def test_secrets_are_hidden() -> None:
+    error = ApiError("api", "the key sk-1234 at sk-1234?x").hide(["sk-1234", "other"])
+    assert error.message == "the key … at …?x" and error.args == (error.message,) and str(error) == error.message

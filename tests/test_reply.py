@@ -197,6 +197,7 @@ def test_raw_events_become_the_upstreams_message() -> None:
         ({"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}}, [], True),
         ({"type": "tool_use", "id": "toolu_3", "name": "h", "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a":1}'}], False),
         ({"type": "web_search_tool_result", "tool_use_id": "x", "content": [1]}, [], True),
+        ({"type": "text", "text": "", "citations": [{"n": 0}]}, [{"type": "text_delta", "text": "Yo"}], True),
         ({"type": "compaction", "content": None}, [{"type": "compaction_delta", "content": "short", "text": 7}], True),
     )
     message = reply.message(Outcome(usage=Usage(9, 5, 4)), Usage(99))
@@ -212,6 +213,7 @@ def test_raw_events_become_the_upstreams_message() -> None:
             {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}},
             {"type": "tool_use", "id": "toolu_3", "name": "h", "input": unparsed('{"a":1}')},
             {"type": "web_search_tool_result", "tool_use_id": "x", "content": [1]},
+            {"type": "text", "text": "Yo", "citations": [{"n": 0}]},
             {"type": "compaction", "content": "short"},
         ],
         "container": {"id": "c"},

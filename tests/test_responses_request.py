@@ -242,3 +242,24 @@ def test_equal_turns_give_equal_bytes() -> None:
     first = body_of({"system": "S", "messages": [*turn, result]})["input"]
     second = body_of({"system": "S", "messages": [*turn, result, assistant(said("Done")), user("More")]})["input"]
     assert orjson.dumps(second[: len(first)]) == orjson.dumps(first)
+
+
+def test_a_system_message_without_text_says_nothing() -> None:
+    assert body_of({"messages": [user("Hi"), {"role": "system", "content": []}]})["input"] == body_of({"messages": [user("Hi")]})["input"]
+
+
+def test_a_forced_tool_that_was_lost_is_told() -> None:
+    made = prepared({"messages": [user("Hi")], "tools": [{"type": "code_execution_20250825", "name": "x"}], "tool_choice": {"type": "any"}})
+    assert "tool_choice" in made.degraded and "tools" not in orjson.loads(made.body)
+
+
+def test_no_tools_where_none_can_not_be_said() -> None:
+    config = {"wire": "responses", "quirks": {"tool_choice_none": False}}
+    body = body_of({"messages": [user("Hi")], "tools": [TOOL], "tool_choice": {"type": "none"}}, config)
+    assert "tools" not in body and "tool_choice" not in body
+
+
+def test_parallel_calls_that_can_not_be_forbidden() -> None:
+    config = {"wire": "responses", "quirks": {"parallel_tool_calls": False}}
+    made = prepared({"messages": [user("Hi")], "tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, config)
+    assert "disable_parallel_tool_use" in made.degraded and "parallel_tool_calls" not in orjson.loads(made.body)

@@ -71,3 +71,9 @@ def test_what_was_not_reported_is_estimated(reported: Usage | None, final: Usage
     outcome = Outcome(usage=reported, output_estimate=9)
     assert outcome.final_usage(Usage(input=40, output=1)) == final
     assert outcome.usage == reported
+
+
+def test_a_prepared_request_shows_no_query() -> None:
+    assert repr(Prepared("https://host/v1?key=sk-1234", {"authorization": "sk-5678"}, b"body", True)) == (
+        "Prepared('https://host/v1', 4 bytes, stream=True)"
+    )

@@ -151,8 +151,6 @@ class Calls:
 
     def _new(self, key: int) -> _Call:
         wanted, key = key, self._free.get(key, key)
-        while key in self._calls:
-            key += 1
         self._free[wanted] = key + 1
         call = self._calls[key] = _Call(key)
         return call
