@@ -143,7 +143,8 @@ async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bo
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_takes_little_gets_everything(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "STALL_SECONDS", 0.3)
+    """Its pauses are a twentieth of what would be a stall, all of them together are more."""
+    monkeypatch.setattr(border, "STALL_SECONDS", 2.0)
     sent = "x" * 100_000
     async with Scripted(answering(*[sent] * 150)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
         transport = client.writer.transport
