@@ -23,6 +23,7 @@ from a2py.quirks import override
 from tests import llamacpp as llama
 from tests.commands import a2py, serving
 from tests.process import free_port
+from tests.scripted import Peer, Scripted
 
 Body = dict[str, Any]
 #: What the demo takes thinking by.
@@ -375,6 +376,20 @@ async def test_a_server_that_hangs_is_given_up() -> None:
         told = await Bench(deployment(upstream.base), sender, 0.2).ask({"messages": [{"role": "user", "content": "x"}]})
         await sender.close()
     assert told.error is not None and told.error.kind == "timeout"
+
+
+async def test_an_error_whose_body_breaks_off_is_that_error() -> None:
+    async def script(c: Peer) -> None:
+        c.head(401, {"content-type": "application/json"}, length=500)
+        c.write(b'{"error":{"message":"Incorrect API key')
+        await c.drain()
+        c.close()
+
+    async with Scripted(script) as upstream:
+        sender = Upstream()
+        told = await Bench(deployment(upstream.base), sender).ask({"messages": [{"role": "user", "content": "x"}]})
+        await sender.close()
+    assert told.error is not None and (told.error.kind, told.error.status) == ("authentication", 401)
 
 
 async def test_what_a_server_tells_of_its_context() -> None:

@@ -138,6 +138,13 @@ class Gather(Patient):
         return b"".join(self._parts)[: self._limit]
 
 
+async def gather(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A whole body, or its first `limit` bytes; raises what aiohttp raises."""
+    body = Gather(limit)
+    await pull(response, body)
+    return body.body()
+
+
 async def pull(response: aiohttp.ClientResponse, flow: Flow) -> None:
     """The textbook loop, a task switch per read. Ends with the flow or the body; raises what aiohttp raises."""
     readany = response.content.readany

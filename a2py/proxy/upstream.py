@@ -27,7 +27,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.types import Prepared
 from a2py.proxy.lean import trusting
-from a2py.proxy.pump import Gather, pull
+from a2py.proxy.pump import gather
 from a2py.wires.failure import transport
 
 #: Seconds for DNS, TCP and TLS together with a proxy's handshake.
@@ -165,9 +165,7 @@ class Upstream:
             ) as response:
                 if response.status != 200:
                     raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
-                body = Gather(REPLY_BODY)
-                await pull(response, body)
-                answer = orjson.loads(body.body())
+                answer = orjson.loads(await gather(response, REPLY_BODY))
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise failure(error, deployment) from None
         if not isinstance(answer, dict):

@@ -21,7 +21,7 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy.pump import Gather, Patient, pull
+from a2py.proxy.pump import Gather, Patient, gather, pull
 from a2py.proxy.relay import BROKEN
 from a2py.proxy.upstream import ERROR_BODY, REPLY_BODY, Closed, Upstream, failure, lower
 from a2py.quirks import override
@@ -81,9 +81,13 @@ class _Noted(Patient):
             self._told.pieces.append(time.monotonic() - self._began)
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = Gather(limit)
-    await pull(response, body)
+async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+    """What can be read of it: an error whose body breaks off is that error still."""
+    body = Gather(ERROR_BODY)
+    try:
+        await pull(response, body)
+    except BROKEN:
+        pass
     return body.body()
 
 
@@ -129,9 +133,9 @@ class Bench:
         response = await self._send(dep, prepared)
         try:
             if response.status // 100 != 2:
-                raise speaks.error(response.status, lower(response.headers), await _body(response, ERROR_BODY))
+                raise speaks.error(response.status, lower(response.headers), await _error_body(response))
             if not prepared.stream:
-                data = await _body(response, REPLY_BODY)
+                data = await gather(response, REPLY_BODY)
                 told.reads.append(data)
                 return speaks.reply(prepared, data, sink)
             decoder = speaks.decoder(prepared, sink)
