@@ -8,6 +8,7 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
+from a2py.slices import at_once
 from a2py.wires import wire
 from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
@@ -44,7 +45,7 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
 def test_a_tool_that_is_none() -> None:
     assert function({"type": "bash_20250124"}) is not None
     assert function({"type": "custom"}) is None
-    assert functions(draft([], [{"type": "custom"}])) == []
+    assert at_once(functions(draft([], [{"type": "custom"}]))) == []
 
 
 def test_auth_none_sends_no_key() -> None:

@@ -31,7 +31,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
-    max_body_mb: int = 64
+    max_body_mb: int = 32
     max_connections: int = 2000
     buffer_kb: int = 256
     capture_dir: str = ""

@@ -68,7 +68,7 @@ _OWN = (
     _set("allowed_hosts", v.texts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
     _set("allowed_origins", v.texts, (), "`Origin`s (of browsers) that are served without a master key", OWN + "allowed_origins"),
     _set("drain_seconds", _seconds, 30.0, "how long running streams may take after SIGTERM", OWN + "drain_seconds"),
-    _set("max_body_mb", _positive, 64, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"),
+    _set("max_body_mb", _positive, 32, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"),
     _set("max_connections", _positive, 2000, "client connections at once", OWN + "max_connections"),
     _set("buffer_kb", _positive, 256, "bytes held for a slow client before the upstream is paused, kB", OWN + "buffer_kb"),
     _set("capture_dir", v.text, "", "directory for redacted captures of every request (`--capture DIR`)", OWN + "capture_dir"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import StreamReader
 
 from a2py.errors import ApiError
-from a2py.messages.count import Calibration, count
+from a2py.messages.count import Calibration, count_in_slices
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
 from a2py.proxy.border import error_response, new_id
@@ -25,6 +25,7 @@ from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
+from a2py.proxy.pace import Pace
 from a2py.proxy.relay import Exchange
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
@@ -62,6 +63,7 @@ class Proxy:
         self._idle: asyncio.Event | None = None
         self.began = clock()
         self.metrics = Metrics()
+        self.pace = Pace()
         self.counter = Counter(clock)
         #: What replies teach: of the estimate in message_start, and of the careful count (1.5 ms for 100 KB: not at every reply).
         self.estimates, self.counts = Calibration(), Calibration()
@@ -162,23 +164,21 @@ class Proxy:
         if request.headers.get("expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()  # not a list: pieces of a byte or two would take 40 bytes each
         due = self.loop.time() + BODY_SECONDS
         while not content.at_eof():
             try:
-                data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
+                data = content.read_nowait() if content.is_eof() else await self._some(content, due + len(body) / BODY_RATE)
             except asyncio.TimeoutError:
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
             except (RequestPayloadError, ConnectionError) as error:
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
-            parts.append(data)
-            size += len(data)
-            if size > limit:
+            body += data
+            if len(body) > limit:
                 raise _too_large(limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(body)
 
     async def _some(self, content: StreamReader, due: float) -> bytes:
         """More of a body that has not arrived whole, until `due` (loop time) or BODY_SECONDS without a byte."""
@@ -191,9 +191,9 @@ class Proxy:
 
     # -- what the relay asks -----------------------------------------------------------------------------------------
 
-    def counted(self, request: Request, model: str) -> int:
+    async def counted(self, request: Request, model: str) -> int:
         """Tokens of the input, as well as they can be told without the upstream; `model`: its own id, or "" where none is known."""
-        return self.counts.apply(model, count(request))
+        return self.counts.apply(model, await self.pace.run(count_in_slices(request)))
 
     def measure(self, record: Record) -> None:
         """Count a finished request to /v1/messages."""
@@ -211,4 +211,5 @@ class Proxy:
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError("request_too_large", f"The request body is larger than {limit // (1024 * 1024)} MiB (`a2py: max_body_mb`)")
+    most = limit // (1024 * 1024)
+    return ApiError("request_too_large", f"Request exceeds the maximum size: the body is larger than {most} MiB (`a2py: max_body_mb`)")

@@ -16,7 +16,7 @@ import aiohttp
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.messages.count import count, estimate
+from a2py.messages.count import count
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy import upstream
 from a2py.proxy.context import cut
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
+#: Bytes of a request up to which a careful count may teach the estimate: it takes up to 50 ms for a MB, in one go.
+CAREFUL_SIZE = 1024 * 1024
 #: What reading an upstream body raises.
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
@@ -95,7 +97,7 @@ class Exchange:
         if not mode:
             mode = "none" if self.config.settings.unasked_thinking == "hide" else "show"
         self.thinking = mode
-        self.estimated = estimate(call.request)
+        self.estimated = call.estimate
         self.counted: int | None = None
 
     @property
@@ -204,13 +206,14 @@ class Exchange:
             return ApiError("api", deployment.problem, should_retry=False)
         wire = wire_of(deployment.wire)
         try:
-            prepared = self.prepared = wire.prepare(self.call, deployment, self.streams)
+            prepared = self.prepared = await proxy.pace.run(wire.prepare_in_slices(self.call, deployment, self.streams))
         except ApiError as error:
             return error
         self._begin(deployment, prepared)
         if deployment.quirks.context_probe:
             try:
-                await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
+                counted = await proxy.counted(self.call.request, deployment.model)
+                await proxy.contexts.check(proxy.upstream, deployment, counted)
             except ApiError as error:
                 return error
         proxy.limits.begin(original)
@@ -332,7 +335,8 @@ class Exchange:
         """The careful count, where calibration wants one of this model."""
         if self.counted is None:
             model = self.asked.model if self.asked is not None else ""
-            self.counted = count(self.call.request) if self.proxy.counts.wants(model) else 0
+            small = self.call.request.size <= CAREFUL_SIZE
+            self.counted = count(self.call.request) if small and self.proxy.counts.wants(model) else 0
 
     def _learn_size(self, asked: Deployment, real: int) -> None:
         if cut(asked, self.estimated, real):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from itertools import groupby
 from typing import Any
 
 from a2py.messages import ids
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.chat.media import MEDIA
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
@@ -50,18 +50,21 @@ class Conversation:
         self._images = 0
         self._marks = self.q.cache in MARKED
 
-    def build(self) -> list[JSON]:
+    def build(self) -> Slices[list[JSON]]:
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.out.append({"role": self.q.system_role, "content": lead})
-        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
-        last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
+        phases = yield from self._phases()
+        prompts = (n for n in reversed(range(len(phases))) if not phases[n][0] and any(map(_speaks, phases[n][1])))
+        last_prompt = next(prompts, -1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
-                self._assistant([blocks(message["content"]) for message in run], n > last_prompt)
+                yield from self._assistant([blocks(message["content"]) for message in run], n > last_prompt)
             else:
-                self._others(run)
-        self._settle({})
+                yield from self._others(run)
+            if n % ITEMS == ITEMS - 1:
+                yield
+        yield from self._settle({})
         if lead and self.q.system_as_user:
             self._lead(lead)
         first = next((n for n, message in enumerate(self.out) if message["role"] != self.q.system_role), None)
@@ -71,30 +74,51 @@ class Conversation:
             self.out.append({"role": "user", "content": [_part(EMPTY)]})
         if self.out[-1]["role"] == "assistant" and not self.out[-1].get("tool_calls"):
             self._prefill()
-        for message in self.out:
+        for n, message in enumerate(self.out, 1):
             if message["role"] == "user":
                 message["content"] = self._content(message["content"])
+            if not n % ITEMS:
+                yield
         return self.out
 
     # -- turns -------------------------------------------------------------------------------------------------------
+
+    def _phases(self) -> Slices[list[tuple[bool, list[JSON]]]]:
+        """Runs of messages: whether they are the assistant's, and which they are."""
+        phases: list[tuple[bool, list[JSON]]] = []
+        for n, message in enumerate(self.draft.request.messages, 1):
+            if not n % ITEMS:
+                yield
+            if self._says(message):
+                assistant = message["role"] == "assistant"
+                if not phases or phases[-1][0] != assistant:
+                    phases.append((assistant, []))
+                phases[-1][1].append(message)
+        return phases
 
     def _says(self, message: JSON) -> bool:
         """Whether a message is anything but an empty system message, which stands between no turns."""
         return message["role"] != "system" or bool(self.draft.system_texts(message))
 
-    def _others(self, run: list[JSON]) -> None:
+    def _others(self, run: list[JSON]) -> Slices[None]:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         start = len(self.out)
         results: dict[str, list[JSON]] = {}
-        for message in run:
-            for block in blocks(message["content"]):
+        for n, message in enumerate(run, 1):
+            if not n % ITEMS:
+                yield
+            for k, block in enumerate(blocks(message["content"]), 1):
+                if not k % ITEMS:
+                    yield
                 if block["type"] == "tool_result":
                     given = results.setdefault(block["tool_use_id"], [])
                     if len(given) < self._waiting.get(block["tool_use_id"], 0):
                         given.append(block)
         answered = {id(block) for given in results.values() for block in given}
-        parts = self._settle(results)
-        for message in run:
+        parts = yield from self._settle(results)
+        for n, message in enumerate(run, 1):
+            if not n % ITEMS:
+                yield
             content = blocks(message["content"])
             if message["role"] == "system":
                 text = JOINT.join(self.draft.system_texts(message))
@@ -107,29 +131,36 @@ class Conversation:
                 else:
                     parts.append(part)
                 continue
-            for block in unfolded(content):
+            for k, block in enumerate(unfolded(content), 1):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
                     parts += self._orphan(block)
+                if not k % ITEMS:
+                    yield
         self._say(parts)
         turn = self.out[max(0, start - 1) :]  # with the message before it, which may be a user's if the assistant's turn between was empty
         if not any(message["role"] in ("user", "tool") for message in turn) and any(message["role"] == "user" for message in run):
             self._say([_part(EMPTY)])
 
-    def _assistant(self, contents: list[list[JSON]], recent: bool) -> None:
+    def _assistant(self, contents: list[list[JSON]], recent: bool) -> Slices[None]:
         """One turn, of one message or more. The texts of a message go on where they broke off (citations cut them in mid-sentence, reasoning
         came between): the upstream had said them in one piece."""
         history = History(self.draft)
         texts: list[list[str]] = []
         calls: list[JSON] = []
-        for content in contents:
+        for n, content in enumerate(contents, 1):
+            if not n % ITEMS:
+                yield
             goes_on = False
-            for block in content:
+            for k, block in enumerate(content, 1):
+                if not k % ITEMS:
+                    yield
                 kind = block["type"]
                 if kind == "tool_use" and self.q.tools:
                     calls.append(self._call(block, history, not calls))
                 elif kind == "thinking":
+                    yield  # a signature may hold megabytes
                     history.see(block)
                 elif goes_on and kind == "text":
                     texts[-1].append(block["text"])
@@ -178,13 +209,15 @@ class Conversation:
             return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: limit - 5]
         return id
 
-    def _settle(self, results: dict[str, list[JSON]]) -> list[JSON]:
+    def _settle(self, results: dict[str, list[JSON]]) -> Slices[list[JSON]]:
         """One tool message per open call, in the order of the calls; the media of their results, for the user message behind them."""
         if not self._open:
             return []
         lifted: list[JSON] = []
         answers = {id: iter(given) for id, given in results.items()}
-        for id, upstream_id in self._open:
+        for n, (id, upstream_id) in enumerate(self._open, 1):
+            if not n % ITEMS:
+                yield
             block = next(answers.get(id, iter(())), None)
             content: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and content and self._marks:
@@ -289,10 +322,6 @@ class Conversation:
             self._say([_part(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{as_text(text)}")])
 
 
-def _by_assistant(message: JSON) -> bool:
-    return bool(message["role"] == "assistant")
-
-
 def _speaks(message: JSON) -> bool:
     """Whether a message is a user's and holds anything but tool results."""
     content = message["content"]
@@ -301,5 +330,5 @@ def _speaks(message: JSON) -> bool:
     return isinstance(content, str) or any(block["type"] != "tool_result" for block in content)
 
 
-def build(draft: Draft) -> list[JSON]:
+def build(draft: Draft) -> Slices[list[JSON]]:
     return Conversation(draft).build()

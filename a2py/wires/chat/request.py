@@ -11,6 +11,7 @@ from __future__ import annotations
 from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import Call, Prepared
+from a2py.slices import Slices
 from a2py.wires.chat import cache, messages, reasoning, structured, tools
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.limits import finish, output_limit, sampling
@@ -24,33 +25,37 @@ def _stop(draft: Draft) -> None:
         draft.added.add("stop")
 
 
-def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
-    """The body as a dict, in its draft; `prepare` makes bytes of it."""
+def draft_body(call: Call, dep: Deployment, stream: bool) -> Slices[Draft]:
+    """The body as a dict, in its draft; `prepare_in_slices` makes bytes of it."""
     draft = Draft(call, dep)
     q = dep.quirks
     draft.stream = stream
     draft.body["model"] = dep.model
-    draft.body["messages"] = messages.build(draft)
-    tools.add(draft)
+    draft.body["messages"] = yield from messages.build(draft)
+    yield from tools.add(draft)
     want = reasoning.ask(draft)
     draft.body[q.max_tokens_field] = output_limit(draft, want)
     draft.added.add("max_tokens")
     sampling(draft)
     _stop(draft)
+    yield
     structured.add(draft)
+    yield
     cache.add(draft)
+    yield
     if stream:
         draft.body["stream"] = True
         if q.stream_usage:
             draft.body["stream_options"] = {"include_usage": True}
             draft.added.add("stream_options")
-    finish(draft)
+    yield from finish(draft)
     return draft
 
 
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     stream = stream or dep.quirks.stream_only
-    draft = draft_body(call, dep, stream)
+    draft = yield from draft_body(call, dep, stream)
+    yield
     return Prepared(
         url=url(dep, "/chat/completions"),
         headers=headers(dep, stream, call.session),

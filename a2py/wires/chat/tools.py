@@ -7,19 +7,21 @@ Invariants: tool_choice and parallel_tool_calls never go without tools.
 from __future__ import annotations
 
 from a2py.messages.types import JSON
+from a2py.slices import Slices
 from a2py.wires.chat import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
 from a2py.wires.common.tools import functions
 
 
-def add(draft: Draft) -> None:
+def add(draft: Draft) -> Slices[None]:
     """`tools`, `tool_choice` and `parallel_tool_calls` of the body."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind = choice.get("type")
     hosted = search.tool(draft)
-    found = functions(draft, hosted is not None)
+    yield
+    found = yield from functions(draft, hosted is not None)
     further: list[JSON] = []
     if hosted is not None and kind != "none":
         forced = kind == "tool" and choice.get("name") == hosted.get("name")
@@ -42,17 +44,13 @@ def add(draft: Draft) -> None:
             kind = None
         elif q.tool_choice_named == "only":
             found = [f for f in found if f.name == wanted]
-    draft.body["tools"] = [
-        {
-            "type": "function",
-            "function": {
-                "name": draft.names.sent(f.name),
-                **({"description": f.description} if f.description else {}),
-                "parameters": clean(f.schema, q.schema),
-            },
-        }
-        for f in found
-    ] + further
+    tools: list[JSON] = []
+    for f in found:
+        described = {"description": f.description} if f.description else {}
+        spec = {"name": draft.names.sent(f.name), **described, "parameters": clean(f.schema, q.schema)}
+        tools.append({"type": "function", "function": spec})
+        yield
+    draft.body["tools"] = tools + further
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
     if isinstance(kind, str):

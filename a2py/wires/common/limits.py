@@ -6,6 +6,7 @@ Invariants: what is not taken is named as lost, never sent.
 
 from __future__ import annotations
 
+from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want
 from a2py.wires.common.paths import drop
@@ -58,12 +59,12 @@ def key(draft: Draft) -> None:
         draft.added.add("prompt_cache_key")
 
 
-def finish(draft: Draft) -> None:
+def finish(draft: Draft) -> Slices[None]:
     """The last touches of every body: losses named, fields that the configuration drops, its `extra_body`."""
     body = draft.request.body
     for name in LOST:
         if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:
-        drop(draft.body, name)
+        yield from drop(draft.body, name)
     draft.body.update(draft.dep.extra_body)

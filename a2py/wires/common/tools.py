@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.typed import TYPED, Function
 
@@ -82,10 +83,12 @@ def function(tool: JSON) -> Function | None:
     return None
 
 
-def functions(draft: Draft, searches: bool = False) -> list[Function]:
+def functions(draft: Draft, searches: bool = False) -> Slices[list[Function]]:
     """The functions to offer; server tools are noted as lost, but the web search where the upstream `searches`."""
     out = []
-    for tool in in_force(draft):
+    for n, tool in enumerate(in_force(draft), 1):
+        if not n % ITEMS:
+            yield
         lost = server_name(tool)
         if lost:
             if lost != "web_search" or not searches:

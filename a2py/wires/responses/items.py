@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from a2py.messages import ids
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import arguments_text, blocks, reminder, system_texts, unfolded
 from a2py.wires.responses import reasoning
@@ -45,19 +46,22 @@ class Conversation:
         self._thoughts = 0
         self._marked: list[JSON] = []  # parts that carry a cache mark
 
-    def build(self) -> None:
+    def build(self) -> Slices[None]:
         """`instructions` and `input` of the draft's body."""
         lead = JOINT.join(system_texts(self.draft.request.system))
         if lead and not self.q.system_as_user:
             self.draft.body["instructions"] = lead
-        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._says, self.draft.request.messages), _by_assistant)]
-        last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_speaks, run))), default=-1)
+        phases = yield from self._phases()
+        prompts = (n for n in reversed(range(len(phases))) if not phases[n][0] and any(map(_speaks, phases[n][1])))
+        last_prompt = next(prompts, -1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
-                self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
+                yield from self._assistant([block for message in run for block in blocks(message["content"])], n > last_prompt)
             else:
-                self._others(run)
-        self._settle([])
+                yield from self._others(run)
+            if n % ITEMS == ITEMS - 1:
+                yield
+        yield from self._settle([])
         if self.out and self.out[-1].get("role") == "assistant" and self.q.prefill == "instruct":
             self._instruct()
         if not any(item.get("role") == "user" or item["type"] == "function_call_output" for item in self.out):
@@ -70,19 +74,37 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
+    def _phases(self) -> Slices[list[tuple[bool, list[JSON]]]]:
+        """Runs of messages: whether they are the assistant's, and which they are."""
+        phases: list[tuple[bool, list[JSON]]] = []
+        for n, message in enumerate(self.draft.request.messages, 1):
+            if not n % ITEMS:
+                yield
+            if self._says(message):
+                assistant = message["role"] == "assistant"
+                if not phases or phases[-1][0] != assistant:
+                    phases.append((assistant, []))
+                phases[-1][1].append(message)
+        return phases
+
     def _says(self, message: JSON) -> bool:
         """Whether a message is anything but an empty system message, which stands between no turns."""
         return message["role"] != "system" or bool(self.draft.system_texts(message))
 
-    def _others(self, run: list[JSON]) -> None:
+    def _others(self, run: list[JSON]) -> Slices[None]:
         """User and system messages up to the assistant's next turn: results first, then media, then text in its order."""
         found: dict[str, deque[JSON]] = {}
-        for block in (block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"):
-            found.setdefault(block["tool_use_id"], deque()).append(block)
+        for n, block in enumerate((block for message in run for block in blocks(message["content"])), 1):
+            if not n % ITEMS:
+                yield
+            if block["type"] == "tool_result":
+                found.setdefault(block["tool_use_id"], deque()).append(block)
         results = [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
         answered = {id(block) for block in results}
-        parts = self._settle(results)
-        for message in run:
+        parts = yield from self._settle(results)
+        for n, message in enumerate(run, 1):
+            if not n % ITEMS:
+                yield
             content = blocks(message["content"])
             if message["role"] == "system":
                 said = JOINT.join(self.draft.system_texts(message))
@@ -93,22 +115,27 @@ class Conversation:
                 elif said:
                     parts.append(text(reminder(said)))
                 continue
-            for block in unfolded(content):
+            for k, block in enumerate(unfolded(content), 1):
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answered:
                     parts += self._orphan(block)
+                if not k % ITEMS:
+                    yield
         self._say(parts)
 
-    def _assistant(self, content: list[JSON], recent: bool) -> None:
+    def _assistant(self, content: list[JSON], recent: bool) -> Slices[None]:
         """Items in the order of the blocks, so that reasoning stands where it stood."""
         turn: list[JSON] = []
-        for block in content:
+        for n, block in enumerate(content, 1):
+            if not n % ITEMS:
+                yield
             kind = block["type"]
             last = turn[-1] if turn else None
             if kind == "tool_use":
                 turn.append(self._call(block))
             elif kind == "thinking":
+                yield  # a signature may hold megabytes
                 item = reasoning.item(block, self.draft, recent)
                 if item is not None and (last is None or not reasoning.merge(last, item)):
                     turn.append(item)
@@ -153,10 +180,12 @@ class Conversation:
         limit = self.q.tool_id_limit or CALL_ID_LIMIT
         return "call_" + hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: min(limit, 40) - 5]
 
-    def _settle(self, results: list[JSON | None]) -> list[JSON]:
+    def _settle(self, results: list[JSON | None]) -> Slices[list[JSON]]:
         """One output per open call, in the order of the calls; the media of their results, for the user message behind them."""
         lifted: list[JSON] = []
-        for (_, call_id), block in zip_longest(self._open, results):
+        for n, ((_, call_id), block) in enumerate(zip_longest(self._open, results), 1):
+            if not n % ITEMS:
+                yield
             output: Any = NO_RESULT if block is None else self._result(block, lifted)
             if block is not None and isinstance(output, str) and output and self._is_marked(block):
                 output = [self._mark(text(output))]
@@ -238,10 +267,6 @@ class Conversation:
         said = JOINT.join(part["text"] for part in self.out.pop()["content"])
         self.draft.lose("prefill")
         self._say([text(f"Begin your reply with exactly this text, and go on from where it stops:\n\n{said}")])
-
-
-def _by_assistant(message: JSON) -> bool:
-    return bool(message["role"] == "assistant")
 
 
 def _speaks(message: JSON) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
+from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.limits import finish, key, output_limit, sampling
 from a2py.wires.common.schema import schema_of, strict
@@ -54,29 +55,32 @@ def _text(draft: Draft) -> None:
         draft.added.add("response_format")
 
 
-def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
-    """The body as a dict, in its draft; `prepare` makes bytes of it."""
+def draft_body(call: Call, dep: Deployment, stream: bool) -> Slices[Draft]:
+    """The body as a dict, in its draft; `prepare_in_slices` makes bytes of it."""
     draft = Draft(call, dep)
     draft.body["model"] = dep.model
-    Conversation(draft).build()
-    tools.add(draft)
+    yield from Conversation(draft).build()
+    yield from tools.add(draft)
     want = reasoning.ask(draft)
     draft.body["max_output_tokens"] = max(output_limit(draft, want), LEAST_OUTPUT)
     draft.added.add("max_tokens")
     sampling(draft)  # stop sequences are always applied here: the API has no field for them
+    yield
     _text(draft)
+    yield
     draft.body["store"] = False
     draft.added.add("store")
     key(draft)
     if stream:
         draft.body["stream"] = True
-    finish(draft)
+    yield from finish(draft)
     return draft
 
 
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     stream = stream or dep.quirks.stream_only
-    draft = draft_body(call, dep, stream)
+    draft = yield from draft_body(call, dep, stream)
+    yield
     limit: Any = draft.body.get("max_output_tokens")
     return Prepared(
         url=url(dep, "/responses"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from a2py.messages.types import JSON
+from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
@@ -18,14 +19,16 @@ from a2py.wires.common.tools import function, in_force, server_name
 SOURCES = "web_search_call.action.sources"
 
 
-def add(draft: Draft) -> None:
+def add(draft: Draft) -> Slices[None]:
     """`tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
     sent: dict[str, JSON] = {}
     asked: JSON | None = None
+    yield
     for tool in in_force(draft):
+        yield
         server = server_name(tool)
         if server == "web_search" and q.web_search == "responses":
             asked = asked or tool
