@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from a2py.proxy import capture as capture_module
-from tests.proxied import SECRET, config, message, proxied
+from tests.proxied import SECRET, config, message, proxied, settle
 from tests.scripted import SSE, Answer, Peer, Scripted, answering, refusing
 
 
@@ -90,7 +90,7 @@ async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
     place.write_text("")
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(place))) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert [line for line in proxy.lines if line["event"] == "capture can't be written"]
+        await settle(lambda: [line for line in proxy.lines if line["event"] == "capture can't be written"])
 
 
 # -- replay ------------------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Streamed(Exchange):
     def _settle(self, outcome: Outcome) -> ApiError | None:
         writer = self.writer
         assert writer is not None
-        error = outcome.error = outcome.error or writer.problem
+        error = outcome.error = writer.problem or outcome.error
         if error is None:
             writer.close(outcome)
         return error
@@ -129,15 +129,8 @@ class Whole(Exchange):
 
     async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
         call = self.call
-        wire = wire_of(deployment.wire)
         sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
-        if not prepared.stream:
-            body = await self._whole_body(response, deployment)
-            if self.capture is not None:
-                self.capture.came(body)
-            self.outcome = wire.reply(prepared, body, sink)
-            return self.outcome
-        decoder = self._listened(wire.decoder(prepared, sink))
+        decoder = self._listened(wire_of(deployment.wire).decoder(prepared, sink))  # it reads a JSON body as well as a stream
         try:
             await self._pump(response, ToReply(decoder, sink))
         except BROKEN as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import StreamReader
 
@@ -70,6 +70,7 @@ class Proxy:
         self.contexts = Contexts(clock)
         self.draining = False
         self._warm: asyncio.TimerHandle | None = None
+        self._unfinished: set[asyncio.Task[None]] = set()  # what goes on when an answer has ended
         self._sized(config)
 
     def _sized(self, config: Config) -> None:
@@ -86,7 +87,15 @@ class Proxy:
     async def close(self) -> None:
         if self._warm is not None:
             self._warm.cancel()
+        if self._unfinished:
+            await asyncio.wait(self._unfinished)
         await self.upstream.close()
+
+    def finish_later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, which raises nothing, behind an answer; `close` waits for it."""
+        task = self.loop.create_task(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
 
     def reload(self, config: Config) -> None:
         """From now on `config`; requests that run keep theirs."""

@@ -26,8 +26,8 @@ from a2py.messages.types import Decoder, Outcome, Prepared
 from a2py.proxy.client import EventStream
 from a2py.proxy.lean import BaseRequest, StreamResponse
 
-#: Bytes of one body.
-BODY_LIMIT = 16 * 1024 * 1024
+#: Bytes of one body. What a piece of one counts for beside its bytes.
+BODY_LIMIT, PIECE_COST = 16 * 1024 * 1024, 128
 REDACTED = "[redacted]"
 
 
@@ -39,7 +39,7 @@ class Capture:
         self._secrets = [secret.encode() for secret in secrets if len(secret) >= 4]
         self._client = {"method": request.method, "path": request.path, "headers": clean(request.headers), "body": self._body(body)}
         self._attempts: list[dict[str, Any]] = []
-        self._got: list[bytes] = []
+        self._got = bytearray()
         self._size = 0
 
     def asked(self, deployment: Deployment, prepared: Prepared) -> None:
@@ -63,7 +63,7 @@ class Capture:
     def came(self, data: bytes) -> None:
         """A piece of the upstream's body."""
         attempt = self._attempts[-1]
-        self._size += len(data)
+        self._size += len(data) + PIECE_COST
         if self._size <= BODY_LIMIT:
             attempt["pieces"].append(self._body(data))
         else:
@@ -71,8 +71,8 @@ class Capture:
 
     def got(self, data: bytes) -> None:
         """A piece of what the client gets."""
-        if sum(map(len, self._got)) + len(data) <= BODY_LIMIT:
-            self._got.append(data)
+        if len(self._got) + len(data) <= BODY_LIMIT:
+            self._got += data
 
     @property
     def begun(self) -> bool:
@@ -84,7 +84,7 @@ class Capture:
         whole = {
             "client": self._client,
             "attempts": self._attempts,
-            "answer": {"status": status, "body": self._body(b"".join(self._got))},
+            "answer": {"status": status, "body": self._body(bytes(self._got))},
             "outcome": f"{error.kind}: {error.message}" if error is not None else "ok",
         }
         data = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

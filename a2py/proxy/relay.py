@@ -22,7 +22,7 @@ from a2py.proxy import upstream
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, changed
-from a2py.proxy.log import Record
+from a2py.proxy.log import Log, Record
 from a2py.proxy.pump import Flow, Gather, pull
 from a2py.proxy.push import push
 from a2py.proxy.upstream import Closed, failure, lower, part
@@ -65,6 +65,14 @@ def _misled(status: int, deployment: Deployment) -> ApiError:
 def _page(deployment: Deployment) -> ApiError:
     told = "a web page where a model's reply was expected: check api_base (most end in /v1)"
     return ApiError("upstream", f"{deployment.provider} answered with {told}", should_retry=False)
+
+
+async def _write(capture: Capture, status: int, error: ApiError | None, log: Log) -> None:
+    """Save a capture, in a thread: it may have some ten megabytes, and the disk may be slow."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, capture.save, status, error)
+    except OSError as problem:
+        log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
 
 class Exchange:
@@ -284,17 +292,6 @@ class Exchange:
             timer.cancel()
         return body.body()
 
-    async def _whole_body(self, response: aiohttp.ClientResponse, deployment: Deployment) -> bytes:
-        """The body of a unary reply; raises `ApiError`."""
-        body = Gather(upstream.REPLY_BODY)
-        try:
-            await self._pump(response, body)
-        except BROKEN as error:
-            raise failure(error, deployment, reading=True) from None
-        if body.ended:
-            raise ApiError("upstream", f"{deployment.provider} answered with more than {upstream.REPLY_BODY} bytes")
-        return body.body()
-
     def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
         """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
         if outcome.error is not None:
@@ -326,10 +323,7 @@ class Exchange:
     def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.begun:
             capture.got(error.body(self.record.id))
-        try:
-            capture.save(status, error)
-        except OSError as problem:
-            self.proxy.log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
+        self.proxy.finish_later(_write(capture, status, error, self.proxy.log))
 
     def _count(self) -> None:
         """The careful count, where calibration wants one of this model."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from a2py import jsonsize, jsontext
 from a2py.messages.types import JSON
 
 #: Characters that are kept of one reply (16 Mi), and what a piece counts for beside its own.
@@ -32,7 +33,7 @@ class Details(list[JSON]):
     def see(self, detail: JSON) -> str:
         """One piece; gives the text that it says."""
         text = detail.get("text") or detail.get("summary")
-        self.size += PIECE_COST + sum(len(value) for value in detail.values() if isinstance(value, str))
+        self.size += PIECE_COST + sum(len(value) if isinstance(value, str) else _size(value) for value in detail.values())
         last = self[-1] if self else None
         if last is None or last.get("type") != detail.get("type") or last.get("index") != detail.get("index") or "data" in detail:
             last = {}
@@ -50,6 +51,11 @@ class Details(list[JSON]):
         out = [{name: _whole(value) for name, value in detail.items()} for detail in self]
         self.clear()
         return out
+
+
+def _size(value: Any) -> int:
+    """What a value counts for that is no text."""
+    return jsonsize.weight(jsontext.dumps(value)) if isinstance(value, (dict, list)) else 0
 
 
 def _whole(value: Any) -> Any:

@@ -8,6 +8,8 @@ Invariants: nothing that can be read is lost; what has no shape that is known go
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from a2py.wires.common.text import dumps
@@ -39,6 +41,12 @@ def pieces(content: Any) -> Iterator[tuple[str, str]]:
                 yield kind, words if isinstance(words, str) else said(words)
             elif kind == TEXT:
                 yield TEXT, dumps(part)
+
+
+def runs(content: Any) -> Iterator[tuple[str, str]]:
+    """`pieces`, neighbours of one kind as one piece: a list of a million words is one delta."""
+    for kind, run in groupby(pieces(content), itemgetter(0)):
+        yield kind, "".join(text for _, text in run)
 
 
 def _part(value: Any) -> bool:

@@ -10,5 +10,5 @@ from a2py.wires.chat.stream import ChatDecoder
 def reply(prepared: Prepared, body: bytes, sink: Sink) -> Outcome:
     """An event stream that answers a unary request is read as one."""
     decoder = SearchDecoder(prepared, sink) if prepared.search else ChatDecoder(prepared, sink)
-    decoder.feed(body)
+    decoder.feed_whole(body)
     return decoder.close()

@@ -9,5 +9,5 @@ from a2py.wires.native.stream import NativeDecoder
 def reply(prepared: Prepared, body: bytes, sink: Sink) -> Outcome:
     """`body`: a JSON message, or the event stream that some servers send all the same."""
     decoder = NativeDecoder(prepared, sink)
-    decoder.feed(body)
+    decoder.feed_whole(body)
     return decoder.close()

@@ -9,5 +9,5 @@ from a2py.wires.responses.stream import ResponsesDecoder
 def reply(prepared: Prepared, body: bytes, sink: Sink) -> Outcome:
     """An event stream that answers a unary request is read as one."""
     decoder = ResponsesDecoder(prepared, sink)
-    decoder.feed(body)
+    decoder.feed_whole(body)
     return decoder.close()
