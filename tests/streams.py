@@ -162,7 +162,7 @@ class Recorder:
     def thinking_json(self, key: Key, raw: bytes) -> None:
         self._add("thinking", key, orjson.loads(b'"' + raw + b'"'))
 
-    def straight(self, key: Key) -> None:
+    def around(self, key: Key) -> None:
         return None
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:

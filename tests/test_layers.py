@@ -12,10 +12,21 @@ import a2py
 
 ROOT = Path(a2py.__file__).parent
 #: Part of the tree → stratum. What is not named stands in the root and is L0.
-STRATA = {"messages": 1, "providers": 1, "deployment": 1, "wires": 2, "config": 3, "proxy": 3.5, "demo": 3.6, "cli": 4, "__main__": 5}
+STRATA = {
+    "messages": 1,
+    "providers": 1,
+    "deployment": 1,
+    "wires": 2,
+    "upstream": 2.5,
+    "config": 3,
+    "proxy": 3.5,
+    "demo": 3.6,
+    "cli": 4,
+    "__main__": 5,
+}
 IMPURE = {"asyncio", "aiohttp", "socket", "ssl", "os", "time", "random", "uuid", "logging", "pathlib", "subprocess", "threading", "signal"}
 #: asyncio and aiohttp stand nowhere else; cli/ may start what they run.
-SHELL = ("proxy", "demo", "cli")
+SHELL = ("upstream", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 

@@ -16,6 +16,7 @@ from a2py.providers import PROVIDERS
 from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons
 from a2py.proxy.limits import Limits, Meter
 from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, PATIENCE, Plan, Router, Step, listed
+from a2py.upstream import NoAnswer
 
 
 class Clock:
@@ -94,7 +95,7 @@ def test_nothing_after_delivery(kind: str) -> None:
     plan = router.plan(config, "m")
     first = plan.first()
     assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
-    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True, reused=True) is None
+    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
 
 
 def test_waits_grow_and_are_spread() -> None:
@@ -149,14 +150,23 @@ def test_patience() -> None:
     assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False, patience=300) is None
 
 
-def test_a_closed_kept_connection() -> None:
-    router, config, _ = setup(dep("a"), num_retries=0)
+def test_a_request_without_an_answer_is_not_repeated_unless_the_deployment_says_so() -> None:
+    """It may have crashed the server; another deployment of the name is asked."""
+    router, config, _ = setup(dep("a"), num_retries=3)
+    assert router.plan(config, "m").first()
     plan = router.plan(config, "m")
     plan.first()
-    error = ApiError("upstream", "x")
-    assert plan.after(config.deployments[0], error, delivered=False, reused=True) == Step(config.deployments[0])
-    assert not router.cooling
-    assert plan.after(config.deployments[0], error, delivered=False, reused=True) is None
+    assert plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False) is None
+    router, config, _ = setup(dep("a", retries=1), num_retries=0)
+    plan = router.plan(config, "m")
+    plan.first()
+    step = plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False)
+    assert step is not None and step.deployment.id == "a"
+    router, config, _ = setup(dep("a"), dep("b"), num_retries=3)
+    plan = router.plan(config, "m")
+    step = plan.first()
+    following = plan.after(step.deployment, NoAnswer("upstream", "x"), delivered=False)
+    assert following is not None and {step.deployment.id, following.deployment.id} == {"a", "b"}
 
 
 def test_a_retry_policy_counts_by_kind() -> None:

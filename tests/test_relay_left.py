@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from a2py.messages.types import Call
-from a2py.proxy import border, upstream
-from a2py.proxy.pump import Gather
+from a2py.proxy import border
 from a2py.proxy.relay import Exchange
-from tests.proxied import both_modes, config, message, proxied, settle
+from a2py.upstream import Gather, client
+from tests.proxied import config, message, proxied, settle
 from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
-
-__all__ = ["both_modes"]
 
 
 async def cut(c: Peer) -> None:
@@ -78,13 +76,12 @@ def left() -> Iterator[Callable[[], list[str]]]:
     gc.enable()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: getattr(script, "__qualname__", "").partition(".")[0])
 async def test_nothing_waits_for_the_garbage_collector(
     script: Script, stream: bool, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "REPLY_BODY", 100_000)
+    monkeypatch.setattr(client, "REPLY_BODY", 100_000)
     async with Scripted(script) as up, proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy:
         for _ in range(2):
             await proxy.ask(message(stream=stream))
@@ -93,7 +90,6 @@ async def test_nothing_waits_for_the_garbage_collector(
         assert left() == []
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callable[[], list[str]]) -> None:
     async with Scripted(silent) as up, proxied(config(up.base), collect=False) as proxy:
@@ -109,7 +105,6 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
 # -- clients that take nothing -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])
 async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer would be held for as long as it likes."""

@@ -58,7 +58,7 @@ async def window(dep: Deployment) -> int:
     if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
         return dep.max_input_tokens
     from a2py.cli.check.facts import gather
-    from a2py.proxy.upstream import Upstream
+    from a2py.upstream import Upstream
 
     upstream = Upstream()
     try:

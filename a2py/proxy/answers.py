@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp
 import orjson
 
 from a2py.deployment import Deployment
@@ -19,11 +18,12 @@ from a2py.messages.types import Call, Outcome, Prepared
 from a2py.messages.writer import Writer
 from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
+from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
-from a2py.proxy.pump import ToClient, ToReply
-from a2py.proxy.relay import BROKEN, Exchange
+from a2py.proxy.relay import Exchange
+from a2py.upstream import Response
 from a2py.wires import wire as wire_of
 
 if TYPE_CHECKING:
@@ -73,15 +73,11 @@ class Streamed(Exchange):
         call = self.call
         return Writer(call.message_id, call.request.model, self._usage(model), origin, self.thinking, call.request.tool_ids)
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
         decoder = self._listened(wire_of(deployment.wire).decoder(prepared, writer))
-        try:
-            await self._pump(response, ToClient(decoder, writer, self.client, self._first))
-        except BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
+        cause = await self._read_body(response, ToClient(decoder, writer, self.client, self._first))
+        self.outcome = self._ended(cause, decoder.close(), deployment)
         return self.outcome
 
     def _settle(self, outcome: Outcome) -> ApiError | None:
@@ -127,7 +123,7 @@ class Whole(Exchange):
         self.reply: Reply | None = None
         self.message: dict[str, object] | None = None
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         call = self.call
         wire = wire_of(deployment.wire)
         sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
@@ -138,12 +134,8 @@ class Whole(Exchange):
             self.outcome = wire.reply(prepared, body, sink)
             return self.outcome
         decoder = self._listened(wire.decoder(prepared, sink))
-        try:
-            await self._pump(response, ToReply(decoder, sink))
-        except BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
+        cause = await self._read_body(response, ToReply(decoder, sink))
+        self.outcome = self._ended(cause, decoder.close(), deployment)
         return self.outcome
 
     def _settle(self, outcome: Outcome) -> ApiError | None:

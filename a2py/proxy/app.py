@@ -20,7 +20,7 @@ from a2py.proxy.access import admit
 from a2py.proxy.border import error_response, new_id
 from a2py.proxy.context import Contexts
 from a2py.proxy.count import Counter
-from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse, trusting
+from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
@@ -28,7 +28,8 @@ from a2py.proxy.metrics import Metrics
 from a2py.proxy.relay import Exchange
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
-from a2py.proxy.upstream import Upstream
+from a2py.upstream import Upstream
+from a2py.upstream.tls import trusting
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -45,11 +46,10 @@ WARM_SECONDS = 0.2
 class Proxy:
     """Everything that outlives a request. `handle` is the HTTP handler; `start` and `close` frame its life.
 
-    `clock`: monotonic seconds (tests); `push`: streams are read in push mode; `loop` and `upstream` exist between `start` and `close`."""
+    `clock`: monotonic seconds (tests); `loop` and `upstream` exist between `start` and `close`."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
         self.config = config
-        self.push = push
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.name = new_id("")[:8]
@@ -77,7 +77,7 @@ class Proxy:
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
         settings = self.config.settings
-        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env)
+        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
             self._warm = self.loop.call_later(WARM_SECONDS, trusting)
 

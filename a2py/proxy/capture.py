@@ -21,7 +21,7 @@ import orjson
 
 from a2py.deployment import Deployment, telling
 from a2py.errors import ApiError
-from a2py.messages.lane import Lane
+from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
 from a2py.proxy.client import EventStream
 from a2py.proxy.lean import BaseRequest, StreamResponse
@@ -118,7 +118,7 @@ def clean(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Listening:
-    lane: Lane | None = None  # nothing passes by unheard
+    splice: Splice | None = None  # every piece is recorded
 
     def __init__(self, inner: Decoder, capture: Capture) -> None:
         self._inner = inner
@@ -129,6 +129,10 @@ class _Listening:
         self._capture.came(data)
         self._inner.feed(data)
         self.finished = self._inner.finished
+
+    @property
+    def progress(self) -> int:
+        return self._inner.progress
 
     def close(self) -> Outcome:
         return self._inner.close()

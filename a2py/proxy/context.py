@@ -16,7 +16,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 
 if TYPE_CHECKING:
-    from a2py.proxy.upstream import Upstream
+    from a2py.upstream import Upstream
 
 #: Seconds for one question; seconds for which an answer is believed.
 PROBE_SECONDS, BELIEVED = 3.0, 60.0

@@ -9,23 +9,20 @@ nothing is asked again; the upstream's response is left (closed or released) in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
-
-import aiohttp
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.count import count, estimate
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy import upstream
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, changed
 from a2py.proxy.log import Record
-from a2py.proxy.pump import Flow, Gather, pull
-from a2py.proxy.push import push
-from a2py.proxy.upstream import Closed, failure, lower, part
+from a2py.upstream import Flow, Gather, Response
+from a2py.upstream import client as upstream
+from a2py.upstream.client import api_error
+from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
 from a2py.wires.lessons import lasting, lesson
@@ -39,15 +36,12 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
-#: What reading an upstream body raises.
-BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
-def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
-    headers = lower(response.headers)
+def _refused(wire: Wire, response: Response, body: bytes, deployment: Deployment) -> ApiError:
     if wire.error is not read:
-        return wire.error(response.status, headers, body)
-    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
+        return wire.error(response.status, response.headers, body)
+    return read(response.status, response.headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
 
 
 #: Statuses of a redirect.
@@ -86,8 +80,6 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
-        self._silence: float | None = None  # the latest attempt's limits: seconds, loop time
-        self._due: float | None = None
         self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
@@ -153,7 +145,7 @@ class Exchange:
             step = plan.again(original)
             if step is not None:
                 return step
-        return plan.after(original, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
+        return plan.after(original, error, delivered=self.delivered, patience=self.patience)
 
     def _learned(self, original: Deployment, error: ApiError) -> bool:
         """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
@@ -214,14 +206,17 @@ class Exchange:
             except ApiError as error:
                 return error
         proxy.limits.begin(original)
-        response: aiohttp.ClientResponse | None = None
+        response: Response | None = None
         outcome: Outcome | None = None
         try:
-            total, silence = self._times(deployment, prepared.stream)
-            self._silence, self._due = silence, proxy.loop.time() + total if total else None
+            total, silence, contentless = self._times(deployment, prepared.stream)
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
-            response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
+            response = await proxy.upstream.send(
+                deployment, prepared, total=total, silence=silence, contentless=contentless, hops=self.hops
+            )
+            if response.resent:
+                record.notes.append("sent again: the kept connection had been closed")
             prepared = self.prepared = prepared._replace(headers={}, body=b"")  # not kept for as long as the answer streams
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
@@ -242,7 +237,7 @@ class Exchange:
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
-                part(response, finished=clean)
+                response.leave(finished=clean)
             usage = outcome.usage if outcome is not None else None
             proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
 
@@ -250,52 +245,56 @@ class Exchange:
         """An attempt begins."""
         self.degraded = prepared.degraded
 
-    def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None]:
-        """Seconds for the whole reply, and of silence. A stream may last as long as it is alive."""
+    def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None, float | None]:
+        """Seconds for the whole reply, without a byte, and without content. A stream may last as long as it has content: comments alone, which
+        DeepSeek and OpenRouter send while a request waits, keep it alive for the time that a whole reply gets."""
         settings = self.config.settings
         whole = deployment.timeout or settings.timeout or settings.request_timeout or None
         if not streams:
-            return whole, None
-        return None if self.streams else whole, deployment.stream_timeout or settings.stream_timeout or whole
+            return whole, None, None
+        silence = deployment.stream_timeout or settings.stream_timeout or whole
+        return (None, silence, whole) if self.streams else (whole, silence, None)
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         raise NotImplementedError
 
     def _settle(self, outcome: Outcome) -> ApiError | None:
         raise NotImplementedError
 
-    def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> Coroutine[Any, Any, None]:
-        if self.proxy.push:
-            return push(response, flow, self._silence, self._due)
-        return pull(response, flow)
-
-    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _error_body(self, response: Response) -> bytes:
         """As much of an error's body as is worth reading; what is wrong with the rest does not matter."""
         body = Gather(upstream.ERROR_BODY)
         timer = self.proxy.loop.call_later(upstream.ERROR_SECONDS, response.close)
         try:
-            await self._pump(response, body)
-        except BROKEN:
+            await response.read(body)
+        except Failure:
             pass
         finally:
             timer.cancel()
         return body.body()
 
-    async def _whole_body(self, response: aiohttp.ClientResponse, deployment: Deployment) -> bytes:
+    async def _whole_body(self, response: Response, deployment: Deployment) -> bytes:
         """The body of a unary reply; raises `ApiError`."""
         body = Gather(upstream.REPLY_BODY)
-        try:
-            await self._pump(response, body)
-        except BROKEN as error:
-            raise failure(error, deployment, reading=True) from None
+        cause = await self._read_body(response, body)
+        if cause is not None:
+            raise api_error(cause, deployment)
         if body.ended:
             raise ApiError("upstream", f"{deployment.provider} answered with more than {upstream.REPLY_BODY} bytes")
         return body.body()
 
-    def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
-        """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
-        if outcome.error is not None:
-            outcome.error = failure(error, deployment, reading=True)
+    async def _read_body(self, response: Response, flow: Flow) -> Cause | None:
+        """Pass the body on to `flow`; return why it broke off, None if it did not."""
+        try:
+            await response.read(flow)
+        except Failure as failure:
+            return failure.cause
+        return None
+
+    def _ended(self, cause: Cause | None, outcome: Outcome, deployment: Deployment) -> Outcome:
+        """The body has ended, or broke off because of `cause`. If the decoder had seen the whole answer by then, that is the answer."""
+        if cause is not None and outcome.error is not None:
+            outcome.error = api_error(cause, deployment)
         return outcome
 
     def note(self, error: ApiError | None, status: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.limits import Limits, Meter
+from a2py.upstream import NoAnswer
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -144,7 +145,6 @@ class Plan:
         self._seen = {model}
         self._tried: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
-        self._races = 0
         self.attempts = 0
         self.lessons = 0
 
@@ -182,19 +182,12 @@ class Plan:
         self.lessons += 1
         return Step(deployment)
 
-    def after(
-        self, deployment: Deployment, error: ApiError, *, delivered: bool, reused: bool = False, patience: float = 0.0
-    ) -> Step | None:
+    def after(self, deployment: Deployment, error: ApiError, *, delivered: bool, patience: float = 0.0) -> Step | None:
         """What follows the failure `error` of `deployment`; None: nothing, the error is the answer.
 
-        `delivered`: a content block is out, nothing can be asked again; `reused`: the upstream closed before a byte of answer (a kept
-        connection that was just timing out): asked again at once, once; `patience`: seconds that the client waits, 0: any."""
+        `delivered`: a content block is out, nothing can be asked again; `patience`: seconds that the client waits, 0: any."""
         if delivered:
             return None
-        if reused and not self._races:
-            self._races = 1
-            self.attempts += 1
-            return Step(deployment)
         self._router.failed(deployment, error, self._settings)
         if patience and self._router.clock() - self._begun >= patience:
             return None
@@ -211,6 +204,8 @@ class Plan:
         if told is None:
             if not error.retryable or error.kind == "rate_limit":
                 return None
+            if isinstance(error, NoAnswer) and deployment.retries < 0:
+                return None  # it may have crashed on this prompt: it gets it again only if the file says so for this deployment
             told = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
         if self._retries >= told or self._router.clock() - self._begun >= PATIENCE:
             return None

@@ -23,7 +23,7 @@ from a2py.proxy.lean import BaseRequest, Response, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.relay import Exchange
-from a2py.proxy.upstream import HOP_HEADER
+from a2py.upstream import HOP_HEADER
 
 if TYPE_CHECKING:
     from a2py.proxy.app import Proxy

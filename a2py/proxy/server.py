@@ -36,8 +36,8 @@ BACKLOG = 1024
 class Server:
     """One proxy on its sockets. `start`, then `drain` (or `close` at once)."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
-        self.proxy = Proxy(config, clock=clock, log=log, push=push)
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
+        self.proxy = Proxy(config, clock=clock, log=log)
         self._listening: list[asyncio.Server] = []
         self._border: Border | None = None
 

@@ -83,13 +83,13 @@ class Upstream:
 
     async def send(self, deployment: Any, prepared: Any, **more: Any) -> Any:
         events = b"".join(map(scripted.event, scripted.text("Hel", "lo")))
-        parts = [events if prepared.stream else orjson.dumps(scripted.completion())]
+        parts = (events if prepared.stream else orjson.dumps(scripted.completion()),)
 
-        async def readany() -> bytes:
-            return parts.pop() if parts else b""
+        async def read(flow: Any) -> None:
+            for part in parts:
+                flow.pass_on(part)
 
-        content = SimpleNamespace(readany=readany, is_eof=lambda: not parts)
-        return SimpleNamespace(status=200, headers={}, content=content, closed=False, connection=None, close=lambda: None)
+        return SimpleNamespace(status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None)
 
     async def ask(self, *given: Any) -> Any:
         raise ValueError

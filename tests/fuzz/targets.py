@@ -27,6 +27,8 @@ from a2py.wires import WIRES, wire
 from a2py.wires.chat.stream import ChatDecoder
 from tests import golden, streams, test_fuzz_wires, test_native_fuzz, test_sse
 from tests.fuzz.surface import KEY, Surface
+from tests.http1.hostile import RESPONSES
+from tests.http1.reading import check
 from tests.proxied import message
 
 
@@ -161,6 +163,11 @@ def http(data: bytes) -> None:
     surface(KEY if data[:1] > b"\xc0" else "").talk(*pieces(body, dice))
 
 
+def responses(data: bytes) -> None:
+    """Bytes of an upstream: our reader keeps its promises, and reads what h11 reads where both take it."""
+    check(data[1:], random.Random(data[:1]))
+
+
 class Target(NamedTuple):
     """`seeds`: what to begin with; `lines`: mutate the JSON in its lines too."""
 
@@ -223,6 +230,25 @@ def http_seeds() -> list[bytes]:
     return [b"\x00" + seed for seed in found] + [b"\xff" + seed for seed in found]
 
 
+def response_seeds() -> list[bytes]:
+    return [bytes([n & 255]) + response for n, response in enumerate(RESPONSES.values()) if len(response) < 5000]
+
+
+RESPONSE_WORDS = (
+    *("HTTP/1.1 200 OK\\x0d\\x0a", "HTTP/1.0 200\\x0a", "HTTP/1.1 100 Continue\\x0d\\x0a\\x0d\\x0a", "HTTP/1.1 204 \\x0d\\x0a"),
+    *("Transfer-Encoding: chunked\\x0d\\x0a", "Transfer-Encoding: identity", "Content-Length: 5", "Connection: close", "keep-alive"),
+    *(
+        "\\x0d\\x0a\\x0d\\x0a",
+        "\\x0d\\x0a",
+        "\\x0a",
+        "\\x0d",
+        "0\\x0d\\x0a\\x0d\\x0a",
+        "5\\x0d\\x0ahello\\x0d\\x0a",
+        ";a=\\x22b\\x22",
+        "\\x00",
+        "\\x0b",
+    ),
+)
 HTTP_WORDS = (
     *(
         "GET ",
@@ -299,6 +325,7 @@ CONFIG_WORDS = (
 TARGETS: dict[str, Target] = {
     "sse": Target(events, lambda: [b"\x01" + body for body in test_sse.BODIES.values()], words=SSE_WORDS),
     "http": Target(http, http_seeds, words=HTTP_WORDS),
+    "responses": Target(responses, response_seeds, words=RESPONSE_WORDS),
     "envelope": Target(forged, forged_seeds, lines=True),
     "config": Target(configuration, configuration_seeds, words=CONFIG_WORDS),
 }

@@ -26,7 +26,7 @@ from a2py.cli.terminal import Terminal, counted
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.proxy.upstream import Upstream
+from a2py.upstream import Upstream
 
 EXAMPLES = (
     "a2py check                       every model of the configuration here",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.context import Contexts
-from a2py.proxy.upstream import Upstream
+from a2py.upstream import Upstream
 from a2py.wires.common.send import headers
 
 #: Seconds for one lookup.

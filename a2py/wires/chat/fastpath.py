@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from a2py.messages.lane import Lane, measure
+from a2py.messages.splice import Splice, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.wires.chat.parts import REASONING, TEXT
 from a2py.wires.chat.stream import STATE_FIELDS, ChatDecoder
@@ -31,8 +31,9 @@ WINDOW = 32 * 1024
 #: Bytes of a reply that is here as a whole: it is parsed at once, without looking for a frame.
 SHORT = 4096
 _END = b"data: [DONE]\n\n"
-#: Bytes of a feed behind which a lane is opened: chunks that come faster than they are read come together, and a lane takes one.
-LANE = 2048
+#: A splice is offered only after a feed of at most this many bytes. A larger feed means that several chunks arrived together, and a splice
+#: handles one chunk for each read.
+SPLICE_AFTER = 2048
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
 _KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
@@ -106,11 +107,11 @@ def _canonical(string: bytes) -> bool:
 class FastDecoder(ChatDecoder):
     """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves."""
 
-    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "lane")
+    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "splice")
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
-        self.lane: Lane | None = None
+        self.splice: Splice | None = None
         self._frame: Frame | None = None
         self._rest = b""  # the beginning of an event that the frame may fit
         self._whole = False  # the parser stands between two events
@@ -121,10 +122,10 @@ class FastDecoder(ChatDecoder):
         if self._off:
             super().feed(data)
             return
-        lane = self.lane
-        if lane is not None:
-            self.lane = None
-            self._passed(lane)
+        splice = self.splice
+        if splice is not None:
+            self.splice = None
+            self._passed(splice)
         if self._rest:
             data, self._rest = self._rest + data, b""
         if self._frame is None and len(data) <= SHORT and data.endswith(_END):
@@ -138,8 +139,8 @@ class FastDecoder(ChatDecoder):
             self._read(data[:end])
             data = data[end:]
         self._read(data)
-        if size <= LANE and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
-            self.lane = self._opened(lane)
+        if size <= SPLICE_AFTER and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
+            self.splice = self._opened(splice)
 
     def _read(self, data: bytes) -> None:
         while data and not self.finished:
@@ -208,6 +209,7 @@ class FastDecoder(ChatDecoder):
 
     def _earned(self, count: int) -> None:
         self._bad = False
+        self.progress += count
         if self._tries < TRIES:
             self._tries += count
 
@@ -216,25 +218,25 @@ class FastDecoder(ChatDecoder):
         self._some = self._some or chars > 0
         self._chars += chars
 
-    def _opened(self, lane: Lane | None) -> Lane | None:
-        """The lane on which more of a run may pass us by, where the sink lets it: `lane` again, if it still leads there."""
+    def _opened(self, splice: Splice | None) -> Splice | None:
+        """The splice on which more of a run may pass us by, where the sink lets it: `splice` again, if it still leads there."""
         frame = self._frame
-        around = self._sink.straight(frame.kind) if frame is not None and frame.kind != ARGS else None
+        around = self._sink.around(frame.kind) if frame is not None and frame.kind != ARGS else None
         if frame is None or around is None:
             return None
-        if lane is not None and lane.before is frame.before and lane.after is frame.after and lane.around is around:
-            return lane
-        return Lane(frame.before, frame.after, around)
+        if splice is not None and splice.before is frame.before and splice.after is frame.after and splice.around is around:
+            return splice
+        return Splice(frame.before, frame.after, around)
 
-    def _passed(self, lane: Lane) -> None:
-        if lane.count:
-            self._counted(lane.count, lane.chars)
-            lane.count = lane.chars = 0
+    def _passed(self, splice: Splice) -> None:
+        if splice.count:
+            self._counted(splice.count, splice.chars)
+            splice.count = splice.chars = 0
 
     def close(self) -> Outcome:
-        lane, self.lane = self.lane, None
-        if lane is not None:
-            self._passed(lane)
+        splice, self.splice = self.splice, None
+        if splice is not None:
+            self._passed(splice)
         rest, self._rest = self._rest, b""
         super().feed(rest)
         return super().close()

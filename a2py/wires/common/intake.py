@@ -8,7 +8,7 @@ the input do not matter.
 from __future__ import annotations
 
 from a2py.errors import ApiError
-from a2py.messages.lane import Lane
+from a2py.messages.splice import Splice
 from a2py.messages.types import Outcome
 from a2py.sse import Event, SSEParser
 from a2py.wires import failure
@@ -22,9 +22,9 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 class Intake:
     """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
 
-    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished")
+    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished", "progress")
 
-    lane: Lane | None = None
+    splice: Splice | None = None
     _provider = ""
 
     def __init__(self) -> None:
@@ -38,6 +38,7 @@ class Intake:
         self._notes: list[str] = []
         self._outcome: Outcome | None = None
         self.finished = False
+        self.progress = 0
 
     def _events(self, events: list[Event]) -> None:
         raise NotImplementedError
@@ -56,10 +57,17 @@ class Intake:
         if self._body is not None:
             self._body.append(data)
             self._body_size += len(data)
+            self.progress += 0 if data.isspace() else 1
             if self._body_size > BODY_LIMIT:
                 self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
             return
-        self._events(self._parser.feed(data))
+        events = self._parser.feed(data)
+        for _, payload in events:
+            if payload:
+                self.progress += 1
+        if not events and self._parser.inside_field:
+            self.progress += 1
+        self._events(events)
         if self._parser.overflow:
             self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
 

@@ -1,55 +1,33 @@
-"""The direct way of a chunk: what it takes, what it leaves alone, and that a stream through it is the same stream."""
+"""A stream through the splice is the same stream, whatever comes between its chunks."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from a2py.messages.lane import Lane
-from a2py.proxy import direct as direct_module
-from a2py.proxy.client import EventStream
-from a2py.proxy.direct import LONGEST, Direct
+from a2py.messages.splice import LONGEST, Splice
 from tests.proxied import config, message, proxied
 from tests.scripted import SSE, Peer, Scripted, chunk, event, text
 
 BEFORE, AFTER = b'data: {"c":"', b'"}\n\n'
 
 
-def lane() -> Lane:
-    return Lane(BEFORE, AFTER, (b'{"t":"', b'"}\n\n'))
-
-
-class Transport:
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
+def splice() -> Splice:
+    return Splice(BEFORE, AFTER, (b'{"t":"', b'"}\n\n'))
 
 
 def framed(payload: bytes, size: str = "%x") -> bytes:
     return (size % len(payload)).encode() + b"\r\n" + payload + b"\r\n"
 
 
-async def passed(data: bytes) -> list[bytes]:
-    transport = Transport()
-    request: Any = SimpleNamespace(transport=transport, version=(1, 1), keep_alive=True, protocol=None)
-    stream = EventStream(request, "req_1", 1000)
-    stream.last = 0.0
-    road = lane()
-    taken = Direct(road, stream)(data, 5.0)
-    assert taken == bool(transport.written) == (road.count == 1) == (stream.last == 5.0)
-    return transport.written
-
-
 @pytest.mark.parametrize("size", [1, 2, 13, 14, 15, 16, 200, 225, 226, 227, 228, 229, 3000, LONGEST - len(BEFORE + AFTER) - 7])
-async def test_one_chunk_with_one_event(size: int) -> None:
+def test_one_chunk_with_one_event(size: int) -> None:
     string = b"x" * size
-    assert await passed(framed(BEFORE + string + AFTER)) == [framed(b'{"t":"' + string + b'"}\n\n')]
+    made = splice()
+    assert made.chunk(framed(BEFORE + string + AFTER)) == framed(b'{"t":"' + string + b'"}\n\n')
+    assert (made.count, made.chars) == (1, size)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +53,25 @@ async def test_one_chunk_with_one_event(size: int) -> None:
         b"x",
     ],
 )
-async def test_anything_else_is_left_alone(data: bytes) -> None:
-    assert await passed(data) == []
+def test_anything_else_is_left_to_the_decoder(data: bytes) -> None:
+    made = splice()
+    assert made.chunk(data) is None
+    assert (made.count, made.chars) == (0, 0)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What each call of `Direct` said."""
-    said: list[bool] = []
-    real = Direct.__call__
+    """For each call of `Splice.chunk`, whether it took the chunk."""
+    calls: list[bool] = []
+    real = Splice.chunk
 
-    def call(self: Direct, data: bytes, now: float) -> bool:
-        said.append(real(self, data, now))
-        return said[-1]
+    def spy(self: Splice, data: bytes) -> bytes | None:
+        out = real(self, data)
+        calls.append(out is not None)
+        return out
 
-    monkeypatch.setattr(Direct, "__call__", call)
-    return said
+    monkeypatch.setattr(Splice, "chunk", spy)
+    return calls
 
 
 WORDS = ["Hello", " ", 'w\u00f6rld "quoted"', "\n\t\\", "😀", "plain"] * 4
@@ -102,6 +83,7 @@ ODD: dict[str, list[bytes]] = {
     "two chunks in a read": [framed(event(chunk({"content": "one"}))) + framed(event(chunk({"content": "two"})))],
     "upper case": [framed(event(chunk({"content": "upper"})), "%X")],
     "an extension": [framed(event(chunk({"content": "extended"})), "%x;a=b")],
+    "LF alone": [framed(event(chunk({"content": "line feeds"}))).replace(b"\r\n", b"\n")],
     "reasoning": [framed(event(chunk({"reasoning_content": "hm"})))] * 4,
     "a call": [
         framed(
@@ -112,8 +94,8 @@ ODD: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-async def test_a_paced_stream_takes_it(odd: str, taken: list[bool]) -> None:
-    """As `pull` gives it, whatever stands in the middle, and the last of its chunks too."""
+async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the decoder alone gives it, whatever is in the middle, and with the last of its chunks."""
     words = [framed(event(chunk({"content": word}))) for word in WORDS]
     pieces = [*words, *ODD[odd], *words, *map(framed, map(event, text()[1:])), b"0\r\n\r\n"]
 
@@ -128,16 +110,17 @@ async def test_a_paced_stream_takes_it(odd: str, taken: list[bool]) -> None:
         return body[body.index(b"event: content_block_start") :].replace(b'"a2py_', b'"')
 
     async with Scripted(script) as upstream:
-        async with proxied(config(upstream.base), push=True) as one:
-            pushed = (await one.ask(message())).body
+        async with proxied(config(upstream.base)) as one:
+            spliced = (await one.ask(message())).body
             assert upstream.connections == 1
         assert sum(taken) > len(words) // 2
-        async with proxied(config(upstream.base), push=False) as other:
-            pulled = (await other.ask(message())).body
-    assert content(pushed) == content(pulled)
+        monkeypatch.setattr(Splice, "chunk", lambda self, data: None)
+        async with proxied(config(upstream.base)) as other:
+            decoded = (await other.ask(message())).body
+    assert content(spliced) == content(decoded)
 
 
-async def test_usage_of_a_reply_that_tells_none_counts_what_passed() -> None:
+async def test_usage_of_a_reply_without_one_counts_what_was_spliced() -> None:
     async def script(c: Peer) -> None:
         c.head(200, SSE)
         for word in WORDS:
@@ -154,8 +137,11 @@ async def test_usage_of_a_reply_that_tells_none_counts_what_passed() -> None:
     assert [told["output_tokens"] for told in usage] == [sum(map(len, WORDS)) // 4 + 1]
 
 
-async def test_what_raises_ends_the_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_module.Direct, "__call__", lambda self, data, now: 1 / 0)
+async def test_an_exception_ends_this_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Splice, data: bytes) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Splice, "chunk", broken)
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)
@@ -170,4 +156,4 @@ async def test_what_raises_ends_the_answer_and_nothing_else(monkeypatch: pytest.
             async with proxied(config(upstream.base)) as proxy:
                 answer = await proxy.ask(message())
                 assert answer.names[-1] == "error" and answer.names.count("error") == 1
-                assert json.loads(json.dumps(answer.events[-1][1]))["error"]["type"] == "api_error"
+                assert answer.events[-1][1]["error"]["type"] == "api_error"

@@ -1,92 +1,16 @@
-"""Push mode: what it needs of aiohttp, by name; that it leaves no trace in a connection; that it equals the textbook loop."""
+"""The body of a response on its way to the client: framing cut anywhere, back-pressure, damage."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 
-import aiohttp
 import pytest
-from aiohttp.client_proto import ResponseHandler
 
-from a2py.proxy import pump
-from a2py.proxy import push as push_module
-from a2py.proxy.lean import READ_SIZE, small_reads
-from tests.proxied import Running, both_modes, config, message, proxied  # noqa: F401
+from tests.proxied import config, message, proxied
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, event, text
 
 
-@pytest.mark.parametrize("name", ["data_received", "eof_received", "connection_lost", "pause_writing", "resume_writing", "start_timeout"])
-def test_aiohttps_protocol_has(name: str) -> None:
-    """Push mode hands these on, or calls them."""
-    assert callable(getattr(ResponseHandler, name))
-
-
-def test_aiohttps_protocol_has_a_read_timeout_that_can_be_set() -> None:
-    assert isinstance(ResponseHandler.read_timeout, property) and ResponseHandler.read_timeout.fset is not None
-
-
-@pytest.mark.parametrize("name", ["read_nowait", "is_eof", "at_eof"])
-def test_aiohttps_stream_reader_has(name: str) -> None:
-    assert callable(getattr(aiohttp.StreamReader, name)) and not inspect.iscoroutinefunction(getattr(aiohttp.StreamReader, name))
-
-
-def test_aiohttps_stream_reader_counts_its_bytes() -> None:
-    assert "total_bytes" in vars(aiohttp.StreamReader) or "total_bytes" in aiohttp.StreamReader.__slots__
-
-
-@pytest.mark.parametrize("name", ["connection", "content"])
-def test_aiohttps_response_has(name: str) -> None:
-    assert hasattr(aiohttp.ClientResponse, name)
-
-
-async def test_asyncios_transport_has_a_size_of_its_reads() -> None:
-    """Without it each read of 300 bytes allocates 256 KiB."""
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-    async with server:
-        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        small_reads(writer.transport)
-        assert vars(writer.transport)["max_size"] == READ_SIZE < type(writer.transport).max_size
-        writer.close()
-        await writer.wait_closed()
-
-
-async def test_the_tap_is_used_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream whose body does not come with its head goes through a tap; a kept connection has aiohttp's protocol again."""
-    go = asyncio.Event()
-    taps: list[push_module.Tap] = []
-    real = push_module.Tap.run
-
-    async def run(self: push_module.Tap) -> None:
-        taps.append(self)
-        go.set()
-        await real(self)
-
-    monkeypatch.setattr(push_module.Tap, "run", run)
-
-    async def script(c: Peer) -> None:
-        c.head(200, SSE)
-        await c.drain()
-        await go.wait()
-        c.events(*text("Hel", "lo"))
-        c.end()
-
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
-        for _ in range(3):
-            assert (await proxy.ask(message())).names[-1] == "message_stop"
-            go.clear()
-        assert upstream.connections == 1 and len(taps) == 3
-        for tap in taps:
-            assert isinstance(tap._transport.get_protocol(), ResponseHandler)
-
-
-async def test_an_answer_that_came_whole_needs_no_tap() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
-        assert (await proxy.ask(message())).names[-1] == "message_stop"
-
-
-@pytest.mark.usefixtures("both_modes")
 async def test_a_slow_client_is_no_silent_upstream() -> None:
     """While the upstream is not read its silence does not count."""
     pieces = [f"{n:05d}" + "x" * 4000 for n in range(3000)]
@@ -116,32 +40,6 @@ async def test_a_slow_client_is_no_silent_upstream() -> None:
             answer = await client.answer()
     texts = [data["delta"]["text"] for name, data in answer.events if name == "content_block_delta"]
     assert [piece for piece in texts if piece] == pieces and answer.names[-1] == "message_stop"
-
-
-@pytest.mark.parametrize("size", [1, 7, 100, 65_536])
-async def test_push_equals_pull(size: int) -> None:
-    """Byte for byte, however the upstream's writes are cut."""
-    data = b"".join(map(event, text("Hello", " ", "w\u00f6rld", "!" * 500)))
-
-    async def script(c: Peer) -> None:
-        c.head(200, SSE)
-        for n in range(0, len(data), size):
-            c.chunk(data[n : n + size])
-            await c.drain()
-            await asyncio.sleep(0)
-        c.end()
-
-    async def ask(proxy: Running) -> bytes:
-        body = (await proxy.ask(message())).body
-        start = body.index(b"event: content_block_start")
-        return body[start:]
-
-    async with Scripted(script) as upstream:
-        async with proxied(config(upstream.base), push=True) as one:
-            pushed = await ask(one)
-        async with proxied(config(upstream.base), push=False) as other:
-            pulled = await ask(other)
-    assert pushed == pulled and pushed.endswith(b'data: {"type":"message_stop"}\n\n')
 
 
 RAW = [
@@ -176,33 +74,8 @@ async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
         assert texts == wanted and events[-1][0] == "message_stop"
 
 
-async def test_whole_chunks_go_past_aiohttps_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it is certain that the parser stands between two; the end of the body goes through it again."""
-    parsed: list[bytes] = []
-    real = ResponseHandler.data_received
-    monkeypatch.setattr(ResponseHandler, "data_received", lambda self, data: (parsed.append(data), real(self, data))[1])
-
-    async def script(c: Peer) -> None:
-        c.head(200, SSE)
-        await c.drain()
-        for n in range(100):
-            await asyncio.sleep(0.001)
-            c.events(chunk({"content": f"word {n} "}))
-            await c.drain()
-        c.events(*text()[1:])
-        c.end()
-
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
-        answer = await proxy.ask(message())
-        assert answer.body.count(b"word") == 100 and answer.names[-1] == "message_stop"
-        seen = b"".join(parsed)
-        assert seen.count(b"word") < 20 and seen.endswith(b"0\r\n\r\n")
-        await proxy.ask(message())
-        assert upstream.connections == 1
-
-
 async def test_chunk_extensions_in_mid_body() -> None:
-    """Not plain: aiohttp's parser takes over, and what follows is in step again."""
+    """With extensions and trailers the body is the same, and the connection is used again."""
     pieces = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in map(event, text(*"abcdefgh"))]
     size, rest = pieces[4].split(b"\r\n", 1)
     pieces[4] = size + b";ext=1\r\n" + rest
@@ -243,11 +116,7 @@ async def test_broken_chunks_in_mid_body(bad: bytes) -> None:
     assert answer.body.count(b"so far ") == 4 and answer.names[-1] == "error" and answer.names.count("error") == 1
 
 
-@pytest.mark.usefixtures("both_modes")
-async def test_broken_framing_of_a_whole_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiohttp 3.14 closes the connection and forgets to tell who reads the body."""
-    monkeypatch.setattr(pump, "LOOK_SECONDS", 0.01)
-
+async def test_broken_framing_of_a_whole_reply() -> None:
     async def script(c: Peer) -> None:
         c.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
         await c.drain()
@@ -264,7 +133,7 @@ async def test_broken_framing_of_a_whole_reply(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It must not; if it does, the event loop never sees it."""
+    """A decoder must not raise. If it does, the event loop and other requests are not affected."""
     from a2py.wires.chat.stream import ChatDecoder
 
     async with Scripted(answering("Hi"), answering("Hi")) as upstream:
@@ -275,3 +144,66 @@ async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatc
                     answer = await proxy.ask(message())
                 assert answer.status == 500 and answer.json["error"]["type"] == "api_error"
                 assert (await proxy.ask(message())).status == 200
+
+
+PINGS = b": keep-alive\n\n"
+
+
+@pytest.mark.parametrize("what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"])
+async def test_comments_reset_the_silence(what: bytes) -> None:
+    """DeepSeek and OpenRouter send comments for minutes while a request waits: that is no silence (stream_timeout)."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        for _ in range(12):
+            c.chunk(what)
+            await c.drain()
+            await asyncio.sleep(0.05)
+        c.events(*text("Hi"))
+        c.end()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy:
+        assert (await proxy.ask(message())).names[-1] == "message_stop"
+
+
+@pytest.mark.parametrize("what", [PINGS, b"\n\n", b"data:\n\n"], ids=["comment", "blank", "empty"])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> None:
+    """After request_timeout without anything else the stream ends in an error, and the upstream is left."""
+    gone = asyncio.Event()
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        if begun:
+            c.events(chunk({"content": "Hel"}))
+        try:
+            while not c.writer.transport.is_closing():
+                c.chunk(what)
+                await c.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            pass
+        gone.set()
+        c.keep = False
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy:
+        answer = await proxy.ask(message())
+        assert answer.names[-1] == "error" if begun else answer.status == 504
+        await asyncio.wait_for(gone.wait(), 10)
+
+
+async def test_reasoning_that_is_hidden_is_progress() -> None:
+    """Nothing is written to the client for a while, although the upstream sends content."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        for _ in range(30):
+            c.events(chunk({"reasoning_content": "hm "}))
+            await c.drain()
+            await asyncio.sleep(0.03)
+        c.events(*text("Hi"))
+        c.end()
+
+    settings = {"request_timeout": 0.6, "stream_timeout": 5.0}
+    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+        assert (await proxy.ask(message(thinking={"type": "disabled"}))).names[-1] == "message_stop"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.messages.lane import Lane, measure
+from a2py.messages.splice import Splice, measure
 
 
 @pytest.mark.parametrize("s", ["", "plain", "é€😀\x7f", 'a "b" \\ c', "\b\f\n\r\t", "\\\\n", "é\n"])
@@ -18,15 +18,15 @@ def test_what_orjson_writes_is_measured(s: str) -> None:
 @pytest.mark.parametrize("raw", [b'"', b"\\", b"\\u00e9", b"\\/", b"a\nb", b"\x00", b"\xff", b"\xe2\x82", b"\xed\xa0\xbd", b"\xff\\n"])
 def test_what_it_would_write_in_another_way_is_not(raw: bytes) -> None:
     assert measure(raw) == -1
-    lane = Lane(b"<", b">", (b"[", b"]"))
-    assert not lane.take(raw)
-    assert (lane.count, lane.chars) == (0, 0)
+    splice = Splice(b"<", b">", (b"[", b"]"))
+    assert not splice.take(raw)
+    assert (splice.count, splice.chars) == (0, 0)
 
 
 def test_what_passes_is_counted() -> None:
-    lane = Lane(b"<", b">", (b"[", b"]"))
-    assert lane.take(b"four") and lane.take("é€".encode()) and lane.take(rb"\"\\")
-    assert (lane.count, lane.chars) == (3, 8)
+    splice = Splice(b"<", b">", (b"[", b"]"))
+    assert splice.take(b"four") and splice.take("é€".encode()) and splice.take(rb"\"\\")
+    assert (splice.count, splice.chars) == (3, 8)
 
 
 @given(st.binary(max_size=20))
