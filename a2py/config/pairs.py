@@ -58,6 +58,9 @@ _KEYS, _BASE = ("api_key", "azure_ad_token"), "api_base"
 #: Parameters of which a literal is a secret; of these mappings only under a telling name.
 _MAPPINGS = frozenset(("extra_headers", "extra_body", "environment_variables"))
 
+#: What people write for a key where none is needed. It is no secret.
+NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
+
 #: Hosts at which a key can only meet its vendor.
 _HOSTS = {
     host: row.name
@@ -90,7 +93,7 @@ def origin_of(attr: str, node: Node, env: Variables, files: Mapping[str, str]) -
         elif isinstance(node.value, list):
             for child in node.value:
                 out |= of(child, secret)
-        elif secret and node.raw and node.at.file in files:
+        elif secret and node.raw and node.at.file in files and node.raw.lower() not in NO_KEYS:
             return Origin(holds=frozenset((files[node.at.file],)))
         return out
 
@@ -124,7 +127,7 @@ def route(base: str, verify: bool | str, headers: Mapping[str, str]) -> Route:
         shown += f" (as host {other})"
     straight = verify is True and not other
     vendor = _vendor(name) if straight and parts.scheme == "https" else ""
-    return Route(shown.encode("ascii", "backslashreplace").decode(), bases.loopback(name), vendor, straight)
+    return Route(shown.encode("unicode_escape").decode(), bases.loopback(name), vendor, straight)
 
 
 def _vendor(host: str) -> str:

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from a2py.config.dotenv import SECRET
-from a2py.config.pairs import origin_of
+from a2py.config.pairs import NO_KEYS, origin_of
 from a2py.config.table import SETTINGS, Setting
 from a2py.config.tree import Mark, Node
 from a2py.config.values import wrong
@@ -169,8 +169,6 @@ _ATTRS = {path: row.attr for row in SETTINGS for path in row.paths}
 _RANK = {path: rank for row in SETTINGS for rank, path in enumerate(row.paths)}
 #: Attributes whose values are secrets.
 _SECRETS = frozenset(("master_key", "api_key", "azure_ad_token"))
-#: What stands for a key where none is needed.
-_NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
 #: Mappings of which some values are secrets, by their name.
 _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 
@@ -240,7 +238,7 @@ class _Reader:
             self.out.warnings.append(f"{node.at}: a part of {shown} is ignored: the variable {name} is not set")
         walk.found[path] = row.parse(node, shown)
         self.out.literal_keys.update(
-            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in _NO_KEYS
+            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in NO_KEYS
         )
         if row.attr == "master_key" and not path.startswith("general_settings"):
             self.out.warnings.append(f"{node.key_at}: {path} is taken, but belongs under general_settings")
