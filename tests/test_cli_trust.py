@@ -155,7 +155,7 @@ def test_what_sends_nothing_needs_nothing(clone: Path, args: list[str], code: in
     done = run(clone, *args)
     assert done.returncode == code, done
     told = args in (["models"], ["config", "show"])
-    assert ("warning: litellm_config.yaml sends what nobody has allowed: a2py trust --show" in done.stderr) is told
+    assert ("warning: litellm_config.yaml sends what is not allowed yet: a2py trust --show" in done.stderr) is told
     assert not store(clone).exists()
 
 
@@ -194,7 +194,7 @@ def test_no_is_the_default(clone: Path, answer: str) -> None:
         asked.until(r"\[y/N\] ")
         asked.types(answer)
         assert asked.ended() == exits.CONFIG
-        asked.until("not allowed, so nothing was started")
+        asked.until("not allowed, so nothing was sent")
     assert f"  {AWS} → evil.example (litellm_config.yaml:1)\n" in asked.said and not store(clone).exists()
 
 
@@ -320,10 +320,10 @@ def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
     with serving("--port", "0", cwd=clone, env=env_of(clone, NOT_SET_YET="set")) as running:
         assert running.url
     assert a2py("trust", str(file), "--undo", cwd=clone.parent, env=env_of(clone)).stdout == "litellm_config.yaml: taken back\n"
-    assert run(clone, "trust", "--undo").stdout == "litellm_config.yaml was allowed nothing\n"
+    assert run(clone, "trust", "--undo").stdout == "litellm_config.yaml was not allowed anything\n"
     assert run(clone, "--port", "0").returncode == exits.CONFIG
     write(clone, {"model": "openai/x", "api_key": "sk-theirs"})
-    assert run(clone, "trust").stdout == "litellm_config.yaml sends no variable to a stranger's host\n"
+    assert run(clone, "trust").stdout == "litellm_config.yaml sends no variable to a foreign host\n"
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_consents_that_others_could_have_written_do_not_count(clone: Path) -> No
         assert run(clone, "--port", "0").returncode == exits.CONFIG
     store(clone).write_text(text)
     done = run(clone, "trust", "--undo", XDG_STATE_HOME=str(clone / "state"))  # another place, which the folder can't choose
-    assert done.stdout == "litellm_config.yaml was allowed nothing\n"
+    assert done.stdout == "litellm_config.yaml was not allowed anything\n"
     if os.geteuid() == 0:
         os.chown(store(clone), 12345, -1)
         assert run(clone, "--port", "0").returncode == exits.CONFIG
@@ -412,9 +412,9 @@ def test_somebody_elses_file_is_called_that(clone: Path) -> None:
         pytest.skip("only root can give a file away")
     file = write(clone, EVIL)
     os.chown(file, 65534, -1)
-    assert "nobody has named it (it belongs to nobody)" in run(clone, "--port", "0").stderr
+    assert "was found in this folder and belongs to nobody. It sends" in run(clone, "--port", "0").stderr
     os.chown(file, 54321, -1)  # a number without a name
-    assert "nobody has named it. It sends" in run(clone, "--port", "0").stderr
+    assert "was found in this folder. It sends" in run(clone, "--port", "0").stderr
 
 
 def test_a_key_of_a_file_elsewhere_is_shown_as_its_file(clone: Path) -> None:
@@ -429,7 +429,7 @@ def test_a_key_of_a_file_elsewhere_is_shown_as_its_file(clone: Path) -> None:
 
 def test_two_who_allow_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    threads = [threading.Thread(target=trust.allow, args=(f"/f{n}", [Pair("A", f"h{n}")])) for n in range(8)]
+    threads = [threading.Thread(target=trust.approve, args=(f"/f{n}", [Pair("A", f"h{n}")])) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

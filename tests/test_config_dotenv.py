@@ -49,7 +49,7 @@ def test_what_is_no_line_is_told_without_its_text() -> None:
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
     Folder(tmp_path).write(".env", "HF_TOKEN=file\nXAI_API_KEY=file\nGROQ_API_KEY=file\nA=file\n")
     env = environment({"HF_TOKEN": "env", "XAI_API_KEY": "", "A": ""}, str(tmp_path))
-    assert env == {"HF_TOKEN": "env", "XAI_API_KEY": "", "A": "", "GROQ_API_KEY": "file"} and env.asked("A") == ""
+    assert env == {"HF_TOKEN": "env", "XAI_API_KEY": "", "A": "", "GROQ_API_KEY": "file"} and env.lookup("A") == ""
 
 
 def test_no_dotenv_or_an_unreadable_one(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_a_file_that_somebody_named_is_trusted(folder: Folder, tmp_path: Path) -
     own.write("config.yaml", text)
     own.write("litellm_config.yaml", text)
     xdg = {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
-    assert len(load(None, ENV, cwd).pairs) == len(load(file, ENV, cwd, found=True).pairs) == 1
+    assert len(load(None, ENV, cwd).pairs) == len(load(file, ENV, cwd, untrusted=True).pairs) == 1
     for config in (
         load(file, ENV, cwd),
         load(None, {**ENV, "A2PY_CONFIG": file}, cwd),
@@ -256,12 +256,12 @@ def test_what_of_dotenv_counts(folder: Folder) -> None:
     told: list[str] = []
     env = environment({}, str(folder.path), told.append)
     assert set(env) == {line.partition("=")[0] for line in kept.splitlines()}
-    assert env.asked("ASKED") == "a" and env.asked("BASH_ENV") == "./evil.sh" and env.asked("A2PY_INSECURE") == env.asked("NO") == ""
+    assert env.lookup("ASKED") == "a" and env.lookup("BASH_ENV") == "./evil.sh" and env.lookup("A2PY_INSECURE") == env.lookup("NO") == ""
     names = "A2PY_CONFIG, A2PY_INSECURE, A2PY_CLAUDE, A2PY_WORKER, CONFIG_FILE_PATH, OLLAMA_HOST"
     assert told == [f".env: {names} are ignored there; set them in the environment"]
     folder.write(".env", "a2py_insecure=1\n")
     told.clear()
-    assert environment({}, str(folder.path), told.append).asked("a2py_insecure") == ""
+    assert environment({}, str(folder.path), told.append).lookup("a2py_insecure") == ""
     assert told == [".env: a2py_insecure is ignored there; set it in the environment"]
 
 
@@ -295,7 +295,7 @@ def test_dotenv_reads_no_variable_of_the_environment(folder: Folder) -> None:
     told: list[str] = []
     env = environment({**ENV, "ONE": "real"}, str(folder.path), told.append)
     assert (env["XAI_API_KEY"], env["MISTRAL_API_KEY"]) == ("12", f"${{{AWS}}}") and "wJalr" not in str(env.dotenv)
-    assert "GROQ_API_KEY" not in env and "OPENAI_BASE_URL" not in env and env.asked("DB") == ""
+    assert "GROQ_API_KEY" not in env and "OPENAI_BASE_URL" not in env and env.lookup("DB") == ""
     why = f"${{{AWS}}} is a variable of the environment, which .env may not read"
     assert told == [
         f".env:1: GROQ_API_KEY is ignored: {why}; set GROQ_API_KEY in the environment instead",
@@ -423,7 +423,7 @@ def test_origins_join() -> None:
     env = variables({"A": "1"})
     assert variables(env) is env and env.origin("A").holds == {"A"} and env.origin("UNSET").holds == {"UNSET"}
     below = Variables({"A": "1"}, {"B": "2"}).above({"A": "x", "B": "x", "C": "3"}, dict.fromkeys("ABC", Origin(True)))
-    assert below == {"A": "1", "C": "3"} and below.asked("B") == "2" and below.origin("B") == below.origin("C") == Origin(True)
+    assert below == {"A": "1", "C": "3"} and below.lookup("B") == "2" and below.origin("B") == below.origin("C") == Origin(True)
     assert below.having("C", "4").origin("C").holds == {"C"}
 
 
@@ -441,16 +441,16 @@ def test_every_vendors_host_is_its_own_and_every_suffix_is_decided() -> None:
     assert suffixes - {".volces.com"} == set(pairs.VENDORS_ONLY)
     for row in PROVIDERS.values():
         for base in filter(None, (row.base, row.native)):
-            way = pairs.route(base, True, row.headers)
+            way = pairs.find_route(base, True, row.headers)
             assert way.loopback or way.vendor == row.name, base
-            assert way.loopback or all(pairs.owned(key, way.vendor) for key in row.keys)
+            assert way.loopback or all(pairs.is_owned(key, way.vendor) for key in row.keys)
     assert {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OR_SITE_URL", "AZURE_API_VERSION"} <= TABLE and "PATH" not in TABLE
-    assert not pairs.owned("OPENAI_API_KEY", "") and not pairs.owned("OPENAI_API_KEY", "deepseek")
+    assert not pairs.is_owned("OPENAI_API_KEY", "") and not pairs.is_owned("OPENAI_API_KEY", "deepseek")
 
 
 def test_the_shown_host_can_not_change_a_terminal() -> None:
-    assert pairs.route("https://h", "a\x1b[2J\nb", {}).shown == "h (certificates checked by a\\x1b[2J\\nb)"
-    assert pairs.route("https://[::2]:1", True, {}).shown == "[::2]:1"
+    assert pairs.find_route("https://h", "a\x1b[2J\nb", {}).label == "h (certificates checked by a\\x1b[2J\\nb)"
+    assert pairs.find_route("https://[::2]:1", True, {}).label == "[::2]:1"
 
 
 def test_os_environ_of_this_process_stays_as_it_is(folder: Folder) -> None:

@@ -92,7 +92,7 @@ def init(args: argparse.Namespace, shown: Terminal) -> int:
     state.make_private(os.path.dirname(path))
     state.write(path, render(args.name or model, provider, model, base, row.keys[0] if keyed and row.keys else "", master), 0o600)
     shown.print(f"{args.output} written")
-    _consent(path, shown)
+    _store_consent(path, shown)
     if keyed and row.keys and not any(os.environ.get(name) for name in row.keys):
         shown.print(f"now set its key: export {row.keys[0]}=… (or write that line into .env), then: a2py")
     else:
@@ -100,13 +100,13 @@ def init(args: argparse.Namespace, shown: Terminal) -> int:
     return OK
 
 
-def _consent(path: str, shown: Terminal) -> None:
-    """Whoever wrote this file by `init` chose its hosts: nothing is asked about them later. The keys need not be set yet."""
+def _store_consent(path: str, shown: Terminal) -> None:
+    """Store consent for a file that `init` wrote: the user chose its host. The keys need not be set yet, so all count as set."""
     keys = {name: "set" for row in PROVIDERS.values() for name in row.keys}
-    pairs = load(path, {**process_env(), **keys}, os.path.dirname(path), found=True).pairs
+    pairs = load(path, {**process_env(), **keys}, os.path.dirname(path), untrusted=True).pairs
     try:
         if pairs:
-            trust.allow(path, pairs)
+            trust.approve(path, pairs)
     except Stop as stop:
         shown.warn(f"a2py will ask before it serves this file: {stop}")
 
@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 
 def show(args: argparse.Namespace, shown: Terminal) -> int:
-    source = running.local(args, process_env(), looking=True)
+    source = running.local(args, process_env(), inspect=True)
     if source.config is None:
         shown.print(json.dumps({"source": source.what}) if args.json else f"# {source.what}")
         return OK
@@ -233,8 +233,8 @@ def show(args: argparse.Namespace, shown: Terminal) -> int:
         shown.print(json.dumps({"source": source.what, **told}, indent=2, ensure_ascii=False))
         return OK
     shown.note(f"# from {source.what}")
-    if source.missing:
-        shown.warn(f"{source.what} sends what nobody has allowed: a2py trust --show")
+    if source.unapproved:
+        shown.warn(f"{source.what} sends what is not allowed yet: a2py trust --show")
     settings = told.pop("settings")
     for name, value in told.items():
         _print(shown, name, value, "")

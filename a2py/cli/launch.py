@@ -2,8 +2,8 @@
 
 Knows: processes, signals, a2py.proxy's Server. Must not know: any variable (clientenv.py), what the program does.
 Invariants: the terminal is the program's: the proxy's log goes to a file; the exit code is the program's; whatever was started is ended; the
-program's environment is this process's own, with the route on top, and nothing of the folder's `.env`; a proxy that is started here takes no
-other token than the one made for this program.
+program's environment is this process's own, with the route on top, and nothing of the folder's `.env`; a proxy that is started here accepts
+only the random token made for this program.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(name: str, argv: list[str]) -> int:
         aim = running.required(args, process_env())
     if aim is not None:
         shown.note(f"using the a2py at {aim.url} (--new starts another)")
-    source = running.local(args, process_env()) if aim is None else None  # may ask a person, who may press Ctrl-C
+    source = running.local(args, process_env()) if aim is None else None  # asks for consent, so before the loop: Ctrl-C works
     code = 0
 
     async def main() -> None:
@@ -110,7 +110,7 @@ def find_claude(env: Mapping[str, str]) -> str:
     named = env.get("A2PY_CLAUDE", "").strip()
     found = shutil.which(named or "claude", path=env.get("PATH"))
     if found and not named and not os.path.isabs(found):
-        found = None  # of the working folder, where Windows looks first
+        found = None  # Windows looks into the working folder first
     for place in () if named or found else PLACES:
         found = found or shutil.which(os.path.expanduser(place))
     if found is None:
@@ -122,7 +122,7 @@ def find_claude(env: Mapping[str, str]) -> str:
 
 
 async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace, shown: Terminal) -> Target:
-    """A proxy on a free port of this machine, for whoever has its token; it ends with `stack`."""
+    """Start a proxy on a free port of this machine, with a random token; it ends with `stack`."""
     from a2py.proxy.log import Log
     from a2py.proxy.server import Server
 

@@ -1,8 +1,8 @@
 """What is served: a file, a one-liner, the keys in the environment, an Ollama, or the demo; in this order.
 
 Knows: flags and a2py.config. Must not know: how anything is served.
-Invariants: nothing is started here; the demo's Config needs its address, so a `Source` without a config stands for it; a file that merely lay
-in the working folder is given out only with consent to what it sends, unless the caller sends nothing.
+Invariants: nothing is started here; the demo's Config needs its address, so a `Source` without a config stands for it; a file that was
+merely found in the working folder is returned only with the user's consent to what it sends, unless the caller only inspects it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ CURE = (
 
 @dataclass(frozen=True)
 class Source:
-    """`config` None: the demo. `what`: what decided, for the log; `again`: reads it anew (None: nothing to read); `missing`: what nobody has
-    allowed it to send, always empty unless the caller only looks."""
+    """`config` None: the demo. `what`: what decided, for the log; `again`: reads it anew (None: nothing to read); `unapproved`: what
+    it would send without consent, always empty unless the caller only inspects."""
 
     config: Config | None
     what: str
     again: Callable[[], Config] | None = None
-    missing: Mapping[Pair, Use] = field(default_factory=dict)
+    unapproved: Mapping[Pair, Use] = field(default_factory=dict)
 
 
 def process_env() -> dict[str, str]:
@@ -69,10 +69,10 @@ def choose(
     cwd: str,
     look: Callable[[Mapping[str, str]], ollama.Ollama | None] = ollama.find,
     *,
-    looking: bool = False,
+    inspect: bool = False,
 ) -> Source:
     """The source that `args` and `env` (without .env, which is read here) ask for. ConfigError for a file with a mistake; Stop for one that
-    needs consent and does not get it. `looking`: nothing will be sent, so no consent is needed; `Source.missing` says what is not allowed."""
+    needs consent and does not get it. `inspect`: the caller sends nothing, so no consent is needed; see `Source.unapproved`."""
     if not args.model:
         for name in _OF_MODEL:
             if getattr(args, name) is not None:
@@ -85,51 +85,51 @@ def choose(
         return Source(_changed(_single(args, env, cwd), args), f"--model {args.model}")
     located = locate(args.config, env, cwd)
     if located is not None:
-        path, here = located
+        path, untrusted = located
 
         def read(ask: bool) -> Config:
-            config = load(path, env, cwd, found=here)
-            if not looking:
+            config = load(path, env, cwd, untrusted=untrusted)
+            if not inspect:
                 trust.require(config, path, ask=ask)
             return _changed(config, args)
 
         config, shown = read(True), path.removeprefix(os.path.join(cwd, ""))
-        return Source(config, shown, lambda: read(False), trust.missing(config, path) if looking else {})
+        return Source(config, shown, lambda: read(False), trust.unapproved(config, path) if inspect else {})
     notes: list[str] = []
     whole = environment(env, cwd, notes.append)
     of_keys = from_environment(whole)
     if of_keys is not None:
-        return Source(_changed(_noted(of_keys, notes), args), "the keys in the environment")
+        return Source(_changed(_with_notes(of_keys, notes), args), "the keys in the environment")
     found = look(whole)
     if found is not None:
         names = (found.model, *(name for name in found.names if name != found.model))
         asked = whole if whole.get("OLLAMA_API_BASE", "").strip() else whole.having("OLLAMA_API_BASE", found.base)
         of_ollama = from_environment(asked, names)
         if of_ollama is not None:
-            return Source(_changed(_noted(of_ollama, notes), args), f"the Ollama at {found.base}")
+            return Source(_changed(_with_notes(of_ollama, notes), args), f"the Ollama at {found.base}")
     return Source(None, "the demo model: there is no file, no key in the environment and no Ollama")
 
 
-def consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:
-    """Ask now what the proxy that is started next could not ask, since it has no terminal. Stop if it would be refused."""
+def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:
+    """Ask for consent before a proxy is started that has no terminal. Raise Stop if that proxy would be refused."""
     located = None if args.demo or args.model else locate(args.config, env, cwd)
-    if located is None or not located.here:
+    if located is None or not located.untrusted:
         return
     try:
-        config = load(located.path, env, cwd, found=True)
+        config = load(located.path, env, cwd, untrusted=True)
     except ConfigError:
-        return  # the proxy itself says what is wrong
+        return  # the proxy reports it
     trust.require(config, located.path, ask=True)
 
 
 def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:
     given = {name: getattr(args, name) for name in (*_OF_MODEL, "request_timeout", "drop_params") if getattr(args, name) is not None}
     notes: list[str] = []
-    return _noted(single(model=args.model, env=environment(env, cwd, notes.append), **given), notes)
+    return _with_notes(single(model=args.model, env=environment(env, cwd, notes.append), **given), notes)
 
 
-def _noted(config: Config, notes: list[str]) -> Config:
-    """`config` with the warnings that reading .env gave."""
+def _with_notes(config: Config, notes: list[str]) -> Config:
+    """Return `config` with the warnings from reading .env."""
     return replace(config, warnings=(*notes, *config.warnings)) if notes else config
 
 

@@ -39,12 +39,12 @@ _NOT_BY_KEY = frozenset(("anthropic", "ollama", "ollama_chat"))
 Warn = Callable[[str], None]
 
 
-def load(path: str | None, env: Mapping[str, str], cwd: str, *, found: bool = False) -> Config:
+def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool = False) -> Config:
     """The configuration of `path`, else of the first file that `find` knows, with `.env` and what it includes. ConfigError where there is
     no file, or a mistake in one. A file without models is served with those of the environment.
 
-    `found`: nobody has named the file, it lay in the working folder. Then, and where this function finds it there itself, `Config.pairs`
-    says what it would send away: ask before it is served."""
+    `untrusted`: the file was found in the working folder, nobody named it. Then, and if this function finds it there, `Config.pairs` lists
+    what it would send to whom. Ask the user before you serve it."""
     warnings: list[str] = []
     whole = environment(env, cwd, warnings.append)
     located = locate(path, env, cwd)
@@ -54,11 +54,12 @@ def load(path: str | None, env: Mapping[str, str], cwd: str, *, found: bool = Fa
     file = located.path
     files: dict[str, str] = {}
     tree = _read(file, _shown(file, cwd), None, whole, cwd, files, warnings.append)
-    strange = found or located.here
-    # the literal keys of a stranger's own files are the stranger's; those of any other file are secrets
-    kept = {shown: os.path.realpath(path) for shown, path in files.items() if not strange or not within(path, os.path.dirname(file))}
-    config = _assemble(tree, whole, warnings, files, kept)
-    return config if strange else replace(config, pairs={})
+    untrusted = untrusted or located.untrusted
+    # Literal keys in an untrusted folder are the stranger's own. In any other file they are the user's secrets.
+    folder = os.path.dirname(file)
+    secret_files = {shown: os.path.realpath(path) for shown, path in files.items() if not untrusted or not within(path, folder)}
+    config = _assemble(tree, whole, warnings, files, secret_files)
+    return config if untrusted else replace(config, pairs={})
 
 
 def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
@@ -127,13 +128,13 @@ def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, file
     return tree
 
 
-def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], kept: Mapping[str, str]) -> Config:
-    """`kept`: the shown name of a file whose own keys are secrets → its path."""
+def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]) -> Config:
+    """`secret_files`: shown name of a file → its path, if its literal keys are secrets."""
     warn = warnings.append
     section = tree.get("environment_variables")
     if section:
-        env = _with_section(t.resolve(section, env), env, kept)
-    found = read(_with_credentials(t.resolve(tree, env), warn), env, kept)
+        env = _with_section(t.resolve(section, env), env, secret_files)
+    found = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
     warnings += found.warnings
     for shown in found.literal_keys:
         if shown in files:
@@ -167,11 +168,11 @@ def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[st
     return replace(config, default_name=_home(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
-def _with_section(section: Node, env: Variables, kept: Mapping[str, str]) -> Variables:
-    """`env`, and below it `environment_variables`; what a2py itself obeys is none of a file's business."""
-    told = values.text_map(section, "environment_variables")
-    told = {name: value for name, value in told.items() if not name.upper().startswith(OWN_PREFIX)}
-    return env.above(told, {name: origin_of("api_key", section.value[name], env, kept) for name in told})
+def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
+    """Return `env` with `environment_variables` below it, except the variables that steer a2py itself."""
+    texts = values.text_map(section, "environment_variables")
+    texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
+    return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
 
 def _with_credentials(tree: Node, warn: Warn) -> Node:

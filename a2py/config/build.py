@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config import bases, pairs
-from a2py.config.pairs import Pair, Sent, Use
+from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment
@@ -141,18 +141,18 @@ def _first(names: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, str]:
 
 
 class Key(NamedTuple):
-    """`value`: "" for none; `problem`: why there is none; `origin`: where it comes from; `name`: what it is called; `kept`: the name of a key
-    that there is, and that may not go to the address."""
+    """A deployment's key. `value`: "" for none; `problem`: why there is none; `origin`: where it comes from; `name`: its variable or parameter;
+    `withheld`: the variable or parameter of a key that exists but may not go to the address."""
 
     value: str = ""
     problem: str = ""
     origin: Origin = NOWHERE
     name: str = ""
-    kept: str = ""
+    withheld: str = ""
 
 
-def find_key(entry: Entry, row: Provider, host: str, env: Variables, may: Callable[[Origin], bool]) -> Key:
-    """The key for `host`, "" for the row's own. `may`: whether a key of this origin may go there."""
+def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: Callable[[Origin], bool]) -> Key:
+    """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go there."""
     if "api_key" in entry.unset:
         name = entry.unset["api_key"]
         problem = f"api_key is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
@@ -160,19 +160,19 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may: Callab
     for name in ("api_key", "azure_ad_token"):
         if value := getattr(entry, name):
             origin = entry.origins.get(name, NOWHERE)
-            return _legal(value, f"litellm_params.{name}", origin) if may(origin) else Key(kept=f"litellm_params.{name}")
+            return _legal(value, f"litellm_params.{name}", origin) if may_send(origin) else Key(withheld=f"litellm_params.{name}")
     rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := by_host(host)) else []
-    kept = ""
+    withheld = ""
     for candidate in (*rows, row):
         for name in candidate.keys:
             value, origin = env.get(name, "").strip(), env.origin(name)
-            if value and not may(origin):  # the folder's own key goes with the folder's own address
-                kept, value, origin = kept or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
+            if value and not may_send(origin):  # .env chose the address, so .env may give the key
+                withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
             if value:
                 return _legal(value, name, origin)
     asked = (rows or [row])[0]
-    if kept or asked.key_optional or (row.name == "openai" and host and not rows):
-        return Key(kept=kept)
+    if withheld or asked.key_optional or (row.name == "openai" and host and not rows):
+        return Key(withheld=withheld)
     return Key(
         "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
     )
@@ -185,7 +185,8 @@ def _legal(key: str, source: str, origin: Origin) -> Key:
 
 
 class Address(NamedTuple):
-    """`given`: somebody chose the base, else it is the row's; `name`: by which key or variable; `origin`: where it comes from."""
+    """A deployment's base. `given`: somebody chose it, else it is the row's; `name`: the parameter or variable that gave it; `origin`: where it
+    comes from."""
 
     base: bases.Base = bases.Base("")
     given: bool = False
@@ -195,7 +196,7 @@ class Address(NamedTuple):
 
 
 def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
-    """Base as it was given, else the row's."""
+    """Return the base that was given, else the row's."""
     if "api_base" in entry.unset:
         name = entry.unset["api_base"]
         return Address(
@@ -302,8 +303,8 @@ def _changed(quirks: Quirks, changes: Mapping[str, Any], where: str, warn: Warn)
     return quirks
 
 
-def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, found: dict[Pair, Use] | None = None) -> Deployment:
-    """One deployment (see the module's invariants). `found` collects what it would send to hosts that are not the secrets' own."""
+def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None) -> Deployment:
+    """Return one deployment (see the module's invariants). `collected` receives the pairs that need consent if its file is untrusted."""
     env = variables(env)
     what = named(entry, warn)
     row, model = what.row, what.model
@@ -321,31 +322,34 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
         base = bases.azure(base, model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     foreign = bool(base.url) and by_host(base.url) != row.name
     verify = settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify
-    way = pairs.route(base.url, verify, entry.extra_headers)
-    chosen = _chosen_by_dotenv(entry, address)
+    route = pairs.find_route(base.url, verify, entry.extra_headers)
+    from_dotenv = _choice_of_dotenv(entry, address)
     keyed = not what.problem and (entry.api_key or not base.headers)  # a login in the base stands for a key, unless one is given
-    key = find_key(entry, row, base.url if foreign else "", env, lambda o: not chosen or not pairs.strangers(o, way)) if keyed else Key()
+
+    def may_send(origin: Origin) -> bool:
+        return not from_dotenv or not pairs.withheld_from_key(origin, route)
+
+    key = find_key(entry, row, base.url if foreign else "", env, may_send) if keyed else Key()
     if foreign and key.name in PROVIDERS["openai"].keys and not bases.local(urlsplit(base.url).netloc):
         warn(f"{entry.where}: no api_key is given, so {key.name} goes to {urlsplit(base.url).netloc}; give api_key to choose")
-    if key.kept:
+    if key.withheld:
         warn(
-            f"{entry.where}: {chosen} comes from .env and {key.kept} does not, so {way.shown} is asked without a key; set both in .env, "
-            f"or {chosen} in the environment"
+            f"{entry.where}: {from_dotenv} comes from .env and {key.withheld} does not, so {route.label} is asked without a key; "
+            f"set both in .env, or {from_dotenv} in the environment"
         )
-    rest = pairs.rest_of(entry.origins)
-    carried = sorted(pairs.carried(rest, way)) if chosen else []
-    rest_problem = (
-        f"{', '.join(carried)} would go to {way.shown}, which .env chose; choose it in the environment or in the file" if carried else ""
-    )
+    rest = pairs.join_rest(entry.origins)
+    secrets = sorted(pairs.withheld_from_rest(rest, route)) if from_dotenv else []
+    cure = f"{', '.join(secrets)} would go to {route.label}, which .env chose; choose it in the environment or in the file"
+    rest_problem = cure if secrets else ""
     for name, variable in entry.unset.items():
         if name not in ("api_key", "api_base", "model", "model_name"):
             warn(f"{entry.where}: {name} is ignored: the variable {variable} is not set")
     problem = _unusable(entry, model) or what.problem or base_problem or key.problem or rest_problem
-    if found is not None and base.url:
-        for secret in pairs.needing(Sent(key.origin, rest, address.origin, entry.file), way):
-            pair, live = Pair(secret, way.shown), not problem and (pairs.is_file(secret) or bool(env.get(secret)))
-            if pair not in found or live:
-                found[pair] = Use(str(entry.at), live)
+    if collected is not None and base.url:
+        for secret in pairs.need_consent(Outgoing(key.origin, rest, address.origin, entry.file), route):
+            pair, live = Pair(secret, route.label), not problem and (pairs.is_file(secret) or bool(env.get(secret)))
+            if pair not in collected or live:
+                collected[pair] = Use(str(entry.at), live)
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
     params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
     if settings.reasoning_auto_summary is not None:
@@ -394,8 +398,8 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
     return dep
 
 
-def _chosen_by_dotenv(entry: Entry, address: Address) -> str:
-    """What `.env` says of where a request ends: the name of an address, `ssl_verify`, or the header Host; "" where it has no say."""
+def _choice_of_dotenv(entry: Entry, address: Address) -> str:
+    """Return what `.env` chose about where a request goes: the name of the base's variable, `ssl_verify` or the Host header; "" for nothing."""
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")

@@ -21,13 +21,13 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$"}
 #: Names of variables whose values are secrets.
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTHORIZATION", re.IGNORECASE)
-#: Variables of a folder's `.env` that count without being asked for. Any other counts only where the file says os.environ/NAME.
+#: Variables of `.env` that count by themselves. Any other counts only if the configuration names it by os.environ/NAME.
 TABLE = frozenset(
     ("AZURE_API_VERSION", *(name for row in PROVIDERS.values() for name in (*row.keys, *row.bases, *row.env_headers.values())))
 )
 PREFIX = "LITELLM_"
-#: Variables that a2py obeys, but never from a folder's `.env`: they would choose what runs, what is read and who may connect.
-OWN_PREFIX, OWN = "A2PY_", frozenset(("CONFIG_FILE_PATH", "OLLAMA_HOST"))
+#: Variables that never count from `.env`: they decide what runs, which file is read and who may connect.
+OWN_PREFIX, OWN_NAMES = "A2PY_", frozenset(("CONFIG_FILE_PATH", "OLLAMA_HOST"))
 
 
 def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()) -> dict[str, str]:
@@ -59,11 +59,11 @@ def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[st
         else:
             value = re.split(r"(?:\A|\s+)#", value, maxsplit=1)[0]
         if quote != "'":
-            kept = next((used for used in _REFERENCE.findall(value) if used in hidden and used not in out), "")
-            if kept:
+            outer = next((used for used in _REFERENCE.findall(value) if used in hidden and used not in out), "")
+            if outer:
                 if counts(name) or SECRET.search(name):
-                    told = f"${{{kept}}} is a variable of the environment, which {file} may not read; set {name} in the environment instead"
-                    warn(f"{file}:{number}: {name} is ignored: {told}")
+                    why = f"${{{outer}}} is a variable of the environment, which {file} may not read; set {name} in the environment instead"
+                    warn(f"{file}:{number}: {name} is ignored: {why}")
                 continue
             value = _expand(value, env, out)
         if quote == '"':
@@ -73,7 +73,7 @@ def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[st
 
 
 def counts(name: str) -> bool:
-    """Whether a variable of a folder's `.env` counts without being asked for."""
+    """Return whether a variable of `.env` counts even if no file names it."""
     return name in TABLE or name.startswith(PREFIX)
 
 
@@ -89,10 +89,10 @@ def _expand(value: str, env: Mapping[str, str], out: Mapping[str, str]) -> str:
 
 
 def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = lambda _: None) -> Variables:
-    """`env` and what `.env` in `cwd` adds to it; `warn` hears of a `.env` that cannot be read, and of what does not count in it.
+    """Return `env` and what `.env` in `cwd` adds to it. `warn` receives one line for a `.env` that cannot be read, and for what is ignored in it.
 
-    Whoever wrote the folder wrote its `.env`, so it may name keys and addresses and no more. It counts only inside the folder: a link
-    could lead to another folder's keys."""
+    The author of a cloned repository wrote its `.env`. So `.env` may give keys and addresses, and nothing that decides what runs. A `.env` that
+    is a link out of the folder is ignored, because it could lead to another project's keys."""
     file = os.path.join(cwd, ".env")
     if not within(file, cwd):
         warn(f".env is a link to {os.path.realpath(file)}, outside this folder, ignored; set its variables in the environment")
@@ -108,7 +108,7 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     added = read_dotenv(text, ".env", {}, warn, env)
     if any(value and SECRET.search(name) for name, value in added.items()):
         warn_readable(file, ".env", warn)
-    own = [name for name in added if name.upper().startswith(OWN_PREFIX) or name in OWN]
+    own = [name for name in added if name.upper().startswith(OWN_PREFIX) or name in OWN_NAMES]
     if own:
         warn(
             f".env: {', '.join(own)} {'is' if len(own) == 1 else 'are'} ignored there; set {'it' if len(own) == 1 else 'them'} in the environment"
@@ -119,7 +119,7 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
 
 
 def within(file: str, folder: str) -> bool:
-    """Whether `file`, links followed, lies in `folder` or below it."""
+    """Return whether `file` lies in `folder` or below it, after following links."""
     real, root = os.path.realpath(file), os.path.realpath(folder)
     return real.startswith(os.path.join(root, ""))
 
@@ -137,10 +137,10 @@ def warn_readable(file: str, shown: str, warn: Callable[[str], None]) -> None:
 
 
 class Located(NamedTuple):
-    """`path`: the configuration file. `here`: it was found in the working folder, where nobody has named it."""
+    """`path`: the configuration file. `untrusted`: it was found in the working folder, nobody named it."""
 
     path: str
-    here: bool
+    untrusted: bool
 
 
 def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
@@ -151,7 +151,7 @@ def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
 
 
 def locate(path: str | None, env: Mapping[str, str], cwd: str) -> Located | None:
-    """The configuration file, and whether it merely lay in the working folder (see `find`)."""
+    """Return the configuration file (see `find`), and whether it was merely found in the working folder."""
     named = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
     if named:
         home = env.get("HOME") or env.get("USERPROFILE") or "~"
@@ -172,7 +172,7 @@ def places(env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
 
 
 def _own(env: Mapping[str, str]) -> str:
-    """The user's own directory of configurations; "" where there is none. A relative one would be the working folder's."""
+    """Return the user's own configuration directory, "" for none. A relative XDG_CONFIG_HOME is ignored: it would lie in the working folder."""
     home = env.get("HOME") or env.get("USERPROFILE") or ""
     base = next(filter(os.path.isabs, (env.get("XDG_CONFIG_HOME") or "", os.path.join(home, ".config") if home else "")), "")
     return os.path.join(base, "a2py") if base else ""

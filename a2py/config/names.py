@@ -43,7 +43,7 @@ class Config:
     """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
     without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
     none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
-    what a file that lay in the working folder would send to hosts that are not the secrets' own: to be allowed before anything is served."""
+    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)

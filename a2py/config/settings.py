@@ -69,8 +69,8 @@ class Settings:
 @dataclass(eq=False, repr=False)  # half the time of a frozen one at import (4 ms)
 class Entry:
     """One item of `model_list`, as it was written. `at`: where; `unset`: attribute → variable that it names and that is not set; `origins`:
-    attribute → where its value comes from, and under the name of a setting what all entries share; `file`: the path of a file that keeps
-    keys of its own (see pairs.py)."""
+    attribute → origin of its value, with those of the settings (see pairs.py); `file`: the path of its file, if literal keys in that file are
+    secrets."""
 
     at: Mark = field(default_factory=Mark)
     index: int = 0
@@ -137,7 +137,7 @@ class Entry:
 @dataclass(slots=True)
 class Read:
     """What a tree holds. `server`: the rows that are neither Settings nor Entry (master_key, aliases, …); `origins`: attribute → where it
-    was set; `values_from`: attribute → where its value comes from; `literal_keys`: the files that hold keys, not only names of variables."""
+    was set; `values_from`: attribute → origin of its value; `literal_keys`: the files that hold keys, not only names of variables."""
 
     settings: Settings = field(default_factory=Settings)
     entries: list[Entry] = field(default_factory=list)
@@ -175,7 +175,7 @@ _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 
 @dataclass(slots=True)
 class _Walk:
-    """Values found in one tree or one entry of it: path without indexes → value. `origins`: attribute → where it comes from."""
+    """Values found in one tree or one entry of it: path without indexes → value. `origins`: attribute → origin of its value."""
 
     found: dict[str, Any]
     nodes: dict[str, Node]
@@ -184,10 +184,10 @@ class _Walk:
 
 
 class _Reader:
-    def __init__(self, env: Variables, files: Mapping[str, str]) -> None:
+    def __init__(self, env: Variables, secret_files: Mapping[str, str]) -> None:
         self.out = Read()
         self.missing: list[str] = []
-        self.env, self.files = env, files
+        self.env, self.secret_files = env, secret_files
 
     def read(self, tree: Node) -> Read:
         walk = _Walk({}, {}, {}, self.out.values_from)
@@ -227,7 +227,7 @@ class _Reader:
 
     def leaf(self, row: Setting, node: Node, path: str, shown: str, walk: _Walk) -> None:
         walk.nodes[path] = node
-        origin = origin_of(row.attr, node, self.env, self.files)
+        origin = origin_of(row.attr, node, self.env, self.secret_files)
         if origin != NOWHERE:
             walk.origins[row.attr] = walk.origins.get(row.attr, NOWHERE) | origin
         if node.value is None:
@@ -253,7 +253,7 @@ class _Reader:
             self.mapping(child, schema, f"{path}[]", f"{shown}[{index}]", walk)
             values = self.collect(walk, f"{path}[]")
             unset = {_ATTRS[path]: name for path, name in walk.unset.items()}
-            file = self.files.get(child.at.file, "")
+            file = self.secret_files.get(child.at.file, "")
             self.out.entries.append(Entry(at=child.at, index=index, unset=unset, origins=walk.origins, file=file, **values))
 
     def collect(self, walk: _Walk, prefix: str) -> dict[str, Any]:
@@ -291,7 +291,7 @@ def _unset(node: Node) -> list[str]:
     return [name for child in children for name in ([child.env] if child.env and child.value is None else _unset(child))]
 
 
-def read(tree: Node, env: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None) -> Read:
-    """What a tree holds that was resolved with `env` (see Read); ConfigError on a value of the wrong type. `files`: the shown name of a file
-    whose own keys are secrets → its path."""
-    return _Reader(variables(env or {}), files or {}).read(tree)
+def read(tree: Node, env: Mapping[str, str] | None = None, secret_files: Mapping[str, str] | None = None) -> Read:
+    """What a tree holds that was resolved with `env` (see Read); ConfigError on a value of the wrong type. `secret_files`: shown name of a
+    file → its path, if its literal keys are secrets."""
+    return _Reader(variables(env or {}), secret_files or {}).read(tree)

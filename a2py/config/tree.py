@@ -216,7 +216,7 @@ def _resolve(node: Node, env: Variables) -> Node:
     if isinstance(value, list):
         return replace(node, value=[_resolve(child, env) for child in value])
     if isinstance(value, str) and value.startswith(ENVIRON) and _NAME.match(name := value[len(ENVIRON) :].strip()):
-        found = env.asked(name) or None
+        found = env.lookup(name) or None
         return replace(node, value=found, raw=found or "", env=name)
     return node
 

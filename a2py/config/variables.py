@@ -1,7 +1,7 @@
-"""The environment that a configuration is read in, and where each of its values comes from.
+"""The environment that a configuration is read in, and the origin of each value.
 
 Knows: variables of the process, and those of a folder's `.env` below them. Must not know: what a variable means, where it is sent.
-Invariants: pure; a variable of the process wins over one of `.env`; a value of `.env` never holds one of the process.
+Invariants: pure; a variable of the process wins over one of `.env`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets whose text it may hold: names of the process's
-    variables, and absolute paths of files that hold keys themselves."""
+    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets that may be in its text, as names of the process's
+    variables and as absolute paths of files with literal keys."""
 
     dotenv: bool = False
     holds: frozenset[str] = frozenset()
@@ -27,8 +27,10 @@ NOWHERE = Origin()
 
 
 class Variables(dict[str, str]):
-    """Variable → value: those of the process, and of `.env` those that count for everybody. `dotenv`: all of `.env` that a file may ask for
-    by `os.environ/NAME`. `origins`: the origin of each variable that is not the process's own."""
+    """Variable → value: those of the process, and those of `.env` that count by themselves.
+
+    `dotenv`: every variable of `.env` that a file may name by `os.environ/NAME`. `origins`: the origin of each variable that is not the
+    process's own."""
 
     def __init__(
         self, values: Mapping[str, str], dotenv: Mapping[str, str] | None = None, origins: Mapping[str, Origin] | None = None
@@ -37,26 +39,26 @@ class Variables(dict[str, str]):
         self.dotenv: Mapping[str, str] = dotenv or {}
         self.origins: Mapping[str, Origin] = origins or {}
 
-    def asked(self, name: str) -> str:
-        """The value of an `os.environ/NAME`; "" where it is not set."""
+    def lookup(self, name: str) -> str:
+        """Return the value of `os.environ/NAME`, "" if it is not set."""
         return self[name] if name in self else self.dotenv.get(name, "")
 
     def origin(self, name: str) -> Origin:
-        """Where `asked(name)` comes from. A variable that is not set would be the process's."""
+        """Return where `lookup(name)` comes from. A variable that is not set yet would be set in the process."""
         if name in self.origins:
             return self.origins[name]
         return Origin(dotenv=True) if name not in self and name in self.dotenv else Origin(holds=frozenset((name,)))
 
     def above(self, values: Mapping[str, str], origins: Mapping[str, Origin]) -> Variables:
-        """These variables, and below them `values`, which come from `origins`."""
+        """Return these variables with `values` below them. `origins`: the origin of each of these."""
         added = {name: value for name, value in values.items() if name not in self and name not in self.dotenv}
         return Variables({**added, **self}, self.dotenv, {**{name: origins[name] for name in added}, **self.origins})
 
     def having(self, name: str, value: str) -> Variables:
-        """These variables, with one as if the process had it."""
+        """Return these variables with one more, as if the process had it."""
         return Variables({**self, name: value}, self.dotenv, {key: origin for key, origin in self.origins.items() if key != name})
 
 
 def variables(env: Mapping[str, str]) -> Variables:
-    """`env`; a plain mapping is taken for the process's own variables."""
+    """Return `env` as Variables. A plain mapping is taken for the process's own variables."""
     return env if isinstance(env, Variables) else Variables(env)
