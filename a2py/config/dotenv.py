@@ -61,7 +61,7 @@ def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[st
         if quote != "'":
             outer = next((used for used in _REFERENCE.findall(value) if used in hidden and used not in out), "")
             if outer:
-                if counts(name) or SECRET.search(name):
+                if name not in hidden and (counts(name) or SECRET.search(name)):
                     why = f"${{{outer}}} is a variable of the environment, which {file} may not read; set {name} in the environment instead"
                     warn(f"{file}:{number}: {name} is ignored: {why}")
                 continue
