@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from a2py.config import Config, bases, from_environment, load, pairs, single
+from a2py.config import SETTINGS, Config, ConfigError, bases, from_environment, load, pairs, single
 from a2py.config.dotenv import TABLE, environment
+from a2py.config.tree import node_of, resolve
 from a2py.config.variables import Origin, Variables, variables
 from a2py.deployment import Deployment
+from a2py.errors import ApiError
 from a2py.providers import PROVIDERS
 from tests.configured import KEY, Folder
 
@@ -458,3 +465,122 @@ def test_os_environ_of_this_process_stays_as_it_is(folder: Folder) -> None:
     before = dict(os.environ)
     folder.load("model_list: []")
     assert dict(os.environ) == before
+
+
+# -- anything at all -----------------------------------------------------------------------------------------------------
+
+#: Variables of the process. Each value is a word that nothing else contains.
+CANARIES = {name: f"canary{n}-{name[:3].lower()}" for n, name in enumerate((AWS, GW, "OPENAI_API_KEY", "GROQ_API_KEY", "OLLAMA_API_KEY"))}
+DOTENV_HOST, FILE_HOST = "dotenv.example", "file.example"
+REFERENCES = [f"os.environ/{name}" for name in (*CANARIES, "SECTION", "OF_DOTENV")]
+BASES = [
+    f"https://{FILE_HOST}/v1",
+    f"http://{FILE_HOST}:11434",
+    "https://api.openai.com/v1",
+    "http://127.0.0.1:9/v1",
+    "os.environ/DOTENV_BASE",
+]
+
+
+def shapes(word: str) -> list[Any]:
+    """The forms in which a setting may hold a text."""
+    nested = [{"m": {"after_tool": word}}, {"after_tool": word}, {"m": {"model": word}}, {"a": [{"b": word}]}]
+    return [word, [word], {"m": word}, {"m": [word]}, [{"m": [word]}], {"Host": word}, *nested]
+
+
+def rows_below(prefix: str) -> dict[str, list[Any]]:
+    """Key below `prefix` → values with references to variables that its parser accepts."""
+    out: dict[str, list[Any]] = {}
+    known = Variables({**CANARIES, "SECTION": "s", "OF_DOTENV": "o", "DOTENV_BASE": f"https://{DOTENV_HOST}"})
+    for row in SETTINGS:
+        for path in row.paths:
+            key = path.removeprefix(prefix)
+            if row.kind != "set" or not path.startswith(prefix) or "." in key or "[" in key or key == "api_base":
+                continue
+            for value in (shape for word in REFERENCES for shape in shapes(word)):
+                with suppress(ConfigError):
+                    row.parse(resolve(node_of(value, "f"), known), "p")
+                    out.setdefault(key, []).append(value)
+    return out
+
+
+def some(prefix: str) -> st.SearchStrategy[dict[str, Any]]:
+    rows = rows_below(prefix)
+    pairs_ = st.sampled_from(sorted(rows)).flatmap(lambda key: st.tuples(st.just(key), st.sampled_from(rows[key])))
+    return st.lists(pairs_, max_size=2).map(dict)
+
+
+PARAMS = st.fixed_dictionaries(
+    {"model": st.sampled_from(["openai/m", "openai/*", "groq/*", "ollama/m", "azure/m", "*", "gpt-5", "os.environ/GW_TOKEN"])},
+    optional={
+        "api_base": st.sampled_from(BASES),
+        "api_key": st.sampled_from([*REFERENCES, "sk-theirs"]),
+        "ssl_verify": st.sampled_from([True, False, "./ca.pem", "os.environ/VERIFY"]),
+        "litellm_credential_name": st.just("c"),
+    },
+)
+ITEMS = st.fixed_dictionaries(
+    {
+        "model_name": st.sampled_from(["m", "*", "openai/*"]),
+        "litellm_params": st.tuples(some("model_list[].litellm_params."), PARAMS).map(lambda both: {**both[0], **both[1]}),
+    },
+    optional={"model_info": some("model_list[].model_info.")},
+)
+CREDENTIAL = st.fixed_dictionaries({}, optional={"api_base": st.sampled_from(BASES), "api_key": st.sampled_from(REFERENCES)})
+TREES = st.fixed_dictionaries(
+    {"model_list": st.lists(ITEMS, max_size=2)},
+    optional={
+        **{name: some(f"{name}.") for name in ("litellm_settings", "router_settings", "general_settings", "a2py")},
+        "environment_variables": st.dictionaries(
+            st.sampled_from(["SECTION", "OPENAI_BASE_URL", "OPENAI_API_KEY", "MISTRAL_API_KEY"]),
+            st.sampled_from([*REFERENCES, f"https://{FILE_HOST}"]),
+            max_size=2,
+        ),
+        "credential_list": CREDENTIAL.map(lambda values: [{"credential_name": "c", "credential_values": values}]),
+    },
+)
+DOTENV = st.lists(
+    st.sampled_from(
+        [
+            f"OPENAI_BASE_URL=https://{DOTENV_HOST}/v1",
+            f"GROQ_API_BASE=http://{DOTENV_HOST}",
+            f"OLLAMA_API_BASE=https://{DOTENV_HOST}",
+            f"DOTENV_BASE=https://{DOTENV_HOST}/v1",
+            f"DOTENV_BASE=https://{DOTENV_HOST}/${{{AWS}}}",
+            f"OF_DOTENV=${{{GW}}}",
+            "OF_DOTENV=theirs",
+            "VERIFY=false",
+        ]
+    ),
+    max_size=4,
+)
+
+
+def travels(dep: Deployment) -> list[str]:
+    """Every text of a deployment that a wire may send, as far as this test can tell without one."""
+    quirks = {name: getattr(dep.quirks, name) for name in dep.quirks.__dataclass_fields__}
+    return [dep.model, dep.base, dep.query, dep.path, repr(dict(dep.headers)), repr(dep.extra_body), repr(dep.params), repr(quirks)]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(tree=TREES, dotenv=DOTENV)
+def test_no_secret_travels_that_nobody_was_asked_about(folder: Folder, tree: dict[str, Any], dotenv: list[str]) -> None:
+    """Whatever a folder contains: a secret reaches another host than its owner's only as a pair, and never one that .env chose."""
+    folder.write(".env", "\n".join(dotenv))
+    try:
+        config = folder.load(yaml.safe_dump(tree), CANARIES)
+    except ConfigError:
+        return
+    deps = list(config.deployments)
+    for name in ("m", "openai/gpt-5", "claude-x", "zzz", *config.aliases):
+        with suppress(ApiError):
+            deps += config.resolve(name)
+    for dep in deps:
+        way = pairs.find_route(dep.base, dep.ssl_verify, dep.headers)
+        if dep.problem or way.loopback:
+            continue
+        for name, value in CANARIES.items():
+            as_key, as_text = value in dep.key, any(value in text for text in travels(dep))
+            if as_text or (as_key and not pairs.is_owned(name, way.vendor)):
+                assert pairs.Pair(name, way.label) in config.pairs, dep
+                assert DOTENV_HOST not in dep.base and config.pairs[pairs.Pair(name, way.label)].live, dep
