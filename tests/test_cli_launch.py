@@ -143,13 +143,6 @@ def test_bash_does_not_run_the_folders_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "done\n") and not (tmp_path / "ran").exists()
 
 
-def test_the_folders_path_finds_no_program(tmp_path: Path) -> None:
-    program(tmp_path, "open('ran', 'w')", "only-here")
-    (tmp_path / ".env").write_text("PATH=.\n")
-    done = a2py("run", "--demo", "--", "only-here", cwd=tmp_path)
-    assert done.returncode == exits.NOT_FOUND and not (tmp_path / "ran").exists()
-
-
 ASK_WITHOUT = """
 import json, os, urllib.error, urllib.request
 def status(**headers):
