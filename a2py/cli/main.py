@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "setup": Command("setup", "write it into ~/.claude/settings.json, or take it back", "a2py setup claude"),
     "models": Command("models", "list what is served under which names", "a2py models"),
     "config": Command("config", "write, show or validate a configuration", "a2py config init"),
+    "trust": Command("trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"),
     "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
     "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
     "stop": Command("daemon", "stop it; running answers may end", "a2py stop"),

@@ -57,7 +57,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def run_probes(args: argparse.Namespace, only: tuple[str, ...]) -> int:
     """The command behind its flags; also `a2py --health`."""
-    source = running.local(args, process_env())
+    source = running.local(args, process_env(), inspect=getattr(args, "offline", False))
     code = DONE
 
     async def main() -> None:
