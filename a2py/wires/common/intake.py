@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from a2py.errors import ApiError
 from a2py.messages.lane import Lane
+from a2py.messages.sent import NOTHING, Sent
 from a2py.messages.types import Outcome
 from a2py.sse import Event, SSEParser
 from a2py.wires import failure
@@ -26,6 +27,7 @@ class Intake:
 
     lane: Lane | None = None
     _provider = ""
+    _sent: Sent = NOTHING  # the request, which an error may repeat
 
     def __init__(self) -> None:
         self._parser = SSEParser()
