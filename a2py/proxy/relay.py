@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, Blame
 from a2py.messages.count import count, estimate
+from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy import upstream
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
-from a2py.proxy.lessons import WIRE, changed
+from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.log import Record
 from a2py.proxy.pump import Flow, Gather, pull
 from a2py.proxy.push import push
 from a2py.proxy.upstream import Closed, failure, lower, part
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
-from a2py.wires.lessons import lasting, lesson
 from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ NO_WIRE = frozenset({404, 405})
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
-def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
+def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
     headers = lower(response.headers)
     if wire.error is not read:
         return wire.error(response.status, headers, body)
-    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
+    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
+    return read(response.status, headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
 
 
 #: Statuses of a redirect.
@@ -88,7 +89,7 @@ class Exchange:
         self.prepared: Prepared | None = None  # of the latest attempt
         self._silence: float | None = None  # the latest attempt's limits: seconds, loop time
         self._due: float | None = None
-        self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
+        self.trial = Trial(proxy.lessons)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
         mode = call.request.thinking_mode
@@ -139,8 +140,8 @@ class Exchange:
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
-            self._spoken(step.deployment, error)
             if error is None:
+                self.trial.succeeded(step.deployment)
                 self.proxy.router.succeeded(step.deployment)
                 return None
             error.hide(step.deployment.secrets)
@@ -156,48 +157,32 @@ class Exchange:
         return plan.after(original, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
 
     def _learned(self, original: Deployment, error: ApiError) -> bool:
-        """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
-        kept for this request alone."""
-        if self.prepared is None or self.asked is None:
+        """Whether `error` says what to leave out, so that asking once more is worth while."""
+        asked, prepared = self.asked, self.prepared
+        if prepared is None or asked is None:
             return False
-        wire = self._other_wire(original, self.asked, error)
+        wire = self._other_wire(original, asked, error)
         if wire:
-            self._once[original.id] = {**self._once.get(original.id, {}), WIRE: wire}
-            self.record.notes.append(f"no {self.asked.wire} wire here: asked by {wire}")
+            self.trial.change(original, error, {WIRE: wire})
+            self.record.notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
-        changes = lesson(error, self._taught(original).quirks, self.prepared.added)
-        if changes is None:
-            return False
-        if lasting(error):
-            self.proxy.lessons.learn(original, changes)
-        else:
-            self._once[original.id] = {**self._once.get(original.id, {}), **changes}
-        self.record.notes.append(f"learned {','.join(changes)}")
-        return True
+        changes = self.trial.learn(original, asked, error, prepared.added)
+        if changes:
+            self.record.notes.append(f"learned {','.join(changes)}")
+        return bool(changes)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
         """The wire to try instead of one that the upstream does not speak, once; "": none, or the configuration chose."""
-        if error.status not in NO_WIRE or original.wire_fixed or WIRE in self._once.get(original.id, ()):
+        if error.status not in NO_WIRE or error.blame is Blame.NONE or original.wire_fixed or self.trial.moved(original):
             return ""
         if asked.wire != "chat":
             return "chat"
         return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
 
-    def _spoken(self, original: Deployment, error: ApiError | None) -> None:
-        """The wire that was tried instead is remembered if the upstream speaks it (a model that nobody has is 404 on any)."""
-        wire = self._once.get(original.id, {}).get(WIRE)
-        if wire and (error is None or error.status not in NO_WIRE):
-            self.proxy.lessons.learn(original, {WIRE: wire})
-
-    def _taught(self, original: Deployment) -> Deployment:
-        deployment = self.proxy.lessons.taught(original)
-        once = self._once.get(original.id)
-        return changed(deployment, once) if once else deployment
-
     async def _attempt(self, original: Deployment) -> ApiError | None:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
-        deployment = self.asked = self._taught(original)
+        deployment = self.asked = self.trial.taught(original)
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         self.prepared = None
         if deployment.problem:
@@ -222,7 +207,8 @@ class Exchange:
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
             response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
-            prepared = self.prepared = prepared._replace(headers={}, body=b"")  # not kept for as long as the answer streams
+            sent = Sent(prepared.body)  # kept until the reply begins: an error may repeat it
+            prepared = self.prepared = prepared._replace(headers={}, body=b"", sent=sent)
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
@@ -231,7 +217,7 @@ class Exchange:
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
-                return _refused(wire, response, body, deployment)
+                return _refused(wire, response, body, deployment, sent)
             outcome = await self._read(response, deployment, prepared)
             failed = self._settle(outcome)
             if failed is not None and not self.delivered and response.content_type == "text/html":

@@ -124,7 +124,8 @@ def _quoted(text: str, opening: re.Match[str], sent: Sent, depth: int) -> tuple[
 
 def _verbatim(text: str, sent: Sent) -> bool:
     """Whether all of `text`, in one piece, stands in the request: as the client's text, or as JSON."""
-    return sent.holds(jsontext.dumps(text)[1:-1]) or sent.holds(text.encode("utf-8", "replace"))
+    forms = (jsontext.dumps(text)[1:-1], text.encode("utf-8", "replace"))
+    return any(sent.holds(form, unsearched=False) for form in forms)
 
 
 def _unquoted(text: str, start: int, sent: Sent) -> int:
