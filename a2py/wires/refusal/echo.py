@@ -40,7 +40,9 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 #: Where a span without quotes may end before the end of its sentence.
-_TAIL = re.compile(r"\b(?:instead|of type|expected|but expected|(?:input_)?type=|is not|is invalid|cannot|could not|was)\b", re.IGNORECASE)
+_TAIL = re.compile(
+    r"\b(?:instead|of type|expected|but expected|is not|is invalid|cannot|could not|was)\b|\b(?:input_)?type=", re.IGNORECASE
+)
 #: A quoted key before a quoted value: the value is the upstream's own sentence, in JSON or Python's notation inside a longer text.
 _OWN = re.compile(r"[\"'](?:message|msg|error|detail|description|reason|title)\\*[\"']\s*:\s*$", re.IGNORECASE)
 #: Characters that end a quotation as often as they belong to it.
