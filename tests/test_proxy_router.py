@@ -11,11 +11,12 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
-from a2py.errors import KINDS, ApiError
+from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
-from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons
+from a2py.proxy import lessons as lessons_module
+from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Meter
-from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, PATIENCE, Plan, Router, Step, listed
+from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
 from a2py.upstream import NoAnswer
 
 
@@ -305,7 +306,7 @@ def test_old_failures_do_not_count() -> None:
 
 
 def test_lasting_failures_cool_down_at_once() -> None:
-    for kind in ("authentication", "billing", "permission", "not_found", "rate_limit"):
+    for kind in COOLDOWN_KINDS:
         router, config, _ = setup(dep("a"), allowed_fails=100)
         fail(router, config, 0, kind)
         assert router.shown() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
@@ -327,6 +328,50 @@ def test_the_clients_mistakes_cool_nothing() -> None:
     for kind in CLIENTS_OWN:
         fail(router, config, 0, kind)
     assert not router.cooling
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENTS_OWN))
+def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
+    router, config, _ = setup(dep("a"), allowed_fails=0)
+    router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.NONE), config.settings)
+    assert not router.cooling
+
+
+@pytest.mark.parametrize("kind", sorted(COOLDOWN_KINDS))
+def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
+    router, config, _ = setup(dep("a"), allowed_fails=1)
+    for cooled in (False, True):
+        router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.FAILURE), config.settings)
+        assert bool(router.cooling) is cooled
+
+
+def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> None:
+    """A wildcard deployment is one id and many models."""
+    router, config, clock = setup(dep("a"), allowed_fails=0, cooldown_time=5)
+    one, other = (replace(config.deployments[0], model=model) for model in ("one", "other"))
+    for kind in ("not_found", "permission"):
+        router.failed(one, ApiError(kind, "x"), config.settings)
+        assert router.cool(one) and not router.cool(other)
+        router.succeeded(one)
+        assert not router.cooling
+    router.failed(one, ApiError("authentication", "x"), config.settings)
+    assert router.cool(one) and router.cool(other), "the key is the deployment's"
+    router.succeeded(other)
+    assert not router.cooling
+    router.failed(one, ApiError("not_found", "x"), config.settings)
+    clock.now += 6
+    assert not router.cool(one) and not router.cooling
+
+
+def test_cooldowns_of_made_up_models_are_bounded() -> None:
+    router, config, _ = setup(dep("a"), dep("b"))
+    router.failed(config.deployments[1], ApiError("not_found", "x"), config.settings)
+    router.failed(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
+    for n in range(MODELS + 10):
+        router.failed(replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings)
+    assert len(router.cooling) == MODELS + 2
+    assert router.cool(config.deployments[1]) and router.cool(config.deployments[0]), "those of others, and of the whole deployment, stay"
+    assert not router.cool(replace(config.deployments[1], model="m0")) and ("a", f"m{MODELS + 9}") in router.cooling
 
 
 def test_all_cooling_down_are_asked_nevertheless() -> None:
@@ -444,4 +489,110 @@ def test_lessons_are_bounded() -> None:
     lessons = Lessons(Clock())
     for n in range(LIMIT + 10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
-    assert 0 < len(lessons.shown()) <= LIMIT
+    shown = lessons.shown()
+    assert len(shown) == LIMIT and shown[0]["deployment"] == "d10" and shown[-1]["deployment"] == f"d{LIMIT + 9}"
+
+
+def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
+    """Their names are the clients'."""
+    lessons = Lessons(Clock())
+    lessons.learn(dep("other"), {"stream_usage": False})
+    for n in range(3 * LIMIT):
+        lessons.learn(replace(dep("wild"), model=f"m{n}"), {"stream_usage": False})
+    shown = lessons.shown()
+    assert len(shown) == lessons_module.MODELS + 1 and shown[0]["deployment"] == "other"
+    assert {row["model"] for row in shown[1:]} == {f"m{n}" for n in range(3 * LIMIT - lessons_module.MODELS, 3 * LIMIT)}
+
+
+def test_expired_lessons_are_not_kept() -> None:
+    clock = Clock()
+    lessons = Lessons(clock)
+    for n in range(10):
+        lessons.learn(dep(f"d{n}"), {"stream_usage": False})
+    clock.now += HOLDS
+    lessons.learn(dep("new"), {"stream_usage": False})
+    assert list(lessons._known) == [("new", "u")]
+
+
+def test_lessons_about_one_quirk_add_up() -> None:
+    clock = Clock()
+    lessons = Lessons(clock)
+    lessons.learn(dep("a"), {"max_tokens_limit": 512})
+    lessons.learn(dep("a"), {"max_tokens_limit": 4096, "sampling": frozenset({"top_p"})})
+    lessons.learn(dep("a"), {"sampling": frozenset({"temperature"})})
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "sampling": []}
+    clock.now += HOLDS
+    lessons.learn(dep("a"), {"max_tokens_limit": 4096})
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 4096}, "an old lesson does not count for ever"
+
+
+# -- the lessons of one request --------------------------------------------------------------------------------------------------
+
+SENT = frozenset({"max_tokens", "stream_options", "temperature"})
+
+
+def cap(limit: int, **more: Any) -> ApiError:
+    return ApiError("max_tokens", "x", field="max_tokens", limit=limit, **more)
+
+
+def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded() -> None:
+    lessons = Lessons(Clock())
+    one, other = dep("a"), dep("b")
+    trial = Trial(lessons)
+    assert trial.learn(one, one, cap(512), SENT) == ("max_tokens_limit",)
+    assert trial.taught(one).quirks.max_tokens_limit == 512
+    assert not lessons.shown() and trial.taught(other) is other
+    trial.succeeded(other)
+    assert not lessons.shown(), "the success of another deployment proves nothing"
+    trial.succeeded(one)
+    assert lessons.taught(one).quirks.max_tokens_limit == 512
+
+
+def test_what_proves_nothing_is_never_kept() -> None:
+    lessons = Lessons(Clock())
+    trial = Trial(lessons)
+    for error in (cap(512, echoed=True), ApiError("max_tokens", "x", field="room", limit=256)):
+        assert trial.learn(dep("a"), trial.taught(dep("a")), error, SENT)
+    assert trial.taught(dep("a")).quirks.max_tokens_limit == 256
+    trial.succeeded(dep("a"))
+    assert not lessons.shown()
+
+
+def test_a_lesson_that_did_not_help_is_not_kept() -> None:
+    lessons = Lessons(Clock())
+    trial = Trial(lessons)
+    unknown = ApiError("unsupported", "x", field="stream_options")
+    assert trial.learn(dep("a"), dep("a"), cap(512), SENT)
+    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ("stream_usage",)
+    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ()
+    trial.succeeded(dep("a"))
+    assert [row["field"] for row in lessons.shown()] == ["max_tokens_limit"]
+    trial.succeeded(dep("a"))
+    assert len(lessons.shown()) == 1
+
+
+def test_an_error_is_compared_with_what_its_attempt_sent() -> None:
+    """Another request has learned the same meanwhile, or more, or something else."""
+    lessons = Lessons(Clock())
+    one = dep("a")
+    early, late = Trial(lessons), Trial(lessons)
+    asked = late.taught(one)
+    early.learn(one, one, cap(512), SENT)
+    early.succeeded(one)
+    assert late.learn(one, asked, cap(4096), SENT) == ("max_tokens_limit",)
+    assert late.taught(one).quirks.max_tokens_limit == 512, "what others know by now counts"
+    assert late.learn(one, asked, ApiError("unsupported", "x", field="stream_options"), SENT) == ("stream_usage",)
+    assert late.taught(one).quirks.stream_usage is False
+    late.succeeded(one)
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "stream_usage": False}
+
+
+def test_a_wire_is_changed_once() -> None:
+    lessons = Lessons(Clock())
+    one = dep("a", wire="responses")
+    trial = Trial(lessons)
+    assert not trial.moved(one)
+    trial.change(one, ApiError("not_found", "x"), {WIRE: "chat"})
+    assert trial.moved(one) and trial.taught(one).wire == "chat" and not lessons.shown()
+    trial.succeeded(one)
+    assert lessons.taught(one).wire == "chat"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
+from a2py.messages.sent import NOTHING, Sent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -138,6 +140,7 @@ class Prepared(NamedTuple):
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
     provider: str = ""  #: names the upstream in messages
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
+    sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 
     def __repr__(self) -> str:
         """Without headers and query, where keys are, and without content."""

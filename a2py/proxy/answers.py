@@ -66,6 +66,8 @@ class Streamed(Exchange):
     def _forget(self) -> None:
         """The conversation is not kept for as long as its answer streams (100 KB of JSON are some 300 KB of objects)."""
         self._count()
+        if self.prepared is not None:
+            self.prepared.sent.forget()
         request = self.call.request
         request.body, request.messages, request.system, request.tools = {}, [], [], []
 

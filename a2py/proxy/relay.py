@@ -9,15 +9,16 @@ nothing is asked again; the upstream's response is left (closed or released) in 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, Blame
 from a2py.messages.count import count, estimate
+from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
-from a2py.proxy.lessons import WIRE, changed
+from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.log import Record
 from a2py.upstream import Flow, Gather, Response
 from a2py.upstream import client as upstream
@@ -25,7 +26,6 @@ from a2py.upstream.client import api_error
 from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
-from a2py.wires.lessons import lasting, lesson
 from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 NO_WIRE = frozenset({404, 405})
 
 
-def _refused(wire: Wire, response: Response, body: bytes, deployment: Deployment) -> ApiError:
+def _refused(wire: Wire, response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
     if wire.error is not read:
         return wire.error(response.status, response.headers, body)
-    return read(response.status, response.headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
+    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
+    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
 
 
 #: Statuses of a redirect.
@@ -80,7 +81,7 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
-        self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
+        self.trial = Trial(proxy.lessons)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
         mode = call.request.thinking_mode
@@ -131,8 +132,8 @@ class Exchange:
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
-            self._spoken(step.deployment, error)
             if error is None:
+                self.trial.succeeded(step.deployment)
                 self.proxy.router.succeeded(step.deployment)
                 return None
             error.hide(step.deployment.secrets)
@@ -148,48 +149,32 @@ class Exchange:
         return plan.after(original, error, delivered=self.delivered, patience=self.patience)
 
     def _learned(self, original: Deployment, error: ApiError) -> bool:
-        """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
-        kept for this request alone."""
-        if self.prepared is None or self.asked is None:
+        """Whether `error` says what to leave out, so that asking once more is worth while."""
+        asked, prepared = self.asked, self.prepared
+        if prepared is None or asked is None:
             return False
-        wire = self._other_wire(original, self.asked, error)
+        wire = self._other_wire(original, asked, error)
         if wire:
-            self._once[original.id] = {**self._once.get(original.id, {}), WIRE: wire}
-            self.record.notes.append(f"no {self.asked.wire} wire here: asked by {wire}")
+            self.trial.change(original, error, {WIRE: wire})
+            self.record.notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
-        changes = lesson(error, self._taught(original).quirks, self.prepared.added)
-        if changes is None:
-            return False
-        if lasting(error):
-            self.proxy.lessons.learn(original, changes)
-        else:
-            self._once[original.id] = {**self._once.get(original.id, {}), **changes}
-        self.record.notes.append(f"learned {','.join(changes)}")
-        return True
+        changes = self.trial.learn(original, asked, error, prepared.added)
+        if changes:
+            self.record.notes.append(f"learned {','.join(changes)}")
+        return bool(changes)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
         """The wire to try instead of one that the upstream does not speak, once; "": none, or the configuration chose."""
-        if error.status not in NO_WIRE or original.wire_fixed or WIRE in self._once.get(original.id, ()):
+        if error.status not in NO_WIRE or error.blame is Blame.NONE or original.wire_fixed or self.trial.moved(original):
             return ""
         if asked.wire != "chat":
             return "chat"
         return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
 
-    def _spoken(self, original: Deployment, error: ApiError | None) -> None:
-        """The wire that was tried instead is remembered if the upstream speaks it (a model that nobody has is 404 on any)."""
-        wire = self._once.get(original.id, {}).get(WIRE)
-        if wire and (error is None or error.status not in NO_WIRE):
-            self.proxy.lessons.learn(original, {WIRE: wire})
-
-    def _taught(self, original: Deployment) -> Deployment:
-        deployment = self.proxy.lessons.taught(original)
-        once = self._once.get(original.id)
-        return changed(deployment, once) if once else deployment
-
     async def _attempt(self, original: Deployment) -> ApiError | None:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
-        deployment = self.asked = self._taught(original)
+        deployment = self.asked = self.trial.taught(original)
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         self.prepared = None
         if deployment.problem:
@@ -217,7 +202,8 @@ class Exchange:
             )
             if response.resent:
                 record.notes.append("sent again: the kept connection had been closed")
-            prepared = self.prepared = prepared._replace(headers={}, body=b"")  # not kept for as long as the answer streams
+            sent = Sent(prepared.body)  # kept until the reply begins: an error may repeat it
+            prepared = self.prepared = prepared._replace(headers={}, body=b"", sent=sent)
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
@@ -226,7 +212,7 @@ class Exchange:
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
-                return _refused(wire, response, body, deployment)
+                return _refused(wire, response, body, deployment, sent)
             outcome = await self._read(response, deployment, prepared)
             failed = self._settle(outcome)
             if failed is not None and not self.delivered and response.content_type == "text/html":

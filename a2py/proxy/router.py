@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
 from a2py.proxy.limits import Limits, Meter
 from a2py.upstream import NoAnswer
 
@@ -31,8 +31,10 @@ PATIENCE = 120.0
 CLIENTS_OWN = frozenset(
     {"invalid_request", "context_overflow", "max_tokens", "unsupported", "image", "document", "content_policy", "request_too_large"}
 )
-#: Kinds that a deployment will repeat for a while: it cools down at the first.
-LASTING = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
+#: Kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
+ABOUT_MODEL = frozenset({"permission", "not_found"})
+#: Models of one deployment that cool down at a time. A wildcard deployment's models are names that clients choose.
+MODELS = 64
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
 POLICIES = {
@@ -67,7 +69,7 @@ class Router:
         self.limits = limits
         self.dice = dice or random.Random()
         self._fails: dict[str, Meter] = {}
-        self.cooling: dict[str, Health] = {}
+        self.cooling: dict[tuple[str, str], Health] = {}  # (deployment id, model or "" for all of its models)
 
     def plan(self, config: Config, model: str) -> Plan:
         """Raises `ApiError` (not_found) for a name that nobody has."""
@@ -75,27 +77,38 @@ class Router:
 
     def cool(self, deployment: Deployment) -> bool:
         """Whether it cools down just now."""
-        health = self.cooling.get(deployment.id)
-        if health is None:
-            return False
-        if health.until > self.clock():
-            return True
-        del self.cooling[deployment.id]
-        return False
+        cooling = False
+        for key in _keys(deployment) if self.cooling else ():
+            health = self.cooling.get(key)
+            if health is not None and health.until > self.clock():
+                cooling = True
+            elif health is not None:
+                del self.cooling[key]
+        return cooling
 
     def succeeded(self, deployment: Deployment) -> None:
-        self.cooling.pop(deployment.id, None)
+        if self.cooling:
+            for key in _keys(deployment):
+                self.cooling.pop(key, None)
 
     def failed(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
-        """Count a failure that was the deployment's own; enough of them in a minute, and it cools down."""
-        if error.kind in CLIENTS_OWN or settings.disable_cooldowns:
+        """Count a failure that the deployment is to blame for. Some kinds put it into cooldown at once, any other if there are enough of them
+        in a minute. A failure that only the upstream's text blames on the deployment does not count: the text may be the client's."""
+        if error.kind in CLIENTS_OWN or error.blame is Blame.NONE or settings.disable_cooldowns:
             return
         now = self.clock()
-        meter = self._fails.setdefault(deployment.id, Meter())
-        meter.add(now, 1)
-        if error.kind in LASTING or meter.total(now) > settings.allowed_fails:
+        lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
+        model = deployment.model if lasting and error.kind in ABOUT_MODEL else ""
+        enough = False
+        if not model:
+            meter = self._fails.setdefault(deployment.id, Meter())
+            meter.add(now, 1)
+            enough = meter.total(now) > settings.allowed_fails
+        if lasting or enough:
+            for old in [key for key in self.cooling if model and key[0] == deployment.id and key[1]][: 1 - MODELS]:
+                del self.cooling[old]
             rest = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
-            self.cooling[deployment.id] = Health(now + rest, error.kind)
+            self.cooling[deployment.id, model] = Health(now + rest, error.kind)
 
     def pick(self, deployments: Iterable[Deployment]) -> Deployment | None:
         """One by lowest order, then by weight; those that cool down come last, those at a limit never."""
@@ -115,9 +128,13 @@ class Router:
         now = self.clock()
         return [
             {"deployment": id, "why": health.why, "seconds_left": round(health.until - now, 1)}
-            for id, health in self.cooling.items()
+            for (id, _), health in self.cooling.items()
             if health.until > now
         ]
+
+
+def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (deployment.id, ""), (deployment.id, deployment.model)
 
 
 def listed(table: Any, name: str) -> tuple[str, ...]:

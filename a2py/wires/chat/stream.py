@@ -74,6 +74,7 @@ class ChatDecoder(Intake):
         "_native_finish",
         "_provider",
         "_refused",
+        "_sent",
         "_sink",
         "_some",
         "_stop_word",
@@ -86,6 +87,7 @@ class ChatDecoder(Intake):
         super().__init__()
         self._sink = sink
         self._provider = prepared.provider
+        self._sent = prepared.sent
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
@@ -131,7 +133,7 @@ class ChatDecoder(Intake):
         if len(parts) > 1:
             self._events([(name, part) for part in parts])
         elif name == b"error":
-            self._fail(failure.event(data, provider=self._provider))
+            self._fail(failure.event(data, provider=self._provider, sent=self._sent))
         elif data.strip():  # an empty one is a sign of life
             self._bad = True
             self._bad_lines += 1
@@ -156,7 +158,7 @@ class ChatDecoder(Intake):
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
         if choice.get("error"):  # OpenRouter, 2025-10
-            self._blame(failure.inside({"error": choice["error"]}, provider=self._provider))
+            self._blame(failure.inside({"error": choice["error"]}, provider=self._provider, sent=self._sent))
         delta = choice.get(self._field)
         if delta.__class__ is not dict:
             delta = choice.get("message" if self._field == "delta" else "delta")
@@ -195,9 +197,9 @@ class ChatDecoder(Intake):
     def _bare(self, chunk: JSON, name: bytes) -> None:
         """A chunk without choices: usage, an error, a keep-alive."""
         self._extra_usage(chunk)
-        error = failure.inside(chunk, provider=self._provider)
+        error = failure.inside(chunk, provider=self._provider, sent=self._sent)
         if error is None and name == b"error":
-            error = failure.event(chunk, provider=self._provider)
+            error = failure.event(chunk, provider=self._provider, sent=self._sent)
         self._blame(error)
 
     def _blame(self, error: ApiError | None) -> None:
@@ -378,7 +380,7 @@ class ChatDecoder(Intake):
         if not isinstance(value, dict):
             self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
-        error = failure.inside(value, provider=self._provider)
+        error = failure.inside(value, provider=self._provider, sent=self._sent)
         if error is None and "choices" not in value:
             error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
         if error is not None:

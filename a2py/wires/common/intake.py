@@ -8,6 +8,7 @@ the input do not matter.
 from __future__ import annotations
 
 from a2py.errors import ApiError
+from a2py.messages.sent import NOTHING, Sent
 from a2py.messages.splice import Splice
 from a2py.messages.types import Outcome
 from a2py.sse import Event, SSEParser
@@ -26,6 +27,7 @@ class Intake:
 
     splice: Splice | None = None
     _provider = ""
+    _sent: Sent = NOTHING  # the request, which an error may repeat
 
     def __init__(self) -> None:
         self._parser = SSEParser()

@@ -36,6 +36,7 @@ class NativeDecoder(Intake):
         super().__init__()
         self._sink = sink
         self._provider = prepared.provider
+        self._sent = prepared.sent
         self._started = False
         self._stopped = False  # message_stop came
         self._open = -1  # index of the open block
@@ -76,7 +77,7 @@ class NativeDecoder(Intake):
         if not isinstance(found, dict):
             self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
-        error = failure.inside(found, provider=self._provider)
+        error = failure.inside(found, provider=self._provider, sent=self._sent)
         if error is not None:
             self._fail(error)
             return
@@ -115,7 +116,7 @@ class NativeDecoder(Intake):
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(failure.inside(event, provider=self._provider) or _foreign(event)) if event.get(
+                self._fail(failure.inside(event, provider=self._provider, sent=self._sent) or _foreign(event)) if event.get(
                     "error"
                 ) or "choices" in event else self._bad()
                 return
@@ -254,7 +255,10 @@ class NativeDecoder(Intake):
         self._sink.raw("ping", event, data)
 
     def _failed(self, event: JSON, data: bytes) -> None:
-        self._fail(failure.inside(event, provider=self._provider) or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(
+            failure.inside(event, provider=self._provider, sent=self._sent)
+            or ApiError("api", "the upstream reported an error without saying which")
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

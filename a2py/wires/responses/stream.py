@@ -39,6 +39,7 @@ class ResponsesDecoder(Intake):
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__()
+        self._sent = prepared.sent
         self._output = Output(prepared, sink)
         self._cuts = bool(prepared.stops)
         self._limit = prepared.limit
@@ -115,7 +116,7 @@ class ResponsesDecoder(Intake):
 
     def _failure(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        found = failure.inside(event)
+        found = failure.inside(event, sent=self._sent)
         self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the response object -----------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class ResponsesDecoder(Intake):
     def _settled(self, response: JSON, status: str) -> None:
         error = response.get("error")
         if status == "failed" or error:
-            found = failure.inside({"error": error}) if error else None
+            found = failure.inside({"error": error}, sent=self._sent) if error else None
             self._fail(found or ApiError("api", "the upstream failed without saying why"))
             return
         if status in UNFINISHED:
@@ -219,7 +220,7 @@ class ResponsesDecoder(Intake):
             return
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
-            error = failure.inside(value)
+            error = failure.inside(value, sent=self._sent)
             self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
             return
         self._response({"response": response})
