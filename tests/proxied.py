@@ -95,6 +95,7 @@ async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> Asy
     assert not server.proxy.running, "an answer is left"
     assert not server.proxy.busy, "a connection is left"
     assert not server.proxy.limits.running, "a slot of a deployment is left"
+    assert not any(used.held for used in server.proxy.limits.used().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

@@ -453,10 +453,16 @@ async def test_requests_at_a_time() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base, max_parallel_requests=1)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(slow) as upstream,
+        proxied(config(upstream.base, global_max_parallel_requests=1)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(stream=False))
         await settle(lambda: upstream.asked)
-        envelope(await proxy.ask(message()), 429, "rate_limit_error")
+        refused = await proxy.ask(message())
+        envelope(refused, 429, "rate_limit_error")
+        assert refused.headers["retry-after"] == "1" and "global_max_parallel_requests" in refused.json["error"]["message"]
         go.set()
         assert (await client.answer()).status == 200
 
@@ -469,7 +475,7 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    settings = {"max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    settings = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
     async with (
         Scripted(slow) as upstream,
         proxied(config(upstream.base, **settings)) as proxy,

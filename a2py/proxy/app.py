@@ -90,6 +90,7 @@ class Proxy:
         """From now on `config`; requests that run keep theirs."""
         self.config = config
         self._sized(config)
+        self.limits.keep(deployment.id for deployment in config.deployments)
 
     async def idle(self) -> None:
         """Until no answer runs."""

@@ -22,9 +22,11 @@ from a2py.proxy import upstream
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, changed
+from a2py.proxy.limits import Reservation
 from a2py.proxy.log import Record
 from a2py.proxy.pump import Flow, Gather, pull
 from a2py.proxy.push import push
+from a2py.proxy.router import AtLimit
 from a2py.proxy.upstream import Closed, failure, lower, part
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
+#: Bytes of a request above which a token limit takes the estimate for its input: counting 4 MiB takes 16 ms, in which nothing else runs.
+COUNTED_BYTES = 4 * 1024 * 1024
 #: What reading an upstream body raises.
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
@@ -86,6 +90,7 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
+        self._decoder: Decoder | None = None  # of the latest attempt
         self._silence: float | None = None  # the latest attempt's limits: seconds, loop time
         self._due: float | None = None
         self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
@@ -130,7 +135,7 @@ class Exchange:
             return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
 
     async def _attempts(self) -> ApiError | None:
-        plan = self.proxy.router.plan(self.config, self.call.request.model)
+        plan = self.proxy.router.plan(self.config, self.call.request.model, self)
         step: Step | None = plan.first()
         while True:
             assert step is not None
@@ -138,6 +143,10 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
+            if isinstance(error, AtLimit):
+                self.record.attempts -= 1
+                step = plan.instead()
+                continue
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
             self._spoken(step.deployment, error)
             if error is None:
@@ -199,7 +208,7 @@ class Exchange:
         proxy, record = self.proxy, self.record
         deployment = self.asked = self._taught(original)
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
-        self.prepared = None
+        self.prepared = self._decoder = None
         if deployment.problem:
             return ApiError("api", deployment.problem, should_retry=False)
         wire = wire_of(deployment.wire)
@@ -213,9 +222,12 @@ class Exchange:
                 await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
             except ApiError as error:
                 return error
-        proxy.limits.begin(original)
+        reservation = proxy.limits.reserve(original, self)
+        if reservation is None:
+            return AtLimit()
         response: aiohttp.ClientResponse | None = None
         outcome: Outcome | None = None
+        refused = False
         try:
             total, silence = self._times(deployment, prepared.stream)
             self._silence, self._due = silence, proxy.loop.time() + total if total else None
@@ -226,6 +238,7 @@ class Exchange:
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
+                refused = True
                 if response.status < 400:
                     return _misled(response.status, deployment)
                 body = await self._error_body(response)
@@ -238,13 +251,47 @@ class Exchange:
                 return _page(deployment)
             return failed
         except ApiError as error:
+            refused = response is None and error.kind != "timeout"
             return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
                 part(response, finished=clean)
-            usage = outcome.usage if outcome is not None else None
-            proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
+            self._settle_limits(reservation, outcome, refused)
+
+    # -- token limits ------------------------------------------------------------------------------------------------
+
+    @property
+    def max_tokens(self) -> int:
+        return self.call.request.max_tokens
+
+    def input_tokens(self, model: str) -> int:
+        """Input tokens for the upstream's `model`, before it has counted them."""
+        request = self.call.request
+        if request.size > COUNTED_BYTES:
+            return self.proxy.estimates.apply(model, self.estimated)
+        if not self.counted:
+            self.counted = count(request)
+        return self.proxy.counts.apply(model, self.counted)
+
+    def _settle_limits(self, reservation: Reservation, outcome: Outcome | None, refused: bool) -> None:
+        """Replace the reserved tokens by those of the answer: what the upstream counted, else what was seen of it. Nothing if it `refused`.
+        An answer that broke off counts at least what was reserved: nobody knows how far the upstream has come."""
+        if refused:
+            reservation.settle(0, 0)
+            return
+        if outcome is None and self._decoder is not None:  # cancelled
+            outcome = self._decoder.close()
+        if outcome is None:
+            reservation.settle(reservation.input, reservation.output)
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
 
     def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
         """An attempt begins."""
@@ -318,7 +365,8 @@ class Exchange:
                     self._learn_size(self.asked, usage.input + usage.cache_read + usage.cache_creation)
 
     def _listened(self, decoder: Decoder) -> Decoder:
-        return decoder if self.capture is None else self.capture.decoder(decoder)
+        self._decoder = decoder if self.capture is None else self.capture.decoder(decoder)
+        return self._decoder
 
     def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.begun:
