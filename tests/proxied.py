@@ -80,7 +80,8 @@ class Running:
 
 
 @asynccontextmanager
-async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> AsyncIterator[Running]:
+async def proxied(settings: Config, *, collect: bool = True, crashes: bool = False, **more: Any) -> AsyncIterator[Running]:
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of `Server`."""
     out = io.StringIO()
     before = asyncio.all_tasks()
     server = Server(settings, log=Log(out, "json"), **{"push": PUSH, **more})
@@ -88,7 +89,7 @@ async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> Asy
     running = Running(server, addresses[0][1], out)
     try:
         yield running
-        assert not [line for line in running.lines if line["event"] == "crash"], running.log
+        assert crashes or not [line for line in running.lines if line["event"] == "crash"], running.log
     finally:
         await server.close()
     await settle(lambda: not [task for task in asyncio.all_tasks() - before if _ours(task)])

@@ -446,6 +446,15 @@ async def test_far_more_connections_are_cut_at_once() -> None:
         two.send(b"")
 
 
+async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its traceback."""
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+        client.send(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip")
+        envelope(await client.answer(), 400, "invalid_request_error")
+        assert await client.reader.read() == b""
+    assert not caplog.records
+
+
 async def test_requests_at_a_time() -> None:
     go = asyncio.Event()
 

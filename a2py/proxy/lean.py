@@ -1,7 +1,7 @@
 """aiohttp and asyncio without what this proxy does not need: certificates of a TLS context of aiohttp's own, its application framework, large
-reads.
+reads, reference cycles.
 
-Knows: `ssl.create_default_context`, the `max_size` of asyncio's transports. Must not know: what is done with aiohttp.
+Knows: `ssl.create_default_context`, the `max_size` and the bound methods of asyncio's transports. Must not know: what is done with aiohttp.
 Invariants: the context that aiohttp keeps trusts nobody (it can only refuse): who speaks TLS passes one of `trusting`; the standard library
 is as it was once this module is imported.
 
@@ -44,6 +44,7 @@ __all__ = [
     "Server",
     "StreamResponse",
     "aiohttp",
+    "free",
     "small_reads",
     "trusting",
 ]
@@ -66,3 +67,13 @@ def small_reads(transport: object) -> None:
     (CPython 3.11, glibc), also for the 300 bytes of a chunk."""
     if hasattr(transport, "max_size"):
         transport.max_size = READ_SIZE
+
+
+def free(transport: object) -> None:
+    """Let a transport whose connection is lost be freed without the garbage collector.
+
+    asyncio's transport keeps bound methods of its own (`_read_ready_cb`, since Python 3.12 `_write_ready`). They make it a reference cycle of
+    seven objects, socket and addresses among them, and nothing calls them once the connection is lost. Other transports keep none."""
+    kept = getattr(transport, "__dict__", {})
+    for name in [name for name, value in kept.items() if getattr(value, "__self__", None) is transport]:
+        del kept[name]

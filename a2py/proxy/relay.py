@@ -122,7 +122,7 @@ class Exchange:
         try:
             return await self._attempts()
         except ApiError as error:
-            return error
+            return error.with_traceback(None)
         except asyncio.CancelledError:
             if self._interruption is None or self.request.transport is None:
                 raise
@@ -133,6 +133,8 @@ class Exchange:
         except Exception as error:
             self.proxy.log.crash(error, self.record.id)
             return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+        finally:
+            self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _attempts(self) -> ApiError | None:
         plan = self.proxy.router.plan(self.config, self.call.request.model, self)
