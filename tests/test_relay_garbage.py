@@ -228,6 +228,7 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "leaves in the head": Case(answers, leaves(b"POST /v1/mess")),
         "leaves in the body": Case(answers, leaves(STREAM[:-10])),
         "leaves a bad request": Case(answers, leaves(b"HELLO\r\n\r\n")),
+        "leaves while a refused body is awaited": Case(answers, asks(BODY + b"content-length: 999999999\r\n\r\n")),
         "leaves before the answer": Case(silent, leaves_later(STREAM), True),
         "leaves before the answer, whole": Case(silent, leaves_later(WHOLE), True),
         "leaves in the answer": Case(begun, leaves_later(STREAM), True),

@@ -156,6 +156,9 @@ class Connection(RequestHandler):
     async def start(self) -> None:
         try:
             await super().start()
+        except asyncio.CancelledError as error:
+            shed(error)  # a cancelled task keeps it, and aiohttp's frame may refer to the task
+            raise
         finally:
             if self._manager is not None:  # closed, but not lost yet
                 self._stall.begin()
