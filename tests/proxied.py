@@ -71,7 +71,8 @@ class Running:
 
 
 @asynccontextmanager
-async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> AsyncIterator[Running]:
+async def proxied(settings: Config, *, collect: bool = True, crashes: bool = False, **more: Any) -> AsyncIterator[Running]:
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of `Server`."""
     out = io.StringIO()
     before = asyncio.all_tasks()
     server = Server(settings, log=Log(out, "json"), **more)
@@ -79,7 +80,7 @@ async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> Asy
     running = Running(server, addresses[0][1], out)
     try:
         yield running
-        assert not [line for line in running.lines if line["event"] == "crash"], running.log
+        assert crashes or not [line for line in running.lines if line["event"] == "crash"], running.log
         await settle(lambda: not server.proxy.running)
         await settle(lambda: server.proxy.upstream.connections == server.proxy.upstream.idle)
     finally:
@@ -89,6 +90,7 @@ async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> Asy
     assert not server.proxy.upstream.connections, "an upstream connection is left"
     assert not server.proxy.busy, "a connection is left"
     assert not server.proxy.limits.running, "a slot of a deployment is left"
+    assert not any(used.held for used in server.proxy.limits.used().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

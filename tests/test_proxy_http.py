@@ -446,6 +446,15 @@ async def test_far_more_connections_are_cut_at_once() -> None:
         two.send(b"")
 
 
+async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its traceback."""
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+        client.send(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip")
+        envelope(await client.answer(), 400, "invalid_request_error")
+        assert await client.reader.read() == b""
+    assert not caplog.records
+
+
 async def test_requests_at_a_time() -> None:
     go = asyncio.Event()
 
@@ -453,10 +462,16 @@ async def test_requests_at_a_time() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base, max_parallel_requests=1)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(slow) as upstream,
+        proxied(config(upstream.base, global_max_parallel_requests=1)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(stream=False))
         await settle(lambda: upstream.asked)
-        envelope(await proxy.ask(message()), 429, "rate_limit_error")
+        refused = await proxy.ask(message())
+        envelope(refused, 429, "rate_limit_error")
+        assert refused.headers["retry-after"] == "1" and "global_max_parallel_requests" in refused.json["error"]["message"]
         go.set()
         assert (await client.answer()).status == 200
 
@@ -469,7 +484,7 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    settings = {"max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    settings = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
     async with (
         Scripted(slow) as upstream,
         proxied(config(upstream.base, **settings)) as proxy,

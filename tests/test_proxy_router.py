@@ -15,7 +15,7 @@ from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
 from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
-from a2py.proxy.limits import Limits, Meter
+from a2py.proxy.limits import Limits, Tokens
 from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
 from a2py.upstream import NoAnswer
 
@@ -396,50 +396,89 @@ def test_disabled() -> None:
 # -- limits --------------------------------------------------------------------------------------------------------------------
 
 
-def test_meter() -> None:
-    meter = Meter()
-    meter.add(1000, 3)
-    meter.add(1030, 4)
-    assert meter.total(1030) == 7 and meter.total(1059) == 7
-    assert meter.total(1062) == 4 and meter.total(1100) == 0
-    meter.add(5000, 1)
-    assert meter.total(5000) == 1 and meter.total(1e6) == 0
-
-
-def test_rpm_tpm_and_parallel() -> None:
-    clock = Clock()
-    limits = Limits(clock)
-    one = dep("a", rpm=2, tpm=100, max_parallel=1)
-    assert limits.room(one)
-    limits.begin(one)
-    assert not limits.room(one), "one at a time"
-    limits.end(one, 10)
-    assert limits.room(one) and not limits.running
-    limits.begin(one)
-    limits.end(one, 10)
-    assert not limits.room(one), "two a minute"
-    clock.now += 61
-    assert limits.room(one)
-    limits.begin(one)
-    limits.end(one, 100)
-    assert not limits.room(one), "a hundred tokens a minute"
-
-
 def test_a_deployment_at_its_limit_is_passed_over() -> None:
     router, config, _ = setup(dep("a", rpm=1), dep("b"))
-    router.limits.begin(config.deployments[0])
+    router.limits.reserve(config.deployments[0], Tokens())
     assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
 
 
 def test_all_at_their_limit() -> None:
-    router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={})
-    router.limits.begin(config.deployments[0])
-    with pytest.raises(ApiError) as caught:
-        router.plan(config, "m").first()
-    assert caught.value.status == 429 and caught.value.retry_after == 5
     router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
-    router.limits.begin(config.deployments[0])
+    router.limits.reserve(config.deployments[0], Tokens())
     assert router.plan(config, "m").first().deployment.id == "f"
+
+
+def busy(router: Router, config: Config, demand: Tokens = Tokens()) -> tuple[int, float | None, bool | None, str]:  # noqa: B008
+    with pytest.raises(ApiError) as caught:
+        router.plan(config, "m", demand).first()
+    error = caught.value
+    return error.status, error.retry_after, error.should_retry, error.message
+
+
+def test_the_refusal_says_when_there_is_room() -> None:
+    router, config, clock = setup(dep("a", rpm=2), fallbacks={})
+    for _ in range(2):
+        router.limits.reserve(config.deployments[0], Tokens())
+        clock.now += 11.5
+    told = "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
+    assert busy(router, config) == (429, 37, None, told)
+    clock.now += 37
+    assert router.plan(config, "m").first().deployment.id == "a", "and it was true"
+
+
+def test_the_refusal_names_the_limit_of_each() -> None:
+    """It says when the first of them has room."""
+    router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100), dep("c", "m", max_parallel=1), dep("d", rpm=1))
+    reserved = [router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments]
+    assert all(reserved)
+    status, after, _, told = busy(router, config, Tokens(5, 50))
+    assert (status, after) == (429, 1), "a place may be free at any moment"
+    assert "(rpm 1 of a, tpm 100 of b, max_parallel_requests 1 of c)" in told
+    router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100))
+    assert all(router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments)
+    clock.now += 59.5
+    assert busy(router, config, Tokens(5, 50))[1] == 1
+
+
+def test_a_request_larger_than_its_limit_is_not_asked_again() -> None:
+    router, config, _ = setup(dep("a", tpm=1000), dep("b", tpm=900))
+    told = (
+        "'m' takes no request of this size: its input has about 2000 tokens, more than the configured limit allows in a minute"
+        " (tpm 1000 of a, tpm 900 of b). Shorten the request, or raise the limit in the configuration."
+    )
+    assert busy(router, config, Tokens(2000, 10)) == (429, None, False, told)
+    assert router.plan(config, "m", Tokens(950, 10)).first().deployment.id == "a"
+
+
+def test_a_place_that_others_took_meanwhile() -> None:
+    """There was room when the deployment was picked."""
+    router, config, clock = setup(dep("a", rpm=1), dep("b", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
+    plan = router.plan(config, "m")
+    first = plan.first().deployment
+    assert router.limits.reserve(first, Tokens())
+    second = plan.instead().deployment
+    assert {first.id, second.id} == {"a", "b"}
+    assert router.limits.reserve(second, Tokens())
+    assert plan.instead().deployment.id == "f"
+    clock.now += 60
+    assert plan.instead().deployment.id == "f", "the name that the plan has come to"
+    router, config, _ = setup(dep("a", rpm=1))
+    plan = router.plan(config, "m")
+    assert router.limits.reserve(plan.first().deployment, Tokens())
+    with pytest.raises(ApiError) as caught:
+        plan.instead()
+    assert caught.value.retry_after == 60
+    assert not router.cooling, "its own limit is no failure of the upstream"
+
+
+def test_the_places_of_one_request_end() -> None:
+    router, config, _ = setup(dep("a"))
+    plan = router.plan(config, "m")
+    for _ in range(ATTEMPTS):
+        plan.instead()
+    with pytest.raises(ApiError) as caught:
+        plan.instead()
+    assert caught.value.status == 429 and caught.value.retry_after == 1 and "others took its last places" in caught.value.message
 
 
 # -- lessons -------------------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ CLIENT = (*FAULTS, "timeout")
 
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
-    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else ""), ssl_verify=False)
+    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else ""), ssl_verify=False, rpm=10**6, tpm=10**9)
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     return config(deployments=(made, other), **{**limits, **scenario.settings})
 

@@ -268,8 +268,17 @@ _MODELS = (
         PARAM + "allowed_openai_params",
     ),
     _set("use_chat_completions_api", v.boolean, False, "the chat wire", PARAM + "use_chat_completions_api"),
-    _set("rpm", _count, 0, "requests a minute; also the weight where `weight` is not set", ITEM + "rpm", PARAM + "rpm"),
-    _set("tpm", _count, 0, "tokens a minute; also the weight where neither is set", ITEM + "tpm", PARAM + "tpm"),
+    _set(
+        "rpm", _count, 0, "requests that may start in any 60 seconds; also the weight if `weight` is not set", ITEM + "rpm", PARAM + "rpm"
+    ),
+    _set(
+        "tpm",
+        _count,
+        0,
+        "tokens in any 60 seconds, input and output; also the weight if neither `weight` nor `rpm` is set",
+        ITEM + "tpm",
+        PARAM + "tpm",
+    ),
     _set("weight", _number, None, "share of the requests to this name", PARAM + "weight"),
     _set("order", _count, 0, "lower is tried first", PARAM + "order"),
     _set("max_parallel_requests", _count, 0, "requests at once; 0: the settings'", PARAM + "max_parallel_requests"),

@@ -17,7 +17,7 @@ from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
-from a2py.proxy.border import error_response, new_id
+from a2py.proxy.border import error_response, new_id, shed
 from a2py.proxy.context import Contexts
 from a2py.proxy.count import Counter
 from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
@@ -90,6 +90,7 @@ class Proxy:
         """From now on `config`; requests that run keep theirs."""
         self.config = config
         self._sized(config)
+        self.limits.keep(deployment.id for deployment in config.deployments)
 
     async def idle(self) -> None:
         """Until no answer runs."""
@@ -149,7 +150,7 @@ class Proxy:
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
         response = error_response(error, record.id, headers)
-        if error.status in (408, 413, 529):
+        if error.status in (408, 413, 529) or request.content.exception() is not None:
             response.force_close()
         return response
 
@@ -168,11 +169,14 @@ class Proxy:
         while not content.at_eof():
             try:
                 data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
-            except asyncio.TimeoutError:
+            except asyncio.TimeoutError as error:
+                shed(error)
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
             except (RequestPayloadError, ConnectionError) as error:
+                shed(error)
+                content.feed_eof()  # aiohttp would read on, and log the same error with its traceback
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             parts.append(data)
             size += len(data)

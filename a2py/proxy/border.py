@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from a2py.errors import ApiError
-from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, StreamResponse, small_reads
+from a2py.proxy.lean import BaseRequest, RequestHandler, Response, Server, StreamResponse
+from a2py.upstream.transports import free, small_reads
 
 #: Seconds a connection may be idle, or take to send its request line and headers.
 IDLE_SECONDS = 75.0
@@ -112,16 +113,26 @@ class Stall:
             self._transport.abort()
 
 
+def shed(error: BaseException | None) -> None:
+    """Drop the frames that `error` and its causes came through. A frame that still refers to its error is a reference cycle, which keeps all
+    that its callers hold (a connection, a request, its body) until the garbage collector runs."""
+    link = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+
+
 class Connection(RequestHandler):
     """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit, and clients that leave it full; the
     ceiling of connections.
 
     `stalled`: its client leaves more unread than the limit."""
 
-    __slots__ = ("_stall", "stalled")
+    __slots__ = ("_stall", "_transport", "stalled")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.stalled = False
+        self._transport = transport  # also after aiohttp has closed it, and forgotten it
         self._stall = Stall(transport)  # type: ignore[arg-type]
         super().connection_made(transport)
         border = self._manager
@@ -146,6 +157,9 @@ class Connection(RequestHandler):
     async def start(self) -> None:
         try:
             await super().start()
+        except asyncio.CancelledError as error:
+            shed(error)  # a cancelled task keeps it, and aiohttp's frame may refer to the task
+            raise
         finally:
             if self._manager is not None:  # closed, but not lost yet
                 self._stall.begin()
@@ -153,7 +167,14 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         border = self._manager
         self._stall.end()
+        shed(exc)  # a failed write's comes with the frames of who wrote, and aiohttp keeps it with the request
         super().connection_lost(exc)
+        free(self._transport)
+        unanswered = getattr(self, "_messages", None)  # pipelined behind the last request; each payload refers back to this connection
+        if unanswered:
+            for message, _ in unanswered:
+                shed(getattr(message, "exc", None))
+            unanswered.clear()
         if isinstance(border, Border):
             border.open -= 1
             border.settled(self)
@@ -163,6 +184,7 @@ class Connection(RequestHandler):
     ) -> StreamResponse:
         if type(exc).__name__ == "LineTooLong":
             status = 431
+        shed(exc)
         known = _MALFORMED.get(status)
         error = (
             ApiError("invalid_request", known, status=status) if known else ApiError("api", "Internal error of the proxy", status=status)

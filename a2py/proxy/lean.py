@@ -1,6 +1,6 @@
 """aiohttp's HTTP server, without the parts of aiohttp that this proxy does not use.
 
-Knows: which modules of aiohttp hold the server's public names, the `max_size` of asyncio's transports. Must not know: what is done with them.
+Knows: which modules of aiohttp hold the server's public names. Must not know: what is done with them.
 Invariants: the standard library is as it was once this module is imported. No TLS context of aiohttp's is ever used: a2py is no client by
 aiohttp (a2py/upstream is), and listeners have contexts of their own.
 
@@ -44,16 +44,4 @@ __all__ = [
     "Server",
     "StreamResponse",
     "aiohttp",
-    "small_reads",
 ]
-
-
-#: Bytes of one read.
-READ_SIZE = 65_536
-
-
-def small_reads(transport: object) -> None:
-    """asyncio's transport asks for 256 KiB at each read (`max_size`, where it has that), whose allocation costs 8.5 µs where 64 KiB cost nothing
-    (CPython 3.11, glibc), also for the 300 bytes of a chunk."""
-    if hasattr(transport, "max_size"):
-        transport.max_size = READ_SIZE

@@ -19,7 +19,9 @@ from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, Trial
+from a2py.proxy.limits import Reservation
 from a2py.proxy.log import Record
+from a2py.proxy.router import AtLimit
 from a2py.upstream import Flow, Gather, Response
 from a2py.upstream import client as upstream
 from a2py.upstream.client import api_error
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
+#: Bytes of a request above which a token limit takes the estimate for its input: counting 4 MiB takes 16 ms, in which nothing else runs.
+COUNTED_BYTES = 4 * 1024 * 1024
 
 
 def _refused(wire: Wire, response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
@@ -81,6 +85,7 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
+        self._decoder: Decoder | None = None  # of the latest attempt
         self.trial = Trial(proxy.lessons)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
@@ -110,7 +115,7 @@ class Exchange:
         try:
             return await self._attempts()
         except ApiError as error:
-            return error
+            return error.with_traceback(None)
         except asyncio.CancelledError:
             if self._interruption is None or self.request.transport is None:
                 raise
@@ -121,9 +126,11 @@ class Exchange:
         except Exception as error:
             self.proxy.log.crash(error, self.record.id)
             return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+        finally:
+            self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _attempts(self) -> ApiError | None:
-        plan = self.proxy.router.plan(self.config, self.call.request.model)
+        plan = self.proxy.router.plan(self.config, self.call.request.model, self)
         step: Step | None = plan.first()
         while True:
             assert step is not None
@@ -131,6 +138,10 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
+            if isinstance(error, AtLimit):
+                self.record.attempts -= 1
+                step = plan.instead()
+                continue
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
             if error is None:
                 self.trial.succeeded(step.deployment)
@@ -176,7 +187,7 @@ class Exchange:
         proxy, record = self.proxy, self.record
         deployment = self.asked = self.trial.taught(original)
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
-        self.prepared = None
+        self.prepared = self._decoder = None
         if deployment.problem:
             return ApiError("api", deployment.problem, should_retry=False)
         wire = wire_of(deployment.wire)
@@ -190,9 +201,12 @@ class Exchange:
                 await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
             except ApiError as error:
                 return error
-        proxy.limits.begin(original)
+        reservation = proxy.limits.reserve(original, self)
+        if reservation is None:
+            return AtLimit()
         response: Response | None = None
         outcome: Outcome | None = None
+        refused = False
         try:
             total, silence, contentless = self._times(deployment, prepared.stream)
             if self.capture is not None:
@@ -207,6 +221,7 @@ class Exchange:
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
+                refused = True
                 if response.status < 400:
                     return _misled(response.status, deployment)
                 body = await self._error_body(response)
@@ -219,13 +234,47 @@ class Exchange:
                 return _page(deployment)
             return failed
         except ApiError as error:
+            refused = response is None and error.kind != "timeout"
             return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
                 response.leave(finished=clean)
-            usage = outcome.usage if outcome is not None else None
-            proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
+            self._settle_limits(reservation, outcome, refused)
+
+    # -- token limits ------------------------------------------------------------------------------------------------
+
+    @property
+    def max_tokens(self) -> int:
+        return self.call.request.max_tokens
+
+    def input_tokens(self, model: str) -> int:
+        """Input tokens for the upstream's `model`, before it has counted them."""
+        request = self.call.request
+        if request.size > COUNTED_BYTES:
+            return self.proxy.estimates.apply(model, self.estimated)
+        if not self.counted:
+            self.counted = count(request)
+        return self.proxy.counts.apply(model, self.counted)
+
+    def _settle_limits(self, reservation: Reservation, outcome: Outcome | None, refused: bool) -> None:
+        """Replace the reserved tokens by those of the answer: what the upstream counted, else what was seen of it. Nothing if it `refused`.
+        An answer that broke off counts at least what was reserved: nobody knows how far the upstream has come."""
+        if refused:
+            reservation.settle(0, 0)
+            return
+        if outcome is None and self._decoder is not None:  # cancelled
+            outcome = self._decoder.close()
+        if outcome is None:
+            reservation.settle(reservation.input, reservation.output)
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
 
     def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
         """An attempt begins."""
@@ -303,7 +352,8 @@ class Exchange:
                     self._learn_size(self.asked, usage.input + usage.cache_read + usage.cache_creation)
 
     def _listened(self, decoder: Decoder) -> Decoder:
-        return decoder if self.capture is None else self.capture.decoder(decoder)
+        self._decoder = decoder if self.capture is None else self.capture.decoder(decoder)
+        return self._decoder
 
     def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.begun:

@@ -7,13 +7,14 @@ after at most ATTEMPTS attempts; a 429 is never waited for.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
-from a2py.proxy.limits import Limits, Meter
+from a2py.proxy.limits import Demand, Limits, RateWindow, Tokens
 from a2py.upstream import NoAnswer
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ CLIENTS_OWN = frozenset(
 ABOUT_MODEL = frozenset({"permission", "not_found"})
 #: Models of one deployment that cool down at a time. A wildcard deployment's models are names that clients choose.
 MODELS = 64
+
+#: Seconds to wait for a place among the requests that a deployment answers at a time. One may be free at any moment.
+PLACE_SECONDS = 1.0
+#: Deployments that an error about limits names.
+MAX_LIMITS = 3
+NO_TOKENS = Tokens()
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
 POLICIES = {
@@ -61,6 +68,13 @@ class Health(NamedTuple):
     why: str
 
 
+class AtLimit(ApiError):
+    """Nothing was sent: the deployment had room when it was picked, and had none left when the attempt was to start."""
+
+    def __init__(self) -> None:
+        super().__init__("rate_limit", "no room is left in the deployment's limits")
+
+
 class Router:
     """State of the deployments that outlives requests. `clock`: monotonic seconds; `dice`: for tests."""
 
@@ -68,12 +82,12 @@ class Router:
         self.clock = clock
         self.limits = limits
         self.dice = dice or random.Random()
-        self._fails: dict[str, Meter] = {}
+        self._fails: dict[str, RateWindow] = {}
         self.cooling: dict[tuple[str, str], Health] = {}  # (deployment id, model or "" for all of its models)
 
-    def plan(self, config: Config, model: str) -> Plan:
-        """Raises `ApiError` (not_found) for a name that nobody has."""
-        return Plan(self, config, model)
+    def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS) -> Plan:
+        """Raises `ApiError` (not_found) for a name that nobody has. `demand`: what the request asks of token limits."""
+        return Plan(self, config, model, demand)
 
     def cool(self, deployment: Deployment) -> bool:
         """Whether it cools down just now."""
@@ -101,18 +115,18 @@ class Router:
         model = deployment.model if lasting and error.kind in ABOUT_MODEL else ""
         enough = False
         if not model:
-            meter = self._fails.setdefault(deployment.id, Meter())
-            meter.add(now, 1)
-            enough = meter.total(now) > settings.allowed_fails
+            failures = self._fails.setdefault(deployment.id, RateWindow())
+            failures.add(now, 1)
+            enough = failures.total(now) > settings.allowed_fails
         if lasting or enough:
             for old in [key for key in self.cooling if model and key[0] == deployment.id and key[1]][: 1 - MODELS]:
                 del self.cooling[old]
             rest = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
             self.cooling[deployment.id, model] = Health(now + rest, error.kind)
 
-    def pick(self, deployments: Iterable[Deployment]) -> Deployment | None:
+    def pick(self, deployments: Iterable[Deployment], demand: Demand) -> Deployment | None:
         """One by lowest order, then by weight; those that cool down come last, those at a limit never."""
-        rest = [d for d in deployments if self.limits.room(d)]
+        rest = [d for d in deployments if self.limits.shortage(d, demand) is None]
         rest = [d for d in rest if not self.cool(d)] or rest
         if not rest:
             return None
@@ -151,8 +165,9 @@ def listed(table: Any, name: str) -> tuple[str, ...]:
 class Plan:
     """The way of one request through the deployments. `first()`, then `after(error)` for each failure until it gives None."""
 
-    def __init__(self, router: Router, config: Config, model: str) -> None:
+    def __init__(self, router: Router, config: Config, model: str, demand: Demand) -> None:
         self._router = router
+        self._demand = demand
         self._config = config
         self._settings = config.settings
         self._group: tuple[Deployment, ...] = config.resolve(model)
@@ -176,15 +191,34 @@ class Plan:
             raise error
         return later
 
+    #: After an `AtLimit`: another deployment with room, or the same one if it has room again. Raises `ApiError` if there is none.
+    instead = first
+
     def _busy(self) -> ApiError:
+        """The error if no deployment of the name has room: which limits are reached, and when the first of them has room again."""
         if not self._group:
             return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+        limits = self._router.limits
+        short = [(deployment.id, shortage) for deployment in self._group if (shortage := limits.shortage(deployment, self._demand))]
+        seconds = min((shortage.seconds or PLACE_SECONDS for _, shortage in short), default=PLACE_SECONDS)
+        reached = ", ".join(f"{shortage.limit} of {id}" for id, shortage in short[:MAX_LIMITS]) or "others took its last places"
+        if math.isinf(seconds):
+            needed = min(shortage.tokens for _, shortage in short)
+            return ApiError(
+                "rate_limit",
+                f"{self._model!r} takes no request of this size: its input has about {needed} tokens, more than the configured limit allows"
+                f" in a minute ({reached}). Shorten the request, or raise the limit in the configuration.",
+                should_retry=False,
+            )
+        seconds = math.ceil(seconds)
         return ApiError(
-            "rate_limit", f"every deployment of {self._model!r} is at its configured limit (rpm, tpm or parallel)", retry_after=5
+            "rate_limit",
+            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the limit in the configuration.",
+            retry_after=seconds,
         )
 
     def _next(self, among: Iterable[Deployment], delay: float = 0.0) -> Step | None:
-        chosen = self._router.pick(among)
+        chosen = self._router.pick(among, self._demand)
         if chosen is None or self.attempts >= ATTEMPTS:
             return None
         self.attempts += 1

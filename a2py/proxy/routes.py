@@ -50,9 +50,13 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     call = _call(proxy, request, parse(body))
     record.model, record.stream = call.request.model, call.request.stream
     settings = proxy.config.settings
-    ceiling = settings.global_max_parallel_requests or settings.max_parallel_requests
-    if ceiling and len(proxy.running) >= ceiling:
-        raise ApiError("rate_limit", f"The proxy answers {ceiling} requests at a time (max_parallel_requests); ask again", retry_after=1)
+    most = settings.global_max_parallel_requests
+    if most and len(proxy.running) >= most:
+        raise ApiError(
+            "rate_limit",
+            f"The proxy answers {most} requests at a time (global_max_parallel_requests). Ask again, or raise the limit in the configuration.",
+            retry_after=1,
+        )
     capture = _capture(proxy, request, record, body) if settings.capture_dir else None
     del body  # not kept for as long as the answer streams
     if record.stream:
@@ -158,6 +162,7 @@ async def ready(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRes
 
 async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     """What the proxy knows of its deployments: no secrets, no addresses."""
+    used = proxy.limits.used()
     return json_response(
         {
             "status": "draining" if proxy.draining else "healthy",
@@ -172,6 +177,7 @@ async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRe
                     "model": deployment.model,
                     "wire": deployment.wire,
                     "running": proxy.limits.running.get(deployment.id, 0),
+                    **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else {}),
                 }
                 for deployment in proxy.config.deployments

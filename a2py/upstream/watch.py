@@ -27,6 +27,10 @@ class Limits(NamedTuple):
     contentless: float | None = None
 
 
+def _nothing() -> None:
+    pass
+
+
 class Watch:
     """`last`: loop time of the latest read; `paused`: nobody reads, so that silence does not count; `flow`: what makes progress, once there is
     something. `expired` is called when a limit passes."""
@@ -50,6 +54,11 @@ class Watch:
         self._seen = -1
         self.last = self._since = self._loop.time()
         self._look()
+
+    def forget(self) -> None:
+        """The connection is gone for good: refer to it no longer, which would be a cycle for the garbage collector."""
+        self.stop()
+        self._expired = _nothing
 
     def stop(self) -> None:
         if self._timer is not None:

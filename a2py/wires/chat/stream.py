@@ -24,7 +24,7 @@ from a2py.wires.chat.finish import failed, finish, promises_calls
 from a2py.wires.chat.parts import REASONING, REFUSAL, TEXT, pieces, said
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.usage import Meter
+from a2py.wires.common.usage import UsageTally
 
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
@@ -70,7 +70,6 @@ class ChatDecoder(Intake):
         "_field",
         "_fields",
         "_finish",
-        "_meter",
         "_native_finish",
         "_provider",
         "_refused",
@@ -80,6 +79,7 @@ class ChatDecoder(Intake):
         "_stop_word",
         "_stops",
         "_tags",
+        "_tally",
         "_torn",
     )
 
@@ -88,7 +88,7 @@ class ChatDecoder(Intake):
         self._sink = sink
         self._provider = prepared.provider
         self._sent = prepared.sent
-        self._meter = Meter()
+        self._tally = UsageTally()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
         self._asked = prepared.stops
@@ -145,7 +145,7 @@ class ChatDecoder(Intake):
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage.__class__ is dict:
-            self._meter.see(usage)
+            self._tally.see(usage)
         if not choices or choices.__class__ is not list or chunk.get("error") or name == b"error":
             self._bare(chunk, name)
             if not choices or choices.__class__ is not list:
@@ -176,7 +176,7 @@ class ChatDecoder(Intake):
             self._extra_usage(chunk)
         usage = choice.get("usage")
         if usage.__class__ is dict:  # Moonshot, 2025-07
-            self._meter.see(usage)
+            self._tally.see(usage)
 
     def _finish_with(self, choice: JSON, word: str) -> None:
         self._finish = self._finish or word
@@ -192,7 +192,7 @@ class ChatDecoder(Intake):
         """Groq's own place for usage, on the finish chunk or on one of its own (2025-09)."""
         extra = chunk.get("x_groq")
         if isinstance(extra, dict) and isinstance(extra.get("usage"), dict):
-            self._meter.see(extra["usage"])
+            self._tally.see(extra["usage"])
 
     def _bare(self, chunk: JSON, name: bytes) -> None:
         """A chunk without choices: usage, an error, a keep-alive."""
@@ -335,7 +335,7 @@ class ChatDecoder(Intake):
     def _end(self) -> Outcome:
         self._drain()
         self._seal()
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         outcome = self._judged(usage)
         if outcome.error is None:
             self._calls.close(outcome.reason in CUT)

@@ -16,7 +16,7 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.usage import Meter
+from a2py.wires.common.usage import UsageTally
 from a2py.wires.responses.item import number, word
 from a2py.wires.responses.output import ARGS, FREE, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output
 
@@ -47,7 +47,7 @@ class ResponsesDecoder(Intake):
         self._status = ""  # of the final response
         self._listed = False  # the final response listed its output
         self._reason = "end_turn"
-        self._meter = Meter()
+        self._tally = UsageTally()
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class ResponsesDecoder(Intake):
             return {}
         self._model = word(response.get("model")) or self._model
         if isinstance(response.get("usage"), dict):
-            self._meter.see(response["usage"])
+            self._tally.see(response["usage"])
         return response
 
     def _begun(self, event: JSON) -> None:
@@ -161,7 +161,7 @@ class ResponsesDecoder(Intake):
 
     def _used_up(self) -> bool:
         """llama.cpp says `completed` also where max_output_tokens cut the reply (xllamacpp 2026.10, 2026-11)."""
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         return usage is not None and usage.output == self._limit > 0
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class ResponsesDecoder(Intake):
             self._notes.append("the upstream's final text differs from what it streamed")
         outcome = self._verdict()
         outcome.model, outcome.notes = self._model, self._notes
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         if usage is None:
             outcome.output_estimate = output.chars // CHARS_PER_TOKEN + 1
         else:
