@@ -41,7 +41,8 @@ Binder = Callable[[str, str], Deployment]
 class Config:
     """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
     without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
-    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model."""
+    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model;
+    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Config:
     settings: Settings = field(default_factory=Settings)
     master_key: str = field(default="", repr=False)
     insecure: bool = False
+    has_models: bool = False
     warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     default_name: str = ""
