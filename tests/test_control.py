@@ -58,9 +58,9 @@ async def test_orders_arrive_whole_and_in_order() -> None:
             assert order.sock is not None and order.sock.getsockname()[1] == port
             order.sock.close()
         worker.say(control.LOADED)
-        assert link.behind == 1 and await asyncio.get_running_loop().sock_recv(link.sock, 8) == control.LOADED
-        link.loaded(5)
-        assert link.behind == 0
+        assert link.unloaded == 1 and await asyncio.get_running_loop().sock_recv(link.sock, 8) == control.LOADED
+        link.count_loaded(5)
+        assert link.unloaded == 0
 
 
 async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
@@ -70,7 +70,7 @@ async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
         for config in configs:
             link.configure(config)
         link.send(control.DRAIN)
-        assert len(link._out) <= 3 and link.behind == 2
+        assert len(link._out) <= 3 and link.unloaded == 2
         seen = await taken(worker, 3)
         assert [order.payload[:1] for order in seen] == [b"\x01", b"\x13", b""] and seen[2].kind == control.DRAIN
 

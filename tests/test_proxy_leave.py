@@ -62,10 +62,10 @@ async def test_no_delay_where_a_successor_accepts_already() -> None:
 async def test_the_delay_counts_from_the_moment_at_which_it_left() -> None:
     async with proxied(config(NOWHERE, drain_delay=0.05)) as proxy:
         proxy.server.leave()
-        left = proxy.server._left
+        left = proxy.server._leave_time
         await asyncio.sleep(0.1)
         proxy.server.leave()
-        assert proxy.server._left == left
+        assert proxy.server._leave_time == left
         await asyncio.wait_for(proxy.server.drain(), LIMIT)
         assert [line["event"] for line in proxy.lines] == ["draining"]
 

@@ -97,7 +97,7 @@ async def test_words_instead_of_signals(tmp_path: Path) -> None:
     told: list[str] = []
     callbacks = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
     async with watched(OBEYS, 2, str(tmp_path / "out"), **callbacks) as seen:
-        await seen.until(lambda: seen.made.announced)
+        await seen.until(lambda: seen.made.is_announced)
         seen.made.stop()
         seen.made.stop()
         assert await asyncio.wait_for(seen.code, LIMIT) == exits.OK
@@ -109,7 +109,7 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
     """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the workers."""
     script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
     async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
-        await seen.until(lambda: seen.made.announced)
+        await seen.until(lambda: seen.made.is_announced)
         seen.made.stop()
         assert [sock.fileno() for sock in seen.made.sockets] == [-1]
         await asyncio.wait_for(seen.code, LIMIT)
@@ -136,7 +136,7 @@ async def test_one_that_can_not_start_does_not_end_its_siblings(code: int, manag
     """Whatever it says of the reason: it is tried again, and the whole serves without it."""
     script = f"import os, sys\nif os.environ['{control.NUMBER}'] == '1': sys.exit({code})\n{WORKER}time.sleep(1000)"
     async with watched(script, 2, env={**os.environ, "NOTIFY_SOCKET": manager.path}) as seen:
-        await seen.until(lambda: len(seen.said) >= 2 and seen.made.announced)
+        await seen.until(lambda: len(seen.said) >= 2 and seen.made.is_announced)
         assert seen.made.ready == {0} and not seen.code.done()
         ready = await asyncio.to_thread(manager.until, lambda message: "READY" in message)
         assert ready["STATUS"] == "1 of 2 workers at http://x"
@@ -171,16 +171,16 @@ async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing:
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:
         made, port = seen.made, seen.made.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.announced)
+        await seen.until(lambda: made.is_announced)
         for _ in range(2):
             broken.touch()
             made.running[1].kill()
             await seen.until(lambda: 1 not in made.ready)
             assert await hello(port, 40) == [200] * 40
-            assert made.ready == {0} and (made.lent == {1: 0} or len(made.sockets) == 1)
+            assert made.ready == {0} and (made.borrowers == {1: 0} or len(made.sockets) == 1)
             broken.unlink()
             await seen.until(lambda: 1 in made.ready)
-            assert await hello(port, 40) == [200] * 40 and not made.lent
+            assert await hello(port, 40) == [200] * 40 and not made.borrowers
 
 
 async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
@@ -189,11 +189,11 @@ async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 3, str(broken), "serve", "--demo", config=given) as seen:
         made, port = seen.made, seen.made.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.announced)
+        await seen.until(lambda: made.is_announced)
         broken.touch()
         made.running[1].kill()
         await seen.until(lambda: 1 not in made.ready)
-        holder = made.lent.get(1, 0)
+        holder = made.borrowers.get(1, 0)
         made.running[holder].kill()
         await seen.until(lambda: holder not in made.ready)
         assert await hello(port, 40) == [200] * 40
@@ -267,23 +267,23 @@ async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
     go = Path(manager.path + ".go")
     async with watched(slow, 2, str(go), env=env, load=lambda: b"new") as seen:
         made = seen.made
-        await seen.until(lambda: made.announced)
+        await seen.until(lambda: made.is_announced)
         made.reload()
-        assert made.reloading and made.config == b"new"
+        assert made.is_reloading and made.config == b"new"
         made.running[1].kill()
         await seen.until(lambda: 1 not in made.ready)
-        assert made.reloading, "worker 0 has not loaded it"
+        assert made.is_reloading, "worker 0 has not loaded it"
         await asyncio.to_thread(go.touch)
-        await seen.until(lambda: not made.reloading)
+        await seen.until(lambda: not made.is_reloading)
         heard = [await asyncio.to_thread(manager.until, lambda message: True) for _ in range(3)]
         assert [sorted(message)[0] for message in heard] == ["MAINPID", "MONOTONIC_USEC", "READY"]
 
 
 async def test_a_refused_reload_changes_nothing(manager: Any) -> None:
     async with watched(WORKER + "time.sleep(1000)", env={**os.environ, "NOTIFY_SOCKET": manager.path}, config=b"old") as seen:
-        await seen.until(lambda: seen.made.announced)
+        await seen.until(lambda: seen.made.is_announced)
         seen.made.reload()
-        assert seen.made.config == b"old" and not seen.made.reloading and not seen.made.links[0].behind
+        assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].unloaded
 
 
 async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,9 +295,9 @@ async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, 
         script, 1, str(nothing / "no"), "serve", "--config", str(file), config=b"no pickle", load=lambda: b"nor this"
     ) as seen:
         made, port = seen.made, seen.made.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.announced)
+        await seen.until(lambda: made.is_announced)
         made.reload()
-        await seen.until(lambda: not made.reloading)
+        await seen.until(lambda: not made.is_reloading)
         assert await hello(port, 2) == [200] * 2 and not seen.said
 
 

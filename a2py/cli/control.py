@@ -55,12 +55,12 @@ class _Waiting:
 
 
 class Link:
-    """The parent's end. Needs a running loop. `behind`: configurations that the worker has not loaded yet."""
+    """The parent's end. Needs a running loop. `unloaded`: configurations that the worker has not loaded yet."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.behind = 0
+        self.unloaded = 0
         self._out: deque[_Waiting] = deque()
 
     def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None) -> None:
@@ -72,13 +72,13 @@ class Link:
         for frame in list(self._out)[1:]:
             if frame.kind == CONFIG:
                 self._out.remove(frame)
-                self.behind -= 1
-        self.behind += 1
+                self.unloaded -= 1
+        self.unloaded += 1
         self.send(CONFIG, config)
 
-    def loaded(self, count: int) -> None:
+    def count_loaded(self, count: int) -> None:
         """Record that the worker has loaded as many configurations."""
-        self.behind = max(0, self.behind - count)
+        self.unloaded = max(0, self.unloaded - count)
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -113,7 +113,7 @@ class Link:
         if self.sock.fileno() >= 0:
             asyncio.get_running_loop().remove_writer(self.sock)
         self._drop()
-        self.behind = 0
+        self.unloaded = 0
         self.sock.close()
 
 
@@ -122,7 +122,7 @@ class Worker:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.number = int(env[NUMBER]) if env.get(NUMBER, "").isdigit() else None
-        self.understands = env.get(PARENT) == VERSION
+        self.has_same_version = env.get(PARENT) == VERSION
         self._control = socket.socket(fileno=int(env[CONTROL])) if env.get(CONTROL, "").isdigit() else None
         self._data = b""
         self._sockets: deque[socket.socket] = deque()
@@ -133,7 +133,7 @@ class Worker:
     def configuration(self) -> bytes | None:
         """Wait for the parent's first order, a CONFIG, and return its payload. None: this process has to read the configuration for itself.
         EOFError: the parent has gone."""
-        if self._control is None or not self.understands:
+        if self._control is None or not self.has_same_version:
             return None
         while (order := self._order()) is None:
             if not self._receive():

@@ -35,10 +35,10 @@ class Orders:
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it too, and reads the file for all
         self.server = server
-        server.proxy.leave = self.left
+        server.proxy.leave = self.leave_all
         return asyncio.ensure_future(self.follow())
 
-    def left(self) -> None:
+    def leave_all(self) -> None:
         """Somebody asked this worker to go out of rotation: it does, and through the parent all others do."""
         self.server.leave()
         self.worker.say(LEFT)
@@ -51,7 +51,7 @@ class Orders:
                 self.log.crash(error, "")
 
     async def configure(self, order: Order) -> None:
-        if self.worker.understands:
+        if self.worker.has_same_version:
             config, _ = pickle.loads(order.payload)
             if config is not None:
                 self.server.reload(lambda: config)
@@ -67,7 +67,7 @@ class Orders:
     async def take(self, order: Order) -> None:
         await self.server.take_back(int.from_bytes(order.payload, "big"))
 
-    async def say(self, order: Order) -> None:
+    async def announce_now(self, order: Order) -> None:
         self.announce()
 
     async def leave(self, order: Order) -> None:
@@ -86,7 +86,7 @@ _ORDERS = {
     control.CONFIG: "configure",
     control.LEND: "lend",
     control.TAKE: "take",
-    control.ANNOUNCE: "say",
+    control.ANNOUNCE: "announce_now",
     control.LEAVE: "leave",
     control.DRAIN: "drain",
     control.NOW: "now",

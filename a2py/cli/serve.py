@@ -66,7 +66,7 @@ def run(name: str, argv: list[str]) -> int:
     except EOFError:
         return OK  # the parent has gone
     if given is not None:
-        return serve_given(args, given, worker, sockets)
+        return serve_for_parent(args, given, worker, sockets)
     source = choose(args, process_env(), os.getcwd())
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
@@ -101,7 +101,7 @@ def run(name: str, argv: list[str]) -> int:
     return OK
 
 
-def serve_given(args: argparse.Namespace, given: bytes, worker: Worker, sockets: list[socket.socket]) -> int:
+def serve_for_parent(args: argparse.Namespace, given: bytes, worker: Worker, sockets: list[socket.socket]) -> int:
     """Serve what the parent has read and checked."""
     config, what = pickle.loads(given)
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
@@ -132,16 +132,16 @@ def supervise(
     async def main() -> int:
         made = Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, log.warning, pickle.dumps((source.config, source.what)))
         if offer is not None:
-            made.serving, made.ending = offer.open, lambda: _succeeded(offer, url)
+            made.serving, made.ending = offer.open, lambda: _has_successor(offer, url)
         if source.config is not None and source.again is not None:
             reloader = Reloader(source.config, source.again, check, made.notifier)
-            made.load = lambda: _loaded(reloader, source.what, log)
+            made.load = lambda: _reload_pickled(reloader, source.what, log)
         return await made.run()
 
     return asyncio.run(main())
 
 
-def _loaded(reloader: Reloader, what: str, log: Log) -> bytes | None:
+def _reload_pickled(reloader: Reloader, what: str, log: Log) -> bytes | None:
     """A new configuration for the workers; None: it was refused."""
     try:
         return pickle.dumps((reloader.load(), what))
@@ -150,7 +150,7 @@ def _loaded(reloader: Reloader, what: str, log: Log) -> bytes | None:
         return None
 
 
-def _succeeded(offer: handover.Offer, url: str) -> bool:
+def _has_successor(offer: handover.Offer, url: str) -> bool:
     """Offer the sockets no longer. Return whether a successor serves on them."""
     if not offer.close():
         return False
@@ -268,7 +268,7 @@ async def _serve(
         orders = Orders(worker, stop, at_once, log)
         url = ""
 
-        def begun(server: Server) -> None:
+        def on_start(server: Server) -> None:
             if worker.number is not None:
                 stack.callback(orders.begin(server).cancel)
 
@@ -285,7 +285,7 @@ async def _serve(
 
         def draining() -> bool:
             notifier.stopping()
-            return orders.handed_over or (offer is not None and _succeeded(offer, url))
+            return orders.handed_over or (offer is not None and _has_successor(offer, url))
 
         settle()
         await serve(
@@ -301,7 +301,7 @@ async def _serve(
             at_once=at_once,
             signals=worker.number is None,
             draining=draining,
-            begun=begun,
+            on_start=on_start,
         )
 
 

@@ -63,13 +63,13 @@ class Supervisor:
         self.running: dict[int, asyncio.subprocess.Process] = {}
         self.links: dict[int, Link] = {}
         self.ready: set[int] = set()
-        self.tried: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
-        self.lent: dict[int, int] = {}  # index of a socket → the worker that accepts from it in the place of its own
+        self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
+        self.borrowers: dict[int, int] = {}  # index of a socket → the worker that accepts from it in the place of its own
         self.stopping = asyncio.Event()
         self.code = OK
         self.notifier = Notifier(env, os.getpid())
         self.closed = closing()
-        self.announced = self.reloading = self.left = False
+        self.is_announced = self.is_reloading = self.is_leaving = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -103,7 +103,7 @@ class Supervisor:
             self.stop()
             return
         self.notifier.reload_begins()
-        self.reloading = True
+        self.is_reloading = True
         config = self.load()
         if config is not None:
             self.config = config
@@ -112,13 +112,13 @@ class Supervisor:
         self._reloaded()
 
     def _reloaded(self) -> None:
-        if self.reloading and not any(link.behind for link in self.links.values()):
-            self.reloading = False
+        if self.is_reloading and not any(link.unloaded for link in self.links.values()):
+            self.is_reloading = False
             self.notifier.reload_ends()
 
     def leave(self) -> None:
         """Out of rotation, all workers: one was asked to."""
-        self.left = True
+        self.is_leaving = True
         for link in self.links.values():
             link.send(control.LEAVE)
 
@@ -134,9 +134,9 @@ class Supervisor:
                 code = FAILED
             if self.stopping.is_set():
                 return
-            served = self.tried.get(number) == OK
-            self.tried[number] = code or FAILED
-            if len(self.tried) == self.count and not self.announced and not self.ready:
+            served = self.exit_codes.get(number) == OK
+            self.exit_codes[number] = code or FAILED
+            if len(self.exit_codes) == self.count and not self.is_announced and not self.ready:
                 self.say(f"worker {number} ended ({_ended(code)}) before it served")
                 self.code = code if code > 0 else FAILED
                 self.stop()
@@ -169,7 +169,7 @@ class Supervisor:
             self.running[number], self.links[number] = process, Link(here)
             link = self.links[number]
             link.send(control.CONFIG, self.config)
-            if self.left:
+            if self.is_leaving:
                 link.send(control.LEAVE)
             if self.stopping.is_set():
                 link.send(control.DRAIN)
@@ -192,12 +192,12 @@ class Supervisor:
             while words := await asyncio.wait_for(loop.sock_recv(link.sock, 64), SILENCE if number in self.ready else None):
                 if READY in words:
                     self.ready.add(number)
-                    self.tried[number] = OK
+                    self.exit_codes[number] = OK
                     self._announce()
                     self.cover()
                 if LEFT in words:
                     self.leave()
-                link.loaded(words.count(LOADED))
+                link.count_loaded(words.count(LOADED))
                 self._reloaded()
         except asyncio.TimeoutError:
             self.say(f"worker {number} does not answer: it is killed")
@@ -207,9 +207,9 @@ class Supervisor:
 
     def _announce(self) -> None:
         """Once every worker has served or failed: the whole serves."""
-        if self.announced or not self.ready or len(self.tried) < self.count or self.stopping.is_set():
+        if self.is_announced or not self.ready or len(self.exit_codes) < self.count or self.stopping.is_set():
             return
-        self.announced = True
+        self.is_announced = True
         self.serving()
         of = "" if len(self.ready) == self.count else f"{len(self.ready)} of "
         self.notifier.ready(self.url, f"{of}{self.count} workers")
@@ -220,20 +220,20 @@ class Supervisor:
 
         On Linux each worker has a socket of its own (SO_REUSEPORT), and the kernel gives each its share of the connections, whether its worker
         lives or not: those of one that can't start would wait for up to LONGEST, again and again. One socket for all would have no such
-        trouble, but whoever wakes first accepts all that wait, and long streams pile up on one worker."""
-        if not self.announced or self.stopping.is_set():
+        trouble, but the worker that wakes first accepts all that wait, and long streams pile up on one."""
+        if not self.is_announced or self.stopping.is_set():
             return
         for index, sock in enumerate(self.sockets):
             served = any(number in self.ready for number in range(self.count) if sock in self.shares[number])
-            holder = self.lent.get(index)
+            holder = self.borrowers.get(index)
             name = index.to_bytes(4, "big")
             if holder is not None and (served or holder not in self.ready):
-                del self.lent[index]
+                del self.borrowers[index]
                 if holder in self.ready:
                     self.links[holder].send(control.TAKE, name)
-            if self.ready and not served and index not in self.lent:
-                sibling = min(self.ready, key=list(self.lent.values()).count)
-                self.lent[index] = sibling
+            if self.ready and not served and index not in self.borrowers:
+                sibling = min(self.ready, key=list(self.borrowers.values()).count)
+                self.borrowers[index] = sibling
                 self.links[sibling].send(control.LEND, name, sock)
 
 

@@ -128,13 +128,13 @@ class Connection(RequestHandler):
     """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit, and clients that leave it full; the
     ceiling of connections.
 
-    `stalled`: its client leaves more unread than the limit; `answered`: loop time at the end of its latest answer, 0 before the first."""
+    `stalled`: its client leaves more unread than the limit; `answer_time`: loop time at the end of its latest answer, 0 before the first."""
 
-    __slots__ = ("_stall", "answered", "stalled")
+    __slots__ = ("_stall", "answer_time", "stalled")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.stalled = False
-        self.answered = 0.0
+        self.answer_time = 0.0
         self._stall = Stall(transport)  # type: ignore[arg-type]
         super().connection_made(transport)
         border = self._manager
@@ -166,7 +166,7 @@ class Connection(RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self.answered = asyncio.get_running_loop().time()
+            self.answer_time = asyncio.get_running_loop().time()
             if self.is_leaving:
                 self.close()  # not earlier: aiohttp reads no more of a request's body after that
             border = self._manager
@@ -274,7 +274,7 @@ class Border(Server):
         for connection in self.connections:
             if connection in self.fresh or connection in self.busy:
                 continue
-            if isinstance(connection, Connection) and connection.answered > recent:
+            if isinstance(connection, Connection) and connection.answer_time > recent:
                 self.fresh.add(connection)
             else:
                 connection.force_close()

@@ -43,11 +43,11 @@ class Server:
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
         self.proxy = Proxy(config, clock=clock, log=log, push=push)
         self._listening: list[asyncio.Server] = []
-        self._lent: dict[int, asyncio.Server] = {}
+        self._borrowed: dict[int, asyncio.Server] = {}
         self._border: Border | None = None
         self._tls: ssl.SSLContext | None = None
-        self._left: float | None = None
-        self._is_deaf = False
+        self._leave_time: float | None = None
+        self._is_listening = True
         self.proxy.leave = self.leave
 
     async def start(
@@ -101,25 +101,25 @@ class Server:
 
     async def lend(self, number: int, sock: socket.socket) -> None:
         """Accept from `sock` as well, a listening socket of another worker that has died, until `take_back(number)`."""
-        if self._border is None or self._is_deaf:
+        if self._border is None or not self._is_listening:
             sock.close()
             return
         server = await asyncio.get_running_loop().create_server(self._border, sock=sock, ssl=self._tls, backlog=BACKLOG)
-        if self._is_deaf or number in self._lent:
+        if not self._is_listening or number in self._borrowed:
             await _stop_accepting([server])
         else:
-            self._lent[number] = server
+            self._borrowed[number] = server
 
     async def take_back(self, number: int) -> None:
         """No longer accept from the socket that was lent under `number`; what was accepted from it stays."""
-        server = self._lent.pop(number, None)
+        server = self._borrowed.pop(number, None)
         if server is not None:
             await _stop_accepting([server])
 
     def leave(self) -> None:
         """Go out of rotation: readiness is 503 and every answer ends its connection. New connections are still accepted."""
-        if self._left is None:
-            self._left = asyncio.get_running_loop().time()
+        if self._leave_time is None:
+            self._leave_time = asyncio.get_running_loop().time()
             self.proxy.draining = True
             if self._border is not None:
                 self._border.is_leaving = True
@@ -145,8 +145,8 @@ class Server:
 
     async def _delay(self, seconds: float, at_once: asyncio.Event | None) -> None:
         """Wait until `seconds` after `leave`, or until `at_once` is set."""
-        assert self._left is not None
-        left = self._left + seconds - asyncio.get_running_loop().time()
+        assert self._leave_time is not None
+        left = self._leave_time + seconds - asyncio.get_running_loop().time()
         if left <= 0:
             return
         self.proxy.log.info("leaving", seconds=round(left, 1))
@@ -171,10 +171,10 @@ class Server:
         """Close the listening sockets, without losing a connection: neither one that asyncio has accepted, nor one that waits in the kernel.
 
         The sockets may be shared. With `handed_over` what still waits in the kernel is the successor's."""
-        self._is_deaf = True
-        servers = [*self._listening, *self._lent.values()]
+        self._is_listening = False
+        servers = [*self._listening, *self._borrowed.values()]
         self._listening.clear()
-        self._lent.clear()
+        self._borrowed.clear()
         copies = [] if handed_over else [copy for server in servers for copy in _copies(server)]
         await _stop_accepting(servers)
         rest = [connection for copy in copies for connection in _accept_rest(copy)]
@@ -194,10 +194,10 @@ class Server:
             pass
 
     async def close(self) -> None:
-        for server in (*self._listening, *self._lent.values()):
+        for server in (*self._listening, *self._borrowed.values()):
             server.close()
         self._listening.clear()
-        self._lent.clear()
+        self._borrowed.clear()
         if self._border is not None:
             await asyncio.sleep(0)  # what has been accepted gets its first step
             self._border.pre_shutdown()
@@ -214,7 +214,7 @@ def _copies(server: asyncio.Server) -> list[socket.socket]:
 
 
 def _accept_rest(sock: socket.socket) -> list[socket.socket]:
-    """The connections that wait at a listening socket, which is closed: at once, since that resets whoever comes in between."""
+    """The connections that wait at a listening socket, which is closed at once: that resets a client that connects in between."""
     connections: list[socket.socket] = []
     with sock:
         sock.setblocking(False)
@@ -259,13 +259,13 @@ async def serve(
     at_once: asyncio.Event | None = None,
     signals: bool = True,
     draining: Callable[[], object] | None = None,
-    begun: Callable[[Server], None] | None = None,
+    on_start: Callable[[Server], None] | None = None,
     log: Log | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Run until SIGTERM, SIGINT or `stop`, then drain until a second signal or `at_once`. `ready` gets the addresses once they listen;
     `reload` gives a new Config on SIGHUP; `draining` is called when the drain begins (systemd's STOPPING=1), and returns True if another
-    process accepts from the same sockets already; `begun` gets the server before `ready` is called. `signals` False: SIGTERM and SIGINT mean
+    process accepts from the same sockets already; `on_start` gets the server before `ready` is called. `signals` False: SIGTERM and SIGINT mean
     nothing (a worker, whose parent sets `stop` and `at_once`)."""
     server = Server(config, clock=clock, log=log)
     first = stop or asyncio.Event()
@@ -282,8 +282,8 @@ async def serve(
     addresses = await server.start(host, port, sockets=sockets, ssl_context=ssl_context, reuse_port=reuse_port)
     restore = _signals(end, again if reload is not None else None)
     try:
-        if begun is not None:
-            begun(server)
+        if on_start is not None:
+            on_start(server)
         if ready is not None:
             ready(addresses)
         await first.wait()
