@@ -3,6 +3,7 @@
     .venv/bin/python -m bench.soak slow  --streams 1000 --seconds 60    # errors, memory per stream
     .venv/bin/python -m bench.soak mixed --seconds 900                  # errors, slopes of resident memory and objects
     .venv/bin/python -m bench.soak mixed --trim --wire native --seconds 300
+    .venv/bin/python -m bench.soak reloads, restarts                    # see bench/staying.py
 
 Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by bench/census.py.
 Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident memory of the last third
@@ -296,8 +297,8 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("slow", "mixed"))
-    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed")
+    parser.add_argument("what", choices=("slow", "mixed", "reloads", "restarts"))
+    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts")
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
@@ -309,6 +310,11 @@ def main() -> int:
         folder = Path(made)
         if args.what == "slow":
             result = asyncio.run(slow(folder, args.streams, args.seconds or 60))
+        elif args.what in ("reloads", "restarts"):
+            from bench.staying import RUNS
+
+            run, seconds = RUNS[args.what]
+            result = asyncio.run(run(folder, args.seconds or seconds, args.clients, args.seed))
         else:
             result = asyncio.run(mixed(folder, args.seconds or 900, args.clients, args.seed, args.wire, args.trim))
     print(json.dumps(result, indent=1))

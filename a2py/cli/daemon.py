@@ -263,6 +263,8 @@ def status(argv: list[str], shown: Terminal) -> int:
         hours, seconds = divmod(int(time.time() - record.started), 3600)
         age = f"{hours} h {seconds // 60} min" if hours else f"{seconds // 60} min {seconds % 60} s"
         shown.print(f"running: pid {record.pid} at {record.url}, for {age}" + ("" if answers else ", but it does not answer: a2py logs"))
+        if record.trouble:
+            shown.print(record.trouble)
     return OK if answers else FAILED if record is not None else NOT_RUNNING
 
 

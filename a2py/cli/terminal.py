@@ -1,7 +1,8 @@
 """Words for a terminal: colours where it is one, tables, errors.
 
 Knows: streams, NO_COLOR, FORCE_COLOR, TERM. Must not know: what is printed.
-Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); a closed pipe is no failure.
+Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); what is said on standard error may
+get lost (a full disk, a dead `| tee`), and nothing ends for it; a result that can't be written does end the command.
 """
 
 from __future__ import annotations
@@ -59,13 +60,16 @@ class Terminal:
         self._write(self.out, text)
 
     def note(self, text: str = "") -> None:
-        self._write(self.err, text)
+        try:
+            self._write(self.err, text)
+        except (OSError, ValueError):
+            pass
 
     def warn(self, text: str) -> None:
-        self._write(self.err, f"{self.style('warning:', 'yellow', self.err)} {text}")
+        self.note(f"{self.style('warning:', 'yellow', self.err)} {text}")
 
     def error(self, text: str) -> None:
-        self._write(self.err, f"{self.style('a2py:', 'red', self.err)} {text}")
+        self.note(f"{self.style('a2py:', 'red', self.err)} {text}")
 
     def _write(self, stream: TextIO, text: str) -> None:
         try:

@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from a2py.cli import options, state
+from a2py.cli.control import NUMBER
 from a2py.cli.exits import CONFIG, FAILED, OK, USAGE, Stop
 from a2py.cli.terminal import Terminal
-from a2py.cli.workers import NUMBER
 from a2py.config import Config
 from a2py.config.dotenv import locate
 from a2py.config.pairs import Pair, Use, is_file

@@ -139,6 +139,7 @@ def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[st
     for shown in found.literal_keys:
         if shown in files:
             warn_readable(files[shown], shown, warn)
+    has_models = bool(found.entries and files)
     if not found.entries and files:
         found.entries = read(t.node_of({"model_list": _from_keys(env, ())}, "environment")).entries
         warn(
@@ -159,6 +160,7 @@ def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[st
         settings=settings,
         master_key=found.server.get("master_key") or env.get("LITELLM_MASTER_KEY", "").strip(),
         insecure=found.server.get("insecure", False),
+        has_models=has_models,
         sources=tuple(files),
         origins=found.origins,
         binders=binders,

@@ -43,7 +43,8 @@ class Config:
     """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
     without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
     none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
-    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served."""
+    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served.
+    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Config:
     settings: Settings = field(default_factory=Settings)
     master_key: str = field(default="", repr=False)
     insecure: bool = False
+    has_models: bool = False
     warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     default_name: str = ""

@@ -33,6 +33,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
+    drain_delay: float = 0.0
+    enable_drain_endpoint: bool = False
     max_body_mb: int = 64
     max_connections: int = 2000
     buffer_kb: int = 256

@@ -67,6 +67,7 @@ class Proxy:
         self.estimates, self.counts = Calibration(), Calibration()
         self.contexts = Contexts(clock)
         self.draining = False
+        self.leave: Callable[[], None] = lambda: None  # take the whole proxy out of rotation: set by who runs it
         self._warm: asyncio.TimerHandle | None = None
         self._sized(config)
 
@@ -95,7 +96,8 @@ class Proxy:
     async def idle(self) -> None:
         """Until no answer runs."""
         while self.running:
-            self._idle = asyncio.Event()
+            if self._idle is None or self._idle.is_set():
+                self._idle = asyncio.Event()
             await self._idle.wait()
 
     def ended(self, exchange: Exchange) -> None:

@@ -24,8 +24,11 @@ from a2py.upstream.transports import free, small_reads
 IDLE_SECONDS = 75.0
 #: Seconds that are spent on reading what is left of a refused body, so that the client can read the answer.
 LINGER_SECONDS = 2.0
-#: Seconds that a connection without a request yet gets to ask, once a drain has begun.
+#: Once a drain has begun: seconds for a new connection to ask, and for one that was answered this recently to ask again. A client that asks
+#: all the time hears `Connection: close` then; without these seconds its next request would meet a closed connection.
 FRESH_SECONDS = 1.0
+#: Seconds between two looks at the bytes that clients have yet to read, during a drain.
+LOOK_SECONDS = 0.05
 #: Seconds in which a client that is owed bytes may take none of them, before its connection is cut.
 STALL_SECONDS = 300.0
 #: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
@@ -97,6 +100,15 @@ class Stall:
         self.end()
         self._wait(self._transport.get_write_buffer_size())
 
+    def unsent(self) -> bool:
+        """Return whether bytes for the client still wait in this process."""
+        transport: Any = self._transport
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)  # asyncio's TLS: encrypted bytes wait there
+        try:
+            return any(layer.get_write_buffer_size() for layer in (transport, below) if layer is not None)
+        except AttributeError:  # a TLS transport that was closed twice has let go of its connection
+            return False
+
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -126,12 +138,13 @@ class Connection(RequestHandler):
     """One client connection. Overridden: what is answered to what is no HTTP; the write buffer's limit, and clients that leave it full; the
     ceiling of connections.
 
-    `stalled`: its client leaves more unread than the limit."""
+    `stalled`: its client leaves more unread than the limit; `answer_time`: loop time at the end of its latest answer, 0 before the first."""
 
-    __slots__ = ("_stall", "_transport", "stalled")
+    __slots__ = ("_stall", "_transport", "answer_time", "stalled")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.stalled = False
+        self.answer_time = 0.0
         self._transport = transport  # also after aiohttp has closed it, and forgotten it
         self._stall = Stall(transport)  # type: ignore[arg-type]
         super().connection_made(transport)
@@ -142,7 +155,34 @@ class Connection(RequestHandler):
             border.open += 1
             if border.open > 2 * border.max_connections:
                 transport.abort()  # type: ignore[attr-defined]
-            border.fresh.add(self)
+            if border.is_stale:
+                transport.abort()  # type: ignore[attr-defined]
+            else:
+                border.fresh.add(self)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the answer that runs is this connection's last."""
+        border = self._manager
+        return isinstance(border, Border) and border.is_leaving
+
+    def unsent(self) -> bool:
+        """Return whether bytes for the client still wait in this process."""
+        return self._stall.unsent()
+
+    async def finish_response(self, request: BaseRequest, resp: StreamResponse, start_time: float | None) -> tuple[StreamResponse, bool]:
+        """Write the response. Only then nothing more is owed to this client: aiohttp writes a body after the handler has returned it."""
+        if self.is_leaving:
+            resp.force_close()
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.answer_time = asyncio.get_running_loop().time()
+            if self.is_leaving:
+                self.close()  # not earlier: aiohttp reads no more of a request's body after that
+            border = self._manager
+            if isinstance(border, Border):
+                border.settled(self)
 
     def pause_writing(self) -> None:
         self.stalled = True
@@ -205,8 +245,8 @@ def _unspoken(transport: asyncio.Transport) -> StreamResponse:
 class Border(Server):
     """The server whose connections are `Connection`s. `buffer_limit`: bytes that a slow client may leave unread before its upstream is
     no longer read; `max_connections`: more are answered 529, twice as many are cut off at once; `open`: how many there are (aiohttp's
-    `connections` makes a list of them). `fresh`: connections that have not asked
-    yet; `busy`: those whose request is in work."""
+    `connections` makes a list of them). `fresh`: connections that may still ask (new ones, and in a drain those that asked a moment ago);
+    `busy`: those whose answer is not written yet. `is_leaving`: every answer is the last of its connection; `is_stale`: nobody may ask any more."""
 
     def __init__(self, handler: Any, *, buffer_limit: int, max_connections: int) -> None:
         self.buffer_limit = buffer_limit
@@ -223,7 +263,7 @@ class Border(Server):
         self.open = 0
         self.fresh: set[RequestHandler] = set()
         self.busy: set[RequestHandler] = set()
-        self._draining = False
+        self.is_leaving = self.is_stale = False
         self._quiet = asyncio.Event()
         super().__init__(self._spoken, handler_cancellation=True, **self._options)
 
@@ -236,38 +276,51 @@ class Border(Server):
                 response: StreamResponse = await self._answer(request)
             else:
                 response = _unspoken(request.transport)
-            if self._draining:
-                response.force_close()
-                connection.close()  # not earlier: aiohttp reads no more of a request's body after that
-            return response
-        finally:
-            self.settled(connection)
+        except BaseException:
+            self.settled(connection)  # cancelled: its client has left
+            raise
+        return response
 
     def settled(self, connection: RequestHandler) -> None:
-        """Nothing is owed to `connection` now."""
+        """Record that nothing is owed to `connection` now, except what it has yet to read."""
         self.fresh.discard(connection)
         self.busy.discard(connection)
         if not self.fresh and not self.busy:
             self._quiet.set()
 
     def drain(self) -> None:
-        """Close idle connections; those that have not asked yet may do so for FRESH_SECONDS, the others end after the answer that runs."""
-        self._draining = True
+        """Close idle connections. New ones, and those that were answered less than FRESH_SECONDS ago, may ask once more for that long."""
+        self.is_leaving = True
+        loop = asyncio.get_running_loop()
+        recent = loop.time() - FRESH_SECONDS
         for connection in self.connections:
-            if connection not in self.fresh and connection not in self.busy:
+            if connection in self.fresh or connection in self.busy:
+                continue
+            if isinstance(connection, Connection) and connection.answer_time > recent:
+                self.fresh.add(connection)
+            else:
                 connection.force_close()
-        asyncio.get_running_loop().call_later(FRESH_SECONDS, self._stale)
+        loop.call_later(FRESH_SECONDS, self._stale)
 
     def _stale(self) -> None:
+        self.is_stale = True
         for connection in list(self.fresh):
             connection.force_close()
             self.settled(connection)
 
-    async def quiet(self) -> None:
-        """Until no answer is owed to anybody."""
-        while self.fresh or self.busy:
+    def _owes(self) -> bool:
+        """Return whether any client has yet to ask, to be answered, or to read its answer."""
+        return bool(self.fresh or self.busy) or any(isinstance(one, Connection) and one.unsent() for one in self._connections)
+
+    async def quiet(self, handshakes: bool = False) -> None:
+        """Return once no answer is owed to anybody. `handshakes`: connections may still be in TLS's handshake, of which nothing is known here
+        until it has succeeded: wait until they have had FRESH_SECONDS too."""
+        while self._owes() or (handshakes and not self.is_stale):
             self._quiet.clear()
-            await self._quiet.wait()
+            try:
+                await asyncio.wait_for(self._quiet.wait(), LOOK_SECONDS)
+            except asyncio.TimeoutError:
+                pass
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=asyncio.get_running_loop(), **self._options)

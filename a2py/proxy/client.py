@@ -82,6 +82,8 @@ class EventStream:
         if self.committed:
             return
         self.committed = True
+        if self._connection is not None and self._connection.is_leaving:
+            self.keep_alive = False
         head = [_HEAD, self.request_id, "\r\n"]
         if degraded:
             head += "x-a2py-degraded: ", header_list(degraded), "\r\n"

@@ -6,6 +6,7 @@ Invariants: nothing that a client sends is fetched; client credentials never ent
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -160,6 +161,28 @@ async def ready(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRes
     return json_response({"status": "ready", "name": "a2py", "models": len(proxy.config.deployments)}, record.id)
 
 
+async def drain(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
+    """Take the proxy out of rotation, for a preStop hook, and answer once what runs here has ended, after `drain_seconds` at the latest. It
+    still accepts requests and goes on running: SIGTERM ends it. LiteLLM's path and fields.
+
+    Without a master key any page in a browser on this machine could ask (an <img> sends no Origin): browsers say so in Sec-Fetch-Site."""
+    config = proxy.config
+    if not config.settings.enable_drain_endpoint:
+        raise ApiError("not_found", f"Not found: {request.method} {DRAIN_PATH} (general_settings.enable_drain_endpoint is not set)")
+    if not config.master_key and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise ApiError("permission", f"{DRAIN_PATH} is not for web pages: set a master_key", should_retry=False)
+    proxy.leave()
+    before = len(proxy.running)
+    try:
+        await asyncio.wait_for(proxy.idle(), config.settings.drain_seconds)
+    except asyncio.TimeoutError:
+        pass
+    record.status, left = 200, len(proxy.running)
+    return json_response(
+        {"status": "draining" if left else "drained", "drained_requests": max(0, before - left), "running": left}, record.id
+    )
+
+
 async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     """What the proxy knows of its deployments: no secrets, no addresses."""
     used = proxy.limits.used()
@@ -226,6 +249,9 @@ ROUTES: dict[str, Route] = {
     "/v1/models": Route(GET, list_models),
     "/v1/model/info": Route(GET, model_info),
 }
+#: Matched exactly: a prefix or a slash behind it is another path.
+DRAIN_PATH = "/health/drain"
+DRAIN = Route(("GET", "POST"), drain)
 #: What follows is a model's name, with whatever slashes it has.
 MODEL_PATH = "/v1/models/"
 ONE_MODEL = Route(GET, one_model)
@@ -238,6 +264,8 @@ def find(path: str) -> Route | None:
     route = ROUTES.get(path)
     if route is not None:
         return route
+    if path == DRAIN_PATH:
+        return DRAIN
     path = path.rstrip("/")
     if path.partition(MODEL_PATH)[2]:
         return ONE_MODEL
