@@ -144,7 +144,7 @@ class Proxy:
         return response
 
     def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
-        record.status = error.status
+        record.status = error.hide(()).status
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
