@@ -17,8 +17,9 @@ from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
-from a2py.proxy.border import error_response, new_id
+from a2py.proxy.border import NamelessResponse, error_response, new_id
 from a2py.proxy.context import Contexts
+from a2py.proxy.cors import grant, preflight
 from a2py.proxy.count import Counter
 from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse, trusting
 from a2py.proxy.lessons import Lessons
@@ -109,13 +110,18 @@ class Proxy:
         began = self.loop.time()
         connection = request.protocol
         self.busy.add(connection)
+        origins = self.config.settings.allowed_origins
+        granted = grant(origins, request.headers)
         try:
             hops(self, request)
             route = find(request.path)
             if route is None:
                 raise ApiError("not_found", f"Not found: {request.method} {request.path[:200]}")
+            allowed = preflight(origins, route.methods, request.headers) if request.method == "OPTIONS" else None
+            if allowed is not None:
+                return NamelessResponse(status=204, headers={**allowed, "request-id": record.id})
             if not route.open:
-                admit(self.config, request.headers)
+                admit(self.config, request.headers, request.raw_path)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and self.border.open > self.border.max_connections:
@@ -141,6 +147,7 @@ class Proxy:
                 self.measure(record)
             if record.status:
                 self.log.request(record)
+        response.headers.update(granted)  # of a stream they are sent already: see EventStream
         return response
 
     def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
@@ -149,7 +156,12 @@ class Proxy:
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
         response = error_response(error, record.id, headers)
-        if error.status in (408, 413, 529):
+        content = request.content
+        if content.exception() is not None:  # nothing after a broken body can be read; aiohttp would try, and log a traceback
+            content.set_exception(None)  # type: ignore[arg-type]
+            content.feed_eof()
+            response.force_close()
+        elif error.status in (408, 413, 529):
             response.force_close()
         return response
 

@@ -109,8 +109,8 @@ class Capture:
     def decoder(self, inner: Decoder) -> Decoder:
         return _Listening(inner, self)
 
-    def stream(self, request: BaseRequest, request_id: str, limit: int) -> EventStream:
-        return _Recorded(request, request_id, limit, self)
+    def stream(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> EventStream:
+        return _Recorded(request, request_id, limit, extra, self)
 
 
 def clean(headers: Mapping[str, str]) -> dict[str, str]:
@@ -137,8 +137,8 @@ class _Listening:
 class _Recorded(EventStream):
     __slots__ = ("_capture",)
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int, capture: Capture) -> None:
-        super().__init__(request, request_id, limit)
+    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None, capture: Capture) -> None:
+        super().__init__(request, request_id, limit, extra)
         self._capture = capture
 
     def write(self, data: bytes) -> None:

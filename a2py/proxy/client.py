@@ -12,6 +12,7 @@ Why not `StreamResponse.write`: framing the chunk here and writing it to the tra
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from a2py.proxy.border import STALL_SECONDS, Connection, Sent, header_list
 from a2py.proxy.lean import BaseRequest, StreamResponse
@@ -39,10 +40,11 @@ class _Nowhere(asyncio.Transport):
 
 class EventStream:
     """`last`: when bytes were last written (loop time); `committed`: the status line is out; `send`: the transport's `write`, for whole
-    chunks that were framed elsewhere, where the answer is `chunked` and something was written already."""
+    chunks that were framed elsewhere, where the answer is `chunked` and something was written already. `extra`: more headers."""
 
     __slots__ = (
         "_connection",
+        "_extra",
         "_head",
         "_limit",
         "_loop",
@@ -57,8 +59,9 @@ class EventStream:
         "send",
     )
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int) -> None:
+    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> None:
         self._request = request
+        self._extra = extra
         connection = request.protocol
         self._connection = connection if isinstance(connection, Connection) else None
         self._limit = limit
@@ -85,6 +88,8 @@ class EventStream:
         head = [_HEAD, self.request_id, "\r\n"]
         if degraded:
             head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
+        if self._extra:
+            head += [f"{name}: {value}\r\n" for name, value in self._extra.items()]
         if self.chunked:
             head.append("transfer-encoding: chunked\r\n")
         if not self.keep_alive:
