@@ -69,10 +69,9 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
 
 
 def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
-    from a2py.proxy.capture import Capture
+    from a2py.proxy.capture import Capture, secrets_of, sent_by
 
-    headers = request.headers
-    secrets = (proxy.config.master_key, headers.get("x-api-key", ""), headers.get("authorization", "").partition(" ")[2])
+    secrets = secrets_of(proxy.config) | sent_by(request.headers)
     return Capture(proxy.config.settings.capture_dir, record.id, request, body, secrets)
 
 
