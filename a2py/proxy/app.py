@@ -219,7 +219,7 @@ class Proxy:
             if amount:
                 add("a2py_tokens_total", amount, deployment=of, direction=direction)
         for what in record.degraded:
-            add("a2py_degraded_total", what=what)
+            self.metrics.lost(what)
 
 
 def _too_large(limit: int) -> ApiError:

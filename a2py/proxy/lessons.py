@@ -51,7 +51,9 @@ class Lessons:
             return deployment
         now = self._clock()
         live = {name: lesson.value for name, lesson in known.items() if lesson.until > now}
-        if len(live) < len(known):
+        if not live:
+            del self._known[deployment.id, deployment.model]  # else there would be one empty entry for each name that clients think of
+        elif len(live) < len(known):
             self._known[deployment.id, deployment.model] = {name: known[name] for name in live}
         return changed(deployment, live) if live else deployment
 
