@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
+from aiohttp.http import HttpProcessingError
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
@@ -184,7 +185,7 @@ class Proxy:
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
-            except (RequestPayloadError, ConnectionError) as error:
+            except (RequestPayloadError, HttpProcessingError, ConnectionError) as error:
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             parts.append(data)
             size += len(data)
