@@ -15,7 +15,6 @@ from a2py.config.build import quirks_of
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.printable import printable
 from a2py.providers import PROVIDERS, by_host
 
 #: Names told in a 404, and concrete models kept of wildcards.
@@ -89,7 +88,7 @@ class Config:
 
     def _unknown(self, model: str) -> str:
         names = self.listing()
-        shown = printable(model[:100])
+        shown = model[:100]
         told = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")
         near = get_close_matches(shown, names, 1, 0.8)
         patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))

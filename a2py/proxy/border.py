@@ -364,15 +364,14 @@ class Border(Server):
         self.idle.pop(connection, None)
         self.busy.add(connection)
         try:
-            wrong = _unserved(request)
-            if wrong is not None:
-                response: StreamResponse = error_response(wrong, new_id("req_"))
+            if request.version not in VERSIONS and request.transport is not None:
+                response: StreamResponse = _unspoken(request.transport)
+            elif (wrong := _unserved(request)) is not None:
+                response = error_response(wrong, new_id("req_"))
                 response.force_close()
                 connection.close()  # what follows may be read in two ways
-            elif request.version in VERSIONS or request.transport is None:
-                response = await self._answer(request)
             else:
-                response = _unspoken(request.transport)
+                response = await self._answer(request)
             if self._draining:
                 response.force_close()
                 connection.close()  # not earlier: aiohttp reads no more of a request's body after that
