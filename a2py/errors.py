@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from a2py.printable import printable
+
 
 class Kind(NamedTuple):
     """One row of KINDS. `retryable`: another attempt, now or at another deployment, may succeed unchanged."""
@@ -104,9 +106,10 @@ class ApiError(Exception):
         return KINDS[self.kind].retryable
 
     def hide(self, secrets: Iterable[str]) -> ApiError:
-        """This error, its message without `secrets`."""
+        """Take `secrets` and control characters out of the message (Claude Code shows it on a terminal). Return this error."""
         for secret in secrets:
             self.message = self.message.replace(secret, "…")
+        self.message = printable(self.message)
         self.args = (self.message,)
         return self
 

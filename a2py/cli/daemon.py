@@ -305,8 +305,7 @@ def follow(file: TextIO, log: str, shown: Terminal, ended: Callable[[], bool] = 
         while not ended():
             moved = _moved(files[-1], log)
             text = "".join(each.read() for each in files)
-            shown.out.write(text)
-            shown.out.flush()
+            shown.append(text)
             if moved:
                 for old in files[:-1]:
                     old.close()

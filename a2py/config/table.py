@@ -65,8 +65,14 @@ _OWN = (
     ),
     _set("quirks", v.overrides, {}, "name, id, `provider/model` or pattern → fields of `Quirks`", OWN + "quirks"),
     _set("default_model", v.text, "", "where unknown `claude-*` names go; without it the first model that works", OWN + "default_model"),
-    _set("allowed_hosts", v.texts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
-    _set("allowed_origins", v.texts, (), "`Origin`s (of browsers) that are served without a master key", OWN + "allowed_origins"),
+    _set("allowed_hosts", v.hosts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
+    _set(
+        "allowed_origins",
+        v.origins,
+        (),
+        "`Origin`s (of browsers) that may read the answers (CORS), and that are served without a master key",
+        OWN + "allowed_origins",
+    ),
     _set("drain_seconds", _seconds, 30.0, "how long running answers may take after SIGTERM, until they are read", OWN + "drain_seconds"),
     _set(
         "drain_delay",

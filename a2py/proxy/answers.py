@@ -16,13 +16,14 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Outcome, Prepared
 from a2py.messages.writer import Writer
-from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
+from a2py.proxy.cors import grant
 from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.relay import Exchange
+from a2py.proxy.responses import header_list, json_response
 from a2py.upstream import Response
 from a2py.wires import wire as wire_of
 
@@ -41,7 +42,8 @@ class Streamed(Exchange):
     ) -> None:
         super().__init__(proxy, request, call, record, patience, capture)
         settings = self.config.settings
-        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit)
+        granted = grant(settings.allowed_origins, request.headers)
+        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit, granted)
         self.writer: Writer | None = None
         self.pulse = Pulse(self.client, self.begun + settings.commit_seconds, settings.keepalive_seconds, settings.delta_keepalive_seconds)
 

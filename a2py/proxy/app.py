@@ -12,13 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
+from aiohttp.http import HttpProcessingError
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
-from a2py.proxy.border import error_response, new_id, shed
+from a2py.proxy.border import shed
 from a2py.proxy.context import Contexts
+from a2py.proxy.cors import grant, preflight
 from a2py.proxy.count import Counter
 from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 from a2py.proxy.lessons import Lessons
@@ -26,6 +28,7 @@ from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.relay import Exchange
+from a2py.proxy.responses import NamelessResponse, error_response, new_id
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
 from a2py.upstream import Upstream
@@ -112,13 +115,18 @@ class Proxy:
         began = self.loop.time()
         connection = request.protocol
         self.busy.add(connection)
+        origins = self.config.settings.allowed_origins
+        granted = grant(origins, request.headers)
         try:
             hops(self, request)
             route = find(request.path)
             if route is None:
                 raise ApiError("not_found", f"Not found: {request.method} {request.path[:200]}")
+            allowed = preflight(origins, route.methods, request.headers) if request.method == "OPTIONS" else None
+            if allowed is not None:
+                return NamelessResponse(status=204, headers={**allowed, "request-id": record.id})
             if not route.open:
-                admit(self.config, request.headers)
+                admit(self.config, request.headers, request.raw_path)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and self.border.open > self.border.max_connections:
@@ -144,15 +152,21 @@ class Proxy:
                 self.measure(record)
             if record.status:
                 self.log.request(record)
+        response.headers.update(granted)  # of a stream they are sent already: see EventStream
         return response
 
     def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
-        record.status = error.status
+        record.status = error.hide(()).status
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
         response = error_response(error, record.id, headers)
-        if error.status in (408, 413, 529) or request.content.exception() is not None:
+        content = request.content
+        if content.exception() is not None:  # nothing after a broken body can be read; aiohttp would try, and log a traceback
+            content.set_exception(None)  # type: ignore[arg-type]
+            content.feed_eof()
+            response.force_close()
+        elif error.status in (408, 413, 529):
             response.force_close()
         return response
 
@@ -176,9 +190,8 @@ class Proxy:
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
-            except (RequestPayloadError, ConnectionError) as error:
+            except (RequestPayloadError, HttpProcessingError, ConnectionError) as error:
                 shed(error)
-                content.feed_eof()  # aiohttp would read on, and log the same error with its traceback
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             parts.append(data)
             size += len(data)
@@ -213,7 +226,7 @@ class Proxy:
             if amount:
                 add("a2py_tokens_total", amount, deployment=of, direction=direction)
         for what in record.degraded:
-            add("a2py_degraded_total", what=what)
+            self.metrics.lost(what)
 
 
 def _too_large(limit: int) -> ApiError:

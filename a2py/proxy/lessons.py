@@ -71,6 +71,8 @@ class Lessons:
         if not known:
             return deployment
         live = self._live(known, self._clock())
+        if not live:
+            del self._known[deployment.id, deployment.model]  # else there would be one empty entry for each name that clients think of
         return changed(deployment, {name: lesson.value for name, lesson in live.items()}) if live else deployment
 
     def shown(self) -> list[dict[str, Any]]:

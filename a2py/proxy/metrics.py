@@ -1,16 +1,22 @@
 """Counters, and GET /metrics in Prometheus' text format.
 
 Knows: the format (version 0.0.4). Must not know: where the numbers come from.
-Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, not from clients.
+Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, but for names of what a
+request lost, which are fewer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Distinct label sets of one metric.
 SERIES = 500
+#: Names of what a request may lose. Some are the client's own words (the type of a block that nobody knows): those that are no such name, or
+#: that come after the first LOST, are counted as `other`.
+_LOST_NAME = re.compile(r"[a-z][a-z0-9_.]{0,39}")
+LOST = 60
 
 #: Name → (type, help).
 METRICS = {
@@ -40,6 +46,12 @@ class Metrics:
         if key not in series and len(series) >= SERIES:
             key = tuple((label, "other") for label in labels)
         series[key] = series.get(key, 0) + amount
+
+    def lost(self, what: str) -> None:
+        """Count a thing that a request could not carry."""
+        series = self._values.setdefault("a2py_degraded_total", {})
+        known = len(series) < LOST or (("what", what),) in series
+        self.add("a2py_degraded_total", what=what if known and _LOST_NAME.fullmatch(what) else "other")
 
     def text(self, gauges: Mapping[str, float]) -> str:
         """The whole page; `gauges`: metric → value now."""

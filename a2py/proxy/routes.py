@@ -19,11 +19,11 @@ from a2py.messages.request import parse
 from a2py.messages.types import Call, Request
 from a2py.proxy import models
 from a2py.proxy.answers import Streamed, Whole
-from a2py.proxy.border import json_response, new_id
-from a2py.proxy.lean import BaseRequest, Response, StreamResponse
+from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.relay import Exchange
+from a2py.proxy.responses import NamelessResponse, json_response, new_id
 from a2py.upstream import HOP_HEADER
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse | Ap
 
 
 class Route(NamedTuple):
-    """`open`: asks for no key."""
+    """`open`: asks for no key; `prefix`: served behind any path too (`/anthropic/v1/messages`)."""
 
     methods: tuple[str, ...]
     handler: Handler
     open: bool = False
+    prefix: bool = False
 
 
 async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
@@ -73,10 +74,9 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
 
 
 def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
-    from a2py.proxy.capture import Capture
+    from a2py.proxy.capture import Capture, secrets_of, sent_by
 
-    headers = request.headers
-    secrets = (proxy.config.master_key, headers.get("x-api-key", ""), headers.get("authorization", "").partition(" ")[2])
+    secrets = secrets_of(proxy.config) | sent_by(request.headers)
     return Capture(proxy.config.settings.capture_dir, record.id, request, body, secrets)
 
 
@@ -219,7 +219,7 @@ async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamR
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }
     body = proxy.metrics.text(gauges).encode()
-    return Response(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
+    return NamelessResponse(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
 
 
 async def list_models(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
@@ -237,30 +237,33 @@ async def model_info(proxy: Proxy, request: BaseRequest, record: Record) -> Stre
 GET, POST = ("GET", "HEAD"), ("POST",)
 ROUTES: dict[str, Route] = {
     "/": Route(GET, hello, open=True),
-    "/api/hello": Route(GET, hello, open=True),
-    "/api/event_logging/batch": Route(POST, swallow, open=True),
+    "/api/hello": Route(GET, hello, open=True, prefix=True),
+    "/api/event_logging/batch": Route(POST, swallow, open=True, prefix=True),
     "/health/liveliness": Route(GET, hello, open=True),
     "/health/liveness": Route(GET, hello, open=True),
     "/health/readiness": Route(GET, ready, open=True),
     "/health": Route(GET, health),
     "/metrics": Route(GET, metrics),
-    "/v1/messages": Route(POST, messages),
-    "/v1/messages/count_tokens": Route(POST, count_tokens),
-    "/v1/models": Route(GET, list_models),
-    "/v1/model/info": Route(GET, model_info),
+    "/v1/messages": Route(POST, messages, prefix=True),
+    "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),
+    "/v1/models": Route(GET, list_models, prefix=True),
+    "/v1/model/info": Route(GET, model_info, prefix=True),
 }
 #: Matched exactly: a prefix or a slash behind it is another path.
 DRAIN_PATH = "/health/drain"
 DRAIN = Route(("GET", "POST"), drain)
 #: What follows is a model's name, with whatever slashes it has.
 MODEL_PATH = "/v1/models/"
-ONE_MODEL = Route(GET, one_model)
+ONE_MODEL = Route(GET, one_model, prefix=True)
 #: Path segments ahead of a route that are tolerated.
 PREFIX_LIMIT = 8
 
 
 def find(path: str) -> Route | None:
-    """The route of `path`, with any prefix before it (`/anthropic/v1/messages`, `/v1/v1/messages`) and a slash behind it."""
+    """Return the route of `path`, with or without a slash behind it; None if there is none.
+
+    An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`): a client adds its path to whatever base URL it was given.
+    Pages, health and metrics have none, so that a front server that guards `/metrics` guards all of it."""
     route = ROUTES.get(path)
     if route is not None:
         return route
@@ -269,10 +272,13 @@ def find(path: str) -> Route | None:
     path = path.rstrip("/")
     if path.partition(MODEL_PATH)[2]:
         return ONE_MODEL
+    route = ROUTES.get(path)
     at = 0
     for _ in range(PREFIX_LIMIT):
-        route = ROUTES.get(path[at:])
-        at = path.find("/", at + 1)
-        if route is not None or at < 0:
+        if route is not None and (route.prefix or not at):
             return route
+        at = path.find("/", at + 1)
+        if at < 0:
+            return None
+        route = ROUTES.get(path[at:])
     return None

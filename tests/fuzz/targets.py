@@ -226,6 +226,12 @@ def http_seeds() -> list[bytes]:
     ]
     found += [post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, b"HEAD / HTTP/1.0\r\n\r\n" + found[0]]
     found += [post.replace(b"messages", b"messages/count_tokens") + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole)]
+    upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    found += [
+        found[0].replace(b"Host", upgrade + b"Host") + found[1],
+        post + upgrade + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + found[0],
+    ]
+    found += [post + upgrade + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole) + found[0]]
     found += [b"".join(found[:3]), found[9] * 2 + found[0], post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + found[0]]
     return [b"\x00" + seed for seed in found] + [b"\xff" + seed for seed in found]
 
@@ -264,6 +270,7 @@ HTTP_WORDS = (
     ),
     *(
         "Transfer-Encoding: chunked",
+        "Connection: Upgrade\\x0d\\x0aUpgrade: h2c",
         "Transfer-Encoding:",
         "Content-Length: ",
         "Content-Length: 0",
