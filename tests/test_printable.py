@@ -128,10 +128,10 @@ def test_a_terminal_gets_no_escape_sequence_but_our_own(colours: bool, monkeypat
 def test_what_a_shell_evaluates_is_exact() -> None:
     out = io.StringIO()
     shown = Terminal(out, io.StringIO())
-    shown.print_for_shell("export X='\x1b'")
+    shown.print_exact("export X='\x1b'")
     assert out.getvalue() == "export X='\x1b'\n"
     out.isatty = lambda: True  # type: ignore[method-assign]
-    shown.print_for_shell("export X='\x1b'")
+    shown.print_exact("export X='\x1b'")
     assert out.getvalue().endswith("export X='\\u001b'\n")
 
 

@@ -79,8 +79,8 @@ class Terminal:
     def error(self, text: str) -> None:
         self.note(f"{self.style('a2py:', 'red', self.err)} {text}")
 
-    def print_for_shell(self, text: str) -> None:
-        """Print what a shell evaluates: exactly `text`, unless a person looks at it."""
+    def print_exact(self, text: str) -> None:
+        """Print what a program reads (a shell, systemd): exactly `text`, unless a person looks at it."""
         if self.out.isatty():
             self.print(text)
         else:

@@ -113,7 +113,7 @@ class Capture:
                 "body": _plain(b"".join(body.without(redactor))),
                 **({"cut": True} if body.cut else {}),
             },
-            "attempts": [attempt.told(redactor) for attempt in self._attempts],
+            "attempts": [attempt.as_json(redactor) for attempt in self._attempts],
             "answer": {**answer, "cut": True} if self._got.cut else answer,
             "outcome": redactor.text(f"{error.kind}: {error.message}") if error is not None else "ok",
         }
@@ -157,8 +157,8 @@ class _Attempt:
         self.came = Body()
         self.answer: tuple[int, dict[str, str]] | None = None
 
-    def told(self, redactor: Redactor) -> dict[str, Any]:
-        """As it stands in the file."""
+    def as_json(self, redactor: Redactor) -> dict[str, Any]:
+        """Return what the file says of it."""
         out: dict[str, Any] = {name: redactor.text(value) for name, value in self._asked.items()}
         out |= {"headers": clean(self._headers, redactor), "body": _plain(b"".join(self._body.without(redactor)))}
         out["pieces"] = [_plain(piece) for piece in self.came.without(redactor)]
