@@ -189,4 +189,4 @@ def test_lost_names_and_unchecked_results_are_bounded() -> None:
 @pytest.mark.parametrize(("name", "given"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
 def test_an_intake_means_nothing_by_itself(name: str, given: list[object]) -> None:
     with pytest.raises(NotImplementedError):
-        getattr(Intake(), name)(*given)
+        getattr(Intake(streams.prepared()), name)(*given)

@@ -72,7 +72,6 @@ class ChatDecoder(Intake):
         "_finish",
         "_meter",
         "_native_finish",
-        "_provider",
         "_refused",
         "_sink",
         "_some",
@@ -83,9 +82,8 @@ class ChatDecoder(Intake):
     )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        super().__init__()
+        super().__init__(prepared)
         self._sink = sink
-        self._provider = prepared.provider
         self._meter = Meter()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
@@ -156,7 +154,7 @@ class ChatDecoder(Intake):
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
         if choice.get("error"):  # OpenRouter, 2025-10
-            self._blame(failure.inside({"error": choice["error"]}, provider=self._provider))
+            self._blame(self._error_in({"error": choice["error"]}))
         delta = choice.get(self._field)
         if delta.__class__ is not dict:
             delta = choice.get("message" if self._field == "delta" else "delta")
@@ -195,7 +193,7 @@ class ChatDecoder(Intake):
     def _bare(self, chunk: JSON, name: bytes) -> None:
         """A chunk without choices: usage, an error, a keep-alive."""
         self._extra_usage(chunk)
-        error = failure.inside(chunk, provider=self._provider)
+        error = self._error_in(chunk)
         if error is None and name == b"error":
             error = failure.event(chunk, provider=self._provider)
         self._blame(error)
@@ -378,7 +376,7 @@ class ChatDecoder(Intake):
         if not isinstance(value, dict):
             self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
             return
-        error = failure.inside(value, provider=self._provider)
+        error = self._error_in(value)
         if error is None and "choices" not in value:
             error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
         if error is not None:

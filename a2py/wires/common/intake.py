@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from a2py.errors import ApiError
 from a2py.messages.lane import Lane
-from a2py.messages.types import Outcome
+from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import Event, SSEParser
 from a2py.wires import failure
 
@@ -22,12 +22,12 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 class Intake:
     """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
 
-    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished")
+    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_provider", "_sniffed", "finished")
 
     lane: Lane | None = None
-    _provider = ""
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: Prepared) -> None:
+        self._provider = prepared.provider
         self._parser = SSEParser()
         self._head: list[bytes] = []  # white space ahead of the first byte that means something
         self._sniffed = False
@@ -94,6 +94,10 @@ class Intake:
             self.finished = True
             self._outcome = self._end()
         return self._outcome
+
+    def _error_in(self, payload: JSON) -> ApiError | None:
+        """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message."""
+        return failure.inside(payload, provider=self._provider)
 
     def _fail(self, error: ApiError) -> None:
         self._error = self._error or error

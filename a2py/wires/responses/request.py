@@ -90,4 +90,5 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
         think_tags=dep.quirks.think_tags,
         think_open=dep.quirks.think_open,
         limit=limit if isinstance(limit, int) else 0,
+        provider=dep.provider,
     )
