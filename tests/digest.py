@@ -39,7 +39,7 @@ from tests.test_fuzz_wires import mutated, written
 ROOT = Path(__file__).resolve().parents[1]
 #: Hexadecimal digits of a request's digest in the file.
 DIGITS = 12
-#: Differences that are printed one by one.
+#: Differences that are printed one by one, and sets of quirks whose differences are counted.
 SHOWN = 20
 #: Conversations that are mixed from those of the goldens.
 MIXED = 400
@@ -256,7 +256,7 @@ def compare(path: Path) -> int:
             shown += 1
             if shown <= SHOWN:
                 print(f"differs: {cells[0]!r} {cells[1]} {name}")
-    for name, count in sorted(by_variant.items()):
+    for name, count in by_variant.most_common(SHOWN):
         print(f"{count:6} {name}")
     print(f"{same} requests are the same, {by_variant.total()} differ; {added} lines are new, {len(before)} are gone")
     return by_variant.total()

@@ -15,7 +15,7 @@ from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.limits import finish, key, output_limit, sampling
-from a2py.wires.common.schema import schema_of, strict
+from a2py.wires.common.schema import schema_of, stepped, strict
 from a2py.wires.common.send import headers, url
 from a2py.wires.common.text import dumps
 from a2py.wires.responses import reasoning, tools
@@ -34,6 +34,7 @@ def _text(draft: Draft) -> None:
     if "tools" in draft.body and not draft.quirks.structured_with_tools:
         form = "none"
     if schema is not None and form == "json_schema":
+        schema = stepped(schema, draft.quirks.schema)
         out["format"] = {"type": "json_schema", "name": "output", "schema": schema, "strict": strict(schema)}
     elif schema is not None:
         if form == "json_object":
