@@ -141,13 +141,14 @@ def ask(draft: Draft) -> Want:
     want = wanted(draft.request, draft.dep)
     if not q.reasoning_with_tools and draft.body.get("tools"):
         want = Want("off")
+    can_switch = q.reasoning != "none" and (q.reasoning in _SWITCHES or bool(q.effort_off))
     if draft.forced and not q.tool_choice_thinking and q.reasoning != "none" and want.mode != "off":
-        if q.reasoning in _SWITCHES or q.effort_off:
+        if can_switch:
             want = Want("off")
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
-    if not q.structured_thinking and q.reasoning in _SWITCHES and form_of(draft) in ("json_schema", "json_object"):
+    if not q.structured_thinking and can_switch and form_of(draft) in ("json_schema", "json_object"):
         want = Want("off")
     DIALECTS[q.reasoning](draft, want)
     if any(field in draft.body for field in _FIELDS):

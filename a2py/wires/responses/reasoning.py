@@ -13,6 +13,7 @@ from a2py.messages.types import JSON
 from a2py.wires.chat.reasoning import PLACEHOLDER
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
+from a2py.wires.common.schema import schema_of
 from a2py.wires.responses.output import KEPT, VENDOR
 
 #: What makes an upstream that keeps nothing (`store: false`) hand out its reasoning for the next turn.
@@ -31,6 +32,9 @@ def ask(draft: Draft) -> Want:
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
+    structured = schema_of(draft.request.body) is not None and (q.structured_with_tools or not draft.body.get("tools"))
+    if structured and q.structured != "none" and not q.structured_thinking and q.effort_off:
+        want = Want("off")
     reasoning: JSON = {}
     word = _effort(draft, want)
     if word:
