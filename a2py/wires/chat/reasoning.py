@@ -12,7 +12,7 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
-from a2py.wires.chat.stream import STATE_FIELDS
+from a2py.wires.chat.delta import STATE, fields
 from a2py.wires.chat.structured import form_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
@@ -215,7 +215,7 @@ class History:
             self._put_fields(message, text)
 
     def _put_fields(self, message: JSON, text: str) -> None:
-        for name in STATE_FIELDS:
+        for name in fields(STATE):
             if name in self._fields:
                 message[name] = self._fields[name]
         if "reasoning_opaque" in message and text:  # Copilot's pair (vscode-copilot-chat 2178, 2025-11)

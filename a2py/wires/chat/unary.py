@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from a2py.messages.types import Outcome, Prepared, Sink
-from a2py.wires.chat.pages import SearchDecoder
+from a2py.wires.chat.found import SearchDecoder
 from a2py.wires.chat.stream import ChatDecoder
 
 
