@@ -216,7 +216,7 @@ def prepare(turn: Turn, name: str, quirks: Quirks) -> JSON:
         "stream": made.stream,
         "names": sorted(made.names.items()),
         "stops": made.stops,
-        "decoder": [made.think_tags, made.think_open, made.limit, made.search],
+        "decoder": name != "native" and [made.think_tags, made.think_open, made.limit, made.search],  # native has no use for them
     }
 
 

@@ -9,10 +9,10 @@ import pytest
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
 from a2py.wires import wire
-from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 from a2py.wires.common.filters import Stops, ThinkTags, held
+from a2py.wires.common.headers import headers
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import Names
 from a2py.wires.common.text import as_text, block_text, without_billing
@@ -49,7 +49,7 @@ def test_a_tool_that_is_none() -> None:
 
 def test_auth_none_sends_no_key() -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x", "k", "none")
-    assert set(send.headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
+    assert set(headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,12 @@ carried stands in `Prepared.degraded`.
 
 from __future__ import annotations
 
-from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import Call, Prepared
 from a2py.wires.chat import cache, messages, reasoning, structured, tools
-from a2py.wires.common.draft import Draft
+from a2py.wires.common.draft import Draft, prepared
+from a2py.wires.common.headers import headers, url
 from a2py.wires.common.limits import finish, output_limit, sampling
-from a2py.wires.common.send import headers, url
 
 
 def _stop(draft: Draft) -> None:
@@ -24,11 +23,10 @@ def _stop(draft: Draft) -> None:
         draft.added.add("stop")
 
 
-def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
-    """The body as a dict, in its draft; `prepare` makes bytes of it."""
-    draft = Draft(call, dep)
+def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+    """Return the request that asks `dep` for `call`."""
+    draft = Draft(call, dep, stream)
     q = dep.quirks
-    draft.stream = stream
     draft.body["model"] = dep.model
     draft.body["messages"] = messages.build(draft)
     tools.add(draft)
@@ -39,29 +37,10 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     _stop(draft)
     structured.add(draft)
     cache.add(draft)
-    if stream:
+    if draft.stream:
         draft.body["stream"] = True
         if q.stream_usage:
             draft.body["stream_options"] = {"include_usage": True}
             draft.added.add("stream_options")
     finish(draft)
-    return draft
-
-
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
-    stream = stream or dep.quirks.stream_only
-    draft = draft_body(call, dep, stream)
-    return Prepared(
-        url=url(dep, "/chat/completions"),
-        headers=headers(dep, stream, call.session),
-        body=jsontext.packed(draft.body),
-        stream=stream,
-        names=draft.names.back,
-        stops=draft.stops,
-        degraded=draft.degraded,
-        added=frozenset(draft.added),
-        think_tags=dep.quirks.think_tags,
-        think_open=dep.quirks.think_open,
-        provider=dep.provider,
-        search=draft.search,
-    )
+    return prepared(draft, url(dep, "/chat/completions"), headers(dep, draft.stream, call.session))

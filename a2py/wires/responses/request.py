@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.wires.common.draft import Draft
+from a2py.wires.common.draft import Draft, prepared
+from a2py.wires.common.headers import headers, url
 from a2py.wires.common.limits import finish, key, output_limit, sampling
 from a2py.wires.common.schema import schema_of, stepped, strict
-from a2py.wires.common.send import headers, url
 from a2py.wires.common.text import dumps
 from a2py.wires.responses import reasoning, tools
 from a2py.wires.responses.items import JOINT, Conversation
@@ -55,9 +54,9 @@ def _text(draft: Draft) -> None:
         draft.added.add("response_format")
 
 
-def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
-    """The body as a dict, in its draft; `prepare` makes bytes of it."""
-    draft = Draft(call, dep)
+def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+    """Return the request that asks `dep` for `call`."""
+    draft = Draft(call, dep, stream)
     draft.body["model"] = dep.model
     Conversation(draft).build()
     tools.add(draft)
@@ -69,27 +68,13 @@ def draft_body(call: Call, dep: Deployment, stream: bool) -> Draft:
     draft.body["store"] = False
     draft.added.add("store")
     key(draft)
-    if stream:
+    if draft.stream:
         draft.body["stream"] = True
     finish(draft)
-    return draft
-
-
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
-    stream = stream or dep.quirks.stream_only
-    draft = draft_body(call, dep, stream)
-    limit: Any = draft.body.get("max_output_tokens")
-    return Prepared(
-        url=url(dep, "/responses"),
-        headers=headers(dep, stream, call.session),
-        body=jsontext.packed(draft.body),
-        stream=stream,
-        names=draft.names.back,
-        stops=draft.stops,
-        degraded=draft.degraded,
-        added=frozenset(draft.added),
-        think_tags=dep.quirks.think_tags,
-        think_open=dep.quirks.think_open,
+    limit: Any = draft.body.get("max_output_tokens")  # extra_body may have put anything there
+    return prepared(
+        draft,
+        url(dep, "/responses"),
+        headers(dep, draft.stream, call.session),
         limit=limit if isinstance(limit, int) else 0,
-        provider=dep.provider,
     )
