@@ -14,7 +14,7 @@ from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.wires.common import headers as common
 from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.effort import nearest
+from a2py.wires.common.effort import always_reasons, nearest
 from a2py.wires.common.paths import changed, lasting, steps
 from a2py.wires.native import history, tools
 from a2py.wires.native.strip import strip
@@ -82,7 +82,7 @@ def _floor(draft: Draft) -> int:
     thinking, floor = draft.body.get("thinking"), draft.quirks.min_tokens
     if not floor or not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return 0
-    if tools.always_thinks(draft):  # Kimi: 400 "only type=enabled is allowed" (2026-06)
+    if always_reasons(draft.quirks):  # Kimi: 400 "only type=enabled is allowed" (2026-06)
         del draft.body["thinking"]
     return floor
 
