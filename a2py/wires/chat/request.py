@@ -14,12 +14,13 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.chat import messages, reasoning, tools
-from a2py.wires.chat.messages import JOINT, MARKED
+from a2py.wires.chat.messages import MARKED
 from a2py.wires.common.draft import Draft, prepared
 from a2py.wires.common.headers import headers, url
 from a2py.wires.common.paths import lasting
 from a2py.wires.common.text import system_texts
 from a2py.wires.openai import fields
+from a2py.wires.openai.turns import JOINT
 
 #: Cache marks of one request: Anthropic and OpenAI (gpt-5.6) take four.
 BREAKPOINTS = 4

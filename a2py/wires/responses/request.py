@@ -15,8 +15,8 @@ from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.draft import Draft, prepared
 from a2py.wires.common.headers import headers, url
 from a2py.wires.openai import fields
-from a2py.wires.responses import reasoning, tools
-from a2py.wires.responses.items import JOINT, Conversation
+from a2py.wires.openai.turns import JOINT
+from a2py.wires.responses import items, reasoning, tools
 
 #: Smallest max_output_tokens that OpenAI takes (400 below it, 2025-06).
 LEAST_OUTPUT = 16
@@ -27,7 +27,7 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     """Return the request that asks `dep` for `call`."""
     draft = Draft(call, dep, stream)
     draft.body["model"] = dep.model
-    Conversation(draft).build()
+    items.build(draft)
     tools.add(draft)
     want = reasoning.ask(draft)
     draft.body["max_output_tokens"] = max(fields.output_limit(draft, want), LEAST_OUTPUT)
