@@ -16,7 +16,8 @@ from a2py.wires.common.headers import headers
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import Names
 from a2py.wires.common.text import as_text, block_text, without_billing
-from a2py.wires.common.tools import function, functions, in_force
+from a2py.wires.common.tools import ToolList, function
+from a2py.wires.openai.tools import in_force, offered
 from tests import streams
 
 
@@ -44,7 +45,27 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
 def test_a_tool_that_is_none() -> None:
     assert function({"type": "bash_20250124"}) is not None
     assert function({"type": "custom"}) is None
-    assert functions(draft([], [{"type": "custom"}])) == []
+    assert offered(draft([], [{"type": "custom"}]), False) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "changed"),
+    [
+        ([], ["a1", "b1", "", "a2"], False),
+        ([("tool_removal", {"name": "a"})], ["b1", ""], True),
+        ([("tool_removal", {"name": "never"})], ["a1", "b1", "", "a2"], False),
+        ([("tool_addition", {"definition": {"name": "a", "n": "a3"}})], ["b1", "", "a3"], True),
+        ([("tool_removal", {"name": "b"}), ("tool_addition", {"name": "b"})], ["a1", "", "a2", "b1"], True),
+        ([("tool_addition", {"name": "b"})], ["a1", "b1", "", "a2"], False),
+        ([("tool_addition", {"definition": {"name": "c", "n": "c1"}}), ("tool_removal", {"tool_name": "c"})], ["a1", "b1", "", "a2"], True),
+        ([("tool_addition", {"definition": {"n": "nameless"}}), ("other", {"name": "a"})], ["a1", "b1", "", "a2"], False),
+    ],
+)
+def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list[str], changed: bool) -> None:
+    tools = ToolList([{"name": "a", "n": "a1"}, {"name": "b", "n": "b1"}, {"n": ""}, {"name": "a", "n": "a2"}])
+    for kind, change in changes:
+        tools.change({"type": kind, "tool": change})
+    assert ([tool["n"] for tool in tools.left()], tools.changed) == (left, changed)
 
 
 def test_auth_none_sends_no_key() -> None:
