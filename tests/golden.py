@@ -23,7 +23,7 @@ from a2py.messages import envelope
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.quirks import override
-from a2py.wires import wire
+from a2py.wires import failure, wire
 from tests import streams
 
 FOLDER = Path(__file__).parent / "goldens"
@@ -381,7 +381,7 @@ class Run:
 
     def refusal(self, upstream: Block, to: Deployment, status: int) -> ApiError:
         headers = {name.lower(): value for name, _, value in (o.partition("=") for o in upstream.options) if value}
-        return wire(to.wire).error(status, headers, upstream_bytes(upstream))
+        return failure.read(status, headers, upstream_bytes(upstream))
 
     def stream(self, step: Step, data: bytes, to: Deployment, request: Prepared, options: JSON) -> JSON:
         message = streams.check_contract(wire(to.wire), request, data, **options)

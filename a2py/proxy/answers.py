@@ -24,6 +24,7 @@ from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.pump import ToClient, ToReply
 from a2py.proxy.relay import BROKEN, Exchange
+from a2py.wires import reply
 from a2py.wires import wire as wire_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Whole(Exchange):
             body = await self._whole_body(response, deployment)
             if self.capture is not None:
                 self.capture.came(body)
-            self.outcome = wire.reply(prepared, body, sink)
+            self.outcome = reply(wire, prepared, body, sink)
             return self.outcome
         decoder = self._listened(wire.decoder(prepared, sink))
         try:

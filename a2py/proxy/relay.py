@@ -29,7 +29,6 @@ from a2py.proxy.upstream import Closed, failure, lower, part
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
 from a2py.wires.lessons import lasting, lesson
-from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -43,10 +42,8 @@ NO_WIRE = frozenset({404, 405})
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
-def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
+def _refused(response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
     headers = lower(response.headers)
-    if wire.error is not read:
-        return wire.error(response.status, headers, body)
     return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
 
 
@@ -231,7 +228,7 @@ class Exchange:
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
-                return _refused(wire, response, body, deployment)
+                return _refused(response, body, deployment)
             outcome = await self._read(response, deployment, prepared)
             failed = self._settle(outcome)
             if failed is not None and not self.delivered and response.content_type == "text/html":

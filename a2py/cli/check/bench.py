@@ -26,7 +26,8 @@ from a2py.proxy.relay import BROKEN
 from a2py.proxy.upstream import ERROR_BODY, REPLY_BODY, Closed, Upstream, failure, lower
 from a2py.quirks import override
 from a2py.sse import SSEParser
-from a2py.wires import wire
+from a2py.wires import reply, wire
+from a2py.wires.failure import read
 
 JSON = dict[str, Any]
 
@@ -133,11 +134,12 @@ class Bench:
         response = await self._send(dep, prepared)
         try:
             if response.status // 100 != 2:
-                raise speaks.error(response.status, lower(response.headers), await _error_body(response))
+                body = await _error_body(response)
+                raise read(response.status, lower(response.headers), body, provider=dep.provider, model=dep.model, secrets=dep.secrets)
             if not prepared.stream:
                 data = await gather(response, REPLY_BODY)
                 told.reads.append(data)
-                return speaks.reply(prepared, data, sink)
+                return reply(speaks, prepared, data, sink)
             decoder = speaks.decoder(prepared, sink)
             await pull(response, _Noted(decoder, told, began))
             return decoder.close()

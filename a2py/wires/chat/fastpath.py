@@ -137,14 +137,14 @@ class FastDecoder(ChatDecoder):
         if self._frame is None and len(data) <= SHORT and data.endswith(_END):
             self._slow(data)
             return
-        size = len(data)
-        while len(data) > WINDOW:
-            end = data.rfind(b"\n\n", 0, WINDOW) + 2
+        at, size = 0, len(data)
+        while size - at > WINDOW:
+            end = data.rfind(b"\n\n", at, at + WINDOW) + 2
             if end < 2:
                 break
-            self._read(data[:end])
-            data = data[end:]
-        self._read(data)
+            self._read(data[at:end])
+            at = end
+        self._read(data[at:] if at else data)
         if size <= LANE and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
             self.lane = self._opened(lane)
 

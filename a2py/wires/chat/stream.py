@@ -367,18 +367,8 @@ class ChatDecoder(Intake):
             return ApiError("upstream", "upstream closed the stream early")
         return ApiError("upstream", "the upstream's reply was empty")
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         """A unary body, or a JSON body that answers a stream request."""
-        try:
-            value = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
-            return
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
         error = self._error_in(value)
         if error is None and "choices" not in value:
             error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")

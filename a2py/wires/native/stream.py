@@ -62,26 +62,16 @@ class NativeDecoder(Intake):
             notes=self._notes,
         )
 
-    def whole(self, body: bytes) -> None:
-        """A JSON body: a message, or an error."""
-        try:
-            found: Any = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
-            return
-        if isinstance(found, list) and len(found) == 1:
-            found = found[0]
-        if not isinstance(found, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
-        error = self._error_in(found)
+    def whole(self, value: JSON) -> None:
+        """A message, or an error."""
+        error = self._error_in(value)
         if error is not None:
             self._fail(error)
             return
-        if found.get("type") != "message" and "content" not in found:
-            self._fail(_foreign(found))
+        if value.get("type") != "message" and "content" not in value:
+            self._fail(_foreign(value))
             return
-        for event in mend.events(found):
+        for event in mend.events(value):
             self._handle(event["type"], event, b"")
         self._stopped = self.finished = True
 

@@ -204,18 +204,8 @@ class ResponsesDecoder(Intake):
             return "upstream closed the stream early" if output.some else "the upstream's reply was empty"
         return "the upstream sent a tool call without a name" if output.nameless else ""
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         """A response object."""
-        try:
-            value = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
-            return
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
             error = self._error_in(value)
