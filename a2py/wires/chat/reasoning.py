@@ -12,6 +12,7 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
+from a2py.quirks import Dialect, HistoryField
 from a2py.wires.chat.delta import STATE, fields
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
@@ -95,7 +96,7 @@ def _together(draft: Draft, want: Want) -> None:
 
 
 #: Quirks.reasoning → how `want` is told.
-DIALECTS: dict[str, Callable[[Draft, Want], None]] = {
+DIALECTS: dict[Dialect, Callable[[Draft, Want], None]] = {
     "none": lambda draft, want: None,
     "effort": _effort,
     "openrouter": _openrouter,
@@ -180,7 +181,7 @@ class History:
         if q.reasoning_recent and not recent:
             return
         text = "".join(self._texts)  # as it came: Z.ai wants it unmodified, and a cache of prefixes, too
-        put = _HISTORY.get(q.reasoning_history)
+        put = HISTORY.get(q.reasoning_history)
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
@@ -236,7 +237,7 @@ def _put_part(message: JSON, text: str, details: list[Any]) -> None:
 
 
 #: Quirks.reasoning_history → where the text goes.
-_HISTORY: dict[str, Callable[[JSON, str, list[Any]], None]] = {
+HISTORY: dict[HistoryField, Callable[[JSON, str, list[Any]], None]] = {
     "reasoning_content": _put_content,
     "reasoning": _put_reasoning,
     "reasoning_details": _put_details,
