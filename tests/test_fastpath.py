@@ -341,6 +341,34 @@ def test_frame() -> None:
         assert frame_of(change(line)) is None
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "a", "thought": "b"},
+        {"content": "a", "audio": {"id": "b"}},
+        {"thought": "b"},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "a"}, "thought": "b"}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "a", "thought": "b"}}]},
+    ],
+    ids=lambda delta: orjson.dumps(delta).decode(),
+)
+def test_a_delta_with_an_unknown_member_has_no_frame(delta: JSON) -> None:
+    """`frame_of` lists what a frame may hold, so a field that ChatDecoder learns to read is never skipped here."""
+    assert frame_of(chunk(delta)[6:-2]) is None
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"role": "assistant", "content": "a", "refusal": None, "tool_calls": [], "thought": ""},
+        {"tool_calls": [{"index": 0, "id": "", "type": "function", "function": {"name": None, "arguments": "a"}, "thought": None}]},
+    ],
+    ids=["text", "arguments"],
+)
+def test_a_delta_with_empty_members_has_a_frame(delta: JSON) -> None:
+    assert frame_of(chunk(delta)[6:-2]) is not None
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(st.one_of(st.text().map(text), st.text().map(lambda s: chunk({"reasoning": s})), st.binary(max_size=12)), max_size=40),

@@ -292,15 +292,23 @@ def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: 
 
 
 def _changed(quirks: Quirks, changes: Mapping[str, Any], where: str, warn: Warn) -> Quirks:
+    return override(quirks, _accepted(changes, where, warn))
+
+
+def _accepted(changes: Mapping[str, Any], where: str, warn: Warn) -> dict[str, Any]:
+    """Return the changes that `override` takes. Warn about the others: a request must never meet them."""
+    accepted: dict[str, Any] = {}
     for name, value in changes.items():
         try:
-            quirks = override(quirks, {name: value})
+            override(Quirks(), {name: value})
         except KeyError:
             near = get_close_matches(name, Quirks.__dataclass_fields__, 1, 0.7)
             warn(f"{where}: unknown quirk {name} is ignored" + (f"; did you mean {near[0]}?" if near else ""))
-        except TypeError as e:
-            warn(f"{where}: {e}; ignored")
-    return quirks
+        except (TypeError, ValueError) as error:
+            warn(f"{where}: ignored: {error}")
+        else:
+            accepted[name] = value
+    return accepted
 
 
 def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None) -> Deployment:
@@ -351,6 +359,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
             if pair not in collected or live:
                 collected[pair] = Use(str(entry.at), live)
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
+    overrides = _accepted({**overrides, **entry.quirks}, f"{entry.where}: model_info.quirks", warn)
     params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
     if settings.reasoning_auto_summary is not None:
         params["reasoning_auto_summary"] = settings.reasoning_auto_summary
@@ -390,7 +399,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
         keepalive=entry.keepalive_seconds,
         cache_control_ttl=entry.cache_control_ttl,
         base_model=entry.base_model,
-        overrides={**overrides, **entry.quirks},
+        overrides=overrides,
         source=str(entry.at),
     )
     dep = replace(dep, quirks=quirks_of(dep, settings.quirks, warn))

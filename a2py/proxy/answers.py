@@ -25,6 +25,7 @@ from a2py.proxy.log import Record
 from a2py.proxy.relay import Exchange
 from a2py.proxy.responses import header_list, json_response
 from a2py.upstream import Response
+from a2py.wires import reply
 from a2py.wires import wire as wire_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Whole(Exchange):
             body = await self._whole_body(response, deployment)
             if self.capture is not None:
                 self.capture.came(body)
-            self.outcome = wire.reply(prepared, body, sink)
+            self.outcome = reply(wire, prepared, body, sink)
             return self.outcome
         decoder = self._listened(wire.decoder(prepared, sink))
         cause = await self._read_body(response, ToReply(decoder, sink))

@@ -28,7 +28,6 @@ from a2py.upstream.client import api_error
 from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
-from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -42,9 +41,7 @@ NO_WIRE = frozenset({404, 405})
 COUNTED_BYTES = 4 * 1024 * 1024
 
 
-def _refused(wire: Wire, response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    if wire.error is not read:
-        return wire.error(response.status, response.headers, body)
+def _refused(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
     provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
     return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
 
@@ -227,7 +224,7 @@ class Exchange:
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
-                return _refused(wire, response, body, deployment, sent)
+                return _refused(response, body, deployment, sent)
             outcome = await self._read(response, deployment, prepared)
             failed = self._settle(outcome)
             if failed is not None and not self.delivered and response.content_type == "text/html":

@@ -23,7 +23,7 @@ from a2py.messages import envelope
 from a2py.messages.count import count, estimate
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
-from a2py.wires import WIRES, wire
+from a2py.wires import WIRES, failure, wire
 from a2py.wires.chat.stream import ChatDecoder
 from tests import golden, streams, test_fuzz_wires, test_native_fuzz, test_sse
 from tests.fuzz.surface import KEY, Surface
@@ -105,11 +105,11 @@ def reply(name: str, data: bytes) -> None:
         assert error.message
 
 
-def refusal(name: str, data: bytes) -> None:
+def refusal(data: bytes) -> None:
     """An upstream's error, whatever its body, is an envelope with a status that a client understands, and no second line in a header."""
     status = 400 + int.from_bytes(data[:2], "big") % 200
     text = data[3:].decode("latin-1")
-    error = wire(name).error(status, {"retry-after": text[: data[2]] if len(data) > 2 else "", "content-type": text[:20]}, data[3:])
+    error = failure.read(status, {"retry-after": text[: data[2]] if len(data) > 2 else "", "content-type": text[:20]}, data[3:])
     assert 400 <= error.status < 600 and error.message
     assert orjson.loads(error.body("req_1"))["type"] == "error"
     assert not any("\r" in value or "\n" in value for value in error.headers().values())
@@ -340,4 +340,4 @@ for _name in sorted(WIRES):
     TARGETS[f"build-{_name}"] = Target(partial(build, _name), request_seeds, lines=True)
     TARGETS[f"decode-{_name}"] = Target(partial(decode, _name), partial(body_seeds, _name), lines=True, words=SSE_WORDS)
     TARGETS[f"reply-{_name}"] = Target(partial(reply, _name), partial(body_seeds, _name), lines=True)
-    TARGETS[f"error-{_name}"] = Target(partial(refusal, _name), partial(body_seeds, _name), lines=True)
+    TARGETS[f"error-{_name}"] = Target(refusal, partial(body_seeds, _name), lines=True)

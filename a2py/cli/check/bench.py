@@ -24,7 +24,8 @@ from a2py.quirks import override
 from a2py.sse import SSEParser
 from a2py.upstream import Failure, Gather, Patient, Response, Upstream
 from a2py.upstream.client import ERROR_BODY, REPLY_BODY, api_error
-from a2py.wires import wire
+from a2py.wires import reply, wire
+from a2py.wires.failure import read
 
 JSON = dict[str, Any]
 
@@ -131,11 +132,12 @@ class Bench:
         response = await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
         try:
             if response.status // 100 != 2:
-                raise speaks.error(response.status, response.headers, await _error_body(response))
+                body = await _error_body(response)
+                raise read(response.status, response.headers, body, provider=dep.provider, model=dep.model, secrets=dep.secrets)
             if not prepared.stream:
                 data = await response.whole(REPLY_BODY)
                 told.reads.append(data)
-                return speaks.reply(prepared, data, sink)
+                return reply(speaks, prepared, data, sink)
             decoder = speaks.decoder(prepared, sink)
             await response.read(_Noted(decoder, told, began))
             return decoder.close()

@@ -1,4 +1,4 @@
-"""The intake of every decoder: upstream bytes as an event stream or as one JSON body, whichever the server sends.
+"""The intake of every decoder: upstream bytes as an event stream or as one JSON object, whichever the server sends.
 
 Knows: how the first byte tells the two apart, the bounds of both, that a decoder ends once. Must not know: what an event says.
 Invariants: of the decoder contract, that nothing is read after the end, that `close` gives the same outcome again, and that the cuts of
@@ -7,10 +7,12 @@ the input do not matter.
 
 from __future__ import annotations
 
+from typing import Any
+
+from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.sent import NOTHING, Sent
 from a2py.messages.splice import Splice
-from a2py.messages.types import Outcome
+from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import Event, SSEParser
 from a2py.wires import failure
 
@@ -21,15 +23,29 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
 class Intake:
-    """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
+    """Subclasses say what events, a whole object and the end mean: `_events`, `whole`, `_end`."""
 
-    __slots__ = ("_body", "_body_size", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished", "progress")
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_error",
+        "_head",
+        "_model",
+        "_notes",
+        "_outcome",
+        "_parser",
+        "_provider",
+        "_sent",
+        "_sniffed",
+        "finished",
+        "progress",
+    )
 
     splice: Splice | None = None
-    _provider = ""
-    _sent: Sent = NOTHING  # the request, which an error may repeat
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: Prepared) -> None:
+        self._provider = prepared.provider
+        self._sent = prepared.sent
         self._parser = SSEParser()
         self._head: list[bytes] = []  # white space ahead of the first byte that means something
         self._sniffed = False
@@ -45,7 +61,7 @@ class Intake:
     def _events(self, events: list[Event]) -> None:
         raise NotImplementedError
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         raise NotImplementedError
 
     def _end(self) -> Outcome:
@@ -97,13 +113,32 @@ class Intake:
                 if body[:1] == b"<":
                     self._fail(failure.page(body, self._provider))
                 else:
-                    self.whole(body)
+                    self._object(body)
             elif not self.finished:
                 self._events(self._parser.close())
             self._body = None
             self.finished = True
             self._outcome = self._end()
         return self._outcome
+
+    def _object(self, body: bytes) -> None:
+        """A body that is no event stream: an object, or a list of one."""
+        try:
+            value: Any = jsontext.loads(body)
+        except ValueError:
+            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            return
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, dict):
+            self.whole(value)
+        else:
+            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+
+    def _error_in(self, payload: JSON) -> ApiError | None:
+        """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message; what the
+        error repeats of the request is not read as the upstream's own words."""
+        return failure.inside(payload, provider=self._provider, sent=self._sent)
 
     def _fail(self, error: ApiError) -> None:
         self._error = self._error or error

@@ -12,8 +12,8 @@ from typing import Any
 from a2py.errors import ApiError
 from a2py.messages import envelope, ids
 from a2py.messages.types import JSON
-from a2py.wires.chat.reasoning import PLACEHOLDER
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import PLACEHOLDER
 from a2py.wires.common.paths import mapped
 from a2py.wires.common.text import block_text
 from a2py.wires.native.strip import joined

@@ -14,7 +14,6 @@ from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
-from a2py.wires import failure
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
 from a2py.wires.responses.item import number, word
@@ -38,8 +37,7 @@ class ResponsesDecoder(Intake):
     """One upstream reply, streamed or whole."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        super().__init__()
-        self._sent = prepared.sent
+        super().__init__(prepared)
         self._output = Output(prepared, sink)
         self._cuts = bool(prepared.stops)
         self._limit = prepared.limit
@@ -116,7 +114,7 @@ class ResponsesDecoder(Intake):
 
     def _failure(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        found = failure.inside(event, sent=self._sent)
+        found = self._error_in(event)
         self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the response object -----------------------------------------------------------------------------------------
@@ -143,7 +141,7 @@ class ResponsesDecoder(Intake):
     def _settled(self, response: JSON, status: str) -> None:
         error = response.get("error")
         if status == "failed" or error:
-            found = failure.inside({"error": error}, sent=self._sent) if error else None
+            found = self._error_in({"error": error}) if error else None
             self._fail(found or ApiError("api", "the upstream failed without saying why"))
             return
         if status in UNFINISHED:
@@ -206,21 +204,11 @@ class ResponsesDecoder(Intake):
             return "upstream closed the stream early" if output.some else "the upstream's reply was empty"
         return "the upstream sent a tool call without a name" if output.nameless else ""
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         """A response object."""
-        try:
-            value = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
-            return
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
-            error = failure.inside(value, sent=self._sent)
+            error = self._error_in(value)
             self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
             return
         self._response({"response": response})

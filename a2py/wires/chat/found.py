@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
-from a2py.wires.chat.parts import TEXT
 from a2py.wires.chat.stream import ChatDecoder
 from a2py.wires.common.search import NAME, RESULT, block_id, citation, clean, results
 from a2py.wires.common.text import dumps

@@ -10,23 +10,23 @@ import re
 
 from a2py.deployment import Deployment
 
+_PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
+#: Deployment.auth → header name and the value's prefix.
+AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
+
 
 def url(dep: Deployment, path: str) -> str:
-    """`base` + the wire's path (or the deployment's own) + query."""
+    """Return the deployment's base with the wire's `path` (or the deployment's own) and its query."""
     whole = dep.base.rstrip("/") + (dep.path or path)
     return f"{whole}?{dep.query}" if dep.query else whole
 
 
-_PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
-#: Deployment.auth → header name and value's prefix.
-AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
-
-
 def headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
-    """Lower-case names; `session`: the client's own, which comes from outside. No compression is asked for: a compressed stream arrives in lumps, and inflating costs more than loopback or LAN."""
+    """Return the headers of a request to `dep`, names in lower case. `session`: the client's session id, which comes from outside."""
     out = {
         "content-type": "application/json",
         "accept": "text/event-stream" if stream else "application/json",
+        # a compressed stream arrives in lumps, and inflating costs more than loopback or LAN
         "accept-encoding": "identity",
     }
     if dep.key and dep.auth in AUTH:
