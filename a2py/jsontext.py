@@ -9,28 +9,78 @@ Invariants: `loads` gives no string that `orjson.dumps` refuses; `dumps` raises 
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from typing import Any
 
 import orjson
 
-_ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+from a2py.slices import BYTES, ITEMS, Slices, at_once
+
+#: A surrogate as `\uXXXX`: a pair (12 bytes), or half of one (6).
+_SURROGATE = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})")
+_PAIR = 12
+#: Bytes by which a text may grow while it is mended: each byte that is no UTF-8 becomes three. A text that grows more is no text.
+GROWTH = 8 * 1024 * 1024
 
 
-def mend(raw: bytes) -> bytes:
+def mend_in_slices(raw: bytes) -> Slices[bytes]:
     """`raw` with each escaped half of a surrogate pair, and what is no UTF-8 (as event streams are read), replaced by U+FFFD."""
-    raw = raw.decode("utf-8", "replace").encode()
-    return _ESCAPE.sub(lambda match: b"\\ufffd" if match[2] else match[0], raw)
+    if b"\0" in raw:
+        return raw  # stands in no JSON, and stands for an escaped backslash below
+    text = (yield from _utf8_in_slices(raw)).replace(b"\\\\", b"\0")  # now each `\u` is an escape
+    yield
+    out = bytearray()
+    at = 0
+    for n, match in enumerate(_SURROGATE.finditer(text), 1):
+        start, end = match.span()
+        if end - start < _PAIR:
+            out += text[at:start]
+            out += b"\\ufffd"
+            at = end
+        if not n % ITEMS:
+            yield
+    if at:
+        out += text[at:]
+        text = bytes(out)
+        yield
+    return text.replace(b"\0", b"\\\\")
 
 
-def loads(raw: bytes) -> Any:
-    """`orjson.loads`, tried once more on the mended text; ValueError where it is no JSON."""
+def _utf8_in_slices(raw: bytes) -> Slices[bytes]:
+    """`raw` with each byte that is no UTF-8 replaced by U+FFFD."""
+    try:
+        raw.decode()
+        return raw
+    except UnicodeDecodeError:
+        decoder = getincrementaldecoder("utf-8")("replace")
+    out = bytearray()
+    for at in range(0, len(raw), BYTES):
+        yield
+        out += decoder.decode(raw[at : at + BYTES]).encode()
+        if len(out) > at + BYTES + GROWTH:
+            return raw
+    out += decoder.decode(b"", True).encode()
+    return bytes(out)
+
+
+def loads_in_slices(raw: bytes) -> Slices[Any]:
+    """`orjson.loads`, tried once more on the mended text; ValueError where it is no JSON. The caller has counted the values (jsonsize)."""
     try:
         return orjson.loads(raw)
     except ValueError:
-        mended = mend(raw)
-        if mended == raw:
-            raise
-        return orjson.loads(mended)
+        pass
+    yield
+    mended = yield from mend_in_slices(raw)
+    yield
+    return orjson.loads(mended)
+
+
+def loads(raw: bytes) -> Any:
+    """`loads_in_slices`, at once."""
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return orjson.loads(at_once(mend_in_slices(raw)))
 
 
 #: Levels that `dumps` keeps of what orjson refuses to write (it stops at 254).

@@ -9,8 +9,10 @@ Invariants: the events depend on the concatenation of what was fed, never on the
 
 from __future__ import annotations
 
-#: Bytes of one unfinished event (64 MiB): an image in a data URL fits, an endless line does not.
-LINE_LIMIT = 64 * 1024 * 1024
+#: Bytes of one unfinished event (32 MiB): an image in a data URL fits, an endless line does not.
+LINE_LIMIT = 32 * 1024 * 1024
+#: What a line of an event's data counts for beside its bytes: CPython's object for it.
+LINE_COST = 48
 
 Event = tuple[bytes, bytes]
 
@@ -18,14 +20,14 @@ Event = tuple[bytes, bytes]
 class SSEParser:
     """`feed(bytes)` gives the `(event name, data)` pairs that became whole; `close()` what the end of the body completes."""
 
-    __slots__ = ("_data", "_data_size", "_name", "_parts", "_size", "_skip_lf", "_start", "overflow")
+    __slots__ = ("_data", "_data_size", "_line", "_name", "_skip_lf", "_start", "overflow", "size")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # an unfinished line, in pieces, so that a long one is not copied at every feed
+        self._line = bytearray()  # an unfinished line: pieces of a byte or two would take 40 bytes each
         self._data: list[bytes] = []
         self._data_size = 0
         self._name = b""
-        self._size = 0
+        self.size = 0  # bytes of the unfinished event
         self._start = True
         self._skip_lf = False
         self.overflow = False
@@ -37,18 +39,18 @@ class SSEParser:
         if self._skip_lf or self._start or b"\r" in data:
             data = self._normalise(data)
         if b"\n" not in data:
-            self._parts.append(data)
-            self._size += len(data)
-            self.overflow = self._size > LINE_LIMIT
+            self._line += data
+            self.size += len(data)
+            self.overflow = self.size > LINE_LIMIT
             return events
-        if self._parts:
-            self._parts.append(data)
-            data = b"".join(self._parts)
-            self._parts.clear()
+        if self._line:
+            self._line += data
+            data = bytes(self._line)
+            self._line = bytearray()
         lines = data.split(b"\n")
         rest = lines.pop()
         if rest:
-            self._parts.append(rest)
+            self._line += rest
         fields = self._data
         known = len(fields)
         for line in lines:
@@ -63,21 +65,21 @@ class SSEParser:
                 self._name = b""
             else:
                 self._name = b""
-        self._size = len(rest)
+        self.size = len(rest)
         if fields:
-            self._data_size += sum(map(len, fields[known:])) + len(fields) - known  # a line counts its end: empty ones are bounded too
-            self._size += self._data_size
-        self.overflow = self._size > LINE_LIMIT
+            self._data_size += sum(map(len, fields[known:])) + LINE_COST * (len(fields) - known)
+            self.size += self._data_size
+        self.overflow = self.size > LINE_LIMIT
         return events
 
     @property
     def inside_field(self) -> bool:
         """Whether the last line so far is incomplete, and no comment."""
-        return bool(self._parts) and self._parts[0][:1] != b":"
+        return bool(self._line) and not self._line.startswith(b":")
 
     def close(self) -> list[Event]:
         """The last event, where the body ended without its blank line (xAI, Groq, OpenRouter, Mistral: 2025-11)."""
-        return self.feed(b"\n\n") if self._parts or self._data else []
+        return self.feed(b"\n\n") if self._line or self._data else []
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.lstrip(b" ").partition(b":")
@@ -97,12 +99,11 @@ class SSEParser:
             if data[:1] == b"\n":
                 data = data[1:]
         if self._start:
-            self._parts.append(data)
-            data = b"".join(self._parts)
-            self._parts.clear()
+            self._line += data
+            data = bytes(self._line)
             if b"\xef\xbb\xbf".startswith(data):  # too short to tell a byte order mark
-                self._parts.append(data)
                 return b""
+            self._line = bytearray()
             self._start = False
             if data[:3] == b"\xef\xbb\xbf":
                 data = data[3:]

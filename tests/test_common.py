@@ -8,6 +8,7 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
+from a2py.slices import at_once
 from a2py.wires import wire
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
@@ -39,13 +40,13 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
         },
     ]
     tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
-    assert in_force(draft(messages, tools)) == tools[:1]
+    assert at_once(in_force(draft(messages, tools))) == tools[:1]
 
 
 def test_a_tool_that_is_none() -> None:
     assert function({"type": "bash_20250124"}) is not None
     assert function({"type": "custom"}) is None
-    assert offered(draft([], [{"type": "custom"}]), False) == ([], None)
+    assert at_once(offered(draft([], [{"type": "custom"}]), False)) == ([], None)
 
 
 @pytest.mark.parametrize(

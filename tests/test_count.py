@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from a2py.messages import count as module
 from a2py.messages import envelope, media
-from a2py.messages.count import Calibration, bytes_tokens, count, estimate, json_tokens, text_tokens
+from a2py.messages.count import Calibration, bytes_tokens, count, count_in_slices, estimate, estimate_in_slices, text_tokens
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Request
 from tests import recordings
@@ -56,12 +56,37 @@ def test_other_scripts(text: str, least: int, most: int) -> None:
     assert least < text_tokens(text) < most
 
 
+def json_tokens(value: JSON) -> float:
+    return bytes_tokens(orjson.dumps(value))
+
+
 def test_what_is_no_text() -> None:
-    assert text_tokens(None) == 0
-    assert text_tokens(7) == 0
     assert text_tokens("") == 0
     assert text_tokens("\ud83d") > 0
-    assert json_tokens({"a": "\ud83d"}) > 0
+    odd = {"type": "document", "title": 7, "context": None, "source": {"type": "text", "media_type": "text/plain", "data": "\ud83d"}}
+    assert count(Request(body={}, model="m", messages=[{"role": "user", "content": [odd]}])) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "counting", "estimating"),
+    [
+        ("x" * 3_000_000, 12, 0),  # a string is counted in pieces of 256 Ki; its length is known
+        ([{"type": "text", "text": "x"}] * 3000, 7, 5),  # 500 blocks a slice
+        ([{"type": "brand_new", "x": [["y"]] * 3000}], 14, 0),  # 500 values of an unknown block a slice
+        ([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "x" * 900}}] * 501, 2, 2),
+        ("Hi", 1, 0),
+    ],
+)
+def test_slices(content: Any, counting: int, estimating: int) -> None:
+    request = Request(body={}, model="m", messages=[{"role": "user", "content": content}])
+    assert (len(list(count_in_slices(request))), len(list(estimate_in_slices(request)))) == (counting, estimating)
+
+
+def test_slices_of_many_messages_and_tools() -> None:
+    message = {"role": "user", "content": "x"}
+    assert len(list(estimate_in_slices(Request(body={}, model="m", messages=[message] * 1500)))) == 3
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    assert len(list(count_in_slices(Request(body={}, model="m", messages=[message], tools=[tool] * 1500)))) == 4
 
 
 def test_every_byte_has_one_class() -> None:

@@ -10,6 +10,7 @@ import pytest
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.messages.types import Call, Outcome, Prepared, Sink, Usage
+from a2py.slices import Slices
 from a2py.wires.types import Wire
 from tests import golden
 
@@ -40,7 +41,8 @@ class Echo:
         return Outcome(error=ApiError("upstream", "cut"))
 
 
-def prepare(call: Call, to: Deployment, stream: bool) -> Prepared:
+def prepare_in_slices(call: Call, to: Deployment, stream: bool) -> Slices[Prepared]:
+    yield
     if call.request.max_tokens == 13:
         raise ApiError("invalid_request", "max_tokens: no")
     body = orjson.dumps({"model": to.model, "stream": stream, "n": len(call.request.messages)})
@@ -97,7 +99,7 @@ message_stop
 
 @pytest.fixture(autouse=True)
 def echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(golden, "wire", lambda name: Wire(prepare, Echo))
+    monkeypatch.setattr(golden, "wire", lambda name: Wire(prepare_in_slices, Echo))
 
 
 def cases(folder: Path, text: str) -> list[golden.Case]:

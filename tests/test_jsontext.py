@@ -43,6 +43,22 @@ def test_what_is_no_json_stays_no_json(raw: bytes) -> None:
         jsontext.loads(raw)
 
 
+def test_mending_is_done_in_slices() -> None:
+    raw = b'"' + rb"\ud83d" * 5000 + b'"'
+    assert len(list(jsontext.loads_in_slices(raw))) == 1 + 1 + 10 + 1 + 1
+    assert jsontext.loads(raw) == HALF * 5000
+    raw = b'"' + b"\xe2\x82\xac" * 1_000_000 + b'\xff"'  # a character is never cut between two slices
+    assert len(list(jsontext.loads_in_slices(raw))) == 1 + 3 + 1 + 1
+    assert jsontext.loads(raw) == "\u20ac" * 1_000_000 + HALF
+
+
+def test_what_is_far_from_utf_8_is_no_json() -> None:
+    with pytest.raises(ValueError):
+        jsontext.loads(b'"' + b"\xff" * 6_000_000 + b'"')
+    with pytest.raises(ValueError):
+        jsontext.loads(rb'"\ud83d' + b'\0"')
+
+
 halves = st.text(st.sampled_from('ab\\"u\ud83d\ude00\udbff\udc00\u20ac\n'), max_size=12)
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import orjson
 import pytest
 
 from a2py.deployment import Deployment
-from a2py.messages.count import count, estimate
-from a2py.messages.request import parse
+from a2py.messages.count import count, count_in_slices, estimate, estimate_in_slices
+from a2py.messages.request import parse, parse_in_slices
 from a2py.messages.types import JSON, Call
 from a2py.providers import quirks_for
+from a2py.quirks import override
+from a2py.slices import Slices
 from a2py.wires import wire
+
+T = TypeVar("T")
 
 PIECES = 20_000
 #: Seconds of CPU. Each shape takes 0.1 to 0.6; what grows by the square of PIECES took 10 and more.
@@ -62,3 +68,69 @@ def test_cost_grows_in_proportion(shape: str, name: str) -> None:
     count(request)
     estimate(request)
     assert time.process_time() - start < SECONDS
+
+
+#: Calls of Python and C functions in one slice. Most have some thousand; a whole pass over PIECES messages has 120,000 to 1,000,000.
+CALLS = 90_000
+#: Bodies whose work is in tools and schemas.
+TOOLS: dict[str, JSON] = {
+    "tools": {"tools": [{"name": f"t{n}", "description": "x", "input_schema": {"type": "object"}} for n in range(PIECES)]},
+    "a schema": {
+        "tools": [{"name": "t", "input_schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}}}]
+    },
+    "a schema of the reply": {
+        "output_config": {
+            "format": {"type": "json_schema", "schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}}}
+        }
+    },
+}
+UNKNOWN: dict[str, list[JSON]] = {
+    "a result of no known type": [_user(_text()), _turn({"type": "x_tool_result", "content": [["x"]] * PIECES}), _user(_text())],
+    "a result with what only Anthropic reads": [
+        _user(_text()),
+        _turn({"type": "x_tool_result", "content": [["x"]] * PIECES + [{"encrypted_content": "x"}]}),
+        _user(_text()),
+    ],
+    "a block of no known type": [_user({"type": "x", "content": [["x"]] * PIECES})],
+}
+
+
+def _body(shape: str) -> bytes:
+    messages = SHAPES[shape](range(PIECES)) if shape in SHAPES else UNKNOWN.get(shape, [_user(_text())])
+    return orjson.dumps({"model": "m", "max_tokens": 9, "messages": messages, **TOOLS.get(shape, {})})
+
+
+def _calls(work: Slices[T]) -> tuple[T, list[int]]:
+    """The result, and for each slice the calls that it made."""
+    count, slices = 0, []
+
+    def seen(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    while True:
+        count = 0
+        sys.setprofile(seen)
+        try:
+            next(work)
+        except StopIteration as stop:
+            sys.setprofile(None)
+            return stop.value, [*slices, count]
+        finally:
+            sys.setprofile(None)
+        slices.append(count)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *TOOLS, *UNKNOWN])
+def test_no_slice_does_all_the_work(shape: str) -> None:
+    request, parsing = _calls(parse_in_slices(_body(shape)))
+    assert max(parsing) < CALLS
+    for work in (count_in_slices(request), estimate_in_slices(request)):
+        assert max(_calls(work)[1]) < CALLS
+    steps = ("drop_$schema", "drop_formats", "inline_refs", "const_to_enum")
+    for name in ("chat", "responses", "native"):
+        quirks = override(quirks_for("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"})
+        drop = ("messages.content.cache_control", "tools.input_schema.x", "input.content.x")
+        dep = Deployment("n", "i", "openai", "m", "https://x/v1", wire=name, quirks=quirks, drop=drop, cache_control_ttl="1h")
+        prepared, preparing = _calls(wire(name).prepare_in_slices(Call(request, "msg_1", 0.0), dep, True))
+        assert max(preparing) < CALLS and prepared.body

@@ -15,7 +15,8 @@ from a2py.messages import envelope
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.quirks import Quirks
-from a2py.wires.native.request import prepare, url
+from a2py.wires import wire
+from a2py.wires.native.request import url
 from tests import recordings
 
 BODY: JSON = {"model": "claude-x", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
@@ -30,7 +31,7 @@ def deployment(**changes: Any) -> Deployment:
 def made(body: JSON, dep: Deployment | None = None, *, stream: bool = False, counting: bool = False, **call: Any) -> Prepared:
     request = parse(orjson.dumps(body), counting=counting)
     before = copy.deepcopy(request.body)
-    prepared = prepare(Call(request, "msg_1", 0.0, **call), dep or deployment(), stream)
+    prepared = wire("native").prepare(Call(request, "msg_1", 0.0, **call), dep or deployment(), stream)
     assert request.body == before, "the client's own request was changed"
     return prepared
 

@@ -9,7 +9,9 @@ import orjson
 import pytest
 
 from a2py.messages.types import JSON
-from a2py.wires.native.strip import SPECIAL, joined, mapped, strip, without
+from a2py.slices import at_once
+from a2py.wires.common.paths import mapped, without
+from a2py.wires.native.strip import SPECIAL, joined, strip
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
@@ -18,7 +20,7 @@ def stripped(body: JSON, *names: str) -> JSON:
     """`body` stripped, and the client's own object left as it was."""
     before = copy.deepcopy(body)
     out = dict(body)
-    strip(out, frozenset(names))
+    at_once(strip(out, frozenset(names)))
     assert body == before
     orjson.dumps(out)
     return out
@@ -36,12 +38,12 @@ def stripped(body: JSON, *names: str) -> JSON:
     ],
 )
 def test_paths(value: Any, path: str, left: Any) -> None:
-    assert without(value, path.split(".")) == left
+    assert at_once(without(value, path.split("."))) == left
 
 
 @pytest.mark.parametrize(("value", "path"), [({"a": 1}, "b"), ({"a": [{"c": 1}]}, "a.b"), ([{"a": 1}], "b"), ({"a": {"c": {}}}, "a.c.b")])
 def test_what_is_not_changed_is_the_same_object(value: Any, path: str) -> None:
-    assert without(value, path.split(".")) is value
+    assert at_once(without(value, path.split("."))) is value
 
 
 def test_mapped_copies_only_for_a_change() -> None:
@@ -130,7 +132,7 @@ def test_system_messages_become_text_of_the_user_turn_before() -> None:
 def test_without_system_messages_nothing_is_copied() -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
     body = {"messages": messages}
-    strip(body, frozenset({"messages.system_role"}))
+    at_once(strip(body, frozenset({"messages.system_role"})))
     assert body["messages"] is messages
 
 

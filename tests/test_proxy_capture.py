@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from a2py.proxy import capture as capture_module
-from tests.proxied import SECRET, config, deployment, message, proxied
+from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Answer, Peer, Scripted, answering, chunk, completion, event, refusing, text
 
 
@@ -154,6 +154,10 @@ def full(folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE")
+def warned(proxy: Running) -> list[dict[str, Any]]:
+    return [line for line in proxy.lines if line["event"] == "capture can't be written"]
+
+
 @pytest.mark.parametrize("limit", [0, 1, 1000])
 async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> None:
     """No empty file, no half of one; and a capture is written again once there is room."""
@@ -165,10 +169,10 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> 
         try:
             for stream in (True, False):
                 assert (await proxy.ask(message("x" * 5000, stream=stream))).status == 200
+            await settle(lambda: len(warned(proxy)) == 2)  # a capture is written after its answer
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        warned = [line for line in proxy.lines if line["event"] == "capture can't be written"]
-        assert len(warned) == 2 and warned[0]["error"] == "File too large"
+        assert warned(proxy)[0]["error"] == "File too large"
         assert full(tmp_path) == []
         assert (await proxy.ask(message())).status == 200
     assert one(tmp_path)["outcome"] == "ok" and len(full(tmp_path)) == 1
@@ -188,7 +192,8 @@ async def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(small_disk))) as proxy:
         for _ in range(12):
             assert (await proxy.ask(message("x" * 8000))).names[-1] == "message_stop"
-        assert [line["error"] for line in proxy.lines if line["event"] == "capture can't be written"][-1] == "No space left on device"
+        await settle(lambda: bool(warned(proxy)))
+        assert warned(proxy)[-1]["error"] == "No space left on device"
     names = full(small_disk)
     assert names and not [name for name in names if not name.endswith(".json") or name.startswith(".")]
     for name in names:
@@ -219,7 +224,7 @@ async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
     place.write_text("")
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(place))) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert [line for line in proxy.lines if line["event"] == "capture can't be written"]
+        await settle(lambda: [line for line in proxy.lines if line["event"] == "capture can't be written"])
 
 
 # -- replay ------------------------------------------------------------------------------------------------------------------

@@ -277,7 +277,7 @@ async def test_an_error_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_gzip_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unary reply of 300 KB that unpacks to 300 MB."""
-    monkeypatch.setattr(upstream_module, "REPLY_BODY", 1 << 20)
+    monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 1 << 20)
     bomb = gzip.compress(b" " * (300 << 20), 9)
 
     async def script(c: Peer) -> None:

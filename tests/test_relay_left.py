@@ -15,7 +15,7 @@ import pytest
 from a2py.messages.types import Call
 from a2py.proxy import border
 from a2py.proxy.relay import Exchange
-from a2py.upstream import Gather, client
+from a2py.upstream import Gather
 from tests.proxied import config, message, proxied, settle
 from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
 
@@ -81,7 +81,7 @@ def left() -> Iterator[Callable[[], list[str]]]:
 async def test_nothing_waits_for_the_garbage_collector(
     script: Script, stream: bool, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "REPLY_BODY", 100_000)
+    monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 100_000)
     async with Scripted(script) as up, proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy:
         for _ in range(2):
             await proxy.ask(message(stream=stream))

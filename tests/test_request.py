@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.messages.request import parse
+from a2py.messages.request import parse, parse_in_slices
 from a2py.messages.types import JSON, Request
 from tests import recordings
 
@@ -299,6 +299,81 @@ def test_only_api_errors(changes: JSON, blocks: list[Any]) -> None:
     assert request.size == len(raw)
     assert all(isinstance(message["content"], (str, list)) for message in request.messages)
     assert all(isinstance(tool, dict) for tool in request.tools)
+
+
+# -- limits --------------------------------------------------------------------------------------------------------------
+
+
+def test_as_many_messages_as_the_vendor_takes() -> None:
+    message = {"role": "user", "content": [{"type": "text", "text": "x"}]}
+    assert len(read(messages=[message] * 100_000).messages) == 100_000
+    refused({**BODY, "messages": [message] * 100_001}, "messages: List should have at most 100000 items after validation, not 100001")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "m" * 257}, "model: String should have at most 256 characters"),
+        ({"stop_sequences": ["x"] * 257}, "stop_sequences: List should have at most 256 items after validation, not 257"),
+        ({"stop_sequences": ["x", "x" * 4097]}, "stop_sequences.1: String should have at most 4096 characters"),
+        (
+            {"tools": [{"name": "x" * 257, "input_schema": {}}]},
+            "tools.0.custom.name: String should have at most 256 characters",
+        ),
+        (
+            with_blocks({"type": "tool_use", "id": "a", "name": "x" * 257, "input": {}}, role="assistant"),
+            "messages.0.content.0.tool_use.name: String should have at most 256 characters",
+        ),
+        (
+            with_blocks(*[{"type": "text", "text": "x"}] * 600, {"type": "text"}),  # also in a later slice
+            "messages.0.content.600.text.text: Field required",
+        ),
+    ],
+)
+def test_what_is_too_long_is_refused(changes: JSON, message: str) -> None:
+    refused({**BODY, **changes}, message)
+
+
+@pytest.mark.parametrize("extra", [[[]] * 600_000, [0] * 1_100_000, {f"k{n}": 1 for n in range(550_000)}])
+def test_too_many_values_are_refused_before_they_are_parsed(extra: Any) -> None:
+    raw = orjson.dumps({"model": "m", "x": extra})  # no message at all: that is never found out
+    with pytest.raises(ApiError) as caught:
+        parse(raw)
+    assert (caught.value.status, caught.value.type) == (413, "request_too_large")
+    assert caught.value.message.startswith("Request exceeds the maximum size: it holds more than 1,100,000 JSON values.")
+
+
+def test_punctuation_in_strings_is_no_value() -> None:
+    assert len(read(messages=[{"role": "user", "content": '[{"a": 1},' * 300_000}]).messages) == 1
+
+
+@pytest.mark.parametrize(("values", "passes"), [(90_000, True), (110_000, False)])
+def test_a_deep_nest_is_refused_where_there_is_much_to_write(values: int, passes: bool) -> None:
+    raw = orjson.dumps(BODY)[:-1] + b', "x": ' + b"[" * 260 + b"]" * 260 + b', "y": [' + b"1," * values + b"1]}"
+    if passes:
+        assert parse(raw).body["x"]
+        return
+    with pytest.raises(ApiError) as caught:
+        parse(raw)
+    assert (caught.value.status, caught.value.message) == (400, "The request body is nested too deeply: more than 254 levels")
+
+
+@pytest.mark.parametrize(
+    ("changes", "slices"),
+    [
+        ({}, 3),
+        ({"messages": [{"role": "user", "content": "x"}] * 5000}, 3 + 10),
+        (with_blocks(*[{"type": "text", "text": "x"}] * 5000), 3 + 10),
+        ({"tools": [{"name": "x", "input_schema": {}}] * 5000}, 3 + 10),
+        ({"x": [1] * 150_000}, 3 + 1),  # also written, to see how deep it is
+        ({"x": "," * 1_200_000}, 3 + 2 + 1),  # also counted, 1 MB a slice, and written
+    ],
+)
+def test_slices(changes: JSON, slices: int) -> None:
+    assert len(list(parse_in_slices(orjson.dumps({**BODY, **changes})))) == slices
+
+
+# -- real ones -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("captured", recordings.captures())

@@ -35,7 +35,7 @@ class Settings:
     drain_seconds: float = 30.0
     drain_delay: float = 0.0
     enable_drain_endpoint: bool = False
-    max_body_mb: int = 64
+    max_body_mb: int = 32
     max_connections: int = 2000
     buffer_kb: int = 256
     capture_dir: str = ""

@@ -82,7 +82,7 @@ _OWN = (
         OWN + "drain_delay",
     ),
     _set("enable_drain_endpoint", v.boolean, False, "`/health/drain` takes the proxy out of rotation", GENERAL + "enable_drain_endpoint"),
-    _set("max_body_mb", _positive, 64, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"),
+    _set("max_body_mb", _positive, 32, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"),
     _set("max_connections", _positive, 2000, "client connections at once", OWN + "max_connections"),
     _set("buffer_kb", _positive, 256, "bytes held for a slow client before the upstream is paused, kB", OWN + "buffer_kb"),
     _set("capture_dir", v.text, "", "directory for redacted captures of every request (`--capture DIR`)", OWN + "capture_dir"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages import envelope, ids
 from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, WHOLE, Item, Part, without_placeholder
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 #: Characters that may wait in memory: items behind an open tool call, arguments without a name, hidden thinking (16 Mi).
 HELD_LIMIT = 16 * 1024 * 1024
 #: What a waiting part and a waiting item count for beside their characters (CPython objects; so that endless empty ones are bounded).
-PART_COST, ITEM_COST = 32, 16 * 1024
+PART_COST, ITEM_COST = 64, 16 * 1024
+#: Tool calls of one reply. Their ids and keys are known until its end, some 2 KiB for each.
+CALLS_LIMIT = 4096
 #: Fragments of a call in which its argument object must begin, to be streamed; garbage waits for the end of the call.
 TRIES = 64
 #: Characters of an open call between two looks for its end, so that they need not all be kept.
@@ -108,7 +110,7 @@ class Blocks:
         item.sealed = kind
         item.state = state
         if item is not self._item:
-            self._keep(item, "", len(jsontext.dumps(state)))
+            self._keep(item, "", jsonsize.weight(jsontext.dumps(state)))
 
     def tool(self, key: Key, id: str, name: str) -> None:
         item = self._call(key)
@@ -148,7 +150,7 @@ class Blocks:
         for item in reversed(self._held):
             if item.key == key and item.kind == TEXT:
                 item.citations.append(citation)
-                self._keep(item, "", PART_COST + len(jsontext.dumps(citation)))
+                self._keep(item, "", PART_COST + jsonsize.weight(jsontext.dumps(citation)))
                 return
 
     # -- the order of blocks -----------------------------------------------------------------------------------------
@@ -164,7 +166,12 @@ class Blocks:
     def _call(self, key: Key) -> Item:
         item = self._tools.get(key)
         if item is None:
-            item = self._tools[key] = Item(TOOL, key)
+            item = Item(TOOL, key)
+            if len(self._tools) >= CALLS_LIMIT:
+                item.closed = True
+                self._give_up(f"the upstream sent more than {CALLS_LIMIT} tool calls in one reply")
+                return item
+            self._tools[key] = item
             self._arrive(item)
         return item
 
@@ -185,7 +192,7 @@ class Blocks:
             self._item = item
         else:
             self._held.append(item)
-            self._keep(item, "", ITEM_COST + (len(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0))
+            self._keep(item, "", ITEM_COST + (jsonsize.weight(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0))
             self._advance()
 
     def _put(self, item: Item, part: Part) -> None:
@@ -241,12 +248,14 @@ class Blocks:
         item.size += size
         self._held_size += size
         if self._held_size > HELD_LIMIT:
-            self.problem = ApiError(
-                "upstream", f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking"
-            )
-            self._held.clear()
-            if self._item is not None and not self._item.opened:
-                self._item = None
+            self._give_up(f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking")
+
+    def _give_up(self, why: str) -> None:
+        """The reply ends with an error: more of it can't be kept."""
+        self.problem = self.problem or ApiError("upstream", why)
+        self._held.clear()
+        if self._item is not None and not self._item.opened:
+            self._item = None
 
     def _free(self, item: Item) -> None:
         self._held_size -= item.size
@@ -363,7 +372,7 @@ class Blocks:
                 self._promote()
                 continue
             if self._item.kind == TOOL and not self._item.opened and self._lost(self._item, cut):
-                outcome.notes.append(f"a tool call was left out: {self._item.name or 'it has no name'}")
+                outcome.notes.append(f"a tool call was left out: {self._item.name[:100] or 'it has no name'}")
                 self._item = None
                 continue
             if self._late(self._item):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON
@@ -25,6 +25,8 @@ PLAIN = "t"
 KINDS = frozenset({PLAIN, "details", "fields", "gemini", "responses", "mistral"})
 #: Characters of a signature that are looked at (4 Mi): an encrypted reasoning item is some 10 KB.
 LIMIT = 4 * 1024 * 1024
+#: Values of a state: OpenRouter's longest recorded list of reasoning details has some hundred.
+VALUES = 10_000
 _FORM = re.compile(r"a2py1\.([a-z]{1,16})\.([A-Za-z0-9_-]*)\Z")
 
 
@@ -59,7 +61,10 @@ def open_(signature: object) -> Envelope | None:
         return None
     coded = match[2]
     try:
-        state = orjson.loads(base64.b64decode(coded + "=" * (-len(coded) % 4), b"-_", validate=True))
+        body = base64.b64decode(coded + "=" * (-len(coded) % 4), b"-_", validate=True)
+        if jsonsize.exceeds(body, VALUES):
+            return None
+        state = orjson.loads(body)
         orjson.dumps(state)  # a forged nest too deep to be written again
     except (binascii.Error, ValueError, TypeError):
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Union
 
 import orjson
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Key
@@ -86,7 +86,10 @@ class Item:
         if self.scan is None:
             text = self.joined()
             try:
-                orjson.loads(text)
+                raw = text.encode()
+                if jsonsize.exceeds(raw):
+                    return True  # nobody parses that
+                orjson.loads(raw)
                 return False
             except ValueError:
                 if not text.lstrip().startswith("{"):

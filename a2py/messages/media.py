@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from itertools import islice
 
 #: Characters of base64 that are decoded to find an image's size: 64 Ki, and where a JPEG's metadata is longer, 2 Mi.
 HEADS = (64 * 1024, 2 * 1024 * 1024)
@@ -21,12 +22,14 @@ IMAGE_UNKNOWN = 1500
 PAGE = 3000
 #: Bytes of a PDF page that holds text; a scanned page is many times larger, hence the bound of 100 pages without other knowledge.
 PAGE_BYTES, PAGES_UNKNOWN = 40_000, 100
+#: Segments of a JPEG and matches in a PDF that are looked at: real files have some ten, and fewer pages.
+SEGMENTS, MATCHES = 1000, 10_000
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _COUNT = re.compile(rb"/Count\s+(\d{1,5})(?!\d)")
 
 
 def _decode(data: str, most: int) -> bytes:
-    text = "".join(data[:most].split())
+    text = data[:most].encode("ascii", "replace").translate(None, b" \t\r\n\v\f")
     try:
         return base64.b64decode(text[: len(text) // 4 * 4] if len(data) > most else text)
     except (binascii.Error, ValueError):
@@ -54,8 +57,8 @@ def _webp(head: bytes) -> tuple[int, int]:
 def _jpeg(head: bytes) -> tuple[int, int]:
     """Segment by segment to the frame header; (0, 0) where the bytes end before it."""
     at = 2
-    while at + 9 <= len(head):
-        if head[at] != 0xFF:
+    for _ in range(SEGMENTS):
+        if at + 9 > len(head) or head[at] != 0xFF:
             return 0, 0
         marker = head[at + 1]
         if marker == 0xFF:  # a fill byte
@@ -102,8 +105,8 @@ def pdf_pages(data: str, *, look: bool = True) -> int:
     if not look:
         return by_size
     body = _decode(data, len(data))
-    named = len(_PAGE.findall(body))
-    counted = max((int(n) for n in _COUNT.findall(body)), default=0)
+    named = sum(1 for _ in islice(_PAGE.finditer(body), MATCHES))
+    counted = max((int(match[1]) for match in islice(_COUNT.finditer(body), MATCHES)), default=0)
     if counted * 50 > len(body):  # no page takes less: a forged or foreign number
         counted = 0
     return named or counted or by_size

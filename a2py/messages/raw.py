@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from a2py.messages.blocks import Blocks
+from a2py.messages.blocks import CALLS_LIMIT, Blocks
 from a2py.messages.items import TEXT, THINKING, TOOL, WHOLE, Item
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class RawBlocks(Blocks):
         elif type == "content_block_stop":
             n = event["index"]
             event, data = self._indexed(event, data)
+            del self._indexes[n]
             if event:
                 self._pass(type, event, data)
                 if self._item is not None and self._item.key == n:
@@ -74,7 +75,10 @@ class RawBlocks(Blocks):
     def _raw_start(self, event: JSON, data: bytes) -> None:
         block = event["content_block"]
         n = event["index"]
-        if block["type"] in _HIDDEN and self._mode == "none":
+        called = block["type"] == "tool_use"
+        if called and self.tools_emitted >= CALLS_LIMIT:
+            self._give_up(f"the upstream sent more than {CALLS_LIMIT} tool calls in one reply")
+        if self.problem is not None or (block["type"] in _HIDDEN and self._mode == "none"):
             self._indexes[n] = -1
             return
         self._indexes[n] = self.count

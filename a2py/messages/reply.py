@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
+from a2py.messages.blocks import PART_COST
 from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, Item, plain
 from a2py.messages.raw import RawBlocks
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from a2py.messages.types import JSON, Outcome, Usage
 
 
+#: Characters of one message (32 Mi; a part counts for PART_COST more), and what a block counts for beside its characters.
+REPLY_LIMIT, BLOCK_COST = 32 * 1024 * 1024, 1024
 #: Deltas of text and the field that holds it; delta types that this table does not name are laid over the block.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 _RESERVED = frozenset({"type", "input", *_TEXTS.values()})
@@ -31,7 +34,8 @@ def unparsed(raw: str) -> JSON:
 def tool_input(raw: str) -> JSON:
     """A call's arguments as an object."""
     try:
-        value: Any = jsontext.loads(raw.encode())
+        body = raw.encode()
+        value: Any = None if jsonsize.exceeds(body) else jsontext.loads(body)
         if raw.count("{") + raw.count("[") > jsontext.DEPTH:
             orjson.dumps(value)
     except (ValueError, TypeError):  # no JSON, or a nest too deep to be written again
@@ -59,9 +63,20 @@ class Reply(RawBlocks):
         self._content: list[JSON] = []
         self._parts: list[str] = []
         self._unfinished: dict[int, dict[str, list[str]]] = {}  # index of a raw block → field → its deltas
+        self._size = 0
+
+    def _fits(self, size: int) -> bool:
+        """Whether `size` characters more can be kept."""
+        self._size += size
+        if self._size > REPLY_LIMIT and self.problem is None:
+            self._give_up(f"the reply is longer than {REPLY_LIMIT} characters; only a client that streams can get it")
+            self._content, self._parts, self._unfinished = [], [], {}
+        return self.problem is None
 
     def _start(self, item: Item) -> None:
         self._parts = []
+        if not self._fits(BLOCK_COST + (jsonsize.weight(jsontext.dumps(item.block)) if item.block else 0)):
+            return
         if item.kind == TOOL:
             block: JSON = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
         elif item.kind == THINKING:
@@ -73,18 +88,23 @@ class Reply(RawBlocks):
         self._content.append(block)
 
     def _delta(self, s: str) -> None:
-        self._parts.append(s)
+        if self._fits(len(s) + PART_COST):
+            self._parts.append(s)
 
     def _delta_json(self, raw: bytes) -> None:
-        self._parts.append(plain(raw))
+        self._delta(plain(raw))
 
     def _sign(self, signature: str) -> None:
-        self._content[-1]["signature"] = signature
+        if self._fits(len(signature)):
+            self._content[-1]["signature"] = signature
 
     def _cite(self, citation: JSON) -> None:
-        self._content[-1].setdefault("citations", []).append(citation)
+        if self._fits(jsonsize.weight(jsontext.dumps(citation)) + PART_COST):
+            self._content[-1].setdefault("citations", []).append(citation)
 
     def _stop(self) -> None:
+        if self.problem is not None:
+            return
         block = self._content[-1]
         text = _join(self._parts)
         if block["type"] in ("tool_use", "server_tool_use"):
@@ -94,7 +114,7 @@ class Reply(RawBlocks):
 
     def message(self, outcome: Outcome, estimate: Usage) -> JSON:
         """The whole Message; raises `outcome.error` (or the sink's own problem) if there is one."""
-        error = outcome.error or self.problem
+        error = self.problem or outcome.error  # what ended the reading comes first
         if error is not None:
             raise error
         if self._opening is not None and self._closing is not None:
@@ -117,6 +137,10 @@ class Reply(RawBlocks):
     # -- whole events ------------------------------------------------------------------------------------------------
 
     def _pass(self, type: str, event: JSON, data: bytes) -> None:
+        field = _TEXTS.get(event["delta"]["type"]) if type == "content_block_delta" else None
+        cost = len(event["delta"][field]) if field else BLOCK_COST + jsonsize.weight(data or jsontext.dumps(event))
+        if not self._fits(cost + PART_COST):
+            return
         if type == "content_block_start":
             self._unfinished[event["index"]] = {}
             block = {**event["content_block"]}

@@ -11,9 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
+from a2py import jsonsize
 from a2py.errors import ApiError
-from a2py.jsontext import loads
+from a2py.jsontext import loads_in_slices
 from a2py.messages.types import JSON, Request
+from a2py.slices import ITEMS, Slices, at_once
+
+#: Messages of one request, and characters of a model's name (docs.claude.com, Messages API, read 2026-11).
+MESSAGES_LIMIT, MODEL_LIMIT = 100_000, 256
+#: Characters of a tool's name. Anthropic takes 128 in a definition and 200 in the history; more than a name is nobody's tool.
+TOOL_NAME_LIMIT = 256
+#: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's text.
+STOPS_LIMIT, STOP_LIMIT = 256, 4096
+#: Values above which a body must be one that orjson can write again (254 levels at most): writing it by jsontext.dumps's other way takes
+#: 0.5 µs a value, in one go. A smaller body may nest deeper.
+DEEP_VALUES = 100_000
 
 
 def _fail(path: str, what: str) -> ApiError:
@@ -31,6 +45,17 @@ def _member(block: JSON, name: str, path: str) -> Any:
     if name not in block:
         raise _fail(f"{path}.{name}", "Field required")
     return block[name]
+
+
+def _short(value: str, limit: int, path: str) -> str:
+    if len(value) > limit:
+        raise _fail(path, f"String should have at most {limit} characters")
+    return value
+
+
+def _few(values: list[Any], limit: int, path: str) -> None:
+    if len(values) > limit:
+        raise _fail(path, f"List should have at most {limit} items after validation, not {len(values)}")
 
 
 def _text_member(block: JSON, name: str, path: str) -> str:
@@ -73,7 +98,7 @@ def _block_source(block: JSON, path: str, ids: list[str]) -> None:
 
 def _block_tool_use(block: JSON, path: str, ids: list[str]) -> None:
     ids.append(_text_member(block, "id", path))
-    _text_member(block, "name", path)
+    _short(_text_member(block, "name", path), TOOL_NAME_LIMIT, f"{path}.name")
     _dict_member(block, "input", path)
 
 
@@ -107,14 +132,15 @@ _CHECKS: dict[str, Callable[[JSON, str, list[str]], None]] = {
 PATH_LIMIT = 1000
 
 
-def _content(content: Any, path: str, ids: list[str]) -> None:
+def _content(content: Any, path: str, ids: list[str], first: int = 0) -> None:
+    """`first`: number of the first block, where `content` is a part of a list."""
     if isinstance(content, str):
         return
     if len(path) > PATH_LIMIT:
         raise _fail(path, "nested too deeply")
     if not isinstance(content, list):
         raise _fail(path, "Input should be a valid string or a valid list")
-    for n, block in enumerate(content):
+    for n, block in enumerate(content, first):
         if not isinstance(block, dict):
             raise _fail(f"{path}.{n}", "Input should be a valid dictionary")
         type_ = block.get("type")
@@ -125,21 +151,30 @@ def _content(content: Any, path: str, ids: list[str]) -> None:
             check(block, f"{path}.{n}.{type_}", ids)
 
 
-def _messages(messages: Any) -> list[str]:
+def _messages(messages: Any) -> Slices[list[str]]:
     if messages is None:
         raise _fail("messages", "Field required")
     if not isinstance(messages, list):
         raise _fail("messages", "Input should be a valid list")
     if not messages:
         raise _fail("messages", "at least one message is required")
+    _few(messages, MESSAGES_LIMIT, "messages")
     ids: list[str] = []
     for n, message in enumerate(messages):
+        if n % ITEMS == ITEMS - 1:
+            yield
         if not isinstance(message, dict):
             raise _fail(f"messages.{n}", "Input should be a valid dictionary")
         at = f"messages.{n}"
         if _member(message, "role", at) not in ("user", "assistant", "system"):
             raise _fail(f"{at}.role", "Input should be 'user', 'assistant' or 'system'")
-        _content(_member(message, "content", at), f"{at}.content", ids)
+        content = _member(message, "content", at)
+        if not isinstance(content, list) or len(content) <= ITEMS:
+            _content(content, f"{at}.content", ids)
+            continue
+        for first in range(0, len(content), ITEMS):
+            _content(content[first : first + ITEMS], f"{at}.content", ids, first)
+            yield
     return ids
 
 
@@ -157,16 +192,19 @@ def _system(system: Any) -> list[JSON]:
     return system
 
 
-def _tools(tools: Any) -> list[JSON]:
+def _tools(tools: Any) -> Slices[list[JSON]]:
     if tools is None:
         return []
     if not isinstance(tools, list):
         raise _fail("tools", "Input should be a valid list")
     for n, tool in enumerate(tools):
+        if n % ITEMS == ITEMS - 1:
+            yield
         if not isinstance(tool, dict):
             raise _fail(f"tools.{n}", "Input should be a valid dictionary")
         if tool.get("type") in (None, "custom"):
-            if not _text_member(tool, "name", f"tools.{n}.custom"):
+            name = _text_member(tool, "name", f"tools.{n}.custom")
+            if not _short(name, TOOL_NAME_LIMIT, f"tools.{n}.custom.name"):
                 raise _fail(f"tools.{n}.custom.name", "String should have at least 1 character")
             _dict_member(tool, "input_schema", f"tools.{n}.custom")
         elif not isinstance(tool["type"], str):
@@ -190,18 +228,36 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def parse(raw: bytes, *, counting: bool = False) -> Request:
-    """The body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens` (which needs no max_tokens)."""
+def _load_in_slices(raw: bytes) -> Slices[Any]:
+    """The body as a value that can be written as JSON again."""
+    most = jsonsize.upper_bound(raw) if len(raw) > DEEP_VALUES else len(raw)
+    yield
+    if most > jsonsize.VALUES_LIMIT and (yield from jsonsize.count_in_slices(raw)) > jsonsize.VALUES_LIMIT:
+        what = f"Request exceeds the maximum size: it holds more than {jsonsize.VALUES_LIMIT:,} JSON values. Send fewer and larger blocks."
+        raise ApiError("request_too_large", what)
+    yield
     try:
-        body = loads(raw)
+        body = yield from loads_in_slices(raw)
+        if most > DEEP_VALUES:
+            yield
+            orjson.dumps(body)
     except ValueError as error:
         raise ApiError("invalid_request", f"The request body is not valid JSON: {error}") from None
+    except TypeError:
+        raise ApiError("invalid_request", "The request body is nested too deeply: more than 254 levels") from None
+    yield
+    return body
+
+
+def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
+    """The body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens` (which needs no max_tokens)."""
+    body = yield from _load_in_slices(raw)
     if not isinstance(body, dict):
         raise ApiError("invalid_request", "The request body is not a JSON object")
     model = body.get("model")
     if model is None:
         raise _fail("model", "Field required")
-    if not _string(model, "model"):
+    if not _short(_string(model, "model"), MODEL_LIMIT, "model"):
         raise _fail("model", "String should have at least 1 character")
     for name, (types, what) in _TYPES.items():
         value = body.get(name)
@@ -210,9 +266,12 @@ def parse(raw: bytes, *, counting: bool = False) -> Request:
     choice = body.get("tool_choice")
     if choice is not None and _text_member(choice, "type", "tool_choice") == "tool":
         _text_member(choice, "name", "tool_choice.tool")
-    for n, stop in enumerate(body.get("stop_sequences") or ()):
-        _string(stop, f"stop_sequences.{n}")
-    ids = _messages(body.get("messages"))
+    stops = body.get("stop_sequences") or []
+    _few(stops, STOPS_LIMIT, "stop_sequences")
+    for n, stop in enumerate(stops):
+        _short(_string(stop, f"stop_sequences.{n}"), STOP_LIMIT, f"stop_sequences.{n}")
+    ids = yield from _messages(body.get("messages"))
+    tools = yield from _tools(body.get("tools"))
     max_tokens = body.get("max_tokens")
     if not counting:
         if max_tokens is None:
@@ -226,9 +285,14 @@ def parse(raw: bytes, *, counting: bool = False) -> Request:
         model=model,
         messages=body["messages"],
         system=_system(body.get("system")),
-        tools=_tools(body.get("tools")),
+        tools=tools,
         max_tokens=max_tokens if isinstance(max_tokens, int) else 0,
         stream=body.get("stream") is True,
         size=len(raw),
         tool_ids=frozenset(ids),
     )
+
+
+def parse(raw: bytes, *, counting: bool = False) -> Request:
+    """`parse_in_slices`, at once."""
+    return at_once(parse_in_slices(raw, counting=counting))

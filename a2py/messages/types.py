@@ -121,6 +121,7 @@ class Call:
     version: str = "2023-06-01"
     unasked_thinking: bool = True  #: `a2py: unasked_thinking: show`
     client_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    estimate: int = 1  #: input tokens, as count.estimate tells them
 
 
 class Prepared(NamedTuple):

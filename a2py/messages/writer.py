@@ -213,7 +213,7 @@ class Writer(RawBlocks):
 
     def close(self, outcome: Outcome) -> None:
         """End the message: blocks, exactly one message_delta, message_stop; an `outcome.error` ends it as an error."""
-        error = outcome.error or self.problem
+        error = self.problem or outcome.error  # what ended the reading comes first
         if error is not None:
             self.error(error)
             return

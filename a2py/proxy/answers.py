@@ -25,7 +25,6 @@ from a2py.proxy.log import Record
 from a2py.proxy.relay import Exchange
 from a2py.proxy.responses import header_list, json_response
 from a2py.upstream import Response
-from a2py.wires import reply
 from a2py.wires import wire as wire_of
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Streamed(Exchange):
     def _settle(self, outcome: Outcome) -> ApiError | None:
         writer = self.writer
         assert writer is not None
-        error = outcome.error = outcome.error or writer.problem
+        error = outcome.error = writer.problem or outcome.error
         if error is None:
             writer.close(outcome)
         return error
@@ -130,15 +129,8 @@ class Whole(Exchange):
 
     async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         call = self.call
-        wire = wire_of(deployment.wire)
         sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
-        if not prepared.stream:
-            body = await self._whole_body(response, deployment)
-            if self.capture is not None:
-                self.capture.came(body)
-            self.outcome = reply(wire, prepared, body, sink)
-            return self.outcome
-        decoder = self._listened(wire.decoder(prepared, sink))
+        decoder = self._listened(wire_of(deployment.wire).decoder(prepared, sink))  # it reads a JSON body as well as a stream
         cause = await self._read_body(response, ToReply(decoder, sink))
         self.outcome = self._ended(cause, decoder.close(), deployment)
         return self.outcome

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpProcessingError
 
 from a2py.errors import ApiError
-from a2py.messages.count import Calibration, count
+from a2py.messages.count import Calibration, count_in_slices
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
 from a2py.proxy.border import shed
@@ -27,6 +27,7 @@ from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
+from a2py.proxy.pace import Pace
 from a2py.proxy.relay import Exchange
 from a2py.proxy.responses import NamelessResponse, error_response, new_id
 from a2py.proxy.router import Router
@@ -65,6 +66,7 @@ class Proxy:
         self._idle: asyncio.Event | None = None
         self.began = clock()
         self.metrics = Metrics()
+        self.pace = Pace()
         self.counter = Counter(clock)
         #: What replies teach: of the estimate in message_start, and of the careful count (1.5 ms for 100 KB: not at every reply).
         self.estimates, self.counts = Calibration(), Calibration()
@@ -72,6 +74,7 @@ class Proxy:
         self.draining = False
         self.leave: Callable[[], None] = lambda: None  # take the whole proxy out of rotation: set by who runs it
         self._warm: asyncio.TimerHandle | None = None
+        self._unfinished: set[asyncio.Task[None]] = set()  # what goes on when an answer has ended
         self._sized(config)
 
     def _sized(self, config: Config) -> None:
@@ -88,7 +91,15 @@ class Proxy:
     async def close(self) -> None:
         if self._warm is not None:
             self._warm.cancel()
+        if self._unfinished:
+            await asyncio.wait(self._unfinished)
         await self.upstream.close()
+
+    def finish_later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, which raises nothing, behind an answer; `close` waits for it."""
+        task = self.loop.create_task(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
 
     def reload(self, config: Config) -> None:
         """From now on `config`; requests that run keep theirs."""
@@ -179,12 +190,11 @@ class Proxy:
         if request.headers.get("expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()  # not a list: pieces of a byte or two would take 40 bytes each
         due = self.loop.time() + BODY_SECONDS
         while not content.at_eof():
             try:
-                data = content.read_nowait() if content.is_eof() else await self._some(content, due + size / BODY_RATE)
+                data = content.read_nowait() if content.is_eof() else await self._some(content, due + len(body) / BODY_RATE)
             except asyncio.TimeoutError as error:
                 shed(error)
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
@@ -193,11 +203,10 @@ class Proxy:
             except (RequestPayloadError, HttpProcessingError, ConnectionError) as error:
                 shed(error)
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
-            parts.append(data)
-            size += len(data)
-            if size > limit:
+            body += data
+            if len(body) > limit:
                 raise _too_large(limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(body)
 
     async def _some(self, content: StreamReader, due: float) -> bytes:
         """More of a body that has not arrived whole, until `due` (loop time) or BODY_SECONDS without a byte."""
@@ -210,9 +219,9 @@ class Proxy:
 
     # -- what the relay asks -----------------------------------------------------------------------------------------
 
-    def counted(self, request: Request, model: str) -> int:
+    async def counted(self, request: Request, model: str) -> int:
         """Tokens of the input, as well as they can be told without the upstream; `model`: its own id, or "" where none is known."""
-        return self.counts.apply(model, count(request))
+        return self.counts.apply(model, await self.pace.run(count_in_slices(request)))
 
     def measure(self, record: Record) -> None:
         """Count a finished request to /v1/messages."""
@@ -230,4 +239,5 @@ class Proxy:
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError("request_too_large", f"The request body is larger than {limit // (1024 * 1024)} MiB (`a2py: max_body_mb`)")
+    most = limit // (1024 * 1024)
+    return ApiError("request_too_large", f"Request exceeds the maximum size: the body is larger than {most} MiB (`a2py: max_body_mb`)")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Bytes of one body; bytes beyond them that are looked at, so that no secret is cut in two before it is found.
 BODY_LIMIT, BEYOND = 16 * 1024 * 1024, 4096
+#: What a piece of a body counts for beside its bytes.
+PIECE_COST = 128
 #: Shorter credentials of a client are no keys ("a2py", which `a2py env` sets where no key is asked for), and would eat ordinary words.
 SENT_SHORT = 8
 _QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
@@ -50,7 +52,7 @@ class Body:
 
     def add(self, data: bytes) -> None:
         room = BODY_LIMIT + BEYOND - self.size
-        self.size += len(data)
+        self.size += len(data) + (PIECE_COST if self.pieces else 0)
         if room > 0:
             self.pieces.append(data[:room])
 

@@ -40,19 +40,19 @@ class Counter:
         try:
             deployment = proxy.lessons.taught(proxy.config.resolve(call.request.model)[0])
         except ApiError:
-            return max(1, proxy.counted(call.request, ""))
-        exact = await self._exact(proxy.upstream, call, deployment)
-        return max(1, exact if exact is not None else proxy.counted(call.request, deployment.model))
+            return max(1, await proxy.counted(call.request, ""))
+        exact = await self._exact(proxy, call, deployment)
+        return max(1, exact if exact is not None else await proxy.counted(call.request, deployment.model))
 
-    async def _exact(self, upstream: Upstream, call: Call, deployment: Deployment) -> int | None:
+    async def _exact(self, proxy: Proxy, call: Call, deployment: Deployment) -> int | None:
         native = deployment.wire == "native" and deployment.quirks.native_count
         ask = _TOKENIZERS.get("native" if native else deployment.quirks.tokenizer)
         if ask is None or self._resting.get(deployment.id, 0.0) > self._clock():
             return None
         try:  # tokenizers take what chat completions take, whatever the deployment's wire
-            prepared = wire("native" if native else "chat").prepare(call, deployment, False)
+            prepared = await proxy.pace.run(wire("native" if native else "chat").prepare_in_slices(call, deployment, False))
             async with self._gate:
-                return await ask(upstream, deployment, prepared)
+                return await ask(proxy.upstream, deployment, prepared)
         except (ApiError, LookupError, TypeError, ValueError):
             self._resting[deployment.id] = self._clock() + REST_SECONDS
             return None

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
-from a2py.messages.count import count, estimate
+from a2py.messages.count import count
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.limits import Reservation
-from a2py.proxy.log import Record
+from a2py.proxy.log import Log, Record
 from a2py.proxy.router import AtLimit
 from a2py.upstream import Flow, Gather, Response
 from a2py.upstream import client as upstream
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 NO_WIRE = frozenset({404, 405})
 #: Bytes of a request above which a token limit takes the estimate for its input: counting 4 MiB takes 16 ms, in which nothing else runs.
 COUNTED_BYTES = 4 * 1024 * 1024
+#: Bytes of a request up to which a careful count may teach the estimate: it takes up to 50 ms for a MB, in one go.
+CAREFUL_SIZE = 1024 * 1024
 
 
 def _refused(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
@@ -59,6 +61,14 @@ def _misled(status: int, deployment: Deployment) -> ApiError:
 def _page(deployment: Deployment) -> ApiError:
     told = "a web page where a model's reply was expected: check api_base (most end in /v1)"
     return ApiError("upstream", f"{deployment.provider} answered with {told}", should_retry=False)
+
+
+async def _write(capture: Capture, status: int, error: ApiError | None, log: Log) -> None:
+    """Save a capture, in a thread: it may have some ten megabytes, and the disk may be slow."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, capture.save, status, error)
+    except OSError as problem:
+        log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
 
 class Exchange:
@@ -90,7 +100,7 @@ class Exchange:
         if not mode:
             mode = "none" if self.config.settings.unasked_thinking == "hide" else "show"
         self.thinking = mode
-        self.estimated = estimate(call.request)
+        self.estimated = call.estimate
         self.counted: int | None = None
 
     @property
@@ -189,13 +199,14 @@ class Exchange:
             return ApiError("api", deployment.problem, should_retry=False)
         wire = wire_of(deployment.wire)
         try:
-            prepared = self.prepared = wire.prepare(self.call, deployment, self.streams)
+            prepared = self.prepared = await proxy.pace.run(wire.prepare_in_slices(self.call, deployment, self.streams))
         except ApiError as error:
             return error
         self._begin(deployment, prepared)
         if deployment.quirks.context_probe:
             try:
-                await proxy.contexts.check(proxy.upstream, deployment, proxy.counted(self.call.request, deployment.model))
+                counted = await proxy.counted(self.call.request, deployment.model)
+                await proxy.contexts.check(proxy.upstream, deployment, counted)
             except ApiError as error:
                 return error
         reservation = proxy.limits.reserve(original, self)
@@ -305,16 +316,6 @@ class Exchange:
             timer.cancel()
         return body.body()
 
-    async def _whole_body(self, response: Response, deployment: Deployment) -> bytes:
-        """The body of a unary reply; raises `ApiError`."""
-        body = Gather(upstream.REPLY_BODY)
-        cause = await self._read_body(response, body)
-        if cause is not None:
-            raise api_error(cause, deployment)
-        if body.ended:
-            raise ApiError("upstream", f"{deployment.provider} answered with more than {upstream.REPLY_BODY} bytes")
-        return body.body()
-
     async def _read_body(self, response: Response, flow: Flow) -> Cause | None:
         """Pass the body on to `flow`; return why it broke off, None if it did not."""
         try:
@@ -355,16 +356,14 @@ class Exchange:
     def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.begun:
             capture.got(error.body(self.record.id))
-        try:
-            capture.save(status, error)
-        except OSError as problem:
-            self.proxy.log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
+        self.proxy.finish_later(_write(capture, status, error, self.proxy.log))
 
     def _count(self) -> None:
         """The careful count, where calibration wants one of this model."""
         if self.counted is None:
             model = self.asked.model if self.asked is not None else ""
-            self.counted = count(self.call.request) if self.proxy.counts.wants(model) else 0
+            small = self.call.request.size <= CAREFUL_SIZE
+            self.counted = count(self.call.request) if small and self.proxy.counts.wants(model) else 0
 
     def _learn_size(self, asked: Deployment, real: int) -> None:
         if cut(asked, self.estimated, real):

@@ -15,7 +15,8 @@ import orjson
 
 from a2py import __version__
 from a2py.errors import ApiError
-from a2py.messages.request import parse
+from a2py.messages.count import estimate_in_slices
+from a2py.messages.request import parse_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy import models
 from a2py.proxy.answers import Streamed, Whole
@@ -49,7 +50,9 @@ class Route(NamedTuple):
 
 async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
     body = await proxy.body(request)
-    call = _call(proxy, request, parse(body))
+    parsed = await proxy.pace.run(parse_in_slices(body), size=len(body))
+    call = _call(proxy, request, parsed)
+    call.estimate = await proxy.pace.run(estimate_in_slices(parsed))
     record.model, record.stream = call.request.model, call.request.stream
     settings = proxy.config.settings
     most = settings.global_max_parallel_requests
@@ -81,7 +84,9 @@ def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) ->
 
 
 async def count_tokens(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
-    call = _call(proxy, request, parse(await proxy.body(request), counting=True))
+    body = await proxy.body(request)
+    call = _call(proxy, request, await proxy.pace.run(parse_in_slices(body, counting=True), size=len(body)))
+    del body
     record.model = call.request.model
     tokens = await proxy.counter.count(proxy, call)
     record.status, record.input = 200, tokens
@@ -103,6 +108,8 @@ def _call(proxy: Proxy, request: BaseRequest, parsed: Request) -> Call:
     )
 
 
+#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.330), the API takes 256.
+USER_LIMIT = 4096
 #: Client headers that a native wire may pass on; never a credential.
 _PASSED = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
 
@@ -121,7 +128,7 @@ def _session(request: BaseRequest, parsed: Request) -> str:
     if told:
         return told[:128]
     user = (parsed.body.get("metadata") or {}).get("user_id")
-    if isinstance(user, str) and user[:1] == "{":
+    if isinstance(user, str) and user[:1] == "{" and len(user) <= USER_LIMIT:
         try:
             session = orjson.loads(user).get("session_id")
         except ValueError:

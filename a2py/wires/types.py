@@ -19,10 +19,15 @@ from typing import NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.messages.types import Call, Decoder, Prepared, Sink
+from a2py.slices import Slices, at_once
 
 
 class Wire(NamedTuple):
-    """`prepare`: returns the request as it goes upstream, streamed or not; `decoder`: reads the answer, a stream or one JSON body."""
+    """`prepare_in_slices`: makes the request as it goes upstream, streamed or not; `decoder`: reads the answer, a stream or one JSON body."""
 
-    prepare: Callable[[Call, Deployment, bool], Prepared]
+    prepare_in_slices: Callable[[Call, Deployment, bool], Slices[Prepared]]
     decoder: Callable[[Prepared, Sink], Decoder]
+
+    def prepare(self, call: Call, dep: Deployment, stream: bool) -> Prepared:
+        """Return the request, made without a pause."""
+        return at_once(self.prepare_in_slices(call, dep, stream))

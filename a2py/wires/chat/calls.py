@@ -16,6 +16,8 @@ from a2py.wires.common.text import dumps
 
 #: Room between two upstream indexes, for calls that share one.
 STEP = 1 << 20
+#: Characters that are kept of one reply's calls: ids, names, free text (16 Mi); what a call and a piece of text count for beside these.
+KEPT_LIMIT, CALL_COST, PIECE_COST = 16 * 1024 * 1024, 2048, 64
 #: Key of a legacy function_call.
 LEGACY = -1
 
@@ -34,9 +36,9 @@ class _Call:
 
 
 class Calls:
-    """`open`: at least one call was seen; `nameless`: a call ended without a name."""
+    """`open`: at least one call was seen; `nameless`: a call ended without a name; `full`: there is more of them than can be kept."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_free", "_fresh", "_last", "_names", "_sink", "chars")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_free", "_fresh", "_last", "_names", "_sink", "chars", "size")
 
     def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
         self._sink = sink
@@ -48,10 +50,15 @@ class Calls:
         self._last: _Call | None = None
         self._fresh: set[int] = set()  # keys that the present list has named
         self.chars = 0  # of arguments
+        self.size = 0  # of what is kept
 
     @property
     def open(self) -> bool:
         return bool(self._calls)
+
+    @property
+    def full(self) -> bool:
+        return self.size > KEPT_LIMIT
 
     @property
     def nameless(self) -> bool:
@@ -65,6 +72,8 @@ class Calls:
             return
         self._fresh = set()
         for fragment in fragments:
+            if self.full:
+                return
             if not isinstance(fragment, dict):
                 continue
             body = fragment.get("function")
@@ -119,9 +128,12 @@ class Calls:
             call = self._at(index, id, name, body.get("arguments")) or self._new(index * STEP)
             self._by_index[index] = call
         if id and call.id in ("", id):
+            self.size += len(id) - len(call.id)
             call.id = id
             self._by_id[id] = call
-        call.name = call.name or name
+        if name and not call.name:
+            call.name = name
+            self.size += len(name)
         self._fresh.add(call.key)
         self._last = call
         return call
@@ -150,6 +162,7 @@ class Calls:
         return None if name else self._last
 
     def _new(self, key: int) -> _Call:
+        self.size += CALL_COST
         wanted, key = key, self._free.get(key, key)
         self._free[wanted] = key + 1
         call = self._calls[key] = _Call(key)
@@ -172,6 +185,7 @@ class Calls:
         text = body.get("input")
         if isinstance(text, str):
             call.custom.append(text)
+            self.size += len(text) + PIECE_COST
         self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
 
     def _extra(self, fragment: JSON, call: _Call) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
 from a2py.wires.chat.stream import ChatDecoder
 from a2py.wires.common.search import NAME, RESULT, block_id, citation, clean, results
 from a2py.wires.common.text import dumps
+
+#: Characters of the pages and annotations of one reply that are known (4 Mi), and what each counts for beside its own.
+SEEN_LIMIT, SEEN_COST = 4 * 1024 * 1024, 256
 
 
 class SearchDecoder(ChatDecoder):
@@ -27,6 +31,7 @@ class SearchDecoder(ChatDecoder):
         self._pages: dict[str, str] = {}  # URL → title, not told yet
         self._cited: list[JSON] = []  # citations, not told yet
         self._seen: set[str] = set()
+        self._seen_size = 0
         self._said = False
         self._calls_told = 0
 
@@ -68,13 +73,20 @@ class SearchDecoder(ChatDecoder):
                         self._cited.append(cited)
 
     def _page(self, url: Any, title: Any) -> None:
-        if isinstance(url, str) and url and self._new(clean(url)):
-            self._pages[clean(url)] = title if isinstance(title, str) else ""
+        title = title if isinstance(title, str) else ""
+        if isinstance(url, str) and url and self._new(clean(url), len(title)):
+            self._pages[clean(url)] = title
 
-    def _new(self, mark: str) -> bool:
-        known = mark in self._seen
+    def _new(self, mark: str, more: int = 0) -> bool:
+        """Whether `mark` was not seen yet. `more`: characters that are kept with it."""
+        if mark in self._seen or self.finished:
+            return False
+        self._seen_size += len(mark) + more + SEEN_COST
+        if self._seen_size > SEEN_LIMIT:
+            self._fail(ApiError("upstream", "the upstream named more pages than can be kept"))
+            return False
         self._seen.add(mark)
-        return not known
+        return True
 
     def _cite(self) -> None:
         if self._said:

@@ -15,6 +15,7 @@ from typing import Any
 
 from a2py.messages import ids
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import arguments_text, as_text, blocks
@@ -83,20 +84,25 @@ class ChatShape:
     def user(self, parts: list[JSON]) -> JSON:
         return {"role": "user", "content": parts}
 
-    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> list[JSON]:
+    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
         """The texts of a message are joined where they broke off (citations cut them in mid-sentence, reasoning came between): the upstream
         had said them in one piece."""
         history = History(self.draft)
         texts: list[list[str]] = []
         calls: list[JSON] = []
-        for content in contents:
+        for n, content in enumerate(contents, 1):
+            if not n % ITEMS:
+                yield
             goes_on = False
-            for block in content:
+            for k, block in enumerate(content, 1):
+                if not k % ITEMS:
+                    yield
                 kind = block["type"]
                 if kind == "tool_use" and self.q.tools:
                     calls.append(self._call(block, call_id(block), history.call_extra(not calls)))
                 elif kind == "thinking":
                     history.see(block)
+                    yield  # a signature may hold megabytes
                 elif goes_on and kind == "text":
                     texts[-1].append(block["text"])
                 elif (text := self.draft.text(block)).strip():
@@ -149,7 +155,7 @@ class ChatShape:
         return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-def build(draft: Draft) -> list[JSON]:
+def build(draft: Draft) -> Slices[list[JSON]]:
     """Return the messages of the request."""
     q = draft.quirks
     shape = ChatShape(draft)
@@ -157,7 +163,7 @@ def build(draft: Draft) -> list[JSON]:
     out = turns.out
     if turns.lead and not q.system_as_user:
         out.append({"role": q.system_role, "content": turns.lead})
-    turns.walk()
+    yield from turns.walk()
     if q.system_as_user:
         turns.lead_user()
     first = next((n for n, message in enumerate(out) if message["role"] != q.system_role), None)
@@ -170,7 +176,9 @@ def build(draft: Draft) -> list[JSON]:
         last["prefix"] = True
     elif last["role"] == "assistant" and q.prefill == "instruct":
         turns.instruct(as_text(last["content"]))
-    for message in out:
+    for n, message in enumerate(out, 1):
+        if not n % ITEMS:
+            yield
         if message["role"] == "user":
             message["content"] = shape.content(message["content"])
     return out

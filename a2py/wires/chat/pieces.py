@@ -8,8 +8,11 @@ Invariants: any JSON is accepted; nothing that can be read is lost; a piece cost
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from a2py import jsonsize, jsontext
 from a2py.messages.types import JSON
 from a2py.wires.chat.delta import REASONING, REFUSAL, TEXT
 from a2py.wires.common.text import dumps
@@ -49,6 +52,12 @@ def _part(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and ("type" in value or "text" in value))
 
 
+def runs(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield what `pieces` yields, with neighbours of one kind as one piece: a list of a million words is one delta."""
+    for kind, run in groupby(pieces(content), itemgetter(0)):
+        yield kind, "".join(text for _, text in run)
+
+
 def said(parts: Any) -> str:
     """Return the text of all `parts`, joined."""
     return "".join(text for _, text in pieces(parts if isinstance(parts, list) else [parts]))
@@ -70,7 +79,7 @@ class Details(list[JSON]):
     def see(self, detail: JSON) -> str:
         """Add one piece. Return its text."""
         text = detail.get("text") or detail.get("summary")
-        self.size += PIECE_COST + sum(len(value) for value in detail.values() if isinstance(value, str))
+        self.size += PIECE_COST + sum(len(value) if isinstance(value, str) else _size(value) for value in detail.values())
         last = self[-1] if self else None
         if last is None or last.get("type") != detail.get("type") or last.get("index") != detail.get("index") or "data" in detail:
             last = {}
@@ -88,6 +97,11 @@ class Details(list[JSON]):
         out = [{name: _whole(value) for name, value in detail.items()} for detail in self]
         self.clear()
         return out
+
+
+def _size(value: Any) -> int:
+    """Return what a value counts for that is no text."""
+    return jsonsize.weight(jsontext.dumps(value)) if isinstance(value, (dict, list)) else 0
 
 
 def _whole(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
+from a2py.slices import Slices
 from a2py.wires.chat import messages, reasoning, tools
 from a2py.wires.chat.messages import MARKED
 from a2py.wires.common.draft import Draft, prepared
@@ -26,28 +27,32 @@ from a2py.wires.openai.turns import JOINT
 BREAKPOINTS = 4
 
 
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
-    """Return the request that asks `dep` for `call`."""
+def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
+    """Make the request that asks `dep` for `call`."""
     draft = Draft(call, dep, stream)
     q = dep.quirks
     draft.body["model"] = dep.model
-    draft.body["messages"] = messages.build(draft)
-    tools.add(draft)
+    draft.body["messages"] = yield from messages.build(draft)
+    yield from tools.add(draft)
     want = reasoning.ask(draft)
     draft.body[q.max_tokens_field] = fields.output_limit(draft, want)
     draft.added.add("max_tokens")
     fields.sampling(draft)
     _stop(draft)
+    yield
     _structured(draft)
+    yield
     fields.cache_key(draft)
     if q.cache in MARKED:
         _marks(draft)
+        yield
     if draft.stream:
         draft.body["stream"] = True
         if q.stream_usage:
             draft.body["stream_options"] = {"include_usage": True}
             draft.added.add("stream_options")
-    fields.finish(draft)
+    yield from fields.finish(draft)
+    yield
     return prepared(draft, url(dep, "/chat/completions"), headers(dep, draft.stream, call.session))
 
 

@@ -15,13 +15,14 @@ from typing import Any
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
+from a2py.messages.envelope import LIMIT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
 from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields
 from a2py.wires.chat.finish import failed, finish, promises_calls
-from a2py.wires.chat.pieces import Details, pieces, said
+from a2py.wires.chat.pieces import Details, runs, said
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
@@ -225,12 +226,14 @@ class ChatDecoder(Intake):
             if content:
                 self._text(content)
         elif content:
-            for kind, piece in pieces(content):
+            for kind, piece in runs(content):
                 self._say(kind, piece)
         calls = delta.get("tool_calls")
         if calls:
             self._before_call()
             self._calls.fragments(calls, self._field == "message")
+            if self._calls.full:
+                self._fail(ApiError("upstream", "the upstream sent more of tool calls than can be kept"))
         if delta.get("function_call"):
             self._before_call()
             self._calls.legacy(delta["function_call"])
@@ -307,7 +310,7 @@ class ChatDecoder(Intake):
         """OpenRouter's reasoning_details: kept for the next turn; their text counts only where no `reasoning` repeats it."""
         if not isinstance(details, list):
             return reasoning
-        text = "".join([self._details.see(detail) for detail in details if isinstance(detail, dict)])
+        text = "".join([self._details.see(detail) for detail in details if isinstance(detail, dict) and not self._details.full])
         if self._details.full:
             self._fail(ApiError("upstream", "the upstream sent more reasoning details than can be kept"))
         return reasoning or text
@@ -317,10 +320,16 @@ class ChatDecoder(Intake):
         for name in STATES:
             value = delta.get(name)
             if value and value.__class__ is str:  # Venice: `"reasoning_encrypted": false` (2026-08)
-                self._fields[name] = value
+                self._keep(name, value)
         signature = thought_signature(delta)
         if signature:
-            self._fields["thought_signature"] = signature
+            self._keep("thought_signature", signature)
+
+    def _keep(self, name: str, value: str) -> None:
+        if len(value) > LIMIT:
+            self._fail(ApiError("upstream", f"the upstream sent more than {LIMIT} characters of state (`{name}`)"))
+        else:
+            self._fields[name] = value
 
     def _seal(self) -> None:
         if not self._details and not self._fields:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from a2py.messages.types import JSON
+from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
 from a2py.wires.common.search import NAME, domains, place
@@ -21,12 +22,12 @@ from a2py.wires.openai.tools import choose, offered
 QUERY_LIMIT = 400
 
 
-def add(draft: Draft) -> None:
+def add(draft: Draft) -> Slices[None]:
     """Write `tools`, `tool_choice`, `parallel_tool_calls` and whatever makes the upstream search."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = offered(draft, q.web_search in _SEARCHES)
+    functions, search = yield from offered(draft, q.web_search in _SEARCHES)
     further: list[JSON] = []
     if search is not None and kind != "none":
         alone = not functions or (kind == "tool" and wanted == search.get("name"))
@@ -49,7 +50,11 @@ def add(draft: Draft) -> None:
             kind = None
         elif q.tool_choice_named == "only":
             functions = named
-    draft.body["tools"] = [*(_tool(draft, function) for function in functions), *further]
+    tools: list[JSON] = []
+    for function in functions:
+        tools.append(_tool(draft, function))
+        yield
+    draft.body["tools"] = [*tools, *further]
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
     choose(draft, kind, {"type": "function", "function": {"name": draft.names.sent(str(wanted))}} if kind == "tool" else {})

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages.splice import Splice
 from a2py.messages.types import JSON, Outcome, Prepared
-from a2py.sse import Event, SSEParser
+from a2py.sse import LINE_LIMIT, Event, SSEParser
 from a2py.wires import failure
 
-#: Bytes of a JSON body that answers a stream request (64 MiB).
-BODY_LIMIT = 64 * 1024 * 1024
+#: Bytes of a JSON body (32 MiB).
+BODY_LIMIT = 32 * 1024 * 1024
+#: Bytes of a body that are read at once.
+READ = 64 * 1024
 #: What may stand ahead of a body: a byte order mark, white space.
 BLANK = b"\xef\xbb\xbf \t\r\n"
 
@@ -27,7 +29,6 @@ class Intake:
 
     __slots__ = (
         "_body",
-        "_body_size",
         "_error",
         "_head",
         "_model",
@@ -47,10 +48,9 @@ class Intake:
         self._provider = prepared.provider
         self._sent = prepared.sent
         self._parser = SSEParser()
-        self._head: list[bytes] = []  # white space ahead of the first byte that means something
+        self._head = bytearray()  # white space ahead of the first byte that means something
         self._sniffed = False
-        self._body: list[bytes] | None = None
-        self._body_size = 0
+        self._body: bytearray | None = None  # not a list: pieces of a byte or two would take 40 bytes each
         self._error: ApiError | None = None
         self._model = ""
         self._notes: list[str] = []
@@ -73,45 +73,56 @@ class Intake:
         if not self._sniffed:
             data = self._sniff(data)
         if self._body is not None:
-            self._body.append(data)
-            self._body_size += len(data)
+            self._body += data
+            if len(self._body) > BODY_LIMIT:
+                self._fail(ApiError("upstream", f"the upstream's reply is larger than {BODY_LIMIT >> 20} MiB"))
             self.progress += 0 if data.isspace() else 1
-            if self._body_size > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream's reply is larger than 64 MiB"))
             return
-        events = self._parser.feed(data)
+        parser = self._parser
+        longest = parser.size + len(data)
+        events = parser.feed(data)
         for _, payload in events:
             if payload:
                 self.progress += 1
-        if not events and self._parser.inside_field:
+        if not events and parser.inside_field:
             self.progress += 1
-        self._events(events)
-        if self._parser.overflow:
-            self._fail(ApiError("upstream", "the upstream sent an event larger than 64 MiB"))
+        if longest > jsonsize.VALUES_LIMIT:
+            self._checked(events)
+        else:
+            self._events(events)
+        if parser.overflow:
+            self._fail(ApiError("upstream", f"the upstream sent an event larger than {LINE_LIMIT >> 20} MiB"))
+
+    def _checked(self, events: list[Event]) -> None:
+        """Events of which one may hold too many values to be parsed."""
+        fine = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
+        self._events(events[:fine])
+        if fine < len(events) and not self.finished:
+            self._fail(_too_many("an event"))
 
     def _sniff(self, data: bytes) -> bytes:
         """Everything so far, once the first byte that means something is there; until then nothing."""
         start = data.lstrip(BLANK)
-        self._head.append(data)
-        self._body_size += len(data)
+        self._head += data
         if not start:
-            if self._body_size > BODY_LIMIT:
+            if len(self._head) > BODY_LIMIT:
                 self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
             return b""
         self._sniffed = True
-        data = b"".join(self._head)
-        self._head.clear()
-        self._body_size = 0
+        data = bytes(self._head)
+        self._head = bytearray()
         if start[:1] in (b"{", b"[", b"<"):
-            self._body = []
+            self._body = bytearray()
         return data
 
     def close(self) -> Outcome:
         if self._outcome is None:
             if not self.finished and self._body is not None:
-                body = b"".join(self._body).lstrip(BLANK)
+                body = bytes(self._body.lstrip(BLANK))
                 if body[:1] == b"<":
                     self._fail(failure.page(body, self._provider))
+                elif jsonsize.exceeds(body):
+                    self._fail(_too_many("a reply"))
                 else:
                     self._object(body)
             elif not self.finished:
@@ -143,3 +154,7 @@ class Intake:
     def _fail(self, error: ApiError) -> None:
         self._error = self._error or error
         self.finished = True
+
+
+def _too_many(what: str) -> ApiError:
+    return ApiError("upstream", f"the upstream sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Union
 
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 
 Path = list[Union[str, int]]
 _STEP = re.compile(r"\[(\*|\d+)\]|[^.\[\]]+")
@@ -22,28 +23,28 @@ def steps(path: str) -> Path:
     return [int(step[1]) if step[1] else step[0] for step in _STEP.finditer(path) if step[1] != "*"]
 
 
-def without(value: Any, path: Path) -> Any:
+def without(value: Any, path: Path) -> Slices[Any]:
     """`value` without the field (or item) at `path`."""
     first, *rest = path
     if isinstance(value, list) and isinstance(first, str):
-        return mapped(value, lambda inner: without(inner, path))
+        return (yield from mapped_in_slices(value, lambda inner: without(inner, path)))
     if not _holds(value, first):
         return value
     if not rest and isinstance(value, list):
         return [inner for n, inner in enumerate(value) if n != first]
     if not rest:
         return {name: inner for name, inner in value.items() if name != first}
-    return _with(value, first, without(value[first], rest))
+    return _with(value, first, (yield from without(value[first], rest)))
 
 
-def changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
+def changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Slices[Any]:
     """`value` with what stands at `path` changed, where something stands there."""
     first, *rest = path
     if isinstance(value, list) and isinstance(first, str):
-        return mapped(value, lambda inner: changed(inner, path, change))
+        return (yield from mapped_in_slices(value, lambda inner: changed(inner, path, change)))
     if not _holds(value, first):
         return value
-    return _with(value, first, changed(value[first], rest, change) if rest else change(value[first]))
+    return _with(value, first, (yield from changed(value[first], rest, change)) if rest else change(value[first]))
 
 
 def _holds(value: Any, step: str | int) -> bool:
@@ -64,12 +65,22 @@ def mapped(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
     return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
 
 
-def drop(body: JSON, name: str) -> None:
+def mapped_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) -> Slices[list[Any]]:
+    """`mapped`, with a change that is itself done in slices."""
+    new = []
+    for n, value in enumerate(values, 1):
+        new.append((yield from change(value)))
+        if not n % ITEMS:
+            yield
+    return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
+
+
+def drop(body: JSON, name: str) -> Slices[None]:
     """Take the field at `name` out of `body` (the dict itself is changed, what it holds is not)."""
     path = steps(name)
     first = path[0] if path else ""
     if len(path) > 1 and isinstance(first, str) and first in body:
-        body[first] = without(body[first], path[1:])
+        body[first] = yield from without(body[first], path[1:])
     else:
         body.pop(name, None)
 

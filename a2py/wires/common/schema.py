@@ -12,8 +12,8 @@ from typing import Any
 
 from a2py.messages.types import JSON
 
-#: Nesting beyond which a schema is passed on as it is (hostile input).
-DEPTH = 64
+#: Nesting, and objects and lists, beyond which a schema is passed on as it is (hostile input). OpenAI takes 5,000 properties (2026-11).
+DEPTH, NODES = 64, 20_000
 #: `$ref` expansions of one schema; past it the node becomes a plain object.
 REFS = 256
 #: Members of what they brought in, likewise: a large definition that is named everywhere would fill the memory.
@@ -126,15 +126,16 @@ def _inline(node: Any, root: JSON, seen: tuple[str, ...], left: list[int]) -> An
     return {key: _inline(value, root, seen, left) for key, value in node.items() if key not in ("$defs", "definitions")}
 
 
-def _deep(node: Any, limit: int) -> bool:
-    """Whether `node` nests deeper than `limit`."""
-    level = [node]
-    for _ in range(limit):
+def _exceeds(node: Any) -> bool:
+    """Whether `node` nests deeper than DEPTH or holds more than NODES objects and lists."""
+    level, left = [node], NODES
+    for _ in range(DEPTH):
         level = [
             child for item in level for child in (item.values() if isinstance(item, dict) else item) if isinstance(child, (dict, list))
         ]
-        if not level:
-            return False
+        left -= len(level)
+        if not level or left < 0:
+            return left < 0
     return True
 
 
@@ -150,7 +151,7 @@ def clean(schema: JSON, steps: tuple[str, ...]) -> JSON:
 
 def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
     """Any `schema` after `steps`; the same object where nothing had to change."""
-    if not steps or _deep(schema, DEPTH):
+    if not steps or _exceeds(schema):
         return schema
     if "inline_refs" in steps:
         schema = _inline(schema, schema, (), [REFS, MEMBERS])
@@ -163,7 +164,7 @@ def strict(schema: Any, depth: int = 0) -> bool:
     """Whether OpenAI's strict mode takes `schema`: every object closed, every property required."""
     if not isinstance(schema, dict):
         return True
-    if depth > DEPTH:
+    if depth > DEPTH or (not depth and _exceeds(schema)):
         return False
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties")

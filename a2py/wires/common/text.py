@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 from a2py.messages.types import JSON
 
 #: Claude Code's fingerprint of a conversation: it changes after a compaction and would spoil the upstream's prefix cache (2.1.330).
 BILLING = "x-anthropic-billing-header:"
 #: Between the texts of one result.
 JOIN = "\n"
-#: Levels of a result that nobody checked which are looked at.
-DEPTH = 32
+#: Levels and values of a result that nobody checked which are looked at.
+DEPTH, VALUES = 32, 20_000
 
 
 def dumps(value: Any) -> str:
@@ -35,8 +35,9 @@ def arguments_text(input: JSON, broken: str) -> str:
 
 
 def _is_object(text: str) -> bool:
+    raw = text.encode("utf-8", "replace")
     try:
-        return isinstance(jsontext.loads(text.encode("utf-8", "replace")), dict)
+        return not jsonsize.exceeds(raw) and isinstance(jsontext.loads(raw), dict)
     except ValueError:
         return False
 
@@ -139,11 +140,19 @@ def _result(block: JSON) -> str:
     """Any other result block of a server tool: its texts where it is a list with some, else what JSON says of it."""
     content = block.get("content")
     texts = [item["text"] for item in content if _is_text(item)] if isinstance(content, list) else []
-    return f"[{block.get('type')}: {JOIN.join(texts) if texts else dumps(_bare(content))}]"
+    return f"[{block.get('type')}: {JOIN.join(texts) if texts else _readable(content)}]"
 
 
 def _is_text(item: Any) -> bool:
     return isinstance(item, dict) and item.get("type") == "text" and isinstance(item.get("text"), str)
+
+
+def _readable(content: Any) -> str:
+    """`content` as JSON, without what only Anthropic can read, and without base64. Of more than VALUES only what holds neither is shown."""
+    whole = dumps(content)
+    if not jsonsize.exceeds(whole.encode(), VALUES):
+        return dumps(_bare(content))
+    return "too large to be shown" if '"encrypted_' in whole or '"base64"' in whole else whole
 
 
 def _bare(value: Any, depth: int = DEPTH) -> Any:

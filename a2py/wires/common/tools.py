@@ -48,7 +48,10 @@ class ToolList:
         self._known: dict[str, JSON] = {}
         self._places: dict[str, list[int]] = {}  # name → where in `_tools`
         for tool in tools:
-            self._add(tool.get("name"), tool)
+            self.add(tool)
+
+    def add(self, tool: JSON) -> None:
+        self._add(tool.get("name"), tool)
 
     def change(self, block: JSON) -> None:
         """Apply one block. Blocks of other types, and broken ones, change nothing."""

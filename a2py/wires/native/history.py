@@ -12,6 +12,7 @@ from typing import Any
 from a2py.errors import ApiError
 from a2py.messages import envelope, ids
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
 from a2py.wires.common.paths import mapped
@@ -25,15 +26,18 @@ NAMES = frozenset({THOUGHTS, REDACTED, DOCUMENTS})
 _THINKING = ("thinking", "redacted_thinking")
 
 
-def build(draft: Draft) -> None:
+def build(draft: Draft) -> Slices[None]:
     """`messages` of the draft's body, made anew."""
     drop = draft.quirks.native_drop
     keep_ids = draft.quirks.tool_ids == "keep"
     demanded = draft.quirks.reasoning_required and not _off(draft)
     searches = _foreign_searches(draft.body["messages"])
+    yield
     out: list[JSON] = []
     emptied = False
-    for message in draft.body["messages"]:
+    for n, message in enumerate(draft.body["messages"], 1):
+        if not n % ITEMS:
+            yield
         content = message["content"]
         if not isinstance(content, list):
             out.append(message)
@@ -47,11 +51,18 @@ def build(draft: Draft) -> None:
                 continue
             if demanded and _bare_call(rest):
                 rest = [{"type": "thinking", "thinking": PLACEHOLDER, "signature": ""}, *rest]
-        rest = mapped(rest, lambda block: _block(_shown(block, draft), keep_ids, searches))
+        shown = []
+        for at in range(0, len(rest), ITEMS):
+            shown += [_block(_shown(block, draft), keep_ids, searches) for block in rest[at : at + ITEMS]]
+            if at:
+                yield
+        if any(a is not b for a, b in zip(rest, shown, strict=True)):
+            rest = shown
         out.append(message if rest is content else {**message, "content": rest})
     if not out:
         raise ApiError("invalid_request", "messages: nothing is left of them but thinking of another model")
     draft.body["messages"] = joined(out) if emptied else out
+    yield
     _in_a_tool_loop(draft)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from a2py.deployment import Deployment
 from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
+from a2py.slices import Slices
 from a2py.wires.common import headers as common
 from a2py.wires.common.draft import Draft, prepared
 from a2py.wires.common.effort import always_reasons, nearest
@@ -110,7 +111,7 @@ def _sampling(draft: Draft) -> None:
             draft.lose(name)
 
 
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
+def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     draft = Draft(call, dep, stream)
     body = draft.body = {**call.request.body, "model": dep.model}
     if draft.stream:
@@ -131,18 +132,20 @@ def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
     tools.trim(draft, drop)
     tools.choose(draft)
     tools.switch(draft)
-    strip(body, drop - history.NAMES - tools.NAMES)
+    yield
+    yield from strip(body, drop - history.NAMES - tools.NAMES)
     floor = _floor(draft)
-    history.build(draft)
+    yield from history.build(draft)
+    yield
     if not counting:
         _limits(draft, floor)
         _sampling(draft)
     if "thinking" in body:
         draft.added.add("thinking")
-    strip(body, dep.drop)
+    yield from strip(body, dep.drop)
     if dep.cache_control_ttl:
         for path in MARKS:
-            body = changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
+            body = yield from changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
     if not counting:
         body.update(dep.extra_body)
     draft.body = body

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from a2py import jsontext
+from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
@@ -23,6 +23,8 @@ from a2py.wires.native import mend
 
 #: A name that may stand in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
+#: Bytes of all message_delta events of one reply, laid over each other (512 KiB). It is measured once as many have come as would make twice that.
+ENDING_LIMIT = 512 * 1024
 #: Notes that one reply may leave in the log.
 NOTES = 8
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
@@ -44,6 +46,7 @@ class NativeDecoder(Intake):
         self._held: tuple[JSON, bytes] | None = None  # its end
         self._usage: JSON = {}
         self._ending: JSON = {}  # message_delta
+        self._ending_size = 0  # bytes of it at most
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -232,6 +235,11 @@ class NativeDecoder(Intake):
         if not self._started:
             self._message_start({}, b"")
         self._ending = mend.ending(self._ending, event)
+        self._ending_size += jsonsize.weight(data or jsontext.dumps(event))
+        if self._ending_size > 2 * ENDING_LIMIT:  # many that say the same again are no more than one
+            self._ending_size = jsonsize.weight(jsontext.dumps(self._ending))
+            if self._ending_size > ENDING_LIMIT:
+                self._fail(ApiError("upstream", f"the upstream's message_delta events hold more than {ENDING_LIMIT} bytes"))
 
     def _message_stop(self, event: JSON, data: bytes) -> None:
         self._stopped = self.finished = True

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.common.paths import drop, mapped, without
+from a2py.slices import Slices
+from a2py.wires.common.paths import drop, mapped
 from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 
@@ -31,7 +32,8 @@ def billing_header(body: JSON) -> None:
 def defer_loading(body: JSON) -> None:
     """Tool search needs the flag; without it Claude Code's stand-in for the tools that it has not loaded is no tool at all."""
     if isinstance(body.get("tools"), list):
-        body["tools"] = without([tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER], ["defer_loading"])
+        loaded = [tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER]
+        body["tools"] = [{name: value for name, value in tool.items() if name != "defer_loading"} for tool in loaded]
 
 
 def tool_reference(body: JSON) -> None:
@@ -100,11 +102,12 @@ SPECIAL: dict[str, Callable[[JSON], None]] = {
 }
 
 
-def strip(body: JSON, names: frozenset[str]) -> None:
+def strip(body: JSON, names: frozenset[str]) -> Slices[None]:
     """Take each of `names` out of `body` (the dict itself is changed, what it holds is not)."""
     for name in sorted(names):
         special = SPECIAL.get(name)
         if special is not None:
             special(body)
+            yield
         else:
-            drop(body, name)
+            yield from drop(body, name)

@@ -8,6 +8,7 @@ Invariants: a field that the server does not take is named as lost, never sent.
 from __future__ import annotations
 
 from a2py.messages.types import JSON
+from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want
 from a2py.wires.common.paths import drop
@@ -91,12 +92,12 @@ def cache_key(draft: Draft) -> None:
         draft.added.add("prompt_cache_key")
 
 
-def finish(draft: Draft) -> None:
+def finish(draft: Draft) -> Slices[None]:
     """Give a body its last touches: name the losses, drop the fields that the configuration drops, add its `extra_body`."""
     body = draft.request.body
     for name in LOST:
         if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:
-        drop(draft.body, name)
+        yield from drop(draft.body, name)
     draft.body.update(draft.dep.extra_body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.search import NAME
 from a2py.wires.common.text import blocks
@@ -16,21 +17,35 @@ from a2py.wires.common.tools import ToolList, function, server_name
 from a2py.wires.common.typed import Function
 
 
-def in_force(draft: Draft) -> list[JSON]:
+def in_force(draft: Draft) -> Slices[list[JSON]]:
     """Return the client's tools after all changes in mid-conversation. Of two with one name the later counts."""
-    tools = ToolList(draft.request.tools)
-    for message in draft.request.messages:
+    tools = ToolList([])
+    for n, tool in enumerate(draft.request.tools):
+        if n % ITEMS == 0:
+            yield
+        tools.add(tool)
+    for n, message in enumerate(draft.request.messages, 1):
+        if not n % ITEMS:
+            yield
         if message["role"] == "system":
             for block in blocks(message["content"]):
                 tools.change(block)
-    return list({str(tool.get("name", n)): tool for n, tool in enumerate(tools.left())}.values())
+    left: dict[str, JSON] = {}
+    for n, tool in enumerate(tools.left()):
+        if n % ITEMS == 0:
+            yield
+        left[str(tool.get("name", n))] = tool
+    return list(left.values())
 
 
-def offered(draft: Draft, searches: bool) -> tuple[list[Function], JSON | None]:
+def offered(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON | None]]:
     """Return the functions to offer, and the client's web search if the upstream `searches` by itself. Other server tools are noted as lost."""
     functions: list[Function] = []
     search: JSON | None = None
-    for tool in in_force(draft):
+    tools = yield from in_force(draft)
+    for n, tool in enumerate(tools, 1):
+        if not n % ITEMS:
+            yield
         server = server_name(tool)
         if server == NAME and searches:
             search = search or tool

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import groupby
 from typing import Any, Protocol
 
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import blocks, reminder, system_texts, unfolded
 from a2py.wires.openai.media import MEDIA, Parts
@@ -52,7 +52,7 @@ class Shape(Parts, Protocol):
     def user(self, parts: list[JSON]) -> JSON:
         """A user message. Its content, a list, may grow."""
 
-    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> list[JSON]:
+    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
         """One turn of the assistant, made of the contents of its messages. `recent`: no user text has come since. `call_id`: must be called
         once for each call that goes out, in their order, and gives the id for it."""
 
@@ -79,16 +79,33 @@ class Turns:
         self._taken: dict[str, int] = {}  # upstream's ids among them → how often each was asked for
         self._lifted = 0  # media taken out of results
 
-    def walk(self) -> None:
+    def walk(self) -> Slices[None]:
         """Append all messages of the request."""
-        phases = [(assistant, list(run)) for assistant, run in groupby(filter(self._speaks, self.draft.request.messages), _by_assistant)]
-        last_prompt = max((n for n, (assistant, run) in enumerate(phases) if not assistant and any(map(_prompts, run))), default=-1)
+        phases = yield from self._phases()
+        prompts = (n for n in reversed(range(len(phases))) if not phases[n][0] and any(map(_prompts, phases[n][1])))
+        last_prompt = next(prompts, -1)
         for n, (assistant, run) in enumerate(phases):
             if assistant:
-                self.out += self.shape.assistant([blocks(message["content"]) for message in run], n > last_prompt, self._call_id)
+                contents = [blocks(message["content"]) for message in run]
+                self.out += yield from self.shape.assistant(contents, n > last_prompt, self._call_id)
             else:
-                self._between(run)
-        self._settle([])
+                yield from self._between(run)
+            if n % ITEMS == ITEMS - 1:
+                yield
+        yield from self._settle([])
+
+    def _phases(self) -> Slices[list[tuple[bool, list[JSON]]]]:
+        """Return the runs of messages: whether they are the assistant's, and which they are."""
+        phases: list[tuple[bool, list[JSON]]] = []
+        for n, message in enumerate(self.draft.request.messages, 1):
+            if not n % ITEMS:
+                yield
+            if self._speaks(message):
+                assistant = message["role"] == "assistant"
+                if not phases or phases[-1][0] != assistant:
+                    phases.append((assistant, []))
+                phases[-1][1].append(message)
+        return phases
 
     # -- what a wire adds after the walk -----------------------------------------------------------------------------
 
@@ -127,16 +144,21 @@ class Turns:
         """Whether a message is anything but an empty system message, which separates no turns."""
         return message["role"] != "system" or bool(self.draft.system_texts(message))
 
-    def _between(self, run: list[JSON]) -> None:
+    def _between(self, run: list[JSON]) -> Slices[None]:
         """User and system messages up to the assistant's next turn: results first, then their media, then text in its order."""
         start = len(self.out)
         found: dict[str, deque[JSON]] = {}
-        for block in (block for message in run for block in blocks(message["content"]) if block["type"] == "tool_result"):
-            found.setdefault(block["tool_use_id"], deque()).append(block)
+        for n, block in enumerate((block for message in run for block in blocks(message["content"])), 1):
+            if not n % ITEMS:
+                yield
+            if block["type"] == "tool_result":
+                found.setdefault(block["tool_use_id"], deque()).append(block)
         results = [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
         answers = {id(block) for block in results}
-        parts = self._settle(results)
-        for message in run:
+        parts = yield from self._settle(results)
+        for n, message in enumerate(run, 1):
+            if not n % ITEMS:
+                yield
             if message["role"] == "system":
                 text = JOINT.join(self.draft.system_texts(message))
                 if self.q.mid_system == "inline":
@@ -146,7 +168,9 @@ class Turns:
                 else:
                     parts.append(self.shape.reminder(reminder(text), message))
                 continue
-            for block in unfolded(blocks(message["content"])):
+            for k, block in enumerate(unfolded(blocks(message["content"])), 1):
+                if not k % ITEMS:
+                    yield
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answers:
@@ -179,10 +203,12 @@ class Turns:
         self._open.append((given, id))
         return id
 
-    def _settle(self, results: list[JSON | None]) -> list[JSON]:
+    def _settle(self, results: list[JSON | None]) -> Slices[list[JSON]]:
         """Append one result for each open call, in the order of the calls. Return the media of the results, for the next user message."""
         lifted: list[JSON] = []
         for n, (_, call_id) in enumerate(self._open):
+            if n % ITEMS == ITEMS - 1:
+                yield
             block = results[n] if results else None
             content = NO_RESULT if block is None else self._result(block, lifted)
             self.out.append(self.shape.output(call_id, content, block))
@@ -218,10 +244,6 @@ class Turns:
 def with_error(block: JSON, text: str) -> str:
     """Return the text of a result, with the word `Error` if it is one and does not say so."""
     return f"Error: {text}" if block.get("is_error") and not text.lower().startswith("error") else text
-
-
-def _by_assistant(message: JSON) -> bool:
-    return bool(message["role"] == "assistant")
 
 
 def _prompts(message: JSON) -> bool:

@@ -9,15 +9,15 @@ from typing import Any
 
 
 class Part:
-    """One text of an item. `said`: its pieces so far, None where they are too long to keep."""
+    """One text of an item. `said`: its pieces so far, None where they are too long to keep; `kept`: what they count for."""
 
-    __slots__ = ("cited", "key", "kind", "said", "size")
+    __slots__ = ("cited", "kept", "key", "kind", "said", "size")
 
     def __init__(self, kind: str, key: str) -> None:
         self.kind = kind
         self.key = key
         self.said: list[str] | None = []
-        self.size = 0
+        self.size = self.kept = 0
         self.cited: set[str] = set()
 
 
@@ -45,3 +45,13 @@ def word(value: Any) -> str:
 def number(value: Any) -> int:
     """An index; -1 for anything that is none."""
     return value if value.__class__ is int and value >= 0 else -1
+
+
+def fits(item: Item, kind: str, call_id: str) -> bool:
+    """Whether `item` may be the one that is shown as a `kind` with this call id."""
+    return item.kind == kind and (not call_id or not item.call_id or item.call_id == call_id)
+
+
+def texts(summary: Any) -> list[str]:
+    parts = summary if isinstance(summary, list) else []
+    return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]

@@ -14,6 +14,7 @@ from typing import Any
 
 from a2py.messages import ids
 from a2py.messages.types import JSON
+from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import arguments_text
 from a2py.wires.openai.turns import EMPTY, JOINT, Turns, with_error
@@ -76,10 +77,12 @@ class ItemShape:
     def user(self, parts: list[JSON]) -> JSON:
         return {"type": "message", "role": "user", "content": parts}
 
-    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> list[JSON]:
+    def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
         """Items in the order of the blocks, so that each reasoning item is where it was."""
         turn: list[JSON] = []
-        for block in (block for content in contents for block in content):
+        for n, block in enumerate((block for content in contents for block in content), 1):
+            if not n % ITEMS:
+                yield
             kind = block["type"]
             last = turn[-1] if turn else None
             if kind == "tool_use":
@@ -88,6 +91,7 @@ class ItemShape:
                 item = reasoning.item(block, self.draft, recent)
                 if item is not None and (last is None or not reasoning.merge(last, item)):
                     turn.append(item)
+                yield  # a signature may hold megabytes
             elif (text := self.draft.text(block)).strip():
                 if last is None or last["type"] != "message":
                     last = self._message()
@@ -137,7 +141,7 @@ class ItemShape:
         return {"type": "function_call_output", "call_id": call_id, "output": content}
 
 
-def build(draft: Draft) -> None:
+def build(draft: Draft) -> Slices[None]:
     """Write `instructions` and `input` of the draft's body."""
     q = draft.quirks
     shape = ItemShape(draft)
@@ -145,7 +149,7 @@ def build(draft: Draft) -> None:
     out = turns.out
     if turns.lead and not q.system_as_user:
         draft.body["instructions"] = turns.lead
-    turns.walk()
+    yield from turns.walk()
     if out and out[-1].get("role") == "assistant" and q.prefill == "instruct":
         turns.instruct(JOINT.join(part["text"] for part in out[-1]["content"]))
     if not any(item.get("role") == "user" or item["type"] == "function_call_output" for item in out):

@@ -16,7 +16,7 @@ from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.common import search
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.text import dumps
-from a2py.wires.responses.item import Item, Part, number, word
+from a2py.wires.responses.item import Item, Part, fits, number, texts, word
 from a2py.wires.responses.search import read
 
 TEXT, REFUSAL, SUMMARY, RAW, ARGS, FREE = "text", "refusal", "summary", "raw", "args", "free"
@@ -28,14 +28,16 @@ OWNER = {TEXT: MESSAGE, REFUSAL: MESSAGE, SUMMARY: REASONING, RAW: REASONING, AR
 #: Fields of a reasoning item that must come back (`format`, `signature`: OpenRouter, 2025-11).
 VENDOR = ("encrypted_content", "signature")
 KEPT = ("id", *VENDOR, "format")
-#: Characters of one part that are kept to compare with its repetition (16 Mi); a longer part is not compared.
-KEPT_LIMIT = 16 * 1024 * 1024
+#: Characters that are kept of one reply (16 Mi), to be compared with their repetition; free text until its end. What a piece counts for beside.
+KEPT_LIMIT, PIECE_COST = 16 * 1024 * 1024, 64
+#: Bytes that are kept of the items of one reply beside their text (16 MiB), and what an item, a part or an id counts for beside its characters.
+ITEMS_LIMIT, ITEM_COST, PART_COST, ID_COST = 16 * 1024 * 1024, 2048, 768, 128
 _NONE: Iterator[int] = iter(())
 
 
 class Output:
     """`some`: something that a client can see was told; `lost`: a repetition contradicts what was streamed; `hosted`: items of tools that
-    the upstream ran by itself and that Anthropic has no block for."""
+    the upstream ran by itself and that Anthropic has no block for; `size`: what is kept of items, `kept`: of their texts; `full`: too much."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._sink = sink
@@ -58,6 +60,11 @@ class Output:
         self.lost = False
         self.refused = False
         self.hosted: list[str] = []
+        self.size = self.kept = 0
+
+    @property
+    def full(self) -> bool:
+        return self.size > ITEMS_LIMIT
 
     # -- which item --------------------------------------------------------------------------------------------------
 
@@ -72,7 +79,7 @@ class Output:
             item = self._new(kind, index)
             if id:
                 item.id = id
-                self._by_id[id] = item
+                self._identify(item, id)
         return item
 
     def enter(self, raw: JSON, index: Any) -> Item:
@@ -84,9 +91,9 @@ class Output:
             item = self._by_id.get(call_id)
             if item is not None and item.index != index and item.index >= 0 <= index:
                 item = None  # two calls that came with one call_id
-        if item is None or not _fits(item, kind, call_id):
+        if item is None or not fits(item, kind, call_id):
             item = self._by_index.get(index)
-            if item is None or item.closed or not _fits(item, kind, call_id):
+            if item is None or item.closed or not fits(item, kind, call_id):
                 item = self._new(kind, index)
         self._name(item, raw)
         return item
@@ -95,12 +102,18 @@ class Output:
         key = index if index >= 0 and index not in self._keys else self._next_key
         self._keys.add(key)
         self._next_key = max(self._next_key, key + 1)
+        self.size += ITEM_COST + len(kind)
         item = Item(kind, key, index)
         self._items.append(item)
         self._newest[kind] = item
         if index >= 0:
             self._by_index[index] = item
         return item
+
+    def _identify(self, item: Item, id: str) -> None:
+        if self._by_id.get(id) is not item:
+            self._by_id[id] = item
+            self.size += ID_COST + len(id)
 
     def _name(self, item: Item, raw: JSON) -> None:
         """Ids and names, the first ones count; a call becomes known to the sink."""
@@ -109,11 +122,12 @@ class Output:
         item.call_id = item.call_id or call_id
         for known in (id, call_id):
             if known:
-                self._by_id[known] = item
+                self._identify(item, known)
         if item.kind in (CALL, CUSTOM):
             if not item.name:
-                self._drain()
+                self.drain()
                 item.name = word(raw.get("name"))
+                self.size += len(item.name)
             self.some = True
             self._sink.tool(item.key, item.call_id or item.id, self._names.get(item.name, item.name))
 
@@ -128,16 +142,25 @@ class Output:
 
     def _part(self, item: Item, kind: str, n: int) -> Part:
         part = item.parts[kind, n] = Part(kind, f"{item.key}.{kind}.{n}")
+        self.size += PART_COST
         return part
 
     def _tell(self, item: Item, part: Part, s: str) -> None:
         part.size += len(s)
         if part.said is not None:
-            part.said.append(s)
-            if part.size > KEPT_LIMIT:
-                part.said = None
+            self._keep(part, s)
         if part.kind != FREE:  # free text waits for its end
             _VERBS[part.kind](self, item, part, s)
+
+    def _keep(self, part: Part, s: str) -> None:
+        cost = len(s) + PIECE_COST
+        if self.kept + cost > KEPT_LIMIT:
+            self.kept -= part.kept
+            part.said = None
+        elif part.said is not None:
+            part.said.append(s)
+            part.kept += cost
+            self.kept += cost
 
     def whole(self, item: Item, kind: str, n: int, text: str) -> None:
         """The complete text of a part, of which some or all may have been told."""
@@ -157,7 +180,7 @@ class Output:
             self._sink.text(part.key, s)
             return
         if self._text_key != part.key:
-            self._drain()
+            self.drain()
             self._text_key = part.key
         if self._tags is None:
             self._cut(s)
@@ -179,7 +202,7 @@ class Output:
             self.some = True
             self._sink.text(self._text_key, s)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Text that the filters hold back."""
         if self._tags is not None:
             self._pieces(self._tags.close())
@@ -189,7 +212,7 @@ class Output:
                 self._sink.text(self._text_key, rest)
 
     def _say_refusal(self, item: Item, part: Part, s: str) -> None:
-        self._drain()
+        self.drain()
         self.some = self.refused = True
         self._sink.text(part.key, s)
 
@@ -221,6 +244,7 @@ class Output:
         mark = dumps(annotation)
         if mark not in part.cited:
             part.cited.add(mark)
+            self.size += 2 * ID_COST + len(mark) + len(found["url"]) + len(found["title"])
             self._pages.setdefault(found["url"], found["title"])
             self._sink.citation(part.key, found)
 
@@ -247,6 +271,8 @@ class Output:
         known = {kind: iter(numbers) for kind, numbers in told.items()}
         last = {kind: max(numbers) for kind, numbers in told.items()}
         for part in parts if isinstance(parts, list) else ():
+            if self.full:
+                return
             if not isinstance(part, dict):
                 continue
             kind = PARTS.get(word(part.get("type")), "")
@@ -265,11 +291,12 @@ class Output:
         annotations = part.get("annotations")
         if kind == TEXT and isinstance(annotations, list):
             for annotation in annotations:
-                self.cite(item, n, annotation)
+                if not self.full:
+                    self.cite(item, n, annotation)
 
     def _end_message(self, item: Item, raw: JSON) -> None:
         self._parts(item, raw.get("content"))
-        self._drain()
+        self.drain()
         for part in item.parts.values():
             self._sink.done(part.key)
 
@@ -283,7 +310,7 @@ class Output:
             if item.voice == RAW:
                 state["raw"] = True
             else:
-                state["item"]["summary"] = _texts(raw.get("summary"))
+                state["item"]["summary"] = texts(raw.get("summary"))
             self._sink.signature(keys[-1] if keys else f"{item.key}.{SUMMARY}.0", "responses", state)
             self.some = True
         for key in keys[-1:]:  # state without a text waits for what follows: behind the text of a turn without calls it is left out
@@ -314,7 +341,7 @@ class Output:
         self._sink.done(item.key)
 
     def _end_search(self, item: Item, raw: JSON) -> None:
-        self._drain()
+        self.drain()
         found = read(raw)
         name = item.id or str(item.key)
         names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
@@ -345,7 +372,7 @@ class Output:
                 item = self._match(raw, left.get(word(raw.get("type")), []), used)
                 used.add(item.key)
                 self.close(item, raw)
-            if self.stopped is not None:
+            if self.stopped is not None or self.full:
                 return
         if complete:
             self._complete()
@@ -355,11 +382,11 @@ class Output:
         kind, call_id = word(raw.get("type")), word(raw.get("call_id"))
         for id in (word(raw.get("id")), call_id):
             item = self._by_id.get(id)
-            if item is not None and item.key not in used and _fits(item, kind, call_id):
+            if item is not None and item.key not in used and fits(item, kind, call_id):
                 return item
         while left:
             item = left.pop()
-            if item.key not in used and _fits(item, kind, call_id):
+            if item.key not in used and fits(item, kind, call_id):
                 return item
         item = self._new(kind, -1)
         self._name(item, raw)
@@ -388,9 +415,6 @@ class Output:
         if not self.some and self.hosted:
             self._sink.text("hosted", f"[{', '.join(dict.fromkeys(self.hosted))}]")
 
-    def drain(self) -> None:
-        self._drain()
-
     @property
     def chars(self) -> int:
         """Characters of text, reasoning and arguments so far."""
@@ -405,16 +429,6 @@ class Output:
     def nameless(self) -> bool:
         """A call was never given a name."""
         return any(item.kind in (CALL, CUSTOM) and not item.name for item in self._items)
-
-
-def _fits(item: Item, kind: str, call_id: str) -> bool:
-    """Whether `item` may be the one that is shown as a `kind` with this call id."""
-    return item.kind == kind and (not call_id or not item.call_id or item.call_id == call_id)
-
-
-def _texts(summary: Any) -> list[str]:
-    parts = summary if isinstance(summary, list) else []
-    return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
 
 
 _VERBS: dict[str, Callable[[Output, Item, Part, str], None]] = {

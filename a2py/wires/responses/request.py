@@ -12,6 +12,7 @@ from typing import Any
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
+from a2py.slices import Slices
 from a2py.wires.common.draft import Draft, prepared
 from a2py.wires.common.headers import headers, url
 from a2py.wires.openai import fields
@@ -23,23 +24,26 @@ LEAST_OUTPUT = 16
 VERBOSITIES = ("low", "medium", "high")
 
 
-def prepare(call: Call, dep: Deployment, stream: bool) -> Prepared:
-    """Return the request that asks `dep` for `call`."""
+def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
+    """Make the request that asks `dep` for `call`."""
     draft = Draft(call, dep, stream)
     draft.body["model"] = dep.model
-    items.build(draft)
-    tools.add(draft)
+    yield from items.build(draft)
+    yield from tools.add(draft)
     want = reasoning.ask(draft)
     draft.body["max_output_tokens"] = max(fields.output_limit(draft, want), LEAST_OUTPUT)
     draft.added.add("max_tokens")
     fields.sampling(draft)  # stop sequences are always applied by the decoder: the API has no field for them
+    yield
     _text(draft)
+    yield
     draft.body["store"] = False
     draft.added.add("store")
     fields.cache_key(draft)
     if draft.stream:
         draft.body["stream"] = True
-    fields.finish(draft)
+    yield from fields.finish(draft)
+    yield
     limit: Any = draft.body.get("max_output_tokens")  # extra_body may have put anything there
     return prepared(
         draft,

@@ -68,6 +68,9 @@ class ResponsesDecoder(Intake):
                 handler = _HANDLERS.get(kind)
                 if handler is not None:
                     handler(self, event)
+                    if self._output.full:
+                        self._fail(_too_much())
+                        return
                     if self._cuts and self._output.stopped is not None:
                         self.finished = True
                 elif event.get("error") and not kind.startswith("response."):
@@ -156,6 +159,8 @@ class ResponsesDecoder(Intake):
         elif self._used_up():
             self._reason = "max_tokens"
         self._output.final(response, self._reason == "end_turn")
+        if self._output.full:
+            self._fail(_too_much())
 
     def _used_up(self) -> bool:
         """llama.cpp says `completed` also where max_output_tokens cut the reply (xllamacpp 2026.10, 2026-11)."""
@@ -213,6 +218,10 @@ class ResponsesDecoder(Intake):
             return
         self._response({"response": response})
         self._settled(response, word(response.get("status")) or "completed")
+
+
+def _too_much() -> ApiError:
+    return ApiError("upstream", "the upstream sent more items, parts or citations than can be kept")
 
 
 def _deltas(kind: str, index: str) -> Callable[[ResponsesDecoder, JSON], None]:

@@ -7,6 +7,7 @@ Invariants: tool_choice and parallel_tool_calls never go without tools; strict m
 from __future__ import annotations
 
 from a2py.messages.types import JSON
+from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
@@ -19,13 +20,16 @@ SOURCES = "web_search_call.action.sources"
 _SEARCH_ONLY: JSON = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
 
 
-def add(draft: Draft) -> None:
+def add(draft: Draft) -> Slices[None]:
     """Write `tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = offered(draft, q.web_search == "responses")
-    sent = {function.name: _tool(draft, function) for function in functions}
+    functions, search = yield from offered(draft, q.web_search == "responses")
+    sent: dict[str, JSON] = {}
+    for function in functions:
+        sent[function.name] = _tool(draft, function)
+        yield
     if sent and not q.tools:
         draft.lose("tools")
         sent = {}
