@@ -12,7 +12,7 @@ import pytest
 
 from a2py.config import load, names
 from a2py.messages.count import Calibration
-from a2py.proxy import access, context, lessons, metrics
+from a2py.proxy import access, context, lessons, metrics, router
 from tests.proxied import message, proxied
 from tests.scripted import Peer, Scripted, answering
 
@@ -62,6 +62,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
         (lessons, "LIMIT"),
         (metrics, "LOST"),
         (metrics, "SERIES"),
+        (router, "MODELS"),
         (Calibration, "MODELS"),
     ):
         assert getattr(module, name) > BOUND
