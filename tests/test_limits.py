@@ -1,6 +1,7 @@
 """Each limit of docs/limits.md: the page names the constant's own value, and a flood of each kind stays within it.
 
-Knows: the two tables of the page. A row without a flood here fails, and so does a flood without a row.
+Knows: the tables of the page. A row without a flood here fails, and so does a flood without a row. (The floods of connections to upstreams
+are in upstream/test_limits.py.)
 Memory is counted by tracemalloc, in bytes that are held at the same time. A limit in characters may hold FACTOR bytes for each.
 """
 
@@ -57,14 +58,16 @@ def table(heading: str) -> dict[str, Row]:
     return rows
 
 
-REQUESTS, REPLIES = table("Requests"), table("Replies")
+REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Connections to upstreams")
 
 
 def test_the_page_has_its_tables() -> None:
     assert len(REQUESTS) == 8 and len(REPLIES) == 21
 
 
-@pytest.mark.parametrize("row", [*REQUESTS.values(), *REPLIES.values()], ids=lambda row: f"{row.where} ({row.what[:20]})")
+@pytest.mark.parametrize(
+    "row", [*REQUESTS.values(), *REPLIES.values(), *CONNECTIONS.values()], ids=lambda row: f"{row.where} ({row.what[:20]})"
+)
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
     if row.where.startswith("a2py: "):
         name = row.where.removeprefix("a2py: ")

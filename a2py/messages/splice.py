@@ -78,7 +78,9 @@ class Splice:
         """Turn one HTTP chunk of the upstream into one for the client; None if `data` is anything else."""
         line = _SIZE_LINES.get(len(data)) or _size_line(len(data))
         at = len(line)
-        if not (data.startswith(line) and data.startswith(self.before, at) and data.endswith(self._tail)):
+        if not (data.startswith(self.before, at) and data.endswith(self._tail)):
+            return None
+        if not data.startswith(line) and not data.startswith(line.upper()):  # hyper (Rust servers) writes upper case
             return None
         string = data[at + self._start : self._cut]
         if not string or not self.take(string):
