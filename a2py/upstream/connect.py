@@ -218,7 +218,7 @@ class Deadline:
         if self.expired:
             uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
             if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise self._failure
+                raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
 
 
 class _Tunnel(asyncio.Protocol):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from a2py.errors import ApiError
+from a2py.messages.types import Prepared
+from a2py.upstream import Upstream, client
 from a2py.upstream.connect import Resolver, Route, connect
 from a2py.upstream.connection import Connection, Phase
 from a2py.upstream.origin import Origin
+from tests.proxied import config, settle
 from tests.scripted import Peer, Scripted
 from tests.test_proxy_server import certificate, server_context
 
@@ -56,3 +65,58 @@ async def test_cancelling_at_any_turn_of_the_loop(scheme: str, certificate: Path
             assert connection.phase is Phase.IDLE, turns
             connection.close()
         assert not complaints
+
+
+class Body(bytes):
+    """A request's body that can be counted."""
+
+
+def count(kind: type) -> int:
+    return sum(isinstance(each, kind) for each in gc.get_objects())
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_closed_connection_needs_no_garbage_collector(scheme: str, certificate: Path) -> None:
+    async def script(c: Peer) -> None:
+        c.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        c.close()
+
+    context = server_context(certificate) if scheme == "https" else None
+    async with Scripted(script, tls=context) as server:
+        asked = replace(config(server.base).deployments[0], ssl_verify=str(certificate))
+        upstream = Upstream()
+        before = count(Connection)
+        with no_collector():
+            for _ in range(5):
+                response = await upstream.send(asked, Prepared(f"{server.base}/x", {}, b"x", False), total=5, silence=5)
+                assert await response.whole(100) == b"ok"
+                response.leave(finished=True)
+            await settle(lambda: count(Connection) == before)
+        await upstream.close()
+
+
+async def test_a_connect_that_takes_too_long_keeps_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error names the limit that has passed, which may be the request's own."""
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.05)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
+        asked = config(url).deployments[0]
+        upstream = Upstream()
+        with no_collector():
+            for total, words in ((None, "time: 0.05 s"), (0.03, r"time: 0\.0[0-3]\d* s")):
+                with pytest.raises(ApiError, match=words):
+                    await upstream.send(asked, Prepared(url, {}, Body(b"x"), False), total=total, silence=None)
+            await settle(lambda: count(Body) == 0)
+        await upstream.close()
