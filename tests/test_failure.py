@@ -238,6 +238,8 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
         ("timeout_connect", "timeout"),
         ("timeout_first_byte", "timeout"),
         ("timeout_idle", "timeout"),
+        ("timeout_contentless", "timeout"),
+        ("timeout_total", "timeout"),
         ("cut", "upstream"),
         ("anything else", "upstream"),
     ],

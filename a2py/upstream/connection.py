@@ -444,6 +444,6 @@ class Connection(asyncio.Protocol):
             return False
         return True
 
-    def _expired(self) -> None:
+    def _expired(self, kind: str) -> None:
         """A time limit has passed."""
-        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else "timeout_idle", "its limit has passed"))
+        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, "its limit has passed"))

@@ -230,7 +230,9 @@ async def test_limits(stage: str, limit: str) -> None:
         with pytest.raises(Failure) as caught:
             await connection.ask(HEAD, b"", limits)
             await body_of(connection)
-        assert caught.value.cause.kind == ("timeout_idle" if stage == "body" else "timeout_first_byte")
+        assert caught.value.cause.kind == (
+            "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
+        )
         assert connection.phase is Phase.CLOSED
 
 
