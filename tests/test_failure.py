@@ -240,6 +240,7 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
         ("timeout_idle", "timeout"),
         ("timeout_contentless", "timeout"),
         ("timeout_total", "timeout"),
+        ("broken", "upstream"),
         ("cut", "upstream"),
         ("anything else", "upstream"),
     ],

@@ -75,7 +75,7 @@ class Response:
         coding = self.headers.get("content-encoding", "").strip().lower()
         inflater = Inflater(coding) if coding in CODINGS else None
         if inflater is None and coding not in ("", "identity"):
-            raise Failure("cut", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
+            raise Failure("broken", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
         if self._connection is None:
             raise Failure("cut", "the connection was closed")
         await self._connection.read(flow, inflater)

@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             if self._reader.head is None:
                 self._fail(Failure("connect", f"what answers there does not speak HTTP ({error})"))
             else:
-                self._fail(Failure("cut", str(error)))
+                self._fail(Failure("broken", str(error)))
         except Exception as error:  # of the flow: the task that reads raises it
             self._fail(error)
 
@@ -433,14 +433,14 @@ class Connection(asyncio.Protocol):
                     self._stop_for(flow)
                     return
         except BadResponse as error:
-            self._fail(Failure("cut", str(error)))
+            self._fail(Failure("broken", str(error)))
         self._waiting = None
 
     def _is_whole(self, inflater: Inflater) -> bool:
         try:
             inflater.close()
         except BadResponse as error:
-            self._fail(Failure("cut", str(error)))
+            self._fail(Failure("broken", str(error)))
             return False
         return True
 
