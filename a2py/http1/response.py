@@ -352,9 +352,10 @@ def _content_length(head: Head) -> int | None:
         return None
     values = {value.strip(" \t") for value in written.split(",")}
     value = values.pop()
-    if values or not value.isascii() or not value.isdigit() or len(value.lstrip("0")) > _MAX_DIGITS:
+    digits = value.lstrip("0")  # `int` refuses more than 4,300 digits, zeros included
+    if values or not value.isascii() or not value.isdigit() or len(digits) > _MAX_DIGITS:
         raise BadResponse("a content-length that is not one number")
-    return int(value)
+    return int(digits or "0")
 
 
 def _chunk_size(line: bytes) -> int:

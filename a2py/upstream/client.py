@@ -75,7 +75,7 @@ class Response:
         coding = self.headers.get("content-encoding", "").strip().lower()
         inflater = Inflater(coding) if coding in CODINGS else None
         if inflater is None and coding not in ("", "identity"):
-            raise Failure("cut", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
+            raise Failure("broken", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
         if self._connection is None:
             raise Failure("cut", "the connection was closed")
         await self._connection.read(flow, inflater)
@@ -210,7 +210,7 @@ class Upstream:
     async def _connect(self, route: Route, due: float | None) -> Connection:
         seconds = CONNECT_SECONDS if due is None else min(CONNECT_SECONDS, due - self._loop.time())
         try:
-            with Deadline(self._loop, seconds, Failure("timeout_connect", f"{CONNECT_SECONDS:.0f} s have passed")):
+            with Deadline(self._loop, seconds, Failure("timeout_connect", f"{max(seconds, 0):.2g} s have passed")):
                 connection = await connect(route, self._resolver, self._pool, self._loop)
         except (OSError, ValueError, UnicodeError) as error:
             cause = cause_of(error)

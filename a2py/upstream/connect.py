@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import aiohappyeyeballs
 
@@ -118,15 +118,11 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
     tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
     try:
         await tunnel.open(origin)
-        connection = Connection(loop, owner, sock)
-        assert tunnel.transport is not None
-        transport = await loop.start_tls(tunnel.transport, connection, tls, server_hostname=origin.host.rstrip("."))
     except BaseException:
         tunnel.close()
         raise
-    assert transport is not None
-    connection.connection_made(transport)
-    return connection
+    assert tunnel.transport is not None
+    return await _secure(loop, Connection(loop, owner, sock), tunnel.transport, tls, origin.host)
 
 
 def _context(route: Route, proxy: Origin | None = None) -> ssl.SSLContext:
@@ -166,13 +162,32 @@ async def _dial(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventL
 async def _attach(
     loop: asyncio.AbstractEventLoop, protocol: Callable[[], Attached], sock: socket.socket, tls: ssl.SSLContext | None, host: str
 ) -> Attached:
-    """Put a protocol on a connected socket, below TLS where `tls` is given."""
+    """Put a protocol on a connected socket, below TLS where `tls` is given.
+
+    Not by `create_connection(ssl=...)`: if that is cancelled before the handshake has begun, it leaves a transport open that nobody knows
+    (CPython 3.11). Closing the socket beneath it would let it act on the next connection that gets the same file descriptor."""
     try:
-        _, made = await loop.create_connection(protocol, sock=sock, ssl=tls, server_hostname=host.rstrip(".") if tls else None)
+        transport, made = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
     except BaseException:
         sock.close()
         raise
-    return made
+    if tls is None:
+        return cast(Attached, made)
+    return await _secure(loop, protocol(), transport, tls, host)
+
+
+async def _secure(
+    loop: asyncio.AbstractEventLoop, protocol: Attached, transport: asyncio.Transport, tls: ssl.SSLContext, host: str
+) -> Attached:
+    """Shake hands for TLS on `transport`, and put `protocol` on top."""
+    try:
+        secure = await loop.start_tls(transport, protocol, tls, server_hostname=host.rstrip("."))
+    except BaseException:
+        transport.abort()
+        raise
+    assert secure is not None
+    protocol.connection_made(secure)
+    return protocol
 
 
 class Deadline:
@@ -203,7 +218,7 @@ class Deadline:
         if self.expired:
             uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
             if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise self._failure
+                raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
 
 
 class _Tunnel(asyncio.Protocol):

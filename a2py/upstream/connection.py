@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             if self._reader.head is None:
                 self._fail(Failure("connect", f"what answers there does not speak HTTP ({error})"))
             else:
-                self._fail(Failure("cut", str(error)))
+                self._fail(Failure("broken", str(error)))
         except Exception as error:  # of the flow: the task that reads raises it
             self._fail(error)
 
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.phase is Phase.WAITING:
+        if exc is not None and self.phase in (Phase.WAITING, Phase.READING):
             self._read_last_words()
         if exc is None:
             self.eof_received()
@@ -154,12 +154,14 @@ class Connection(asyncio.Protocol):
         self.close()
         self._watch.forget()
         free(self._transport)
+        self._transport = self._sock = None  # a TLS transport refers to this
 
     def pause_writing(self) -> None:
         self._writing_paused = True
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        self._watch.last = self._loop.time()  # a server that takes the request is not silent
         self._send_more()
 
     # -- an exchange -----------------------------------------------------------------------------------------------------
@@ -212,18 +214,15 @@ class Connection(asyncio.Protocol):
         self._flow = self._watch.flow = flow
         self._inflater = inflater
         try:
-            while True:
-                if self._early:
-                    early, self._early = b"".join(self._early), []
-                    self._pass_on(early)
-                if flow.ended:
-                    return
+            while not flow.ended:
                 if flow.full():
                     await flow.drain()
                     self._watch.last = self._loop.time()
+                elif self._waiting is not None:
                     self._pass_waiting()
                 elif self._early:
-                    continue
+                    early, self._early = b"".join(self._early), []
+                    self._pass_on(early)
                 elif self._reader.done and self._failure is None:
                     if inflater is None or self._is_whole(inflater):
                         return
@@ -351,7 +350,7 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         reader, phase = self._reader, self.phase
-        if phase is Phase.READING and self._flow is not None and self._waiting is None and not self._early:
+        if phase is Phase.READING and self._flow is not None and not (self._watch.paused or self._waiting or self._early):
             pieces = reader.receive(data)
             if pieces:
                 self._pass_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -434,17 +433,17 @@ class Connection(asyncio.Protocol):
                     self._stop_for(flow)
                     return
         except BadResponse as error:
-            self._fail(Failure("cut", str(error)))
+            self._fail(Failure("broken", str(error)))
         self._waiting = None
 
     def _is_whole(self, inflater: Inflater) -> bool:
         try:
             inflater.close()
         except BadResponse as error:
-            self._fail(Failure("cut", str(error)))
+            self._fail(Failure("broken", str(error)))
             return False
         return True
 
-    def _expired(self) -> None:
+    def _expired(self, kind: str) -> None:
         """A time limit has passed."""
-        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else "timeout_idle", "its limit has passed"))
+        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, "its limit has passed"))

@@ -74,8 +74,8 @@ def parse(url: str) -> Target:
 def _ascii_host(host: str) -> str:
     """Lower case; an international name in its ASCII form (IDNA); ValueError where it is no host name."""
     try:
-        zone = host.partition("%")
-        return str(ip_address(zone[0])) + "".join(zone[1:])
+        address, percent, zone = host.partition("%")
+        return str(ip_address(address)) + percent + zone.removeprefix("25")  # a URL may write the % as %25 (RFC 6874)
     except ValueError:
         pass
     if not host.isascii():

@@ -27,17 +27,17 @@ class Limits(NamedTuple):
     contentless: float | None = None
 
 
-def _nothing() -> None:
+def _nothing(kind: str) -> None:
     pass
 
 
 class Watch:
     """`last`: loop time of the latest read; `paused`: nobody reads, so that silence does not count; `flow`: what makes progress, once there is
-    something. `expired` is called when a limit passes."""
+    something. `expired` is called with the kind of failure when a limit passes."""
 
     __slots__ = ("_expired", "_limits", "_loop", "_seen", "_since", "_timer", "flow", "last", "paused")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[str], None]) -> None:
         self._loop = loop
         self._expired = expired
         self._limits = Limits()
@@ -79,9 +79,18 @@ class Watch:
                 self._seen, self._since = progress, now
             end = min(end, self._since + limits.contentless)
         if end <= now:
-            self._expired()
+            self._expired(self._passed(now))
             return
         if limits.contentless is not None:
             end = min(end, now + limits.contentless / PROGRESS_LOOKS)
         if end < NEVER:
             self._timer = self._loop.call_at(end, self._look)
+
+    def _passed(self, now: float) -> str:
+        """Say which limit has passed: a kind of `Cause`. Each of them has a setting of its own."""
+        limits = self._limits
+        if limits.due is not None and limits.due <= now:
+            return "timeout_total"
+        if limits.silence is not None and self.last + limits.silence <= now:
+            return "timeout_idle"
+        return "timeout_contentless"

@@ -162,6 +162,9 @@ _TRANSPORT: dict[str, tuple[str, str]] = {
     ),
     "timeout_first_byte": ("timeout", "{who} did not begin to answer in time: {detail}. A larger `timeout` allows it more."),
     "timeout_idle": ("timeout", "{who} stopped sending in mid-answer: {detail}. A larger `stream_timeout` allows it more."),
+    "timeout_contentless": ("timeout", "{who} sent signs of life but no content: {detail}. A larger `timeout` allows it more."),
+    "timeout_total": ("timeout", "{who} did not finish its answer in time: {detail}. A larger `timeout` allows it more."),
+    "broken": ("upstream", "{who} sent an answer that can't be read: {detail}."),
     "cut": ("upstream", "upstream closed the stream early ({who}): {detail}."),
 }
 

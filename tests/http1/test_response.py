@@ -37,6 +37,7 @@ def test_a_length() -> None:
     whole(OK + FIVE, b"hello")
     whole(OK + b"Content-Length: 0\r\n\r\n", b"")
     whole(OK + b"Content-Length: 00005\r\n\r\nhello", b"hello")
+    whole(OK + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nhello", b"hello")  # more digits than `int` takes
     whole(OK + b"Content-Length: 5, 5 ,5\r\nContent-Length: 5\r\n\r\nhello", b"hello")
     whole(OK + b"Content-Length: 4\r\n\r\n\r\n\r\n", b"\r\n\r\n")
 

@@ -130,6 +130,7 @@ async def test_broken_framing_of_a_whole_reply() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 502 and answer.json["error"]["type"] == "api_error"
+        assert "sent an answer that can't be read: a chunk size that is not a hexadecimal number" in answer.json["error"]["message"]
 
 
 async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +190,7 @@ async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> 
     async with Scripted(script) as upstream, proxied(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy:
         answer = await proxy.ask(message())
         assert answer.names[-1] == "error" if begun else answer.status == 504
+        assert "no content: its limit has passed. A larger `timeout`" in answer.body.decode()
         await asyncio.wait_for(gone.wait(), 10)
 
 

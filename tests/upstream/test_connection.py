@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -229,7 +230,9 @@ async def test_limits(stage: str, limit: str) -> None:
         with pytest.raises(Failure) as caught:
             await connection.ask(HEAD, b"", limits)
             await body_of(connection)
-        assert caught.value.cause.kind == ("timeout_idle" if stage == "body" else "timeout_first_byte")
+        assert caught.value.cause.kind == (
+            "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
+        )
         assert connection.phase is Phase.CLOSED
 
 
@@ -316,27 +319,77 @@ async def test_an_early_answer_counts(status: int, end: str, size: int) -> None:
                 assert connection.phase is Phase.CLOSED and not owner.idle
 
 
-async def test_what_came_before_a_failed_write_is_read() -> None:
-    """EPIPE ends asyncio's transport without a look at what the kernel has received."""
-    answered = asyncio.Event()
+@pytest.mark.parametrize("seen", [0, 1, 2], ids=["nothing", "head", "part of the body"])
+async def test_what_came_before_a_failed_write_is_read(seen: int) -> None:
+    """EPIPE ends asyncio's transport without a look at what the kernel has received. `seen`: reads before that."""
+    parts = [b"HTTP/1.1 413 No\r\ncontent-length: 5\r\n\r\n", b"ne", b"ver"]
+    go, answered = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(b"HTTP/1.1 413 No\r\ncontent-length: 5\r\n\r\nnever")
+        writer.write(b"".join(parts[:seen]))
+        await go.wait()
+        writer.write(b"".join(parts[seen:]))
         await writer.drain()
         answered.set()
 
     async with connected(serve) as connection:
-        connection._pause_reading(True)  # the event loop has no chance to read it first
+        transport = connection._transport
+        assert transport is not None
         asking = asyncio.create_task(connection.ask(HEAD, b"", Limits(silence=5)))
+        flow = Gather(100)
+        if seen:
+            assert (await asking).status == 413
+            reading = asyncio.create_task(connection.read(flow))
+        await settle(lambda: len(flow.body()) == (2 if seen == 2 else 0))
+        await asyncio.sleep(0)
+        connection._pause_reading(True)  # the event loop has no chance to read it first
+        go.set()
         await answered.wait()
         await asyncio.sleep(0.02)
         for _ in range(3):
-            if not connection._transport.is_closing():  # type: ignore[union-attr]
-                connection._transport.write(b"x" * 1000)  # type: ignore[union-attr]
+            if not transport.is_closing():
+                transport.write(b"x" * 1000)
             await asyncio.sleep(0.02)
-        assert (await asking).status == 413
-        assert await body_of(connection) == b"never"
+        if seen:
+            await reading
+            assert flow.body() == b"never"
+        else:
+            assert (await asking).status == 413
+            assert await body_of(connection) == b"never"
+
+
+async def test_a_server_that_takes_a_body_slowly_is_not_silent() -> None:
+    """The silence before the answer is counted from the last part of the request that the server took."""
+    silence = 0.7
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        loop = asyncio.get_running_loop()
+        begun, size = loop.time(), 0
+        while size < 2 << 20:
+            size += len(await reader.read(1 << 16))
+            await asyncio.sleep(max(0.0, begun + 2 * silence * size / (2 << 20) - loop.time()))
+        writer.write(OK)
+        await until_closed(reader)
+
+    async with connected(serve) as connection:
+        assert connection._sock is not None
+        connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        assert (await connection.ask(HEAD, b"x" * (2 << 20), Limits(silence=silence))).status == 200
+        assert await body_of(connection) == b"ok"
+
+
+async def test_the_silence_of_a_server_that_takes_nothing() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        await asyncio.sleep(0.3)
+        await until_closed(reader)
+
+    async with connected(serve) as connection:
+        with pytest.raises(Failure) as caught:
+            await connection.ask(HEAD, b"x" * (20 << 20), Limits(silence=0.1))
+        assert caught.value.cause.kind == "timeout_first_byte"
 
 
 def events(*pieces: bytes) -> bytes:
@@ -388,6 +441,46 @@ async def test_a_compressed_body(slow: bool, coding: str) -> None:
         assert flow.body() == plain
         connection.leave(finished=True)
         assert connection.phase is Phase.IDLE
+
+
+class Brief(Gather):
+    """Is full after each piece, and no more in the next turn of the loop: a client whose buffer empties before the task has run."""
+
+    full_now = False
+
+    def pass_on(self, data: bytes) -> None:
+        super().pass_on(data)
+        self.full_now = True
+        asyncio.get_running_loop().call_soon(self.empty)
+
+    def empty(self) -> None:
+        self.full_now = False
+
+    def full(self) -> bool:
+        return self.full_now
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [700, 3000, 1 << 20])
+async def test_a_compressed_body_for_a_client_that_was_full_for_a_moment(size: int) -> None:
+    plain = random.Random(1).randbytes(1000) * 1000
+    packed = gzip.compress(plain)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(packed))
+        for at in range(0, len(packed), size):
+            writer.write(packed[at : at + size])
+            await asyncio.sleep(0.005)
+        await until_closed(reader)
+
+    async with connected(serve) as connection:
+        await connection.ask(HEAD, b"", Limits(silence=5))
+        flow = Brief(1 << 30)
+        await connection.read(flow, Inflater("gzip"))
+        assert flow.body() == plain
 
 
 DAMAGED = {"short": gzip.compress(b"x" * 1000)[:-1], "no gzip": b"not gzip", "changed": gzip.compress(b"x" * 10)[:9] + b"\xff" * 30}
