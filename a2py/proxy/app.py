@@ -32,8 +32,7 @@ from a2py.proxy.relay import Exchange
 from a2py.proxy.responses import NamelessResponse, error_response, new_id
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
-from a2py.upstream import Upstream
-from a2py.upstream.tls import trusting
+from a2py.upstream import Upstream, tls
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -86,7 +85,7 @@ class Proxy:
         settings = self.config.settings
         self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
-            self._warm = self.loop.call_later(WARM_SECONDS, trusting)
+            self._warm = self.loop.call_later(WARM_SECONDS, tls.trusting)
 
     async def close(self) -> None:
         if self._warm is not None:
@@ -105,6 +104,7 @@ class Proxy:
         """From now on `config`; requests that run keep theirs."""
         self.config = config
         self._sized(config)
+        tls.forget()
         self.limits.keep(deployment.id for deployment in config.deployments)
 
     async def idle(self) -> None:

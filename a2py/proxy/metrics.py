@@ -30,6 +30,8 @@ METRICS = {
     "a2py_degraded_total": ("counter", "Requests of which something could not be carried, by what."),
     "a2py_running": ("gauge", "Answers being given right now."),
     "a2py_connections": ("gauge", "Client connections."),
+    "a2py_upstream_connections": ("gauge", "Connections to upstreams, idle ones included."),
+    "a2py_upstream_idle": ("gauge", "Connections to upstreams that no request uses."),
     "a2py_uptime_seconds": ("gauge", "Seconds since the start."),
 }
 

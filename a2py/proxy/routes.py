@@ -222,6 +222,8 @@ async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRe
 async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(proxy.running),
+        "a2py_upstream_connections": proxy.upstream.connections,
+        "a2py_upstream_idle": proxy.upstream.idle,
         "a2py_connections": proxy.border.open if proxy.border is not None else 0,
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }

@@ -209,9 +209,13 @@ class Upstream:
 
     async def _connect(self, route: Route, due: float | None) -> Connection:
         seconds = CONNECT_SECONDS if due is None else min(CONNECT_SECONDS, due - self._loop.time())
+        asked = route.proxy.origin if route.proxy is not None else route.origin
         try:
             with Deadline(self._loop, seconds, Failure("timeout_connect", f"{max(seconds, 0):.2g} s have passed")):
                 connection = await connect(route, self._resolver, self._pool, self._loop)
+        except Failure as failure:
+            self._resolver.forget(asked.host, asked.port)  # its addresses may be those of a host that has moved
+            cause = failure.cause
         except (OSError, ValueError, UnicodeError) as error:
             cause = cause_of(error)
         else:

@@ -108,13 +108,13 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
     try:
         sock = await _dial(proxy.origin, resolver, loop)
     except OSError as error:
-        raise Failure("connect", f"the environment's proxy (HTTPS_PROXY) {proxy.origin.authority} can't be reached") from error
+        raise Failure("proxy", f"{proxy.origin.authority} can't be reached") from error
     outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
     if tls is None:
         return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
     if outer is not None and sys.version_info < (3, 11):
         sock.close()
-        raise Failure("connect", "https through an https proxy needs Python 3.11 or later; name an http proxy")
+        raise Failure("proxy", "https through an https proxy needs Python 3.11 or later; name an http proxy")
     tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
     try:
         await tunnel.open(origin)
@@ -255,9 +255,7 @@ class _Tunnel(asyncio.Protocol):
             self._fail("it closed the connection")
 
     def _fail(self, why: str) -> None:
-        self._answered.set_exception(
-            Failure("connect", f"the environment's proxy (HTTPS_PROXY) {self._proxy.origin.authority} refused: {why}")
-        )
+        self._answered.set_exception(Failure("proxy", f"{self._proxy.origin.authority} refused: {why}"))
 
     async def open(self, origin: Origin) -> None:
         """Raises `Failure` where the proxy refuses."""

@@ -113,16 +113,17 @@ def environment_proxy(origin: Origin) -> ProxyServer | None:
         url = f"http://{url}"
     scheme = url.partition("://")[0].lower()
     if scheme not in PORTS:
-        raise Failure("connect", f"the environment names a {scheme[:10]} proxy, and only http and https proxies are supported")
+        raise Failure("proxy", f"it is a {scheme[:10]} proxy, and only http and https proxies are supported")
     try:
         target = parse(url)
     except Failure:
-        raise Failure("connect", "the environment's proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) is no valid URL") from None
+        raise Failure("proxy", "its address is no valid URL") from None
     return ProxyServer(target.origin, target.basic)
 
 
 def is_local(host: str) -> bool:
     """Whether `host` is this machine, by its name or its address."""
+    host = host.rstrip(".")
     if host in _LOCAL:
         return True
     try:
@@ -130,4 +131,4 @@ def is_local(host: str) -> bool:
     except ValueError:
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    return (mapped or address).is_loopback or (mapped or address).is_unspecified

@@ -41,3 +41,8 @@ def context_of(verify: bool | str) -> ssl.SSLContext:
     if verify is True:
         return trusting()
     return trusting(capath=verify) if os.path.isdir(verify) else trusting(cafile=verify)
+
+
+def forget() -> None:
+    """Read certificates again for the connections to come: after a reload a CA file may be another."""
+    trusting.cache_clear()

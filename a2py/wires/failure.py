@@ -154,6 +154,7 @@ def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterabl
 #: Kind of transport failure → error kind, sentence.
 _TRANSPORT: dict[str, tuple[str, str]] = {
     "connect": ("upstream", "can't connect to {who}: {detail}. Check that the server runs and that `api_base` is right."),
+    "proxy": ("upstream", "can't reach {who} by the environment's proxy: {detail}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."),
     "dns": ("upstream", "can't find the host of {who}: {detail}. Check `api_base` and the network."),
     "tls": ("upstream", "no secure connection to {who}: {detail}. Check the certificate, or set `ssl_verify` to the CA file."),
     "timeout_connect": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -211,6 +212,8 @@ def test_the_host_header(origin: Origin, authority: str) -> None:
         ("127.9.9.9", True),
         ("::1", True),
         ("::ffff:127.0.0.1", True),
+        ("localhost.", True),
+        ("0.0.0.0", True),
         ("127.0.0.1.evil.example", False),
         ("10.0.0.1", False),
     ],
@@ -267,6 +270,33 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
     async with proxied(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
         for n in (3, 4):
             assert (await proxy.ask(message())).status == 502 and len(asked) == n
+
+
+async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host behind a firewall that drops packets may have moved."""
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.05)
+    loop = asyncio.get_running_loop()
+    real = loop.sock_connect
+
+    async def connect(sock: socket.socket, address: Any) -> None:
+        await (asyncio.Event().wait() if address[1] == 9 else real(sock, address))
+
+    monkeypatch.setattr(loop, "sock_connect", connect)
+    async with proxied(config("http://localhost:9/v1", num_retries=0)) as proxy:
+        assert (await proxy.ask(message())).status == 504
+        assert not proxy.proxy.upstream._resolver._known
+
+
+async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("")
+    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+        settings = config(deployments=(deployment(upstream.base, ssl_verify=str(ca)),), num_retries=0)
+        async with proxied(settings) as proxy:
+            assert (await proxy.ask(message())).status == 500
+            await asyncio.to_thread(shutil.copy, certificate, ca)
+            proxy.proxy.reload(settings)
+            assert (await proxy.ask(message())).status == 200
 
 
 async def test_a_cancelled_look_up_serves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
