@@ -156,3 +156,9 @@ def test_pages(data: str, pages: int) -> None:
 def test_pages_without_looking() -> None:
     assert media.pdf_pages(pdf(12), look=False) == 1
     assert media.pdf_tokens(b64(b"x" * 400_000), look=False) == 11 * media.PAGE
+
+
+def test_no_more_segments_and_pages_are_looked_at_than_real_files_have() -> None:
+    assert media.size(b64(jpeg(30, 20, before=b"\xff\xe1\x00\x02" * 900))) == (30, 20)
+    assert media.size(b64(jpeg(30, 20, before=b"\xff\xe1\x00\x02" * 1100))) == (0, 0)
+    assert media.pdf_pages(b64(b"%PDF" + b"/Type /Page " * 20_000)) == media.MATCHES

@@ -11,6 +11,7 @@ from anthropic.types import Message
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages import blocks, envelope
+from a2py.messages.items import TOOL, Item
 from a2py.messages.reply import Reply, tool_input
 from a2py.messages.types import JSON, Outcome, Usage
 
@@ -236,3 +237,66 @@ def test_a_raw_message_without_its_end_is_an_error_of_the_wire() -> None:
     raw(reply, "message_start", message={"id": "x", "usage": {}})
     with pytest.raises(ApiError):
         reply.message(Outcome(error=ApiError("upstream", "cut")), Usage())
+
+
+def too_long(reply: Reply) -> None:
+    with pytest.raises(ApiError, match="only a client that streams can get it"):
+        reply.message(Outcome(), Usage())
+
+
+@pytest.mark.parametrize("verb", ["text", "block", "signature", "citation", "server_tool", "raw block", "raw citation", "raw text"])
+def test_a_message_that_is_too_long(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever makes it too long, what follows does no harm, and nothing is kept."""
+    monkeypatch.setattr("a2py.messages.reply.REPLY_LIMIT", 5000)
+    reply = new(thinking="omit" if verb == "signature" else "show")
+    if verb.startswith("raw"):
+        reply.raw("message_start", {"message": {"id": "", "usage": {}}}, b"")
+        reply.raw("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}, b"")
+    for n in range(100):
+        if verb == "text":
+            reply.text("t", "x" * 100)
+        elif verb == "block":
+            reply.text(n, "x")
+        elif verb == "signature":
+            reply.thinking(n, "x" * 300)
+            reply.text("t", "x")
+        elif verb == "citation":
+            reply.text("t", "x")
+            reply.citation("t", {"x": [[]] * 20})
+        elif verb == "server_tool":
+            reply.server_tool(n, "i", "n", {})
+            reply.server_result(n, "r", "i", [[]] * 20)
+        elif verb == "raw block":
+            reply.raw("content_block_stop", {"index": n}, b"")
+            reply.raw("content_block_start", {"index": n + 1, "content_block": {"type": "text", "text": ""}}, b"")
+        elif verb == "raw citation":
+            reply.raw("content_block_delta", {"index": 0, "delta": {"type": "citations_delta", "citation": {}}}, b"")
+        else:
+            reply.raw("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "x" * 100}}, b"")
+    too_long(reply)
+    assert reply._content == []
+
+
+def test_arguments_of_too_many_values_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = '{"a":[' + "[]," * 600_000 + "1]}"
+    assert tool_input(raw) == {"__unparsedToolInput": {"raw": raw, "len": len(raw)}}
+    reply = new()
+    reply.tool(0, "c", "f")
+    reply.args(0, raw[:200_000])
+    assert reply.message(Outcome("tool_use"), Usage())["stop_reason"] == "max_tokens"  # cut
+    item = Item(TOOL, 0)
+    item.parts = [raw]
+    assert item.torn()
+
+
+def test_as_many_calls_as_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind the last one, and for it, does no harm."""
+    monkeypatch.setattr(blocks, "CALLS_LIMIT", 3)
+    reply = new()
+    for n in range(5):
+        reply.tool(n, f"c{n}", "f")
+        reply.args(n, '{"a":1}')
+        reply.done(n)
+    reply.text("t", "late")
+    with pytest.raises(ApiError, match="more than 3 tool calls in one reply"):
+        reply.message(Outcome("tool_use"), Usage())

@@ -148,19 +148,20 @@ class Output:
     def _tell(self, item: Item, part: Part, s: str) -> None:
         part.size += len(s)
         if part.said is not None:
-            self._keep(part, s)
+            part.said = self._kept(part, part.said, s)
         if part.kind != FREE:  # free text waits for its end
             _VERBS[part.kind](self, item, part, s)
 
-    def _keep(self, part: Part, s: str) -> None:
+    def _kept(self, part: Part, said: list[str], s: str) -> list[str] | None:
+        """What is kept of a part that goes on with `s`; None: it is too much."""
         cost = len(s) + PIECE_COST
         if self.kept + cost > KEPT_LIMIT:
             self.kept -= part.kept
-            part.said = None
-        elif part.said is not None:
-            part.said.append(s)
-            part.kept += cost
-            self.kept += cost
+            return None
+        said.append(s)
+        part.kept += cost
+        self.kept += cost
+        return said
 
     def whole(self, item: Item, kind: str, n: int, text: str) -> None:
         """The complete text of a part, of which some or all may have been told."""
