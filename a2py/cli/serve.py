@@ -223,9 +223,9 @@ async def _serve(
         )
 
 
-#: New objects after which the garbage collector looks for cycles. At 5,000 eight requests of 100 KB at a time need no collection, at 2,000
-#: collections take 52 µs of each (bench/NOTES.md). Requests leave no cycles (tests/test_relay_garbage.py), but a closed TLS connection is one
-#: of asyncio's, of 7 objects and 1 to 2 KB: at 10,000 at most some 2 MB of them wait, at 50,000 it was five times as much.
+#: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;
+#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/test_relay_garbage.py), but a closed TLS
+#: connection is one, of 7 objects and 1 to 2 KB (asyncio's, until Python 3.11): 10,000 keep at most some 2 MB of them waiting.
 COLLECT_AFTER = 10_000
 
 
