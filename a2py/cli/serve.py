@@ -305,12 +305,18 @@ async def _serve(
         )
 
 
+#: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;
+#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/test_relay_garbage.py), but a closed TLS
+#: connection is one, of 7 objects and 1 to 2 KB (asyncio's, until Python 3.11): 10,000 keep at most some 2 MB of them waiting.
+COLLECT_AFTER = 10_000
+
+
 def settle() -> None:
-    """Take what the start has made out of the garbage collector's sight: −2 to −3 % CPU a request (bench/NOTES.md), and no walk through
-    all imported modules in the middle of a stream."""
+    """Take what the start has made out of the garbage collector's sight, so that no collection walks through all imported modules in the middle
+    of a stream, and let it look for cycles after COLLECT_AFTER objects, not after 700."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 def _reload(source: Source, config: Config, notifier: Notifier, check: Callable[[Config], None]) -> Callable[[], Config] | None:

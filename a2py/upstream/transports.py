@@ -20,8 +20,9 @@ def small_reads(transport: object) -> None:
 def free(transport: object) -> None:
     """Let a transport whose connection is lost be freed without the garbage collector.
 
-    asyncio's transport keeps bound methods of its own (`_read_ready_cb`, since Python 3.12 `_write_ready`). They make it a reference cycle of
-    seven objects, socket and addresses among them, and nothing calls them once the connection is lost. Other transports keep none."""
+    asyncio's transport keeps a bound method of its own (`_read_ready_cb`). That makes it a reference cycle of seven objects, socket and
+    addresses among them, and nothing calls the method once the connection is lost. Python 3.12 and later drop it themselves, and other
+    transports keep none."""
     kept = getattr(transport, "__dict__", {})
     for name in [name for name, value in kept.items() if getattr(value, "__self__", None) is transport]:
         del kept[name]

@@ -47,7 +47,7 @@ def events(data: bytes) -> None:
     assert test_sse.parse(*pieces(body, cuts)) == test_sse.slow(body)
     parser = sse.SSEParser()
     parser.feed(body)
-    assert sum(map(len, parser._parts)) + sum(map(len, parser._data)) <= len(body)
+    assert len(parser._line) + sum(map(len, parser._data)) <= len(body)
 
 
 @cache
