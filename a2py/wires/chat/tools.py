@@ -42,17 +42,19 @@ def add(draft: Draft) -> None:
         return
     if kind == "none" and not q.tool_choice_none:
         return
+    named: JSON = {}
     if kind == "tool":
-        named = [function for function in functions if function.name == wanted]
-        if not named:
+        same = [function for function in functions if function.name == wanted]
+        if not same:
             draft.lose("tool_choice")
             kind = None
-        elif q.tool_choice_named == "only":
-            functions = named
+        else:
+            named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
+            functions = same if q.tool_choice_named == "only" else functions
     draft.body["tools"] = [*(_tool(draft, function) for function in functions), *further]
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
-    choose(draft, kind, {"type": "function", "function": {"name": draft.names.sent(str(wanted))}} if kind == "tool" else {})
+    choose(draft, kind, named)
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
