@@ -43,13 +43,15 @@ def add(draft: Draft) -> Slices[None]:
         return
     if kind == "none" and not q.tool_choice_none:
         return
+    named: JSON = {}
     if kind == "tool":
-        named = [function for function in functions if function.name == wanted]
-        if not named:
+        same = [function for function in functions if function.name == wanted]
+        if not same:
             draft.lose("tool_choice")
             kind = None
-        elif q.tool_choice_named == "only":
-            functions = named
+        else:
+            named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
+            functions = same if q.tool_choice_named == "only" else functions
     tools: list[JSON] = []
     for function in functions:
         tools.append(_tool(draft, function))
@@ -57,7 +59,7 @@ def add(draft: Draft) -> Slices[None]:
     draft.body["tools"] = [*tools, *further]
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
-    choose(draft, kind, {"type": "function", "function": {"name": draft.names.sent(str(wanted))}} if kind == "tool" else {})
+    choose(draft, kind, named)
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
