@@ -81,6 +81,8 @@ class Memory(asyncio.Transport):
 class Upstream:
     """Answers each request at once, streamed or whole as it was asked."""
 
+    connections = idle = 0
+
     async def send(self, deployment: Any, prepared: Any, **more: Any) -> Any:
         events = b"".join(map(scripted.event, scripted.text("Hel", "lo")))
         parts = (events if prepared.stream else orjson.dumps(scripted.completion()),)
