@@ -38,6 +38,9 @@ goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then
 mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
 	@$(PY) -m tests.mutate $(ARGS)
 
+digest: $(VENV)/.test ## write a digest of all upstream requests, or compare with it (ARGS=/tmp/requests.digest, before and after a change)
+	@$(PY) -m tests.digest $(ARGS)
+
 .venv-fuzz/.done: setup.cfg
 	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
 	@.venv-fuzz/bin/python -m pip install -q --disable-pip-version-check atheris pytest hypothesis anthropic h11 -e . && touch $@
@@ -74,4 +77,4 @@ test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens mutate fuzz check cov bench bench-peers dist pyz test-dist clean
+.PHONY: help run test test-claude goldens mutate digest fuzz check cov bench bench-peers dist pyz test-dist clean

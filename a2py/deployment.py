@@ -7,6 +7,7 @@ Invariants: frozen; keys and headers never show in its repr.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,4 +92,16 @@ class Deployment:
         sent = (*self.headers.items(), *parse_qsl(self.query), *_texts(self.extra_body))
         named = [value for name, value in sent if telling(name)]
         bare = [value.partition(" ")[2].strip() for value in named]  # without "Bearer"
-        return tuple(value for value in (self.key, *named, *bare) if len(value) >= _SHORT)
+        logins = [_password(value) for value in named]
+        return tuple(value for value in (self.key, *named, *bare, *logins) if len(value) >= _SHORT)
+
+
+def _password(header: str) -> str:
+    """The password of a `Basic` login; "" if it is none."""
+    kind, _, pair = header.partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    try:
+        return b64decode(pair, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

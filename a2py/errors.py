@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any, NamedTuple
 
 import orjson
+
+from a2py.printable import printable
 
 
 class Kind(NamedTuple):
@@ -44,12 +47,28 @@ KINDS: dict[str, Kind] = {
 }
 
 
+#: Error kinds that put a deployment into cooldown at the first failure: it would answer the same for a while.
+COOLDOWN_KINDS = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
+
+
+class Blame(Enum):
+    """What a failure says about the deployment that was asked. An upstream's free text may repeat the request, so text alone never blames."""
+
+    #: Count the failure as its kind says: the HTTP status or a code in the body says so too.
+    KIND = "kind"
+    #: Count an ordinary failure: the status says that the upstream failed, and only the text says more.
+    FAILURE = "failure"
+    #: Count nothing: only the text blames the deployment, or the request alone is at fault.
+    NONE = "none"
+
+
 class ApiError(Exception):
     """A failure as the client will see it: a kind, a message, and the headers that steer its retry.
 
     `status` overrides the kind's own HTTP status (an upstream's 422 stays 422); `retry_after` is in seconds; `should_retry`
     becomes `x-should-retry` (None: the header is not sent); `field` is the request field that the upstream named, `limit` the
-    number that it named for it (tokens).
+    number that it named for it (tokens); `blame` says what the failure means for the deployment; `echoed` is True if the words
+    that decided the kind and the field also stand in the request, so that they may be the client's own.
     """
 
     def __init__(
@@ -62,6 +81,8 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         field: str = "",
         limit: int = 0,
+        blame: Blame = Blame.KIND,
+        echoed: bool = False,
     ) -> None:
         message = message.encode(errors="replace").decode()  # a lone surrogate would make the envelope unwritable
         super().__init__(message)
@@ -72,6 +93,8 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.field = field
         self.limit = limit
+        self.blame = blame
+        self.echoed = echoed
 
     @property
     def type(self) -> str:
@@ -83,9 +106,10 @@ class ApiError(Exception):
         return KINDS[self.kind].retryable
 
     def hide(self, secrets: Iterable[str]) -> ApiError:
-        """This error, its message without `secrets`."""
+        """Take `secrets` and control characters out of the message (Claude Code shows it on a terminal). Return this error."""
         for secret in secrets:
             self.message = self.message.replace(secret, "…")
+        self.message = printable(self.message)
         self.args = (self.message,)
         return self
 

@@ -72,6 +72,11 @@ class SSEParser:
         self.overflow = self.size > LINE_LIMIT
         return events
 
+    @property
+    def inside_field(self) -> bool:
+        """Whether the last line so far is incomplete, and no comment."""
+        return bool(self._line) and not self._line.startswith(b":")
+
     def close(self) -> list[Event]:
         """The last event, where the body ended without its blank line (xAI, Groq, OpenRouter, Mistral: 2025-11)."""
         return self.feed(b"\n\n") if self._line or self._data else []

@@ -1,7 +1,7 @@
 """What one paced chunk costs between the two sockets: a read that holds one HTTP chunk with one event → one write; CPU µs, warm.
 
-Knows: the tap of push mode, with memory on both sides in the place of transports and of aiohttp. Must not know: how it passes a chunk on.
-Use: `python -m bench.core_chunk [--repeat 9]`. For each kind of chunk the way as it is, and without the direct one (`proxy/direct.py`); the least of
+Knows: a connection to an upstream, with memory on both sides in the place of transports. Must not know: how it passes a chunk on.
+Use: `python -m bench.core_chunk [--repeat 9]`. For each kind of chunk as it is, and without the splice (`messages/splice.py`); the least of
 the repeats. A paced chunk in a real proxy finds cold caches: some three to four times as much, which `w1_50` of the suite shows.
 """
 
@@ -11,15 +11,14 @@ import argparse
 import asyncio
 import time
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
-
-import aiohttp
+from typing import Any, NamedTuple
 
 from a2py.messages.types import Prepared, Usage
 from a2py.messages.writer import Writer
 from a2py.proxy.client import EventStream
-from a2py.proxy.pump import ToClient
-from a2py.proxy.push import Tap
+from a2py.proxy.flow import ToClient
+from a2py.upstream.connection import Connection
+from a2py.upstream.watch import Limits
 from a2py.wires import wire
 from bench.shapes import KINDS, Plan, openai, render
 
@@ -48,37 +47,25 @@ class Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
-
-class Body:
-    """aiohttp's parser and reader, for whole chunks."""
-
-    def __init__(self) -> None:
-        self.total_bytes = 0
-        self._pieces: list[bytes] = []
-
-    def data_received(self, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            line = data.index(b"\r\n", at) + 2
-            end = line + int(data[at : line - 2], 16)
-            self._pieces.append(data[line:end])
-            self.total_bytes += end - line
-            at = end + 2
-
-    def read_nowait(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
-
-    def is_eof(self) -> bool:
+    def is_closing(self) -> bool:
         return False
 
-    at_eof = is_eof
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
 
 
-class _Roundabout(ToClient):
+class _Decoded(ToClient):
+    """Without the splice."""
+
     __slots__ = ()
 
-    def direct(self) -> None:
+    def splice(self) -> None:
         return None
 
 
@@ -89,33 +76,50 @@ def chunks(kind: str) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
 
 
-def tapped(flow_type: type[ToClient]) -> tuple[Tap, Transport]:
-    transport, body = Transport(), Body()
+class _Owner:
+    def released(self, connection: Connection) -> None:
+        pass
+
+    def gone(self, connection: Connection) -> None:
+        pass
+
+
+async def reading(flow_type: type[ToClient]) -> tuple[Connection, Transport, asyncio.Task[None]]:
+    """A connection in the middle of a chunked body, and the task that reads it."""
+    transport = Transport()
     writer = Writer("msg_1", "m", Usage(input=1))
     decoder = wire("chat").decoder(Prepared("http://127.0.0.1", {}, b"", True), writer)
     request: Any = SimpleNamespace(transport=transport, protocol=None, version=(1, 1), keep_alive=True)
     client = EventStream(request, "req_1", 1 << 18)
-    response: Any = SimpleNamespace(content=body, headers={"transfer-encoding": "chunked"})
     flow = flow_type(decoder, writer, client, client.commit)
-    tap = Tap(cast(asyncio.Protocol, body), transport, cast(aiohttp.ClientResponse, response), flow, None, None)
-    return tap, transport
+    connection = Connection(asyncio.get_running_loop(), _Owner())
+    connection.connection_made(Transport())
+    asking = asyncio.create_task(connection.ask(b"", b"", Limits()))
+    await asyncio.sleep(0)
+    connection.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    await asking
+    task = asyncio.create_task(connection.read(flow))
+    await asyncio.sleep(0)
+    return connection, transport, task
 
 
 async def measure(kind: str, repeat: int) -> Row:
     pieces = chunks(kind)
     best, sizes = [], []
-    for flow_type in (ToClient, _Roundabout):
+    for flow_type in (ToClient, _Decoded):
         times = []
         for _ in range(repeat):
-            tap, transport = tapped(flow_type)
+            connection, transport, task = await reading(flow_type)
             begun = time.perf_counter()
             for piece in pieces:
-                tap.data_received(piece)
+                connection.data_received(piece)
             times.append((time.perf_counter() - begun) / len(pieces) * 1e6)
+            task.cancel()
+            await asyncio.wait([task])
         best.append(min(times))
         sizes.append(transport.size)
     if sizes[0] != sizes[1]:
-        raise SystemExit(f"{kind}: {sizes[0]} bytes were written, {sizes[1]} without the direct way")
+        raise SystemExit(f"{kind}: {sizes[0]} bytes were written, {sizes[1]} without the splice")
     return Row(kind, *best, sizes[0])
 
 
@@ -125,7 +129,7 @@ def main() -> None:
     args = parser.parse_args()
     for kind in KINDS:
         row = asyncio.run(measure(kind, args.repeat))
-        print(f"{kind:10} {row.us:5.2f} µs a chunk, {row.without_us:5.2f} without the direct way")
+        print(f"{kind:10} {row.us:5.2f} µs a chunk, {row.without_us:5.2f} without the splice")
 
 
 if __name__ == "__main__":

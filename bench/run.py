@@ -46,11 +46,11 @@ def cores() -> tuple[int, int]:
 
 
 class Bench:
-    def __init__(self, names: list[str], chosen: list[str], scale: Scale, tree: bool) -> None:
+    def __init__(self, names: list[str], chosen: list[str], scale: Scale, trees: dict[str, Path]) -> None:
         self.names = names
         self.chosen = chosen
         self.scale = scale
-        self.tree = tree
+        self.trees = trees  # system → the checkout that it runs, instead of what is installed
         self.here, self.there = cores()
         self.running: list[Process] = []
         self.rounds: list[dict[str, dict[str, Any]]] = []
@@ -87,8 +87,8 @@ class Bench:
         directory = self.directory / f"{system.name}-{label}"
         directory.mkdir()
         argv, env = systems.prepare(system, Start(directory, port, upstream))
-        if self.tree and system.name.startswith("a2py"):
-            env["PYTHONPATH"] = str(ROOT)
+        if system.name in self.trees:
+            env["PYTHONPATH"] = str(self.trees[system.name])
         await client.put(upstream, "/_plan", Plan("text", 5).encode())
         begun = time.monotonic()
         process = self.start(argv, env, f"{system.name}-{label}", self.there)
@@ -205,6 +205,9 @@ def main() -> int:
     parser.add_argument("--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)")
     parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
     parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="also run a2py from another checkout, in turn with the others, as a2py-before"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for temporary files)",
@@ -217,7 +220,12 @@ def main() -> int:
     versions, missing = systems.there(args.systems.split(",") if args.systems else None)
     print("\n".join(missing))
     chosen = args.workloads.split(",") if args.workloads else [workload.name for workload in WORKLOADS]
-    bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, args.tree)
+    trees = {name: ROOT for name in versions if args.tree and name.startswith("a2py")}
+    if args.against:
+        BY_NAME["a2py-before"] = BY_NAME["a2py"]._replace(name="a2py-before", label="a2py before")
+        versions["a2py-before"] = versions.get("a2py", "")
+        trees["a2py-before"] = args.against.resolve()
+    bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, trees)
     os.sched_setaffinity(0, {bench.here})
     os.nice(args.nice)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))

@@ -1,12 +1,13 @@
 """Load over time, against a real a2py process: many slow streams at once, and mixed traffic with clients that leave.
 
     .venv/bin/python -m bench.soak slow  --streams 1000 --seconds 60    # errors, memory per stream
-    .venv/bin/python -m bench.soak mixed --seconds 900                  # errors, slope of the resident memory
+    .venv/bin/python -m bench.soak mixed --seconds 900                  # errors, slopes of resident memory and objects
     .venv/bin/python -m bench.soak mixed --trim --wire native --seconds 300
+    .venv/bin/python -m bench.soak reloads, restarts                    # see bench/staying.py
 
-Knows: what each answer must be, to the byte. Must not know: a2py's inside; what it holds is read from /proc and /metrics.
+Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by bench/census.py.
 Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident memory of the last third
-of the run is not above that of the time before by more than CEILING.
+of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds on, memory and objects have no slope.
 
 The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope says little in a quarter of an
 hour. With --trim the proxy runs under MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ of 128 KB, which glibc then gives back at once: a slope that
@@ -18,42 +19,40 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
-import random
 import re
-import struct
+import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import linear_regression, mean, median
 from typing import Any, NamedTuple
 
 from bench import bodies
-from bench.client import Connection, Mismatch, Reply, body_of, check, connect, events, put, request
+from bench.client import Connection, Mismatch, check, connect, put, request
 from bench.procs import Process, allow_files, free_port
 from bench.shapes import Plan
 from bench.systems import ROOT
+from bench.traffic import HEADERS, KEY, KINDS, Mixed, Upstream
 
-KEY = "sk-soak-master"
-HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 #: Growth of the highest resident memory that is flat still.
 CEILING = 1.05
+#: Slope of a run of at least JUDGED seconds that is flat still: KB and tracked objects a minute, either way.
+SLOPE, OBJECTS, JUDGED = 100.0, 100.0, 600
 #: Part of a run that warms up: caches, pools and the allocator's arenas are filled once.
 WARM = 0.25
-#: Seconds in which one mixed answer must be there, and in which everything must be closed after the last.
-LIMIT, CLOSED = 60.0, 8.0
+#: Seconds in which everything must be closed after the last answer.
+CLOSED = 8.0
 #: Seconds after which idle upstream connections are gone too: 45 s, looked for every 45 s.
 POOL = 100.0
 
 
 @contextlib.contextmanager
-def a2py(folder: Path, models: list[dict[str, Any]], **more: str) -> Iterator[tuple[Process, int]]:
-    """The proxy as a user starts it, and its port; `more`: of the environment."""
+def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) -> Iterator[tuple[Process, int]]:
+    """The proxy as a user starts it, and its port; `module`: that is run instead of a2py, and its arguments; `more`: of the environment."""
     config = {
         "model_list": models,
         "general_settings": {"master_key": KEY},
@@ -63,7 +62,7 @@ def a2py(folder: Path, models: list[dict[str, Any]], **more: str) -> Iterator[tu
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))}
     env = {**kept, "PYTHONPATH": str(ROOT), **more}
-    command = [sys.executable, "-m", "a2py", "--config", "config.yaml", "--port", str(port)]
+    command = [sys.executable, "-m", *(module or ("a2py",)), "--config", "config.yaml", "--port", str(port)]
     process = Process(command, env, folder, None)
     try:
         yield process, port
@@ -179,413 +178,70 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     }
 
 
-# -- mixed traffic: the upstream -------------------------------------------------------------------------------------------------
-
-#: What a model says in a request's name: model → weight of its requests.
-KINDS = {
-    "text": 24,
-    "think": 10,
-    "tool": 16,
-    "flood": 6,
-    "unary": 14,
-    "late": 6,
-    "error": 6,
-    "cut": 5,
-    "inside": 4,
-    "flaky": 5,
-    "count": 4,
-    "odd": 4,
-}
-#: Where an answer may be an error, and must be in these.
-FAILS = ("error", "cut", "inside")
-STATUSES = (400, 401, 404, 408, 413, 429, 500, 503, 529)
-
-
-def said(seed: int, words: int) -> list[str]:
-    """The pieces of the answer to the request `seed`, the same on both sides."""
-    dice = random.Random(seed)
-    return [f"{hashlib.md5(bytes([n & 255])).hexdigest()[: dice.randrange(1, 9)]} é\n"[dice.randrange(3) :] or " " for n in range(words)]
-
-
-def words_of(kind: str, seed: int) -> list[str]:
-    return said(seed, 4000 if kind == "flood" else 5 + seed % 60)
-
-
-def _chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    body = {"id": "chatcmpl-soak", "object": "chat.completion.chunk", "created": 1, "model": "soak", "choices": choices, **more}
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
-
-
-def chat_events(kind: str, seed: int) -> list[bytes]:
-    """The upstream's events of one answer."""
-    words = words_of(kind, seed)
-    out = [_chunk({"role": "assistant", "content": ""})]
-    if kind == "think":
-        out += [_chunk({"reasoning_content": word}) for word in words]
-    if kind == "tool":
-        for n in range(1 + seed % 3):
-            arguments = json.dumps({"words": words})
-            out.append(
-                _chunk(
-                    {
-                        "tool_calls": [
-                            {"index": n, "id": f"call_{seed}_{n}", "type": "function", "function": {"name": "Write", "arguments": ""}}
-                        ]
-                    }
-                )
-            )
-            step = 1 + len(arguments) // 10
-            for at in range(0, len(arguments), step):
-                out.append(_chunk({"tool_calls": [{"index": n, "function": {"arguments": arguments[at : at + step]}}]}))
-    else:
-        out += [_chunk({"content": word}) for word in words]
-    usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
-    return [*out, _chunk({}, "tool_calls" if kind == "tool" else "stop"), _chunk(None, usage=usage), b"data: [DONE]\n\n"]
-
-
-def _event(name: str, **more: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps({'type': name, **more})}\n\n".encode()
-
-
-def native_events(kind: str, seed: int) -> list[bytes]:
-    words = words_of(kind, seed)
-    usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
-    head = {
-        "id": "msg_up",
-        "type": "message",
-        "role": "assistant",
-        "model": "soak",
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-    }
-    out = [_event("message_start", message={**head, "usage": usage})]
-    blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-    if kind == "think":
-        thoughts = [{"type": "thinking_delta", "thinking": word} for word in words]
-        blocks.append(
-            ({"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, {"type": "signature_delta", "signature": "c2ln"}])
-        )
-    if kind == "tool":
-        for n in range(1 + seed % 3):
-            start = {"type": "tool_use", "id": f"toolu_{seed}_{n}", "name": "Write", "input": {}}
-            blocks.append((start, [{"type": "input_json_delta", "partial_json": part} for part in ('{"words": ', json.dumps(words), "}")]))
-    else:
-        blocks.append(({"type": "text", "text": ""}, [{"type": "text_delta", "text": word} for word in words]))
-    for index, (start, deltas) in enumerate(blocks):
-        out.append(_event("content_block_start", index=index, content_block=start))
-        out += [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
-        out.append(_event("content_block_stop", index=index))
-    reason = {"stop_reason": "tool_use" if kind == "tool" else "end_turn", "stop_sequence": None}
-    return [*out, _event("message_delta", delta=reason, usage={"output_tokens": len(words)}), _event("message_stop")]
-
-
-def whole(wire: str, kind: str, seed: int) -> bytes:
-    """The same answer as one JSON body."""
-    text = "".join(words_of(kind, seed))
-    if wire == "native":
-        usage = {"input_tokens": 10, "output_tokens": 5}
-        content = [{"type": "text", "text": text}]
-        head = {"id": "msg_up", "type": "message", "role": "assistant", "model": "soak", "stop_reason": "end_turn", "stop_sequence": None}
-        return json.dumps({**head, "content": content, "usage": usage}).encode()
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps(
-        {"id": "chatcmpl-soak", "object": "chat.completion", "created": 1, "model": "soak", "choices": [choice], "usage": usage}
-    ).encode()
-
-
-_SEED = re.compile(rb"seed:(\d+):")
-_MODEL = re.compile(rb'"model":\s*"([a-z]+)"')
-
-
-class Upstream:
-    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`: connections now."""
-
-    def __init__(self, wire: str) -> None:
-        self.wire = wire
-        self.left = self.open = self.asked = 0
-        self.seen: Counter[int] = Counter()
-
-    async def start(self) -> int:
-        self.server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 25)
-        return int(self.server.sockets[0].getsockname()[1])
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open += 1
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-                body = await reader.readexactly(int(length[1]) if length else 0)
-                self.asked += 1
-                if not head.split(b" ", 2)[1].endswith((b"/chat/completions", b"/messages")):  # a tokenizer is asked for
-                    self._reply(writer, 404, b"{}")
-                elif not await self._answer(writer, body):
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            self.left += 1
-        finally:
-            self.open -= 1
-            writer.close()
-
-    async def _answer(self, writer: asyncio.StreamWriter, body: bytes) -> bool:
-        """False: the connection ends here."""
-        model, number = _MODEL.search(body), _SEED.search(body)
-        assert model and number, body[:200]
-        kind, seed = model[1].decode(), int(number[1])
-        dice = random.Random(seed + 1)
-        self.seen[seed] += 1
-        if kind == "error" or (kind == "flaky" and self.seen[seed] == 1):
-            self._reply(
-                writer,
-                dice.choice((500, 503, 529) if kind == "flaky" else STATUSES),
-                b'{"error": {"message": "as it was asked", "type": "x"}}',
-            )
-            return True
-        if kind == "late":
-            await asyncio.sleep(dice.random() * 3)
-        if b'"stream":true' not in body.replace(b" ", b""):
-            self._reply(writer, 200, whole(self.wire, kind, seed))
-            await writer.drain()
-            return True
-        pieces = native_events(kind, seed) if self.wire == "native" else chat_events(kind, seed)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        pause = 0.0 if kind == "flood" else dice.choice((0.0, 0.002, 0.02, 0.1))
-        stop = dice.randrange(1, len(pieces) - 4) if kind in ("cut", "inside") else len(pieces)
-        for n in range(0, stop, step := dice.choice((1, 1, 3, 50))):
-            data = b"".join(pieces[n : min(n + step, stop)])
-            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-            await writer.drain()
-            await asyncio.sleep(pause)
-        if kind == "cut":
-            if dice.random() < 0.5:
-                writer.transport.abort()
-            return False
-        if kind == "inside":
-            error: dict[str, Any] = {"error": {"message": "as it was asked", "type": "server_error"}}
-            data = _event("error", **error) if self.wire == "native" else b"data: " + json.dumps(error).encode() + b"\n\n"
-            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-        return True
-
-    def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
-        writer.write(b"HTTP/1.1 %d Soak\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
-
-
-# -- mixed traffic: the clients --------------------------------------------------------------------------------------------------
-
-
-def question(kind: str, seed: int, dice: random.Random) -> tuple[str, dict[str, Any]]:
-    """Path and body of one request: some small, some of Claude Code's size, some with megabytes."""
-    size = dice.choices(("small", "large", "huge"), (70, 27, 3))[0]
-    stream = kind not in ("unary", "count") and dice.random() < 0.9
-    body = json.loads(LARGE) if size == "large" else bodies.small(stream)
-    mark = f"seed:{seed}:"
-    content: Any = mark
-    if size == "huge":
-        data = "iVBORw0KGgo" + "A" * dice.randrange(500_000, 3_000_000)
-        image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data[: len(data) // 4 * 4]}}
-        content = [{"type": "text", "text": mark}, image]
-    body["messages"].append({"role": "user", "content": content})
-    if kind == "think":
-        body["thinking"] = {"type": "enabled", "budget_tokens": 2048}
-    body |= {"model": "text" if kind == "count" else kind, "stream": stream}
-    if kind == "count":
-        body = {name: body[name] for name in ("model", "messages", "system", "tools") if name in body}
-    return ("/v1/messages/count_tokens" if kind == "count" else "/v1/messages"), body
-
-
-LARGE = json.dumps(bodies.large())
-ODD = (
-    b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
-    b"HELLO\r\n\r\n",
-    b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: sk-soak-master\r\ncontent-length: 9\r\n\r\n{broken:[",
-    b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: sk-soak-master\r\ncontent-length: 999999999\r\n\r\n",
-)
-
-
-def verify(kind: str, seed: int, stream: bool, reply: Reply) -> str:
-    """What came, in a word; raises Mismatch where it is not what it must be."""
-    data = body_of(reply)[0]
-    if kind == "odd":
-        if reply.status < 400 or json.loads(data)["type"] != "error":
-            raise Mismatch(f"odd: {reply.status}")
-        return "refused"
-    if kind == "count":
-        if reply.status != 200 or json.loads(data)["input_tokens"] < 1:
-            raise Mismatch(f"count: {reply.status} {data[:100]!r}")
-        return "counted"
-    words = words_of(kind, seed)
-    if not stream:
-        message = json.loads(data)
-        if kind == "error":
-            if reply.status < 400 or message["type"] != "error":
-                raise Mismatch(f"{kind}: {reply.status} {data[:100]!r}")
-            return "error"
-        text = "".join(block.get("text", "") for block in message.get("content", ()))
-        if reply.status != 200 or text != "".join(words):
-            raise Mismatch(f"{kind}: {reply.status} {data[:200]!r}")
-        return "whole"
-    if reply.status != 200:
-        if kind in FAILS and json.loads(data)["type"] == "error":
-            return "error"
-        raise Mismatch(f"{kind}: {reply.status} {data[:200]!r}")
-    return _streamed(kind, words, seed, events(data))
-
-
-def _streamed(kind: str, words: list[str], seed: int, found: list[dict[str, Any]]) -> str:
-    names = [event["type"] for event in found]
-    ends = [name for name in names if name in ("error", "message_stop")]
-    if len(ends) != 1 or names[-1] != ends[0] or (names[0] != "message_start" and names != ["error"]):
-        raise Mismatch(f"{kind}: {names[:2]} … {names[-3:]}")
-    if names[-1] == "error":
-        if kind not in FAILS:
-            raise Mismatch(f"{kind}: {found[-1]}")
-        return "error event"
-    if kind in FAILS:
-        raise Mismatch(f"{kind}: a made-up end")
-    parts: dict[int, list[str]] = {}
-    kinds: dict[int, str] = {}
-    for event in found:
-        if event["type"] == "content_block_start":
-            kinds[event["index"]] = event["content_block"]["type"]
-        elif event["type"] == "content_block_delta":
-            delta = event["delta"]
-            parts.setdefault(event["index"], []).append(delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "")
-    texts = {at: "".join(pieces) for at, pieces in parts.items()}
-    if kind == "tool":
-        right = len(texts) == 1 + seed % 3 and all(json.loads(text) == {"words": words} for text in texts.values())
-    else:
-        wanted = ["thinking", "text"] if kind == "think" else ["text"]
-        right = [kinds[at] for at in sorted(texts)] == wanted and all(text == "".join(words) for text in texts.values())
-    if not right:
-        raise Mismatch(f"{kind} {seed}: content differs: {str(texts)[:200]}")
-    return "streamed"
-
-
-class Mixed:
-    """The clients. `outcomes`: kind and what came of it → how often; `errors`: what was wrong."""
-
-    def __init__(self, port: int, seed: int) -> None:
-        self.port = port
-        self.dice = random.Random(seed)
-        self.seeds = iter(range(seed * 10_000_000, 1 << 60))
-        self.outcomes: Counter[str] = Counter()
-        self.errors: list[str] = []
-        self.until = 0.0
-
-    async def client(self) -> None:
-        """One after the other, on a kept connection as long as it lasts."""
-        connection: Connection | None = None
-        while time.monotonic() < self.until:
-            if connection is None or connection.lost or self.dice.random() < 0.05:
-                if connection is not None:
-                    connection.close()
-                connection = await connect(self.port)
-            connection = await self.one(connection)
-        if connection is not None:
-            connection.close()
-
-    async def one(self, connection: Connection) -> Connection | None:
-        """None: the connection is gone."""
-        dice, seed = self.dice, next(self.seeds)
-        kind = dice.choices(tuple(KINDS), tuple(KINDS.values()))[0]
-        stream = False
-        if kind == "odd":
-            asked = dice.choice(ODD)
-        else:
-            path, body = question(kind, seed, dice)
-            stream = bool(body.get("stream"))
-            asked = request(self.port, path, json.dumps(body, ensure_ascii=False).encode(), HEADERS)
-        leaves = dice.random()
-        if leaves < 0.03:  # in the middle of its own request
-            assert connection.transport is not None
-            connection.transport.write(asked[: dice.randrange(1, len(asked))])
-            await asyncio.sleep(dice.random() * 0.05)
-            return self.leave(connection, "request")
-        pending = connection.ask(asked)
-        if leaves < 0.20:
-            try:
-                await asyncio.wait_for(asyncio.shield(pending), dice.random() ** 2 * 2)
-            except asyncio.TimeoutError:
-                pending.cancel()
-                return self.leave(connection, "answer")
-            except Mismatch:
-                pass
-        elif leaves < 0.23:  # does not read for a while
-            assert connection.transport is not None
-            connection.transport.pause_reading()
-            await asyncio.sleep(dice.random() * 3)
-            connection.transport.resume_reading()
-        try:
-            self.outcomes[f"{kind}: {verify(kind, seed, stream, await asyncio.wait_for(pending, LIMIT))}"] += 1
-        except (Mismatch, asyncio.TimeoutError, ValueError, KeyError) as error:
-            reads = connection.reply.reads or [(connection.reply.sent, 0)]
-            ago = (time.monotonic_ns() - reads[-1][0]) / 1e9
-            so_far = f"{reads[-1][1]} bytes in {len(reads)} reads, the last {ago:.1f} s ago"
-            self.errors.append(f"{kind} seed {seed}: {type(error).__name__} {error} ({so_far})"[:300])
-            connection.close()
-            return None
-        if kind == "odd":  # that connection is closed by the proxy
-            connection.close()
-            return None
-        return connection
-
-    def leave(self, connection: Connection, when: str) -> None:
-        assert connection.transport is not None
-        how = self.dice.choice(("reset", "close"))
-        if how == "reset" and not connection.lost:
-            sock = connection.transport.get_extra_info("socket")
-            sock.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: abort sends RST
-        connection.transport.abort()
-        self.outcomes[f"left: {when}, {how}"] += 1
-
+# -- mixed traffic ----------------------------------------------------------------------------------------------------------------
 
 #: Environment of a proxy whose freed memory is given back at once.
 TRIM = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
-def trend(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """Slopes in KB a minute of (minute, KB): least squares with its standard error, and the median of all pairs of minutes' medians."""
+def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
+    """Slopes a minute of (minute, value): least squares with its standard error, and the median of all pairs of minutes' medians, which no
+    single step moves."""
     line = linear_regression(*zip(*samples, strict=True))
     middle = mean(at for at, _ in samples)
-    off = sum((rss - line.intercept - line.slope * at) ** 2 for at, rss in samples)
+    off = sum((value - line.intercept - line.slope * at) ** 2 for at, value in samples)
     spread = sum((at - middle) ** 2 for at, _ in samples)
     minutes: dict[int, list[float]] = {}
-    for at, rss in samples:
-        minutes.setdefault(int(at), []).append(rss)
+    for at, value in samples:
+        minutes.setdefault(int(at), []).append(value)
     medians = [(at, median(found)) for at, found in minutes.items()]
     pairs = [(b - a) / (y - x) for n, (x, a) in enumerate(medians) for y, b in medians[n + 1 :]]
     return {
-        "slope_kb_per_minute": round(line.slope, 1),
-        "slope_standard_error": round((off / max(1, len(samples) - 2) / spread) ** 0.5, 1),
-        "slope_of_minutes": round(median(pairs), 1) if pairs else 0.0,
+        "least_squares": round(line.slope, 1),
+        "standard_error": round((off / max(1, len(samples) - 2) / spread) ** 0.5, 1),
+        "of_minutes": round(median(pairs), 1) if pairs else 0.0,
     }
+
+
+def lines(path: Path) -> list[str]:
+    """The whole lines of a file that another process appends to."""
+    return path.read_text().splitlines() if path.exists() and path.read_bytes().endswith(b"\n") else []
+
+
+async def census(process: Process, path: Path, number: signal.Signals = signal.SIGUSR1) -> dict[str, Any]:
+    """What bench/census.py tells now."""
+    before = len(lines(path))
+    os.kill(process.pid, number)
+    for _ in range(500):
+        await asyncio.sleep(0.02)
+        if len(found := lines(path)) > before:
+            told: dict[str, Any] = json.loads(found[-1])
+            return told
+    raise SystemExit(f"no census: {process.tail()}")
 
 
 async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str, trim: bool) -> dict[str, Any]:
     upstream = Upstream(wire)
     base = f"http://127.0.0.1:{await upstream.start()}/v1"
     models = [served(kind, base, wire, **({"max_retries": 2} if kind == "flaky" else {})) for kind in KINDS]
-    with a2py(folder, models, **(TRIM if trim else {})) as (process, port):
+    counted = folder / "census"
+    with a2py(folder, models, "bench.census", str(counted), **(TRIM if trim else {})) as (process, port):
         await up(process, port)
         load = Mixed(port, seed)
         load.until = time.monotonic() + seconds
         before, began, cpu = await held(process, port), time.monotonic(), process.cpu()
         running = asyncio.gather(*(load.client() for _ in range(clients)))
-        samples: list[tuple[float, Held]] = []
+        samples: list[tuple[float, Held, dict[str, Any]]] = []
         while not running.done():
             await asyncio.sleep(min(5.0, seconds / 40))
-            samples.append(((time.monotonic() - began) / 60, await held(process, port)))
+            told = await census(process, counted)
+            samples.append(((time.monotonic() - began) / 60, await held(process, port), told))
             if len(samples) % 24 == 0:
-                now = samples[-1][1]
+                at, now, _ = samples[-1]
                 done = sum(load.outcomes.values())
                 print(
-                    f"{samples[-1][0]:5.1f} min  {now.rss / 2**20:6.1f} MB  {now.files} files  {done} done, {len(load.errors)} wrong",
+                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} collected  {now.files} files"
+                    f"  {done} done, {len(load.errors)} wrong",
                     flush=True,
                 )
         await running
@@ -595,39 +251,54 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         while (after.running or after.connections) and time.monotonic() < end:
             await asyncio.sleep(0.5)
             after = await held(process, port)
+        last = await census(process, counted, signal.SIGUSR2)
         crashes = process.log.read_bytes().count(b" crash ") + process.log.read_bytes().count(b"Traceback")
-    measured = [(at, now.rss / 1024) for at, now in samples if at >= samples[-1][0] * WARM]
-    rss = [now.rss for _, now in samples]
+    warm = samples[-1][0] * WARM
+    memory = slope([(at, now.rss / 1024) for at, now, _ in samples if at >= warm])
+    objects = slope([(at, told["objects"]) for at, _, told in samples if at >= warm])
+    rss = [now.rss for _, now, _ in samples]
     late = max(rss[len(rss) * 2 // 3 :]) / max(rss[: len(rss) * 2 // 3])
+    asked = sum(load.outcomes.values()) + len(load.errors)
+    flat = seconds < JUDGED or (abs(memory["of_minutes"]) <= SLOPE and abs(objects["of_minutes"]) <= OBJECTS)
     return {
         "wire": wire,
         "trim": trim,
         "minutes": round(seconds / 60, 1),
         "clients": clients,
         "seed": seed,
-        "requests": sum(load.outcomes.values()) + len(load.errors),
+        "requests": asked,
         "outcomes": dict(sorted(load.outcomes.items())),
         "left_by_clients": sum(count for name, count in load.outcomes.items() if name.startswith("left")),
         "wrong": len(load.errors),
         "first_wrong": load.errors[:5],
         "crashes": crashes,
         "rss_before_mb": round(before.rss / 2**20, 1),
-        "rss_after_warm_up_mb": round(measured[0][1] / 1024, 1),
+        "rss_after_warm_up_mb": round(next(now.rss for at, now, _ in samples if at >= warm) / 2**20, 1),
         "rss_most_mb": round(max(rss) / 2**20, 1),
         "rss_end_mb": round(after.rss / 2**20, 1),
         "highest_of_last_third_to_before": round(late, 3),
-        **trend(measured),
+        "kb_per_minute": memory,
+        "objects_per_minute": objects,
+        "objects": [min(told["objects"] for _, _, told in samples), max(told["objects"] for _, _, told in samples), last["objects"]],
+        "collections": last["collections"],
+        "collected_per_request": round(last["collected"] / asked, 2),
+        "pause_us_per_request": round(last["pause_ms"] * 1000 / asked, 1),
+        "longest_pause_ms": last["longest_ms"],
+        "found_at_the_end": last["found"],
+        "found_types": last["types"],
+        "found_frames": last["frames"],
         "cpu_seconds": round(cpu, 1),
+        "cpu_us_per_request": round(cpu / asked * 1e6),
         "left": after._replace(rss=0)._asdict(),
         "upstream": {"asked": upstream.asked, "left": upstream.left, "open": upstream.open},
-        "good": not load.errors and not crashes and not after.running and not after.connections and late <= CEILING,
+        "good": not load.errors and not crashes and not after.running and not after.connections and late <= CEILING and flat,
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("slow", "mixed"))
-    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed")
+    parser.add_argument("what", choices=("slow", "mixed", "reloads", "restarts"))
+    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts")
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
@@ -639,6 +310,11 @@ def main() -> int:
         folder = Path(made)
         if args.what == "slow":
             result = asyncio.run(slow(folder, args.streams, args.seconds or 60))
+        elif args.what in ("reloads", "restarts"):
+            from bench.staying import RUNS
+
+            run, seconds = RUNS[args.what]
+            result = asyncio.run(run(folder, args.seconds or seconds, args.clients, args.seed))
         else:
             result = asyncio.run(mixed(folder, args.seconds or 900, args.clients, args.seed, args.wire, args.trim))
     print(json.dumps(result, indent=1))

@@ -18,12 +18,14 @@ import orjson
 
 from a2py import providers
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, Blame
 from a2py.messages import envelope
 from a2py.messages.request import parse
+from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call, Prepared
+from a2py.proxy.router import CLIENTS_OWN
 from a2py.quirks import override
-from a2py.wires import wire
+from a2py.wires import failure, wire
 from tests import streams
 
 FOLDER = Path(__file__).parent / "goldens"
@@ -281,6 +283,8 @@ def error_lines(error: ApiError) -> list[str]:
         f"error {error.status} {error.type} {_string(error.message)}",
         f"kind: {error.kind}",
         *(f"{name}: {value}" for name, value in error.headers().items()),
+        *([f"blame: {error.blame.value}"] if error.blame is not Blame.KIND and error.kind not in CLIENTS_OWN else []),
+        *(["echoed: yes"] if error.echoed else []),
     ]
 
 
@@ -369,7 +373,7 @@ class Run:
         message: JSON | None = None
         options = sink_options(asked, to)
         if status != 200:
-            self.check(step, "client", error_lines(self.refusal(upstream, to, status)))
+            self.check(step, "client", error_lines(self.refusal(upstream, status, request)))
         elif asked.request.stream and not unary_body:
             message = self.stream(step, upstream_bytes(upstream), to, request, options)
         else:
@@ -379,9 +383,9 @@ class Run:
             for other in step.also:
                 self.same(message, other, to, request, options)
 
-    def refusal(self, upstream: Block, to: Deployment, status: int) -> ApiError:
+    def refusal(self, upstream: Block, status: int, request: Prepared) -> ApiError:
         headers = {name.lower(): value for name, _, value in (o.partition("=") for o in upstream.options) if value}
-        return wire(to.wire).error(status, headers, upstream_bytes(upstream))
+        return failure.read(status, headers, upstream_bytes(upstream), sent=Sent(request.body))
 
     def stream(self, step: Step, data: bytes, to: Deployment, request: Prepared, options: JSON) -> JSON:
         message = streams.check_contract(wire(to.wire), request, data, **options)

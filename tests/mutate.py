@@ -37,21 +37,21 @@ ROOT = Path(__file__).resolve().parents[1]
 #: File → the rules of TRANSLATION.md that its branches are. A golden counts if it names one of them, or a quirk field.
 RULES = {
     "a2py/wires/chat/messages.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
-    "a2py/wires/chat/media.py": "A5|A6",
-    "a2py/wires/chat/request.py": "A12|A18|A[0-9]+",
+    "a2py/wires/openai/turns.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
+    "a2py/wires/openai/media.py": "A5|A6",
+    "a2py/wires/openai/tools.py": "A8|A9|A10|A11",
+    "a2py/wires/openai/fields.py": "A12|A15|A16|A18|A[0-9]+",
+    "a2py/wires/openai/thinking.py": "A10|A12|A13|A15",
+    "a2py/wires/chat/request.py": "A12|A15|A16|A18|A[0-9]+",
     "a2py/wires/chat/tools.py": "A8|A9|A10|A11",
-    "a2py/wires/chat/search.py": "A11",
-    "a2py/wires/chat/pages.py": "A11",
+    "a2py/wires/chat/found.py": "A11",
     "a2py/wires/common/schema.py": "A8|A15",
     "a2py/wires/chat/reasoning.py": "A12|A13|A14",
-    "a2py/wires/chat/structured.py": "A15",
-    "a2py/wires/chat/cache.py": "A12|A16",
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
     "a2py/wires/chat/finish.py": "B4",
-    "a2py/wires/chat/parts.py": "B3|B4|C",
+    "a2py/wires/chat/pieces.py": "B3|B4|C",
     "a2py/wires/common/usage.py": "B5",
-    "a2py/wires/common/limits.py": "A12|A18|A[0-9]+",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
     "a2py/wires/common/tools.py": "A8|A9|A11",
     "a2py/wires/common/typed.py": "A8",
@@ -97,8 +97,8 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "self._held[0].kind == TOOL", True): "the loop behind it asks again",
     ("a2py/messages/blocks.py", "self._hidden(item)", True): "how much is kept",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
-    ("a2py/wires/chat/messages.py", "not self._open", False): "the short way; nothing waits",
-    ("a2py/wires/chat/messages.py", "not text", False): "such a message is left out before the turns are made",
+    ("a2py/wires/openai/tools.py", "message['role'] == 'system'", True): "only slower: no other message holds such a block",
+    ("a2py/wires/chat/messages.py", "self._marks", True): "the short way; nothing is marked",
     **{
         ("a2py/wires/common/schema.py", condition, True): "identity: an equal schema is built anew"
         for condition in (
@@ -110,7 +110,6 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         )
     },
     ("a2py/wires/common/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
-    ("a2py/wires/chat/cache.py", "form == 'none'", False): "the short way; no other form fits",
     ("a2py/wires/common/intake.py", "parser.overflow", False): "32 MiB in one event",
     ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",

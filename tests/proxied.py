@@ -11,14 +11,12 @@ import gc
 import io
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import pytest
 
 import a2py
 from a2py.config import Config, Settings
@@ -29,8 +27,6 @@ from tests.scripted import Answer, Raw
 
 #: The upstream's key: it must never show anywhere.
 SECRET = "sk-very-secret-upstream-key"
-#: Whether streams are read in push mode; `both_modes` runs a test in either.
-PUSH = True
 #: Small enough for a test, large enough that a loaded machine does not fire them by chance.
 FAST = {"num_retries": 0, "drain_seconds": 5.0}
 
@@ -44,11 +40,6 @@ def config(*bases: str, deployments: tuple[Deployment, ...] = (), master_key: st
     """One deployment of `test-model` for each base, and `deployments`; `settings`: attributes of Settings."""
     made = tuple(deployment(base, id=f"d{n}") for n, base in enumerate(bases)) + deployments
     return Config(deployments=made, settings=Settings(**{**FAST, **settings}), master_key=master_key)
-
-
-@pytest.fixture(params=["push", "pull"])
-def both_modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "PUSH", request.param == "push")
 
 
 class Running:
@@ -80,21 +71,26 @@ class Running:
 
 
 @asynccontextmanager
-async def proxied(settings: Config, *, collect: bool = True, **more: Any) -> AsyncIterator[Running]:
+async def proxied(settings: Config, *, collect: bool = True, crashes: bool = False, **more: Any) -> AsyncIterator[Running]:
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of `Server`."""
     out = io.StringIO()
     before = asyncio.all_tasks()
-    server = Server(settings, log=Log(out, "json"), **{"push": PUSH, **more})
+    server = Server(settings, log=Log(out, "json"), **more)
     addresses = await server.start("127.0.0.1", 0)
     running = Running(server, addresses[0][1], out)
     try:
         yield running
-        assert not [line for line in running.lines if line["event"] == "crash"], running.log
+        assert crashes or not [line for line in running.lines if line["event"] == "crash"], running.log
+        await settle(lambda: not server.proxy.running)
+        await settle(lambda: server.proxy.upstream.connections == server.proxy.upstream.idle)
     finally:
         await server.close()
     await settle(lambda: not [task for task in asyncio.all_tasks() - before if _ours(task)])
     assert not server.proxy.running, "an answer is left"
+    assert not server.proxy.upstream.connections, "an upstream connection is left"
     assert not server.proxy.busy, "a connection is left"
     assert not server.proxy.limits.running, "a slot of a deployment is left"
+    assert not any(used.held for used in server.proxy.limits.used().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

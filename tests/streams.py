@@ -18,6 +18,7 @@ from a2py.errors import KINDS, ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Decoder, Key, Outcome, Prepared, Sink, Usage
 from a2py.messages.writer import Writer
+from a2py.wires import reply
 from a2py.wires.types import Wire
 
 #: Streams up to this size (bytes) are cut at every place; longer ones at SAMPLE seeded places.
@@ -126,7 +127,7 @@ def unary(
 ) -> JSON:
     """The client's message for a unary upstream body; raises ApiError."""
     sink = Reply(MESSAGE_ID, MODEL, origin, thinking, used)
-    return sink.message(wire.reply(request, body, sink), ESTIMATE)
+    return sink.message(reply(wire, request, body, sink), ESTIMATE)
 
 
 def collected(
@@ -162,7 +163,7 @@ class Recorder:
     def thinking_json(self, key: Key, raw: bytes) -> None:
         self._add("thinking", key, orjson.loads(b'"' + raw + b'"'))
 
-    def straight(self, key: Key) -> None:
+    def around(self, key: Key) -> None:
         return None
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:

@@ -10,7 +10,7 @@ from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Outcome, Prepared, Usage
 from a2py.quirks import Quirks
-from a2py.wires.chat import WIRE, details
+from a2py.wires.chat import WIRE, pieces
 from a2py.wires.chat.calls import Calls
 from a2py.wires.chat.reasoning import DIALECTS
 from a2py.wires.chat.stream import ChatDecoder
@@ -77,7 +77,7 @@ def test_details_merge_field_by_field() -> None:
 
 
 def test_details_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(details, "LIMIT", 1000)
+    monkeypatch.setattr(pieces, "LIMIT", 1000)
     decoder = ChatDecoder(PREPARED, Reply("msg_1", "m"))
     decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}, 5]}}]}\n\n' * 14)
     assert not decoder.finished

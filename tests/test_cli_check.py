@@ -18,8 +18,8 @@ from a2py.config import load, single
 from a2py.demo import Demo
 from a2py.demo.protocol import Refused
 from a2py.deployment import Deployment
-from a2py.proxy.upstream import Upstream
 from a2py.quirks import override
+from a2py.upstream import Upstream
 from tests import llamacpp as llama
 from tests.commands import a2py, serving
 from tests.process import free_port

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from a2py.cli import exits, launch, main, options, state
+from a2py.cli.exits import Stop
 from tests.claude.cli import find
 from tests.commands import a2py, clean_env, nothing, serving
 
@@ -103,6 +104,86 @@ def test_settings_files_that_lead_elsewhere_are_outvoted(tmp_path: Path) -> None
     (tmp_path / ".claude" / "settings.json").write_text("broken")
     (tmp_path / ".claude" / "settings.local.json").unlink()
     assert a2py("claude", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)}).stdout == "x\n"
+
+
+EVERYTHING = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+@pytest.mark.parametrize("command", ["claude", "run"])
+def test_the_program_gets_nothing_of_the_folders_dotenv(tmp_path: Path, command: str) -> None:
+    """A cloned repository's .env ran as the user: BASH_ENV, LD_PRELOAD and NODE_OPTIONS are read before the program's first line."""
+    script = program(tmp_path, EVERYTHING, "script")
+    theirs = {"BASH_ENV": "./evil.sh", "LD_PRELOAD": "./evil.so", "NODE_OPTIONS": "--require ./evil.js", "PYTHONSTARTUP": "./evil.py"}
+    theirs |= {
+        "PATH": ".",
+        "HTTPS_PROXY": "http://evil.example",
+        "ANTHROPIC_MODEL": "evil",
+        "CLAUDE_CONFIG_DIR": ".",
+        "OPENAI_API_KEY": "k",
+    }
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in {**theirs, "A2PY_CLAUDE": "./evil"}.items()))
+    mine = {"A2PY_CLAUDE": str(script), "API_TIMEOUT_MS": "5"}
+    done = a2py(*([command, "--demo", "--"] + ([str(script)] if command == "run" else [])), cwd=tmp_path, env=mine)
+    told = json.loads(done.stdout)
+    own = clean_env(tmp_path, **mine)
+    changing = {"PORT", "OLLAMA_HOST"}  # a free port, each time another
+    added = {name for name in told if name not in own or told[name] != own[name]} - changing
+    assert {name: told[name] for name in added} == {
+        name: value
+        for name, value in told.items()
+        if name in added and name.startswith(("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_STREAM", "DISABLE_"))
+    }
+    assert own.keys() <= told.keys() and told["ANTHROPIC_MODEL"] == "demo" and told["PATH"] == own["PATH"]
+
+
+def test_bash_does_not_run_the_folders_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BASH_ENV=./evil.sh\n")
+    (tmp_path / "evil.sh").write_text("touch ran\n")
+    done = a2py("run", "--demo", "--", "bash", "-c", "echo done", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "done\n") and not (tmp_path / "ran").exists()
+
+
+ASK_WITHOUT = """
+import json, os, urllib.error, urllib.request
+def status(**headers):
+    request = urllib.request.Request(os.environ["ANTHROPIC_BASE_URL"] + "/v1/models", headers=headers)
+    try:
+        return urllib.request.urlopen(request, timeout=20).status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+token = os.environ["ANTHROPIC_AUTH_TOKEN"]
+print(json.dumps([token, status(), *(status(authorization="Bearer " + key) for key in ("a2py", "sk-master", token))]))
+"""
+
+
+@pytest.mark.parametrize("command", ["claude", "run"])
+def test_a_proxy_for_one_program_takes_that_programs_token_only(tmp_path: Path, command: str) -> None:
+    script = program(tmp_path, ASK_WITHOUT, "script")
+    tokens = set()
+    for env in ({}, {}, {"LITELLM_MASTER_KEY": "sk-master"}):
+        args = [command, "--demo", "--"] + ([str(script)] if command == "run" else [])
+        done = a2py(*args, cwd=tmp_path, env={"A2PY_CLAUDE": str(script), **env})
+        token, *statuses = json.loads(done.stdout)
+        assert statuses == [401, 401, 401, 200] and len(token) >= 43, done
+        assert token not in done.stderr + (tmp_path / ".local/state/a2py/claude.log").read_text()
+        tokens.add(token)
+    assert len(tokens) == 3
+
+
+def test_what_the_configuration_warns_of_is_shown_before_the_program(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENAI_BASE_URL=https://evil.example/v1\n")
+    done = a2py("run", "--", "true", cwd=tmp_path, env={"OPENAI_API_KEY": "sk-mine"})
+    assert done.returncode == 0 and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so evil.example is asked" in done.stderr
+
+
+def test_a_program_of_the_working_folder_is_no_claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "PLACES", ())
+    program(tmp_path, "pass")
+    with pytest.raises(Stop):
+        launch.find_claude({"PATH": "."})
+    assert launch.find_claude({"PATH": ".", "A2PY_CLAUDE": "./claude"}) == "./claude"
 
 
 @pytest.mark.parametrize(

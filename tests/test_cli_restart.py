@@ -81,24 +81,35 @@ class Knocking:
 @pytest.mark.parametrize("before, after", [(1, 1), (3, 2)])
 def test_no_stream_and_no_connection_is_lost(place: Path, before: int, after: int) -> None:
     """50 streams run, and new connections come without a pause, while a new process takes the place of the old one."""
+    for upto in (200, 800):  # on a busy machine the new one may need longer than the first
+        if restarted_under(place, before, after, upto):
+            return
+    raise AssertionError("no restart came while streams ran")
+
+
+def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
+    """False: the streams had ended before the old process was told to."""
     port = str(free_port())
     old = begin(place, "--port", port, "--num-workers", str(before))
     url = str(old["url"])
+    log = Path(str(old["log"]))
+    seen = len(log.read_text())
     said = []
 
     def restart() -> None:
         said.append(a2py("restart", "--demo", "--port", port, "--num-workers", str(after), cwd=place))
 
     with Knocking(url) as knocking:
-        whole = streams_through(url, 50, 200, restart)
+        whole = streams_through(url, 50, upto, restart)
         ended = until(lambda: gone(old["pid"]))
     new = told(place)
     assert said[0].returncode == exits.OK and f"pid {old['pid']} ends once its running answers have" in said[0].stderr, said[0]
     assert (whole, knocking.failed) == (50, []) and knocking.done > 0 and ended
     assert new["url"] == url and new["pid"] != old["pid"] and new["answers"]
-    drains = [int(n) for n in re.findall(r"draining answers=(\d+)", Path(str(new["log"])).read_text())]
-    assert len(drains) == before and sum(drains) > 0, "the restart came while streams ran"
+    drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[seen:])]
+    assert len(drains) == before
     assert "stopped" in a2py("stop", cwd=place).stdout
+    return sum(drains) > 0
 
 
 def test_what_can_not_start_leaves_the_old_one_alone(place: Path) -> None:

@@ -11,6 +11,8 @@ import socket
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import anthropic
@@ -22,11 +24,19 @@ from a2py.cli.terminal import Terminal
 from tests.commands import a2py, serving
 
 DEMO = ["--port", "0"]
+Sdk = Callable[..., anthropic.Anthropic]
 
 
-def test_with_nothing_at_all_it_serves_the_demo(tmp_path: Path) -> None:
+@pytest.fixture
+def sdk() -> Iterator[Sdk]:
+    """Makes clients, which are closed at the end of the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(anthropic.Anthropic(**options))
+
+
+def test_with_nothing_at_all_it_serves_the_demo(sdk: Sdk, tmp_path: Path) -> None:
     with serving(*DEMO, cwd=tmp_path) as running:
-        client = anthropic.Anthropic(base_url=running.url, api_key="any", max_retries=0)
+        client = sdk(base_url=running.url, api_key="any", max_retries=0)
         reply = client.messages.create(model="claude-opus-5-5", max_tokens=100, messages=[{"role": "user", "content": "Say hello"}])
         assert reply.content[0].text == "Hello!"
         with client.messages.stream(model="demo", max_tokens=900, messages=[{"role": "user", "content": "count to 20"}]) as stream:
@@ -101,9 +111,9 @@ def test_a_public_address_that_is_meant(tmp_path: Path, flags: list[str], env: d
         assert told in running.said and "listening on 0.0.0.0:" in running.said and "sk-m" not in running.said
 
 
-def test_the_demo_asks_for_the_master_key_of_the_environment(tmp_path: Path) -> None:
+def test_the_demo_asks_for_the_master_key_of_the_environment(sdk: Sdk, tmp_path: Path) -> None:
     with serving(*DEMO, cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}) as running:
-        refused = anthropic.Anthropic(base_url=running.url, api_key="other", max_retries=0)
+        refused = sdk(base_url=running.url, api_key="other", max_retries=0)
         with pytest.raises(anthropic.AuthenticationError):
             refused.messages.create(model="demo", max_tokens=10, messages=[{"role": "user", "content": "hi"}])
 
@@ -181,20 +191,20 @@ def test_tls(tmp_path: Path) -> None:
             assert json.load(answer)["name"] == "a2py"
 
 
-def test_one_model_without_a_file(tmp_path: Path) -> None:
+def test_one_model_without_a_file(sdk: Sdk, tmp_path: Path) -> None:
     with serving("demo", "--port", "0", cwd=tmp_path) as upstream:
         base = upstream.until(r"at (http://\S+/v1),")[1]
         with serving(*DEMO, "--model", "openai/demo", "--api_base", base, "--alias", "mine", "--api_key", "sk-x", cwd=tmp_path) as running:
-            client = anthropic.Anthropic(base_url=running.url, api_key="any", max_retries=0)
+            client = sdk(base_url=running.url, api_key="any", max_retries=0)
             for name in ("mine", "claude-haiku-5-5", "whatever"):
                 reply = client.messages.create(model=name, max_tokens=50, messages=[{"role": "user", "content": "Say hello"}])
                 assert reply.content[0].text == "Hello!"
             assert "serving --model openai/demo" in running.said and "sk-x" not in running.said
 
 
-def test_capture_writes_what_went_where(tmp_path: Path) -> None:
+def test_capture_writes_what_went_where(sdk: Sdk, tmp_path: Path) -> None:
     with serving(*DEMO, "--capture", "seen", cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m-secret"}) as running:
-        client = anthropic.Anthropic(base_url=running.url, api_key="sk-m-secret", max_retries=0)
+        client = sdk(base_url=running.url, api_key="sk-m-secret", max_retries=0)
         with client.messages.stream(model="x", max_tokens=50, messages=[{"role": "user", "content": "Say hello"}]) as stream:
             assert stream.get_final_text() == "Hello!"
         assert running.end() == exits.OK
@@ -214,10 +224,10 @@ def test_the_demo_command_says_when_it_can_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("example", sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_example_is_served_as_it_is(tmp_path: Path, example: Path) -> None:
+def test_every_example_is_served_as_it_is(sdk: Sdk, tmp_path: Path, example: Path) -> None:
     keys = dict.fromkeys(set(re.findall(r"os\.environ/(\w+)", example.read_text())), "sk-example")
     with serving("--config", str(example), *DEMO, cwd=tmp_path, env=keys) as running:
-        client = anthropic.Anthropic(base_url=running.url, api_key=keys.get("LITELLM_MASTER_KEY", "any"), max_retries=0)
+        client = sdk(base_url=running.url, api_key=keys.get("LITELLM_MASTER_KEY", "any"), max_retries=0)
         names = {model.display_name for model in client.models.list(limit=1000)}
         running.until("Try it:")
         assert "✗" not in running.said and "warning:" not in running.said

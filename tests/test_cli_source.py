@@ -235,7 +235,7 @@ def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pyte
     def never(*given: Any) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr("a2py.proxy.upstream.Upstream.ask", never)
+    monkeypatch.setattr("a2py.upstream.client.Upstream.ask", never)
     assert main(["env", "--model", "deepseek/deepseek-chat", "--api-key", "k"]) == exits.OK
 
 

@@ -10,14 +10,15 @@ from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
 from a2py.slices import at_once
 from a2py.wires import wire
-from a2py.wires.common import send
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want, nearest, wanted
 from a2py.wires.common.filters import Stops, ThinkTags, held
+from a2py.wires.common.headers import headers
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import Names
 from a2py.wires.common.text import as_text, block_text, without_billing
-from a2py.wires.common.tools import function, functions, in_force
+from a2py.wires.common.tools import ToolList, function
+from a2py.wires.openai.tools import in_force, offered
 from tests import streams
 
 
@@ -39,18 +40,38 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
         },
     ]
     tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
-    assert in_force(draft(messages, tools)) == tools[:1]
+    assert at_once(in_force(draft(messages, tools))) == tools[:1]
 
 
 def test_a_tool_that_is_none() -> None:
     assert function({"type": "bash_20250124"}) is not None
     assert function({"type": "custom"}) is None
-    assert at_once(functions(draft([], [{"type": "custom"}]))) == []
+    assert at_once(offered(draft([], [{"type": "custom"}]), False)) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "changed"),
+    [
+        ([], ["a1", "b1", "", "a2"], False),
+        ([("tool_removal", {"name": "a"})], ["b1", ""], True),
+        ([("tool_removal", {"name": "never"})], ["a1", "b1", "", "a2"], False),
+        ([("tool_addition", {"definition": {"name": "a", "n": "a3"}})], ["b1", "", "a3"], True),
+        ([("tool_removal", {"name": "b"}), ("tool_addition", {"name": "b"})], ["a1", "", "a2", "b1"], True),
+        ([("tool_addition", {"name": "b"})], ["a1", "b1", "", "a2"], False),
+        ([("tool_addition", {"definition": {"name": "c", "n": "c1"}}), ("tool_removal", {"tool_name": "c"})], ["a1", "b1", "", "a2"], True),
+        ([("tool_addition", {"definition": {"n": "nameless"}}), ("other", {"name": "a"})], ["a1", "b1", "", "a2"], False),
+    ],
+)
+def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list[str], changed: bool) -> None:
+    tools = ToolList([{"name": "a", "n": "a1"}, {"name": "b", "n": "b1"}, {"n": ""}, {"name": "a", "n": "a2"}])
+    for kind, change in changes:
+        tools.change({"type": kind, "tool": change})
+    assert ([tool["n"] for tool in tools.left()], tools.changed) == (left, changed)
 
 
 def test_auth_none_sends_no_key() -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x", "k", "none")
-    assert set(send.headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
+    assert set(headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
 
 
 @pytest.mark.parametrize(
@@ -190,4 +211,4 @@ def test_lost_names_and_unchecked_results_are_bounded() -> None:
 @pytest.mark.parametrize(("name", "given"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
 def test_an_intake_means_nothing_by_itself(name: str, given: list[object]) -> None:
     with pytest.raises(NotImplementedError):
-        getattr(Intake(), name)(*given)
+        getattr(Intake(streams.prepared()), name)(*given)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from a2py import wires
 from a2py.config.build import FAMILIES, PREFIXES, UNSERVED
+from a2py.messages.request import parse
+from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, quirks_for, wire_for
-from a2py.quirks import Quirks
+from a2py.proxy.lessons import WIRE, changed
+from a2py.quirks import Quirks, words
 from tests.configured import KEY, Folder
 
 ENV = {"OPENAI_API_KEY": "ok", "DEEPSEEK_API_KEY": "dk", "OPENROUTER_API_KEY": "rk", "ANTHROPIC_API_KEY": "ak", "AZURE_API_KEY": "zk"}
@@ -304,7 +309,7 @@ def test_quirks_come_from_the_table(folder: Folder) -> None:
         ("{supports_reasoning: false}", "reasoning", "none"),
         ("{quirks: {images: false, stop_limit: 1}}", "stop_limit", 1),
         ("{supports_vision: false, quirks: {images: true}}", "images", True),
-        ("{quirks: {schema: [drop_schema]}}", "schema", ("drop_schema",)),
+        ("{quirks: {schema: [drop_$schema]}}", "schema", ("drop_$schema",)),
         ("{quirks: {sampling: [top_k]}}", "sampling", frozenset({"top_k"})),
         ("{quirks: {temperature_max: 1}}", "temperature_max", 1.0),
     ],
@@ -367,11 +372,45 @@ def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
         ENV,
     )
     assert config.warnings == (
-        "a2py.quirks.*: tools: expected bool, got 3; ignored",
-        "model_info.quirks of m: unknown quirk imagess is ignored; did you mean images?",
-        "model_info.quirks of m: unknown quirk zzz is ignored",
+        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk imagess is ignored; did you mean images?",
+        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk zzz is ignored",
+        "a2py.quirks.*: ignored: tools must be true or false, got 3",
     )
     assert config.deployments[0].quirks.images is False and config.deployments[0].quirks.tools is True
+
+
+@pytest.mark.parametrize(
+    ("quirk", "value", "problem"),
+    [
+        (
+            "structured",
+            "json_shema",
+            "structured must be one of json_schema, json_object, none, got 'json_shema'. Did you mean json_schema?",
+        ),
+        ("structured", "false", "structured must be one of json_schema, json_object, none, got False"),
+        ("tool_choice_any", "auto", "tool_choice_any must be one of required, any, \"\", got 'auto'"),
+        ("sampling", "[topk]", "sampling must be one of temperature, top_p, top_k, got 'topk'. Did you mean top_k?"),
+    ],
+)
+def test_a_misspelt_word_is_told_and_left_out(folder: Folder, quirk: str, value: str, problem: str) -> None:
+    info = f"model_info: {{quirks: {{{quirk}: {value}, images: false}}}}"
+    config = folder.load(f"model_list: [{{model_name: m, litellm_params: {{model: openai/gpt-4o}}, {info}}}]", ENV)
+    assert config.warnings == (f"litellm_config.yaml:1, model_list[0]: model_info.quirks: ignored: {problem}",)
+    [dep] = config.deployments
+    plain = folder.one("{model: openai/gpt-4o}", ENV)
+    assert dep.quirks == replace(plain.quirks, images=False)
+    assert dep.overrides == {"images": False}
+
+
+@pytest.mark.parametrize("quirk", words())
+def test_no_misspelt_word_reaches_a_request(folder: Folder, quirk: str) -> None:
+    """Each request to such a deployment was a 500, and so was the move to another wire."""
+    bad = "[efort]" if quirk in ("sampling", "schema") else "efort"
+    dep = folder.one("{model: openai/gpt-4o}", ENV, f"{{quirks: {{{quirk}: {bad}}}}}")
+    call = Call(parse(b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'), "msg_1", 0.0)
+    for name in wires.WIRES:
+        moved = changed(dep, {WIRE: name})
+        assert moved.wire == name and wires.wire(name).prepare(call, moved, True).body
 
 
 # -- everything else lands where the wires and the router read it

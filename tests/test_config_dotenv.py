@@ -47,8 +47,9 @@ def test_what_is_no_line_is_told_without_its_text() -> None:
 
 
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
-    Folder(tmp_path).write(".env", "A=file\nB=file\nC=file\n")
-    assert environment({"A": "env", "B": ""}, str(tmp_path)) == {"A": "env", "B": "", "C": "file"}
+    Folder(tmp_path).write(".env", "HF_TOKEN=file\nXAI_API_KEY=file\nGROQ_API_KEY=file\nA=file\n")
+    env = environment({"HF_TOKEN": "env", "XAI_API_KEY": "", "A": ""}, str(tmp_path))
+    assert env == {"HF_TOKEN": "env", "XAI_API_KEY": "", "A": "", "GROQ_API_KEY": "file"} and env.lookup("A") == ""
 
 
 def test_no_dotenv_or_an_unreadable_one(tmp_path: Path) -> None:
@@ -100,10 +101,11 @@ def test_the_order_of_files(tmp_path: Path) -> None:
     assert find("d.yaml", {**env, "A2PY_CONFIG": "c.yaml"}, cwd) == str(tmp_path / "d.yaml")
     assert find("/e.yaml", env, cwd) == "/e.yaml"
     assert find("~/f.yaml", env, cwd) == str(tmp_path / "home" / "f.yaml")
-    folder.write(".env", "A2PY_CONFIG=g.yaml\n")
-    assert find(None, env, cwd) == str(tmp_path / "g.yaml")
+    folder.write(".env", "A2PY_CONFIG=g.yaml\nCONFIG_FILE_PATH=g.yaml\n")
+    assert find(None, env, cwd) == str(tmp_path / "a2py.yaml")
 
 
 def test_places_without_a_home() -> None:
     assert places({}, "/w") == ("/w/a2py.yaml", "/w/litellm_config.yaml")
     assert places({"USERPROFILE": "/u"}, "/w")[2] == "/u/.config/a2py/config.yaml"
+    assert places({"XDG_CONFIG_HOME": "relative", "HOME": "/h"}, "/w")[2] == "/h/.config/a2py/config.yaml"

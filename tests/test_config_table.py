@@ -37,7 +37,7 @@ def test_settings_and_their_rows_are_the_same() -> None:
 def test_entries_and_their_rows_are_the_same() -> None:
     rows = {row.attr: row.default for row in MODELS}
     assert len(rows) == len(MODELS)
-    assert rows == {attr: default for attr, default in defaults(Entry).items() if attr not in ("at", "index", "unset")}
+    assert rows == {attr: default for attr, default in defaults(Entry).items() if attr not in ("at", "index", "unset", "origins", "file")}
 
 
 def test_no_path_stands_twice() -> None:

@@ -46,6 +46,19 @@ def node(text: str, **env: str) -> Node:
         (v.texts, "[a, 1, null]", ("a", "1")),
         (v.texts, "'a, b,,c'", ("a", "b", "c")),
         (v.texts, "5", ("5",)),
+        (v.hosts, "[a2py.lan, 'A.lan:4000', null, '[::1]:80', my_service]", ("a2py.lan", "A.lan:4000", "[::1]:80", "my_service")),
+        (v.hosts, "'a.lan, b.lan'", ("a.lan", "b.lan")),
+        (
+            v.origins,
+            "['https://App.example/', 'https://a.example:443', 'http://a.example:443', 'http://localhost:3000', 'http://b.example:80']",
+            ("https://app.example", "https://a.example", "http://a.example:443", "http://localhost:3000", "http://b.example"),
+        ),
+        (
+            v.origins,
+            "'http://[::1]:80, chrome-extension://abc, app://obsidian.md:80'",
+            ("http://[::1]", "chrome-extension://abc", "app://obsidian.md:80"),
+        ),
+        (v.origins, "[]", ()),
         (v.mapping, "{a: {b: [1]}}", {"a": {"b": [1]}}),
         (v.anything, "[1, {a: b}]", [1, {"a": "b"}]),
         (v.text_map, "{a: 1, b: null, c: x}", {"a": "1", "c": "x"}),
@@ -90,6 +103,25 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
         (v.ssl_verify, "[1]", "expected true or false, got a list", "a"),
         (v.texts, "{a: b}", "expected a list, got a mapping", "a"),
         (v.texts, "[[a]]", "expected text, got a list", "a[0]"),
+        (v.hosts, "[a.lan, 'http://a.lan']", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a[1]"),
+        (v.hosts, "'*'", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a"),
+        *(
+            (
+                v.origins,
+                f"['{name}']",
+                "expected an origin such as https://app.example or http://localhost:3000 (no path, no *), got text",
+                "a[0]",
+            )
+            for name in (
+                "*",
+                "null",
+                "app.example",
+                "https://a.example/x",
+                "https://*.a.example",
+                "https://a.example:x",
+                "https://u@a.example",
+            )
+        ),
         (v.mapping, "x", "expected a mapping, got text", "a"),
         (v.text_map, "{x: [1]}", "expected text, got a list", "a.x"),
         (v.headers, "{'a: b': c}", "expected a header name of letters, digits and hyphens, got text", "a.a: b"),

@@ -15,6 +15,7 @@ from a2py.errors import ApiError
 from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.wires import wire
+from a2py.wires.failure import read
 from tests import streams
 from tests.recordings import Recording, recordings
 
@@ -238,7 +239,7 @@ def test_error_bodies(recording: Recording) -> None:
         with pytest.raises(ApiError):
             streams.unary(wire(recording.api), streams.prepared(stream=False), recording.data)
         return
-    error = wire(recording.api).error(recording.status or 400, recording.headers, recording.data)
+    error = read(recording.status or 400, recording.headers, recording.data)
     assert 400 <= error.status < 600
     assert error.message
     assert orjson.loads(error.body("req_1"))["error"]["type"] in streams.ERROR_TYPES

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from a2py.deployment import telling
+from a2py.deployment import Deployment, telling
 from tests import golden
 
 
@@ -31,3 +31,19 @@ def test_secrets_wherever_they_stand() -> None:
         extra_body={"auth": {"deep": [{"token": "sk-deep"}, "sk-under-auth"]}, "model_key": "abc", "user": "somebody", "n": 1},
     )
     assert set(dep.secrets) == {"sk-main-key", "Bearer sk-header", "sk-header", "sk-query", "sk-deep"}
+
+
+@pytest.mark.parametrize(
+    ("header", "hidden"),
+    [
+        ("Basic dXNlcjpwYXNz", {"Basic dXNlcjpwYXNz", "dXNlcjpwYXNz", "pass"}),
+        ("basic dXNlcjpwYXNz", {"basic dXNlcjpwYXNz", "dXNlcjpwYXNz", "pass"}),
+        ("Basic dXNlcjo=", {"Basic dXNlcjo=", "dXNlcjo="}),
+        ("Basic no base64", {"Basic no base64", "no base64"}),
+        ("Basic //79/A==", {"Basic //79/A==", "//79/A=="}),
+        ("Bearer dXNlcjpwYXNz", {"Bearer dXNlcjpwYXNz", "dXNlcjpwYXNz"}),
+    ],
+)
+def test_the_password_of_a_login_is_a_secret_too(header: str, hidden: set[str]) -> None:
+    made = Deployment("n", "i", "p", "m", "http://x/v1", headers={"authorization": header})
+    assert set(made.secrets) == hidden

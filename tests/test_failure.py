@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.errors import KINDS, ApiError
+from a2py.messages.sent import NOTHING, Sent
 from a2py.wires import failure
-from a2py.wires.refusal import scrub, waiting
+from a2py.wires.refusal import scrub, verdict, waiting
 from a2py.wires.refusal.body import unfold
 from tests import golden
 
@@ -44,32 +45,33 @@ def test_a_golden_is_decided_by_the_rule_that_it_names(case: golden.Case) -> Non
     blocks = {block.name: block for block in case.blocks}
     status, *options = blocks["upstream"].options
     data = golden.upstream_bytes(blocks["upstream"])
-    rule, _ = failure.find(int(status), unfold(data), "")
+    sent = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
+    rule = verdict.find(int(status), unfold(data), "", sent).rule
     assert (rule.name if rule else "status") == golden_rule(case)
     headers = {name: value for name, _, value in (option.partition("=") for option in options)}
-    assert golden.error_lines(failure.read(int(status), headers, data)) == blocks["client"].lines
+    assert golden.error_lines(failure.read(int(status), headers, data, sent=sent)) == blocks["client"].lines
 
 
 def test_each_rule_has_a_golden() -> None:
     """But those for errors inside a 200 and for one provider alone, which stand below."""
     proven = {golden_rule(case) for case in GOLDENS}
-    rules = [rule.name for rule in failure.rules() if not rule.name.startswith("inside.") and not rule.provider]
+    rules = [rule.name for rule in verdict.rules() if not rule.name.startswith("inside.") and not rule.provider]
     assert [name for name in rules if name not in proven] == []
     assert len(set(rules)) == len(rules)
 
 
 def test_each_rule_names_who_says_it_and_when() -> None:
-    for rule in failure.rules():
+    for rule in verdict.rules():
         assert rule.kind in KINDS
         assert rule.text or rule.codes
         assert re.search(r"20\d\d|many$|adds itself$", rule.seen), f"{rule.name}: seen by whom, and when?"
 
 
-@pytest.mark.parametrize("status", [*failure.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])
+@pytest.mark.parametrize("status", [*verdict.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])
 def test_a_bare_status(status: int) -> None:
     error = failure.read(status, {}, b"", provider="acme")
-    assert error.kind == failure.STATUSES.get(status, "invalid_request" if status < 500 else "api")
-    kept = status in failure.KEPT or status not in failure.STATUSES
+    assert error.kind == verdict.STATUSES.get(status, "invalid_request" if status < 500 else "api")
+    kept = status in failure.KEPT or status not in verdict.STATUSES
     assert error.status == (status if kept else KINDS[error.kind].status)
     assert "acme" in error.message
 
@@ -236,6 +238,9 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
         ("timeout_connect", "timeout"),
         ("timeout_first_byte", "timeout"),
         ("timeout_idle", "timeout"),
+        ("timeout_contentless", "timeout"),
+        ("timeout_total", "timeout"),
+        ("broken", "upstream"),
         ("cut", "upstream"),
         ("anything else", "upstream"),
     ],
@@ -260,7 +265,7 @@ KEYS = st.from_regex(r"(sk|gsk|xai|csk|nvapi|pplx)[-_][A-Za-z0-9]{8,40}", fullma
     r"(AIza|ghp_|eyJ)[A-Za-z0-9_-]{8,40}", fullmatch=True
 )
 WORDS = st.sampled_from(
-    [rule.text.pattern[:60] for rule in failure.rules() if rule.text]
+    [rule.text.pattern[:60] for rule in verdict.rules() if rule.text]
     + [
         "prompt is too long: 9 tokens > 3 maximum",
         "x-api-key",

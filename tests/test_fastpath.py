@@ -65,11 +65,11 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
 
 def by_lane(decoder: ChatDecoder, piece: bytes) -> bytes:
     """What the client gets of a piece that may pass the decoder by; b"": it may not."""
-    lane = decoder.lane
-    if lane is None or not (piece.startswith(lane.before) and piece.endswith(lane.after)):
+    splice = decoder.splice
+    if splice is None or not (piece.startswith(splice.before) and piece.endswith(splice.after)):
         return b""
-    string = piece[len(lane.before) : -len(lane.after)]
-    return string.join(lane.around) if string and lane.take(string) else b""
+    string = piece[len(splice.before) : -len(splice.after)]
+    return string.join(splice.around) if string and splice.take(string) else b""
 
 
 def by_event(data: bytes) -> list[bytes]:
@@ -130,7 +130,7 @@ def parsed(data: bytes, size: int = 0) -> int:
 
 
 def test_a_paced_run_passes_by() -> None:
-    """Event by event, text and reasoning take the lane from their second chunk on; hidden reasoning and arguments never do."""
+    """Event by event, text and reasoning take the splice from their second chunk on; hidden reasoning and arguments never do."""
 
     def fed(run: list[bytes], mode: str = "show") -> int:
         sink = streams.writer(mode)
@@ -166,15 +166,15 @@ def test_strings_written_in_another_way_do_not_end_a_run() -> None:
 def test_a_lane_is_closed_while_an_event_is_open() -> None:
     decoder = FastDecoder(streams.prepared(), streams.writer())
     decoder.feed(START + text("a") + text("b") + text("c"))
-    assert decoder.lane is not None
+    assert decoder.splice is not None
     decoder.feed(text("d")[:9])
-    assert decoder.lane is None
+    assert decoder.splice is None
     decoder.feed(text("d")[9:])
-    assert decoder.lane is not None
+    assert decoder.splice is not None
     decoder.feed(text("e") + b": comment\n")
-    assert decoder.lane is None
+    assert decoder.splice is None
     decoder.close()
-    assert decoder.lane is None
+    assert decoder.splice is None
 
 
 def test_a_call_without_an_id_goes_the_slow_way() -> None:
@@ -339,6 +339,34 @@ def test_frame() -> None:
     ]
     for change in unfit:
         assert frame_of(change(line)) is None
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "a", "thought": "b"},
+        {"content": "a", "audio": {"id": "b"}},
+        {"thought": "b"},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "a"}, "thought": "b"}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "a", "thought": "b"}}]},
+    ],
+    ids=lambda delta: orjson.dumps(delta).decode(),
+)
+def test_a_delta_with_an_unknown_member_has_no_frame(delta: JSON) -> None:
+    """`frame_of` lists what a frame may hold, so a field that ChatDecoder learns to read is never skipped here."""
+    assert frame_of(chunk(delta)[6:-2]) is None
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"role": "assistant", "content": "a", "refusal": None, "tool_calls": [], "thought": ""},
+        {"tool_calls": [{"index": 0, "id": "", "type": "function", "function": {"name": None, "arguments": "a"}, "thought": None}]},
+    ],
+    ids=["text", "arguments"],
+)
+def test_a_delta_with_empty_members_has_a_frame(delta: JSON) -> None:
+    assert frame_of(chunk(delta)[6:-2]) is not None
 
 
 @settings(deadline=None, max_examples=300)

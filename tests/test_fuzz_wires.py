@@ -20,7 +20,7 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
-from a2py.wires import WIRES, wire
+from a2py.wires import WIRES, reply, wire
 from tests import golden, recordings, streams
 
 EXAMPLES = int(os.environ.get("A2PY_FUZZ", "60"))
@@ -213,6 +213,6 @@ def test_decoders_keep_the_contract(name: str, seed: int) -> None:
         assert again == message
     try:
         sink = Reply("msg_1", "m")
-        sink.message(wire(name).reply(prepared, data, sink), streams.ESTIMATE)
+        sink.message(reply(wire(name), prepared, data, sink), streams.ESTIMATE)
     except ApiError as error:
         assert error.message

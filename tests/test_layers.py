@@ -1,4 +1,5 @@
-"""The strata of the house: a file imports only from lower strata or its own package, and the core nothing impure."""
+"""The strata of the house: a file imports only from lower strata or its own package, the core nothing impure. Within wires the packages have
+strata of their own, and no files of the core import each other in a circle."""
 
 from __future__ import annotations
 
@@ -12,10 +13,34 @@ import a2py
 
 ROOT = Path(a2py.__file__).parent
 #: Part of the tree → stratum. What is not named stands in the root and is L0.
-STRATA = {"messages": 1, "providers": 1, "deployment": 1, "wires": 2, "config": 3, "proxy": 3.5, "demo": 3.6, "cli": 4, "__main__": 5}
+STRATA = {
+    "messages": 1,
+    "providers": 1,
+    "deployment": 1,
+    "wires": 2,
+    "upstream": 2.5,
+    "config": 3,
+    "proxy": 3.5,
+    "demo": 3.6,
+    "cli": 4,
+    "__main__": 5,
+}
 IMPURE = {"asyncio", "aiohttp", "socket", "ssl", "os", "time", "random", "uuid", "logging", "pathlib", "subprocess", "threading", "signal"}
+#: Part of wires → stratum within it. Two parts of one stratum do not import each other.
+WIRES = {
+    "refusal": 0,
+    "failure": 1,
+    "lessons": 2,
+    "types": 1,
+    "common": 2,
+    "openai": 3,
+    "chat": 4,
+    "responses": 4,
+    "native": 4,
+    "__init__": 5,
+}
 #: asyncio and aiohttp stand nowhere else; cli/ may start what they run.
-SHELL = ("proxy", "demo", "cli")
+SHELL = ("upstream", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 
@@ -49,8 +74,73 @@ def test_a_file_keeps_to_its_stratum(path: Path) -> None:
             assert own in SHELL, f"{path} must not import {name}: only {SHELL} talk to sockets"
 
 
+def within(name: str) -> str:
+    """`a2py.wires.chat.stream` → `chat`; `a2py.wires` itself → `__init__`; "" outside of wires."""
+    parts = name.split(".")
+    return "" if parts[:2] != ["a2py", "wires"] else parts[2] if len(parts) > 2 else "__init__"
+
+
+def module(path: Path) -> str:
+    return ".".join(["a2py", *path.with_suffix("").parts]).removesuffix(".__init__")
+
+
+def modules(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports: `from a2py.wires import failure` means `a2py.wires.failure`."""
+    known = {module(file) for file in FILES}
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                if full in known or node.module in known:
+                    yield full if full in known else node.module
+
+
+def upward(importer: str, imported: str) -> bool:
+    """Whether an import within wires goes up, or sideways."""
+    own, other = within(importer), within(imported)
+    return own != other and WIRES[other] >= WIRES[own]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "wires"], ids=str)
+def test_a_wire_imports_no_sibling(path: Path) -> None:
+    name = module(path)
+    assert within(name) in WIRES, f"{path}: WIRES does not say on which stratum it is"
+    bad = [other for other in modules(path) if within(other) and upward(name, other)]
+    assert not bad, f"{path} must not import {bad}"
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of modules that import each other, directly or not."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            found = graph[waiting.pop()] - seen
+            seen |= found
+            waiting += found
+        reach[start] = seen
+    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]}
+    return [set(group) for group in groups]
+
+
+def test_no_files_of_the_core_import_each_other_in_a_circle() -> None:
+    """Imports under TYPE_CHECKING count: the ideas go round all the same."""
+    core = [path for path in FILES if STRATA.get(path.parts[0].removesuffix(".py"), 0) <= 2]
+    names = {module(path) for path in core}
+    assert not circles({module(path): set(modules(path)) & names for path in core})
+
+
 def test_the_rules_catch_what_they_forbid() -> None:
-    """The helper sees imports of every form, or the test above could not fail."""
+    """The helpers see imports of every form, or the tests above could not fail."""
+    assert upward("a2py.wires.responses.reasoning", "a2py.wires.chat.reasoning") and upward("a2py.wires.failure", "a2py.wires.common.text")
+    assert upward("a2py.wires.common.intake", "a2py.wires") and upward("a2py.wires.types", "a2py.wires.failure")
+    assert not upward("a2py.wires.chat.stream", "a2py.wires.failure") and not upward("a2py.wires.chat.stream", "a2py.wires.chat.calls")
+    assert "a2py.wires.failure" in set(modules(Path("wires/common/intake.py")))
+    assert "a2py.messages.splice" in set(modules(Path("messages/types.py"))), "an import under TYPE_CHECKING"
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [{"a"}]
     seen = {name for path in FILES for name in imports(path)}
     assert {"a2py.errors", "a2py.messages.types", "orjson"} <= seen
     assert part("a2py.wires.chat.stream") == "wires"

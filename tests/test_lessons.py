@@ -15,7 +15,7 @@ from a2py.errors import ApiError
 from a2py.providers.models import ROOM
 from a2py.quirks import Quirks, override
 from a2py.wires import failure
-from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, lasting, lesson
+from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, lasting, lesson, together
 from tests import golden
 
 #: The names that the wires put into `Prepared.added`.
@@ -272,6 +272,23 @@ def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> N
     assert not lasting(refusal("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192"))
     assert not lasting(refusal("messages.1.content.0: Invalid `signature` in `thinking` block"))
     assert not lasting(refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114."))
+
+
+def test_a_lesson_of_words_that_the_request_holds_does_not_last() -> None:
+    error = refusal("the valid range of max_tokens is [1, 8192]")
+    assert lasting(error)
+    error.echoed = True
+    assert not lasting(error)
+    assert lesson(error, Quirks(), SENT) == {"max_tokens_limit": 8192}, "this request may try it"
+
+
+def test_two_lessons_together() -> None:
+    """What two requests learned at the same time: neither takes back what the other took away."""
+    both = frozenset({"temperature", "top_p"})
+    assert together("sampling", both - {"top_p"}, both - {"temperature"}) == frozenset()
+    assert together("native_drop", frozenset({"thinking"}), frozenset({"speed"})) == {"thinking", "speed"}
+    assert together("max_tokens_limit", 4096, 8192) == 4096
+    assert together("structured", "none", "json_object") == "json_object"
 
 
 def vllm(context: int, prompt: int, out: int) -> ApiError | None:

@@ -1,6 +1,7 @@
 """Each limit of docs/limits.md: the page names the constant's own value, and a flood of each kind stays within it.
 
-Knows: the two tables of the page. A row without a flood here fails, and so does a flood without a row.
+Knows: the tables of the page. A row without a flood here fails, and so does a flood without a row. (The floods of connections to upstreams
+are in upstream/test_limits.py.)
 Memory is counted by tracemalloc, in bytes that are held at the same time. A limit in characters may hold FACTOR bytes for each.
 """
 
@@ -57,14 +58,16 @@ def table(heading: str) -> dict[str, Row]:
     return rows
 
 
-REQUESTS, REPLIES = table("Requests"), table("Replies")
+REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Connections to upstreams")
 
 
 def test_the_page_has_its_tables() -> None:
     assert len(REQUESTS) == 8 and len(REPLIES) == 21
 
 
-@pytest.mark.parametrize("row", [*REQUESTS.values(), *REPLIES.values()], ids=lambda row: f"{row.where} ({row.what[:20]})")
+@pytest.mark.parametrize(
+    "row", [*REQUESTS.values(), *REPLIES.values(), *CONNECTIONS.values()], ids=lambda row: f"{row.where} ({row.what[:20]})"
+)
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
     if row.where.startswith("a2py: "):
         name = row.where.removeprefix("a2py: ")
@@ -303,7 +306,7 @@ FLOODS: dict[str, list[Flood]] = {
             99,
         ),
     ],
-    "a2py.wires.chat.details.LIMIT": [
+    "a2py.wires.chat.pieces.LIMIT": [
         Flood(
             "reasoning details", "chat", lambda n, s: repeat(chat(reasoning_details=[{"type": "reasoning.text", "index": 0, "text": s}]))
         ),
@@ -314,7 +317,7 @@ FLOODS: dict[str, list[Flood]] = {
     "a2py.messages.envelope.LIMIT": [
         Flood("state (`reasoning_opaque`)", "chat", lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1))),
     ],
-    "a2py.wires.chat.pages.SEEN_LIMIT": [
+    "a2py.wires.chat.found.SEEN_LIMIT": [
         Flood(
             "more pages",
             "chat",
@@ -396,13 +399,13 @@ PIECES = (
     "a2py.messages.blocks.HELD_LIMIT",
     "a2py.messages.reply.REPLY_LIMIT",
     "a2py.wires.chat.calls.KEPT_LIMIT",
-    "a2py.wires.chat.details.LIMIT",
-    "a2py.wires.chat.pages.SEEN_LIMIT",
+    "a2py.wires.chat.pieces.LIMIT",
+    "a2py.wires.chat.found.SEEN_LIMIT",
     "a2py.wires.responses.output.KEPT_LIMIT",
     "a2py.wires.responses.output.ITEMS_LIMIT",
 )
 #: Those that a proxy with sockets floods, below.
-WITH_SOCKETS = {"a2py.proxy.upstream.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}
+WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}
 
 
 def test_each_limit_has_its_flood() -> None:

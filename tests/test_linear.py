@@ -20,6 +20,7 @@ from a2py.errors import ApiError
 from a2py.messages.count import count, estimate
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
+from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call
 from a2py.sse import SSEParser
 from a2py.wires import failure, wire
@@ -270,12 +271,17 @@ REFUSALS = (
     "http://a?",
     "data:a/b;base64,",
     "a1",
+    "'a b' ",
+    '\\"',
+    "got a b instead ",
+    "{",
+    '["a",',
 )
 
 
 def refused(text: str, n: int) -> Run:
     body = orjson.dumps({"error": {"message": text * n}})
-    return lambda: [failure.read(400, {}, raw) for raw in (body, text.encode() * n)]
+    return lambda: [failure.read(400, {}, raw, sent=Sent(body)) for raw in (body, text.encode() * n)]
 
 
 CASES: dict[str, tuple[int, Make]] = {

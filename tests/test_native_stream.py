@@ -217,7 +217,7 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
         ((b'{"choices":[{"message":{"content":"x"}}]}',), "OpenAI's format"),
         ((b'{"object":"response","output":[]}',), "OpenAI's format"),
         ((b'{"hello":"world"}',), "no Anthropic message"),
-        ((b'{"type":"message"',), "closed its JSON reply early"),
+        ((b'{"type":"message"',), "no valid JSON; it may have been cut"),
         ((b'{"error":{"message":"Boom","type":"api_error"}}',), "Boom"),
     ],
 )
@@ -284,12 +284,6 @@ def test_a_whole_reply() -> None:
     assert streams.unary(WIRE, streams.prepared(), sse(opening(), *HELLO, END, STOP))["content"] == [{"type": "text", "text": "Hello"}]
     with pytest.raises(ApiError, match="no Anthropic message"):
         streams.unary(WIRE, streams.prepared(), b"{}")
-
-
-def test_an_error_status() -> None:
-    body = orjson.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
-    error = WIRE.error(529, {}, body)
-    assert (error.status, error.type) == (529, "overloaded_error")
 
 
 def after_a_call(*rest: JSON, reason: str) -> list[Any]:

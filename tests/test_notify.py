@@ -125,5 +125,5 @@ def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(monkeypatch: p
     """On a terminal SIGHUP keeps its meaning: the window was closed."""
     config = Config(deployments=())
     monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda self: terminal})())
-    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1))
+    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1), lambda config: None)
     assert reload is None if terminal else reload is not None and reload() is config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from a2py.proxy import files
 from tests import process
 from tests.proxied import config, message, proxied, settle
-from tests.scripted import Scripted, answering
+from tests.scripted import Peer, Scripted, answering
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,23 @@ def test_connections_fit_into_the_descriptors(limit: int, wanted: int, fit: int,
 
 async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "limit", lambda: files.OTHERS + 2 * files.EACH)
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
-        async with proxy.client() as one, proxy.client() as two, proxy.client() as three:
-            three.ask("GET", "/")
-            assert (await three.answer("GET")).status == 529
-            one.send(b"")
-            two.send(b"")
+    go = asyncio.Event()
+
+    async def slow(c: Peer) -> None:
+        await go.wait()
+        await answering("Hi")(c)
+
+    async with Scripted(slow) as upstream, proxied(config(upstream.base)) as proxy:
+        async with proxy.client() as one, proxy.client() as two:
+            for busy in (one, two):
+                busy.ask("POST", "/v1/messages", message())
+            await settle(lambda: len(upstream.asked) == 2)
+            async with proxy.client() as three:
+                three.ask("GET", "/")
+                assert (await three.answer("GET")).status == 529
+            go.set()
+            for busy in (one, two):
+                assert (await busy.answer()).status == 200
         assert any("max_connections" in line["event"] and line["served"] == 2 for line in proxy.lines)
         await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
         assert (await proxy.ask(message())).status == 200

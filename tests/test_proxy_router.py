@@ -11,11 +11,13 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
-from a2py.errors import KINDS, ApiError
+from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
-from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons
-from a2py.proxy.limits import Limits, Meter
-from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, PATIENCE, Plan, Router, Step, listed
+from a2py.proxy import lessons as lessons_module
+from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
+from a2py.proxy.limits import Limits, Tokens
+from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
+from a2py.upstream import NoAnswer
 
 
 class Clock:
@@ -94,7 +96,7 @@ def test_nothing_after_delivery(kind: str) -> None:
     plan = router.plan(config, "m")
     first = plan.first()
     assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
-    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True, reused=True) is None
+    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
 
 
 def test_waits_grow_and_are_spread() -> None:
@@ -149,14 +151,23 @@ def test_patience() -> None:
     assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False, patience=300) is None
 
 
-def test_a_closed_kept_connection() -> None:
-    router, config, _ = setup(dep("a"), num_retries=0)
+def test_a_request_without_an_answer_is_not_repeated_unless_the_deployment_says_so() -> None:
+    """It may have crashed the server; another deployment of the name is asked."""
+    router, config, _ = setup(dep("a"), num_retries=3)
+    assert router.plan(config, "m").first()
     plan = router.plan(config, "m")
     plan.first()
-    error = ApiError("upstream", "x")
-    assert plan.after(config.deployments[0], error, delivered=False, reused=True) == Step(config.deployments[0])
-    assert not router.cooling
-    assert plan.after(config.deployments[0], error, delivered=False, reused=True) is None
+    assert plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False) is None
+    router, config, _ = setup(dep("a", retries=1), num_retries=0)
+    plan = router.plan(config, "m")
+    plan.first()
+    step = plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False)
+    assert step is not None and step.deployment.id == "a"
+    router, config, _ = setup(dep("a"), dep("b"), num_retries=3)
+    plan = router.plan(config, "m")
+    step = plan.first()
+    following = plan.after(step.deployment, NoAnswer("upstream", "x"), delivered=False)
+    assert following is not None and {step.deployment.id, following.deployment.id} == {"a", "b"}
 
 
 def test_a_retry_policy_counts_by_kind() -> None:
@@ -295,7 +306,7 @@ def test_old_failures_do_not_count() -> None:
 
 
 def test_lasting_failures_cool_down_at_once() -> None:
-    for kind in ("authentication", "billing", "permission", "not_found", "rate_limit"):
+    for kind in COOLDOWN_KINDS:
         router, config, _ = setup(dep("a"), allowed_fails=100)
         fail(router, config, 0, kind)
         assert router.shown() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
@@ -317,6 +328,50 @@ def test_the_clients_mistakes_cool_nothing() -> None:
     for kind in CLIENTS_OWN:
         fail(router, config, 0, kind)
     assert not router.cooling
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENTS_OWN))
+def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
+    router, config, _ = setup(dep("a"), allowed_fails=0)
+    router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.NONE), config.settings)
+    assert not router.cooling
+
+
+@pytest.mark.parametrize("kind", sorted(COOLDOWN_KINDS))
+def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
+    router, config, _ = setup(dep("a"), allowed_fails=1)
+    for cooled in (False, True):
+        router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.FAILURE), config.settings)
+        assert bool(router.cooling) is cooled
+
+
+def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> None:
+    """A wildcard deployment is one id and many models."""
+    router, config, clock = setup(dep("a"), allowed_fails=0, cooldown_time=5)
+    one, other = (replace(config.deployments[0], model=model) for model in ("one", "other"))
+    for kind in ("not_found", "permission"):
+        router.failed(one, ApiError(kind, "x"), config.settings)
+        assert router.cool(one) and not router.cool(other)
+        router.succeeded(one)
+        assert not router.cooling
+    router.failed(one, ApiError("authentication", "x"), config.settings)
+    assert router.cool(one) and router.cool(other), "the key is the deployment's"
+    router.succeeded(other)
+    assert not router.cooling
+    router.failed(one, ApiError("not_found", "x"), config.settings)
+    clock.now += 6
+    assert not router.cool(one) and not router.cooling
+
+
+def test_cooldowns_of_made_up_models_are_bounded() -> None:
+    router, config, _ = setup(dep("a"), dep("b"))
+    router.failed(config.deployments[1], ApiError("not_found", "x"), config.settings)
+    router.failed(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
+    for n in range(MODELS + 10):
+        router.failed(replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings)
+    assert len(router.cooling) == MODELS + 2
+    assert router.cool(config.deployments[1]) and router.cool(config.deployments[0]), "those of others, and of the whole deployment, stay"
+    assert not router.cool(replace(config.deployments[1], model="m0")) and ("a", f"m{MODELS + 9}") in router.cooling
 
 
 def test_all_cooling_down_are_asked_nevertheless() -> None:
@@ -341,50 +396,89 @@ def test_disabled() -> None:
 # -- limits --------------------------------------------------------------------------------------------------------------------
 
 
-def test_meter() -> None:
-    meter = Meter()
-    meter.add(1000, 3)
-    meter.add(1030, 4)
-    assert meter.total(1030) == 7 and meter.total(1059) == 7
-    assert meter.total(1062) == 4 and meter.total(1100) == 0
-    meter.add(5000, 1)
-    assert meter.total(5000) == 1 and meter.total(1e6) == 0
-
-
-def test_rpm_tpm_and_parallel() -> None:
-    clock = Clock()
-    limits = Limits(clock)
-    one = dep("a", rpm=2, tpm=100, max_parallel=1)
-    assert limits.room(one)
-    limits.begin(one)
-    assert not limits.room(one), "one at a time"
-    limits.end(one, 10)
-    assert limits.room(one) and not limits.running
-    limits.begin(one)
-    limits.end(one, 10)
-    assert not limits.room(one), "two a minute"
-    clock.now += 61
-    assert limits.room(one)
-    limits.begin(one)
-    limits.end(one, 100)
-    assert not limits.room(one), "a hundred tokens a minute"
-
-
 def test_a_deployment_at_its_limit_is_passed_over() -> None:
     router, config, _ = setup(dep("a", rpm=1), dep("b"))
-    router.limits.begin(config.deployments[0])
+    router.limits.reserve(config.deployments[0], Tokens())
     assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
 
 
 def test_all_at_their_limit() -> None:
-    router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={})
-    router.limits.begin(config.deployments[0])
-    with pytest.raises(ApiError) as caught:
-        router.plan(config, "m").first()
-    assert caught.value.status == 429 and caught.value.retry_after == 5
     router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
-    router.limits.begin(config.deployments[0])
+    router.limits.reserve(config.deployments[0], Tokens())
     assert router.plan(config, "m").first().deployment.id == "f"
+
+
+def busy(router: Router, config: Config, demand: Tokens = Tokens()) -> tuple[int, float | None, bool | None, str]:  # noqa: B008
+    with pytest.raises(ApiError) as caught:
+        router.plan(config, "m", demand).first()
+    error = caught.value
+    return error.status, error.retry_after, error.should_retry, error.message
+
+
+def test_the_refusal_says_when_there_is_room() -> None:
+    router, config, clock = setup(dep("a", rpm=2), fallbacks={})
+    for _ in range(2):
+        router.limits.reserve(config.deployments[0], Tokens())
+        clock.now += 11.5
+    told = "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
+    assert busy(router, config) == (429, 37, None, told)
+    clock.now += 37
+    assert router.plan(config, "m").first().deployment.id == "a", "and it was true"
+
+
+def test_the_refusal_names_the_limit_of_each() -> None:
+    """It says when the first of them has room."""
+    router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100), dep("c", "m", max_parallel=1), dep("d", rpm=1))
+    reserved = [router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments]
+    assert all(reserved)
+    status, after, _, told = busy(router, config, Tokens(5, 50))
+    assert (status, after) == (429, 1), "a place may be free at any moment"
+    assert "(rpm 1 of a, tpm 100 of b, max_parallel_requests 1 of c)" in told
+    router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100))
+    assert all(router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments)
+    clock.now += 59.5
+    assert busy(router, config, Tokens(5, 50))[1] == 1
+
+
+def test_a_request_larger_than_its_limit_is_not_asked_again() -> None:
+    router, config, _ = setup(dep("a", tpm=1000), dep("b", tpm=900))
+    told = (
+        "'m' takes no request of this size: its input has about 2000 tokens, more than the configured limit allows in a minute"
+        " (tpm 1000 of a, tpm 900 of b). Shorten the request, or raise the limit in the configuration."
+    )
+    assert busy(router, config, Tokens(2000, 10)) == (429, None, False, told)
+    assert router.plan(config, "m", Tokens(950, 10)).first().deployment.id == "a"
+
+
+def test_a_place_that_others_took_meanwhile() -> None:
+    """There was room when the deployment was picked."""
+    router, config, clock = setup(dep("a", rpm=1), dep("b", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
+    plan = router.plan(config, "m")
+    first = plan.first().deployment
+    assert router.limits.reserve(first, Tokens())
+    second = plan.instead().deployment
+    assert {first.id, second.id} == {"a", "b"}
+    assert router.limits.reserve(second, Tokens())
+    assert plan.instead().deployment.id == "f"
+    clock.now += 60
+    assert plan.instead().deployment.id == "f", "the name that the plan has come to"
+    router, config, _ = setup(dep("a", rpm=1))
+    plan = router.plan(config, "m")
+    assert router.limits.reserve(plan.first().deployment, Tokens())
+    with pytest.raises(ApiError) as caught:
+        plan.instead()
+    assert caught.value.retry_after == 60
+    assert not router.cooling, "its own limit is no failure of the upstream"
+
+
+def test_the_places_of_one_request_end() -> None:
+    router, config, _ = setup(dep("a"))
+    plan = router.plan(config, "m")
+    for _ in range(ATTEMPTS):
+        plan.instead()
+    with pytest.raises(ApiError) as caught:
+        plan.instead()
+    assert caught.value.status == 429 and caught.value.retry_after == 1 and "others took its last places" in caught.value.message
 
 
 # -- lessons -------------------------------------------------------------------------------------------------------------------
@@ -434,4 +528,110 @@ def test_lessons_are_bounded() -> None:
     lessons = Lessons(Clock())
     for n in range(LIMIT + 10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
-    assert 0 < len(lessons.shown()) <= LIMIT
+    shown = lessons.shown()
+    assert len(shown) == LIMIT and shown[0]["deployment"] == "d10" and shown[-1]["deployment"] == f"d{LIMIT + 9}"
+
+
+def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
+    """Their names are the clients'."""
+    lessons = Lessons(Clock())
+    lessons.learn(dep("other"), {"stream_usage": False})
+    for n in range(3 * LIMIT):
+        lessons.learn(replace(dep("wild"), model=f"m{n}"), {"stream_usage": False})
+    shown = lessons.shown()
+    assert len(shown) == lessons_module.MODELS + 1 and shown[0]["deployment"] == "other"
+    assert {row["model"] for row in shown[1:]} == {f"m{n}" for n in range(3 * LIMIT - lessons_module.MODELS, 3 * LIMIT)}
+
+
+def test_expired_lessons_are_not_kept() -> None:
+    clock = Clock()
+    lessons = Lessons(clock)
+    for n in range(10):
+        lessons.learn(dep(f"d{n}"), {"stream_usage": False})
+    clock.now += HOLDS
+    lessons.learn(dep("new"), {"stream_usage": False})
+    assert list(lessons._known) == [("new", "u")]
+
+
+def test_lessons_about_one_quirk_add_up() -> None:
+    clock = Clock()
+    lessons = Lessons(clock)
+    lessons.learn(dep("a"), {"max_tokens_limit": 512})
+    lessons.learn(dep("a"), {"max_tokens_limit": 4096, "sampling": frozenset({"top_p"})})
+    lessons.learn(dep("a"), {"sampling": frozenset({"temperature"})})
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "sampling": []}
+    clock.now += HOLDS
+    lessons.learn(dep("a"), {"max_tokens_limit": 4096})
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 4096}, "an old lesson does not count for ever"
+
+
+# -- the lessons of one request --------------------------------------------------------------------------------------------------
+
+SENT = frozenset({"max_tokens", "stream_options", "temperature"})
+
+
+def cap(limit: int, **more: Any) -> ApiError:
+    return ApiError("max_tokens", "x", field="max_tokens", limit=limit, **more)
+
+
+def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded() -> None:
+    lessons = Lessons(Clock())
+    one, other = dep("a"), dep("b")
+    trial = Trial(lessons)
+    assert trial.learn(one, one, cap(512), SENT) == ("max_tokens_limit",)
+    assert trial.taught(one).quirks.max_tokens_limit == 512
+    assert not lessons.shown() and trial.taught(other) is other
+    trial.succeeded(other)
+    assert not lessons.shown(), "the success of another deployment proves nothing"
+    trial.succeeded(one)
+    assert lessons.taught(one).quirks.max_tokens_limit == 512
+
+
+def test_what_proves_nothing_is_never_kept() -> None:
+    lessons = Lessons(Clock())
+    trial = Trial(lessons)
+    for error in (cap(512, echoed=True), ApiError("max_tokens", "x", field="room", limit=256)):
+        assert trial.learn(dep("a"), trial.taught(dep("a")), error, SENT)
+    assert trial.taught(dep("a")).quirks.max_tokens_limit == 256
+    trial.succeeded(dep("a"))
+    assert not lessons.shown()
+
+
+def test_a_lesson_that_did_not_help_is_not_kept() -> None:
+    lessons = Lessons(Clock())
+    trial = Trial(lessons)
+    unknown = ApiError("unsupported", "x", field="stream_options")
+    assert trial.learn(dep("a"), dep("a"), cap(512), SENT)
+    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ("stream_usage",)
+    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ()
+    trial.succeeded(dep("a"))
+    assert [row["field"] for row in lessons.shown()] == ["max_tokens_limit"]
+    trial.succeeded(dep("a"))
+    assert len(lessons.shown()) == 1
+
+
+def test_an_error_is_compared_with_what_its_attempt_sent() -> None:
+    """Another request has learned the same meanwhile, or more, or something else."""
+    lessons = Lessons(Clock())
+    one = dep("a")
+    early, late = Trial(lessons), Trial(lessons)
+    asked = late.taught(one)
+    early.learn(one, one, cap(512), SENT)
+    early.succeeded(one)
+    assert late.learn(one, asked, cap(4096), SENT) == ("max_tokens_limit",)
+    assert late.taught(one).quirks.max_tokens_limit == 512, "what others know by now counts"
+    assert late.learn(one, asked, ApiError("unsupported", "x", field="stream_options"), SENT) == ("stream_usage",)
+    assert late.taught(one).quirks.stream_usage is False
+    late.succeeded(one)
+    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "stream_usage": False}
+
+
+def test_a_wire_is_changed_once() -> None:
+    lessons = Lessons(Clock())
+    one = dep("a", wire="responses")
+    trial = Trial(lessons)
+    assert not trial.moved(one)
+    trial.change(one, ApiError("not_found", "x"), {WIRE: "chat"})
+    assert trial.moved(one) and trial.taught(one).wire == "chat" and not lessons.shown()
+    trial.succeeded(one)
+    assert lessons.taught(one).wire == "chat"

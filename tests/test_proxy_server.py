@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from a2py.config import Config
-from a2py.proxy import upstream as upstream_module
 from a2py.proxy.log import Log, Record
 from a2py.proxy.server import Server, serve
+from a2py.upstream import origin
+from a2py.upstream.origin import Origin, environment_proxy, parse
 from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Raw, Script, Scripted, answering, chunk, read_request, text
 
@@ -399,7 +400,7 @@ async def test_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         async with proxied(config(upstream.base)) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
         assert len(gate.asked) == 1 and len(upstream.asked) == 1
-        assert upstream_module._environment_proxy(upstream_module.URL("http://internal.example/v1")) == (None, None)
+        assert environment_proxy(Origin("http", "internal.example", 80)) is None
 
 
 async def test_the_environments_proxy_may_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +435,7 @@ async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.Monk
 
         server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        monkeypatch.setattr(upstream_module, "_NEAR", frozenset())
+        monkeypatch.setattr(origin, "is_local", lambda host: False)
         base = upstream.base.replace("127.0.0.1", "localhost")
         async with proxied(config(deployments=(deployment(base, ssl_verify=str(certificate)),))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
@@ -449,7 +450,13 @@ async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.Monk
         ({"https_proxy": "http://p:1"}, "https://a.example", "http://p:1"),
         ({"https_proxy": "p:1"}, "https://a.example", "http://p:1"),
         ({"all_proxy": "http://p:1"}, "https://a.example", "http://p:1"),
-        ({"all_proxy": "socks5://p:1"}, "https://a.example", None),
+        ({"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "https://a.example", "http://q:2"),
+        ({"https_proxy": "https://user:pw@p"}, "https://a.example", "https://p:443"),
+        ({"https_proxy": "http://p:1", "no_proxy": "a.example:443"}, "https://a.example", None),
+        ({"https_proxy": "http://p:1", "no_proxy": "a.example:80"}, "https://a.example", "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, "https://a.example", None),
+        ({"https_proxy": "http://p:1"}, "https://[::1]", None),
+        ({"https_proxy": "http://p:1"}, "https://[::ffff:127.0.0.1]", None),
         ({"https_proxy": "http://p:1"}, "http://a.example", None),
         ({"https_proxy": "http://p:1"}, "https://localhost", None),
         ({"https_proxy": "http://p:1"}, "https://127.1.2.3", None),
@@ -463,8 +470,18 @@ def test_which_proxy(env: dict[str, str], url: str, proxy: str | None, monkeypat
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    found = upstream_module._environment_proxy(upstream_module.URL(url))[0]
-    assert (str(found).rstrip("/") if found else None) == proxy
+    server = environment_proxy(parse(url).origin)
+    assert (f"{server.origin.scheme}://{server.origin.host}:{server.origin.port}" if server else None) == proxy
+
+
+@pytest.mark.parametrize("url", ["socks5://p:1", "socks5h://user:secret@p:1", "http://[bad"])
+@pytest.mark.parametrize("variable", ["all_proxy", "https_proxy"])
+async def test_a_proxy_that_can_not_be_used_is_refused(variable: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, and never by a direct connection."""
+    monkeypatch.setenv(variable, url)
+    async with proxied(config("https://models.example/v1")) as proxy:
+        answer = await proxy.ask(message())
+    assert answer.status == 502 and "proxy" in answer.json["error"]["message"] and "secret" not in answer.body.decode()
 
 
 # -- Ollama ----------------------------------------------------------------------------------------------------------------

@@ -1,19 +1,24 @@
-"""Quirks are data: documented, frozen, and overridden only by values of their own type."""
+"""Quirks are data: documented, frozen, and overridden only by values of their own type and words."""
 
 from __future__ import annotations
 
 import ast
 import re
 from dataclasses import FrozenInstanceError, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from a2py import quirks
-from a2py.quirks import EFFORTS, Quirks, override
+from a2py.quirks import EFFORTS, Quirks, override, words
+from a2py.wires.chat.reasoning import DIALECTS, HISTORY
+from a2py.wires.common.schema import SCHEMA_STEPS
 
+ROOT = Path(quirks.__file__).parent
 SOURCE = Path(quirks.__file__).read_text("utf-8")
+DOCS = (Path(__file__).parents[1] / "docs" / "providers.md").read_text("utf-8")
 
 
 def test_frozen_and_hashable() -> None:
@@ -22,19 +27,94 @@ def test_frozen_and_hashable() -> None:
     assert len({Quirks(), Quirks(), Quirks(images=False)}) == 2
 
 
-def test_each_field_says_what_it_changes_and_who_reads_it() -> None:
-    """The docstring of a field ends with the file that reads it, and only that field's own comment stands above it."""
+def comments() -> dict[str, str]:
+    """Field → the comment above it, in one line."""
     lines = SOURCE.split("\n")
-    tree = ast.parse(SOURCE)
-    [cls] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    found = set()
+    [cls] = [node for node in ast.parse(SOURCE).body if isinstance(node, ast.ClassDef)]
+    out = {}
     for node in cls.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            comment = lines[node.lineno - 2].strip()
-            assert comment.startswith("#: "), f"{node.target.id} has no docstring"
-            assert re.search(r"\b(wires|proxy|messages|cli|config)/[\w/]+\.py", comment), f"{node.target.id} does not name its reader"
-            found.add(node.target.id)
-    assert found == {f.name for f in fields(Quirks)}
+            above = list(takewhile(lambda line: line.strip().startswith("#: "), reversed(lines[: node.lineno - 1])))
+            out[node.target.id] = " ".join(line.strip()[3:] for line in reversed(above))
+    return out
+
+
+#: At the end of a comment: the files that read the field.
+READERS = re.compile(r" ((?:(?:wires|proxy)/[\w/]+\.py(?:, |$))+)$")
+#: Reads fields to say how a lesson changes them; no request or reply hangs on it.
+LESSONS = "wires/lessons.py"
+
+
+def readers() -> dict[str, set[str]]:
+    """Field → the files of wires/ and proxy/ that read it: `q.field`, `quirks.field` or `….quirks.field`."""
+    known = {field.name for field in fields(Quirks)}
+    out: dict[str, set[str]] = {name: set() for name in known}
+    for path in [*ROOT.glob("wires/**/*.py"), *ROOT.glob("proxy/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in known:
+                holder = node.value
+                name = holder.id if isinstance(holder, ast.Name) else holder.attr if isinstance(holder, ast.Attribute) else ""
+                if name in ("q", "quirks"):
+                    out[node.attr].add(path.relative_to(ROOT).as_posix())
+    return {name: found - {LESSONS} for name, found in out.items()}
+
+
+def test_each_field_says_what_it_changes() -> None:
+    found = comments()
+    assert list(found) == [field.name for field in fields(Quirks)]
+    assert all(READERS.sub("", comment).endswith((".", ")")) for comment in found.values())
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Quirks)])
+def test_each_field_names_the_files_that_read_it(name: str) -> None:
+    match = READERS.search(comments()[name])
+    assert match, f"{name}: its comment names no reader"
+    named = match[1].split(", ")
+    assert named == sorted(readers()[name])
+
+
+def test_the_docs_say_what_the_comments_say() -> None:
+    """docs/providers.md has a row for each field, in the same order."""
+    rows = [line.strip("| ").split(" | ", 2) for line in DOCS.partition("## Every quirk")[2].splitlines() if line.startswith("| `")]
+    assert {name.strip("`"): meaning for name, _, meaning in rows} == {name: READERS.sub("", text) for name, text in comments().items()}
+
+
+# -- words ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
+    assert set(words()["reasoning"]) == set(DIALECTS)
+    assert set(words()["reasoning_history"]) == {*HISTORY, "none", "thought_signature"}
+    assert set(words()["schema"]) == {*SCHEMA_STEPS, "inline_refs"}
+
+
+def test_each_default_is_one_of_its_words() -> None:
+    for name, allowed in words().items():
+        value = getattr(Quirks(), name)
+        assert {value} <= set(allowed) if isinstance(value, str) else set(value) <= set(allowed), name
+
+
+def test_each_word_is_named_in_the_comment() -> None:
+    """`""` and `none` aside, which some comments put in words, and the tables that are named instead."""
+    for name, allowed in words().items():
+        text = comments()[name]
+        left = {word for word in allowed if word not in ("", "none") and f"`{word}`" not in text}
+        assert not left or "DIALECTS" in text or "SCHEMA_STEPS" in text or name == "context_probe", (name, left)
+
+
+@pytest.mark.parametrize("name", words())
+def test_an_unknown_word_is_refused(name: str) -> None:
+    allowed = words()[name]
+    right = next(word for word in allowed if word)
+    wrong = right + "x"
+    value = wrong if isinstance(getattr(Quirks(), name), str) else [right, wrong]
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{re.escape(wrong)}'. Did you mean {re.escape(right)}"):
+        override(Quirks(), {name: value})
+    for word in allowed:
+        assert override(Quirks(), {name: word if isinstance(getattr(Quirks(), name), str) else [word]})
+
+
+# -- override ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -49,7 +129,7 @@ def test_each_field_says_what_it_changes_and_who_reads_it() -> None:
         ({"sampling": []}, "sampling", frozenset()),
         ({"native_drop": {"thinking.display"}}, "native_drop", frozenset({"thinking.display"})),
         ({"efforts": ["low", "high"]}, "efforts", ("low", "high")),
-        ({"schema": ("a",)}, "schema", ("a",)),
+        ({"schema": ("drop_pattern",)}, "schema", ("drop_pattern",)),
         ({"reasoning": "effort"}, "reasoning", "effort"),
     ],
 )

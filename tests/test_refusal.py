@@ -56,8 +56,25 @@ def said(message: str, status: int = 400, **known: Any) -> ApiError:
         (b'event: error\ndata: {"message":"from a stream"}\n\n', ["from a stream"]),
         (b'data: [DONE\ndata: {"message":"second"}', ["second"]),
         (b"data: nothing", ["data: nothing"]),
-        (b'{"error":{"message":"cut of\\"f\\n here","type":"t","code":"c","param":"p', ['cut of"f  here']),
+        (b'{"error":{"message":"cut of\\"f\\n here","type":"t","code":"c","param":"p', ['cut of"f\n here']),
         (b'"a bare string that was cu', ["a bare string that was cu"]),
+        (b'"a bare string that was cut in an escape\\u00', ["a bare string that was cut in an escape"]),
+        (b'"cut in an escape\\', ["cut in an escape"]),
+        (b'"cut behind an escape\\\\', ["cut behind an escape\\"]),
+        (b'"cut behind an escape\\\\\\u', ["cut behind an escape\\"]),
+        (b'"no escape \\\\u00', ["no escape \\u00"]),
+        (b'{"error":{"message":"deep","x":[1,{"y":[tru', ["deep"]),
+        (b'{"error":{"message":"a number was cut","x":12', ["a number was cut"]),
+        (b'{"error":{"message":"a name was cut","x', ["a name was cut"]),
+        (b'{"error":{"message":"a value is missing","x":', ["a value is missing"]),
+        (b'{"error":{"message":"a comma"},', ["a comma"]),
+        (b'[{"message":"one"},{"message":"tw', ["one", "tw"]),
+        (b'{"message":"glued"}{"message":"to another"}', ["glued"]),
+        (b'{"message":"glued"} data: {}', ["glued"]),
+        (b'{"error": {"message": "no JSON: \\"x\\"\\n NaN", "value": NaN}}', ['no JSON: "x"  NaN']),
+        (b"{'error': {'message': 'Python'}}", ["{'error': {'message': 'Python'}}"]),
+        (b"[}]", ["[}]"]),
+        (b"}", ["}"]),
         (b'{"unknown":', []),
         (b"", []),
     ],
@@ -71,6 +88,11 @@ def test_codes_param_and_status() -> None:
     assert (found.codes, found.param, found.status) == (["c", "t", "429", "inner"], "p", 429)
     cut = unfold(b'{"error":{"message":"m","code":"c","param":"p')
     assert (cut.codes, cut.param) == (["c"], "p")
+    inner = unfold(
+        b'{"detail":[{"loc":["body"],"msg":"m","input":{"code":"invalid_api_key","message":"x","param":"p","status":401}}' + b"x" * 9
+    )
+    assert (inner.codes, inner.sentences, inner.param, inner.status) == ([], ["m"], "", 0), "what a client sent is nothing that was said"
+    assert unfold(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
     assert unfold(b'{"code":"404","message":"m"}').status == 404
     assert unfold(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
     assert unfold(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]

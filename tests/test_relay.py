@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.proxied import SECRET, both_modes, config, message, proxied  # noqa: F401
+from tests.proxied import SECRET, config, message, proxied
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
-
-pytestmark = pytest.mark.usefixtures("both_modes")
 
 
 async def test_stream() -> None:

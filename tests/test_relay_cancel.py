@@ -7,10 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.proxied import Running, both_modes, config, deployment, message, proxied, settle  # noqa: F401
+from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Raw, Script, Scripted, answering, chunk, completion, refusing, text
-
-pytestmark = pytest.mark.usefixtures("both_modes")
 
 
 def close(client: Raw) -> None:
@@ -248,9 +246,7 @@ async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
 
 
 def _pooled(proxy: Running) -> int:
-    session = proxy.proxy.upstream._session
-    assert session is not None and session.connector is not None
-    return sum(map(len, session.connector._conns.values()))
+    return proxy.proxy.upstream.idle
 
 
 async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:

@@ -213,13 +213,23 @@ async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
     assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions"] * 2
 
 
-async def test_a_wire_is_remembered_if_it_is_spoken_though_it_refuses() -> None:
-    async def script(c: Peer) -> None:
-        await refusing(*((400, "no such tool") if c.asked.target == "/v1/chat/completions" else (405, "Not allowed")))(c)
+async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> None:
+    """Not after a refusal there: a client that provokes a 404 and then a 400 must not choose the wire for the others."""
+    refuse = True
 
+    async def script(c: Peer) -> None:
+        if c.asked.target == "/v1/responses":
+            await refusing(405, "Not allowed")(c)
+        else:
+            await (refusing(400, "no such tool") if refuse else answering("Hi"))(c)
+
+    both = ["/v1/responses", "/v1/chat/completions"]
     async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
         assert [(await proxy.ask(message())).status for _ in range(2)] == [400, 400]
-    assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions", "/v1/chat/completions"]
+        assert [asked.target for asked in upstream.asked] == both * 2
+        refuse = False
+        assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
+    assert [asked.target for asked in upstream.asked] == both * 3 + ["/v1/chat/completions"]
 
 
 @pytest.mark.parametrize(

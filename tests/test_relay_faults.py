@@ -14,9 +14,9 @@ from typing import Any
 import anthropic
 import pytest
 
-from a2py.proxy import upstream as upstream_module
-from a2py.proxy.upstream import ERROR_BODY
-from tests.proxied import Running, both_modes, config, message, proxied  # noqa: F401
+from a2py.upstream import client as upstream_module
+from a2py.upstream.client import ERROR_BODY
+from tests.proxied import Running, config, message, proxied
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Script, Scripted, answering, chunk, event, refusing, text
 
 WHOLE = b"".join(map(event, text("Hel", "lo")))
@@ -102,7 +102,6 @@ async def bytes_after_the_end(c: Peer) -> None:
     c.end()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize(
     "script",
     [
@@ -229,7 +228,6 @@ WRONG: list[Script] = [
 ]
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", [*WRONG, endless_line])
 async def test_wrong(script: Script, stream: bool) -> None:
@@ -298,25 +296,26 @@ async def test_a_gzip_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_an_early_refusal_of_a_large_body() -> None:
     """The upstream answers 413 before it has read the request."""
-    refused = asyncio.Event()
+    left = asyncio.Event()
 
     async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
         writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 30\r\n\r\n" + b'{"error":{"message":"largest"}}'[:30])
         await writer.drain()
-        refused.set()
         try:
             while await reader.read(1 << 20):
                 pass
         except ConnectionError:
             pass
         writer.close()
+        left.set()
 
     server = await asyncio.start_server(hasty, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy:
         answer = await proxy.ask(message("x" * (4 << 20)))
         assert answer.status == 413 and answer.json["error"]["type"] == "request_too_large", proxy.log
+        await asyncio.wait_for(left.wait(), 10)
     server.close()
     await server.wait_closed()
 
@@ -336,7 +335,6 @@ time.sleep(60)
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("both_modes")
 async def test_an_upstream_that_is_killed_in_mid_stream() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -14,12 +14,10 @@ import pytest
 
 from a2py.messages.types import Call
 from a2py.proxy import border
-from a2py.proxy.pump import Gather
 from a2py.proxy.relay import Exchange
-from tests.proxied import both_modes, config, message, proxied, settle
+from a2py.upstream import Gather
+from tests.proxied import config, message, proxied, settle
 from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
-
-__all__ = ["both_modes"]
 
 
 async def cut(c: Peer) -> None:
@@ -78,7 +76,6 @@ def left() -> Iterator[Callable[[], list[str]]]:
     gc.enable()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: getattr(script, "__qualname__", "").partition(".")[0])
 async def test_nothing_waits_for_the_garbage_collector(
@@ -93,7 +90,6 @@ async def test_nothing_waits_for_the_garbage_collector(
         assert left() == []
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callable[[], list[str]]) -> None:
     async with Scripted(silent) as up, proxied(config(up.base), collect=False) as proxy:
@@ -109,7 +105,6 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
 # -- clients that take nothing -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])
 async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer would be held for as long as it likes."""

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from a2py.proxy import upstream as upstream_module
-from tests.proxied import both_modes, config, deployment, message, proxied  # noqa: F401
+from a2py.upstream import client as upstream_module
+from tests.proxied import config, deployment, message, proxied
 from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Raw, Script, Scripted, answering, chunk, refusing, text, usage
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -90,7 +90,6 @@ async def short_body(c: Peer) -> None:
     c.close()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     "script", [nothing, only_a_role, error_inside, closes_at_once, resets_at_once, resets_after_head, not_http, short_body]
@@ -288,7 +287,6 @@ async def error_chunk(c: Peer) -> None:
     c.end()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("how", [cut, reset, proper_end, error_chunk])
 async def test_a_cut_after_delivery_is_one_error_event(how: Script) -> None:
     """Nothing is asked again, no block is closed that was open, and nothing follows the error."""
@@ -429,7 +427,6 @@ async def some_then_silence(c: Peer) -> None:
     await c.left()
 
 
-@pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("script", [silence, head_then_silence])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_silent_upstream_times_out(script: Script, stream: bool) -> None:
@@ -440,7 +437,6 @@ async def test_a_silent_upstream_times_out(script: Script, stream: bool) -> None
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
 
 
-@pytest.mark.usefixtures("both_modes")
 async def test_silence_in_mid_stream_times_out() -> None:
     async with Scripted(some_then_silence) as upstream, proxied(config(upstream.base, stream_timeout=0.05)) as proxy:
         answer = await proxy.ask(message())
@@ -453,7 +449,6 @@ async def test_silence_in_mid_stream_times_out() -> None:
 async def test_a_connection_that_is_never_made_times_out(phase: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One limit for all of it: the name, TCP, TLS, and a proxy's answer to CONNECT."""
     monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.1)
-    upstream_module._timeout.cache_clear()
 
     async def never(*args: object, **more: object) -> None:
         await asyncio.Event().wait()
@@ -487,4 +482,3 @@ async def test_a_connection_that_is_never_made_times_out(phase: str, stream: boo
         answer = await client.answer()
     assert answer.status == 504 and "accept a connection in time" in answer.json["error"]["message"]
     hears.close()
-    upstream_module._timeout.cache_clear()

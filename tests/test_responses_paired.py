@@ -212,19 +212,6 @@ def test_whole_replies(said: Said, mode: str) -> None:
         assert streamed == responses
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 413, 429, 500, 503])
-def test_refusals(status: int) -> None:
-    body = b'{"error":{"message":"Your input exceeds the context window of this model.","code":"context_length_exceeded"}}'
-    for data in (body, b"", b"{}", b"<html>"):
-        chat, responses = (wire(name).error(status, {"Retry-After": "7"}, data) for name in ("chat", "responses"))
-        assert (chat.status, chat.kind, chat.message, chat.headers()) == (
-            responses.status,
-            responses.kind,
-            responses.message,
-            responses.headers(),
-        )
-
-
 # -- requests ------------------------------------------------------------------------------------------------------------
 
 

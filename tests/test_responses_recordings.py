@@ -15,6 +15,7 @@ from a2py.errors import ApiError
 from a2py.messages import envelope
 from a2py.messages.types import JSON
 from a2py.wires import wire
+from a2py.wires.failure import read
 from tests import streams
 from tests.recordings import Recording, recordings
 
@@ -141,7 +142,7 @@ def test_unary(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", recordings("responses", "error"))
 def test_error(recording: Recording) -> None:
     """A refusal with its status, and the same body inside a 200."""
-    error = RESPONSES.error(recording.status or 400, recording.headers, recording.data)
+    error = read(recording.status or 400, recording.headers, recording.data)
     assert error.message
     assert orjson.loads(error.body("req_1"))["error"]["type"] in streams.ERROR_TYPES
     if recording.scenario == "error-context-length":

@@ -10,7 +10,7 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from a2py.wires.chat.fastpath import FastDecoder
-from a2py.wires.chat.pages import SearchDecoder, decoder
+from a2py.wires.chat.found import SearchDecoder, decoder
 from tests import golden, streams
 from tests.recordings import Recording, recordings
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from a2py.cli import options, running, state
+from a2py.cli import options, running, state, trust
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
 from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal, counted
@@ -70,7 +70,7 @@ class _Sub(options.Parser):
 
 def init(args: argparse.Namespace, shown: Terminal) -> int:
     path = os.path.abspath(args.output)
-    if os.path.exists(path) and not args.force:
+    if os.path.lexists(path) and not args.force:  # a link to nowhere too: it would be followed
         raise Stop(f"{args.output} is there already: --force replaces it, -o writes another", FAILED)
     ask = asker(args, shown)
     provider = ask("provider (openai for any compatible server)", args.provider, _likely_provider())
@@ -92,11 +92,23 @@ def init(args: argparse.Namespace, shown: Terminal) -> int:
     state.make_private(os.path.dirname(path))
     state.write(path, render(args.name or model, provider, model, base, row.keys[0] if keyed and row.keys else "", master), 0o600)
     shown.print(f"{args.output} written")
+    _store_consent(path, shown)
     if keyed and row.keys and not any(os.environ.get(name) for name in row.keys):
         shown.print(f"now set its key: export {row.keys[0]}=… (or write that line into .env), then: a2py")
     else:
         shown.print("now: a2py" if args.output == "a2py.yaml" else f"now: a2py --config {args.output}")
     return OK
+
+
+def _store_consent(path: str, shown: Terminal) -> None:
+    """Store consent for a file that `init` wrote: the user chose its host. The keys need not be set yet, so all count as set."""
+    keys = {name: "set" for row in PROVIDERS.values() for name in row.keys}
+    pairs = load(path, {**process_env(), **keys}, os.path.dirname(path), untrusted=True).pairs
+    try:
+        if pairs:
+            trust.approve(path, pairs)
+    except Stop as stop:
+        shown.warn(f"a2py will ask before it serves this file: {stop}")
 
 
 def _likely_provider() -> str:
@@ -212,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 
 def show(args: argparse.Namespace, shown: Terminal) -> int:
-    source = running.local(args, process_env())
+    source = running.local(args, process_env(), inspect=True)
     if source.config is None:
         shown.print(json.dumps({"source": source.what}) if args.json else f"# {source.what}")
         return OK
@@ -221,6 +233,8 @@ def show(args: argparse.Namespace, shown: Terminal) -> int:
         shown.print(json.dumps({"source": source.what, **told}, indent=2, ensure_ascii=False))
         return OK
     shown.note(f"# from {source.what}")
+    if source.unapproved:
+        shown.warn(f"{source.what} sends what is not allowed yet: a2py trust --show")
     settings = told.pop("settings")
     for name, value in told.items():
         _print(shown, name, value, "")

@@ -25,6 +25,7 @@ from a2py.cli.exits import FAILED, NOT_RUNNING, OK, Stop
 from a2py.cli.notify import PIPE
 from a2py.cli.record import Record, born, current, end, paths, zombie
 from a2py.cli.serve import parser as serve_parser
+from a2py.cli.source import obtain_consent, process_env
 from a2py.cli.terminal import Terminal
 from a2py.cli.workers import command as again
 
@@ -73,7 +74,9 @@ def alone() -> Iterator[None]:
 def start(argv: list[str], shown: Terminal) -> int:
     parser = serve_parser("start")
     parser.description, parser.epilog = "Start the proxy in the background, with the flags of serve.", _examples("start")
-    parser.read(argv)
+    args = parser.read(argv)
+    if current() is None:
+        obtain_consent(args, process_env(), os.getcwd())
     with alone():
         running = current()
         if running is not None:
@@ -212,7 +215,9 @@ def restart(argv: list[str], shown: Terminal) -> int:
         "port over, the old one ends once its running answers have: nobody is refused. If the new one can't start, the old one goes on.",
         _examples("restart"),
     )
-    parser.read(argv)
+    args, record = parser.read(argv), current()
+    new_args = args if argv or record is None else parser.read(record.argv)
+    obtain_consent(new_args, process_env(), record.cwd if record is not None and not argv else os.getcwd())
     with alone(), ExitStack() as stack:
         record = current()
         handed = [stack.enter_context(sock) for sock in handover.take(_offer())] if record is not None else []
@@ -258,6 +263,8 @@ def status(argv: list[str], shown: Terminal) -> int:
         hours, seconds = divmod(int(time.time() - record.started), 3600)
         age = f"{hours} h {seconds // 60} min" if hours else f"{seconds // 60} min {seconds % 60} s"
         shown.print(f"running: pid {record.pid} at {record.url}, for {age}" + ("" if answers else ", but it does not answer: a2py logs"))
+        if record.trouble:
+            shown.print(record.trouble)
     return OK if answers else FAILED if record is not None else NOT_RUNNING
 
 
@@ -298,8 +305,7 @@ def follow(file: TextIO, log: str, shown: Terminal, ended: Callable[[], bool] = 
         while not ended():
             moved = _moved(files[-1], log)
             text = "".join(each.read() for each in files)
-            shown.out.write(text)
-            shown.out.flush()
+            shown.append(text)
             if moved:
                 for old in files[:-1]:
                     old.close()

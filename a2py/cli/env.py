@@ -36,7 +36,7 @@ def run(name: str, argv: list[str]) -> int:
     if running.too_small(target):
         shown.warn(running.too_small(target))
     unset = tuple(name for name in REMOVED if os.environ.get(name))
-    shown.print(SHELLS[args.shell or guess()](client_env(target), unset))
+    shown.print_exact(SHELLS[args.shell or guess()](client_env(target), unset))
     return OK
 
 

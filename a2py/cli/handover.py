@@ -40,6 +40,7 @@ class Offer:
         self._sockets = list(sockets)
         self._listener: socket.socket | None = None
         self._inode = 0
+        self._taken = False
 
     def open(self) -> None:
         """Offer from now on, in the place of whoever did so before. Where that can't be, a restart is a stop and a start."""
@@ -68,20 +69,24 @@ class Offer:
         with taker:
             try:
                 socket.send_fds(taker, [b"a2py"], [sock.fileno() for sock in self._sockets])
+                self._taken = True
             except OSError:
                 pass
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        """Offer no longer. Return whether a successor does: it accepts from the same sockets."""
         if self._listener is None:
-            return
+            return False
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         self._listener = None
         try:
-            if os.stat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
+            if os.stat(self.path).st_ino != self._inode:
+                return self._taken
+            os.unlink(self.path)
         except OSError:
             pass
+        return False
 
 
 def take(path: str) -> list[socket.socket]:

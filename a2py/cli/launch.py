@@ -1,7 +1,9 @@
 """`a2py claude` and `a2py run`: a program with the environment of a client, and a proxy for as long as it runs.
 
 Knows: processes, signals, a2py.proxy's Server. Must not know: any variable (clientenv.py), what the program does.
-Invariants: the terminal is the program's: the proxy's log goes to a file; the exit code is the program's; whatever was started is ended.
+Invariants: the terminal is the program's: the proxy's log goes to a file; the exit code is the program's; whatever was started is ended; the
+program's environment is this process's own, with the route on top, and nothing of the folder's `.env`; a proxy that is started here accepts
+only the random token made for this program.
 """
 
 from __future__ import annotations
@@ -10,21 +12,22 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from a2py.cli import options, running, setup, state
 from a2py.cli.clientenv import Target, client_env, overlay
 from a2py.cli.exits import NOT_FOUND, NOT_RUNNABLE, USAGE, Stop
 from a2py.cli.serve import open_source, run_loop
-from a2py.cli.source import process_env
+from a2py.cli.source import Source, process_env
 from a2py.cli.summary import own_url, target
 from a2py.cli.terminal import Terminal
-from a2py.config import environment
 
 FLAGS = (
     running.URL,
@@ -68,17 +71,19 @@ def run(name: str, argv: list[str]) -> int:
         aim = running.required(args, process_env())
     if aim is not None:
         shown.note(f"using the a2py at {aim.url} (--new starts another)")
+    source = running.local(args, process_env()) if aim is None else None  # asks for consent, so before the loop: Ctrl-C works
     code = 0
 
     async def main() -> None:
         nonlocal code
         async with AsyncExitStack() as stack:
-            found = aim if aim is not None else await _start(stack, args, shown)
+            found = aim if source is None else await _start(stack, source, args, shown)
+            assert found is not None
             if claude and running.too_small(found):
                 shown.warn(running.too_small(found))
             here = client_env(found)
             command = [rest[0], *(_outvoting(stack, here, shown, rest) if claude else ()), *rest[1:]]
-            code = await attend(command, overlay(environment(os.environ, os.getcwd()), here))
+            code = await attend(command, overlay(os.environ, here))
 
     run_loop(main())
     return code
@@ -104,6 +109,8 @@ def find_claude(env: Mapping[str, str]) -> str:
     """Claude Code's program: $A2PY_CLAUDE, the PATH, then where its installers put it."""
     named = env.get("A2PY_CLAUDE", "").strip()
     found = shutil.which(named or "claude", path=env.get("PATH"))
+    if found and not named and not os.path.isabs(found):
+        found = None  # Windows looks into the working folder first
     for place in () if named or found else PLACES:
         found = found or shutil.which(os.path.expanduser(place))
     if found is None:
@@ -114,13 +121,12 @@ def find_claude(env: Mapping[str, str]) -> str:
     return found
 
 
-async def _start(stack: AsyncExitStack, args: argparse.Namespace, shown: Terminal) -> Target:
-    """A proxy on a free port of this machine; it ends with `stack`."""
+async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace, shown: Terminal) -> Target:
+    """Start a proxy on a free port of this machine, with a random token; it ends with `stack`."""
     from a2py.proxy.log import Log
     from a2py.proxy.server import Server
 
-    source = running.local(args, process_env())
-    config = await open_source(stack, source, args)
+    config = replace(await open_source(stack, source, args), master_key=secrets.token_urlsafe(32))
     path = args.log or os.path.join(state.state_dir(os.environ), "claude.log")
     log = Log(stack.enter_context(state.open_log(path)), "json" if config.settings.json_logs else "text")
     server = Server(config, log=log)
@@ -128,6 +134,7 @@ async def _start(stack: AsyncExitStack, args: argparse.Namespace, shown: Termina
     stack.push_async_callback(server.close)
     for warning in config.warnings:
         log.warning("config", text=warning)
+        shown.warn(warning)
     aim = await running.measured(target(config, own_url(options.HOST, addresses[0][1])), config)
     shown.note(f"a2py at {aim.url}, serving {source.what}; log: {path}")
     return aim

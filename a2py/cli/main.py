@@ -7,6 +7,7 @@ to standard output.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import NamedTuple
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "setup": Command("setup", "write it into ~/.claude/settings.json, or take it back", "a2py setup claude"),
     "models": Command("models", "list what is served under which names", "a2py models"),
     "config": Command("config", "write, show or validate a configuration", "a2py config init"),
+    "trust": Command("trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"),
     "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
     "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
     "stop": Command("daemon", "stop it; running answers may end", "a2py stop"),
@@ -46,19 +48,44 @@ COMMANDS: dict[str, Command] = {
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line; gives its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
     try:
-        return _dispatch(args)
+        code = _dispatch(args)
+        sys.stdout.flush()
+        return code
     except Stop as stop:
         return _complain(str(stop), stop.code)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  nobody reads: what is left to flush at exit goes nowhere
         return FAILED
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        return _complain(f"the result can't be written: {error.strerror}", FAILED)
     except Exception as error:
         if type(error).__name__ != "ConfigError":  # a2py.config is not imported for this
             raise
         return _complain(str(error), CONFIG)
+    finally:
+        _flush_streams()
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed (`2>&-`). Left so, the next file or socket that is opened would become standard error."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def _flush_streams() -> None:
+    """Flush the standard streams; one that nobody reads, or that is on a full disk, goes nowhere from now on: Python's own flush at exit would
+    make the exit code 120."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except (OSError, ValueError):
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _dispatch(args: list[str]) -> int:

@@ -21,7 +21,7 @@ def run(name: str, argv: list[str]) -> int:
     parser.flags(options.SOURCE)
     parser.add_argument("--json", action="store_true", help="as JSON, for a program")
     args = parser.read(argv)
-    source = running.local(args, process_env())
+    source = running.local(args, process_env(), inspect=True)
     config, shown = source.config, Terminal()
     if config is None:
         listed = [("demo", "demo/demo", "chat", "embedded")]
@@ -32,5 +32,7 @@ def run(name: str, argv: list[str]) -> int:
         shown.print(json.dumps({"source": source.what, "default": config.default_name if config else "demo", "models": models}, indent=2))
         return OK
     shown.note(f"from {source.what}")
+    if source.unapproved:
+        shown.warn(f"{source.what} sends what is not allowed yet: a2py trust --show")
     shown.print(shown.table(listed, ("name", "upstream", "wire", "host")))
     return OK

@@ -16,12 +16,15 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from a2py.cli import record
+from a2py.cli.control import BEAT
 from a2py.cli.exits import Stop
 
 #: Descriptor of a pipe into which one line is written once the server listens and its record is written: "", or why that could not be.
 PIPE = "A2PY_READY"
-#: Seconds between two signs of life where none are asked for, and for which a drain asks systemd's patience with each.
-BEAT, PATIENCE = 5.0, 20.0
+#: Seconds for which a drain asks systemd's patience with each sign of life.
+PATIENCE = 20.0
+#: Characters of a status line.
+STATUS_LENGTH = 500
 
 #: Seconds that READY=1 may wait for a manager whose queue is full.
 READY_SECONDS = 1.0
@@ -39,6 +42,8 @@ class Notifier:
         self._pipe = int(env[PIPE]) if env.get(PIPE, "").isdigit() else None
         self.watchdog = int(usec) / 1e6 if self._address and usec.isdigit() and mine else 0.0
         self._stopping = False
+        self._status = ""
+        self._recorded = False
 
     def say(self, *lines: str) -> None:
         if not self._address:
@@ -52,11 +57,13 @@ class Notifier:
             pass
 
     def ready(self, url: str, status: str) -> None:
-        self.say("READY=1", f"STATUS={status} at {url}", f"MAINPID={os.getpid()}")
+        self._status = f"{status} at {url}"
+        self.say("READY=1", f"STATUS={self._status}", f"MAINPID={os.getpid()}")
         if self._pipe is not None:
             fault = ""
             try:
                 record.take_over(url, sys.argv[2:])  # behind `serve`
+                self._recorded = True
             except Stop as stop:
                 fault = str(stop)
             try:
@@ -66,15 +73,31 @@ class Notifier:
                 pass  # whoever started us has gone, and may ask `a2py status`
             self._pipe = None
 
+    def trouble(self, what: str) -> None:
+        """Tell `systemctl status` and `a2py status`; "": it is over."""
+        line = " ".join(what.split())[:STATUS_LENGTH]
+        self.say(f"STATUS={line or self._status}")
+        if self._recorded:
+            try:
+                record.note(line)
+            except Stop:
+                pass  # the log has it
+
+    def reload_begins(self) -> None:
+        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reload_ends(self) -> None:
+        self.say("READY=1")
+
     def reloading(self, load: Callable[[], T]) -> Callable[[], T]:
         """`load`, framed by RELOADING=1 and READY=1."""
 
         def framed() -> T:
-            self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self.reload_begins()
             try:
                 return load()
             finally:
-                self.say("READY=1")
+                self.reload_ends()
 
         return framed
 

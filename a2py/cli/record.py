@@ -12,14 +12,15 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from a2py.cli import state
 
 
 @dataclass(frozen=True)
 class Record:
-    """`argv`: flags of serve; `cwd`: where it was started; `born`: the kernel's start time of the process, "" where it does not tell."""
+    """`argv`: flags of serve; `cwd`: where it was started; `born`: the kernel's start time of the process, "" where it does not tell;
+    `trouble`: what its owner should know, for example why the latest reload was refused."""
 
     pid: int
     url: str
@@ -27,6 +28,7 @@ class Record:
     cwd: str
     started: float
     born: str = ""
+    trouble: str = ""
 
 
 def paths() -> tuple[str, str]:
@@ -61,7 +63,7 @@ def current() -> Record | None:
 
 def _sound(record: Record) -> bool:
     """Whether each field is what it should be. A number below 1 would mean whole groups of processes to kill()."""
-    texts = (record.url, record.cwd, record.born, *record.argv)
+    texts = (record.url, record.cwd, record.born, record.trouble, *record.argv)
     return (
         type(record.pid) is int and 0 < record.pid < 2**31 and isinstance(record.started, (int, float)) and set(map(type, texts)) == {str}
     )
@@ -70,10 +72,20 @@ def _sound(record: Record) -> bool:
 def take_over(url: str, argv: list[str]) -> None:
     """Write down this process, which serves at `url`; the one before it, if there is one, drains. Stop where it can't be written."""
     before, pid = current(), os.getpid()
-    record = Record(pid, url, argv, os.getcwd(), time.time(), born(pid))
-    state.write(paths()[0], json.dumps(asdict(record), indent=2) + "\n", 0o600)
+    _write(Record(pid, url, argv, os.getcwd(), time.time(), born(pid)))
     if before is not None and before.pid != pid:
         end(before.pid)
+
+
+def _write(record: Record) -> None:
+    state.write(paths()[0], json.dumps(asdict(record), indent=2) + "\n", 0o600)
+
+
+def note(trouble: str) -> None:
+    """Write `trouble` into the record, if that is this process's own. Stop where it can't be written."""
+    record = current()
+    if record is not None and record.pid == os.getpid() and record.trouble != trouble:
+        _write(replace(record, trouble=trouble))
 
 
 def end(pid: int) -> None:

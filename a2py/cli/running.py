@@ -48,9 +48,9 @@ def _port(env: Mapping[str, str]) -> int:
         return 0
 
 
-def local(args: argparse.Namespace, env: Mapping[str, str]) -> Source:
-    """What `a2py serve` would serve here."""
-    return choose(args, env, os.getcwd())
+def local(args: argparse.Namespace, env: Mapping[str, str], *, inspect: bool = False) -> Source:
+    """What `a2py serve` would serve here. `inspect`: the caller sends nothing, so no consent is needed."""
+    return choose(args, env, os.getcwd(), inspect=inspect)
 
 
 async def window(dep: Deployment) -> int:
@@ -58,7 +58,7 @@ async def window(dep: Deployment) -> int:
     if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
         return dep.max_input_tokens
     from a2py.cli.check.facts import gather
-    from a2py.proxy.upstream import Upstream
+    from a2py.upstream import Upstream
 
     upstream = Upstream()
     try:
@@ -86,12 +86,13 @@ def too_small(aim: Target) -> str:
     )
 
 
-def configured(args: argparse.Namespace, env: Mapping[str, str], url: str) -> Target:
-    """A target at `url` as the configuration here describes it."""
-    source = local(args, env)
+def configured(args: argparse.Namespace, env: Mapping[str, str], url: str, *, inspect: bool = False) -> Target:
+    """A target at `url` as the configuration here describes it. `inspect`: do not ask for consent; without it, send nothing."""
+    source = local(args, env, inspect=inspect)
     if source.config is None:
         return Target(url, master_key(None, env, os.getcwd()), "demo", ("demo",))
-    return asyncio.run(measured(target(source.config, url), source.config))
+    aim = target(source.config, url)
+    return aim if source.unapproved else asyncio.run(measured(aim, source.config))
 
 
 def answering(url: str, key: str) -> Target | None:
@@ -117,7 +118,7 @@ def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
     """The running a2py with the model, limits and key that the configuration here knows for it."""
     url = url_of(args, env)
     try:
-        known: Target | None = configured(args, env, url)
+        known: Target | None = configured(args, env, url, inspect=True)
     except ConfigError:
         known = None  # a broken file here says nothing of the one that runs
     found = answering(url, known.token if known else master_key(None, env, os.getcwd()))

@@ -11,23 +11,31 @@ import asyncio
 import errno
 import gc
 import os
+import pickle
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from a2py.cli import handover, http, listen, options, rotate
+from a2py.cli import handover, http, listen, options, record, rotate
+from a2py.cli.control import READY, Worker
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
+from a2py.cli.orders import Orders
+from a2py.cli.reload import Reloader
 from a2py.cli.source import Source, choose, demo_config, master_key, process_env
 from a2py.cli.summary import loopback, own_url, target, text
 from a2py.cli.terminal import Terminal, closing, on_terminal
-from a2py.cli.workers import SILENT, Supervisor, Worker
+from a2py.cli.workers import Supervisor
 from a2py.cli.workers import command as again
 from a2py.config import Config
+from a2py.proxy.log import Log
+
+if TYPE_CHECKING:
+    from a2py.proxy.server import Server
 
 EXAMPLES = (
     "a2py                                                 a file here, keys in the environment, Ollama, or the demo",
@@ -52,42 +60,109 @@ def run(name: str, argv: list[str]) -> int:
         from a2py.cli.quick import health, test
 
         return health(args) if args.health else test(args)
+    worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
+    try:
+        given = worker.configuration()
+    except EOFError:
+        return OK  # the parent has gone
+    if given is not None:
+        return serve_for_parent(args, given, worker, sockets)
     source = choose(args, process_env(), os.getcwd())
     tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
-    worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
     count = 1 if worker.number is not None else args.num_workers or 1
+    if count > 1 and sys.platform == "win32":
+        Terminal().warn(f"on Windows one process serves, not {count}: leave --num-workers (NUM_WORKERS) out")
+        count = 1
     offered = os.environ.get(handover.VARIABLE, "")
     if offered and not listen.fit(sockets, host, port):
         for sock in sockets:  # of the one before, which listened elsewhere
             sock.close()
         sockets = []
     hosts = [listen.host(sock) for sock in sockets if not listen.local(sock)] if sockets else [host]
-    for host in hosts:
-        check_public(host, source, bool(args.insecure))
+
+    def check(config: Config) -> None:
+        """What a start refuses."""
+        for each in hosts:
+            check_public(each, Source(config, ""), bool(args.insecure))
+        check_capture(config.settings.capture_dir)
+
+    for each in hosts:
+        check_public(each, source, bool(args.insecure))
     try:
         if offered and not sockets:
             sockets = listen.bind(host, port, count)
         if count > 1:
-            return supervise(argv, count, sockets, host, port, tls is not None)
-        run_loop(_serve(args, source, host, port, tls, worker, sockets, handover.Offer(offered, sockets) if offered else None))
+            return supervise(argv, args, source, check, count, sockets, host, port, tls is not None)
+        offer = handover.Offer(offered, sockets) if offered else None
+        run_loop(_serve(args, source, host, port, tls, worker, sockets, offer, check))
     except OSError as error:
         raise Stop(_bind_message(error, host, port, tls is not None), UNAVAILABLE) from None
     return OK
 
 
-def supervise(argv: list[str], count: int, sockets: list[socket.socket], host: str, port: int, tls: bool) -> int:
-    """N workers; this process only watches over them."""
-    if sys.platform == "win32":
-        raise Stop("--num-workers is not served on Windows: leave it out", USAGE)
+def serve_for_parent(args: argparse.Namespace, given: bytes, worker: Worker, sockets: list[socket.socket]) -> int:
+    """Serve what the parent has read and checked."""
+    config, what = pickle.loads(given)
+    tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
+    host = args.host or options.HOST
+    run_loop(_serve(args, Source(config, what), host, 0, tls, worker, sockets, None, lambda config: None))
+    return OK
+
+
+def supervise(
+    argv: list[str],
+    args: argparse.Namespace,
+    source: Source,
+    check: Callable[[Config], None],
+    count: int,
+    sockets: list[socket.socket],
+    host: str,
+    port: int,
+    tls: bool,
+) -> int:
+    """N workers; this process only watches over them, and reads the configuration for them."""
+    if source.config is not None:
+        check_capture(source.config.settings.capture_dir)
     sockets = sockets or listen.bind(host, port, count)
-    for sock in sockets:
-        sock.set_inheritable(True)
     offer = handover.Offer(os.environ[handover.VARIABLE], sockets) if os.environ.get(handover.VARIABLE) else None
-    more = (offer.open, offer.close) if offer is not None else ()
     url = _url_of(sockets[0].getsockname(), host, tls)
-    shown = Terminal()
-    return asyncio.run(Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, shown.note, *more).run())
+    log = _log(source.config, 1)
+
+    async def main() -> int:
+        made = Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, log.warning, pickle.dumps((source.config, source.what)))
+        if offer is not None:
+            made.serving, made.ending = offer.open, lambda: _has_successor(offer, url)
+        if source.config is not None and source.again is not None:
+            reloader = Reloader(source.config, source.again, check, made.notifier)
+            made.load = lambda: _reload_pickled(reloader, source.what, log)
+        return await made.run()
+
+    return asyncio.run(main())
+
+
+def _reload_pickled(reloader: Reloader, what: str, log: Log) -> bytes | None:
+    """A new configuration for the workers; None: it was refused."""
+    try:
+        return pickle.dumps((reloader.load(), what))
+    except Exception as error:
+        log.warning("reload refused", error=str(error) or type(error).__name__)
+        return None
+
+
+def _has_successor(offer: handover.Offer, url: str) -> bool:
+    """Offer the sockets no longer. Return whether a successor serves on them."""
+    if not offer.close():
+        return False
+    successor = record.current()
+    return successor is not None and successor.pid != os.getpid() and successor.url == url
+
+
+def _log(config: Config | None, every: int = rotate.EVERY) -> Log:
+    """`every`: lines between two looks whether the log was moved aside; one who writes little looks each time."""
+    moved = os.environ.get(rotate.VARIABLE, "")
+    stream = cast(TextIO, rotate.Rotating(moved, every=every)) if moved else None
+    return Log(stream, "json" if config is not None and config.settings.json_logs else "text")
 
 
 def _url_of(address: Any, host: str, tls: bool) -> str:
@@ -174,9 +249,9 @@ async def _serve(
     worker: Worker,
     sockets: list[socket.socket],
     offer: handover.Offer | None,
+    check: Callable[[Config], None],
 ) -> None:
     from a2py.proxy import border, files
-    from a2py.proxy.log import Log
     from a2py.proxy.server import serve
 
     files.raise_limit()
@@ -185,26 +260,32 @@ async def _serve(
     async with AsyncExitStack() as stack:
         config = await open_source(stack, source, args)
         check_capture(config.settings.capture_dir)
-        moved = os.environ.get(rotate.VARIABLE, "")
-        log = Log(cast(TextIO, rotate.Rotating(moved)) if moved else None, "json" if config.settings.json_logs else "text")
+        log = _log(config)
         notifier, stop, at_once = Notifier(os.environ, os.getpid()), asyncio.Event(), asyncio.Event()
-        worker.obey(stop, at_once)
         for beat in (asyncio.ensure_future(notifier.beat()), asyncio.ensure_future(worker.beat())):
             stack.callback(beat.cancel)
         announce = announcer(config, source, host, tls is not None, log)
+        orders = Orders(worker, stop, at_once, log)
+        url = ""
+
+        def on_start(server: Server) -> None:
+            if worker.number is not None:
+                stack.callback(orders.begin(server).cancel)
 
         def ready(addresses: list[Any]) -> None:
-            worker.ready()
+            nonlocal url
+            url = _url_of(addresses[0], host, tls is not None)
+            orders.announce = lambda: announce(addresses)
+            worker.say(READY)
             if offer is not None:
                 offer.open()
-            notifier.ready(_url_of(addresses[0], host, tls is not None), "serving")
-            if not os.environ.get(SILENT):
+            notifier.ready(url, "serving")
+            if worker.number is None:
                 announce(addresses)
 
-        def draining() -> None:
+        def draining() -> bool:
             notifier.stopping()
-            if offer is not None:
-                offer.close()
+            return orders.handed_over or (offer is not None and _has_successor(offer, url))
 
         settle()
         await serve(
@@ -214,35 +295,42 @@ async def _serve(
             sockets=sockets or None,
             ssl_context=tls,
             log=log,
-            reload=_reload(source, config, notifier),
+            reload=_reload(source, config, notifier, check) if worker.number is None else None,
             ready=ready,
             stop=stop,
             at_once=at_once,
             signals=worker.number is None,
             draining=draining,
+            on_start=on_start,
         )
 
 
+#: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;
+#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/test_relay_garbage.py), but a closed TLS
+#: connection is one, of 7 objects and 1 to 2 KB (asyncio's, until Python 3.11): 10,000 keep at most some 2 MB of them waiting.
+COLLECT_AFTER = 10_000
+
+
 def settle() -> None:
-    """Take what the start has made out of the garbage collector's sight: −2 to −3 % CPU a request (bench/NOTES.md), and no walk through
-    all imported modules in the middle of a stream."""
+    """Take what the start has made out of the garbage collector's sight, so that no collection walks through all imported modules in the middle
+    of a stream, and let it look for cycles after COLLECT_AFTER objects, not after 700."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
-def _reload(source: Source, config: Config, notifier: Notifier) -> Callable[[], Config] | None:
+def _reload(source: Source, config: Config, notifier: Notifier, check: Callable[[Config], None]) -> Callable[[], Config] | None:
     """What SIGHUP does. Without a file there is nothing to read again: in the background that changes nothing (`systemctl reload` must not
     end the service), on a terminal SIGHUP keeps its meaning. With one, too, once the terminal has been closed."""
     if source.again is None:
         return None if on_terminal() else notifier.reloading(lambda: config)
-    again, closed = source.again, closing()
+    reloader, closed = Reloader(config, source.again, check, notifier), closing()
 
     def load() -> Config:
         if closed():
             os.kill(os.getpid(), signal.SIGTERM)
-            return config
-        return again()
+            return reloader.config
+        return reloader.load()
 
     return notifier.reloading(load)
 

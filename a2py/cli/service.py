@@ -157,7 +157,7 @@ def run(name: str, argv: list[str]) -> int:
     made = units(flags, args.system, args.socket, host, port, file if args.system and not public(file) else "")
     if args.what == "print":
         for path, text in made.files().items():
-            shown.print(f"# {os.path.join(directory(args.system, '/'), path)}\n{text}")
+            shown.print_exact(f"# {os.path.join(directory(args.system, '/'), path)}\n{text}")
         return OK
     return install(made, args.system, args.root, file, shown)
 

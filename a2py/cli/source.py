@@ -1,7 +1,8 @@
 """What is served: a file, a one-liner, the keys in the environment, an Ollama, or the demo; in this order.
 
 Knows: flags and a2py.config. Must not know: how anything is served.
-Invariants: nothing is started here; the demo's Config needs its address, so a `Source` without a config stands for it.
+Invariants: nothing is started here; the demo's Config needs its address, so a `Source` without a config stands for it; a file that was
+merely found in the working folder is returned only with the user's consent to what it sends, unless the caller only inspects it.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from a2py.cli import ollama
+from a2py.cli import ollama, trust
 from a2py.cli.exits import CONFIG, USAGE, Stop
-from a2py.config import Config, environment, find, from_environment, load, single
-from a2py.config.dotenv import read_dotenv
+from a2py.config import Config, ConfigError, environment, from_environment, load, single
+from a2py.config.dotenv import locate, read_dotenv
+from a2py.config.pairs import Pair, Use
 from a2py.quirks import override
 
 #: Flags that say something of --model and mean nothing without it.
@@ -32,11 +34,13 @@ CURE = (
 
 @dataclass(frozen=True)
 class Source:
-    """`config` None: the demo. `what`: what decided, for the log; `again`: reads it anew (None: nothing to read)."""
+    """`config` None: the demo. `what`: what decided, for the log; `again`: reads it anew (None: nothing to read); `unapproved`: what
+    it would send without consent, always empty unless the caller only inspects."""
 
     config: Config | None
     what: str
     again: Callable[[], Config] | None = None
+    unapproved: Mapping[Pair, Use] = field(default_factory=dict)
 
 
 def process_env() -> dict[str, str]:
@@ -60,9 +64,15 @@ def process_env() -> dict[str, str]:
 
 
 def choose(
-    args: argparse.Namespace, env: Mapping[str, str], cwd: str, look: Callable[[Mapping[str, str]], ollama.Ollama | None] = ollama.find
+    args: argparse.Namespace,
+    env: Mapping[str, str],
+    cwd: str,
+    look: Callable[[Mapping[str, str]], ollama.Ollama | None] = ollama.find,
+    *,
+    inspect: bool = False,
 ) -> Source:
-    """The source that `args` and `env` (without .env, which is read here) ask for. ConfigError for a file with a mistake."""
+    """The source that `args` and `env` (without .env, which is read here) ask for. ConfigError for a file with a mistake; Stop for one that
+    needs consent and does not get it. `inspect`: the caller sends nothing, so no consent is needed; see `Source.unapproved`."""
     if not args.model:
         for name in _OF_MODEL:
             if getattr(args, name) is not None:
@@ -73,31 +83,54 @@ def choose(
         if args.config:
             raise Stop("give either --config or --model", USAGE)
         return Source(_changed(_single(args, env, cwd), args), f"--model {args.model}")
-    file = find(args.config, env, cwd)
-    if file is not None:
-        path: str = file
+    located = locate(args.config, env, cwd)
+    if located is not None:
+        path, untrusted = located
 
-        def again() -> Config:
-            return _changed(load(path, env, cwd), args)
+        def read(ask: bool) -> Config:
+            config = load(path, env, cwd, untrusted=untrusted)
+            if not inspect:
+                trust.require(config, path, ask=ask)
+            return _changed(config, args)
 
-        shown = path.removeprefix(os.path.join(cwd, ""))
-        return Source(again(), shown, again)
-    whole = environment(env, cwd)
-    config = from_environment(whole)
-    if config is not None:
-        return Source(_changed(config, args), "the keys in the environment")
+        config, shown = read(True), path.removeprefix(os.path.join(cwd, ""))
+        return Source(config, shown, lambda: read(False), trust.unapproved(config, path) if inspect else {})
+    notes: list[str] = []
+    whole = environment(env, cwd, notes.append)
+    of_keys = from_environment(whole)
+    if of_keys is not None:
+        return Source(_changed(_with_notes(of_keys, notes), args), "the keys in the environment")
     found = look(whole)
     if found is not None:
         names = (found.model, *(name for name in found.names if name != found.model))
-        config = from_environment({**whole, "OLLAMA_API_BASE": found.base}, names)
-        if config is not None:
-            return Source(_changed(config, args), f"the Ollama at {found.base}")
+        asked = whole if whole.get("OLLAMA_API_BASE", "").strip() else whole.having("OLLAMA_API_BASE", found.base)
+        of_ollama = from_environment(asked, names)
+        if of_ollama is not None:
+            return Source(_changed(_with_notes(of_ollama, notes), args), f"the Ollama at {found.base}")
     return Source(None, "the demo model: there is no file, no key in the environment and no Ollama")
+
+
+def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:
+    """Ask for consent before a proxy is started that has no terminal. Raise Stop if that proxy would be refused."""
+    located = None if args.demo or args.model else locate(args.config, env, cwd)
+    if located is None or not located.untrusted:
+        return
+    try:
+        config = load(located.path, env, cwd, untrusted=True)
+    except ConfigError:
+        return  # the proxy reports it
+    trust.require(config, located.path, ask=True)
 
 
 def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:
     given = {name: getattr(args, name) for name in (*_OF_MODEL, "request_timeout", "drop_params") if getattr(args, name) is not None}
-    return single(model=args.model, env=environment(env, cwd), **given)
+    notes: list[str] = []
+    return _with_notes(single(model=args.model, env=environment(env, cwd, notes.append), **given), notes)
+
+
+def _with_notes(config: Config, notes: list[str]) -> Config:
+    """Return `config` with the warnings from reading .env."""
+    return replace(config, warnings=(*notes, *config.warnings)) if notes else config
 
 
 def _changed(config: Config, args: argparse.Namespace) -> Config:

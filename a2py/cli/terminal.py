@@ -1,7 +1,9 @@
 """Words for a terminal: colours where it is one, tables, errors.
 
 Knows: streams, NO_COLOR, FORCE_COLOR, TERM. Must not know: what is printed.
-Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); a closed pipe is no failure.
+Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); no text brings one of its own
+(see printable.py); what is said on standard error may get lost (a full disk, a dead `| tee`), and nothing ends for it; a result that can't be
+written does end the command.
 """
 
 from __future__ import annotations
@@ -11,6 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from a2py.printable import printable
+
+#: Control characters that a message of several lines, or in columns, may hold.
+_LAYOUT = "\n\t"
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -49,34 +55,54 @@ class Terminal:
         self.out = out or sys.stdout
         self.err = err or sys.stderr
         self._colours = {id(self.out): coloured(self.out), id(self.err): coloured(self.err)}
+        #: Stands for the beginning of an escape sequence until the text is written. No foreign text can know it.
+        self._mark = f"\0{os.urandom(8).hex()}"
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
+        """Return `text` in a style, for this Terminal's own methods to write."""
         if not self._colours[id(stream or self.out)]:
             return text
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+        return f"{self._mark}{_STYLES[style]}m{text}{self._mark}0m"
 
     def print(self, text: str = "") -> None:
         self._write(self.out, text)
 
     def note(self, text: str = "") -> None:
-        self._write(self.err, text)
+        try:
+            self._write(self.err, text)
+        except (OSError, ValueError):
+            pass
 
     def warn(self, text: str) -> None:
-        self._write(self.err, f"{self.style('warning:', 'yellow', self.err)} {text}")
+        self.note(f"{self.style('warning:', 'yellow', self.err)} {text}")
 
     def error(self, text: str) -> None:
-        self._write(self.err, f"{self.style('a2py:', 'red', self.err)} {text}")
+        self.note(f"{self.style('a2py:', 'red', self.err)} {text}")
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def print_exact(self, text: str) -> None:
+        """Print what a program reads (a shell, systemd): exactly `text`, unless a person looks at it."""
+        if self.out.isatty():
+            self.print(text)
+        else:
+            self._raw(self.out, text + "\n")
+
+    def append(self, text: str) -> None:
+        """Print `text`, which need not end with a line break."""
+        self._write(self.out, text, "")
+
+    def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
+        self._raw(stream, "\x1b[".join(printable(part, _LAYOUT) for part in text.split(self._mark)) + end)
+
+    def _raw(self, stream: TextIO, text: str) -> None:
         try:
-            stream.write(text + "\n")
+            stream.write(text)
             stream.flush()
         except UnicodeEncodeError:
-            stream.write(text.encode(stream.encoding or "ascii", "replace").decode(stream.encoding or "ascii") + "\n")
+            stream.write(text.encode(stream.encoding or "ascii", "replace").decode(stream.encoding or "ascii"))
 
     def table(self, rows: Sequence[Sequence[str]], head: Sequence[str] = (), indent: str = "") -> str:
         """`rows` in columns as wide as their widest cell; the last column is not padded."""
-        lines = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
+        lines = [[printable(cell) for cell in row] for row in ((head, *rows) if head else rows)]
         widths = [max((len(line[i]) for line in lines if i < len(line)), default=0) for i in range(max(map(len, lines), default=0))]
         out = []
         for n, line in enumerate(lines):

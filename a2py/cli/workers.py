@@ -1,12 +1,12 @@
 """`--num-workers N`: N processes on one port, and the one that watches over them.
 
-Knows: processes, signals, the pair of sockets between parent and worker. Must not know: HTTP, configurations; it imports neither.
-Invariants: a worker that dies or falls silent is replaced (ever more slowly if it dies at once), but what fails before anything was served
-fails the whole; a worker whose parent has died drains and ends; a worker ends by its parent's word alone: of a signal that went to the whole
-group (a terminal's, systemd's KillMode=control-group) parent and worker would make two; the sockets stay open in the parent, so that no
-connection is lost with a worker.
-
-Parent to worker: `d` drain, `n` end now, end of file as `d`. Worker to parent: `r` ready, `.` alive.
+Knows: processes, signals, listening sockets, the pair of sockets between parent and worker (control.py). Must not know: HTTP, what a
+configuration holds.
+Invariants: a worker that dies or falls silent is replaced (ever more slowly if it dies at once), and never ends its siblings; only if none has
+ever served and each has failed, the whole fails; workers serve the configuration that the parent has read, a later one too; every listening
+socket has a worker that accepts from it: a sibling, until its own is back; a worker whose parent has died drains and ends; a worker ends by its
+parent's word alone: of a signal that went to the whole group (a terminal's, systemd's KillMode=control-group) parent and worker would make two;
+the parent holds the sockets so that no waiting connection is lost with a worker, and closes them when the drain begins.
 """
 
 from __future__ import annotations
@@ -19,17 +19,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from a2py.cli import handover, listen
-from a2py.cli.exits import CONFIG, FAILED, OK, REFUSED, UNAVAILABLE, USAGE
-from a2py.cli.notify import BEAT, PIPE, Notifier
+from a2py.cli import control, handover, listen
+from a2py.cli.control import CONTROL, LEFT, LOADED, NUMBER, PARENT, READY, Link
+from a2py.cli.exits import FAILED, OK
+from a2py.cli.notify import PIPE, Notifier
 from a2py.cli.terminal import closing
 
-#: A worker's end of the pair of sockets; the worker's number.
-CONTROL, NUMBER = "A2PY_CONTROL", "A2PY_WORKER"
-#: Set where another worker has said already what is served.
-SILENT = "A2PY_SILENT"
-#: Exit codes that a second try would only repeat.
-FINAL = frozenset((USAGE, UNAVAILABLE, REFUSED, CONFIG))
 #: A worker that lived shorter than this (seconds) is replaced after a pause that doubles, up to LONGEST.
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
 #: Seconds without a sign of life (one comes every BEAT) after which a worker is taken for hung, and killed.
@@ -39,7 +34,9 @@ _OURS = (PIPE, handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PI
 
 
 class Supervisor:
-    """`url`: where the whole is reached; `say`: one line for a person; `serving`: told once, when all workers serve."""
+    """`url`: where the whole is reached; `say`: one line for a person; `config`: what each worker gets; `load`: gives a newer one, None: that
+    was refused; `serving`: called once, when all workers that can start serve; `ending`: called when the drain begins, and returns True if
+    another process accepts from the same sockets already."""
 
     def __init__(
         self,
@@ -49,24 +46,30 @@ class Supervisor:
         url: str,
         env: Mapping[str, str],
         say: Callable[[str], None],
-        serving: Callable[[], None] = lambda: None,
-        ending: Callable[[], None] = lambda: None,
+        config: bytes = b"",
+        load: Callable[[], bytes | None] = lambda: None,
+        serving: Callable[[], object] = lambda: None,
+        ending: Callable[[], object] = lambda: None,
     ) -> None:
         self.command = list(command)
         self.url = url
+        self.sockets = list(sockets)
         self.shares = listen.shares(sockets, count)
         self.count = count
         self.env = {name: value for name, value in env.items() if name not in _OURS}
         self.say = say
+        self.config, self.load = config, load
         self.serving, self.ending = serving, ending
         self.running: dict[int, asyncio.subprocess.Process] = {}
-        self.controls: dict[int, socket.socket] = {}
+        self.links: dict[int, Link] = {}
         self.ready: set[int] = set()
+        self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
+        self.borrowers: dict[int, int] = {}  # index of a socket → the worker that accepts from it in the place of its own
         self.stopping = asyncio.Event()
         self.code = OK
         self.notifier = Notifier(env, os.getpid())
         self.closed = closing()
-        self.served = self.announced = False
+        self.is_announced = self.is_reloading = self.is_leaving = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -82,49 +85,66 @@ class Supervisor:
 
     def stop(self) -> None:
         """The first time a drain, the second time at once."""
-        word = b"n" if self.stopping.is_set() else b"d"
-        if not self.stopping.is_set():
-            self.notifier.stopping()
-            self.ending()
+        if self.stopping.is_set():
+            for link in self.links.values():
+                link.send(control.NOW)
+            return
         self.stopping.set()
-        for control in self.controls.values():
-            _tell(control, word)
+        self.notifier.stopping()
+        handed_over = self.ending() is True
+        for link in self.links.values():
+            link.send(control.DRAIN, b"1" if handed_over else b"")
+        for sock in self.sockets:  # open here, they would take connections that nobody accepts, until the last worker has ended
+            sock.close()
 
     def reload(self) -> None:
-        """Each worker reads the configuration for itself, and says for itself what it thinks of it. A closed terminal ends all."""
+        """Read the configuration again, and give it to every worker, also to one that is starting. A closed terminal ends all."""
         if self.closed():
             self.stop()
-        else:
-            self.notifier.reloading(self._hang_up)()
+            return
+        self.notifier.reload_begins()
+        self.is_reloading = True
+        config = self.load()
+        if config is not None:
+            self.config = config
+            for link in self.links.values():
+                link.configure(config)
+        self._reloaded()
 
-    def _hang_up(self) -> None:
-        for number in self.ready:
-            try:
-                self.running[number].send_signal(signal.SIGHUP)
-            except ProcessLookupError:
-                pass
+    def _reloaded(self) -> None:
+        if self.is_reloading and not any(link.unloaded for link in self.links.values()):
+            self.is_reloading = False
+            self.notifier.reload_ends()
+
+    def leave(self) -> None:
+        """Out of rotation, all workers: one was asked to."""
+        self.is_leaving = True
+        for link in self.links.values():
+            link.send(control.LEAVE)
 
     async def keep(self, number: int) -> None:
         """One worker and its successors, until the end."""
-        pause, first = FIRST_PAUSE, True
+        pause = FIRST_PAUSE
         while not self.stopping.is_set():
             born = time.monotonic()
             try:
-                code = await self.once(number, first)
+                code = await self.once(number)
             except OSError as error:  # no memory, no descriptors, or the program is being replaced
                 self.say(f"worker {number} can't be started: {error.strerror}")
                 code = FAILED
-            first = False
             if self.stopping.is_set():
                 return
-            if code in FINAL or not self.served:
-                if code not in FINAL and not self.stopping.is_set():
-                    self.say(f"worker {number} ended ({_ended(code)}) before it served")
+            served = self.exit_codes.get(number) == OK
+            self.exit_codes[number] = code or FAILED
+            if len(self.exit_codes) == self.count and not self.is_announced and not self.ready:
+                self.say(f"worker {number} ended ({_ended(code)}) before it served")
                 self.code = code if code > 0 else FAILED
                 self.stop()
                 return
             young = time.monotonic() - born < YOUNG
-            self.say(f"worker {number} ended ({_ended(code)}): another is started" + (f" in {pause:g} s" if young else ""))
+            when = "" if served else " before it served"
+            self.say(f"worker {number} ended ({_ended(code)}){when}: another is started" + (f" in {pause:g} s" if young else ""))
+            self._announce()
             if young:
                 try:
                     await asyncio.wait_for(self.stopping.wait(), pause)
@@ -132,39 +152,53 @@ class Supervisor:
                     pass
             pause = min(2 * pause, LONGEST) if young else FIRST_PAUSE
 
-    async def once(self, number: int, first: bool) -> int:
-        """One worker's life; gives its exit code. The very first one of all says what is served."""
+    async def once(self, number: int) -> int:
+        """One worker's life; returns its exit code."""
         here, there = socket.socketpair()
         own = [sock.fileno() for sock in self.shares[number]]
-        env = {**self.env, listen.VARIABLE: ",".join(map(str, own)), CONTROL: str(there.fileno()), NUMBER: str(number)}
-        env[SILENT] = "" if first and number == 0 else "1"
-        with here:
-            here.setblocking(False)
-            with there:
-                process = await asyncio.create_subprocess_exec(
-                    *self.command, env=env, pass_fds=(*own, there.fileno()), start_new_session=True
-                )
-            self.running[number], self.controls[number] = process, here
+        env = {
+            **self.env,
+            listen.VARIABLE: ",".join(map(str, own)),
+            CONTROL: str(there.fileno()),
+            NUMBER: str(number),
+            PARENT: control.VERSION,
+        }
+        with here, there:
+            process = await asyncio.create_subprocess_exec(*self.command, env=env, pass_fds=(*own, there.fileno()), start_new_session=True)
+            there.close()
+            self.running[number], self.links[number] = process, Link(here)
+            link = self.links[number]
+            link.send(control.CONFIG, self.config)
+            if self.is_leaving:
+                link.send(control.LEAVE)
             if self.stopping.is_set():
-                _tell(here, b"d")
-            watching = asyncio.ensure_future(self.watch(number, here, process))
+                link.send(control.DRAIN)
+            watching = asyncio.ensure_future(self.watch(number, link, process))
             try:
                 return await process.wait()
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-                del self.running[number], self.controls[number]
+                del self.running[number], self.links[number]
+                link.close()
                 self.ready.discard(number)
+                self._reloaded()
+                self.cover()
 
-    async def watch(self, number: int, control: socket.socket, process: asyncio.subprocess.Process) -> None:
+    async def watch(self, number: int, link: Link, process: asyncio.subprocess.Process) -> None:
         """A worker says that it serves; once all do, so does the whole. One that has said so and falls silent is killed."""
         loop = asyncio.get_running_loop()
         try:
-            while heard := await asyncio.wait_for(loop.sock_recv(control, 64), SILENCE if number in self.ready else None):
-                if b"r" in heard:
+            while words := await asyncio.wait_for(loop.sock_recv(link.sock, 64), SILENCE if number in self.ready else None):
+                if READY in words:
                     self.ready.add(number)
-                    self.served = True
+                    self.exit_codes[number] = OK
                     self._announce()
+                    self.cover()
+                if LEFT in words:
+                    self.leave()
+                link.count_loaded(words.count(LOADED))
+                self._reloaded()
         except asyncio.TimeoutError:
             self.say(f"worker {number} does not answer: it is killed")
             process.kill()
@@ -172,17 +206,35 @@ class Supervisor:
             return
 
     def _announce(self) -> None:
-        if len(self.ready) == self.count and not self.announced:
-            self.announced = True
-            self.notifier.ready(self.url, f"{self.count} workers")
-            self.serving()
+        """Once every worker has served or failed: the whole serves."""
+        if self.is_announced or not self.ready or len(self.exit_codes) < self.count or self.stopping.is_set():
+            return
+        self.is_announced = True
+        self.serving()
+        of = "" if len(self.ready) == self.count else f"{len(self.ready)} of "
+        self.notifier.ready(self.url, f"{of}{self.count} workers")
+        self.links[min(self.ready)].send(control.ANNOUNCE)
 
+    def cover(self) -> None:
+        """Lend every socket whose own workers are all gone to one that serves, and take it back once one of its own does.
 
-def _tell(control: socket.socket, word: bytes) -> None:
-    try:
-        control.send(word)
-    except OSError:
-        pass
+        On Linux each worker has a socket of its own (SO_REUSEPORT), and the kernel gives each its share of the connections, whether its worker
+        lives or not: those of one that can't start would wait for up to LONGEST, again and again. One socket for all would have no such
+        trouble, but the worker that wakes first accepts all that wait, and long streams pile up on one."""
+        if not self.is_announced or self.stopping.is_set():
+            return
+        for index, sock in enumerate(self.sockets):
+            served = any(number in self.ready for number in range(self.count) if sock in self.shares[number])
+            holder = self.borrowers.get(index)
+            name = index.to_bytes(4, "big")
+            if holder is not None and (served or holder not in self.ready):
+                del self.borrowers[index]
+                if holder in self.ready:
+                    self.links[holder].send(control.TAKE, name)
+            if self.ready and not served and index not in self.borrowers:
+                sibling = min(self.ready, key=list(self.borrowers.values()).count)
+                self.borrowers[index] = sibling
+                self.links[sibling].send(control.LEND, name, sock)
 
 
 def _ended(code: int) -> str:
@@ -198,44 +250,3 @@ def command(argv: Sequence[str]) -> list[str]:
     if script and os.path.isfile(started):
         return [sys.executable, started, *argv]
     return [sys.executable, "-m", "a2py", *argv]
-
-
-class Worker:
-    """The worker's end. `number` None: this process is no worker, and nothing here does anything."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self.number = int(env[NUMBER]) if env.get(NUMBER, "").isdigit() else None
-        self._control = socket.socket(fileno=int(env[CONTROL])) if env.get(CONTROL, "").isdigit() else None
-        if self._control is not None:
-            self._control.setblocking(False)
-            os.set_inheritable(self._control.fileno(), False)
-
-    def ready(self) -> None:
-        if self._control is not None:
-            _tell(self._control, b"r")
-
-    async def beat(self) -> None:
-        while self._control is not None:
-            await asyncio.sleep(BEAT)
-            _tell(self._control, b".")
-
-    def obey(self, drain: asyncio.Event, now: asyncio.Event) -> None:
-        """The parent's words, and its death, set these. Needs a running loop."""
-        if self._control is None:
-            return
-        loop, control = asyncio.get_running_loop(), self._control
-
-        def heard() -> None:
-            try:
-                words = control.recv(16)
-            except BlockingIOError:
-                return
-            except OSError:
-                words = b""
-            drain.set()  # every word, and none, means at least that
-            if b"n" in words:
-                now.set()
-            if not words:
-                loop.remove_reader(control)
-
-        loop.add_reader(control, heard)

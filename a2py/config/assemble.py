@@ -16,11 +16,13 @@ from typing import Any
 from a2py.config import tree as t
 from a2py.config import values
 from a2py.config.build import FAMILIES, build, named
-from a2py.config.dotenv import environment, find, places, warn_readable
+from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, public_name
+from a2py.config.pairs import SHARED, Pair, Use, origin_of
 from a2py.config.settings import Entry, Read, Settings, read
 from a2py.config.tree import Node
+from a2py.config.variables import Variables, variables
 from a2py.deployment import Deployment
 from a2py.providers import PROVIDERS, Provider
 
@@ -37,18 +39,27 @@ _NOT_BY_KEY = frozenset(("anthropic", "ollama", "ollama_chat"))
 Warn = Callable[[str], None]
 
 
-def load(path: str | None, env: Mapping[str, str], cwd: str) -> Config:
+def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool = False) -> Config:
     """The configuration of `path`, else of the first file that `find` knows, with `.env` and what it includes. ConfigError where there is
-    no file, or a mistake in one. A file without models is served with those of the environment."""
+    no file, or a mistake in one. A file without models is served with those of the environment.
+
+    `untrusted`: the file was found in the working folder, nobody named it. Then, and if this function finds it there, `Config.pairs` lists
+    what it would send to whom. Ask the user before you serve it."""
     warnings: list[str] = []
     whole = environment(env, cwd, warnings.append)
-    file = find(path, env, cwd)
-    if file is None:
-        looked = ", ".join(places(whole, cwd))
+    located = locate(path, env, cwd)
+    if located is None:
+        looked = ", ".join(places(env, cwd))
         raise ConfigError("there is no configuration file", cure=f"give --config FILE, or write one of: {looked}")
+    file = located.path
     files: dict[str, str] = {}
     tree = _read(file, _shown(file, cwd), None, whole, cwd, files, warnings.append)
-    return _assemble(tree, whole, warnings, files)
+    untrusted = untrusted or located.untrusted
+    # Literal keys in an untrusted folder are the stranger's own. In any other file they are the user's secrets.
+    folder = os.path.dirname(file)
+    secret_files = {shown: os.path.realpath(path) for shown, path in files.items() if not untrusted or not within(path, folder)}
+    config = _assemble(tree, whole, warnings, files, secret_files)
+    return config if untrusted else replace(config, pairs={})
 
 
 def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
@@ -56,7 +67,9 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
     default model also `*` and the home of `claude-*`; `ollama_models` give their names, and a home where no key did. None: nothing is set.
     `env` holds what is to count: see `environment` for `.env`."""
     entries = _from_keys(env, ollama_models)
-    return _assemble(t.node_of({"model_list": entries}, "environment"), env, [], {}) if entries else None
+    if not entries:
+        return None
+    return replace(_assemble(t.node_of({"model_list": entries}, "environment"), variables(env), [], {}, {}), pairs={})
 
 
 def single(
@@ -80,7 +93,8 @@ def single(
     tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": params}]}
     tree["litellm_settings"] = {"drop_params": True} if drop_params else {}
     tree["router_settings"] = {} if "*" in model else {"model_group_alias": {"*": name}}
-    return _assemble(t.node_of(tree, "command line"), env or {}, [], {})
+    typed = "command line"
+    return replace(_assemble(t.node_of(tree, typed), variables(env or {}), [], {}, {typed: f"/{typed}"}), pairs={})
 
 
 def _shown(file: str, cwd: str) -> str:
@@ -89,7 +103,7 @@ def _shown(file: str, cwd: str) -> str:
     return file.removeprefix(inside) if file.startswith(inside) else file
 
 
-def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: str, files: dict[str, str], warn: Warn) -> Node:
+def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
     """The tree of `file` and of what it includes. `at`: the include that named it; `files`: shown name → file, of all that were read."""
     try:
         with open(file, "rb") as f:
@@ -114,16 +128,18 @@ def _read(file: str, shown: str, at: Node | None, env: Mapping[str, str], cwd: s
     return tree
 
 
-def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Mapping[str, str]) -> Config:
+def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]) -> Config:
+    """`secret_files`: shown name of a file → its path, if its literal keys are secrets."""
     warn = warnings.append
-    variables = tree.get("environment_variables")
-    if variables:
-        env = {**values.text_map(t.resolve(variables, env), "environment_variables"), **env}
-    found = read(_with_credentials(t.resolve(tree, env), warn))
+    section = tree.get("environment_variables")
+    if section:
+        env = _with_section(t.resolve(section, env), env, secret_files)
+    found = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
     warnings += found.warnings
     for shown in found.literal_keys:
         if shown in files:
             warn_readable(files[shown], shown, warn)
+    has_models = bool(found.entries and files)
     if not found.entries and files:
         found.entries = read(t.node_of({"model_list": _from_keys(env, ())}, "environment")).entries
         warn(
@@ -131,7 +147,11 @@ def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Ma
             + ("the keys of the environment count" if found.entries else "nothing is served")
         )
     settings = _switched(found, env)
-    deployments, binders = _deployments(found.entries, settings, env, warn)
+    shared = {f"{SHARED}{attr}": origin for attr, origin in found.values_from.items()}
+    for entry in found.entries:
+        entry.origins = {**shared, **entry.origins}
+    pairs: dict[Pair, Use] = {}
+    deployments, binders = _deployments(found.entries, settings, env, warn, pairs)
     named: dict[str, tuple[str, bool]] = found.server.get("aliases", {})
     config = Config(
         deployments=deployments,
@@ -140,12 +160,21 @@ def _assemble(tree: Node, env: Mapping[str, str], warnings: list[str], files: Ma
         settings=settings,
         master_key=found.server.get("master_key") or env.get("LITELLM_MASTER_KEY", "").strip(),
         insecure=found.server.get("insecure", False),
+        has_models=has_models,
         sources=tuple(files),
         origins=found.origins,
         binders=binders,
+        pairs=pairs,
     )
     _check(config, warn)
     return replace(config, default_name=_home(config), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
+    """Return `env` with `environment_variables` below it, except the variables that steer a2py itself."""
+    texts = values.text_map(section, "environment_variables")
+    texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
+    return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
 
 def _with_credentials(tree: Node, warn: Warn) -> Node:
@@ -188,7 +217,7 @@ def _switched(found: Read, env: Mapping[str, str]) -> Settings:
 
 
 def _deployments(
-    entries: list[Entry], settings: Settings, env: Mapping[str, str], warn: Warn
+    entries: list[Entry], settings: Settings, env: Variables, warn: Warn, pairs: dict[Pair, Use]
 ) -> tuple[tuple[Deployment, ...], dict[str, Binder]]:
     out: list[Deployment] = []
     weights: list[Entry] = []
@@ -201,7 +230,7 @@ def _deployments(
         if used[id] > 1:
             id = f"{id}#{used[id]}"
         entry = replace(entry, id=id)
-        out.append(build(entry, settings, env, warn))
+        out.append(build(entry, settings, env, warn, pairs))
         weights.append(entry)
         if "*" in entry.model_name:
             binders[id] = partial(_bound, entry, out[-1], settings, env)

@@ -43,6 +43,19 @@ def local(host: str) -> bool:
     return True
 
 
+def loopback(host: str) -> bool:
+    """Whether a host (no port, no brackets) can only be this machine. `0.0.0.0` as an address to connect to is; a name other than localhost
+    is not, since a name server answers for it."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or address.is_unspecified or (mapped is not None and mapped.is_loopback)
+
+
 def clean(text: str) -> Base | None:
     """A base as it was written; None if it is no http URL."""
     text = text.strip()

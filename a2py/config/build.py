@@ -2,7 +2,7 @@
 
 Knows: how provider, key, base, wire and quirks are found, in which order. Must not know: files, YAML, how requests are routed.
 Invariants: nothing here raises: what cannot work is a deployment with a `problem` that names place, key and cure; no problem and no warning
-holds a key or a base's query.
+holds a key or a base's query; to an address that `.env` chose goes nothing that `.env` does not hold, unless it is this machine's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from a2py.config import bases
+from a2py.config import bases, pairs
+from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.settings import Entry, Settings
+from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment
 from a2py.providers import PROVIDERS, Provider, by_host, native_base, quirks_for, wire_for
 from a2py.quirks import Quirks, override
@@ -138,49 +140,79 @@ def _first(names: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, str]:
     return next(((name, value) for name in names if (value := env.get(name, "").strip())), ("", ""))
 
 
-def find_key(entry: Entry, row: Provider, foreign: bool, env: Mapping[str, str], host: str, warn: Warn) -> tuple[str, str]:
-    """Key and problem. `foreign`: the base is not the row's own host."""
+class Key(NamedTuple):
+    """A deployment's key. `value`: "" for none; `problem`: why there is none; `origin`: where it comes from; `name`: its variable or parameter;
+    `withheld`: the variable or parameter of a key that exists but may not go to the address."""
+
+    value: str = ""
+    problem: str = ""
+    origin: Origin = NOWHERE
+    name: str = ""
+    withheld: str = ""
+
+
+def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: Callable[[Origin], bool]) -> Key:
+    """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go there."""
     if "api_key" in entry.unset:
         name = entry.unset["api_key"]
         problem = f"api_key is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
-        return "", "" if row.key_optional else problem
+        return Key("", "" if row.key_optional else problem, entry.origins.get("api_key", NOWHERE))
     for name in ("api_key", "azure_ad_token"):
         if value := getattr(entry, name):
-            return _legal(value, f"litellm_params.{name}")
-    rows = [PROVIDERS[other]] if row.name == "openai" and foreign and (other := by_host(host)) else []
+            origin = entry.origins.get(name, NOWHERE)
+            return _legal(value, f"litellm_params.{name}", origin) if may_send(origin) else Key(withheld=f"litellm_params.{name}")
+    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := by_host(host)) else []
+    withheld = ""
     for candidate in (*rows, row):
-        name, value = _first(candidate.keys, env)
-        if value:
-            if candidate.name == "openai" and foreign and not bases.local(urlsplit(host).netloc):
-                warn(f"{entry.where}: no api_key is given, so {name} goes to {urlsplit(host).netloc}; give api_key to choose")
-            return _legal(value, name)
+        for name in candidate.keys:
+            value, origin = env.get(name, "").strip(), env.origin(name)
+            if value and not may_send(origin):  # .env chose the address, so .env may give the key
+                withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
+            if value:
+                return _legal(value, name, origin)
     asked = (rows or [row])[0]
-    if asked.key_optional or (row.name == "openai" and foreign and not rows):
-        return "", ""
-    return "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
+    if withheld or asked.key_optional or (row.name == "openai" and host and not rows):
+        return Key(withheld=withheld)
+    return Key(
+        "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
+    )
 
 
-def _legal(key: str, source: str) -> tuple[str, str]:
+def _legal(key: str, source: str, origin: Origin) -> Key:
     if key.isascii() and key.isprintable():
-        return key, ""
-    return "", f"the key in {source} holds characters that no key has (a line break, or letters outside ASCII); copy it again"
+        return Key(key, "", origin, source)
+    return Key("", f"the key in {source} holds characters that no key has (a line break, or letters outside ASCII); copy it again", origin)
 
 
-def find_base(entry: Entry, row: Provider, env: Mapping[str, str]) -> tuple[bases.Base, bool, str]:
-    """Base as it was given (else the row's), whether it was given, and a problem."""
+class Address(NamedTuple):
+    """A deployment's base. `given`: somebody chose it, else it is the row's; `name`: the parameter or variable that gave it; `origin`: where it
+    comes from."""
+
+    base: bases.Base = bases.Base("")
+    given: bool = False
+    problem: str = ""
+    name: str = ""
+    origin: Origin = NOWHERE
+
+
+def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
+    """Return the base that was given, else the row's."""
     if "api_base" in entry.unset:
         name = entry.unset["api_base"]
-        return bases.Base(row.base), False, f"api_base is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
+        return Address(
+            bases.Base(row.base), problem=f"api_base is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
+        )
     source, text = ("litellm_params.api_base", entry.api_base) if entry.api_base else _first(row.bases, env)
     if not text:
         if row.base:
-            return bases.Base(row.base), False, ""
+            return Address(bases.Base(row.base))
         variable = f", or {row.bases[0]} in the environment or in .env" if row.bases else ""
-        return bases.Base(""), False, f"{row.name} has no base of its own; set litellm_params.api_base{variable}"
+        return Address(problem=f"{row.name} has no base of its own; set litellm_params.api_base{variable}")
     base = bases.clean(text)
+    origin = entry.origins.get("api_base", NOWHERE) if entry.api_base else env.origin(source)
     if base is None:
-        return bases.Base(""), True, f"{source} is not an http:// or https:// URL"
-    return bases.with_v1(base) if row.name in _ADDS_V1 else base, True, ""
+        return Address(given=True, problem=f"{source} is not an http:// or https:// URL", name=source, origin=origin)
+    return Address(bases.with_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
 
 
 def choose_wire(entry: Entry, named: Named, base: str, settings: Settings) -> tuple[str, bool]:
@@ -260,22 +292,32 @@ def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: 
 
 
 def _changed(quirks: Quirks, changes: Mapping[str, Any], where: str, warn: Warn) -> Quirks:
+    return override(quirks, _accepted(changes, where, warn))
+
+
+def _accepted(changes: Mapping[str, Any], where: str, warn: Warn) -> dict[str, Any]:
+    """Return the changes that `override` takes. Warn about the others: a request must never meet them."""
+    accepted: dict[str, Any] = {}
     for name, value in changes.items():
         try:
-            quirks = override(quirks, {name: value})
+            override(Quirks(), {name: value})
         except KeyError:
             near = get_close_matches(name, Quirks.__dataclass_fields__, 1, 0.7)
             warn(f"{where}: unknown quirk {name} is ignored" + (f"; did you mean {near[0]}?" if near else ""))
-        except TypeError as e:
-            warn(f"{where}: {e}; ignored")
-    return quirks
+        except (TypeError, ValueError) as error:
+            warn(f"{where}: ignored: {error}")
+        else:
+            accepted[name] = value
+    return accepted
 
 
-def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) -> Deployment:
-    """One deployment (see the module's invariants)."""
+def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None) -> Deployment:
+    """Return one deployment (see the module's invariants). `collected` receives the pairs that need consent if its file is untrusted."""
+    env = variables(env)
     what = named(entry, warn)
     row, model = what.row, what.model
-    base, given, base_problem = find_base(entry, row, env) if not what.problem else (bases.Base(""), False, "")
+    address = find_base(entry, row, env) if not what.problem else Address()
+    base, given, base_problem = address.base, address.given, address.problem
     wire, fixed = choose_wire(entry, what, base.url if given else "", settings)
     if wire == "native" and not base_problem:
         own = base.url.removesuffix("/v1") if row.key_optional else ""  # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1
@@ -287,13 +329,37 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
     elif row.name == "azure" and base.url:
         base = bases.azure(base, model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     foreign = bool(base.url) and by_host(base.url) != row.name
+    verify = settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify
+    route = pairs.find_route(base.url, verify, entry.extra_headers)
+    from_dotenv = _choice_of_dotenv(entry, address)
     keyed = not what.problem and (entry.api_key or not base.headers)  # a login in the base stands for a key, unless one is given
-    key, key_problem = find_key(entry, row, foreign, env, base.url, warn) if keyed else ("", "")
+
+    def may_send(origin: Origin) -> bool:
+        return not from_dotenv or not pairs.withheld_from_key(origin, route)
+
+    key = find_key(entry, row, base.url if foreign else "", env, may_send) if keyed else Key()
+    if foreign and key.name in PROVIDERS["openai"].keys and not bases.local(urlsplit(base.url).netloc):
+        warn(f"{entry.where}: no api_key is given, so {key.name} goes to {urlsplit(base.url).netloc}; give api_key to choose")
+    if key.withheld:
+        warn(
+            f"{entry.where}: {from_dotenv} comes from .env and {key.withheld} does not, so {route.label} is asked without a key; "
+            f"set both in .env, or {from_dotenv} in the environment"
+        )
+    rest = pairs.join_rest(entry.origins)
+    secrets = sorted(pairs.withheld_from_rest(rest, route)) if from_dotenv else []
+    cure = f"{', '.join(secrets)} would go to {route.label}, which .env chose; choose it in the environment or in the file"
+    rest_problem = cure if secrets else ""
     for name, variable in entry.unset.items():
         if name not in ("api_key", "api_base", "model", "model_name"):
             warn(f"{entry.where}: {name} is ignored: the variable {variable} is not set")
-    problem = _unusable(entry, model) or what.problem or base_problem or key_problem
+    problem = _unusable(entry, model) or what.problem or base_problem or key.problem or rest_problem
+    if collected is not None and base.url:
+        for secret in pairs.need_consent(Outgoing(key.origin, rest, address.origin, entry.file), route):
+            pair, live = Pair(secret, route.label), not problem and (pairs.is_file(secret) or bool(env.get(secret)))
+            if pair not in collected or live:
+                collected[pair] = Use(str(entry.at), live)
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
+    overrides = _accepted({**overrides, **entry.quirks}, f"{entry.where}: model_info.quirks", warn)
     params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
     if settings.reasoning_auto_summary is not None:
         params["reasoning_auto_summary"] = settings.reasoning_auto_summary
@@ -303,14 +369,14 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         provider=row.name,
         model=model,
         base=base.url,
-        key=key,
+        key=key.value,
         auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
         wire=wire,
         wire_fixed=fixed,
         headers={
             **row.headers,
             **({} if foreign else _env_headers(row, env)),
-            **({} if key else dict(base.headers)),
+            **({} if key.value else dict(base.headers)),
             **entry.extra_headers,
         },
         query=base.query,
@@ -329,16 +395,27 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn) 
         timeout=entry.timeout,
         stream_timeout=entry.stream_timeout,
         retries=entry.retries,
-        ssl_verify=settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify,
+        ssl_verify=verify,
         keepalive=entry.keepalive_seconds,
         cache_control_ttl=entry.cache_control_ttl,
         base_model=entry.base_model,
-        overrides={**overrides, **entry.quirks},
+        overrides=overrides,
         source=str(entry.at),
     )
     dep = replace(dep, quirks=quirks_of(dep, settings.quirks, warn))
     _tell_unsent(dep, entry.where, warn)
     return dep
+
+
+def _choice_of_dotenv(entry: Entry, address: Address) -> str:
+    """Return what `.env` chose about where a request goes: the name of the base's variable, `ssl_verify` or the Host header; "" for nothing."""
+    verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
+    if address.origin.dotenv:
+        return address.name.removeprefix("litellm_params.")
+    if entry.origins.get(verify, NOWHERE).dotenv:
+        return "ssl_verify"
+    renamed = any(header.lower() == "host" for header in entry.extra_headers)
+    return "the header Host" if renamed and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
 
 
 def _env_headers(row: Provider, env: Mapping[str, str]) -> dict[str, str]:

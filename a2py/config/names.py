@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from a2py.config.build import quirks_of
+from a2py.config.pairs import Pair, Use
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -41,7 +42,9 @@ Binder = Callable[[str, str], Deployment]
 class Config:
     """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
     without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
-    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model."""
+    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
+    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served.
+    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -49,11 +52,13 @@ class Config:
     settings: Settings = field(default_factory=Settings)
     master_key: str = field(default="", repr=False)
     insecure: bool = False
+    has_models: bool = False
     warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     default_name: str = ""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
+    pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
     _names: _Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,9 +13,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from a2py.config.dotenv import SECRET
+from a2py.config.pairs import NO_KEYS, origin_of
 from a2py.config.table import SETTINGS, Setting
 from a2py.config.tree import Mark, Node
 from a2py.config.values import wrong
+from a2py.config.variables import NOWHERE, Origin, Variables, variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
+    drain_delay: float = 0.0
+    enable_drain_endpoint: bool = False
     max_body_mb: int = 32
     max_connections: int = 2000
     buffer_kb: int = 256
@@ -66,11 +70,15 @@ class Settings:
 
 @dataclass(eq=False, repr=False)  # half the time of a frozen one at import (4 ms)
 class Entry:
-    """One item of `model_list`, as it was written. `at`: where; `unset`: attribute → variable that it names and that is not set."""
+    """One item of `model_list`, as it was written. `at`: where; `unset`: attribute → variable that it names and that is not set; `origins`:
+    attribute → origin of its value, with those of the settings (see pairs.py); `file`: the path of its file, if literal keys in that file are
+    secrets."""
 
     at: Mark = field(default_factory=Mark)
     index: int = 0
     unset: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    file: str = ""
     model_name: str = ""
     model: str = ""
     api_base: str = ""
@@ -131,12 +139,13 @@ class Entry:
 @dataclass(slots=True)
 class Read:
     """What a tree holds. `server`: the rows that are neither Settings nor Entry (master_key, aliases, …); `origins`: attribute → where it
-    was set; `literal_keys`: the files that hold keys, not only names of variables."""
+    was set; `values_from`: attribute → origin of its value; `literal_keys`: the files that hold keys, not only names of variables."""
 
     settings: Settings = field(default_factory=Settings)
     entries: list[Entry] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict, repr=False)
     origins: dict[str, str] = field(default_factory=dict)
+    values_from: dict[str, Origin] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     literal_keys: set[str] = field(default_factory=set)
 
@@ -162,28 +171,28 @@ _ATTRS = {path: row.attr for row in SETTINGS for path in row.paths}
 _RANK = {path: rank for row in SETTINGS for rank, path in enumerate(row.paths)}
 #: Attributes whose values are secrets.
 _SECRETS = frozenset(("master_key", "api_key", "azure_ad_token"))
-#: What stands for a key where none is needed.
-_NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
 #: Mappings of which some values are secrets, by their name.
 _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 
 
 @dataclass(slots=True)
 class _Walk:
-    """Values found in one tree or one entry of it: path without indexes → value."""
+    """Values found in one tree or one entry of it: path without indexes → value. `origins`: attribute → origin of its value."""
 
     found: dict[str, Any]
     nodes: dict[str, Node]
     unset: dict[str, str]
+    origins: dict[str, Origin]
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, env: Variables, secret_files: Mapping[str, str]) -> None:
         self.out = Read()
         self.missing: list[str] = []
+        self.env, self.secret_files = env, secret_files
 
     def read(self, tree: Node) -> Read:
-        walk = _Walk({}, {}, {})
+        walk = _Walk({}, {}, {}, self.out.values_from)
         self.mapping(tree, SCHEMA, "", "", walk)
         values = self.collect(walk, "")
         for path, name in walk.unset.items():
@@ -220,6 +229,9 @@ class _Reader:
 
     def leaf(self, row: Setting, node: Node, path: str, shown: str, walk: _Walk) -> None:
         walk.nodes[path] = node
+        origin = origin_of(row.attr, node, self.env, self.secret_files)
+        if origin != NOWHERE:
+            walk.origins[row.attr] = walk.origins.get(row.attr, NOWHERE) | origin
         if node.value is None:
             if node.env:
                 walk.unset[path] = node.env
@@ -228,7 +240,7 @@ class _Reader:
             self.out.warnings.append(f"{node.at}: a part of {shown} is ignored: the variable {name} is not set")
         walk.found[path] = row.parse(node, shown)
         self.out.literal_keys.update(
-            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in _NO_KEYS
+            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in NO_KEYS
         )
         if row.attr == "master_key" and not path.startswith("general_settings"):
             self.out.warnings.append(f"{node.key_at}: {path} is taken, but belongs under general_settings")
@@ -239,11 +251,12 @@ class _Reader:
         if not isinstance(node.value, list):
             raise wrong(node, shown, "a list", "each item begins with `- model_name: …`")
         for index, child in enumerate(node.value):
-            walk = _Walk({}, {}, {})
+            walk = _Walk({}, {}, {}, {})
             self.mapping(child, schema, f"{path}[]", f"{shown}[{index}]", walk)
             values = self.collect(walk, f"{path}[]")
             unset = {_ATTRS[path]: name for path, name in walk.unset.items()}
-            self.out.entries.append(Entry(at=child.at, index=index, unset=unset, **values))
+            file = self.secret_files.get(child.at.file, "")
+            self.out.entries.append(Entry(at=child.at, index=index, unset=unset, origins=walk.origins, file=file, **values))
 
     def collect(self, walk: _Walk, prefix: str) -> dict[str, Any]:
         values = {}
@@ -280,6 +293,7 @@ def _unset(node: Node) -> list[str]:
     return [name for child in children for name in ([child.env] if child.env and child.value is None else _unset(child))]
 
 
-def read(tree: Node) -> Read:
-    """What a resolved tree holds (see Read); ConfigError on a value of the wrong type."""
-    return _Reader().read(tree)
+def read(tree: Node, env: Mapping[str, str] | None = None, secret_files: Mapping[str, str] | None = None) -> Read:
+    """What a tree holds that was resolved with `env` (see Read); ConfigError on a value of the wrong type. `secret_files`: shown name of a
+    file → its path, if its literal keys are secrets."""
+    return _Reader(variables(env or {}), secret_files or {}).read(tree)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from a2py.config.error import ConfigError
+from a2py.config.variables import Variables, variables
 
 MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
@@ -205,13 +206,17 @@ _NAME = re.compile(r"[^\s=]+\Z")
 
 def resolve(node: Node, env: Mapping[str, str]) -> Node:
     """The tree with every `os.environ/NAME` replaced by the variable's value, None where it is unset or empty."""
+    return _resolve(node, variables(env))
+
+
+def _resolve(node: Node, env: Variables) -> Node:
     value = node.value
     if isinstance(value, dict):
-        return replace(node, value={key: resolve(child, env) for key, child in value.items()})
+        return replace(node, value={key: _resolve(child, env) for key, child in value.items()})
     if isinstance(value, list):
-        return replace(node, value=[resolve(child, env) for child in value])
+        return replace(node, value=[_resolve(child, env) for child in value])
     if isinstance(value, str) and value.startswith(ENVIRON) and _NAME.match(name := value[len(ENVIRON) :].strip()):
-        found = env.get(name) or None
+        found = env.lookup(name) or None
         return replace(node, value=found, raw=found or "", env=name)
     return node
 

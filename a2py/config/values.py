@@ -13,6 +13,7 @@ from typing import Any
 
 from a2py.config.error import ConfigError
 from a2py.config.tree import Node, plain
+from a2py.hostname import parse_host
 
 Parser = Callable[[Node, str], Any]
 
@@ -20,6 +21,10 @@ _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _BREAK = re.compile(r"[\r\n\0]")
+#: Also of extensions and applications: `chrome-extension://…`, `app://obsidian.md`.
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@*,\\]+)")
+#: Schemes that the web has, with the port that their origins leave out.
+_PORTS = {"http": ":80", "https": ":443"}
 #: Headers that are the connection's own: another value lets the request hang, or two of them be told apart wrongly.
 _FRAMING = frozenset(("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
@@ -137,6 +142,40 @@ def texts(node: Node, path: str) -> tuple[str, ...]:
     if isinstance(node.value, str):
         return tuple(filter(None, (part.strip() for part in node.value.split(","))))
     return tuple(text(child, at) for at, child in items(node, path) if child.value is not None)
+
+
+def hosts(node: Node, path: str) -> tuple[str, ...]:
+    """`Host` names, each with or without a port."""
+    return _each(node, path, lambda name: name if parse_host(name) else "", "a host such as a2py.lan or a2py.lan:4000 (no http://)")
+
+
+def origins(node: Node, path: str) -> tuple[str, ...]:
+    """Origins of browsers, spelt as a browser sends them."""
+    return _each(node, path, _origin, "an origin such as https://app.example or http://localhost:3000 (no path, no *)")
+
+
+def _each(node: Node, path: str, spell: Callable[[str], str], expected: str) -> tuple[str, ...]:
+    """The texts of a list as `spell` gives them; one that it gives "" for is wrong."""
+    listed = [(path, node)] if isinstance(node.value, str) else items(node, path)
+    out = []
+    for at, child in listed:
+        for name in texts(child, at):
+            spelt = spell(name)
+            if not spelt:
+                raise wrong(child, at, expected)
+            out.append(spelt)
+    return tuple(out)
+
+
+def _origin(name: str) -> str:
+    """`name` as a browser writes it: in lower case, without the scheme's own port; "" if it is no origin."""
+    match = _ORIGIN.fullmatch(name.lower().removesuffix("/"))
+    if match is None:
+        return ""
+    scheme, host = match[1], match[2]
+    if scheme in _PORTS and parse_host(host) is None:
+        return ""
+    return f"{scheme}://{host.removesuffix(_PORTS.get(scheme, '/'))}"
 
 
 def mapping(node: Node, path: str) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Blocks:
         if raw and self._mode != "none":
             self._put(self._run(key, THINKING), raw)
 
-    def straight(self, key: Key) -> tuple[bytes, bytes] | None:
+    def around(self, key: Key) -> tuple[bytes, bytes] | None:
         return None
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
+from a2py.messages.sent import NOTHING, Sent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from a2py.errors import ApiError
-    from a2py.messages.lane import Lane
+    from a2py.messages.splice import Splice
 
 JSON = dict[str, Any]
 #: Names an item of the upstream (a text run, a reasoning run, a tool call's index, a Responses item id).
@@ -139,6 +141,7 @@ class Prepared(NamedTuple):
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
     provider: str = ""  #: names the upstream in messages
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
+    sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 
     def __repr__(self) -> str:
         """Without headers and query, where keys are, and without content."""
@@ -157,9 +160,9 @@ class Sink(Protocol):
 
     def thinking_json(self, key: Key, raw: bytes) -> None: ...
 
-    def straight(self, key: Key) -> tuple[bytes, bytes] | None:
-        """What this sink writes before and behind a string that `text_json` or `thinking_json` gives it for `key`, where it does just that
-        and nothing else until another verb is called; None: it does not."""
+    def around(self, key: Key) -> tuple[bytes, bytes] | None:
+        """What this sink writes before and after a string that it gets by `text_json` or `thinking_json` for `key`, if it does nothing else
+        until another verb is called; otherwise None."""
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no text."""
@@ -190,11 +193,15 @@ class Sink(Protocol):
 
 
 class Decoder(Protocol):
-    """Upstream bytes → verbs. Raises on no input; `finished` says that nothing more will be read (the relay may hang up); `lane` on which
-    whole events may pass it by, until it is fed again."""
+    """Upstream bytes → verbs. Raises on no input. `finished`: nothing more will be read (the relay may hang up). `splice`: turns the next
+    HTTP chunk into one for the client without this decoder, until it is fed again; None: there is no such way. `progress` grows with every
+    event that says something; comments and empty events leave it as it is."""
 
     finished: bool
-    lane: Lane | None
+    splice: Splice | None
+
+    @property
+    def progress(self) -> int: ...
 
     def feed(self, data: bytes) -> None: ...
 

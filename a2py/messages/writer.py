@@ -63,6 +63,11 @@ class Writer(RawBlocks):
     def delivered(self) -> bool:
         return self.count > 0
 
+    @property
+    def has_output(self) -> bool:
+        """Whether `take` would return anything."""
+        return bool(self._out)
+
     def take(self) -> bytes:
         """The events since the last call."""
         out = self._out
@@ -104,7 +109,7 @@ class Writer(RawBlocks):
         else:
             super().thinking_json(key, raw)
 
-    def straight(self, key: Key) -> tuple[bytes, bytes] | None:
+    def around(self, key: Key) -> tuple[bytes, bytes] | None:
         return self._around if key == self._live else None
 
     def args(self, key: Key, s: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp
 import orjson
 
 from a2py.deployment import Deployment
@@ -17,13 +16,15 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Outcome, Prepared
 from a2py.messages.writer import Writer
-from a2py.proxy.border import header_list, json_response
 from a2py.proxy.client import EventStream
+from a2py.proxy.cors import grant
+from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.keepalive import Pulse
 from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
-from a2py.proxy.pump import ToClient, ToReply
-from a2py.proxy.relay import BROKEN, Exchange
+from a2py.proxy.relay import Exchange
+from a2py.proxy.responses import header_list, json_response
+from a2py.upstream import Response
 from a2py.wires import wire as wire_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Streamed(Exchange):
     ) -> None:
         super().__init__(proxy, request, call, record, patience, capture)
         settings = self.config.settings
-        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit)
+        granted = grant(settings.allowed_origins, request.headers)
+        self.client = (capture.stream if capture is not None else EventStream)(request, record.id, proxy.buffer_limit, granted)
         self.writer: Writer | None = None
         self.pulse = Pulse(self.client, self.begun + settings.commit_seconds, settings.keepalive_seconds, settings.delta_keepalive_seconds)
 
@@ -66,6 +68,8 @@ class Streamed(Exchange):
     def _forget(self) -> None:
         """The conversation is not kept for as long as its answer streams (100 KB of JSON are some 300 KB of objects)."""
         self._count()
+        if self.prepared is not None:
+            self.prepared.sent.forget()
         request = self.call.request
         request.body, request.messages, request.system, request.tools = {}, [], [], []
 
@@ -73,15 +77,11 @@ class Streamed(Exchange):
         call = self.call
         return Writer(call.message_id, call.request.model, self._usage(model), origin, self.thinking, call.request.tool_ids)
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         writer = self.writer = self.pulse.writer = self._fresh(deployment.origin, deployment.model)
         decoder = self._listened(wire_of(deployment.wire).decoder(prepared, writer))
-        try:
-            await self._pump(response, ToClient(decoder, writer, self.client, self._first))
-        except BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
+        cause = await self._read_body(response, ToClient(decoder, writer, self.client, self._first))
+        self.outcome = self._ended(cause, decoder.close(), deployment)
         return self.outcome
 
     def _settle(self, outcome: Outcome) -> ApiError | None:
@@ -127,16 +127,12 @@ class Whole(Exchange):
         self.reply: Reply | None = None
         self.message: dict[str, object] | None = None
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         call = self.call
         sink = self.reply = Reply(call.message_id, call.request.model, deployment.origin, self.thinking, call.request.tool_ids)
         decoder = self._listened(wire_of(deployment.wire).decoder(prepared, sink))  # it reads a JSON body as well as a stream
-        try:
-            await self._pump(response, ToReply(decoder, sink))
-        except BROKEN as error:
-            self.outcome = self._ended(error, decoder.close(), deployment)
-            return self.outcome
-        self.outcome = decoder.close()
+        cause = await self._read_body(response, ToReply(decoder, sink))
+        self.outcome = self._ended(cause, decoder.close(), deployment)
         return self.outcome
 
     def _settle(self, outcome: Outcome) -> ApiError | None:

@@ -12,24 +12,27 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import StreamReader
+from aiohttp.http import HttpProcessingError
 
 from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count_in_slices
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
-from a2py.proxy.border import error_response, new_id
+from a2py.proxy.border import shed
 from a2py.proxy.context import Contexts
+from a2py.proxy.cors import grant, preflight
 from a2py.proxy.count import Counter
-from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse, trusting
+from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.pace import Pace
 from a2py.proxy.relay import Exchange
+from a2py.proxy.responses import NamelessResponse, error_response, new_id
 from a2py.proxy.router import Router
 from a2py.proxy.routes import find, hops
-from a2py.proxy.upstream import Upstream
+from a2py.upstream import Upstream, tls
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -46,11 +49,10 @@ WARM_SECONDS = 0.2
 class Proxy:
     """Everything that outlives a request. `handle` is the HTTP handler; `start` and `close` frame its life.
 
-    `clock`: monotonic seconds (tests); `push`: streams are read in push mode; `loop` and `upstream` exist between `start` and `close`."""
+    `clock`: monotonic seconds (tests); `loop` and `upstream` exist between `start` and `close`."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
         self.config = config
-        self.push = push
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.name = new_id("")[:8]
@@ -69,6 +71,7 @@ class Proxy:
         self.estimates, self.counts = Calibration(), Calibration()
         self.contexts = Contexts(clock)
         self.draining = False
+        self.leave: Callable[[], None] = lambda: None  # take the whole proxy out of rotation: set by who runs it
         self._warm: asyncio.TimerHandle | None = None
         self._unfinished: set[asyncio.Task[None]] = set()  # what goes on when an answer has ended
         self._sized(config)
@@ -80,9 +83,9 @@ class Proxy:
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
         settings = self.config.settings
-        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env)
+        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
-            self._warm = self.loop.call_later(WARM_SECONDS, trusting)
+            self._warm = self.loop.call_later(WARM_SECONDS, tls.trusting)
 
     async def close(self) -> None:
         if self._warm is not None:
@@ -101,11 +104,14 @@ class Proxy:
         """From now on `config`; requests that run keep theirs."""
         self.config = config
         self._sized(config)
+        tls.forget()
+        self.limits.keep(deployment.id for deployment in config.deployments)
 
     async def idle(self) -> None:
         """Until no answer runs."""
         while self.running:
-            self._idle = asyncio.Event()
+            if self._idle is None or self._idle.is_set():
+                self._idle = asyncio.Event()
             await self._idle.wait()
 
     def ended(self, exchange: Exchange) -> None:
@@ -120,13 +126,18 @@ class Proxy:
         began = self.loop.time()
         connection = request.protocol
         self.busy.add(connection)
+        origins = self.config.settings.allowed_origins
+        granted = grant(origins, request.headers)
         try:
             hops(self, request)
             route = find(request.path)
             if route is None:
                 raise ApiError("not_found", f"Not found: {request.method} {request.path[:200]}")
+            allowed = preflight(origins, route.methods, request.headers) if request.method == "OPTIONS" else None
+            if allowed is not None:
+                return NamelessResponse(status=204, headers={**allowed, "request-id": record.id})
             if not route.open:
-                admit(self.config, request.headers)
+                admit(self.config, request.headers, request.raw_path)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
             if self.border is not None and self.border.open > self.border.max_connections:
@@ -152,15 +163,21 @@ class Proxy:
                 self.measure(record)
             if record.status:
                 self.log.request(record)
+        response.headers.update(granted)  # of a stream they are sent already: see EventStream
         return response
 
     def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
-        record.status = error.status
+        record.status = error.hide(()).status
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
         response = error_response(error, record.id, headers)
-        if error.status in (408, 413, 529):
+        content = request.content
+        if content.exception() is not None:  # nothing after a broken body can be read; aiohttp would try, and log a traceback
+            content.set_exception(None)  # type: ignore[arg-type]
+            content.feed_eof()
+            response.force_close()
+        elif error.status in (408, 413, 529):
             response.force_close()
         return response
 
@@ -178,11 +195,13 @@ class Proxy:
         while not content.at_eof():
             try:
                 data = content.read_nowait() if content.is_eof() else await self._some(content, due + len(body) / BODY_RATE)
-            except asyncio.TimeoutError:
+            except asyncio.TimeoutError as error:
+                shed(error)
                 content.set_exception(None)  # type: ignore[arg-type]  # read on for LINGER_SECONDS: a reset would take the answer along
                 what = f"The request body stalled for {BODY_SECONDS:.0f} s, or brought less than {BODY_RATE} bytes a second"
                 raise ApiError("timeout", what, status=408) from None
-            except (RequestPayloadError, ConnectionError) as error:
+            except (RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+                shed(error)
                 raise ApiError("invalid_request", f"The request body is broken ({type(error).__name__})") from None
             body += data
             if len(body) > limit:
@@ -216,7 +235,7 @@ class Proxy:
             if amount:
                 add("a2py_tokens_total", amount, deployment=of, direction=direction)
         for what in record.degraded:
-            add("a2py_degraded_total", what=what)
+            self.metrics.lost(what)
 
 
 def _too_large(limit: int) -> ApiError:

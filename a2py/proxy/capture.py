@@ -1,8 +1,8 @@
 """`--capture DIR`: one file a request, with what the client sent, what went upstream, what came back, and what the client got.
 
-Knows: the file's form, what must not stand in it. Must not know: how requests are relayed.
-Invariants: no key, cookie or URL query is ever written; files are readable by their owner alone; a body is cut at BODY_LIMIT, and says so; a
-capture that can't be written is one line in the log and fails nothing.
+Knows: the file's form, what must not stand in it. Must not know: how requests are relayed, how a secret is found (redact.py).
+Invariants: no key, cookie or URL query is ever written; files are readable by their owner alone, and are whole or not there; a body is cut at
+BODY_LIMIT, and says so; a capture that can't be written is one line in the log and fails nothing.
 
 The form is JSON: `client` (method, path, headers, body), `attempts` (deployment, wire, path, headers, body, status, response headers and
 `pieces`: the body as it was read, piece by piece), `answer` (status, body), `outcome`. Bytes that are no UTF-8 stand as {"base64": …}.
@@ -13,112 +13,193 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from a2py.deployment import Deployment, telling
 from a2py.errors import ApiError
-from a2py.messages.lane import Lane
+from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
 from a2py.proxy.client import EventStream
 from a2py.proxy.lean import BaseRequest, StreamResponse
+from a2py.proxy.redact import REDACTED, Redactor
 
-#: Bytes of one body. What a piece of one counts for beside its bytes.
-BODY_LIMIT, PIECE_COST = 16 * 1024 * 1024, 128
-REDACTED = "[redacted]"
+if TYPE_CHECKING:
+    from a2py.config import Config
+
+#: Bytes of one body; bytes beyond them that are looked at, so that no secret is cut in two before it is found.
+BODY_LIMIT, BEYOND = 16 * 1024 * 1024, 4096
+#: What a piece of a body counts for beside its bytes.
+PIECE_COST = 128
+#: Shorter credentials of a client are no keys ("a2py", which `a2py env` sets where no key is asked for), and would eat ordinary words.
+SENT_SHORT = 8
+_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
+
+
+class Body:
+    """A body as it comes, piece by piece, up to BODY_LIMIT."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+        if data:
+            self.add(data)
+
+    def add(self, data: bytes) -> None:
+        room = BODY_LIMIT + BEYOND - self.size
+        self.size += len(data) + (PIECE_COST if self.pieces else 0)
+        if room > 0:
+            self.pieces.append(data[:room])
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was longer than what is kept."""
+        return self.size > BODY_LIMIT
+
+    def without(self, redactor: Redactor) -> list[bytes]:
+        """Its pieces, without secrets."""
+        cuts = [0]
+        for piece in self.pieces:
+            cuts.append(cuts[-1] + len(piece))
+        data, cuts = redactor.body(b"".join(self.pieces), cuts)
+        data = data[:BODY_LIMIT]
+        return [data[start:end] for start, end in pairwise(cuts) if start < len(data)]
 
 
 class Capture:
     """One request on its way. `secrets`: strings that are taken out wherever they stand."""
 
     def __init__(self, directory: str, id: str, request: BaseRequest, body: bytes, secrets: Iterable[str]) -> None:
-        self._path = os.path.join(directory, f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{id}.json")
-        self._secrets = [secret.encode() for secret in secrets if len(secret) >= 4]
-        self._client = {"method": request.method, "path": request.path, "headers": clean(request.headers), "body": self._body(body)}
-        self._attempts: list[dict[str, Any]] = []
-        self._got = bytearray()
-        self._size = 0
+        self._name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{id}.json"
+        self._directory = directory
+        self._secrets = set(secrets)
+        self._client = (request.method, request.path, dict(request.headers), Body(body))
+        self._attempts: list[_Attempt] = []
+        self._got = Body()
 
     def asked(self, deployment: Deployment, prepared: Prepared) -> None:
-        self._secrets += [secret.encode() for secret in deployment.secrets]
-        self._size = 0
-        self._attempts.append(
-            {
-                "deployment": deployment.id,
-                "model": deployment.model,
-                "wire": deployment.wire,
-                "path": "/" + prepared.url.partition("?")[0].partition("://")[2].partition("/")[2],
-                "headers": clean(prepared.headers),
-                "body": self._body(prepared.body),
-                "pieces": [],
-            }
-        )
+        self._secrets.update(deployment.secrets)
+        self._attempts.append(_Attempt(deployment, prepared))
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        self._attempts[-1] |= {"status": status, "response_headers": clean(headers)}
+        self._attempts[-1].answer = (status, dict(headers))
 
     def came(self, data: bytes) -> None:
         """A piece of the upstream's body."""
-        attempt = self._attempts[-1]
-        self._size += len(data) + PIECE_COST
-        if self._size <= BODY_LIMIT:
-            attempt["pieces"].append(self._body(data))
-        else:
-            attempt["cut"] = True
+        self._attempts[-1].came.add(data)
 
     def got(self, data: bytes) -> None:
         """A piece of what the client gets."""
-        if len(self._got) + len(data) <= BODY_LIMIT:
-            self._got += data
+        self._got.add(data)
 
     @property
     def begun(self) -> bool:
         """Whether the client has got anything."""
-        return bool(self._got)
+        return self._got.size > 0
 
     def save(self, status: int, error: ApiError | None) -> None:
-        """Raises OSError."""
+        """Write the file. Raises OSError, and leaves nothing behind then."""
+        redactor = Redactor(self._secrets)
+        method, path, headers, body = self._client
+        answer = {"status": status, "body": _plain(b"".join(self._got.without(redactor)))}
         whole = {
-            "client": self._client,
-            "attempts": self._attempts,
-            "answer": {"status": status, "body": self._body(bytes(self._got))},
-            "outcome": f"{error.kind}: {error.message}" if error is not None else "ok",
+            "client": {
+                "method": method,
+                "path": redactor.text(path),
+                "headers": clean(headers, redactor),
+                "body": _plain(b"".join(body.without(redactor))),
+                **({"cut": True} if body.cut else {}),
+            },
+            "attempts": [attempt.as_json(redactor) for attempt in self._attempts],
+            "answer": {**answer, "cut": True} if self._got.cut else answer,
+            "outcome": redactor.text(f"{error.kind}: {error.message}") if error is not None else "ok",
         }
-        data = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._without(data))
+        self._write(orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
-    def _without(self, data: bytes) -> bytes:
-        for secret in self._secrets:
-            data = data.replace(secret, REDACTED.encode())
-        return data
-
-    def _body(self, data: bytes) -> Any:
-        data = self._without(data[:BODY_LIMIT])
+    def _write(self, data: bytes) -> None:
+        """Under another name first: a full disk leaves neither an empty file nor half of one."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        path = os.path.join(self._directory, self._name)
+        part = os.path.join(self._directory, f".{self._name}.part")
+        file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(data).decode()}
+            with file:
+                file.write(data)
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
 
     # -- where it listens --------------------------------------------------------------------------------------------
 
     def decoder(self, inner: Decoder) -> Decoder:
         return _Listening(inner, self)
 
-    def stream(self, request: BaseRequest, request_id: str, limit: int) -> EventStream:
-        return _Recorded(request, request_id, limit, self)
+    def stream(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> EventStream:
+        return _Recorded(request, request_id, limit, extra, self)
 
 
-def clean(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): REDACTED if telling(name) else value for name, value in headers.items()}
+class _Attempt:
+    """One question to an upstream. `answer`: status and headers, once they have come."""
+
+    def __init__(self, deployment: Deployment, prepared: Prepared) -> None:
+        self._asked = {
+            "deployment": deployment.id,
+            "model": deployment.model,
+            "wire": deployment.wire,
+            "path": "/" + prepared.url.partition("?")[0].partition("://")[2].partition("/")[2],
+        }
+        self._headers = dict(prepared.headers)
+        self._body = Body(prepared.body)
+        self.came = Body()
+        self.answer: tuple[int, dict[str, str]] | None = None
+
+    def as_json(self, redactor: Redactor) -> dict[str, Any]:
+        """Return what the file says of it."""
+        out: dict[str, Any] = {name: redactor.text(value) for name, value in self._asked.items()}
+        out |= {"headers": clean(self._headers, redactor), "body": _plain(b"".join(self._body.without(redactor)))}
+        out["pieces"] = [_plain(piece) for piece in self.came.without(redactor)]
+        if self.came.cut or self._body.cut:
+            out["cut"] = True
+        if self.answer is not None:
+            out |= {"status": self.answer[0], "response_headers": clean(self.answer[1], redactor)}
+        return out
+
+
+def clean(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
+    """`headers` without secrets and URL queries."""
+    return {
+        name.lower(): REDACTED.decode() if telling(name) else _QUERY.sub(r"\1", redactor.text(value)) for name, value in headers.items()
+    }
+
+
+def secrets_of(config: Config) -> frozenset[str]:
+    """Everything in a configuration that no capture may show, of all deployments: a client may send any of them, and a model repeat it."""
+    return frozenset((config.master_key, *(secret for deployment in config.deployments for secret in deployment.secrets)))
+
+
+def sent_by(headers: Mapping[str, str]) -> set[str]:
+    """The credentials that a client sent: of headers with a telling name, with and without the word before them, and each cookie's."""
+    values = {value for name, value in headers.items() if telling(name)}
+    values |= {value.partition(" ")[2].strip() for value in values}
+    values |= {pair.partition("=")[2].strip() for pair in headers.get("cookie", "").split(";")}
+    return {value for value in values if len(value) >= SENT_SHORT}
+
+
+def _plain(data: bytes) -> Any:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
 
 
 class _Listening:
-    lane: Lane | None = None  # nothing passes by unheard
+    splice: Splice | None = None  # every piece is recorded
 
     def __init__(self, inner: Decoder, capture: Capture) -> None:
         self._inner = inner
@@ -130,6 +211,10 @@ class _Listening:
         self._inner.feed(data)
         self.finished = self._inner.finished
 
+    @property
+    def progress(self) -> int:
+        return self._inner.progress
+
     def close(self) -> Outcome:
         return self._inner.close()
 
@@ -137,8 +222,8 @@ class _Listening:
 class _Recorded(EventStream):
     __slots__ = ("_capture",)
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int, capture: Capture) -> None:
-        super().__init__(request, request_id, limit)
+    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None, capture: Capture) -> None:
+        super().__init__(request, request_id, limit, extra)
         self._capture = capture
 
     def write(self, data: bytes) -> None:

@@ -12,9 +12,11 @@ Why not `StreamResponse.write`: framing the chunk here and writing it to the tra
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from a2py.proxy.border import STALL_SECONDS, Connection, Sent, header_list
+from a2py.proxy.border import STALL_SECONDS, Connection
 from a2py.proxy.lean import BaseRequest, StreamResponse
+from a2py.proxy.responses import Sent, header_list
 
 _HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\nrequest-id: "
@@ -39,10 +41,11 @@ class _Nowhere(asyncio.Transport):
 
 class EventStream:
     """`last`: when bytes were last written (loop time); `committed`: the status line is out; `send`: the transport's `write`, for whole
-    chunks that were framed elsewhere, where the answer is `chunked` and something was written already."""
+    chunks that were framed elsewhere, where the answer is `chunked` and something was written already. `extra`: more headers."""
 
     __slots__ = (
         "_connection",
+        "_extra",
         "_head",
         "_limit",
         "_loop",
@@ -57,8 +60,9 @@ class EventStream:
         "send",
     )
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int) -> None:
+    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> None:
         self._request = request
+        self._extra = extra
         connection = request.protocol
         self._connection = connection if isinstance(connection, Connection) else None
         self._limit = limit
@@ -82,9 +86,13 @@ class EventStream:
         if self.committed:
             return
         self.committed = True
+        if self._connection is not None and self._connection.is_leaving:
+            self.keep_alive = False
         head = [_HEAD, self.request_id, "\r\n"]
         if degraded:
             head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
+        if self._extra:
+            head += [f"{name}: {value}\r\n" for name, value in self._extra.items()]
         if self.chunked:
             head.append("transfer-encoding: chunked\r\n")
         if not self.keep_alive:

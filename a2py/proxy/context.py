@@ -1,7 +1,8 @@
 """Ollama's context: what it would cut in silence is refused here, so that the client compacts.
 
 Knows: `/api/ps` and `/api/show` (docs.ollama.com, 2026-10). Must not know: how a prompt is counted.
-Invariants: an unknown context refuses nothing; a server that does not answer costs at most PROBE_SECONDS, once a minute.
+Invariants: an unknown context refuses nothing; a server that does not answer costs at most PROBE_SECONDS, once a minute; at most KEPT contexts
+are kept (behind a wildcard, clients choose the models' names).
 
 Why: Ollama's `/v1` ignores `num_ctx`; a prompt above the loaded context (4,096 by default) loses its beginning, system prompt and tools, without
 a word. Claude Code's first request has some 20,000 tokens.
@@ -16,10 +17,12 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 
 if TYPE_CHECKING:
-    from a2py.proxy.upstream import Upstream
+    from a2py.upstream import Upstream
 
 #: Seconds for one question; seconds for which an answer is believed.
 PROBE_SECONDS, BELIEVED = 3.0, 60.0
+#: Contexts that are remembered.
+KEPT = 256
 #: Prompts below this (tokens, estimated) fit any context: nobody is asked.
 SMALL = 1500
 #: An estimate may be too high by this factor before anything is refused.
@@ -52,7 +55,10 @@ class Contexts:
         if until > self._clock():
             return size
         size = await _probe(upstream, deployment)
+        self._known.pop(key, None)
         self._known[key] = (size, self._clock() + BELIEVED)
+        if len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]  # the oldest
         return size
 
 

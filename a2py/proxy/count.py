@@ -19,7 +19,7 @@ from a2py.wires import wire
 
 if TYPE_CHECKING:
     from a2py.proxy.app import Proxy
-    from a2py.proxy.upstream import Upstream
+    from a2py.upstream import Upstream
 
 #: Seconds that a tokenizer may take, and for which one that failed is not asked again.
 TOKENIZER_SECONDS, REST_SECONDS = 5.0, 60.0

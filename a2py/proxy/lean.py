@@ -1,19 +1,19 @@
-"""aiohttp and asyncio without what this proxy does not need: certificates of a TLS context of aiohttp's own, its application framework, large
-reads.
+"""aiohttp's HTTP server, without the parts of aiohttp that this proxy does not use.
 
-Knows: `ssl.create_default_context`, the `max_size` of asyncio's transports. Must not know: what is done with aiohttp.
-Invariants: the context that aiohttp keeps trusts nobody (it can only refuse): who speaks TLS passes one of `trusting`; the standard library
-is as it was once this module is imported.
+Knows: which modules of aiohttp hold the server's public names. Must not know: what is done with them.
+Invariants: the standard library is as it was once this module is imported. No TLS context of aiohttp's is ever used: a2py is no client by
+aiohttp (a2py/upstream is), and listeners have contexts of their own.
 
-Why: reading the system's 140 certificates takes 35 ms of CPU and 1.9 MiB, at each start, also where every upstream is on this machine.
-`aiohttp.web` (router, applications, file responses, web sockets) takes 10 ms and 1.3 MiB more than the server below it; the names are the public
-ones of `aiohttp.web`, taken from the modules that define them (aiohttp 3.8 to 3.14), or from there should those have moved.
+Why `ssl.create_default_context` is replaced during the import: `import aiohttp` brings its client along, which reads the system's 140
+certificates (21 ms of CPU, 1.9 MiB; CPython 3.11, aiohttp 3.14), at each start and in each worker.
+
+Why not `aiohttp.web`: its router, applications, file responses and web sockets take 10 ms and 1.3 MiB more than the server below. The names
+are the public ones of `aiohttp.web`, taken from the modules that define them (aiohttp 3.8 to 3.14), or from there if they have moved.
 """
 
 from __future__ import annotations
 
 import ssl
-from functools import lru_cache
 from typing import Any
 
 
@@ -44,25 +44,4 @@ __all__ = [
     "Server",
     "StreamResponse",
     "aiohttp",
-    "small_reads",
-    "trusting",
 ]
-
-
-@lru_cache(16)
-def trusting(cafile: str | None = None, capath: str | None = None) -> ssl.SSLContext:
-    """A context that trusts the system's certificates, or those given instead. Raises OSError or ssl.SSLError."""
-    context = ssl.create_default_context(cafile=cafile, capath=capath)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-#: Bytes of one read.
-READ_SIZE = 65_536
-
-
-def small_reads(transport: object) -> None:
-    """asyncio's transport asks for 256 KiB at each read (`max_size`, where it has that), whose allocation costs 8.5 µs where 64 KiB cost nothing
-    (CPython 3.11, glibc), also for the 300 bytes of a chunk."""
-    if hasattr(transport, "max_size"):
-        transport.max_size = READ_SIZE

@@ -1,7 +1,8 @@
 """The proxy's log: one line per request, and the few events of the server itself.
 
 Knows: what a line looks like as text and as JSON. Must not know: where a record's values come from.
-Invariants: never content, keys or URLs; a value can't break the line.
+Invariants: never content, keys or URLs; no value holds a control or format character (see printable.py), so none breaks the line or the
+terminal that shows it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 import orjson
 
+from a2py.printable import printable
+
 #: A value that needs no quotes in a text line.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
-_BREAKS = re.compile(r"[\x00-\x1f\x7f\s]+")
+_SPACE = re.compile(r"[\t-\r ]+")
 
 
 @dataclass(slots=True)
@@ -89,7 +93,7 @@ class Log:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
         if self._json:
-            line = orjson.dumps({"time": stamp, "level": level, "event": event, **values}, default=str).decode()
+            line = orjson.dumps({"time": stamp, "level": level, "event": event, **_clean(values)}, default=str).decode()
         else:
             words = [stamp, level.upper().ljust(5), event]
             words += [f"{name}={_word(value)}" for name, value in values.items()]
@@ -123,5 +127,20 @@ class Log:
 
 
 def _word(value: object) -> str:
+    """Return `value` for a text line, in quotes if it holds anything but plain ASCII."""
     text = str(value)
-    return text if _PLAIN.match(text) else orjson.dumps(_BREAKS.sub(" ", text)).decode()
+    if _PLAIN.match(text):
+        return text
+    text = _SPACE.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(text)}"'
+
+
+def _clean(value: Any) -> Any:
+    """Return `value` with every text in it printable. JSON's own escapes are not enough: what reads the log decodes them and shows the rest."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {name: _clean(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(inner) for inner in value]
+    return value

@@ -1,21 +1,28 @@
 """Counters, and GET /metrics in Prometheus' text format.
 
 Knows: the format (version 0.0.4). Must not know: where the numbers come from.
-Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, not from clients.
+Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, but for names of what a
+request lost, which are fewer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Distinct label sets of one metric.
 SERIES = 500
+#: Names of what a request may lose. Some are the client's own words (the type of a block that nobody knows): those that are no such name, or
+#: that come after the first LOST, are counted as `other`.
+_LOST_NAME = re.compile(r"[a-z][a-z0-9_.]{0,39}")
+LOST = 60
 
 #: Name → (type, help).
 METRICS = {
     "a2py_requests_total": ("counter", "Requests to /v1/messages, by deployment, wire and status (499: the client left)."),
     "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
+    "a2py_resent_total": ("counter", "Requests that went out a second time because a kept connection had been closed."),
     "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
     "a2py_first_byte_seconds_sum": ("counter", "Seconds from the request to its first content, summed up, by deployment."),
     "a2py_first_byte_seconds_count": ("counter", "Answers that had a first content, by deployment."),
@@ -23,6 +30,8 @@ METRICS = {
     "a2py_degraded_total": ("counter", "Requests of which something could not be carried, by what."),
     "a2py_running": ("gauge", "Answers being given right now."),
     "a2py_connections": ("gauge", "Client connections."),
+    "a2py_upstream_connections": ("gauge", "Connections to upstreams, idle ones included."),
+    "a2py_upstream_idle": ("gauge", "Connections to upstreams that no request uses."),
     "a2py_uptime_seconds": ("gauge", "Seconds since the start."),
 }
 
@@ -39,6 +48,12 @@ class Metrics:
         if key not in series and len(series) >= SERIES:
             key = tuple((label, "other") for label in labels)
         series[key] = series.get(key, 0) + amount
+
+    def lost(self, what: str) -> None:
+        """Count a thing that a request could not carry."""
+        series = self._values.setdefault("a2py_degraded_total", {})
+        known = len(series) < LOST or (("what", what),) in series
+        self.add("a2py_degraded_total", what=what if known and _LOST_NAME.fullmatch(what) else "other")
 
     def text(self, gauges: Mapping[str, float]) -> str:
         """The whole page; `gauges`: metric → value now."""

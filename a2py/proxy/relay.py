@@ -9,27 +9,25 @@ nothing is asked again; the upstream's response is left (closed or released) in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, Blame
 from a2py.messages.count import count
+from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy import upstream
 from a2py.proxy.context import cut
 from a2py.proxy.lean import BaseRequest, StreamResponse
-from a2py.proxy.lessons import WIRE, changed
+from a2py.proxy.lessons import WIRE, Trial
+from a2py.proxy.limits import Reservation
 from a2py.proxy.log import Log, Record
-from a2py.proxy.pump import Flow, Gather, pull
-from a2py.proxy.push import push
-from a2py.proxy.upstream import Closed, failure, lower, part
+from a2py.proxy.router import AtLimit
+from a2py.upstream import Flow, Gather, Response
+from a2py.upstream import client as upstream
+from a2py.upstream.client import api_error
+from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
-from a2py.wires.lessons import lasting, lesson
-from a2py.wires.types import Wire
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -39,17 +37,15 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
+#: Bytes of a request above which a token limit takes the estimate for its input: counting 4 MiB takes 16 ms, in which nothing else runs.
+COUNTED_BYTES = 4 * 1024 * 1024
 #: Bytes of a request up to which a careful count may teach the estimate: it takes up to 50 ms for a MB, in one go.
 CAREFUL_SIZE = 1024 * 1024
-#: What reading an upstream body raises.
-BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)
 
 
-def _refused(wire: Wire, response: aiohttp.ClientResponse, body: bytes, deployment: Deployment) -> ApiError:
-    headers = lower(response.headers)
-    if wire.error is not read:
-        return wire.error(response.status, headers, body)
-    return read(response.status, headers, body, provider=deployment.provider, model=deployment.model, secrets=deployment.secrets)
+def _refused(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
+    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
+    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
 
 
 #: Statuses of a redirect.
@@ -96,9 +92,8 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.asked: Deployment | None = None  # of the latest attempt, after its lessons
         self.prepared: Prepared | None = None  # of the latest attempt
-        self._silence: float | None = None  # the latest attempt's limits: seconds, loop time
-        self._due: float | None = None
-        self._once: dict[str, dict[str, Any]] = {}  # deployment id → quirk changes for this request
+        self._decoder: Decoder | None = None  # of the latest attempt
+        self.trial = Trial(proxy.lessons)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
         mode = call.request.thinking_mode
@@ -127,7 +122,7 @@ class Exchange:
         try:
             return await self._attempts()
         except ApiError as error:
-            return error
+            return error.with_traceback(None)
         except asyncio.CancelledError:
             if self._interruption is None or self.request.transport is None:
                 raise
@@ -138,9 +133,11 @@ class Exchange:
         except Exception as error:
             self.proxy.log.crash(error, self.record.id)
             return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+        finally:
+            self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _attempts(self) -> ApiError | None:
-        plan = self.proxy.router.plan(self.config, self.call.request.model)
+        plan = self.proxy.router.plan(self.config, self.call.request.model, self)
         step: Step | None = plan.first()
         while True:
             assert step is not None
@@ -148,9 +145,13 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             self.record.attempts += 1
             error = await self._attempt(step.deployment)
+            if isinstance(error, AtLimit):
+                self.record.attempts -= 1
+                step = plan.instead()
+                continue
             self.proxy.metrics.add("a2py_attempts_total", deployment=step.deployment.id, result=error.kind if error else "ok")
-            self._spoken(step.deployment, error)
             if error is None:
+                self.trial.succeeded(step.deployment)
                 self.proxy.router.succeeded(step.deployment)
                 return None
             error.hide(step.deployment.secrets)
@@ -163,53 +164,37 @@ class Exchange:
             step = plan.again(original)
             if step is not None:
                 return step
-        return plan.after(original, error, delivered=self.delivered, reused=isinstance(error, Closed), patience=self.patience)
+        return plan.after(original, error, delivered=self.delivered, patience=self.patience)
 
     def _learned(self, original: Deployment, error: ApiError) -> bool:
-        """Whether `error` says what to leave out, so that asking once more is worth while. What only this request's size brought about is
-        kept for this request alone."""
-        if self.prepared is None or self.asked is None:
+        """Whether `error` says what to leave out, so that asking once more is worth while."""
+        asked, prepared = self.asked, self.prepared
+        if prepared is None or asked is None:
             return False
-        wire = self._other_wire(original, self.asked, error)
+        wire = self._other_wire(original, asked, error)
         if wire:
-            self._once[original.id] = {**self._once.get(original.id, {}), WIRE: wire}
-            self.record.notes.append(f"no {self.asked.wire} wire here: asked by {wire}")
+            self.trial.change(original, error, {WIRE: wire})
+            self.record.notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
-        changes = lesson(error, self._taught(original).quirks, self.prepared.added)
-        if changes is None:
-            return False
-        if lasting(error):
-            self.proxy.lessons.learn(original, changes)
-        else:
-            self._once[original.id] = {**self._once.get(original.id, {}), **changes}
-        self.record.notes.append(f"learned {','.join(changes)}")
-        return True
+        changes = self.trial.learn(original, asked, error, prepared.added)
+        if changes:
+            self.record.notes.append(f"learned {','.join(changes)}")
+        return bool(changes)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
         """The wire to try instead of one that the upstream does not speak, once; "": none, or the configuration chose."""
-        if error.status not in NO_WIRE or original.wire_fixed or WIRE in self._once.get(original.id, ()):
+        if error.status not in NO_WIRE or error.blame is Blame.NONE or original.wire_fixed or self.trial.moved(original):
             return ""
         if asked.wire != "chat":
             return "chat"
         return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
 
-    def _spoken(self, original: Deployment, error: ApiError | None) -> None:
-        """The wire that was tried instead is remembered if the upstream speaks it (a model that nobody has is 404 on any)."""
-        wire = self._once.get(original.id, {}).get(WIRE)
-        if wire and (error is None or error.status not in NO_WIRE):
-            self.proxy.lessons.learn(original, {WIRE: wire})
-
-    def _taught(self, original: Deployment) -> Deployment:
-        deployment = self.proxy.lessons.taught(original)
-        once = self._once.get(original.id)
-        return changed(deployment, once) if once else deployment
-
     async def _attempt(self, original: Deployment) -> ApiError | None:
         """One question to one deployment; None: answered."""
         proxy, record = self.proxy, self.record
-        deployment = self.asked = self._taught(original)
+        deployment = self.asked = self.trial.taught(original)
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
-        self.prepared = None
+        self.prepared = self._decoder = None
         if deployment.problem:
             return ApiError("api", deployment.problem, should_retry=False)
         wire = wire_of(deployment.wire)
@@ -224,78 +209,125 @@ class Exchange:
                 await proxy.contexts.check(proxy.upstream, deployment, counted)
             except ApiError as error:
                 return error
-        proxy.limits.begin(original)
-        response: aiohttp.ClientResponse | None = None
+        reservation = proxy.limits.reserve(original, self)
+        if reservation is None:
+            return AtLimit()
+        response: Response | None = None
         outcome: Outcome | None = None
+        refused = False
         try:
-            total, silence = self._times(deployment, prepared.stream)
-            self._silence, self._due = silence, proxy.loop.time() + total if total else None
+            total, silence, contentless = self._times(deployment, prepared.stream)
             if self.capture is not None:
                 self.capture.asked(deployment, prepared)
-            response = await proxy.upstream.send(deployment, prepared, total=total, silence=silence, hops=self.hops)
-            prepared = self.prepared = prepared._replace(headers={}, body=b"")  # not kept for as long as the answer streams
+            response = await proxy.upstream.send(
+                deployment, prepared, total=total, silence=silence, contentless=contentless, hops=self.hops
+            )
+            if response.resent:
+                record.notes.append("sent again: the kept connection had been closed")
+            sent = Sent(prepared.body)  # kept until the reply begins: an error may repeat it
+            prepared = self.prepared = prepared._replace(headers={}, body=b"", sent=sent)
             if self.capture is not None:
                 self.capture.answered(response.status, response.headers)
             if not 200 <= response.status < 300:
+                refused = True
                 if response.status < 400:
                     return _misled(response.status, deployment)
                 body = await self._error_body(response)
                 if self.capture is not None:
                     self.capture.came(body)
-                return _refused(wire, response, body, deployment)
+                return _refused(response, body, deployment, sent)
             outcome = await self._read(response, deployment, prepared)
             failed = self._settle(outcome)
             if failed is not None and not self.delivered and response.content_type == "text/html":
                 return _page(deployment)
             return failed
         except ApiError as error:
+            refused = response is None and error.kind != "timeout"
             return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
             if response is not None:
                 clean = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
-                part(response, finished=clean)
-            usage = outcome.usage if outcome is not None else None
-            proxy.limits.end(original, usage.input + usage.output + usage.cache_read if usage else 0)
+                response.leave(finished=clean)
+            self._settle_limits(reservation, outcome, refused)
+
+    # -- token limits ------------------------------------------------------------------------------------------------
+
+    @property
+    def max_tokens(self) -> int:
+        return self.call.request.max_tokens
+
+    def input_tokens(self, model: str) -> int:
+        """Input tokens for the upstream's `model`, before it has counted them."""
+        request = self.call.request
+        if request.size > COUNTED_BYTES:
+            return self.proxy.estimates.apply(model, self.estimated)
+        if not self.counted:
+            self.counted = count(request)
+        return self.proxy.counts.apply(model, self.counted)
+
+    def _settle_limits(self, reservation: Reservation, outcome: Outcome | None, refused: bool) -> None:
+        """Replace the reserved tokens by those of the answer: what the upstream counted, else what was seen of it. Nothing if it `refused`.
+        An answer that broke off counts at least what was reserved: nobody knows how far the upstream has come."""
+        if refused:
+            reservation.settle(0, 0)
+            return
+        if outcome is None and self._decoder is not None:  # cancelled
+            outcome = self._decoder.close()
+        if outcome is None:
+            reservation.settle(reservation.input, reservation.output)
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
 
     def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
         """An attempt begins."""
         self.degraded = prepared.degraded
 
-    def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None]:
-        """Seconds for the whole reply, and of silence. A stream may last as long as it is alive."""
+    def _times(self, deployment: Deployment, streams: bool) -> tuple[float | None, float | None, float | None]:
+        """Seconds for the whole reply, without a byte, and without content. A stream may last as long as it has content: comments alone, which
+        DeepSeek and OpenRouter send while a request waits, keep it alive for the time that a whole reply gets."""
         settings = self.config.settings
         whole = deployment.timeout or settings.timeout or settings.request_timeout or None
         if not streams:
-            return whole, None
-        return None if self.streams else whole, deployment.stream_timeout or settings.stream_timeout or whole
+            return whole, None, None
+        silence = deployment.stream_timeout or settings.stream_timeout or whole
+        return (None, silence, whole) if self.streams else (whole, silence, None)
 
-    async def _read(self, response: aiohttp.ClientResponse, deployment: Deployment, prepared: Prepared) -> Outcome:
+    async def _read(self, response: Response, deployment: Deployment, prepared: Prepared) -> Outcome:
         raise NotImplementedError
 
     def _settle(self, outcome: Outcome) -> ApiError | None:
         raise NotImplementedError
 
-    def _pump(self, response: aiohttp.ClientResponse, flow: Flow) -> Coroutine[Any, Any, None]:
-        if self.proxy.push:
-            return push(response, flow, self._silence, self._due)
-        return pull(response, flow)
-
-    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _error_body(self, response: Response) -> bytes:
         """As much of an error's body as is worth reading; what is wrong with the rest does not matter."""
         body = Gather(upstream.ERROR_BODY)
         timer = self.proxy.loop.call_later(upstream.ERROR_SECONDS, response.close)
         try:
-            await self._pump(response, body)
-        except BROKEN:
+            await response.read(body)
+        except Failure:
             pass
         finally:
             timer.cancel()
         return body.body()
 
-    def _ended(self, error: BaseException, outcome: Outcome, deployment: Deployment) -> Outcome:
-        """The body broke off. What the decoder had seen whole is an answer nevertheless; else the break is the error."""
-        if outcome.error is not None:
-            outcome.error = failure(error, deployment, reading=True)
+    async def _read_body(self, response: Response, flow: Flow) -> Cause | None:
+        """Pass the body on to `flow`; return why it broke off, None if it did not."""
+        try:
+            await response.read(flow)
+        except Failure as failure:
+            return failure.cause
+        return None
+
+    def _ended(self, cause: Cause | None, outcome: Outcome, deployment: Deployment) -> Outcome:
+        """The body has ended, or broke off because of `cause`. If the decoder had seen the whole answer by then, that is the answer."""
+        if cause is not None and outcome.error is not None:
+            outcome.error = api_error(cause, deployment)
         return outcome
 
     def note(self, error: ApiError | None, status: int) -> None:
@@ -318,7 +350,8 @@ class Exchange:
                     self._learn_size(self.asked, usage.input + usage.cache_read + usage.cache_creation)
 
     def _listened(self, decoder: Decoder) -> Decoder:
-        return decoder if self.capture is None else self.capture.decoder(decoder)
+        self._decoder = decoder if self.capture is None else self.capture.decoder(decoder)
+        return self._decoder
 
     def _save(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.begun:

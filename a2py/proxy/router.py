@@ -7,13 +7,15 @@ after at most ATTEMPTS attempts; a 429 is never waited for.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
-from a2py.proxy.limits import Limits, Meter
+from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
+from a2py.proxy.limits import Demand, Limits, RateWindow, Tokens
+from a2py.upstream import NoAnswer
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -30,8 +32,16 @@ PATIENCE = 120.0
 CLIENTS_OWN = frozenset(
     {"invalid_request", "context_overflow", "max_tokens", "unsupported", "image", "document", "content_policy", "request_too_large"}
 )
-#: Kinds that a deployment will repeat for a while: it cools down at the first.
-LASTING = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
+#: Kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
+ABOUT_MODEL = frozenset({"permission", "not_found"})
+#: Models of one deployment that cool down at a time. A wildcard deployment's models are names that clients choose.
+MODELS = 64
+
+#: Seconds to wait for a place among the requests that a deployment answers at a time. One may be free at any moment.
+PLACE_SECONDS = 1.0
+#: Deployments that an error about limits names.
+MAX_LIMITS = 3
+NO_TOKENS = Tokens()
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
 POLICIES = {
@@ -58,6 +68,13 @@ class Health(NamedTuple):
     why: str
 
 
+class AtLimit(ApiError):
+    """Nothing was sent: the deployment had room when it was picked, and had none left when the attempt was to start."""
+
+    def __init__(self) -> None:
+        super().__init__("rate_limit", "no room is left in the deployment's limits")
+
+
 class Router:
     """State of the deployments that outlives requests. `clock`: monotonic seconds; `dice`: for tests."""
 
@@ -65,40 +82,51 @@ class Router:
         self.clock = clock
         self.limits = limits
         self.dice = dice or random.Random()
-        self._fails: dict[str, Meter] = {}
-        self.cooling: dict[str, Health] = {}
+        self._fails: dict[str, RateWindow] = {}
+        self.cooling: dict[tuple[str, str], Health] = {}  # (deployment id, model or "" for all of its models)
 
-    def plan(self, config: Config, model: str) -> Plan:
-        """Raises `ApiError` (not_found) for a name that nobody has."""
-        return Plan(self, config, model)
+    def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS) -> Plan:
+        """Raises `ApiError` (not_found) for a name that nobody has. `demand`: what the request asks of token limits."""
+        return Plan(self, config, model, demand)
 
     def cool(self, deployment: Deployment) -> bool:
         """Whether it cools down just now."""
-        health = self.cooling.get(deployment.id)
-        if health is None:
-            return False
-        if health.until > self.clock():
-            return True
-        del self.cooling[deployment.id]
-        return False
+        cooling = False
+        for key in _keys(deployment) if self.cooling else ():
+            health = self.cooling.get(key)
+            if health is not None and health.until > self.clock():
+                cooling = True
+            elif health is not None:
+                del self.cooling[key]
+        return cooling
 
     def succeeded(self, deployment: Deployment) -> None:
-        self.cooling.pop(deployment.id, None)
+        if self.cooling:
+            for key in _keys(deployment):
+                self.cooling.pop(key, None)
 
     def failed(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
-        """Count a failure that was the deployment's own; enough of them in a minute, and it cools down."""
-        if error.kind in CLIENTS_OWN or settings.disable_cooldowns:
+        """Count a failure that the deployment is to blame for. Some kinds put it into cooldown at once, any other if there are enough of them
+        in a minute. A failure that only the upstream's text blames on the deployment does not count: the text may be the client's."""
+        if error.kind in CLIENTS_OWN or error.blame is Blame.NONE or settings.disable_cooldowns:
             return
         now = self.clock()
-        meter = self._fails.setdefault(deployment.id, Meter())
-        meter.add(now, 1)
-        if error.kind in LASTING or meter.total(now) > settings.allowed_fails:
+        lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
+        model = deployment.model if lasting and error.kind in ABOUT_MODEL else ""
+        enough = False
+        if not model:
+            failures = self._fails.setdefault(deployment.id, RateWindow())
+            failures.add(now, 1)
+            enough = failures.total(now) > settings.allowed_fails
+        if lasting or enough:
+            for old in [key for key in self.cooling if model and key[0] == deployment.id and key[1]][: 1 - MODELS]:
+                del self.cooling[old]
             rest = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
-            self.cooling[deployment.id] = Health(now + rest, error.kind)
+            self.cooling[deployment.id, model] = Health(now + rest, error.kind)
 
-    def pick(self, deployments: Iterable[Deployment]) -> Deployment | None:
+    def pick(self, deployments: Iterable[Deployment], demand: Demand) -> Deployment | None:
         """One by lowest order, then by weight; those that cool down come last, those at a limit never."""
-        rest = [d for d in deployments if self.limits.room(d)]
+        rest = [d for d in deployments if self.limits.shortage(d, demand) is None]
         rest = [d for d in rest if not self.cool(d)] or rest
         if not rest:
             return None
@@ -114,9 +142,13 @@ class Router:
         now = self.clock()
         return [
             {"deployment": id, "why": health.why, "seconds_left": round(health.until - now, 1)}
-            for id, health in self.cooling.items()
+            for (id, _), health in self.cooling.items()
             if health.until > now
         ]
+
+
+def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (deployment.id, ""), (deployment.id, deployment.model)
 
 
 def listed(table: Any, name: str) -> tuple[str, ...]:
@@ -133,8 +165,9 @@ def listed(table: Any, name: str) -> tuple[str, ...]:
 class Plan:
     """The way of one request through the deployments. `first()`, then `after(error)` for each failure until it gives None."""
 
-    def __init__(self, router: Router, config: Config, model: str) -> None:
+    def __init__(self, router: Router, config: Config, model: str, demand: Demand) -> None:
         self._router = router
+        self._demand = demand
         self._config = config
         self._settings = config.settings
         self._group: tuple[Deployment, ...] = config.resolve(model)
@@ -144,7 +177,6 @@ class Plan:
         self._seen = {model}
         self._tried: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
-        self._races = 0
         self.attempts = 0
         self.lessons = 0
 
@@ -159,15 +191,34 @@ class Plan:
             raise error
         return later
 
+    #: After an `AtLimit`: another deployment with room, or the same one if it has room again. Raises `ApiError` if there is none.
+    instead = first
+
     def _busy(self) -> ApiError:
+        """The error if no deployment of the name has room: which limits are reached, and when the first of them has room again."""
         if not self._group:
             return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+        limits = self._router.limits
+        short = [(deployment.id, shortage) for deployment in self._group if (shortage := limits.shortage(deployment, self._demand))]
+        seconds = min((shortage.seconds or PLACE_SECONDS for _, shortage in short), default=PLACE_SECONDS)
+        reached = ", ".join(f"{shortage.limit} of {id}" for id, shortage in short[:MAX_LIMITS]) or "others took its last places"
+        if math.isinf(seconds):
+            needed = min(shortage.tokens for _, shortage in short)
+            return ApiError(
+                "rate_limit",
+                f"{self._model!r} takes no request of this size: its input has about {needed} tokens, more than the configured limit allows"
+                f" in a minute ({reached}). Shorten the request, or raise the limit in the configuration.",
+                should_retry=False,
+            )
+        seconds = math.ceil(seconds)
         return ApiError(
-            "rate_limit", f"every deployment of {self._model!r} is at its configured limit (rpm, tpm or parallel)", retry_after=5
+            "rate_limit",
+            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the limit in the configuration.",
+            retry_after=seconds,
         )
 
     def _next(self, among: Iterable[Deployment], delay: float = 0.0) -> Step | None:
-        chosen = self._router.pick(among)
+        chosen = self._router.pick(among, self._demand)
         if chosen is None or self.attempts >= ATTEMPTS:
             return None
         self.attempts += 1
@@ -182,19 +233,12 @@ class Plan:
         self.lessons += 1
         return Step(deployment)
 
-    def after(
-        self, deployment: Deployment, error: ApiError, *, delivered: bool, reused: bool = False, patience: float = 0.0
-    ) -> Step | None:
+    def after(self, deployment: Deployment, error: ApiError, *, delivered: bool, patience: float = 0.0) -> Step | None:
         """What follows the failure `error` of `deployment`; None: nothing, the error is the answer.
 
-        `delivered`: a content block is out, nothing can be asked again; `reused`: the upstream closed before a byte of answer (a kept
-        connection that was just timing out): asked again at once, once; `patience`: seconds that the client waits, 0: any."""
+        `delivered`: a content block is out, nothing can be asked again; `patience`: seconds that the client waits, 0: any."""
         if delivered:
             return None
-        if reused and not self._races:
-            self._races = 1
-            self.attempts += 1
-            return Step(deployment)
         self._router.failed(deployment, error, self._settings)
         if patience and self._router.clock() - self._begun >= patience:
             return None
@@ -211,6 +255,8 @@ class Plan:
         if told is None:
             if not error.retryable or error.kind == "rate_limit":
                 return None
+            if isinstance(error, NoAnswer) and deployment.retries < 0:
+                return None  # it may have crashed on this prompt: it gets it again only if the file says so for this deployment
             told = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
         if self._retries >= told or self._router.clock() - self._begun >= PATIENCE:
             return None

@@ -6,6 +6,7 @@ Invariants: nothing that a client sends is fetched; client credentials never ent
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,12 +20,12 @@ from a2py.messages.request import parse_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy import models
 from a2py.proxy.answers import Streamed, Whole
-from a2py.proxy.border import json_response, new_id
-from a2py.proxy.lean import BaseRequest, Response, StreamResponse
+from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.relay import Exchange
-from a2py.proxy.upstream import HOP_HEADER
+from a2py.proxy.responses import NamelessResponse, json_response, new_id
+from a2py.upstream import HOP_HEADER
 
 if TYPE_CHECKING:
     from a2py.proxy.app import Proxy
@@ -39,11 +40,12 @@ Handler = Callable[["Proxy", BaseRequest, Record], Awaitable[StreamResponse | Ap
 
 
 class Route(NamedTuple):
-    """`open`: asks for no key."""
+    """`open`: asks for no key; `prefix`: served behind any path too (`/anthropic/v1/messages`)."""
 
     methods: tuple[str, ...]
     handler: Handler
     open: bool = False
+    prefix: bool = False
 
 
 async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
@@ -53,9 +55,13 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
     call.estimate = await proxy.pace.run(estimate_in_slices(parsed))
     record.model, record.stream = call.request.model, call.request.stream
     settings = proxy.config.settings
-    ceiling = settings.global_max_parallel_requests or settings.max_parallel_requests
-    if ceiling and len(proxy.running) >= ceiling:
-        raise ApiError("rate_limit", f"The proxy answers {ceiling} requests at a time (max_parallel_requests); ask again", retry_after=1)
+    most = settings.global_max_parallel_requests
+    if most and len(proxy.running) >= most:
+        raise ApiError(
+            "rate_limit",
+            f"The proxy answers {most} requests at a time (global_max_parallel_requests). Ask again, or raise the limit in the configuration.",
+            retry_after=1,
+        )
     capture = _capture(proxy, request, record, body) if settings.capture_dir else None
     del body  # not kept for as long as the answer streams
     if record.stream:
@@ -71,10 +77,9 @@ async def messages(proxy: Proxy, request: BaseRequest, record: Record) -> Stream
 
 
 def _capture(proxy: Proxy, request: BaseRequest, record: Record, body: bytes) -> Capture:
-    from a2py.proxy.capture import Capture
+    from a2py.proxy.capture import Capture, secrets_of, sent_by
 
-    headers = request.headers
-    secrets = (proxy.config.master_key, headers.get("x-api-key", ""), headers.get("authorization", "").partition(" ")[2])
+    secrets = secrets_of(proxy.config) | sent_by(request.headers)
     return Capture(proxy.config.settings.capture_dir, record.id, request, body, secrets)
 
 
@@ -163,8 +168,31 @@ async def ready(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRes
     return json_response({"status": "ready", "name": "a2py", "models": len(proxy.config.deployments)}, record.id)
 
 
+async def drain(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
+    """Take the proxy out of rotation, for a preStop hook, and answer once what runs here has ended, after `drain_seconds` at the latest. It
+    still accepts requests and goes on running: SIGTERM ends it. LiteLLM's path and fields.
+
+    Without a master key any page in a browser on this machine could ask (an <img> sends no Origin): browsers say so in Sec-Fetch-Site."""
+    config = proxy.config
+    if not config.settings.enable_drain_endpoint:
+        raise ApiError("not_found", f"Not found: {request.method} {DRAIN_PATH} (general_settings.enable_drain_endpoint is not set)")
+    if not config.master_key and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise ApiError("permission", f"{DRAIN_PATH} is not for web pages: set a master_key", should_retry=False)
+    proxy.leave()
+    before = len(proxy.running)
+    try:
+        await asyncio.wait_for(proxy.idle(), config.settings.drain_seconds)
+    except asyncio.TimeoutError:
+        pass
+    record.status, left = 200, len(proxy.running)
+    return json_response(
+        {"status": "draining" if left else "drained", "drained_requests": max(0, before - left), "running": left}, record.id
+    )
+
+
 async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     """What the proxy knows of its deployments: no secrets, no addresses."""
+    used = proxy.limits.used()
     return json_response(
         {
             "status": "draining" if proxy.draining else "healthy",
@@ -179,6 +207,7 @@ async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRe
                     "model": deployment.model,
                     "wire": deployment.wire,
                     "running": proxy.limits.running.get(deployment.id, 0),
+                    **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else {}),
                 }
                 for deployment in proxy.config.deployments
@@ -193,11 +222,13 @@ async def health(proxy: Proxy, request: BaseRequest, record: Record) -> StreamRe
 async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(proxy.running),
+        "a2py_upstream_connections": proxy.upstream.connections,
+        "a2py_upstream_idle": proxy.upstream.idle,
         "a2py_connections": proxy.border.open if proxy.border is not None else 0,
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }
     body = proxy.metrics.text(gauges).encode()
-    return Response(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
+    return NamelessResponse(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
 
 
 async def list_models(proxy: Proxy, request: BaseRequest, record: Record) -> StreamResponse:
@@ -215,37 +246,48 @@ async def model_info(proxy: Proxy, request: BaseRequest, record: Record) -> Stre
 GET, POST = ("GET", "HEAD"), ("POST",)
 ROUTES: dict[str, Route] = {
     "/": Route(GET, hello, open=True),
-    "/api/hello": Route(GET, hello, open=True),
-    "/api/event_logging/batch": Route(POST, swallow, open=True),
+    "/api/hello": Route(GET, hello, open=True, prefix=True),
+    "/api/event_logging/batch": Route(POST, swallow, open=True, prefix=True),
     "/health/liveliness": Route(GET, hello, open=True),
     "/health/liveness": Route(GET, hello, open=True),
     "/health/readiness": Route(GET, ready, open=True),
     "/health": Route(GET, health),
     "/metrics": Route(GET, metrics),
-    "/v1/messages": Route(POST, messages),
-    "/v1/messages/count_tokens": Route(POST, count_tokens),
-    "/v1/models": Route(GET, list_models),
-    "/v1/model/info": Route(GET, model_info),
+    "/v1/messages": Route(POST, messages, prefix=True),
+    "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),
+    "/v1/models": Route(GET, list_models, prefix=True),
+    "/v1/model/info": Route(GET, model_info, prefix=True),
 }
+#: Matched exactly: a prefix or a slash behind it is another path.
+DRAIN_PATH = "/health/drain"
+DRAIN = Route(("GET", "POST"), drain)
 #: What follows is a model's name, with whatever slashes it has.
 MODEL_PATH = "/v1/models/"
-ONE_MODEL = Route(GET, one_model)
+ONE_MODEL = Route(GET, one_model, prefix=True)
 #: Path segments ahead of a route that are tolerated.
 PREFIX_LIMIT = 8
 
 
 def find(path: str) -> Route | None:
-    """The route of `path`, with any prefix before it (`/anthropic/v1/messages`, `/v1/v1/messages`) and a slash behind it."""
+    """Return the route of `path`, with or without a slash behind it; None if there is none.
+
+    An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`): a client adds its path to whatever base URL it was given.
+    Pages, health and metrics have none, so that a front server that guards `/metrics` guards all of it."""
     route = ROUTES.get(path)
     if route is not None:
         return route
+    if path == DRAIN_PATH:
+        return DRAIN
     path = path.rstrip("/")
     if path.partition(MODEL_PATH)[2]:
         return ONE_MODEL
+    route = ROUTES.get(path)
     at = 0
     for _ in range(PREFIX_LIMIT):
-        route = ROUTES.get(path[at:])
-        at = path.find("/", at + 1)
-        if route is not None or at < 0:
+        if route is not None and (route.prefix or not at):
             return route
+        at = path.find("/", at + 1)
+        if at < 0:
+            return None
+        route = ROUTES.get(path[at:])
     return None

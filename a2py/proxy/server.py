@@ -1,16 +1,19 @@
 """The server's life: sockets, signals, reload, drain.
 
 Knows: asyncio's servers, POSIX signals where there are any. Must not know: requests.
-Invariants: a first SIGTERM or SIGINT stops listening, closes idle connections and lets running answers end within `drain_seconds`, then
-ends them with an error of their own form; a second one does so at once; a configuration that can't be loaded changes nothing.
+Invariants: a first SIGTERM or SIGINT takes the proxy out of rotation for `drain_delay`, then stops listening, closes idle connections and lets
+running answers end (be read, too) within `drain_seconds`, then ends them with an error of their own form; a second one does so at once; no
+connection that was accepted is lost; a configuration that can't be loaded changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from a2py.errors import ApiError
 from a2py.proxy import files
 from a2py.proxy.app import Proxy
-from a2py.proxy.border import Border
+from a2py.proxy.border import FRESH_SECONDS, Border
 from a2py.proxy.log import Log
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 #: Seconds that interrupted answers get to write their error.
 LAST_WORDS = 2.0
-#: Turns of the loop after which every connection that was accepted, and every request that had arrived, has its handler.
+#: Turns of the loop after which every connection that was accepted, and every request that had arrived, has its handler. asyncio accepts in one
+#: turn and makes the transport in a task of a later one.
 SETTLE = 5
 #: Connections that the kernel queues while the loop is busy.
 BACKLOG = 1024
@@ -36,10 +40,15 @@ BACKLOG = 1024
 class Server:
     """One proxy on its sockets. `start`, then `drain` (or `close` at once)."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None, push: bool = True) -> None:
-        self.proxy = Proxy(config, clock=clock, log=log, push=push)
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> None:
+        self.proxy = Proxy(config, clock=clock, log=log)
         self._listening: list[asyncio.Server] = []
+        self._borrowed: dict[int, asyncio.Server] = {}
         self._border: Border | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._leave_time: float | None = None
+        self._is_listening = True
+        self.proxy.leave = self.leave
 
     async def start(
         self,
@@ -55,6 +64,7 @@ class Server:
         await proxy.start()
         border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=self._connections(proxy.config))
         proxy.border = border
+        self._tls = ssl_context
         loop = asyncio.get_running_loop()
         try:
             for sock in sockets or ():
@@ -89,14 +99,39 @@ class Server:
             self.proxy.log.warning("fewer connections than max_connections", wanted=wanted, served=fit, file_descriptors=files.limit())
         return fit
 
-    async def drain(self, at_once: asyncio.Event | None = None) -> None:
-        """No new connections; running answers may end within `drain_seconds`, or until `at_once` is set; then everything is closed."""
+    async def lend(self, number: int, sock: socket.socket) -> None:
+        """Accept from `sock` as well, a listening socket of another worker that has died, until `take_back(number)`."""
+        if self._border is None or not self._is_listening:
+            sock.close()
+            return
+        server = await asyncio.get_running_loop().create_server(self._border, sock=sock, ssl=self._tls, backlog=BACKLOG)
+        if not self._is_listening or number in self._borrowed:
+            await _stop_accepting([server])
+        else:
+            self._borrowed[number] = server
+
+    async def take_back(self, number: int) -> None:
+        """No longer accept from the socket that was lent under `number`; what was accepted from it stays."""
+        server = self._borrowed.pop(number, None)
+        if server is not None:
+            await _stop_accepting([server])
+
+    def leave(self) -> None:
+        """Go out of rotation: readiness is 503 and every answer ends its connection. New connections are still accepted."""
+        if self._leave_time is None:
+            self._leave_time = asyncio.get_running_loop().time()
+            self.proxy.draining = True
+            if self._border is not None:
+                self._border.is_leaving = True
+
+    async def drain(self, at_once: asyncio.Event | None = None, *, handed_over: bool = False) -> None:
+        """Leave; stop listening after `drain_delay`; let running answers end within `drain_seconds`, or until `at_once` is set; then close
+        everything. `handed_over`: another process accepts from the same sockets already, so that nothing is gained by a delay."""
         proxy, border = self.proxy, self._border
         assert border is not None
-        proxy.draining = True
-        self._deaf()
-        for _ in range(SETTLE):
-            await asyncio.sleep(0)
+        self.leave()
+        await self._delay(0.0 if handed_over else proxy.config.settings.drain_delay, at_once)
+        await self._stop_listening(handed_over)
         border.drain()
         seconds = proxy.config.settings.drain_seconds
         proxy.log.info("draining", answers=len(proxy.running), seconds=seconds)
@@ -108,9 +143,21 @@ class Server:
             await self._idle(LAST_WORDS, None)
         await self.close()
 
+    async def _delay(self, seconds: float, at_once: asyncio.Event | None) -> None:
+        """Wait until `seconds` after `leave`, or until `at_once` is set."""
+        assert self._leave_time is not None
+        left = self._leave_time + seconds - asyncio.get_running_loop().time()
+        if left <= 0:
+            return
+        self.proxy.log.info("leaving", seconds=round(left, 1))
+        try:
+            await asyncio.wait_for((at_once or asyncio.Event()).wait(), left)
+        except asyncio.TimeoutError:
+            pass
+
     async def _idle(self, seconds: float, at_once: asyncio.Event | None) -> None:
         assert self._border is not None
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._border.quiet())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._border.quiet(self._tls is not None))]
         if at_once is not None:
             waits.append(asyncio.ensure_future(at_once.wait()))
         try:
@@ -120,18 +167,82 @@ class Server:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _deaf(self) -> None:
-        while self._listening:
-            self._listening.pop().close()
+    async def _stop_listening(self, handed_over: bool = False) -> None:
+        """Close the listening sockets, without losing a connection: neither one that asyncio has accepted, nor one that waits in the kernel.
+
+        The sockets may be shared. With `handed_over` what still waits in the kernel is the successor's."""
+        self._is_listening = False
+        servers = [*self._listening, *self._borrowed.values()]
+        self._listening.clear()
+        self._borrowed.clear()
+        copies = [] if handed_over else [copy for server in servers for copy in _copies(server)]
+        await _stop_accepting(servers)
+        rest = [connection for copy in copies for connection in _accept_rest(copy)]
+        tasks = [asyncio.ensure_future(self._connected(connection)) for connection in rest]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=FRESH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _connected(self, connection: socket.socket) -> None:
+        """Serve a connection that was not accepted by asyncio."""
+        assert self._border is not None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._border, connection, ssl=self._tls)
+        except OSError:  # in TLS's handshake; its socket is closed
+            pass
 
     async def close(self) -> None:
-        self._deaf()
+        for server in (*self._listening, *self._borrowed.values()):
+            server.close()
+        self._listening.clear()
+        self._borrowed.clear()
         if self._border is not None:
             await asyncio.sleep(0)  # what has been accepted gets its first step
             self._border.pre_shutdown()
             await self._border.shutdown(LAST_WORDS)
             self._border = None
         await self.proxy.close()
+
+
+def _copies(server: asyncio.Server) -> list[socket.socket]:
+    """Duplicates of a server's listening sockets, which stay open when it is closed. None on Windows, whose loop accepts ahead."""
+    if sys.platform == "win32":
+        return []
+    return [socket.socket(fileno=os.dup(sock.fileno())) for sock in server.sockets]
+
+
+def _accept_rest(sock: socket.socket) -> list[socket.socket]:
+    """The connections that wait at a listening socket, which is closed at once: that resets a client that connects in between."""
+    connections: list[socket.socket] = []
+    with sock:
+        sock.setblocking(False)
+        while len(connections) < BACKLOG:
+            try:
+                connections.append(sock.accept()[0])
+            except OSError:
+                break
+    for connection in connections:
+        connection.setblocking(False)
+    return connections
+
+
+async def _stop_accepting(servers: Sequence[asyncio.Server]) -> None:
+    """Close `servers`. asyncio accepts a connection in one turn of the loop and makes its transport in a task of a later one, which asserts that
+    the server is open (`Server._attach`, CPython 3.10 to 3.14): closed in between, the connection would be dropped, and its client sees a reset.
+    So accepting ends first, then the tasks get their turns, and then the server is closed."""
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        for sock in server.sockets:
+            try:
+                loop.remove_reader(sock.fileno())
+            except (NotImplementedError, RuntimeError):  # Windows' proactor, uvloop: both make the transport as they accept
+                pass
+    for _ in range(SETTLE):
+        await asyncio.sleep(0)
+    for server in servers:
+        server.close()
 
 
 async def serve(
@@ -147,13 +258,15 @@ async def serve(
     stop: asyncio.Event | None = None,
     at_once: asyncio.Event | None = None,
     signals: bool = True,
-    draining: Callable[[], None] | None = None,
+    draining: Callable[[], object] | None = None,
+    on_start: Callable[[Server], None] | None = None,
     log: Log | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Run until SIGTERM, SIGINT or `stop`, then drain until a second signal or `at_once`. `ready` gets the addresses once they listen;
-    `reload` gives a new Config on SIGHUP; `draining` is told when the drain begins (systemd's STOPPING=1). `signals` False: SIGTERM and
-    SIGINT mean nothing (a worker, whose parent sets `stop` and `at_once`)."""
+    `reload` gives a new Config on SIGHUP; `draining` is called when the drain begins (systemd's STOPPING=1), and returns True if another
+    process accepts from the same sockets already; `on_start` gets the server before `ready` is called. `signals` False: SIGTERM and SIGINT mean
+    nothing (a worker, whose parent sets `stop` and `at_once`)."""
     server = Server(config, clock=clock, log=log)
     first = stop or asyncio.Event()
     second = at_once or asyncio.Event()
@@ -169,12 +282,13 @@ async def serve(
     addresses = await server.start(host, port, sockets=sockets, ssl_context=ssl_context, reuse_port=reuse_port)
     restore = _signals(end, again if reload is not None else None)
     try:
+        if on_start is not None:
+            on_start(server)
         if ready is not None:
             ready(addresses)
         await first.wait()
-        if draining is not None:
-            draining()
-        await server.drain(second)
+        handed_over = draining is not None and draining() is True
+        await server.drain(second, handed_over=handed_over)
     finally:
         restore()
         await server.close()

@@ -10,47 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
-from a2py.errors import ApiError
+from a2py.errors import ApiError, Blame
+from a2py.messages.sent import NOTHING, Sent
 from a2py.wires.refusal import waiting
 from a2py.wires.refusal.body import Found, unfold, unfold_value
 from a2py.wires.refusal.rule import Rule
 from a2py.wires.refusal.scrub import defuse, scrub, shorten
+from a2py.wires.refusal.topic import name_of
+from a2py.wires.refusal.verdict import STATUSES, find, kind_of_status
 
 #: Tokens of room for a reply that are worth asking once more for; below, and below half of what was asked, the prompt is too long.
 ROOM = 1024
 #: `field` of an error that holds for this one prompt, this conversation, or the credit left, not for the model: nothing to remember.
 PASSING = frozenset({"room", "credit", "messages.thinking"})
 
-#: HTTP status → kind, where no wording says more. Below 500 anything else is invalid_request, from 500 on api.
-STATUSES: dict[int, str] = {
-    401: "authentication",
-    402: "billing",
-    403: "permission",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "timeout",
-    409: "api",
-    410: "not_found",
-    413: "request_too_large",
-    425: "api",
-    429: "rate_limit",
-    498: "overloaded",  # Groq: flex tier at capacity
-    499: "upstream",
-    502: "upstream",
-    503: "overloaded",
-    504: "timeout",
-    520: "upstream",  # 520 to 526: Cloudflare about the host behind it
-    521: "upstream",
-    522: "timeout",
-    523: "upstream",
-    524: "timeout",
-    525: "upstream",
-    526: "upstream",
-    529: "overloaded",
-}
 #: These go on as they came, the others as their kind's own status.
 KEPT = frozenset({405, 408, 409, 425, 502, 504})
 #: MiniMax `base_resp.status_code` → HTTP status (its error-code page, 2026-05); the rest is 400.
@@ -67,6 +42,7 @@ BASE_RESP = {
     1041: 429,
     2049: 401,
     2056: 429,
+    2061: 403,
 }
 #: `code` values of a body that is no error.
 _FINE = frozenset({0, 200, 20000, "0", "200", "ok", "OK", "Success", "success"})
@@ -82,6 +58,7 @@ class _Case(NamedTuple):
 
     status: int
     found: Found
+    heard: Found  # without what it repeats of the request
     text: str
     codes: str
     provider: str
@@ -103,39 +80,52 @@ class _Case(NamedTuple):
 
 
 def read(
-    status: int, headers: Mapping[str, str], body: bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = ()
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    provider: str = "",
+    model: str = "",
+    secrets: Iterable[str] = (),
+    sent: Sent = NOTHING,
 ) -> ApiError:
-    """An answer whose status is not 2xx. `body`: as far as it was read; `secrets`: strings that no message may repeat (the key that was sent)."""
+    """Return the error that an answer with a status outside of 2xx means.
+
+    `body`: as far as it was read; `secrets`: strings that no message may repeat (the key that was sent); `sent`: the request's body, which
+    the upstream's text may repeat."""
     lower = {name.lower(): value for name, value in headers.items()}
-    found = unfold(body)
-    error = _judge(status, found, provider, model, secrets, empty=not body.strip())
+    error, heard = _judge(status, unfold(body), provider, model, secrets, sent, empty=not body.strip())
     if error.retryable and error.should_retry is not False:
-        error.retry_after = waiting.seconds(lower, found)
+        error.retry_after = waiting.seconds(lower, heard)
     told = lower.get("x-should-retry")
     if error.should_retry is None and told in ("true", "false"):
         error.should_retry = told == "true"
     return error
 
 
-def inside(payload: dict[str, Any], *, provider: str = "", model: str = "", secrets: Iterable[str] = ()) -> ApiError | None:
+def inside(
+    payload: dict[str, Any], *, provider: str = "", model: str = "", secrets: Iterable[str] = (), sent: Sent = NOTHING
+) -> ApiError | None:
     """The error in a body, chunk or event of an answer whose status was 200; None where it holds none."""
     if not payload.get("error"):
         base = payload.get("base_resp")
         if isinstance(base, dict) and base.get("status_code"):
-            return _base_resp(base, provider, model, secrets)
+            return _base_resp(base, provider, model, secrets, sent)
         if payload.get("choices") or not _blames(payload):
             return None
-    return event(payload, provider=provider, model=model, secrets=secrets)
+    return event(payload, provider=provider, model=model, secrets=secrets, sent=sent)
 
 
-def event(payload: dict[str, Any] | bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = ()) -> ApiError:
+def event(
+    payload: dict[str, Any] | bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = (), sent: Sent = NOTHING
+) -> ApiError:
     """An error for certain, inside an answer whose status was 200: an event of that name, whatever it holds."""
     found = unfold(payload) if isinstance(payload, bytes) else unfold_value(payload)
-    error = _judge(found.status, found, provider, model, secrets)
+    error, heard = _judge(found.status, found, provider, model, secrets, sent)
     if found.status >= 500 and error.kind in ("api", "upstream", "timeout"):
         error = ApiError("overloaded", error.message)
     if error.retryable:
-        error.retry_after = waiting.seconds({}, found)
+        error.retry_after = waiting.seconds({}, heard)
     return error
 
 
@@ -155,15 +145,16 @@ def _blames(payload: dict[str, Any]) -> bool:
     return isinstance(code, (str, int)) and bool(code) and code not in _FINE and bool(payload.get("message") or payload.get("msg"))
 
 
-def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterable[str]) -> ApiError:
+def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterable[str], sent: Sent) -> ApiError:
     code = base["status_code"]
     status = BASE_RESP.get(code, 400) if isinstance(code, int) else 400
-    return _judge(status, unfold_value(base.get("status_msg")), provider, model, secrets)
+    return _judge(status, unfold_value(base.get("status_msg")), provider, model, secrets, sent)[0]
 
 
 #: Kind of transport failure → error kind, sentence.
 _TRANSPORT: dict[str, tuple[str, str]] = {
     "connect": ("upstream", "can't connect to {who}: {detail}. Check that the server runs and that `api_base` is right."),
+    "proxy": ("upstream", "can't reach {who} by the environment's proxy: {detail}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."),
     "dns": ("upstream", "can't find the host of {who}: {detail}. Check `api_base` and the network."),
     "tls": ("upstream", "no secure connection to {who}: {detail}. Check the certificate, or set `ssl_verify` to the CA file."),
     "timeout_connect": (
@@ -172,6 +163,9 @@ _TRANSPORT: dict[str, tuple[str, str]] = {
     ),
     "timeout_first_byte": ("timeout", "{who} did not begin to answer in time: {detail}. A larger `timeout` allows it more."),
     "timeout_idle": ("timeout", "{who} stopped sending in mid-answer: {detail}. A larger `stream_timeout` allows it more."),
+    "timeout_contentless": ("timeout", "{who} sent signs of life but no content: {detail}. A larger `timeout` allows it more."),
+    "timeout_total": ("timeout", "{who} did not finish its answer in time: {detail}. A larger `timeout` allows it more."),
+    "broken": ("upstream", "{who} sent an answer that can't be read: {detail}."),
     "cut": ("upstream", "upstream closed the stream early ({who}): {detail}."),
 }
 
@@ -184,50 +178,28 @@ def transport(kind: str, detail: str, provider: str) -> ApiError:
     return ApiError(name, message, should_retry=False if kind == "tls" else None)
 
 
-@cache
-def rules() -> tuple[Rule, ...]:
-    """All rules, first match first. Compiled with the first error: some 100 patterns take as long as the rest of the start."""
-    from a2py.wires.refusal.fields import FIELDS
-    from a2py.wires.refusal.wordings import EARLY, LATE
-
-    return (*EARLY, *FIELDS, *LATE)
-
-
-def find(status: int, found: Found, provider: str) -> tuple[Rule | None, re.Match[str] | None]:
-    """The rule that speaks for an answer, and what its wording matched."""
-    text, codes = found.line, " ".join(found.codes)
-    for rule in rules():
-        if (rule.statuses and status and status not in rule.statuses) or (rule.provider and rule.provider != provider):
-            continue
-        match = rule.text.search(text) if rule.text else None
-        if (match or (rule.codes and rule.codes.search(codes))) and (rule.field != "param" or found.param):
-            return rule, match
-    return None, None
-
-
-def _judge(status: int, found: Found, provider: str, model: str, secrets: Iterable[str], empty: bool = False) -> ApiError:
-    rule, match = find(status, found, provider)
-    kind = rule.kind if rule else _by_status(status)
+def _judge(
+    status: int, found: Found, provider: str, model: str, secrets: Iterable[str], sent: Sent, empty: bool = False
+) -> tuple[ApiError, Found]:
+    """Return the error, and what was heard of `found`: its text without what it repeats of the request."""
+    rule, match, heard, blame, echoed = find(status, found, provider, sent)
+    kind = rule.kind if rule else kind_of_status(status)
     if empty and provider == "cerebras" and status in (400, 413):
         kind = "context_overflow"  # Cerebras answers an overflow with an empty body (other clients' pattern lists, 2026-11)
     if status >= 500 and kind == "invalid_request":
         kind = "api"
     text = defuse(scrub(found.text, secrets), kind)
     codes = defuse(scrub(", ".join(found.codes), secrets), kind)
-    case = _Case(status, found, text, codes, provider, model, rule, match)
+    case = _Case(status, found, heard, text, codes, provider, model, rule, match)
     error = _WORDED.get(kind, _plain)(kind, case)
+    error.echoed = echoed
+    if error.blame is Blame.KIND:
+        error.blame = blame
     if rule and rule.should_retry is not None:
         error.should_retry = rule.should_retry
     elif kind in _FINAL:
         error.should_retry = False
-    return error
-
-
-def _by_status(status: int) -> str:
-    kind = STATUSES.get(status)
-    if kind is None:
-        kind = "invalid_request" if 400 <= status < 500 else "upstream" if 0 < status < 400 else "api"
-    return kind
+    return error, heard
 
 
 def _status(kind: str, case: _Case) -> int | None:
@@ -278,23 +250,18 @@ def _field(case: _Case) -> str:
         words = re.findall(r"[`'\"]([a-z]+)[`'\"]", told) or re.findall(r"[a-z]+", told)
         return f"{case.rule.field}={','.join(words)}"
     if case.rule.field == "param":
-        return _name(case.found.param)
-    return case.rule.field or _name(case.tells("field") or case.tells("f2") or case.tells("f3"))
-
-
-def _name(raw: str) -> str:
-    """`body.reasoningEffort` → `reasoning_effort`, `tools[0].strict` → `tools.0.strict`."""
-    name = raw.strip("`'\". ").removeprefix("body.").replace("[", ".").replace("]", "")
-    return re.sub(r"(?<=[a-z])[A-Z]", lambda match: "_" + match[0].lower(), name).lower()[:100]
+        return name_of(case.found.param)
+    return case.rule.field or name_of(case.tells("field") or case.tells("f2") or case.tells("f3"))
 
 
 def _size(kind: str, case: _Case) -> ApiError:
-    """A rate limit; one that the request alone exceeds is never met by waiting."""
+    """A rate limit. One that the request alone exceeds is never met by waiting, and says nothing about other requests."""
     error = _plain(kind, case)
     limit, used = case.number("limit"), case.number("used")
     error.limit = 0
     if limit and used > limit:
         error.should_retry = False
+        error.blame = Blame.NONE
     return error
 
 
@@ -340,7 +307,7 @@ def _cap(kind: str, case: _Case) -> ApiError:
 def _key(kind: str, case: _Case) -> ApiError:
     """Nothing of the upstream's text: it repeats pieces of the key."""
     status = f" (HTTP {case.status})" if case.status else ""
-    if re.search(r"\b(?:no|missing|without)\b", case.found.line, re.IGNORECASE):
+    if re.search(r"\b(?:no|missing|without)\b", case.heard.line, re.IGNORECASE):
         said = f"{case.who} was asked without an API key{status}. Set `api_key` of this model in the configuration, or the provider's key variable."
     else:
         said = (

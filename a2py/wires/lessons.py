@@ -185,5 +185,19 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | N
 
 
 def lasting(error: ApiError) -> bool:
-    """A lesson from `error` holds for later requests too; False where it comes from this one's size, or from the credit that is left."""
-    return error.field not in PASSING
+    """Whether a lesson from `error` may be kept for other requests: not if it comes from this one's size or from the credit that is left, nor
+    if its words stand in this request, so that they may be the client's own."""
+    return error.field not in PASSING and not error.echoed
+
+
+#: Quirk → what two lessons about it, learned by requests that ran at the same time, amount to together.
+_TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
+    "sampling": lambda a, b: a & b,
+    "native_drop": lambda a, b: a | b,
+    "max_tokens_limit": min,
+}
+
+
+def together(quirk: str, old: Any, new: Any) -> Any:
+    """The value of `quirk` after two lessons about it; of most quirks the newer one counts."""
+    return _TOGETHER[quirk](old, new) if quirk in _TOGETHER else new

@@ -1,6 +1,6 @@
 """One deployment on the bench: small Messages requests through its own wire, and what came back.
 
-Knows: wires, a2py.proxy's Upstream. Must not know: which questions are asked (probes.py), what a finding means.
+Knows: wires, a2py.upstream. Must not know: which questions are asked (probes.py), what a finding means.
 Invariants: an answer is always a `Told`, whatever fails; no request takes longer than SECONDS; a probe may change quirks for one request,
 never the deployment.
 """
@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import aiohttp
 import orjson
 
 from a2py.deployment import Deployment
@@ -21,12 +20,12 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy.pump import Gather, Patient, gather, pull
-from a2py.proxy.relay import BROKEN
-from a2py.proxy.upstream import ERROR_BODY, REPLY_BODY, Closed, Upstream, failure, lower
 from a2py.quirks import override
 from a2py.sse import SSEParser
-from a2py.wires import wire
+from a2py.upstream import Failure, Gather, Patient, Response, Upstream
+from a2py.upstream.client import ERROR_BODY, REPLY_BODY, api_error
+from a2py.wires import reply, wire
+from a2py.wires.failure import read
 
 JSON = dict[str, Any]
 
@@ -81,12 +80,12 @@ class _Noted(Patient):
             self._told.pieces.append(time.monotonic() - self._began)
 
 
-async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+async def _error_body(response: Response) -> bytes:
     """What can be read of it: an error whose body breaks off is that error still."""
     body = Gather(ERROR_BODY)
     try:
-        await pull(response, body)
-    except BROKEN:
+        await response.read(body)
+    except Failure:
         pass
     return body.body()
 
@@ -130,27 +129,22 @@ class Bench:
 
     async def _exchange(self, dep: Deployment, prepared: Prepared, sink: Reply, told: Told, began: float) -> Outcome:
         speaks = wire(dep.wire)
-        response = await self._send(dep, prepared)
+        response = await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
         try:
             if response.status // 100 != 2:
-                raise speaks.error(response.status, lower(response.headers), await _error_body(response))
+                body = await _error_body(response)
+                raise read(response.status, response.headers, body, provider=dep.provider, model=dep.model, secrets=dep.secrets)
             if not prepared.stream:
-                data = await gather(response, REPLY_BODY)
+                data = await response.whole(REPLY_BODY)
                 told.reads.append(data)
-                return speaks.reply(prepared, data, sink)
+                return reply(speaks, prepared, data, sink)
             decoder = speaks.decoder(prepared, sink)
-            await pull(response, _Noted(decoder, told, began))
+            await response.read(_Noted(decoder, told, began))
             return decoder.close()
-        except BROKEN as error:
-            raise failure(error, dep, reading=True) from None
+        except Failure as failure:
+            raise api_error(failure.cause, dep) from None
         finally:
             response.close()
-
-    async def _send(self, dep: Deployment, prepared: Prepared) -> aiohttp.ClientResponse:
-        try:
-            return await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
-        except Closed:  # a kept connection that was just timing out
-            return await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
 
 
 def _object(body: bytes) -> JSON:

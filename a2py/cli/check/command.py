@@ -26,7 +26,8 @@ from a2py.cli.terminal import Terminal, counted
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.proxy.upstream import Upstream
+from a2py.printable import printable
+from a2py.upstream import Upstream
 
 EXAMPLES = (
     "a2py check                       every model of the configuration here",
@@ -57,7 +58,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def run_probes(args: argparse.Namespace, only: tuple[str, ...]) -> int:
     """The command behind its flags; also `a2py --health`."""
-    source = running.local(args, process_env())
+    source = running.local(args, process_env(), inspect=getattr(args, "offline", False))
     code = DONE
 
     async def main() -> None:
@@ -122,9 +123,9 @@ async def _one(shown: Terminal, upstream: Upstream, dep: Deployment, only: tuple
         if quiet:
             return
         mark = shown.style(finding.state.ljust(5), STYLES[finding.state])
-        shown.print(f"  {mark} {PROBES[name].title.ljust(width)}  {finding.what}")
+        shown.print(f"  {mark} {PROBES[name].title.ljust(width)}  {printable(finding.what)}")
         if finding.advice:
-            shown.print(f"        {' ' * width}{shown.style(f'→ {finding.advice}', 'dim')}")
+            shown.print(f"        {' ' * width}{shown.style(f'→ {printable(finding.advice)}', 'dim')}")
 
     if not quiet:
         head = f"{dep.name} ({dep.provider}/{dep.model} at {urlsplit(dep.base).netloc}, {dep.wire} wire)"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.context import Contexts
-from a2py.proxy.upstream import Upstream
-from a2py.wires.common.send import headers
+from a2py.upstream import Upstream
+from a2py.wires.common.headers import headers
 
 #: Seconds for one lookup.
 SECONDS = 15.0

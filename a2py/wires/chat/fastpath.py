@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from a2py.messages.lane import Lane, measure
+from a2py.messages.splice import Splice, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.wires.chat.parts import REASONING, TEXT
-from a2py.wires.chat.stream import STATE_FIELDS, ChatDecoder
+from a2py.wires.chat.delta import CALLS, DELTA, LABEL, REASONING, TEXT, fields
+from a2py.wires.chat.stream import ChatDecoder
 
-ARGS = "args"
 _LF = 10
 _PROBE = "\0probe"
 #: Events looked at one by one for a frame; a run earns as many again; after FORGIVE feeds without one it is tried anew.
@@ -31,15 +30,18 @@ WINDOW = 32 * 1024
 #: Bytes of a reply that is here as a whole: it is parsed at once, without looking for a frame.
 SHORT = 4096
 _END = b"data: [DONE]\n\n"
-#: Bytes of a feed behind which a lane is opened: chunks that come faster than they are read come together, and a lane takes one.
-LANE = 2048
+#: A splice is offered only after a feed of at most this many bytes. A larger feed means that several chunks arrived together, and a splice
+#: handles one chunk for each read.
+SPLICE_AFTER = 2048
 #: Bytes of an unfinished event that wait here; a longer one waits in the parser.
 REST_LIMIT = 8 * 1024
-_KINDS = {"content": TEXT, "reasoning_content": REASONING, "reasoning": REASONING, "tool_calls": ARGS}
-_VERBS = {TEXT: "text_json", REASONING: "thinking_json", ARGS: "args_json"}
+#: What a frame's string may be → the sink's verb for it.
+_VERBS = {TEXT: "text_json", REASONING: "thinking_json", CALLS: "args_json"}
+_KINDS = {name: kind for name, kind in DELTA.items() if kind in _VERBS}
 _AHEAD = {key: re.compile(rb'"%b": ?(?=")' % key.encode()) for key in (*_KINDS, "arguments")}
-#: What a delta may not say beside its one string.
-_SAYS = (*_KINDS, "reasoning_text", "reasoning_details", *STATE_FIELDS, "extra_content", "function_call", "refusal")
+#: What may have a value beside the one string: in a delta, and in a fragment of a tool call. Any other member with a value rules the frame
+#: out, known to ChatDecoder or not.
+_BESIDE, _BESIDE_ARGUMENTS = frozenset(fields(LABEL)), frozenset({"index", "type", "function"})
 
 
 class Frame(NamedTuple):
@@ -61,8 +63,9 @@ def frame_of(line: bytes) -> Frame | None:
         chunk = orjson.loads(line)
         (choice,) = chunk["choices"]
         delta = choice["delta"]
-        (name,) = [name for name in _SAYS if delta.get(name)]
-        holder, key, index = (delta, name, 0) if name != "tool_calls" else _call(delta)
+        (name,) = _members(delta) - _BESIDE
+        kind = _KINDS[name]
+        holder, key, index = (delta, name, 0) if kind != CALLS else _call(delta)
         inside = orjson.dumps(holder[key])
         at = line.index(inside, _AHEAD[key].search(line).end())  # type: ignore[union-attr]
         before, after = line[: at + 1], line[at + len(inside) - 1 :]
@@ -70,16 +73,21 @@ def frame_of(line: bytes) -> Frame | None:
         holder[key] = _PROBE
         if used or b"\n" in line or b"\r" in line or orjson.loads(before + orjson.dumps(_PROBE)[1:-1] + after) != chunk:
             return None
-        return Frame(_KINDS[name], b"data: " + before, after + b"\n\n", index)
+        return Frame(kind, b"data: " + before, after + b"\n\n", index)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
+def _members(value: JSON) -> set[str]:
+    """The members that have a value."""
+    return {name for name, inner in value.items() if inner}
+
+
 def _call(delta: JSON) -> tuple[Any, str, int]:
-    """The object that holds the arguments of a fragment that has nothing else, their key, the call's index."""
+    """Return the object that holds the arguments of a fragment that has nothing else, their key, and the call's index."""
     (call,) = delta["tool_calls"]
     body, index = call["function"], call["index"]
-    if call.get("id") or body.get("name") or call.get("extra_content") or type(index) is not int:
+    if _members(call) - _BESIDE_ARGUMENTS or _members(body) != {"arguments"} or type(index) is not int:
         raise ValueError
     return body, "arguments", index
 
@@ -106,11 +114,11 @@ def _canonical(string: bytes) -> bool:
 class FastDecoder(ChatDecoder):
     """A `ChatDecoder` that learns the frame of a stream's chunks from the chunks themselves."""
 
-    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "lane")
+    __slots__ = ("_frame", "_off", "_rest", "_tries", "_whole", "splice")
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
-        self.lane: Lane | None = None
+        self.splice: Splice | None = None
         self._frame: Frame | None = None
         self._rest = b""  # the beginning of an event that the frame may fit
         self._whole = False  # the parser stands between two events
@@ -121,25 +129,25 @@ class FastDecoder(ChatDecoder):
         if self._off:
             super().feed(data)
             return
-        lane = self.lane
-        if lane is not None:
-            self.lane = None
-            self._passed(lane)
+        splice = self.splice
+        if splice is not None:
+            self.splice = None
+            self._passed(splice)
         if self._rest:
             data, self._rest = self._rest + data, b""
         if self._frame is None and len(data) <= SHORT and data.endswith(_END):
             self._slow(data)
             return
-        size = len(data)
-        while len(data) > WINDOW:
-            end = data.rfind(b"\n\n", 0, WINDOW) + 2
+        at, size = 0, len(data)
+        while size - at > WINDOW:
+            end = data.rfind(b"\n\n", at, at + WINDOW) + 2
             if end < 2:
                 break
-            self._read(data[:end])
-            data = data[end:]
-        self._read(data)
-        if size <= LANE and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
-            self.lane = self._opened(lane)
+            self._read(data[at:end])
+            at = end
+        self._read(data[at:] if at else data)
+        if size <= SPLICE_AFTER and not self._rest and self._whole and not self.finished and not self._details and not self._fields:
+            self.splice = self._opened(splice)
 
     def _read(self, data: bytes) -> None:
         while data and not self.finished:
@@ -186,7 +194,7 @@ class FastDecoder(ChatDecoder):
 
     def _give(self, frame: Frame, strings: list[bytes]) -> int:
         """The strings to the sink, up to the first that the slow way would write differently, or look at; how many."""
-        if frame.kind == ARGS and not self._calls.told_apart(frame.call):
+        if frame.kind == CALLS and not self._calls.told_apart(frame.call):
             self._frame = None
             return 0
         joined = strings[0] if len(strings) == 1 else b" ".join(strings)  # the blank keeps a backslash from the next string
@@ -195,7 +203,7 @@ class FastDecoder(ChatDecoder):
             good = list(takewhile(_canonical, strings))
             return self._give(frame, good) if good else 0
         chars -= len(strings) - 1
-        if frame.kind == ARGS:
+        if frame.kind == CALLS:
             self._earned(len(strings))
             key: str | int = self._calls.further(frame.call, chars)
         else:
@@ -208,6 +216,7 @@ class FastDecoder(ChatDecoder):
 
     def _earned(self, count: int) -> None:
         self._bad = False
+        self.progress += count
         if self._tries < TRIES:
             self._tries += count
 
@@ -216,25 +225,25 @@ class FastDecoder(ChatDecoder):
         self._some = self._some or chars > 0
         self._chars += chars
 
-    def _opened(self, lane: Lane | None) -> Lane | None:
-        """The lane on which more of a run may pass us by, where the sink lets it: `lane` again, if it still leads there."""
+    def _opened(self, splice: Splice | None) -> Splice | None:
+        """The splice on which more of a run may pass us by, where the sink lets it: `splice` again, if it still leads there."""
         frame = self._frame
-        around = self._sink.straight(frame.kind) if frame is not None and frame.kind != ARGS else None
+        around = self._sink.around(frame.kind) if frame is not None and frame.kind != CALLS else None
         if frame is None or around is None:
             return None
-        if lane is not None and lane.before is frame.before and lane.after is frame.after and lane.around is around:
-            return lane
-        return Lane(frame.before, frame.after, around)
+        if splice is not None and splice.before is frame.before and splice.after is frame.after and splice.around is around:
+            return splice
+        return Splice(frame.before, frame.after, around)
 
-    def _passed(self, lane: Lane) -> None:
-        if lane.count:
-            self._counted(lane.count, lane.chars)
-            lane.count = lane.chars = 0
+    def _passed(self, splice: Splice) -> None:
+        if splice.count:
+            self._counted(splice.count, splice.chars)
+            splice.count = splice.chars = 0
 
     def close(self) -> Outcome:
-        lane, self.lane = self.lane, None
-        if lane is not None:
-            self._passed(lane)
+        splice, self.splice = self.splice, None
+        if splice is not None:
+            self._passed(splice)
         rest, self._rest = self._rest, b""
         super().feed(rest)
         return super().close()

@@ -12,48 +12,36 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
-from a2py.wires.chat.stream import STATE_FIELDS
-from a2py.wires.chat.structured import form_of
+from a2py.quirks import Dialect, HistoryField
+from a2py.wires.chat.delta import STATE, fields
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want, nearest, wanted
+from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
+from a2py.wires.openai import thinking
+from a2py.wires.openai.thinking import effort_word
 
-#: Stands where a vendor demands reasoning on a turn with tool calls and there is none (DeepSeek, Kimi: 400 without it, 2025-12).
-PLACEHOLDER = "(reasoning not kept)"
 #: Google's documented stand-in for a thought signature that was not kept (ai.google.dev, thought signatures, 2025-11).
 GEMINI_PLACEHOLDER = "skip_thought_signature_validator"
-
-
-def _word(draft: Draft, want: Want) -> str:
-    q = draft.quirks
-    if want.mode == "off":
-        return q.effort_off or (q.efforts[0] if q.min_tokens and q.efforts else "")
-    return nearest(want.effort, q.efforts) if want.effort else ""
-
-
-def _always(draft: Draft) -> bool:
-    """The model can't be kept from reasoning: a small limit is raised instead (common/limits.py)."""
-    return bool(draft.quirks.min_tokens) and not draft.quirks.effort_off
 
 
 def _switch(draft: Draft, want: Want) -> bool | None:
     """On, off, or nothing to say."""
     if want.mode == "off":
-        return None if _always(draft) else False
+        return None if always_reasons(draft.quirks) else False
     return True if want.mode == "on" or want.effort else None
 
 
 def _effort(draft: Draft, want: Want) -> None:
-    word = _word(draft, want)
+    word = effort_word(draft.quirks, want)
     if word:
         draft.body["reasoning_effort"] = word
 
 
 def _openrouter(draft: Draft, want: Want) -> None:
     if want.mode == "off":
-        word = _word(draft, want)
+        word = effort_word(draft.quirks, want)
         draft.body["reasoning"] = {"effort": word} if word else {"enabled": False}
     elif want.effort:
-        draft.body["reasoning"] = {"effort": _word(draft, want)}
+        draft.body["reasoning"] = {"effort": effort_word(draft.quirks, want)}
     elif want.mode != "absent":
         draft.body["reasoning"] = {"enabled": True}
 
@@ -69,7 +57,7 @@ def _thinking_type(draft: Draft, want: Want) -> None:
 
 def _thinking_effort(draft: Draft, want: Want) -> None:
     _thinking_type(draft, want)
-    if want.mode != "off" or _always(draft):
+    if want.mode != "off" or always_reasons(draft.quirks):
         _effort(draft, want)
 
 
@@ -108,7 +96,7 @@ def _together(draft: Draft, want: Want) -> None:
 
 
 #: Quirks.reasoning → how `want` is told.
-DIALECTS: dict[str, Callable[[Draft, Want], None]] = {
+DIALECTS: dict[Dialect, Callable[[Draft, Want], None]] = {
     "none": lambda draft, want: None,
     "effort": _effort,
     "openrouter": _openrouter,
@@ -136,19 +124,9 @@ _SWITCHES = frozenset({"openrouter", "together", "thinking_type", "thinking_effo
 
 
 def ask(draft: Draft) -> Want:
-    """Put the client's wish into the body; tell it back (the output limit depends on it)."""
+    """Put the client's wish into the body. Return it: the output limit depends on it."""
     q = draft.quirks
-    want = wanted(draft.request, draft.dep)
-    if not q.reasoning_with_tools and draft.body.get("tools"):
-        want = Want("off")
-    if draft.forced and not q.tool_choice_thinking and q.reasoning != "none" and want.mode != "off":
-        if q.reasoning in _SWITCHES or q.effort_off:
-            want = Want("off")
-        else:
-            draft.body["tool_choice"] = "auto"
-            draft.lose("tool_choice")
-    if not q.structured_thinking and q.reasoning in _SWITCHES and form_of(draft) in ("json_schema", "json_object"):
-        want = Want("off")
+    want = thinking.ask(draft, q.reasoning in _SWITCHES or bool(q.effort_off), q.reasoning_with_tools)
     DIALECTS[q.reasoning](draft, want)
     if any(field in draft.body for field in _FIELDS):
         draft.added.add("reasoning")
@@ -203,7 +181,7 @@ class History:
         if q.reasoning_recent and not recent:
             return
         text = "".join(self._texts)  # as it came: Z.ai wants it unmodified, and a cache of prefixes, too
-        put = _HISTORY.get(q.reasoning_history)
+        put = HISTORY.get(q.reasoning_history)
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
@@ -214,7 +192,7 @@ class History:
             self._put_fields(message, text)
 
     def _put_fields(self, message: JSON, text: str) -> None:
-        for name in STATE_FIELDS:
+        for name in fields(STATE):
             if name in self._fields:
                 message[name] = self._fields[name]
         if "reasoning_opaque" in message and text:  # Copilot's pair (vscode-copilot-chat 2178, 2025-11)
@@ -259,7 +237,7 @@ def _put_part(message: JSON, text: str, details: list[Any]) -> None:
 
 
 #: Quirks.reasoning_history → where the text goes.
-_HISTORY: dict[str, Callable[[JSON, str, list[Any]], None]] = {
+HISTORY: dict[HistoryField, Callable[[JSON, str, list[Any]], None]] = {
     "reasoning_content": _put_content,
     "reasoning": _put_reasoning,
     "reasoning_details": _put_details,

@@ -20,22 +20,21 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
-from a2py.wires.chat.details import Details
+from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields
 from a2py.wires.chat.finish import failed, finish, promises_calls
-from a2py.wires.chat.parts import REASONING, REFUSAL, TEXT, runs, said
+from a2py.wires.chat.pieces import Details, runs, said
 from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.usage import Meter
+from a2py.wires.common.usage import UsageTally
 
 #: Rough size of a token, where the upstream counts none.
 CHARS_PER_TOKEN = 4
 #: What may stand between two events that were glued together.
 _ONE = json.JSONDecoder()
 _GAP = re.compile(r"\s*(?:data:\s*)?")
-#: Strings of a delta that are state of the whole message, and go back in the same field.
-STATE_FIELDS = ("reasoning_opaque", "reasoning_encrypted")
-#: Fields of a delta beside which `choice.text` (Together, Writer: 2025-08) says nothing more.
-SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+THOUGHTS, STATES = fields(REASONING), fields(STATE)
+#: Fields of a delta that make `choice.text` (Together, Writer: 2025-08) a repetition.
+SPOKEN = fields(TEXT, REASONING, CALLS, LEGACY_CALL, REFUSAL)
 #: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's, a word may be a template's own.
 STOP_FIELDS = ("stop_reason", "matched_stop")
 
@@ -71,23 +70,22 @@ class ChatDecoder(Intake):
         "_field",
         "_fields",
         "_finish",
-        "_meter",
         "_native_finish",
-        "_provider",
         "_refused",
+        "_sent",
         "_sink",
         "_some",
         "_stop_word",
         "_stops",
         "_tags",
+        "_tally",
         "_torn",
     )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        super().__init__()
+        super().__init__(prepared)
         self._sink = sink
-        self._provider = prepared.provider
-        self._meter = Meter()
+        self._tally = UsageTally()
         self._calls = Calls(sink, prepared.names)
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
         self._asked = prepared.stops
@@ -132,7 +130,7 @@ class ChatDecoder(Intake):
         if len(parts) > 1:
             self._events([(name, part) for part in parts])
         elif name == b"error":
-            self._fail(failure.event(data, provider=self._provider))
+            self._fail(failure.event(data, provider=self._provider, sent=self._sent))
         elif data.strip():  # an empty one is a sign of life
             self._bad = True
             self._bad_lines += 1
@@ -144,7 +142,7 @@ class ChatDecoder(Intake):
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage.__class__ is dict:
-            self._meter.see(usage)
+            self._tally.see(usage)
         if not choices or choices.__class__ is not list or chunk.get("error") or name == b"error":
             self._bare(chunk, name)
             if not choices or choices.__class__ is not list:
@@ -157,7 +155,7 @@ class ChatDecoder(Intake):
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
         if choice.get("error"):  # OpenRouter, 2025-10
-            self._blame(failure.inside({"error": choice["error"]}, provider=self._provider))
+            self._blame(self._error_in({"error": choice["error"]}))
         delta = choice.get(self._field)
         if delta.__class__ is not dict:
             delta = choice.get("message" if self._field == "delta" else "delta")
@@ -175,7 +173,7 @@ class ChatDecoder(Intake):
             self._extra_usage(chunk)
         usage = choice.get("usage")
         if usage.__class__ is dict:  # Moonshot, 2025-07
-            self._meter.see(usage)
+            self._tally.see(usage)
 
     def _finish_with(self, choice: JSON, word: str) -> None:
         self._finish = self._finish or word
@@ -191,14 +189,14 @@ class ChatDecoder(Intake):
         """Groq's own place for usage, on the finish chunk or on one of its own (2025-09)."""
         extra = chunk.get("x_groq")
         if isinstance(extra, dict) and isinstance(extra.get("usage"), dict):
-            self._meter.see(extra["usage"])
+            self._tally.see(extra["usage"])
 
     def _bare(self, chunk: JSON, name: bytes) -> None:
         """A chunk without choices: usage, an error, a keep-alive."""
         self._extra_usage(chunk)
-        error = failure.inside(chunk, provider=self._provider)
+        error = self._error_in(chunk)
         if error is None and name == b"error":
-            error = failure.event(chunk, provider=self._provider)
+            error = failure.event(chunk, provider=self._provider, sent=self._sent)
         self._blame(error)
 
     def _blame(self, error: ApiError | None) -> None:
@@ -208,7 +206,11 @@ class ChatDecoder(Intake):
     def _delta(self, delta: JSON) -> None:
         sink = self._sink
         details = delta.get("reasoning_details")
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_text")  # the last: Copilot (2025-11)
+        reasoning = None
+        for name in THOUGHTS:
+            reasoning = delta.get(name)
+            if reasoning:
+                break
         if details:
             reasoning = self._detail(details, reasoning)
         if reasoning.__class__ is str and reasoning:
@@ -314,8 +316,8 @@ class ChatDecoder(Intake):
         return reasoning or text
 
     def _state(self, delta: JSON) -> None:
-        """State of the whole message that must come back: Copilot's `reasoning_opaque` (2025-11), Gemini's signature beside no call (2025-06)."""
-        for name in STATE_FIELDS:
+        """State of the whole message that must come back. Gemini's signature may come without a call."""
+        for name in STATES:
             value = delta.get(name)
             if value and value.__class__ is str:  # Venice: `"reasoning_encrypted": false` (2026-08)
                 self._keep(name, value)
@@ -342,7 +344,7 @@ class ChatDecoder(Intake):
     def _end(self) -> Outcome:
         self._drain()
         self._seal()
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         outcome = self._judged(usage)
         if outcome.error is None:
             self._calls.close(outcome.reason in CUT)
@@ -375,19 +377,9 @@ class ChatDecoder(Intake):
             return ApiError("upstream", "upstream closed the stream early")
         return ApiError("upstream", "the upstream's reply was empty")
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         """A unary body, or a JSON body that answers a stream request."""
-        try:
-            value = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
-            return
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
-        error = failure.inside(value, provider=self._provider)
+        error = self._error_in(value)
         if error is None and "choices" not in value:
             error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
         if error is not None:

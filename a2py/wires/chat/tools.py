@@ -1,34 +1,40 @@
-"""Tools and tool_choice on the chat wire.
+"""Tools, tool_choice and the upstream's own web search on the chat wire.
 
-Knows: function tools, the forms of tool_choice. Must not know: message history.
-Invariants: tool_choice and parallel_tool_calls never go without tools.
+Knows: how a function is written; OpenRouter's plugin and server tool, Perplexity. Must not know: message history, which provider searches
+(providers), the pages that a reply brings (found.py).
+Invariants: tool_choice and parallel_tool_calls never go without tools; a search that was not asked for is never begun.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from a2py.messages.types import JSON
 from a2py.slices import Slices
-from a2py.wires.chat import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
-from a2py.wires.common.tools import functions
+from a2py.wires.common.search import NAME, domains, place
+from a2py.wires.common.text import block_text, blocks
+from a2py.wires.common.typed import Function
+from a2py.wires.openai.tools import choose, offered
+
+#: Characters of the question that are shown as the query of the search: upstreams do not say what they looked for.
+QUERY_LIMIT = 400
 
 
 def add(draft: Draft) -> Slices[None]:
-    """`tools`, `tool_choice` and `parallel_tool_calls` of the body."""
+    """Write `tools`, `tool_choice`, `parallel_tool_calls` and whatever makes the upstream search."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
-    kind = choice.get("type")
-    hosted = search.tool(draft)
-    yield
-    found = yield from functions(draft, hosted is not None)
+    kind, wanted = choice.get("type"), choice.get("name")
+    functions, search = yield from offered(draft, q.web_search in _SEARCHES)
     further: list[JSON] = []
-    if hosted is not None and kind != "none":
-        forced = kind == "tool" and choice.get("name") == hosted.get("name")
-        further = search.ask(draft, hosted, forced or not found)
-        if forced or not found:
-            kind = None
-    if not found:
+    if search is not None and kind != "none":
+        alone = not functions or (kind == "tool" and wanted == search.get("name"))
+        draft.search = _question(draft)
+        further = _SEARCHES[q.web_search](draft, search, alone)
+        kind = None if alone else kind
+    if not functions:
         if draft.degraded and kind in ("any", "tool"):  # it forced one that was lost
             draft.lose("tool_choice")
         return
@@ -37,63 +43,63 @@ def add(draft: Draft) -> Slices[None]:
         return
     if kind == "none" and not q.tool_choice_none:
         return
+    named: JSON = {}
     if kind == "tool":
-        wanted = choice.get("name")
-        if not any(f.name == wanted for f in found):
+        same = [function for function in functions if function.name == wanted]
+        if not same:
             draft.lose("tool_choice")
             kind = None
-        elif q.tool_choice_named == "only":
-            found = [f for f in found if f.name == wanted]
+        else:
+            named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
+            functions = same if q.tool_choice_named == "only" else functions
     tools: list[JSON] = []
-    for f in found:
-        described = {"description": f.description} if f.description else {}
-        spec = {"name": draft.names.sent(f.name), **described, "parameters": clean(f.schema, q.schema)}
-        tools.append({"type": "function", "function": spec})
+    for function in functions:
+        tools.append(_tool(draft, function))
         yield
-    draft.body["tools"] = tools + further
+    draft.body["tools"] = [*tools, *further]
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
-    if isinstance(kind, str):
-        form = _CHOICES.get(kind)
-        if form is not None:
-            form(draft, choice)
-    if choice.get("disable_parallel_tool_use"):
-        if q.parallel_tool_calls:
-            draft.body["parallel_tool_calls"] = False
-            draft.added.add("parallel_tool_calls")
-        else:
-            draft.lose("disable_parallel_tool_use")
+    choose(draft, kind, named)
 
 
-def _auto(draft: Draft, choice: JSON) -> None:
-    draft.body["tool_choice"] = "auto"
+def _tool(draft: Draft, function: Function) -> JSON:
+    described = {"description": function.description} if function.description else {}
+    schema = clean(function.schema, draft.quirks.schema)
+    return {"type": "function", "function": {"name": draft.names.sent(function.name), **described, "parameters": schema}}
 
 
-def _none(draft: Draft, choice: JSON) -> None:
-    draft.body["tool_choice"] = "none"
+# -- the upstream's web search -------------------------------------------------------------------------------------------
 
 
-def _any(draft: Draft, choice: JSON) -> None:
-    word = draft.quirks.tool_choice_any
-    if word:
-        draft.forced = True
-        draft.body["tool_choice"] = word
-        draft.added.add("tool_choice")
-    else:
-        draft.body["tool_choice"] = "auto"
-        draft.lose("tool_choice")
+def _question(draft: Draft) -> str:
+    """Return the last words of the user."""
+    for message in reversed(draft.request.messages):
+        said = "\n".join(block_text(block) for block in blocks(message["content"]) if block["type"] == "text").strip()
+        if message["role"] == "user" and said:
+            return said[:QUERY_LIMIT]
+    return NAME
 
 
-def _tool(draft: Draft, choice: JSON) -> None:
-    form = draft.quirks.tool_choice_named
-    if form == "object":
-        draft.forced = True
-        draft.body["tool_choice"] = {"type": "function", "function": {"name": draft.names.sent(choice["name"])}}
-        draft.added.add("tool_choice")
-    elif form == "only":
-        _any(draft, choice)
-    else:
-        draft.lose("tool_choice")
+def _openrouter(draft: Draft, tool: JSON, alone: bool) -> list[JSON]:
+    """The plugin searches once for every request. Beside other tools the server tool leaves it to the model (openrouter.ai/docs, 2026-10)."""
+    allowed, blocked, here = domains(tool.get("allowed_domains")), domains(tool.get("blocked_domains")), place(tool.get("user_location"))
+    where = {"user_location": here} if here else {}
+    if not alone:
+        chosen = {**({"allowed_domains": allowed} if allowed else {"excluded_domains": blocked} if blocked else {}), **where}
+        return [{"type": "openrouter:web_search", **({"parameters": chosen} if chosen else {})}]
+    plugin: JSON = {"id": "web", **({"include_domains": allowed} if allowed else {}), **({"exclude_domains": blocked} if blocked else {})}
+    uses = tool.get("max_uses")
+    if isinstance(uses, int) and uses > 0:
+        plugin["max_uses"] = uses
+    draft.body["plugins"] = [{**plugin, **where}]
+    return []
 
 
-_CHOICES = {"auto": _auto, "none": _none, "any": _any, "tool": _tool}
+def _always(draft: Draft, tool: JSON, alone: bool) -> list[JSON]:
+    """Perplexity's Sonar searches for every request."""
+    return []
+
+
+#: Quirks.web_search → writes what makes the upstream search, and returns what goes among the tools. `alone`: the upstream must search,
+#: whatever the model thinks.
+_SEARCHES: dict[str, Callable[[Draft, JSON, bool], list[JSON]]] = {"plugin": _openrouter, "always": _always}

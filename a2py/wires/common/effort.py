@@ -1,4 +1,4 @@
-"""What a client wants of reasoning, independent of how an upstream is told.
+"""What a client wants of reasoning, whatever the wire.
 
 Knows: `thinking`, `output_config.effort`, and the mapping to an upstream's effort words.
 Must not know: any upstream's field names.
@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.messages.types import Request
-from a2py.quirks import EFFORTS
+from a2py.quirks import EFFORTS, Quirks
 
 #: `budget_tokens` → effort: the largest budget of each band (Claude Code's own levels are 4,000, 10,000 and 31,999).
 BANDS = ((4_096, "low"), (12_288, "medium"), (32_768, "high"))
+#: Reasoning for a turn with tool calls that has none, for vendors that demand it (DeepSeek, Kimi: 400 without it, 2025-12).
+PLACEHOLDER = "(reasoning not kept)"
 
 
 class Want(NamedTuple):
@@ -48,6 +50,11 @@ def wanted(request: Request, dep: Deployment) -> Want:
     if effort:
         return Want("on" if kind else "default", effort)
     return Want("default" if kind else "absent")
+
+
+def always_reasons(quirks: Quirks) -> bool:
+    """Whether the model can't be kept from reasoning. A small output limit is raised for it instead."""
+    return bool(quirks.min_tokens) and not quirks.effort_off
 
 
 def nearest(effort: str, words: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The intake of every decoder: upstream bytes as an event stream or as one JSON body, whichever the server sends.
+"""The intake of every decoder: upstream bytes as an event stream or as one JSON object, whichever the server sends.
 
 Knows: how the first byte tells the two apart, the bounds of both, that a decoder ends once. Must not know: what an event says.
 Invariants: of the decoder contract, that nothing is read after the end, that `close` gives the same outcome again, and that the cuts of
@@ -7,10 +7,12 @@ the input do not matter.
 
 from __future__ import annotations
 
-from a2py import jsonsize
+from typing import Any
+
+from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
-from a2py.messages.lane import Lane
-from a2py.messages.types import Outcome
+from a2py.messages.splice import Splice
+from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import LINE_LIMIT, Event, SSEParser
 from a2py.wires import failure
 
@@ -23,14 +25,28 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
 class Intake:
-    """Subclasses say what events, a whole body and the end mean: `_events`, `whole`, `_end`."""
+    """Subclasses say what events, a whole object and the end mean: `_events`, `whole`, `_end`."""
 
-    __slots__ = ("_body", "_error", "_head", "_model", "_notes", "_outcome", "_parser", "_sniffed", "finished")
+    __slots__ = (
+        "_body",
+        "_error",
+        "_head",
+        "_model",
+        "_notes",
+        "_outcome",
+        "_parser",
+        "_provider",
+        "_sent",
+        "_sniffed",
+        "finished",
+        "progress",
+    )
 
-    lane: Lane | None = None
-    _provider = ""
+    splice: Splice | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: Prepared) -> None:
+        self._provider = prepared.provider
+        self._sent = prepared.sent
         self._parser = SSEParser()
         self._head = bytearray()  # white space ahead of the first byte that means something
         self._sniffed = False
@@ -40,11 +56,12 @@ class Intake:
         self._notes: list[str] = []
         self._outcome: Outcome | None = None
         self.finished = False
+        self.progress = 0
 
     def _events(self, events: list[Event]) -> None:
         raise NotImplementedError
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         raise NotImplementedError
 
     def _end(self) -> Outcome:
@@ -59,10 +76,16 @@ class Intake:
             self._body += data
             if len(self._body) > BODY_LIMIT:
                 self._fail(ApiError("upstream", f"the upstream's reply is larger than {BODY_LIMIT >> 20} MiB"))
+            self.progress += 0 if data.isspace() else 1
             return
         parser = self._parser
         longest = parser.size + len(data)
         events = parser.feed(data)
+        for _, payload in events:
+            if payload:
+                self.progress += 1
+        if not events and parser.inside_field:
+            self.progress += 1
         if longest > jsonsize.VALUES_LIMIT:
             self._checked(events)
         else:
@@ -76,11 +99,6 @@ class Intake:
         self._events(events[:fine])
         if fine < len(events) and not self.finished:
             self._fail(_too_many("an event"))
-
-    def feed_whole(self, body: bytes) -> None:
-        """Feed a body that is here as a whole."""
-        for at in range(0, len(body), READ):
-            self.feed(body[at : at + READ])
 
     def _sniff(self, data: bytes) -> bytes:
         """Everything so far, once the first byte that means something is there; until then nothing."""
@@ -106,13 +124,32 @@ class Intake:
                 elif jsonsize.exceeds(body):
                     self._fail(_too_many("a reply"))
                 else:
-                    self.whole(body)
+                    self._object(body)
             elif not self.finished:
                 self._events(self._parser.close())
             self._body = None
             self.finished = True
             self._outcome = self._end()
         return self._outcome
+
+    def _object(self, body: bytes) -> None:
+        """A body that is no event stream: an object, or a list of one."""
+        try:
+            value: Any = jsontext.loads(body)
+        except ValueError:
+            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            return
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, dict):
+            self.whole(value)
+        else:
+            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+
+    def _error_in(self, payload: JSON) -> ApiError | None:
+        """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message; what the
+        error repeats of the request is not read as the upstream's own words."""
+        return failure.inside(payload, provider=self._provider, sent=self._sent)
 
     def _fail(self, error: ApiError) -> None:
         self._error = self._error or error

@@ -1,4 +1,4 @@
-"""Which tools are in force, and what each one is to a wire that has only functions.
+"""Anthropic's tools: which are in force, and what each one is to a wire that has only functions.
 
 Knows: Anthropic's tool types: custom, client-side typed (typed.py has their functions), server tools, tool search, deferred tools.
 Must not know: any upstream's tool shape.
@@ -10,14 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.slices import ITEMS, Slices
-from a2py.wires.common.draft import Draft
 from a2py.wires.common.typed import TYPED, Function
 
 #: Claude Code's stand-in for tools that it has not loaded (2.1.330): no tool at all.
 PLACEHOLDER = "DeferredToolPlaceholder"
-
-
 #: Prefix of a server tool's type → its name in x-a2py-degraded.
 SERVER: dict[str, str] = {
     "web_search_": "web_search",
@@ -31,7 +27,7 @@ SERVER: dict[str, str] = {
 
 
 def server_name(tool: JSON) -> str:
-    """The degraded name of a server tool; "" for tools that the client runs."""
+    """Return the degraded name of a server tool; "" for tools that the client runs."""
     kind = tool.get("type") or "custom"
     if kind == "custom":
         return ""
@@ -41,33 +37,59 @@ def server_name(tool: JSON) -> str:
     return "" if any(kind.startswith(prefix) for prefix in TYPED) or isinstance(tool.get("input_schema"), dict) else str(kind)
 
 
-def in_force(draft: Draft) -> list[JSON]:
-    """The request's tools, changed by the `tool_addition` and `tool_removal` blocks of its messages, in order."""
-    known = {str(tool.get("name", n)): tool for n, tool in enumerate(draft.request.tools)}
-    tools = {**known}
-    for message in draft.request.messages:
-        content = message["content"]
-        if message["role"] != "system" or not isinstance(content, list):
-            continue
-        for block in content:
-            change = block.get("tool")
-            if not isinstance(change, dict):
-                continue
-            definition = change.get("definition")
-            name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
-            if not isinstance(name, str):
-                continue
-            if block["type"] == "tool_removal":
-                tools.pop(name, None)
-            elif block["type"] == "tool_addition" and isinstance(definition, dict):
-                tools[name] = known[name] = definition
-            elif block["type"] == "tool_addition" and name in known:  # by reference: one that was removed comes back
-                tools[name] = known[name]
-    return list(tools.values())
+class ToolList:
+    """The tools of a request, while `tool_addition` and `tool_removal` blocks of its system messages change them. `changed`: one did.
+
+    A definition replaces an older one of its name. A reference brings back a tool that was removed. Both are added at the end."""
+
+    def __init__(self, tools: list[JSON]) -> None:
+        self.changed = False
+        self._tools: list[JSON | None] = []
+        self._known: dict[str, JSON] = {}
+        self._places: dict[str, list[int]] = {}  # name → where in `_tools`
+        for tool in tools:
+            self.add(tool)
+
+    def add(self, tool: JSON) -> None:
+        self._add(tool.get("name"), tool)
+
+    def change(self, block: JSON) -> None:
+        """Apply one block. Blocks of other types, and broken ones, change nothing."""
+        change = block.get("tool")
+        if not isinstance(change, dict):
+            return
+        definition = change.get("definition")
+        name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
+        if not isinstance(name, str):
+            return
+        if block["type"] == "tool_addition" and isinstance(definition, dict):
+            self._remove(name)
+            self._add(name, definition)
+        elif block["type"] == "tool_addition" and name in self._known and name not in self._places:
+            self._add(name, self._known[name])
+        elif block["type"] == "tool_removal" and name in self._places:
+            self._remove(name)
+        else:
+            return
+        self.changed = True
+
+    def _add(self, name: Any, tool: JSON) -> None:
+        if isinstance(name, str):
+            self._known[name] = tool
+            self._places.setdefault(name, []).append(len(self._tools))
+        self._tools.append(tool)
+
+    def _remove(self, name: str) -> None:
+        for place in self._places.pop(name, ()):
+            self._tools[place] = None
+
+    def left(self) -> list[JSON]:
+        """Return the tools that are in force."""
+        return [tool for tool in self._tools if tool is not None]
 
 
 def function(tool: JSON) -> Function | None:
-    """`tool` as a function; None for server tools and placeholders."""
+    """Return `tool` as a function; None for server tools and placeholders."""
     name = tool.get("name")
     if name == PLACEHOLDER or server_name(tool):
         return None
@@ -81,22 +103,3 @@ def function(tool: JSON) -> Function | None:
             found = published(tool)
             return found._replace(name=name) if isinstance(name, str) and name else found
     return None
-
-
-def functions(draft: Draft, searches: bool = False) -> Slices[list[Function]]:
-    """The functions to offer; server tools are noted as lost, but the web search where the upstream `searches`."""
-    out = []
-    for n, tool in enumerate(in_force(draft), 1):
-        if not n % ITEMS:
-            yield
-        lost = server_name(tool)
-        if lost:
-            if lost != "web_search" or not searches:
-                draft.lose(lost)
-            continue
-        found = function(tool)
-        if found is not None:
-            out.append(found)
-    if draft.request.body.get("mcp_servers"):
-        draft.lose("mcp_servers")
-    return out

@@ -26,7 +26,7 @@ def _number(source: Any, *names: str) -> int:
     return 0
 
 
-class Meter:
+class UsageTally:
     """Sees every usage object of one stream; `usage()` is None where there was none."""
 
     __slots__ = ("_cached", "_completion", "_prompt", "_searches", "_seen", "_thinking", "_total", "_written")

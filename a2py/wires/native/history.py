@@ -13,8 +13,8 @@ from a2py.errors import ApiError
 from a2py.messages import envelope, ids
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
-from a2py.wires.chat.reasoning import PLACEHOLDER
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import PLACEHOLDER
 from a2py.wires.common.paths import mapped
 from a2py.wires.common.text import block_text
 from a2py.wires.native.strip import joined
@@ -61,8 +61,8 @@ def build(draft: Draft) -> Slices[None]:
         out.append(message if rest is content else {**message, "content": rest})
     if not out:
         raise ApiError("invalid_request", "messages: nothing is left of them but thinking of another model")
-    yield
     draft.body["messages"] = joined(out) if emptied else out
+    yield
     _in_a_tool_loop(draft)
 
 

@@ -9,14 +9,13 @@ A request without `max_tokens` is a count: it gets no defaults and no extra_body
 
 from __future__ import annotations
 
-from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.slices import Slices
-from a2py.wires.common import send
-from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import nearest
+from a2py.wires.common import headers as common
+from a2py.wires.common.draft import Draft, prepared
+from a2py.wires.common.effort import always_reasons, nearest
 from a2py.wires.common.paths import changed, lasting, steps
 from a2py.wires.native import history, tools
 from a2py.wires.native.strip import strip
@@ -48,11 +47,11 @@ def url(dep: Deployment) -> str:
     """`base` + /v1/messages; a base that ends in /v1 or /v1/messages is taken as it is meant."""
     base = dep.base.rstrip("/")
     path = next((rest for end, rest in (("/v1/messages", ""), ("/v1", "/messages")) if base.endswith(end)), "/v1/messages")
-    return send.url(dep, path)
+    return common.url(dep, path)
 
 
 def headers(call: Call, dep: Deployment, stream: bool) -> dict[str, str]:
-    out = send.headers(dep, stream)
+    out = common.headers(dep, stream)
     genuine = dep.quirks.native_betas == "all"
     out.setdefault("anthropic-version", call.version if genuine else VERSION)
     own = [beta.strip() for beta in out.get("anthropic-beta", "").split(",")]
@@ -84,7 +83,7 @@ def _floor(draft: Draft) -> int:
     thinking, floor = draft.body.get("thinking"), draft.quirks.min_tokens
     if not floor or not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return 0
-    if tools.always_thinks(draft):  # Kimi: 400 "only type=enabled is allowed" (2026-06)
+    if always_reasons(draft.quirks):  # Kimi: 400 "only type=enabled is allowed" (2026-06)
         del draft.body["thinking"]
     return floor
 
@@ -113,10 +112,9 @@ def _sampling(draft: Draft) -> None:
 
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
-    draft = Draft(call, dep)
+    draft = Draft(call, dep, stream)
     body = draft.body = {**call.request.body, "model": dep.model}
-    stream = stream or dep.quirks.stream_only
-    if stream:
+    if draft.stream:
         body["stream"] = True
     elif body.get("stream"):
         body["stream"] = False
@@ -150,12 +148,5 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
             body = yield from changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
     if not counting:
         body.update(dep.extra_body)
-    return Prepared(
-        url=url(dep),
-        headers=headers(call, dep, stream),
-        body=jsontext.packed(body),
-        stream=stream,
-        degraded=draft.degraded,
-        added=frozenset(draft.added),
-        provider=dep.provider,
-    )
+    draft.body = body
+    return prepared(draft, url(dep), headers(call, dep, draft.stream))

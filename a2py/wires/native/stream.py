@@ -18,7 +18,6 @@ from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
-from a2py.wires import failure
 from a2py.wires.common.intake import Intake
 from a2py.wires.native import mend
 
@@ -35,9 +34,8 @@ class NativeDecoder(Intake):
     """One upstream reply, as a stream or, where the server answers so, as one JSON message."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        super().__init__()
+        super().__init__(prepared)
         self._sink = sink
-        self._provider = prepared.provider
         self._started = False
         self._stopped = False  # message_stop came
         self._open = -1  # index of the open block
@@ -67,26 +65,16 @@ class NativeDecoder(Intake):
             notes=self._notes,
         )
 
-    def whole(self, body: bytes) -> None:
-        """A JSON body: a message, or an error."""
-        try:
-            found: Any = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream closed its JSON reply early, or it is no JSON"))
-            return
-        if isinstance(found, list) and len(found) == 1:
-            found = found[0]
-        if not isinstance(found, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
-        error = failure.inside(found, provider=self._provider)
+    def whole(self, value: JSON) -> None:
+        """A message, or an error."""
+        error = self._error_in(value)
         if error is not None:
             self._fail(error)
             return
-        if found.get("type") != "message" and "content" not in found:
-            self._fail(_foreign(found))
+        if value.get("type") != "message" and "content" not in value:
+            self._fail(_foreign(value))
             return
-        for event in mend.events(found):
+        for event in mend.events(value):
             self._handle(event["type"], event, b"")
         self._stopped = self.finished = True
 
@@ -118,9 +106,7 @@ class NativeDecoder(Intake):
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(failure.inside(event, provider=self._provider) or _foreign(event)) if event.get(
-                    "error"
-                ) or "choices" in event else self._bad()
+                self._fail(self._error_in(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
                 return
             event, data = {**event, "type": kind}, b""
         self._handle(kind, event, b"" if b"\n" in data else data)
@@ -262,7 +248,7 @@ class NativeDecoder(Intake):
         self._sink.raw("ping", event, data)
 
     def _failed(self, event: JSON, data: bytes) -> None:
-        self._fail(failure.inside(event, provider=self._provider) or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(self._error_in(event) or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.paths import drop, mapped
 from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
-from a2py.wires.common.tools import PLACEHOLDER
+from a2py.wires.common.tools import PLACEHOLDER, ToolList
 
 
 def billing_header(body: JSON) -> None:
@@ -59,7 +59,7 @@ def system_role(body: JSON) -> None:
     if all(message["role"] != "system" for message in body["messages"]):
         return
     out: list[JSON] = []
-    tools = _Tools(body.get("tools") or [])
+    tools = ToolList(body.get("tools") or [])
     for message in body["messages"]:
         if message["role"] != "system":
             out.append(message)
@@ -68,54 +68,13 @@ def system_role(body: JSON) -> None:
         for block in blocks(message["content"]):
             if block["type"] == "text" and block["text"]:
                 texts.append({**block, "text": reminder(block["text"])})
-            elif isinstance(block.get("tool"), dict):
-                tools.change(block["type"], block["tool"])
+            else:
+                tools.change(block)
         if texts:
             out.append({"role": "user", "content": texts})
     body["messages"] = joined(out)
     if tools.changed:
         body["tools"] = tools.left()
-
-
-class _Tools:
-    """The tool list while the conversation changes it; what was there once may be brought back by its name."""
-
-    def __init__(self, tools: list[JSON]) -> None:
-        self.changed = False
-        self._all: list[JSON | None] = []
-        self._known: dict[str, JSON] = {}
-        self._where: dict[str, list[int]] = {}
-        for tool in tools:
-            self._add(tool.get("name"), tool)
-
-    def _add(self, name: Any, tool: JSON) -> None:
-        if isinstance(name, str):
-            self._where.setdefault(name, []).append(len(self._all))
-            self._known[name] = tool
-        self._all.append(tool)
-
-    def _remove(self, name: str) -> None:
-        for n in self._where.pop(name, ()):
-            self._all[n] = None
-
-    def change(self, kind: str, change: JSON) -> None:
-        definition = change.get("definition")
-        name = definition.get("name") if isinstance(definition, dict) else change.get("name") or change.get("tool_name")
-        if not isinstance(name, str):
-            return
-        if kind == "tool_addition" and isinstance(definition, dict):
-            self._remove(name)
-            self._add(name, definition)
-        elif kind == "tool_addition" and name in self._known and name not in self._where:
-            self._add(name, self._known[name])
-        elif kind == "tool_removal" and name in self._where:
-            self._remove(name)
-        else:
-            return
-        self.changed = True
-
-    def left(self) -> list[JSON]:
-        return [tool for tool in self._all if tool is not None]
 
 
 def joined(messages: list[JSON]) -> list[JSON]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
+from a2py.wires.common.effort import always_reasons
 from a2py.wires.common.tools import function, server_name
 
 #: Members of `Quirks.native_drop`: tools of Anthropic's own types but for its web search, and that one.
@@ -48,7 +49,7 @@ def choose(draft: Draft) -> None:
     choice, thinking = draft.body.get("tool_choice") or {}, draft.body.get("thinking") or {}
     if draft.quirks.tool_choice_thinking or choice.get("type") not in ("any", "tool") or thinking.get("type") == "disabled":
         return
-    if always_thinks(draft):
+    if always_reasons(draft.quirks):
         draft.body["tool_choice"] = {**{name: value for name, value in choice.items() if name != "name"}, "type": "auto"}
         draft.lose("tool_choice")
         return
@@ -63,7 +64,3 @@ def switch(draft: Draft) -> None:
     if word and isinstance(thinking, dict) and thinking.get("type") == "enabled":
         rest = {name: value for name, value in thinking.items() if name != "budget_tokens"}
         draft.body["thinking"] = {**rest, "type": word}
-
-
-def always_thinks(draft: Draft) -> bool:
-    return bool(draft.quirks.min_tokens) and not draft.quirks.effort_off

@@ -8,7 +8,8 @@ Invariants: raises on nothing; looks at the first LOOK bytes; keeps at most SENT
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from html import unescape
 from typing import Any
 
@@ -50,7 +51,11 @@ _INSIDE = (
 )
 _CODES = ("code", "type", "status", "error_code", "error_type", "errorCode", "reason")
 _STATUSES = ("status_code", "status", "http_code", "code")
-_FIELD = re.compile(r'"(message|msg|detail|error|code|type|param)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
+#: A string of JSON text (whole if the group is a quote), a bracket, comma or colon, or a number or word.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+#: An escape that was cut. A backslash alone is no part of a token.
+_CUT_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
+_SENTENCE = re.compile(r'"(?:message|msg|detail|error)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
 _TITLE = re.compile(r"<title[^>]{0,200}>(.{0,400}?)</title", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>?", re.IGNORECASE | re.DOTALL)
 
@@ -75,6 +80,10 @@ class Found:
     def line(self) -> str:
         """The text as the rules see it: single spaces, bounded."""
         return " ".join(self.text[:LINE].split())
+
+    def heard(self, read: Callable[[str], str]) -> Found:
+        """The same with each sentence as `read` returns it."""
+        return replace(self, sentences=[read(sentence) for sentence in self.sentences])
 
     def say(self, text: str) -> None:
         """Keep a sentence, unless another says the same."""
@@ -180,20 +189,46 @@ def _rescue(text: str, found: Found) -> None:
         title = _TITLE.search(text)
         found.say(" ".join(unescape(title[1] if title else _TAGS.sub(" ", text[:PAGE])).split())[:300])
     elif text[:1] in ("{", "[", '"'):
-        _cut(text, found)
+        try:
+            _walk(jsontext.loads(_completed(text).encode("utf-8", "replace")), found, 0)
+        except ValueError:
+            _broken(text, found)
     else:
         found.say(text)
 
 
-def _cut(text: str, found: Found) -> None:
-    """JSON that was cut: the strings that can still be read."""
-    for name, value in _FIELD.findall(text):
-        value = value.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\")
-        if name in ("code", "type"):
-            found.codes.append(value[:100])
-        elif name == "param":
-            found.param = found.param or value[:200]
-        else:
-            found.say(value)
-    if not found.sentences and text[:1] == '"':
-        found.say(text.strip('"'))
+def _completed(text: str) -> str:
+    """JSON that was cut, with what closes it; what follows the first document is left out.
+
+    `{"error": {"message": "too lo` becomes `{"error": {"message": "too lo"}}`. So a cut body is read like a whole one, and what a client wrote
+    is not taken for a code because it stands somewhere in the body."""
+    closing: list[str] = []
+    key = False  # the next string is a name in an object
+    safe = 0  # what comes before is complete, but for the brackets that are open
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token in "{[":
+            closing.append("}" if token == "{" else "]")
+            key, safe = token == "{", match.end()
+        elif token in "}]":
+            closing.pop()
+            key, safe = False, match.end()
+        elif token == ",":
+            key, safe = closing[-1:] == ["}"], match.start()
+        elif token == ":":
+            key = False
+        elif token[0] == '"' and not key:
+            if not match[1]:
+                return _CUT_ESCAPE.sub(r"\1", text[: match.end()]) + '"' + "".join(reversed(closing))
+            safe = match.end()
+        if not closing:
+            break
+    return text[:safe] + "".join(reversed(closing))
+
+
+def _broken(text: str, found: Found) -> None:
+    """Something like JSON (Python's notation, a comma too many): its sentences as far as they can be told, and nothing structured."""
+    for value in _SENTENCE.findall(text):
+        found.say(value.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\"))
+    if not found.sentences:
+        found.say(text)

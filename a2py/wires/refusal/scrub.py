@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from a2py.printable import printable
+
 #: Characters of a message to the client.
 LIMIT = 2000
 #: Characters that are looked at at all, so that no pattern meets megabytes.
@@ -81,7 +83,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
         text = text[: stack.start()]
     for pattern, instead in _RULES:
         text = pattern.sub(instead, text)
-    return shorten(_SPACE.sub(" ", text).strip())
+    return shorten(printable(_SPACE.sub(" ", text).strip()))
 
 
 def shorten(text: str) -> str:

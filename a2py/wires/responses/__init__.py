@@ -1,9 +1,7 @@
 """The Responses wire."""
 
-from a2py.wires import failure
 from a2py.wires.responses.request import prepare_in_slices
 from a2py.wires.responses.stream import ResponsesDecoder
-from a2py.wires.responses.unary import reply
 from a2py.wires.types import Wire
 
-WIRE = Wire(prepare_in_slices, ResponsesDecoder, reply, failure.read)
+WIRE = Wire(prepare_in_slices, ResponsesDecoder)

@@ -10,9 +10,9 @@ from typing import Any
 
 from a2py.messages import envelope
 from a2py.messages.types import JSON
-from a2py.wires.chat.reasoning import PLACEHOLDER
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want, nearest, wanted
+from a2py.wires.common.effort import PLACEHOLDER, Want
+from a2py.wires.openai import thinking
 from a2py.wires.responses.output import KEPT, VENDOR
 
 #: What makes an upstream that keeps nothing (`store: false`) hand out its reasoning for the next turn.
@@ -20,19 +20,13 @@ ENCRYPTED = "reasoning.encrypted_content"
 
 
 def ask(draft: Draft) -> Want:
-    """Put the client's wish into the body; tell it back (the output limit depends on it). A plain model gets nothing."""
+    """Put the client's wish into the body. Return it: the output limit depends on it. A plain model gets nothing."""
     q = draft.quirks
-    want = wanted(draft.request, draft.dep)
+    want = thinking.ask(draft, bool(q.effort_off))
     if q.reasoning == "none":
         return want
-    if draft.forced and not q.tool_choice_thinking and want.mode != "off":
-        if q.effort_off:
-            want = Want("off")
-        else:
-            draft.body["tool_choice"] = "auto"
-            draft.lose("tool_choice")
     reasoning: JSON = {}
-    word = _effort(draft, want)
+    word = thinking.effort_word(q, want)
     if word:
         reasoning["effort"] = word
     if _summary(draft, want):
@@ -44,13 +38,6 @@ def ask(draft: Draft) -> Want:
         draft.body["include"] = [ENCRYPTED, *draft.body.get("include", ())]
         draft.added.add("include")
     return want
-
-
-def _effort(draft: Draft, want: Want) -> str:
-    q = draft.quirks
-    if want.mode == "off":
-        return q.effort_off or (q.efforts[0] if q.min_tokens and q.efforts else "")
-    return nearest(want.effort, q.efforts) if want.effort else ""
 
 
 def _summary(draft: Draft, want: Want) -> bool:

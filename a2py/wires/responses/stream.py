@@ -14,9 +14,8 @@ from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
-from a2py.wires import failure
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.usage import Meter
+from a2py.wires.common.usage import UsageTally
 from a2py.wires.responses.item import number, word
 from a2py.wires.responses.output import ARGS, FREE, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output
 
@@ -38,7 +37,7 @@ class ResponsesDecoder(Intake):
     """One upstream reply, streamed or whole."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        super().__init__()
+        super().__init__(prepared)
         self._output = Output(prepared, sink)
         self._cuts = bool(prepared.stops)
         self._limit = prepared.limit
@@ -46,7 +45,7 @@ class ResponsesDecoder(Intake):
         self._status = ""  # of the final response
         self._listed = False  # the final response listed its output
         self._reason = "end_turn"
-        self._meter = Meter()
+        self._tally = UsageTally()
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +117,7 @@ class ResponsesDecoder(Intake):
 
     def _failure(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        found = failure.inside(event)
+        found = self._error_in(event)
         self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
 
     # -- the response object -----------------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ class ResponsesDecoder(Intake):
             return {}
         self._model = word(response.get("model")) or self._model
         if isinstance(response.get("usage"), dict):
-            self._meter.see(response["usage"])
+            self._tally.see(response["usage"])
         return response
 
     def _begun(self, event: JSON) -> None:
@@ -145,7 +144,7 @@ class ResponsesDecoder(Intake):
     def _settled(self, response: JSON, status: str) -> None:
         error = response.get("error")
         if status == "failed" or error:
-            found = failure.inside({"error": error}) if error else None
+            found = self._error_in({"error": error}) if error else None
             self._fail(found or ApiError("api", "the upstream failed without saying why"))
             return
         if status in UNFINISHED:
@@ -165,7 +164,7 @@ class ResponsesDecoder(Intake):
 
     def _used_up(self) -> bool:
         """llama.cpp says `completed` also where max_output_tokens cut the reply (xllamacpp 2026.10, 2026-11)."""
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         return usage is not None and usage.output == self._limit > 0
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ class ResponsesDecoder(Intake):
             self._notes.append("the upstream's final text differs from what it streamed")
         outcome = self._verdict()
         outcome.model, outcome.notes = self._model, self._notes
-        usage = self._meter.usage()
+        usage = self._tally.usage()
         if usage is None:
             outcome.output_estimate = output.chars // CHARS_PER_TOKEN + 1
         else:
@@ -210,21 +209,11 @@ class ResponsesDecoder(Intake):
             return "upstream closed the stream early" if output.some else "the upstream's reply was empty"
         return "the upstream sent a tool call without a name" if output.nameless else ""
 
-    def whole(self, body: bytes) -> None:
+    def whole(self, value: JSON) -> None:
         """A response object."""
-        try:
-            value = jsontext.loads(body)
-        except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
-            return
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
-            return
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
-            error = failure.inside(value)
+            error = self._error_in(value)
             self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
             return
         self._response({"response": response})

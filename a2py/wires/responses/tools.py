@@ -1,60 +1,43 @@
 """Tools and tool_choice on the Responses wire.
 
-Knows: function tools, the hosted web search, the forms of tool_choice. Must not know: message history.
+Knows: how a function is written, the hosted web search. Must not know: message history.
 Invariants: tool_choice and parallel_tool_calls never go without tools; strict mode is never asked for.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.schema import clean
-from a2py.wires.common.tools import function, in_force, server_name
+from a2py.wires.common.typed import Function
+from a2py.wires.openai.tools import choose, offered
 
 #: What makes an upstream name the pages that its search found.
 SOURCES = "web_search_call.action.sources"
+#: The choice of the hosted search, which has no form of its own.
+_SEARCH_ONLY: JSON = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
 
 
 def add(draft: Draft) -> Slices[None]:
-    """`tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
+    """Write `tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
+    functions, search = yield from offered(draft, q.web_search == "responses")
     sent: dict[str, JSON] = {}
-    asked: JSON | None = None
-    yield
-    for tool in in_force(draft):
+    for function in functions:
+        sent[function.name] = _tool(draft, function)
         yield
-        server = server_name(tool)
-        if server == "web_search" and q.web_search == "responses":
-            asked = asked or tool
-        elif server:
-            draft.lose(server)
-        else:
-            found = function(tool)
-            if found is not None:
-                sent[found.name] = {
-                    "type": "function",
-                    "name": draft.names.sent(found.name),
-                    **({"description": found.description} if found.description else {}),
-                    "parameters": clean(found.schema, q.schema),
-                    "strict": False,  # where it is absent OpenAI makes a schema strict by itself, and the model answers nulls
-                }
-    if draft.request.body.get("mcp_servers"):
-        draft.lose("mcp_servers")
     if sent and not q.tools:
         draft.lose("tools")
         sent = {}
-    hosted = [] if asked is None else [_hosted(draft, asked)]
-    named = kind == "tool"
-    if named and wanted not in sent and not (asked is not None and wanted == asked.get("name")):
+    hosted = [] if search is None else [_hosted(draft, search)]
+    if kind == "tool" and wanted not in sent and not (search is not None and wanted == search.get("name")):
         draft.lose("tool_choice")
-        named, kind = False, None
-    if named and q.tool_choice_named == "only":
+        kind = None
+    if kind == "tool" and q.tool_choice_named == "only":
         sent = {name: tool for name, tool in sent.items() if name == wanted}
         hosted = hosted if not sent else []
     tools = [*sent.values(), *hosted]
@@ -65,54 +48,17 @@ def add(draft: Draft) -> Slices[None]:
     if kind == "none" and not q.tool_choice_none:
         return
     draft.body["tools"] = tools
-    form = _CHOICES.get(kind) if isinstance(kind, str) else None
-    if form is not None:
-        form(draft, sent.get(str(wanted)) if named else None)
-    if choice.get("disable_parallel_tool_use"):
-        if q.parallel_tool_calls:
-            draft.body["parallel_tool_calls"] = False
-            draft.added.add("parallel_tool_calls")
-        else:
-            draft.lose("disable_parallel_tool_use")
+    choose(draft, kind, {"type": "function", "name": sent[wanted]["name"]} if kind == "tool" and wanted in sent else _SEARCH_ONLY)
 
 
-def _auto(draft: Draft, tool: JSON | None) -> None:
-    draft.body["tool_choice"] = "auto"
-
-
-def _none(draft: Draft, tool: JSON | None) -> None:
-    draft.body["tool_choice"] = "none"
-
-
-def _any(draft: Draft, tool: JSON | None) -> None:
-    word = draft.quirks.tool_choice_any
-    if word:
-        draft.forced = True
-        draft.body["tool_choice"] = word
-        draft.added.add("tool_choice")
-    else:
-        draft.body["tool_choice"] = "auto"
-        draft.lose("tool_choice")
-
-
-def _tool(draft: Draft, tool: JSON | None) -> None:
-    """`tool`: the function that is named; None where it is the hosted search."""
-    form = draft.quirks.tool_choice_named
-    if form == "only":
-        _any(draft, tool)
-    elif form == "none":
-        draft.lose("tool_choice")
-    else:
-        draft.forced = True
-        draft.body["tool_choice"] = (
-            {"type": "function", "name": tool["name"]}
-            if tool is not None
-            else {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
-        )
-        draft.added.add("tool_choice")
-
-
-_CHOICES: dict[str, Callable[[Draft, JSON | None], None]] = {"auto": _auto, "none": _none, "any": _any, "tool": _tool}
+def _tool(draft: Draft, function: Function) -> JSON:
+    return {
+        "type": "function",
+        "name": draft.names.sent(function.name),
+        **({"description": function.description} if function.description else {}),
+        "parameters": clean(function.schema, draft.quirks.schema),
+        "strict": False,  # where it is absent OpenAI makes a schema strict by itself, and the model answers nulls
+    }
 
 
 def _hosted(draft: Draft, tool: JSON) -> JSON:

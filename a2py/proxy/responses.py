@@ -1,0 +1,68 @@
+"""Whole responses: ids, JSON bodies, the error envelope.
+
+Knows: aiohttp's responses, the envelope's headers. Must not know: connections, routes, upstreams.
+Invariants: every response carries `request-id`, and none says by what software it was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from a2py.errors import ApiError
+from a2py.proxy.lean import BaseRequest, Response, StreamResponse
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def new_id(prefix: str) -> str:
+    """`prefix` and 24 url-safe random characters: `req_…`, `msg_…`."""
+    return prefix + base64.urlsafe_b64encode(os.urandom(18)).decode()
+
+
+def header_list(names: tuple[str, ...]) -> str:
+    """A comma list that may stand in a header, whatever the names hold."""
+    return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
+
+
+class Sent(StreamResponse):
+    """What aiohttp is told of a response whose bytes went straight to the transport: there is nothing left to write."""
+
+    def __init__(self, status: int, keep_alive: bool) -> None:
+        super().__init__(status=status)
+        self._open = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._open
+
+    async def prepare(self, request: BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+class NamelessResponse(Response):
+    """aiohttp's response without its `Server` header, which tells the versions of Python and aiohttp."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("server", None)
+
+
+def json_response(body: Any, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`body`: bytes of JSON, or what orjson takes."""
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    return NamelessResponse(
+        body=data, status=status, headers={"content-type": "application/json", "request-id": request_id, **(headers or {})}
+    )
+
+
+def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})

@@ -1,0 +1,255 @@
+"""Ask upstreams: one pool of connections, time limits, proxies and TLS as the configuration says, failures as `ApiError`s.
+
+Knows: deployments, prepared requests. Must not know: what is asked or answered (wires), who is asked next (router).
+Invariants: only `ApiError` and cancellation leave `send` and `ask`; no key, URL query or client credential is ever in a message; redirects
+are never followed, because the key would go along; the same request goes out twice only where a kept connection turned out to be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from a2py import __version__
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.http1 import CODINGS, Head, Inflater, request_head
+from a2py.messages.types import Prepared
+from a2py.upstream.connect import Deadline, Resolver, Route, connect
+from a2py.upstream.connection import Connection
+from a2py.upstream.failure import Cause, Failure, Unanswered, cause_of
+from a2py.upstream.flow import Flow, Gather
+from a2py.upstream.origin import ProxyServer, Target, environment_proxy, parse
+from a2py.upstream.pool import Pool
+from a2py.upstream.watch import Limits
+from a2py.wires.failure import transport
+
+#: Seconds for the look-up, TCP, a proxy's tunnel and TLS together.
+CONNECT_SECONDS = 15.0
+#: Bytes of an error body that are read, and the seconds that this may take.
+ERROR_BODY, ERROR_SECONDS = 256 * 1024, 10.0
+#: Bytes of a whole (unary) reply.
+REPLY_BODY = 64 * 1024 * 1024
+#: A kept connection that ends within so many seconds of a request, without a byte of an answer, was closed by the server while it was idle.
+RESEND_SECONDS = 1.0
+
+#: Names the proxies that a request has gone through, so that one can find that it is its own upstream.
+HOP_HEADER = "x-a2py-hop"
+
+
+class NoAnswer(ApiError):
+    """The upstream got the request, and the connection ended without a byte of an answer. It may have worked on the request."""
+
+
+def api_error(cause: Cause, deployment: Deployment) -> ApiError:
+    """What the client is told of a failure."""
+    if cause.kind == "ca":
+        return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
+    error = transport(cause.kind, cause.detail, deployment.provider)
+    return NoAnswer(error.kind, error.message) if cause.unanswered else error
+
+
+class Response:
+    """A response whose head has come. `headers`: lower-case names; `resent`: the request went out a second time, because the kept connection
+    of the first was closed. `leave` or `close` must be called in the end."""
+
+    __slots__ = ("_connection", "headers", "resent", "status")
+
+    def __init__(self, head: Head, connection: Connection, resent: bool) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.resent = resent
+        self._connection: Connection | None = connection
+
+    @property
+    def content_type(self) -> str:
+        """Lower case, without parameters; "" if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def read(self, flow: Flow) -> None:
+        """Pass the body on to `flow` until either has ended. Raises `Failure`."""
+        coding = self.headers.get("content-encoding", "").strip().lower()
+        inflater = Inflater(coding) if coding in CODINGS else None
+        if inflater is None and coding not in ("", "identity"):
+            raise Failure("broken", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
+        if self._connection is None:
+            raise Failure("cut", "the connection was closed")
+        await self._connection.read(flow, inflater)
+
+    async def whole(self, limit: int) -> bytes:
+        """The body, or its first `limit` bytes. Raises `Failure`."""
+        body = Gather(limit)
+        await self.read(body)
+        return body.body()
+
+    def leave(self, *, finished: bool) -> None:
+        """Nothing more is wanted. `finished`: the answer was complete, so that the connection may be used again; otherwise it is closed."""
+        if self._connection is not None:
+            self._connection.leave(finished=finished)
+            self._connection = None
+
+    def close(self) -> None:
+        """Close the connection at once, unless the body was read to its end."""
+        self.leave(finished=False)
+
+
+class Upstream:
+    """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings; `count`: called with the name of a metric."""
+
+    def __init__(
+        self, hops: str = "", force_ipv4: bool = False, trust_env: bool = True, count: Callable[[str], None] = lambda name: None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hops = hops
+        self._trust_env = trust_env
+        self._count = count
+        self._resolver = Resolver(self._loop, socket.AF_INET if force_ipv4 else socket.AF_UNSPEC)
+        self._pool = Pool(self._loop)
+        self._proxies: dict[tuple[str, str, int], ProxyServer | None] = {}
+
+    @property
+    def connections(self) -> int:
+        """Open connections, idle ones included."""
+        return len(self._pool.connections)
+
+    @property
+    def idle(self) -> int:
+        """Open connections that no request uses."""
+        return self._pool.idle
+
+    async def close(self) -> None:
+        self._pool.close()
+        await self._resolver.close()
+
+    async def send(
+        self,
+        deployment: Deployment,
+        prepared: Prepared,
+        *,
+        total: float | None,
+        silence: float | None,
+        contentless: float | None = None,
+        hops: str = "",
+    ) -> Response:
+        """The response as soon as its head is in. Raises `ApiError`.
+
+        Seconds, None for no limit: `total` for everything, body included; `silence` without a byte; `contentless` without anything but
+        comments and empty events."""
+        headers = {
+            **prepared.headers,
+            "accept-encoding": "identity",
+            "user-agent": f"a2py/{__version__}",
+            HOP_HEADER: hops or self._hops,
+        }
+        try:
+            return await self._exchange(deployment, prepared.url, headers, prepared.body, total, silence, contentless)
+        except Failure as failure:
+            cause = failure.cause
+        raise api_error(cause, deployment)  # out here: inside, the error would keep the failure's frames alive
+
+    async def ask(
+        self, deployment: Deployment, address: str, question: Mapping[str, Any] | None, headers: Mapping[str, str], seconds: float
+    ) -> dict[str, Any]:
+        """A small question beside the main one: POST of JSON, or GET where `question` is None. Raises `ApiError`, or ValueError where the
+        answer is no object."""
+        sent = {**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        body = None if question is None else orjson.dumps(question)
+        try:
+            response = await self._exchange(deployment, address, sent, body, seconds, None, None)
+            try:
+                data = await response.whole(REPLY_BODY)
+            finally:
+                response.leave(finished=True)
+        except Failure as failure:
+            cause = failure.cause
+        else:
+            if response.status != 200:
+                raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
+            answer = orjson.loads(data)
+            if not isinstance(answer, dict):
+                raise ValueError("the answer is no object")
+            return answer
+        raise api_error(cause, deployment)
+
+    async def _exchange(
+        self,
+        deployment: Deployment,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        total: float | None,
+        silence: float | None,
+        contentless: float | None,
+    ) -> Response:
+        """Raises `Failure`. `body` None: a GET."""
+        target = parse(url)
+        proxy = self._proxy(target)
+        head = _request(target, proxy, headers, body)
+        route = Route(target.origin, proxy, deployment.ssl_verify)
+        due = None if total is None else self._loop.time() + total
+        limits = Limits(silence, due, contentless)
+        kept = self._pool.take(route)
+        if kept is not None:
+            asked = self._loop.time()
+            try:
+                answer = await kept.ask(head, body or b"", limits)
+                if not _late_timeout(answer) or self._loop.time() - asked > RESEND_SECONDS:
+                    return Response(answer, kept, False)
+                kept.close()
+            except Unanswered:
+                if self._loop.time() - asked > RESEND_SECONDS:
+                    raise
+            self._count("a2py_resent_total")
+        connection = await self._connect(route, due)
+        return Response(await connection.ask(head, body or b"", limits), connection, kept is not None)
+
+    async def _connect(self, route: Route, due: float | None) -> Connection:
+        seconds = CONNECT_SECONDS if due is None else min(CONNECT_SECONDS, due - self._loop.time())
+        asked = route.proxy.origin if route.proxy is not None else route.origin
+        try:
+            with Deadline(self._loop, seconds, Failure("timeout_connect", f"{max(seconds, 0):.2g} s have passed")):
+                connection = await connect(route, self._resolver, self._pool, self._loop)
+        except Failure as failure:
+            self._resolver.forget(asked.host, asked.port)  # its addresses may be those of a host that has moved
+            cause = failure.cause
+        except (OSError, ValueError, UnicodeError) as error:
+            cause = cause_of(error)
+        else:
+            self._pool.add(connection, route)
+            return connection
+        raise Failure(cause.kind, cause.detail)
+
+    def _proxy(self, target: Target) -> ProxyServer | None:
+        """The environment's proxy, looked up once for each server. Raises `Failure`."""
+        if not self._trust_env:
+            return None
+        try:
+            return self._proxies[target.origin]
+        except KeyError:
+            proxy = self._proxies[target.origin] = environment_proxy(target.origin)
+            return proxy
+
+
+def _request(target: Target, proxy: ProxyServer | None, headers: dict[str, str], body: bytes | None) -> bytes:
+    """The head of a request. Raises `Failure`."""
+    origin = target.origin
+    if target.basic and not any(name.lower() == "authorization" for name in headers):
+        headers = {**headers, "authorization": target.basic}
+    path = target.path
+    if proxy is not None and origin.scheme == "http":  # in absolute form to the proxy (RFC 9112, section 3.2.2)
+        path = f"http://{origin.authority}{path}"
+        if proxy.basic:
+            headers = {**headers, "proxy-authorization": proxy.basic}
+    try:
+        return request_head("GET" if body is None else "POST", path, origin.authority, headers, None if body is None else len(body))
+    except ValueError:
+        raise Failure("connect", "a header or the address has a line break or a NUL byte in it") from None
+
+
+def _late_timeout(head: Head) -> bool:
+    """Whether a server says that a connection was idle for too long, as an answer to the request that crossed it (RFC 9110, 15.5.9)."""
+    return head.status == 408 and "close" in head.tokens("connection")

@@ -1,0 +1,270 @@
+"""Open connections: look up the host, connect, tunnel through a proxy, shake hands for TLS.
+
+Knows: happy eyeballs (RFC 8305, by aiohappyeyeballs, which works on any event loop), CONNECT. Must not know: pools, requests.
+Invariants: whatever fails, or is cancelled, leaves no socket open; a host's look-ups at the same time are one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, NamedTuple, TypeVar, cast
+
+import aiohappyeyeballs
+
+from a2py.http1 import BadResponse, ResponseReader, request_head
+from a2py.upstream.connection import Connection, Owner
+from a2py.upstream.failure import Failure
+from a2py.upstream.origin import Origin, ProxyServer
+from a2py.upstream.tls import context_of
+
+#: Seconds that a look-up holds.
+DNS_SECONDS = 60.0
+#: Hosts whose addresses are kept.
+DNS_HOSTS = 256
+#: Seconds before the next address of a host is tried as well (RFC 8305, section 5).
+NEXT_ADDRESS_SECONDS = 0.25
+#: Seconds of silence before TCP asks whether the server is still there, and between two such probes.
+KEEPALIVE_SECONDS = 60
+
+Attached = TypeVar("Attached", bound=asyncio.Protocol)
+AddressInfo = tuple[int, int, int, str, Any]
+
+
+class Route(NamedTuple):
+    """How an origin is reached. Connections of equal routes may replace each other."""
+
+    origin: Origin
+    proxy: ProxyServer | None
+    verify: bool | str  #: `ssl_verify`
+
+
+class Resolver:
+    """Addresses of hosts. `family`: AF_INET, or AF_UNSPEC for any."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
+        self._loop = loop
+        self._family = family
+        self._known: dict[tuple[str, int], tuple[float, list[AddressInfo]]] = {}
+        self._running: dict[tuple[str, int], asyncio.Task[list[AddressInfo]]] = {}
+
+    async def addresses(self, host: str, port: int) -> list[AddressInfo]:
+        """Where to connect to. Raises OSError (`socket.gaierror`)."""
+        try:
+            version = ip_address(host.partition("%")[0]).version
+        except ValueError:
+            pass
+        else:
+            if version == 4:
+                return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+            if "%" not in host and self._family != socket.AF_INET:
+                return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
+        key = host, port
+        until, addresses = self._known.get(key, (0.0, []))
+        if until > self._loop.time():
+            return addresses
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = self._loop.create_task(self._look_up(key))
+            task.add_done_callback(lambda task: self._looked_up(key, task))
+        return await asyncio.shield(task)
+
+    async def _look_up(self, key: tuple[str, int]) -> list[AddressInfo]:
+        host, port = key
+        addresses: list[Any] = await self._loop.getaddrinfo(host, port, family=self._family, type=socket.SOCK_STREAM)
+        if len(self._known) >= DNS_HOSTS:
+            self._known.clear()
+        self._known[key] = self._loop.time() + DNS_SECONDS, addresses
+        return addresses
+
+    def _looked_up(self, key: tuple[str, int], task: asyncio.Task[list[AddressInfo]]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # retrieved here, because everybody who waited may have been cancelled
+
+    def forget(self, host: str, port: int) -> None:
+        """Look the host up again next time: nothing could be connected to."""
+        self._known.pop((host, port), None)
+
+    async def close(self) -> None:
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.AbstractEventLoop) -> Connection:
+    """Open a connection on which `route.origin` answers. Raises `Failure`, OSError, ssl.SSLError."""
+    origin, proxy = route.origin, route.proxy
+    tls = _context(route) if origin.scheme == "https" else None
+    if proxy is None:
+        sock = await _dial(origin, resolver, loop)
+        return await _attach(loop, lambda: Connection(loop, owner, sock), sock, tls, origin.host)
+    try:
+        sock = await _dial(proxy.origin, resolver, loop)
+    except OSError as error:
+        raise Failure("proxy", f"{proxy.origin.authority} can't be reached") from error
+    outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
+    if tls is None:
+        return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
+    if outer is not None and sys.version_info < (3, 11):
+        sock.close()
+        raise Failure("proxy", "https through an https proxy needs Python 3.11 or later; name an http proxy")
+    tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
+    try:
+        await tunnel.open(origin)
+    except BaseException:
+        tunnel.close()
+        raise
+    assert tunnel.transport is not None
+    return await _secure(loop, Connection(loop, owner, sock), tunnel.transport, tls, origin.host)
+
+
+def _context(route: Route, proxy: Origin | None = None) -> ssl.SSLContext:
+    """The TLS context for the origin, or for a proxy, to which `ssl_verify` does not apply."""
+    if proxy is not None:
+        return context_of(True)
+    try:
+        return context_of(route.verify)
+    except (OSError, ssl.SSLError) as error:
+        raise Failure("ca", f"{route.verify!r} can't be loaded ({type(error).__name__})") from None
+
+
+async def _dial(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """A connected socket."""
+    host, port = origin.host, origin.port
+    addresses = await resolver.addresses(host, port)
+    try:
+        sock = await aiohappyeyeballs.start_connection(
+            addresses,
+            happy_eyeballs_delay=NEXT_ADDRESS_SECONDS if len(addresses) > 1 else None,
+            interleave=1 if len(addresses) > 1 else None,
+            loop=loop,
+        )
+    except OSError:
+        resolver.forget(host, port)
+        raise
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):  # Linux and Windows; macOS; all
+        if hasattr(socket, name):
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), KEEPALIVE_SECONDS)
+            except OSError:
+                pass
+    return sock
+
+
+async def _attach(
+    loop: asyncio.AbstractEventLoop, protocol: Callable[[], Attached], sock: socket.socket, tls: ssl.SSLContext | None, host: str
+) -> Attached:
+    """Put a protocol on a connected socket, below TLS where `tls` is given.
+
+    Not by `create_connection(ssl=...)`: if that is cancelled before the handshake has begun, it leaves a transport open that nobody knows
+    (CPython 3.11). Closing the socket beneath it would let it act on the next connection that gets the same file descriptor."""
+    try:
+        transport, made = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    if tls is None:
+        return cast(Attached, made)
+    return await _secure(loop, protocol(), transport, tls, host)
+
+
+async def _secure(
+    loop: asyncio.AbstractEventLoop, protocol: Attached, transport: asyncio.Transport, tls: ssl.SSLContext, host: str
+) -> Attached:
+    """Shake hands for TLS on `transport`, and put `protocol` on top."""
+    try:
+        secure = await loop.start_tls(transport, protocol, tls, server_hostname=host.rstrip("."))
+    except BaseException:
+        transport.abort()
+        raise
+    assert secure is not None
+    protocol.connection_made(secure)
+    return protocol
+
+
+class Deadline:
+    """`with Deadline(loop, seconds, failure):` raises `failure` in the current task if the block takes longer.
+
+    (asyncio.timeout, which Python 3.10 does not have.)"""
+
+    __slots__ = ("_failure", "_loop", "_seconds", "_task", "_timer", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, failure: Failure) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._failure = failure
+        self.expired = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = self._loop.call_later(max(0.0, self._seconds), self._expire)
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self._timer.cancel()
+        if self.expired:
+            uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
+            if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
+                raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
+
+
+class _Tunnel(asyncio.Protocol):
+    """Asks a proxy for a tunnel by CONNECT (RFC 9110, section 9.3.6)."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, proxy: ProxyServer) -> None:
+        self._proxy = proxy
+        self._reader = ResponseReader(method="CONNECT")
+        self._answered: asyncio.Future[None] = loop.create_future()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if self._answered.done():
+            return
+        try:
+            self._reader.receive(data)
+        except BadResponse:
+            self._fail("its answer is not valid HTTP")
+            return
+        head = self._reader.head
+        if head is not None:
+            if not 200 <= head.status < 300:
+                self._fail(f"it answered HTTP {head.status}")
+            elif self._reader.surplus:
+                self._fail("it sent something before the tunnel was used")
+            else:
+                self._answered.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._answered.done():
+            self._fail("it closed the connection")
+
+    def _fail(self, why: str) -> None:
+        self._answered.set_exception(Failure("proxy", f"{self._proxy.origin.authority} refused: {why}"))
+
+    async def open(self, origin: Origin) -> None:
+        """Raises `Failure` where the proxy refuses."""
+        assert self.transport is not None
+        authority = f"{origin.bare_authority}:{origin.port}"
+        headers = {"proxy-authorization": self._proxy.basic} if self._proxy.basic else {}
+        self.transport.write(request_head("CONNECT", authority, authority, headers, None))
+        await self._answered
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()

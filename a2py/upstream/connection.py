@@ -1,0 +1,449 @@
+"""One HTTP/1.1 connection to an upstream: a request goes out, its response comes in, then the next.
+
+Knows: asyncio's transports. Must not know: where a connection leads, TLS, proxies, what a body means.
+Invariants: bytes that arrive while no response is expected close the connection; whatever ends an exchange early closes it too; at most
+one read is held while the flow is full; at most one timer runs.
+
+    IDLE ── ask() ──▶ WAITING ── final head ──▶ READING ── end of body ──▶ COMPLETE ── leave() ──▶ IDLE
+                                                   │                                                ▲
+                                                   └── leave(finished=True) ──▶ TAIL ── its end ────┘
+    any phase ── failure, cancellation, leave(finished=False), close() ──▶ CLOSED
+
+`data_received` drives everything: it parses, passes pieces on to the flow, and the flow writes to the client, all in one call of the event
+loop. The task that waits for the response wakes only when the head is complete, when the flow is full, and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from enum import Enum
+from typing import Protocol
+
+from a2py.http1 import BadResponse, Head, Inflater, ResponseReader, State
+from a2py.messages.splice import Splice
+from a2py.upstream.failure import Failure, Unanswered, reason_of
+from a2py.upstream.flow import Flow
+from a2py.upstream.transports import READ_SIZE, free, small_reads
+from a2py.upstream.watch import Limits, Watch
+
+#: Bytes of a body that the transport is given at a time. A smaller body is sent together with its head.
+SEND_SIZE = 128 * 1024
+#: Seconds, and bytes, that an upstream gets to end a body of which nothing more is wanted, so that the connection can be used again.
+TAIL_SECONDS, TAIL_SIZE = 1.0, 64 * 1024
+#: Bytes that are read from a connection to which nothing can be written any more.
+LAST_WORDS = 512 * 1024
+
+
+class Phase(Enum):
+    """Where a connection is in its exchange; see the picture above."""
+
+    IDLE = "no request"
+    WAITING = "for the head of the response"
+    READING = "the body"
+    COMPLETE = "the whole response has come"
+    TAIL = "the rest of a body that nobody wants"
+    CLOSED = "closed"
+
+
+class Owner(Protocol):
+    """Who keeps connections for the next request."""
+
+    def released(self, connection: Connection) -> None:
+        """The connection may take another request."""
+
+    def gone(self, connection: Connection) -> None:
+        """The connection is closed."""
+
+
+class Connection(asyncio.Protocol):
+    """`sock`: the socket below the transport.
+
+    `idle_since`: loop time of its beginning, or of the end of its latest exchange; `idle_limit`: seconds that the server keeps it idle, None
+    if it does not say."""
+
+    __slots__ = (
+        "_early",
+        "_failure",
+        "_flow",
+        "_inflater",
+        "_loop",
+        "_owner",
+        "_reader",
+        "_sock",
+        "_splice",
+        "_tail",
+        "_transport",
+        "_unsent",
+        "_waiter",
+        "_waiting",
+        "_watch",
+        "_writing_paused",
+        "idle_limit",
+        "idle_since",
+        "phase",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, sock: socket.socket | None = None) -> None:
+        self._loop = loop
+        self._owner = owner
+        self._sock = sock
+        self._transport: asyncio.Transport | None = None
+        self._reader = ResponseReader()
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._watch = Watch(loop, self._expired)
+        self._flow: Flow | None = None
+        self._splice: Splice | None = None
+        self._inflater: Inflater | None = None
+        self._early: list[bytes] = []  # pieces of the body that came before somebody read it
+        self._waiting: Iterator[bytes] | None = None  # the rest of a read that is not passed on yet, because the flow is full
+        self._unsent: memoryview | None = None
+        self._writing_paused = False
+        self._tail = 0
+        self.phase = Phase.IDLE
+        self.idle_since = loop.time()
+        self.idle_limit: int | None = None
+
+    # -- called by the transport -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        small_reads(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._watch.last = now = self._loop.time()
+        try:
+            splice, flow = self._splice, self._flow
+            if splice is not None and flow is not None:
+                out = splice.chunk(data)
+                if out is not None:
+                    flow.forward(out, now)
+                    if flow.full():
+                        self._stop_for(flow)
+                    return
+                self._splice = None
+            self._receive(data)
+        except BadResponse as error:
+            self._early += error.pieces  # the task that reads passes them on before it raises the failure
+            if self._reader.head is None:
+                self._fail(Failure("connect", f"what answers there does not speak HTTP ({error})"))
+            else:
+                self._fail(Failure("broken", str(error)))
+        except Exception as error:  # of the flow: the task that reads raises it
+            self._fail(error)
+
+    def eof_received(self) -> bool:
+        if self.phase in (Phase.WAITING, Phase.READING, Phase.TAIL):
+            try:
+                self._reader.end_of_input()
+            except BadResponse:
+                self._fail(self._lost(None))
+            else:
+                self._complete()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.phase in (Phase.WAITING, Phase.READING):
+            self._read_last_words()
+        if exc is None:
+            self.eof_received()
+        if self.phase in (Phase.WAITING, Phase.READING):
+            self._fail(self._lost(exc))
+        self.close()
+        self._watch.forget()
+        free(self._transport)
+        self._transport = self._sock = None  # a TLS transport refers to this
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._watch.last = self._loop.time()  # a server that takes the request is not silent
+        self._send_more()
+
+    # -- an exchange -----------------------------------------------------------------------------------------------------
+
+    def is_usable(self, now: float, idle_seconds: float) -> bool:
+        """Whether the connection can take a request. `now`: loop time; `idle_seconds`: how long it may have been idle. A connection that was
+        closed meanwhile, or on which something arrived, is not usable."""
+        if self.idle_limit is not None:
+            idle_seconds = min(idle_seconds, self.idle_limit - 1.0)
+        return (
+            self.phase is Phase.IDLE
+            and self._transport is not None
+            and not self._transport.is_closing()
+            and now - self.idle_since < idle_seconds
+            and self._is_quiet()
+        )
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has arrived since the event loop last looked. It would be taken for the answer to the next request."""
+        if self._sock is None:
+            return True
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except (OSError, ValueError):
+            pass
+        return False
+
+    async def ask(self, head: bytes, body: bytes, limits: Limits) -> Head:
+        """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended before a byte of the
+        response. If this raises, or is cancelled, the connection is closed."""
+        self.phase = Phase.WAITING
+        self._reader = reader = ResponseReader()
+        self.idle_limit = None
+        try:
+            self._watch.start(limits)
+            if self._failure is None:  # the time was not up already
+                self._send(head, body)
+            while reader.head is None:
+                await self._news()
+        except BaseException:
+            self.close()
+            raise
+        return reader.head
+
+    async def read(self, flow: Flow, inflater: Inflater | None = None) -> None:
+        """Pass the body on to `flow` until either has ended. Raises `Failure`, and what the flow raises. If this raises, or is cancelled, the
+        connection is closed."""
+        self._flow = self._watch.flow = flow
+        self._inflater = inflater
+        try:
+            while not flow.ended:
+                if flow.full():
+                    await flow.drain()
+                    self._watch.last = self._loop.time()
+                elif self._waiting is not None:
+                    self._pass_waiting()
+                elif self._early:
+                    early, self._early = b"".join(self._early), []
+                    self._pass_on(early)
+                elif self._reader.done and self._failure is None:
+                    if inflater is None or self._is_whole(inflater):
+                        return
+                else:
+                    self._pause_reading(False)
+                    await self._news()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._flow = self._watch.flow = self._splice = self._inflater = self._waiting = None
+
+    async def _news(self) -> None:
+        """Wait until there is something that the task must look at. Raises the failure of the connection, if there is one."""
+        if self._failure is None:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        elif isinstance(self._failure, Failure):
+            raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
+        else:
+            raise self._failure
+
+    def leave(self, *, finished: bool) -> None:
+        """Nothing more of this exchange is wanted. If its answer was `finished`, the body gets TAIL_SECONDS to end, and the connection can be
+        used again. Otherwise the connection is closed at once, so that the upstream stops working."""
+        self._watch.stop()
+        if self.phase is Phase.COMPLETE:
+            self._release()
+        elif self.phase is Phase.READING and finished:
+            self.phase = Phase.TAIL
+            self._tail = sum(map(len, self._early))
+            self._early.clear()
+            self._watch.start(Limits(due=self._loop.time() + TAIL_SECONDS))
+            self._pause_reading(False)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever its phase is. What is not sent yet is dropped."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.CLOSED
+        self._watch.stop()
+        self._unsent = self._splice = None
+        if self._failure is None and not self._reader.done:
+            self._failure = Failure("cut", "the connection was closed")
+        if self._transport is not None:
+            self._transport.abort()
+        self._owner.gone(self)
+        self._wake()
+
+    def _complete(self) -> None:
+        """The whole response has come."""
+        self._watch.stop()
+        self._splice = None
+        if self.phase is Phase.TAIL:
+            self._release()
+        else:
+            self.phase = Phase.COMPLETE
+            self._wake()
+
+    def _release(self) -> None:
+        """Hand the connection back if it can take another request: both sides have said all, and the server keeps it."""
+        transport = self._transport
+        is_sent = transport is not None and self._unsent is None and not transport.get_write_buffer_size()
+        if transport is None or transport.is_closing() or not is_sent or not self._reader.keeps_alive:
+            self.close()
+            return
+        self.phase = Phase.IDLE
+        self._early.clear()
+        self.idle_limit = self._reader.idle_seconds
+        self.idle_since = self._loop.time()
+        self._pause_reading(False)
+        self._owner.released(self)
+
+    def _fail(self, error: BaseException) -> None:
+        """Close the connection, and let the task that waits raise `error`."""
+        if self._failure is None:
+            self._failure = error
+        self.close()
+
+    def _lost(self, exc: BaseException | None) -> Failure:
+        if not self._reader.started:
+            return Unanswered("cut", "before it answered")
+        return Failure("cut", reason_of(exc) or "before the end of its answer")
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _pause_reading(self, pause: bool) -> None:
+        """Stop or continue to read from the server."""
+        transport = self._transport
+        if pause is not self._watch.paused and transport is not None and not transport.is_closing():
+            self._watch.paused = pause
+            if pause:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    # -- sending ---------------------------------------------------------------------------------------------------------
+
+    def _send(self, head: bytes, body: bytes) -> None:
+        assert self._transport is not None
+        if len(body) <= SEND_SIZE:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._unsent = memoryview(body)
+            self._send_more()
+
+    def _send_more(self) -> None:
+        """Give the body to the transport in slices, which are views of the body and no copies, for as long as it takes them."""
+        transport = self._transport
+        assert transport is not None
+        while self._unsent is not None and not self._writing_paused and not transport.is_closing():
+            part, rest = self._unsent[:SEND_SIZE], self._unsent[SEND_SIZE:]
+            self._unsent = rest if len(rest) else None
+            transport.write(part)
+
+    # -- receiving -------------------------------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> None:
+        reader, phase = self._reader, self.phase
+        if phase is Phase.READING and self._flow is not None and not (self._watch.paused or self._waiting or self._early):
+            pieces = reader.receive(data)
+            if pieces:
+                self._pass_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            state = reader.state
+            if state is State.DONE:
+                self._complete()
+            elif state is State.BETWEEN_CHUNKS and self._inflater is None and self._waiter is not None and not self._waiter.done():
+                self._splice = self._flow.splice()
+        elif phase is Phase.WAITING:
+            self._receive_head(data)
+        elif phase in (Phase.READING, Phase.COMPLETE):
+            self._early += reader.receive(data)
+            if phase is Phase.READING and reader.done:
+                self._complete()
+            elif sum(map(len, self._early)) > READ_SIZE:
+                self._pause_reading(True)
+        elif phase is Phase.TAIL:
+            self._tail += len(data)
+            reader.receive(data)
+            if reader.done:
+                self._complete()
+            elif self._tail > TAIL_SIZE:
+                self.close()
+        else:  # nobody has asked anything
+            self.close()
+
+    def _receive_head(self, data: bytes) -> None:
+        reader = self._reader
+        pieces = reader.receive(data)
+        if reader.head is None:
+            return
+        self._early += pieces
+        self.phase = Phase.READING
+        if self._unsent is not None and reader.head.status >= 300:
+            self._unsent = None  # the server has decided without the rest of the body
+            reader.surplus = True
+        if reader.done:
+            self._complete()
+        self._wake()
+
+    def _read_last_words(self) -> None:
+        """The server may have answered before it closed a connection to which we were still writing (413, 401). A failed write ends asyncio's
+        transport without a look at what has arrived; the kernel still has it. (Not with TLS: the plain bytes are out of reach then.)"""
+        if self._sock is None or self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        left = LAST_WORDS
+        try:
+            while left > 0 and self.phase in (Phase.WAITING, Phase.READING) and (data := self._sock.recv(READ_SIZE)):
+                left -= len(data)
+                self.data_received(data)
+        except (OSError, ValueError):
+            pass
+
+    def _pass_on(self, data: bytes) -> None:
+        """Give the flow what came in one read: at once, or in steps if it is compressed."""
+        flow = self._flow
+        assert flow is not None
+        if self._inflater is not None:
+            self._waiting = self._inflater.pieces(data)
+            self._pass_waiting()
+            return
+        flow.pass_on(data)
+        if flow.ended or flow.full():
+            self._stop_for(flow)
+
+    def _stop_for(self, flow: Flow) -> None:
+        """The flow wants no more, or no more now: the task decides."""
+        self._splice = None
+        self._pause_reading(not flow.ended)
+        self._wake()
+
+    def _pass_waiting(self) -> None:
+        flow, waiting, inflater = self._flow, self._waiting, self._inflater
+        if waiting is None or flow is None or inflater is None:
+            return
+        try:
+            for piece in waiting:
+                flow.pass_on(piece)
+                if flow.ended or flow.full():
+                    self._stop_for(flow)
+                    return
+        except BadResponse as error:
+            self._fail(Failure("broken", str(error)))
+        self._waiting = None
+
+    def _is_whole(self, inflater: Inflater) -> bool:
+        try:
+            inflater.close()
+        except BadResponse as error:
+            self._fail(Failure("broken", str(error)))
+            return False
+        return True
+
+    def _expired(self, kind: str) -> None:
+        """A time limit has passed."""
+        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, "its limit has passed"))

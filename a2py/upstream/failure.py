@@ -1,0 +1,56 @@
+"""How an exchange with an upstream can fail below HTTP.
+
+Knows: the exceptions of asyncio, sockets and TLS. Must not know: how an error is worded to the client (wires/failure.py).
+Invariants: no text of an exception is kept, because it may hold addresses; only our own words, errno's and OpenSSL's reason are.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import NamedTuple
+
+
+class Cause(NamedTuple):
+    """What is known of a failure. It refers to no exception, so that keeping it keeps no frames alive.
+
+    `kind`: `connect`, `proxy`, `dns`, `tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`, `timeout_contentless`, `timeout_total`, `broken`
+    or `cut`, as `wires.failure.transport` takes it, or `ca` for a CA file that can't be loaded; `detail`: the cause in a few words;
+    `unanswered`: see `Unanswered`."""
+
+    kind: str
+    detail: str
+    unanswered: bool = False
+
+
+class Failure(Exception):
+    """An exchange failed. `kind`, `detail`: as in `Cause`."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.cause = Cause(kind, detail, isinstance(self, Unanswered))
+
+
+class Unanswered(Failure):
+    """The request was sent, and the connection ended before a byte of the answer. The server may have worked on the request."""
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Why a connection could not be made."""
+    if isinstance(error, socket.gaierror):
+        return Cause("dns", "the name does not resolve")
+    if isinstance(error, ssl.SSLError):  # SSLCertVerificationError is one
+        return Cause("tls", getattr(error, "verify_message", "") or "the handshake failed")
+    if isinstance(error, OSError):
+        return Cause("connect", os.strerror(error.errno) if error.errno else "the connection failed")
+    return Cause("connect", "the address can't be used")
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why a connection was lost, in a few words; "" if it was closed without an error."""
+    if error is None:
+        return ""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno)
+    return "the connection was lost"

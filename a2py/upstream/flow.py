@@ -1,0 +1,81 @@
+"""Where the body of an upstream's response goes, piece by piece.
+
+Must not know: sockets, HTTP. Invariants: what a flow keeps is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from a2py.messages.splice import Splice
+
+
+class Flow(Protocol):
+    """`pass_on` takes a piece of the body. After each piece the reader asks:
+
+    `ended`: nothing more is wanted; `full()`: nothing more must be read until `drain()` has returned; `splice`: a short cut for the next
+    piece, None where there is none. `progress` is a number that grows whenever the body said something: comments and empty events leave
+    it as it is."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def progress(self) -> int: ...
+
+    def splice(self) -> Splice | None: ...
+
+    def forward(self, data: bytes, now: float) -> None:
+        """Write `data`, which the splice made, to the client. `now`: loop time."""
+
+    def pass_on(self, data: bytes) -> None: ...
+
+    def full(self) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+
+class Patient:
+    """The part of a flow that takes everything at once and has no splice."""
+
+    __slots__ = ()
+
+    progress = 0
+
+    def splice(self) -> None:
+        return None
+
+    def forward(self, data: bytes, now: float) -> None:
+        raise AssertionError("a flow without a splice")
+
+    def full(self) -> bool:
+        return False
+
+    async def drain(self) -> None:
+        return None
+
+
+class Gather(Patient):
+    """Keep a body as it is, up to `limit` bytes. `ended` before the body's end means that there is more."""
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+
+    @property
+    def ended(self) -> bool:
+        return self._size > self._limit
+
+    @property
+    def progress(self) -> int:  # type: ignore[override]
+        return self._size
+
+    def pass_on(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+
+    def body(self) -> bytes:
+        return b"".join(self._parts)[: self._limit]

@@ -1,0 +1,70 @@
+"""Images and documents on both OpenAI wires, and the text that replaces one which a model does not take.
+
+Knows: Anthropic's image and document blocks. Must not know: where parts go (turns.py), how a wire writes a part.
+Invariants: base64 data is copied once, into its data URL; the proxy never fetches a URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from a2py.messages.types import JSON
+from a2py.wires.common.draft import Draft
+from a2py.wires.common.text import block_text, document_title
+
+
+class Parts(Protocol):
+    """How a wire writes the parts of a message's content."""
+
+    def text(self, text: str) -> JSON: ...
+
+    def image(self, url: str) -> JSON:
+        """An image. `url` may be a data URL."""
+
+    def file(self, name: str, url: str) -> JSON:
+        """A PDF as a data URL."""
+
+    def linked_file(self, url: str) -> JSON | None:
+        """A PDF by its URL; None if the API has no part for that."""
+
+    def pdf_image(self, url: str) -> JSON | None:
+        """A PDF as a data URL in an image part; None if the API has no part for that."""
+
+
+def image(block: JSON, draft: Draft, parts: Parts) -> JSON:
+    """Return an image block as a part. For a model that takes no images it is a line of text, and noted as lost."""
+    source = block["source"]
+    if draft.quirks.images:
+        if source["type"] == "base64":
+            return parts.image(f"data:{source['media_type']};base64,{source['data']}")
+        if source["type"] == "url" and draft.quirks.image_urls:
+            return parts.image(source["url"])
+    draft.lose("image")
+    if source["type"] == "url":
+        return parts.text(block_text(block))
+    return parts.text("[image, not shown: this model takes no images]" if not draft.quirks.images else "[image, not shown]")
+
+
+def document(block: JSON, draft: Draft, parts: Parts) -> JSON:
+    """Return a document block as a part: a PDF as a file if the upstream takes it, text as text, anything else as a line of text."""
+    source, form = block["source"], draft.quirks.documents
+    linked = parts.linked_file(source["url"]) if source["type"] == "url" and form == "file" else None
+    if linked is not None:
+        return linked
+    if source["type"] != "base64" or not source["media_type"].endswith("/pdf"):
+        return parts.text(draft.text(block))
+    url = f"data:{source['media_type']};base64,{source['data']}"
+    if form == "file":
+        title = block.get("title")
+        name = title if isinstance(title, str) and title else "document.pdf"
+        return parts.file(name if name.endswith(".pdf") else f"{name}.pdf", url)
+    pictured = parts.pdf_image(url) if form == "image_url" else None
+    if pictured is not None:
+        return pictured
+    draft.lose("document")
+    return parts.text(f"{document_title(block)}[PDF document, not shown: this model takes no PDF]")
+
+
+#: Block type → part.
+MEDIA: dict[str, Callable[[JSON, Draft, Parts], JSON]] = {"image": image, "document": document}

@@ -1,0 +1,288 @@
+"""Reloads, killed workers and restarts under load: what is lost.
+
+    .venv/bin/python -m bench.soak reloads  --seconds 900     # 300 SIGHUPs and 60 SIGKILLs of workers, three workers
+    .venv/bin/python -m bench.soak restarts --seconds 3600    # 100 restarts from 3 workers to 2, 100 from 1 to 1
+
+Knows: the commands and signals of a2py, which client connection is whose (/proc/net/tcp). Must not know: a2py's inside.
+Invariants: every answer is compared with what it must be; one that is not whole is lost, unless its connection was that of a worker at the
+moment at which it was killed; a request that was sent on a kept connection and got no byte is counted, too; `--seconds` ends every run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import bodies
+from bench.client import Connection, Mismatch, body_of, connect, request
+from bench.procs import free_port
+from bench.soak import HEADERS, KEY, LIMIT, Upstream, served, verify
+from bench.systems import ROOT
+
+#: How often each is done, if there is time.
+RELOADS, KILLS, RESTARTS = 300, 60, 100
+#: Seconds of an answer that is hung, as far as a person is concerned.
+SLOW = 5.0
+#: Words of an answer beyond the first five, of 60: a process that is replaced ends after its longest answer.
+SHORT = 12
+HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+class Load:
+    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`: what went wrong, with the
+    client's port; `excused`: ports of connections that a killed worker had; `longest`: seconds until the first byte of a sign of life."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.port = port
+        self.dice = random.Random(seed)
+        self.seeds = (n for n in range(seed * 10_000_000, 1 << 60) if n % 60 < SHORT)
+        self.outcomes: Counter[str] = Counter()
+        self.lost: list[tuple[int, str]] = []
+        self.excused: set[int] = set()
+        self.longest = 0.0
+        self.stop = False
+
+    @property
+    def counted(self) -> list[str]:
+        """What was lost and is nobody's excuse."""
+        return [what for port, what in self.lost if port not in self.excused]
+
+    async def client(self, streams: bool) -> None:
+        kept: Connection | None = None
+        while not self.stop:
+            if kept is not None and (kept.lost or self.dice.random() < 0.3):
+                kept.close()
+                kept = None
+            is_kept = kept is not None
+            try:
+                connection = kept if kept is not None else await asyncio.wait_for(connect(self.port), LIMIT)
+            except (OSError, asyncio.TimeoutError) as error:
+                self.lost.append((0, f"connect: {error!r}"))
+                await asyncio.sleep(0.05)
+                continue
+            kept = connection if await self.one(connection, streams, "kept" if is_kept else "new") else None
+            await asyncio.sleep(self.dice.random() * 0.03)
+        if kept is not None:
+            kept.close()
+
+    async def one(self, connection: Connection, streams: bool, which: str) -> bool:
+        """False: the connection is gone."""
+        seed, transport = next(self.seeds), connection.transport
+        assert transport is not None
+        if connection.lost:
+            return False  # closed before anything was sent
+        port = transport.get_extra_info("sockname")[1]
+        began = time.monotonic()
+        try:
+            if streams:
+                body = bodies.small(True)
+                body["messages"].append({"role": "user", "content": f"seed:{seed}:"})
+                body |= {"model": "text", "stream": True}
+                reply = await asyncio.wait_for(
+                    connection.ask(request(self.port, "/v1/messages", json.dumps(body).encode(), HEADERS)), LIMIT
+                )
+                verify("text", seed, True, reply)
+            else:
+                reply = await asyncio.wait_for(connection.ask(HELLO), LIMIT)
+                if reply.status != 200 or b'"a2py"' not in body_of(reply)[0]:
+                    raise Mismatch(f"{reply.status} {reply.raw[-200:]!r}")
+                self.longest = max(self.longest, time.monotonic() - began)
+                self.outcomes["slow sign of life"] += time.monotonic() - began > SLOW
+        except (Mismatch, asyncio.TimeoutError, ValueError, KeyError, OSError) as error:
+            what = "stream" if streams else "sign of life"
+            self.lost.append((port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300]))
+            connection.close()
+            return False
+        self.outcomes[f"{'stream' if streams else 'sign of life'}, {which} connection"] += 1
+        return not connection.lost
+
+
+@asynccontextmanager
+async def loaded(port: int, clients: int, seed: int) -> AsyncIterator[Load]:
+    load = Load(port, seed)
+    running = [asyncio.ensure_future(load.client(n % 3 != 0)) for n in range(clients)]
+    try:
+        yield load
+    finally:
+        load.stop = True
+        await asyncio.gather(*running)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def clients_of(pid: int, port: int) -> set[int]:
+    """The ports of the clients that are connected to `port` in the process `pid`."""
+    sockets = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            sockets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except OSError:
+            continue
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if f"socket:[{words[9]}]" in sockets and int(words[1].partition(":")[2], 16) == port:
+            found.add(int(words[2].partition(":")[2], 16))
+    return found
+
+
+def write(folder: Path, base: str, mark: int) -> None:
+    """The configuration; `mark` makes it another one."""
+    config = {
+        "model_list": [served("text", base)],
+        "general_settings": {"master_key": KEY},
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        "a2py": {"keepalive_seconds": 20 + mark},
+    }
+    (folder / "new.yaml").write_text(json.dumps(config))
+    os.replace(folder / "new.yaml", folder / "a2py.yaml")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+
+
+async def a2py(folder: Path, *args: str) -> str:
+    """One command; its output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "a2py", *args),
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    if process.returncode:
+        raise SystemExit(f"a2py {' '.join(args)}: {out.decode()}")
+    return out.decode()
+
+
+async def until(what: Callable[[], bool], seconds: float = LIMIT) -> bool:
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def log_of(folder: Path) -> str:
+    return "".join(path.read_text() for path in (folder / "state/a2py").glob("a2py.log*"))
+
+
+@asynccontextmanager
+async def running(folder: Path, workers: int) -> AsyncIterator[tuple[int, str]]:
+    """`a2py start` with an upstream; gives its port and the upstream's base, and stops whatever runs at the end."""
+    upstream = Upstream("chat")
+    base = f"http://127.0.0.1:{await upstream.start()}/v1"
+    write(folder, base, 0)
+    port = free_port()
+    await a2py(folder, "start", "--port", str(port), "--num-workers", str(workers))
+    try:
+        yield port, base
+    finally:
+        await a2py(folder, "stop")
+
+
+async def status(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(await a2py(folder, "status", "--json"))
+    return told
+
+
+async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
+    """SIGHUP after SIGHUP, each with another configuration, and a worker killed after every fifth."""
+    until_when = time.monotonic() + seconds
+    done: Counter[str] = Counter()
+    async with running(folder, 3) as (port, base):
+        pid = int((await status(folder))["pid"])
+        dice = random.Random(seed)
+        async with loaded(port, clients, seed) as load:
+            while time.monotonic() < until_when and done["reloads"] < RELOADS:
+                write(folder, base, done["reloads"] % 2)
+                os.kill(pid, signal.SIGHUP)
+                done["reloads"] += 1
+                await asyncio.sleep(0.1 + dice.random() * 0.4)
+                if done["reloads"] % (RELOADS // KILLS) == 0:
+                    await until(lambda: len(children(pid)) == 3)
+                    victim = dice.choice(children(pid))
+                    os.kill(victim, signal.SIGSTOP)  # from here on it accepts nobody: what it has is what is lost with it
+                    load.excused |= clients_of(victim, port)
+                    os.kill(victim, signal.SIGKILL)
+                    done["kills"] += 1
+                    await asyncio.sleep(dice.random())
+            await until(lambda: len(children(pid)) == 3)
+    log = log_of(folder)
+    return result(load, done, log, "reload refused")
+
+
+async def restarts(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
+    """From 3 workers to 2 and back, and from 1 to 1: each next restart once the process before has ended."""
+    half = seconds / 2
+    done: Counter[str] = Counter()
+    every: list[Load] = []
+    log = ""
+    for workers in ((3, 2), (1, 1)):
+        until_when = time.monotonic() + half
+        wanted = f"{workers[0]} to {workers[1]}"
+        async with running(folder, workers[0]) as (port, _), loaded(port, clients, seed) as load:
+            every.append(load)
+            now = workers[0]
+            while time.monotonic() < until_when and done[wanted] < RESTARTS:
+                old = int((await status(folder))["pid"])
+                new = workers[1] if now == workers[0] else workers[0]
+                await a2py(folder, "restart", "--port", str(port), "--num-workers", str(new))
+                if not await until(lambda old=old: gone(old)):
+                    load.lost.append((0, f"pid {old} does not end"))
+                done[f"{now} to {new}"] += 1
+                now = new
+                if sum(done.values()) % 20 == 0:
+                    print(dict(done), sum(len(one.counted) for one in every), "lost", flush=True)
+        log += log_of(folder)
+    whole = Load(0, 0)
+    for load in every:
+        whole.outcomes += load.outcomes
+        whole.lost += load.lost
+        whole.longest = max(whole.longest, load.longest)
+    return result(whole, done, log)
+
+
+def result(load: Load, done: Counter[str], log: str, *faults: str) -> dict[str, Any]:
+    wrong = {word: log.count(word) for word in (" crash ", "Traceback", *faults)}
+    return {
+        "done": dict(done),
+        "outcomes": dict(sorted(load.outcomes.items())),
+        "lost_with_a_killed_worker": len(load.lost) - len(load.counted),
+        "lost": len(load.counted),
+        "first_lost": load.counted[:10],
+        "longest_sign_of_life": round(load.longest, 2),
+        "in_the_log": wrong,
+        "good": not load.counted and not any(wrong.values()),
+    }
+
+
+RUNS: dict[str, tuple[Callable[[Path, float, int, int], Awaitable[dict[str, Any]]], int]] = {
+    "reloads": (reloads, 900),
+    "restarts": (restarts, 3600),
+}

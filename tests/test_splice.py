@@ -1,0 +1,39 @@
+"""What may pass a decoder by: the inside of a JSON string as orjson writes it, and how long it is."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py.messages.splice import Splice, measure
+
+
+@pytest.mark.parametrize("s", ["", "plain", "é€😀\x7f", 'a "b" \\ c', "\b\f\n\r\t", "\\\\n", "é\n"])
+def test_what_orjson_writes_is_measured(s: str) -> None:
+    assert measure(orjson.dumps(s)[1:-1]) == len(s)
+
+
+@pytest.mark.parametrize("raw", [b'"', b"\\", b"\\u00e9", b"\\/", b"a\nb", b"\x00", b"\xff", b"\xe2\x82", b"\xed\xa0\xbd", b"\xff\\n"])
+def test_what_it_would_write_in_another_way_is_not(raw: bytes) -> None:
+    assert measure(raw) == -1
+    splice = Splice(b"<", b">", (b"[", b"]"))
+    assert not splice.take(raw)
+    assert (splice.count, splice.chars) == (0, 0)
+
+
+def test_what_passes_is_counted() -> None:
+    splice = Splice(b"<", b">", (b"[", b"]"))
+    assert splice.take(b"four") and splice.take("é€".encode()) and splice.take(rb"\"\\")
+    assert (splice.count, splice.chars) == (3, 8)
+
+
+@given(st.binary(max_size=20))
+def test_any_bytes(raw: bytes) -> None:
+    try:
+        s = orjson.loads(b'"' + raw + b'"')
+        expected = len(s) if orjson.dumps(s)[1:-1] == raw else -1
+    except orjson.JSONDecodeError:
+        expected = -1
+    assert measure(raw) == expected

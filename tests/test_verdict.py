@@ -1,0 +1,198 @@
+"""How far an error's text is believed beside its status, its codes and its `param`, and what the request says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+
+from a2py.errors import COOLDOWN_KINDS, KINDS, Blame
+from a2py.messages.sent import NOTHING, Sent
+from a2py.proxy.router import CLIENTS_OWN
+from a2py.wires import failure
+from a2py.wires.refusal import topic, verdict
+from a2py.wires.refusal.body import Found, unfold
+from tests import golden
+
+CAP = "max_tokens must be less than or equal to 1"
+
+
+def find(status: int, message: str, sent: Sent = NOTHING, **more: Any) -> verdict.Verdict:
+    return verdict.find(status, unfold(orjson.dumps({"error": {"message": message, **more}})), "", sent)
+
+
+def asked(*texts: str) -> Sent:
+    return Sent(orjson.dumps({"messages": [{"role": "user", "content": text} for text in texts]}))
+
+
+# -- kinds that are about the deployment -----------------------------------------------------------------------------------
+
+
+def accusations() -> list[Any]:
+    """The sentence of each golden whose text alone speaks of the deployment, with the rule."""
+    out = []
+    for case in golden.read(golden.FOLDER / "errors.md"):
+        block = next(block for block in case.blocks if block.name == "upstream")
+        if not any(block.name == "request" for block in case.blocks):
+            found = unfold(golden.upstream_bytes(block))
+            ruled = verdict.find(int(block.options[0]), found, "")
+            if ruled.rule and ruled.match and ruled.rule.kind in verdict.ABOUT_DEPLOYMENT:
+                out.append(pytest.param(ruled.rule, found.line, id=f"{ruled.rule.name}: {case.title}"))
+    return out
+
+
+def test_each_wording_that_accuses_a_deployment_is_tested_below() -> None:
+    """Every rule in refusal/ that may give such a kind by its text."""
+    proven = {case.values[0].name for case in accusations()}
+    by_text = {rule.name for rule in verdict.rules() if rule.text and rule.kind in verdict.ABOUT_DEPLOYMENT}
+    assert by_text - proven == set()
+
+
+@pytest.mark.parametrize(("rule", "line"), accusations())
+def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
+    """A 400 with these words gives the client its message, and counts nothing; words that the request holds give not even that."""
+    status = 403 if rule.statuses == {403} else 400
+    for text in (line, f"Sorry. {line}"):
+        if rule.statuses == {403}:
+            continue  # its status is the support
+        found = Found(sentences=[text])
+        ruled = verdict.find(status, found, "")
+        assert ruled.rule is not None and (ruled.rule.kind, ruled.blame) == (rule.kind, Blame.NONE)
+        repeated = verdict.find(status, found, "", asked(f"Why {text}?"))
+        assert repeated.rule is None or repeated.rule.kind in CLIENTS_OWN
+        inside = verdict.find(0, found, "")
+        assert inside.rule is not None and inside.blame is Blame.NONE, "inside a 200 no status supports it either"
+    if not rule.statuses:
+        assert verdict.find(500, Found(sentences=[line]), "").blame is (
+            Blame.KIND if rule.kind == verdict.kind_of_status(500) else Blame.FAILURE
+        )
+    for status in (401, 402, 403, 404, 429):
+        if status in (rule.statuses or {status}):
+            ruled = verdict.find(status, Found(sentences=[line]), "", asked(line))
+            assert (ruled.rule and ruled.rule.kind, ruled.blame) == (rule.kind, Blame.KIND), "the status says so itself"
+
+
+def test_codes_support_what_the_text_says() -> None:
+    assert find(400, "API key not valid", code="API_KEY_INVALID").blame is Blame.KIND
+    assert find(413, "on tokens per minute (TPM): Limit 6000, Requested 14810", code="rate_limit_exceeded").blame is Blame.KIND
+    assert find(400, "Insufficient Balance", code=402).blame is Blame.KIND, "a status in the body is a code"
+    assert find(400, "Insufficient Balance", code=503).blame is Blame.FAILURE
+    assert find(400, "Insufficient Balance", code="oops").blame is Blame.NONE
+    assert find(503, "server is busy").blame is Blame.KIND
+
+
+def test_the_kinds_are_sorted() -> None:
+    assert COOLDOWN_KINDS < verdict.ABOUT_DEPLOYMENT
+    assert verdict.ABOUT_DEPLOYMENT | CLIENTS_OWN | {"method_not_allowed"} == set(KINDS)
+    assert not verdict.ABOUT_DEPLOYMENT & CLIENTS_OWN
+
+
+def test_a_404_about_the_clients_content_is_not_the_deployments() -> None:
+    assert find(404, "Item 'rs_1' was not found", param="input").blame is Blame.NONE
+    assert find(404, "Not found", param="model").blame is Blame.KIND
+    assert find(404, "Not found").blame is Blame.KIND
+    assert find(500, "oops", param="input").blame is Blame.KIND
+
+
+def test_a_request_that_alone_exceeds_a_limit_is_at_fault_itself() -> None:
+    size = "on tokens per minute (TPM): Limit 6000, Requested {}"
+    for requested, blame in ((14810, Blame.NONE), (6000, Blame.KIND)):
+        error = failure.read(429, {}, orjson.dumps({"error": {"message": size.format(requested)}}))
+        assert error.blame is blame
+
+
+# -- echoes ----------------------------------------------------------------------------------------------------------------
+
+
+def test_words_of_the_request_are_marked() -> None:
+    words = "Unknown parameter: 'stream_options'."
+    assert not find(400, words, asked("Hello")).echoed
+    assert not find(400, words).echoed
+    assert find(400, words, asked(f"It says: {words}")).echoed
+    assert find(400, words, asked("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, "written in another way"
+    assert find(400, "Unknown\n  parameter:\u00a0'stream_options'.", asked("It says: Unknown\n  parameter:\u00a0'stream_options'")).echoed
+
+
+def test_what_a_rule_matched_across_two_sentences_is_looked_up_as_one() -> None:
+    found = Found(sentences=["messages: one", "reasoning_content is unsupported"])
+    assert verdict.find(400, found, "", asked("messages: one: reasoning_content is unsupported")).echoed
+    assert not verdict.find(400, found, "", asked("messages: one")).echoed
+
+
+def test_a_code_or_param_that_says_the_same_is_proof() -> None:
+    words, about = "Unknown parameter: 'stream_options'.", asked("Unknown parameter: 'stream_options'.")
+    assert find(400, words, about, param="stream_options").echoed is False
+    assert find(400, words, about, param="messages[0].content").rule is None
+    assert find(400, words, about, code="unknown_parameter", param="stream_options").echoed is False
+    assert find(400, "prompt is too long", asked("prompt is too long"), param="messages").echoed, "param names what the client wrote"
+    assert find(400, "x", about, code="context_length_exceeded").echoed is False
+
+
+def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
+    ruled = find(400, f"cannot read '{CAP}': Unknown parameter: 'top_p'", asked(CAP))
+    assert ruled.rule is not None and ruled.rule.name == "named.kind" and not ruled.echoed
+    assert ruled.heard.text == "cannot read '…': Unknown parameter: 'top_p'"
+
+
+# -- param and prose -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "name"),
+    [
+        (CAP, "", "max_tokens.at_most"),
+        (CAP, "max_tokens", "max_tokens.at_most"),
+        (CAP, "max_completion_tokens", "max_tokens.at_most"),
+        (CAP, "body.maxOutputTokens", "max_tokens.at_most"),
+        (CAP, "length", "max_tokens.at_most"),
+        (CAP, "messages", ""),
+        (CAP, "messages[0].content", ""),
+        (CAP, "messages.0.max_tokens", ""),
+        (CAP, "tools[3].function.parameters.max_tokens", ""),
+        (CAP, "metadata.user_id", ""),
+        (CAP, "temperature", ""),
+        ("Unknown parameter: 'top_p'", "tools", ""),
+        ("Unknown parameter: 'top_p'", "top_p", "named.kind"),
+        ("Unknown parameter: 'foo'", "messages", "named.kind"),
+        ("tools.0.strict: Extra inputs are not permitted", "tools.0.strict", "named.extra"),
+        ("messages.0.content.0.cache_control: Extra inputs are not permitted", "messages.0.content.0.cache_control", "named.extra"),
+        ("messages.1: property 'reasoning_content' is unsupported", "messages.1", "field.reasoning_history"),
+        ("Function tools with reasoning_effort are not supported", "reasoning_effort", "field.reasoning_tools"),
+        ("Function tools with reasoning_effort are not supported", "tools", "field.reasoning_tools"),
+        ("json mode cannot be combined with tool/function calling", "response_format", "field.format_tools"),
+        ("parameter.enable_thinking must be set to false for non-streaming calls", "enable_thinking", "field.stream_only"),
+        ("conversation roles must alternate user/assistant", "messages", "field.alternation"),
+        ("conversation roles must alternate user/assistant", "temperature", ""),
+        ("prompt is too long", "messages", "overflow.anthropic"),
+        ("prompt is too long", "max_tokens", "overflow.anthropic"),
+        ("prompt is too long", "tools", "overflow.anthropic"),
+        ("prompt is too long", "input_tokens", "overflow.anthropic"),
+        ("prompt is too long", "temperature", ""),
+        ("image exceeds 5 MB", "temperature", "image.anthropic"),
+        ("Web search options not supported with this model.", "web_search_options", "named.not_with_model"),
+    ],
+)
+def test_param_beats_prose(message: str, param: str, name: str) -> None:
+    rule = find(400, message, param=param).rule
+    assert (rule.name if rule else "") == name
+
+
+def test_a_rule_that_param_contradicts_leaves_the_word_to_the_next() -> None:
+    ruled = find(400, CAP, param="top_p", code="unsupported_parameter")
+    assert ruled.rule is not None and ruled.rule.name == "named.param"
+    assert (
+        failure.read(400, {}, orjson.dumps({"error": {"message": CAP, "param": "top_p", "code": "unsupported_parameter"}})).field == "top_p"
+    )
+
+
+def test_names() -> None:
+    assert topic.name_of("body.reasoningEffort") == "reasoning_effort"
+    assert topic.name_of("`tools[0].strict`.") == "tools.0.strict"
+    assert topic.about_content("messages[0].content") and topic.about_content("input") and not topic.about_content("")
+
+
+def test_every_family_is_made_of_names() -> None:
+    words = [word for words in topic._FAMILIES.values() for word in words.split()]
+    assert all(re.fullmatch(r"[a-z_]+", word) for word in words)

@@ -1,0 +1,166 @@
+"""A stream through the splice is the same stream, whatever comes between its chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from a2py.messages.splice import LONGEST, Splice
+from tests.proxied import config, message, proxied
+from tests.scripted import SSE, Peer, Scripted, chunk, event, text
+
+BEFORE, AFTER = b'data: {"c":"', b'"}\n\n'
+
+
+def splice() -> Splice:
+    return Splice(BEFORE, AFTER, (b'{"t":"', b'"}\n\n'))
+
+
+def framed(payload: bytes, size: str = "%x") -> bytes:
+    return (size % len(payload)).encode() + b"\r\n" + payload + b"\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 13, 14, 15, 16, 200, 225, 226, 227, 228, 229, 3000, LONGEST - len(BEFORE + AFTER) - 7])
+def test_one_chunk_with_one_event(size: int) -> None:
+    string = b"x" * size
+    made = splice()
+    assert made.chunk(framed(BEFORE + string + AFTER)) == framed(b'{"t":"' + string + b'"}\n\n')
+    assert (made.count, made.chars) == (1, size)
+
+
+@pytest.mark.parametrize("size", ["%x", "%X"])
+def test_a_size_in_either_case(size: str) -> None:
+    """hyper, on which Rust servers are built, writes chunk sizes in upper case."""
+    data = framed(BEFORE + b"x" * (0xAB - len(BEFORE + AFTER)) + AFTER, size)
+    assert data[:2] == (b"ab" if size == "%x" else b"AB")
+    assert splice().chunk(data) is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        framed(BEFORE + AFTER),
+        framed(BEFORE[:-1] + AFTER),  # head and tail share their quote
+        framed(BEFORE + b"a" + AFTER + BEFORE + b"b" + AFTER),
+        framed(BEFORE + b"a" + AFTER) + framed(BEFORE + b"b" + AFTER),
+        framed(BEFORE + b"x" * 30 + AFTER, "0%x"),
+        framed(BEFORE + b"x" * 30 + AFTER, "%x;ext=1"),
+        framed(BEFORE + b"x" * 30 + AFTER).replace(b"\r\n", b"\n", 1),
+        framed(BEFORE + b"x" * 30 + AFTER)[:-1],
+        framed(BEFORE + b"x" * 30 + AFTER)[1:],
+        framed(BEFORE + b"x" * LONGEST + AFTER),
+        framed(BEFORE + b'a"b' + AFTER),
+        framed(BEFORE + b"\xff" + AFTER),
+        framed(b"data: [DONE]\n\n"),
+        framed(b": comment\n\n"),
+        b"0\r\n\r\n",
+        b"\r\n",
+        b"x",
+    ],
+)
+def test_anything_else_is_left_to_the_decoder(data: bytes) -> None:
+    made = splice()
+    assert made.chunk(data) is None
+    assert (made.count, made.chars) == (0, 0)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each call of `Splice.chunk`, whether it took the chunk."""
+    calls: list[bool] = []
+    real = Splice.chunk
+
+    def spy(self: Splice, data: bytes) -> bytes | None:
+        out = real(self, data)
+        calls.append(out is not None)
+        return out
+
+    monkeypatch.setattr(Splice, "chunk", spy)
+    return calls
+
+
+WORDS = ["Hello", " ", 'w\u00f6rld "quoted"', "\n\t\\", "😀", "plain"] * 4
+ODD: dict[str, list[bytes]] = {
+    "nothing odd": [],
+    "a comment": [framed(b": ping\n\n")],
+    "an event in two chunks": [framed(event(chunk({"content": "halves"}))[:50]), framed(event(chunk({"content": "halves"}))[50:])],
+    "an event in two reads": [framed(event(chunk({"content": "reads"})))[:70], framed(event(chunk({"content": "reads"})))[70:]],
+    "two chunks in a read": [framed(event(chunk({"content": "one"}))) + framed(event(chunk({"content": "two"})))],
+    "upper case": [framed(event(chunk({"content": "upper"})), "%X")],
+    "an extension": [framed(event(chunk({"content": "extended"})), "%x;a=b")],
+    "LF alone": [framed(event(chunk({"content": "line feeds"}))).replace(b"\r\n", b"\n")],
+    "reasoning": [framed(event(chunk({"reasoning_content": "hm"})))] * 4,
+    "a call": [
+        framed(
+            event(chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}))
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the decoder alone gives it, whatever is in the middle, and with the last of its chunks."""
+    words = [framed(event(chunk({"content": word}))) for word in WORDS]
+    pieces = [*words, *ODD[odd], *words, *map(framed, map(event, text()[1:])), b"0\r\n\r\n"]
+
+    async def script(c: Peer) -> None:
+        c.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            await c.drain()
+            await asyncio.sleep(0.002)
+            c.write(piece)
+
+    def content(body: bytes) -> bytes:
+        return body[body.index(b"event: content_block_start") :].replace(b'"a2py_', b'"')
+
+    async with Scripted(script) as upstream:
+        async with proxied(config(upstream.base)) as one:
+            spliced = (await one.ask(message())).body
+            assert upstream.connections == 1
+        assert sum(taken) > len(words) // 2
+        monkeypatch.setattr(Splice, "chunk", lambda self, data: None)
+        async with proxied(config(upstream.base)) as other:
+            decoded = (await other.ask(message())).body
+    assert content(spliced) == content(decoded)
+
+
+async def test_usage_of_a_reply_without_one_counts_what_was_spliced() -> None:
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        for word in WORDS:
+            await c.drain()
+            await asyncio.sleep(0.001)
+            c.events(chunk({"content": word}))
+        await c.drain()
+        await asyncio.sleep(0.001)
+        c.events(chunk({}, "stop"), "data: [DONE]\n\n")
+        c.end()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        usage = [data["usage"] for name, data in (await proxy.ask(message())).events if name == "message_delta"]
+    assert [told["output_tokens"] for told in usage] == [sum(map(len, WORDS)) // 4 + 1]
+
+
+async def test_an_exception_ends_this_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Splice, data: bytes) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Splice, "chunk", broken)
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        for n in range(20):
+            await c.drain()
+            await asyncio.sleep(0.001)
+            c.events(chunk({"content": f"word {n}"}))
+        c.end()
+
+    async with Scripted(script, script) as upstream:
+        with pytest.raises(AssertionError, match="crash"):
+            async with proxied(config(upstream.base)) as proxy:
+                answer = await proxy.ask(message())
+                assert answer.names[-1] == "error" and answer.names.count("error") == 1
+                assert answer.events[-1][1]["error"]["type"] == "api_error"
