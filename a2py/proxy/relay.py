@@ -37,10 +37,9 @@ if TYPE_CHECKING:
 
 #: Statuses of a path that an upstream does not have.
 NO_WIRE = frozenset({404, 405})
-#: Bytes of a request above which a token limit takes the estimate for its input: counting 4 MiB takes 16 ms, in which nothing else runs.
-COUNTED_BYTES = 4 * 1024 * 1024
-#: Bytes of a request up to which a careful count may teach the estimate: it takes up to 50 ms for a MB, in one go.
-CAREFUL_SIZE = 1024 * 1024
+#: Bytes of a request up to which its tokens are counted where that cannot be done in slices: for a token limit (above it takes the estimate), and
+#: to teach the estimate. A MiB of text takes 4 ms, of very short blocks 50.
+COUNTED_BYTES = 1024 * 1024
 
 
 def _refused(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
@@ -362,7 +361,7 @@ class Exchange:
         """The careful count, where calibration wants one of this model."""
         if self.counted is None:
             model = self.asked.model if self.asked is not None else ""
-            small = self.call.request.size <= CAREFUL_SIZE
+            small = self.call.request.size <= COUNTED_BYTES
             self.counted = count(self.call.request) if small and self.proxy.counts.wants(model) else 0
 
     def _learn_size(self, asked: Deployment, real: int) -> None:
