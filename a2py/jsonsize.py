@@ -15,8 +15,8 @@ from __future__ import annotations
 from a2py.slices import BYTES, Slices, at_once
 
 #: Values and member names of one JSON text. `orjson.loads` takes 30 to 220 ns for each: most for an object whose names are all different,
-#: 0.24 s for this many (CPython 3.11). 100,000 messages with one text block each have 1,000,000.
-VALUES_LIMIT = 1_100_000
+#: 0.2 s for this many (CPython 3.11). 100,000 messages with one text block each have 1,000,000.
+VALUES_LIMIT = 1_010_000
 #: Bytes that a value takes beside its text (CPython 3.11: a list 56, a short string 50, a dict 64 and 100 for its members).
 VALUE_COST = 64
 _MARKS = b",:[{"

@@ -119,16 +119,16 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "messages": lambda: body([said("x"), {"role": "assistant", "content": "x"}] * 50_000),
     "messages of 300 bytes": lambda: body([said("x" * 300), {"role": "assistant", "content": "x" * 300}] * 46_000),
     "messages with a block": lambda: body([said(text("x")), answered(text("x"))] * 50_000),
-    "messages with calls": lambda: body([m for n in range(38_000) for m in (answered(call(n, a=1)), said(result(n)))]),
+    "messages with calls": lambda: body([m for n in range(36_000) for m in (answered(call(n, a=1)), said(result(n)))]),
     "messages of one role": lambda: body([said(text("x"))] * 100_000),
     "system messages": lambda: body([said("x"), *[{"role": "system", "content": "x"}] * 99_999]),
     "too many messages": lambda: body([said("x")] * 100_001),
-    "blocks of the user": lambda: body([said(*[text("x")] * 210_000)]),
-    "blocks of the assistant": lambda: body(turn(*[text("x")] * 210_000)),
-    "blocks of a result": lambda: body([*turn(call(1))[:2], said(result(1, [text("x")] * 210_000))]),
-    "calls of one turn": lambda: body([said("x"), answered(*map(call, range(48_000))), said(*map(result, range(48_000)))]),
-    "results without calls": lambda: body([said(*map(result, range(130_000)))]),
-    "tools": lambda: body(tools=[tool(f"t{n}") for n in range(48_000)]),
+    "blocks of the user": lambda: body([said(*[text("x")] * 200_000)]),
+    "blocks of the assistant": lambda: body(turn(*[text("x")] * 200_000)),
+    "blocks of a result": lambda: body([*turn(call(1))[:2], said(result(1, [text("x")] * 200_000))]),
+    "calls of one turn": lambda: body([said("x"), answered(*map(call, range(45_000))), said(*map(result, range(45_000)))]),
+    "results without calls": lambda: body([said(*map(result, range(125_000)))]),
+    "tools": lambda: body(tools=[tool(f"t{n}") for n in range(45_000)]),
     "a schema": lambda: body(tools=[tool("t", 150_000)]),
     "a schema of the reply": lambda: body(output_config={"format": {"type": "json_schema", "schema": schema(150_000)}}),
     "one string": lambda: body([said("x" * (32 * MB - 200))]),
@@ -143,8 +143,8 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "a JPEG of segments": lambda: body([said(jpeg())]),
     "a PDF of pages": lambda: body([said(pdf())]),
     "a call's input, one string": lambda: body(turn(call(1, a="x" * (31 * MB)))),
-    "a call's input, names": lambda: body(turn(call(1, **{f"k{n}": f"v{n}" for n in range(540_000)}))),
-    "a call's input, lists": lambda: body(turn(call(1, a=[["x"]] * 350_000))),
+    "a call's input, names": lambda: body(turn(call(1, **{f"k{n}": f"v{n}" for n in range(500_000)}))),
+    "a call's input, lists": lambda: body(turn(call(1, a=[["x"]] * 330_000))),
     "a call's input, deep": lambda: body(turn(call(1, a="@", b=[["x"]] * 300_000))).replace(b'"@"', b"[" * 300 + b"]" * 300),
     "a call's input, not parsed": lambda: body(turn(call(1, __unparsedToolInput={"raw": "[]," * (10 * MB)}))),
     "a result of no known type": lambda: body(turn({"type": "x_tool_result", "content": [["x"]] * 300_000})),
@@ -247,13 +247,15 @@ async def measure(shape: str, wire: str, server: Server, port: int) -> Row:
     return Row(shape, wire, len(raw), int(told or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began)
 
 
-async def run(shapes: list[str], wires: list[str], show: Callable[[Row], None]) -> None:
+async def run(shapes: list[str], wires: list[str], show: Callable[[Row], None], *, collector: bool = False) -> None:
+    """`collector`: set the garbage collector as `a2py serve` does, for the rest of this process."""
     other = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.longest_hold", "--upstream", stdout=subprocess.PIPE)
     assert other.stdout is not None
     server = Server(configuration(int(await other.stdout.readline())), log=Log(quiet=True))
     try:
         addresses = await server.start("127.0.0.1", 0)
-        settle()
+        if collector:
+            settle()
         for shape in shapes:
             for wire in wires:
                 show(await measure(shape, wire, server, addresses[0][1]))
@@ -288,7 +290,7 @@ def main() -> None:
                 flush=True,
             )
 
-    asyncio.run(run([given.shape] if given.shape else list(SHAPES), [given.wire] if given.wire else list(WIRES), show))
+    asyncio.run(run([given.shape] if given.shape else list(SHAPES), [given.wire] if given.wire else list(WIRES), show, collector=True))
 
 
 if __name__ == "__main__":

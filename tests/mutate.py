@@ -110,7 +110,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         )
     },
     ("a2py/wires/common/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
-    ("a2py/wires/common/intake.py", "self._parser.overflow", False): "64 MiB in one event",
+    ("a2py/wires/common/intake.py", "parser.overflow", False): "32 MiB in one event",
     ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
     ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from a2py.messages.request import parse
-from bench import core_chunk, core_request
+from bench import core_chunk, core_request, longest_hold
 
 
 @pytest.mark.parametrize("kind", core_request.KINDS)
@@ -32,3 +32,11 @@ async def test_a_chunk_is_measured_both_ways(kind: str) -> None:
     """Both write the same (it raises where they don't), and each of its stamps is there."""
     row = await core_chunk.measure(kind, 1)
     assert row.us > 0 and row.without_us > 0 and row.written > core_chunk.CHUNKS * 100
+
+
+async def test_the_longest_hold_of_a_shape() -> None:
+    """Through a real proxy, beside a client and an upstream in processes of their own: one shape that is taken, one that is refused."""
+    rows: list[longest_hold.Row] = []
+    await longest_hold.run(["system messages", "too many messages"], ["native"], rows.append)
+    assert [(row.shape, row.status) for row in rows] == [("system messages", 200), ("too many messages", 400)]
+    assert all(row.ticks > 10 and row.cpu_ms > 0 and row.bytes > 1_000_000 for row in rows)

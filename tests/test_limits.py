@@ -234,7 +234,7 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("nothing but white space", "responses", lambda n, s: repeat(b" " * len(s))),
     ],
     "a2py.jsonsize.VALUES_LIMIT": [
-        Flood(f"{what} of more than 1,100,000 JSON values", name, lambda n, s, begin=begin, end=end: [begin + b"[]," * n + end], {}, 9)  # type: ignore[misc]
+        Flood(f"{what} of more than 1,010,000 JSON values", name, lambda n, s, begin=begin, end=end: [begin + b"[]," * n + end], {}, 9)  # type: ignore[misc]
         for name in ("chat", "responses", "native")
         for begin, end, what in ((b'data: {"x":[', b"1]}\n\n", "an event"), (b'{"x":[', b"1]}", "a reply"))
     ],

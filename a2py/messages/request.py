@@ -27,7 +27,7 @@ TOOL_NAME_LIMIT = 256
 STOPS_LIMIT, STOP_LIMIT = 256, 4096
 #: Values above which a body must be one that orjson can write again (254 levels at most): writing it by jsontext.dumps's other way takes
 #: 0.5 µs a value, in one go. A smaller body may nest deeper.
-DEEP_VALUES = 100_000
+DEEP_VALUES = 250_000
 
 
 def _fail(path: str, what: str) -> ApiError:

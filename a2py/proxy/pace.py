@@ -15,7 +15,7 @@ from a2py.slices import Slices
 T = TypeVar("T")
 
 #: Seconds of work after which everybody else gets a turn.
-SLICE_SECONDS = 0.02
+SLICE_SECONDS = 0.01
 #: Bytes of a body that waits for its turn before it is parsed: parsing is one slice, however long.
 LARGE = 1024 * 1024
 #: Turns of the loop between two of long work. In the first it runs what has become ready meanwhile (data, timers), which comes behind this
