@@ -51,7 +51,7 @@ def add(draft: Draft) -> None:
         else:
             named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
             functions = same if q.tool_choice_named == "only" else functions
-    draft.body["tools"] = [*(_tool(draft, function) for function in functions), *further]
+    draft.body["tools"] = [_tool(draft, function) for function in functions] + further
     if q.tool_stream and draft.stream:
         draft.body["tool_stream"] = True
     choose(draft, kind, named)

@@ -11,19 +11,21 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.search import NAME
-from a2py.wires.common.text import blocks
 from a2py.wires.common.tools import ToolList, function, server_name
 from a2py.wires.common.typed import Function
 
 
 def in_force(draft: Draft) -> list[JSON]:
     """Return the client's tools after all changes in mid-conversation. Of two with one name the later counts."""
-    tools = ToolList(draft.request.tools)
-    for message in draft.request.messages:
-        if message["role"] == "system":
-            for block in blocks(message["content"]):
+    given = draft.request.tools
+    changes = [message for message in draft.request.messages if message["role"] == "system" and isinstance(message["content"], list)]
+    if changes:
+        tools = ToolList(given)
+        for message in changes:
+            for block in message["content"]:
                 tools.change(block)
-    return list({str(tool.get("name", n)): tool for n, tool in enumerate(tools.left())}.values())
+        given = tools.left()
+    return list({str(tool.get("name", n)): tool for n, tool in enumerate(given)}.values())
 
 
 def offered(draft: Draft, searches: bool) -> tuple[list[Function], JSON | None]:
