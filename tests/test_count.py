@@ -72,7 +72,7 @@ def test_what_is_no_text() -> None:
     [
         ("x" * 3_000_000, 12, 0),  # a string is counted in pieces of 256 Ki; its length is known
         ([{"type": "text", "text": "x"}] * 3000, 7, 5),  # 500 blocks a slice
-        ([{"type": "brand_new", "x": [["y"]] * 3000}], 14, 0),  # 500 values of an unknown block a slice
+        ([{"type": "brand_new", "x": [["y"]] * 3000}], 13, 0),  # 500 values of an unknown block a slice
         ([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "x" * 900}}] * 501, 2, 2),
         ("Hi", 1, 0),
     ],

@@ -62,7 +62,7 @@ def text_tokens(text: str) -> float:
 class _Tally:
     """What a request holds, gathered block by block: `tokens` that are certain, and texts and values that are still to be counted."""
 
-    __slots__ = ("_sealed", "_size", "_texts", "_values", "tokens")
+    __slots__ = ("_large", "_sealed", "_size", "_texts", "_values", "tokens")
 
     def __init__(self) -> None:
         self.tokens = 0.0
@@ -70,6 +70,7 @@ class _Tally:
         self._size = 0
         self._values: list[tuple[Any, int]] = []  # of blocks without a rule, and the levels that are looked at
         self._sealed: list[str] = []  # signatures that hold the thinking itself
+        self._large: list[list[JSON]] = []  # long lists of blocks
 
     def text(self, text: Any) -> None:
         if isinstance(text, str):
@@ -86,12 +87,30 @@ class _Tally:
     def sealed(self, signature: str) -> None:
         self._sealed.append(signature)
 
+    def content(self, content: Any) -> None:
+        """A string, or a list of blocks."""
+        if not isinstance(content, list):
+            self.text(content)
+        elif len(content) > ITEMS:
+            self._large.append(content)
+        else:
+            self._blocks(content)
+
+    def _blocks(self, blocks: list[JSON]) -> None:
+        for block in blocks:
+            _BLOCKS.get(block["type"], _unknown)(self, block)
+
     @property
     def is_full(self) -> bool:
-        return self._size > BYTES
+        return self._size > BYTES or bool(self._large)
 
     def settle(self) -> Slices[None]:
         """Count what was gathered. Texts are counted together: a call for each of many short ones would take ten times as long."""
+        while self._large:
+            blocks = self._large.pop()
+            for at in range(0, len(blocks), ITEMS):
+                self._blocks(blocks[at : at + ITEMS])
+                yield
         yield from self._open()
         yield from self._look_into()
         texts, self._texts, self._size = self._texts, [], 0
@@ -136,7 +155,7 @@ def _document(tally: _Tally, block: JSON) -> None:
     elif source["type"] == "text":
         tally.text(source["data"])
     elif source["type"] == "content":
-        _content(tally, source["content"])
+        tally.content(source["content"])
     else:
         tally.tokens += media.PAGE
 
@@ -156,13 +175,13 @@ def _tool_use(tally: _Tally, block: JSON) -> None:
 
 def _tool_result(tally: _Tally, block: JSON) -> None:
     tally.tokens += TOOL
-    _content(tally, block.get("content"))
+    tally.content(block.get("content"))
 
 
 def _search_result(tally: _Tally, block: JSON) -> None:
     tally.text(block.get("title"))
     tally.text(block.get("source"))
-    _content(tally, block.get("content"))
+    tally.content(block.get("content"))
 
 
 _BLOCKS: dict[str, Callable[[_Tally, JSON], None]] = {
@@ -179,14 +198,6 @@ _BLOCKS: dict[str, Callable[[_Tally, JSON], None]] = {
 
 def _unknown(tally: _Tally, block: JSON) -> None:
     tally.strings(block)
-
-
-def _content(tally: _Tally, content: Any) -> None:
-    if isinstance(content, list):
-        for block in content:
-            _BLOCKS.get(block["type"], _unknown)(tally, block)
-    else:
-        tally.text(content)
 
 
 def _tool(tally: _Tally, tool: JSON) -> None:
@@ -212,14 +223,9 @@ def count_in_slices(request: Request) -> Slices[int]:
         if not n % ITEMS:
             yield
         tally.tokens += MESSAGE
-        content = message["content"]
-        for at in range(0, len(content), ITEMS) if isinstance(content, list) else ():
-            _content(tally, content[at : at + ITEMS])
-            if tally.is_full:
-                yield from tally.settle()
-            yield
-        if not isinstance(content, list):
-            tally.text(content)
+        tally.content(message["content"])
+        if tally.is_full:
+            yield from tally.settle()
     yield from tally.settle()
     return max(1, round(tally.tokens))
 

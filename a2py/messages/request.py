@@ -74,11 +74,21 @@ def _dict_member(block: JSON, name: str, path: str) -> JSON:
     return value
 
 
-def _block_text(block: JSON, path: str, ids: list[str]) -> None:
+class _Found:
+    """What the check of the messages has found: the ids of their calls, and long lists of blocks (with their path) that are still to be checked."""
+
+    __slots__ = ("ids", "large")
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.large: list[tuple[list[Any], str]] = []
+
+
+def _block_text(block: JSON, path: str, found: _Found) -> None:
     _text_member(block, "text", path)
 
 
-def _block_source(block: JSON, path: str, ids: list[str]) -> None:
+def _block_source(block: JSON, path: str, found: _Found) -> None:
     """An image or a document."""
     source, at = _dict_member(block, "source", path), f"{path}.source"
     type_ = source.get("type")
@@ -91,33 +101,33 @@ def _block_source(block: JSON, path: str, ids: list[str]) -> None:
     elif type_ == "text":
         _text_member(source, "data", f"{at}.text")
     elif type_ == "content":
-        _content(_member(source, "content", f"{at}.content"), f"{at}.content.content", ids)
+        _content(_member(source, "content", f"{at}.content"), f"{at}.content.content", found)
     elif not isinstance(type_, str):
         raise _fail(f"{at}.type", "Field required")
 
 
-def _block_tool_use(block: JSON, path: str, ids: list[str]) -> None:
-    ids.append(_text_member(block, "id", path))
+def _block_tool_use(block: JSON, path: str, found: _Found) -> None:
+    found.ids.append(_text_member(block, "id", path))
     _short(_text_member(block, "name", path), TOOL_NAME_LIMIT, f"{path}.name")
     _dict_member(block, "input", path)
 
 
-def _block_tool_result(block: JSON, path: str, ids: list[str]) -> None:
+def _block_tool_result(block: JSON, path: str, found: _Found) -> None:
     _text_member(block, "tool_use_id", path)
     if block.get("content") is not None:
-        _content(block["content"], f"{path}.content", ids)
+        _content(block["content"], f"{path}.content", found)
 
 
-def _block_thinking(block: JSON, path: str, ids: list[str]) -> None:
+def _block_thinking(block: JSON, path: str, found: _Found) -> None:
     _text_member(block, "thinking", path)
 
 
-def _block_search_result(block: JSON, path: str, ids: list[str]) -> None:
+def _block_search_result(block: JSON, path: str, found: _Found) -> None:
     if block.get("content") is not None:
-        _content(block["content"], f"{path}.content", ids)
+        _content(block["content"], f"{path}.content", found)
 
 
-_CHECKS: dict[str, Callable[[JSON, str, list[str]], None]] = {
+_CHECKS: dict[str, Callable[[JSON, str, _Found], None]] = {
     "text": _block_text,
     "image": _block_source,
     "document": _block_source,
@@ -132,15 +142,22 @@ _CHECKS: dict[str, Callable[[JSON, str, list[str]], None]] = {
 PATH_LIMIT = 1000
 
 
-def _content(content: Any, path: str, ids: list[str], first: int = 0) -> None:
-    """`first`: number of the first block, where `content` is a part of a list."""
+def _content(content: Any, path: str, found: _Found) -> None:
     if isinstance(content, str):
         return
     if len(path) > PATH_LIMIT:
         raise _fail(path, "nested too deeply")
     if not isinstance(content, list):
         raise _fail(path, "Input should be a valid string or a valid list")
-    for n, block in enumerate(content, first):
+    if len(content) > ITEMS:
+        found.large.append((content, path))
+    else:
+        _blocks(content, path, found)
+
+
+def _blocks(blocks: list[Any], path: str, found: _Found, first: int = 0) -> None:
+    """`path`: of their list; `first`: the number of the first one in it."""
+    for n, block in enumerate(blocks, first):
         if not isinstance(block, dict):
             raise _fail(f"{path}.{n}", "Input should be a valid dictionary")
         type_ = block.get("type")
@@ -148,7 +165,7 @@ def _content(content: Any, path: str, ids: list[str], first: int = 0) -> None:
             raise _fail(f"{path}.{n}.type", "Field required")
         check = _CHECKS.get(type_)
         if check is not None:
-            check(block, f"{path}.{n}.{type_}", ids)
+            check(block, f"{path}.{n}.{type_}", found)
 
 
 def _messages(messages: Any) -> Slices[list[str]]:
@@ -159,7 +176,7 @@ def _messages(messages: Any) -> Slices[list[str]]:
     if not messages:
         raise _fail("messages", "at least one message is required")
     _few(messages, MESSAGES_LIMIT, "messages")
-    ids: list[str] = []
+    found = _Found()
     for n, message in enumerate(messages):
         if n % ITEMS == ITEMS - 1:
             yield
@@ -168,14 +185,13 @@ def _messages(messages: Any) -> Slices[list[str]]:
         at = f"messages.{n}"
         if _member(message, "role", at) not in ("user", "assistant", "system"):
             raise _fail(f"{at}.role", "Input should be 'user', 'assistant' or 'system'")
-        content = _member(message, "content", at)
-        if not isinstance(content, list) or len(content) <= ITEMS:
-            _content(content, f"{at}.content", ids)
-            continue
-        for first in range(0, len(content), ITEMS):
-            _content(content[first : first + ITEMS], f"{at}.content", ids, first)
-            yield
-    return ids
+        _content(_member(message, "content", at), f"{at}.content", found)
+        while found.large:
+            blocks, path = found.large.pop()
+            for first in range(0, len(blocks), ITEMS):
+                _blocks(blocks[first : first + ITEMS], path, found, first)
+                yield
+    return found.ids
 
 
 def _system(system: Any) -> list[JSON]:

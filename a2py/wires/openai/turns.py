@@ -168,7 +168,7 @@ class Turns:
                 if block["type"] != "tool_result":
                     parts += self._parts(block)
                 elif id(block) not in answers:
-                    parts += self._orphan(block)
+                    parts += yield from self._orphan(block)
         self.say(parts)
         if not parts and not results and self.shape.keeps_empty_turns and any(message["role"] == "user" for message in run):
             turn = self.out[max(0, start - 1) :]  # with the message before it: a user's, if the assistant's turn between them was empty
@@ -214,17 +214,19 @@ class Turns:
             if n % ITEMS == ITEMS - 1:
                 yield
             block = results[n] if results else None
-            content = NO_RESULT if block is None else self._result(block, lifted)
+            content = NO_RESULT if block is None else (yield from self._result(block, lifted))
             self.out.append(self.shape.output(call_id, content, block))
         self._open.clear()
         self._taken.clear()
         return lifted
 
-    def _result(self, block: JSON, lifted: list[JSON]) -> Any:
+    def _result(self, block: JSON, lifted: list[JSON]) -> Slices[Any]:
         """Return the content of a result. Media that it must not hold are appended to `lifted`."""
         shape = self.shape
         parts: list[JSON] = []
-        for inner in unfolded(blocks(block.get("content") or [])):
+        for n, inner in enumerate(unfolded(blocks(block.get("content") or [])), 1):
+            if not n % ITEMS:
+                yield
             make = MEDIA.get(inner["type"])
             part = shape.text(self.draft.text(inner)) if make is None else make(inner, self.draft, shape)
             if part["type"] != shape.text_type and not shape.media_in_result:
@@ -236,10 +238,10 @@ class Turns:
                 parts.append(part)
         return shape.result(parts, block)
 
-    def _orphan(self, block: JSON) -> list[JSON]:
+    def _orphan(self, block: JSON) -> Slices[list[JSON]]:
         """A result without its call, as parts of the user's turn."""
         lifted: list[JSON] = []
-        content = self._result(block, lifted)
+        content = yield from self._result(block, lifted)
         if isinstance(content, list):
             return [self.shape.text("[result of an earlier tool call]"), *content]
         return [self.shape.text(f"[result of an earlier tool call]\n{content}"), *lifted]
