@@ -278,7 +278,7 @@ def result(load: Load, done: Counter[str], log: str, *faults: str) -> dict[str, 
         "first_lost": load.counted[:10],
         "longest_sign_of_life": round(load.longest, 2),
         "in_the_log": wrong,
-        "good": not load.counted and not any(wrong.values()),
+        "good": not load.counted and not any(wrong.values()) and not load.outcomes["slow sign of life"],
     }
 
 

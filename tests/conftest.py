@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import anomaly
 from tests import llamacpp as llama
 
-settings.register_profile("the same every time", derandomize=True)
+#: No time decides: a loaded machine takes seconds for what takes a millisecond.
+settings.register_profile("the same every time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("the same every time")
 
 

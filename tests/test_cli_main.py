@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +209,46 @@ def test_a_closed_pipe_is_no_traceback():
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (exits.FAILED, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["models", "--demo"], ["completion", "bash"]], ids=" ".join)
+def test_a_result_that_can_not_be_written_fails_in_one_line(args: list[str], tmp_path: Path) -> None:
+    for buffered in ("", "1"):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "a2py", *args]
+            env = {**os.environ, "PYTHONUNBUFFERED": buffered}
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
+        assert done.returncode == exits.FAILED and done.stderr.endswith("a2py: the result can't be written: No space left on device\n"), (
+            done
+        )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+def test_closed_standard_streams_are_opened_again() -> None:
+    """Else the next file or socket would become standard error, and what is said would go there. The exit code is the command's own."""
+    code = "import os, sys; from a2py.cli import main, demo; read, end = os.pipe()\n"
+    code += "def run(name, args):\n    os.write(end, repr(sorted(os.pipe())).encode()); return 41\ndemo.run = run; code = main(['demo'])\n"
+    code += "sys.exit(code if min(eval(os.read(read, 99))) > 2 else 1)"
+    for start in (0, 1, 2):
+        done = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda start=start: os.closerange(start, 3), timeout=60)
+        assert done.returncode == 41
+    done = subprocess.run([sys.executable, "-m", "a2py", "nothing-of-the-kind"], preexec_fn=lambda: os.close(2), timeout=60)
+    assert done.returncode == exits.USAGE
+
+
+def test_words_that_nobody_hears_are_no_failure() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    shown = terminal.Terminal(Full(), Full())
+    shown.note("x")
+    shown.warn("x")
+    shown.error("x")
+    closed = io.StringIO()
+    shown = terminal.Terminal(io.StringIO(), closed)
+    closed.close()
+    shown.note("x")
+    with pytest.raises(OSError, match="No space left"):
+        terminal.Terminal(Full(), io.StringIO()).print("a result")

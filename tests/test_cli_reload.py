@@ -90,8 +90,9 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
 
 
 def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
-    texts, checked = iter([HALF, WHOLE.replace("one", "two"), HALF, "a: ["]), []
-    reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1))
+    good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
+    texts, checked, warned = iter([HALF, good, HALF, "a: ["]), [], []
+    reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append)
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
     assert reloader.load() is reloader.config and reloader.config.deployments[0].name == "two" and len(checked) == 2
@@ -100,6 +101,7 @@ def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     with pytest.raises(ConfigError, match="line 2"):
         reloader.load()
     assert reloader.config.deployments[0].name == "two"
+    assert len(warned) == 1 and "unknown_key" in warned[0], "of the warnings those that are new"
 
 
 # -- where it says so ------------------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ def test_texts_of_blocks_that_no_wire_shows() -> None:
         "[tool result: a]\n[tool call f: {}]"
     )
     assert as_text(None) == ""
+    assert as_text([{"type": 5, "text": "a"}, {"type": {}}, {"text": "b"}]) == "a\nb"
     assert block_text({"type": "compaction", "content": "sum"}) == "sum"
     assert block_text({"type": "container_upload"}) == "[file, not shown]"
 

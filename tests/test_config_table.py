@@ -62,9 +62,9 @@ SUPPORTED = {
     "router_settings": """model_group_alias fallbacks default_fallbacks context_window_fallbacks num_retries timeout stream_timeout
         routing_strategy allowed_fails cooldown_time retry_after retry_policy model_group_retry_policy max_fallbacks disable_cooldowns""",
     "general_settings": """master_key dangerously_permit_weak_or_unset_master_key drop_params set_verbose request_timeout
-        max_parallel_requests""",
+        max_parallel_requests enable_drain_endpoint""",
     "a2py": """keepalive_seconds delta_keepalive_seconds commit_seconds unasked_thinking quirks default_model allowed_hosts allowed_origins
-        drain_seconds max_body_mb max_connections buffer_kb capture_dir""",
+        drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir""",
 }
 IGNORED = """litellm_settings.cache litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry
     router_settings.enable_pre_call_checks router_settings.cache_responses model_list[].litellm_params.tags

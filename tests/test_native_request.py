@@ -219,6 +219,13 @@ def test_a_tool_loop_of_another_model_is_answered_without_thinking(thinking: JSO
     assert prepared.degraded == (("thinking",) if off else ())
 
 
+@pytest.mark.parametrize("block", [{"type": "server_tool_use", "id": []}, {"type": "web_search_tool_result", "tool_use_id": {}}])
+def test_a_server_tool_with_an_id_that_is_no_text_goes_through(block: JSON) -> None:
+    """It was a 500: nobody checks the blocks of server tools."""
+    messages = [HI, turn(block, {"type": "text", "text": "a"}), HI]
+    assert sent({"messages": messages})["messages"] == messages
+
+
 def test_tool_ids() -> None:
     coded = "a2py_1_ZnVuY3Rpb25zLmY6MA"
     use, result = {**USE, "id": coded}, {**RESULT, "tool_use_id": coded}

@@ -18,6 +18,7 @@ from a2py.cli import exits, notify, serve
 from a2py.cli.notify import Notifier
 from a2py.cli.source import Source
 from a2py.config import Config
+from a2py.proxy.log import Log
 from tests.commands import LIMIT, serving
 from tests.user_manager import stream
 
@@ -125,5 +126,5 @@ def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(monkeypatch: p
     """On a terminal SIGHUP keeps its meaning: the window was closed."""
     config = Config(deployments=())
     monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda self: terminal})())
-    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1), lambda config: None)
+    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1), lambda config: None, Log())
     assert reload is None if terminal else reload is not None and reload() is config

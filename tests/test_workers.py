@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -90,6 +91,21 @@ async def test_one_that_gives_signs_of_life_is_left_alone(monkeypatch: pytest.Mo
     async with watched(beats) as seen:
         await seen.until(lambda: seen.said)
     assert seen.said[0].startswith("worker 0 ended (exit code 3)")
+
+
+async def test_a_parent_that_was_stopped_itself_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker pause` stops all of them: the silence is the parent's own."""
+    monkeypatch.setattr(workers, "SILENCE", 3.0)
+    monkeypatch.setattr(workers, "LATE", 0.5)
+    async with watched(WORKER + "while True:\n    time.sleep(0.02)\n    worker.say(ALIVE)") as seen:
+        await seen.until(lambda: seen.made.is_announced)
+        seen.made.running[0].send_signal(signal.SIGSTOP)
+        await asyncio.sleep(0.1)  # what it has said is heard
+        time.sleep(4.0)  # noqa: ASYNC251  (the point: nothing runs here meanwhile)
+        seen.made.running[0].send_signal(signal.SIGCONT)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not seen.said and seen.made.ready == {0}
 
 
 async def test_words_instead_of_signals(tmp_path: Path) -> None:

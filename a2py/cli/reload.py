@@ -1,7 +1,7 @@
 """What SIGHUP does: read the configuration again, check it as a start does, and refuse one that would end or open the proxy.
 
-Knows: two Configs, how a refusal is told. Must not know: how a configuration is read, who serves it.
-Invariants: whatever is wrong with the new configuration, the old one goes on being served, and the log and `a2py status` say why.
+Knows: two Configs. Must not know: how a configuration is read, who serves it.
+Invariants: if anything is wrong with the new configuration the old one goes on being served, and the log and `a2py status` say why.
 """
 
 from __future__ import annotations
@@ -30,13 +30,22 @@ def check_reload(old: Config, new: Config) -> str | None:
 
 
 class Reloader:
-    """`read`: gives the configuration as it is now; `check`: raises if a start would refuse it; `config`: what is served."""
+    """`read`: gives the configuration as it is now; `check`: raises if a start would refuse it; `warn`: gets its warnings that are new;
+    `config`: what is served."""
 
-    def __init__(self, config: Config, read: Callable[[], Config], check: Callable[[Config], None], notifier: Notifier) -> None:
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        check: Callable[[Config], None],
+        notifier: Notifier,
+        warn: Callable[[str], None],
+    ) -> None:
         self.config = config
         self._read = read
         self._check = check
         self._notifier = notifier
+        self._warn = warn
 
     def load(self) -> Config:
         """Return the new configuration. Whatever is raised says why there is none, and has been noted for `a2py status`."""
@@ -50,5 +59,8 @@ class Reloader:
             self._notifier.trouble(f"the latest reload was refused: {str(error) or type(error).__name__}")
             raise
         self._notifier.trouble("")
+        for warning in new.warnings:
+            if warning not in self.config.warnings:
+                self._warn(warning)
         self.config = new
         return new

@@ -134,7 +134,7 @@ def supervise(
         if offer is not None:
             made.serving, made.ending = offer.open, lambda: _has_successor(offer, url)
         if source.config is not None and source.again is not None:
-            reloader = Reloader(source.config, source.again, check, made.notifier)
+            reloader = Reloader(source.config, source.again, check, made.notifier, _warns(log))
             made.load = lambda: _reload_pickled(reloader, source.what, log)
         return await made.run()
 
@@ -148,6 +148,10 @@ def _reload_pickled(reloader: Reloader, what: str, log: Log) -> bytes | None:
     except Exception as error:
         log.warning("reload refused", error=str(error) or type(error).__name__)
         return None
+
+
+def _warns(log: Log) -> Callable[[str], None]:
+    return lambda warning: log.warning("configuration", warning=warning)
 
 
 def _has_successor(offer: handover.Offer, url: str) -> bool:
@@ -295,7 +299,7 @@ async def _serve(
             sockets=sockets or None,
             ssl_context=tls,
             log=log,
-            reload=_reload(source, config, notifier, check) if worker.number is None else None,
+            reload=_reload(source, config, notifier, check, log) if worker.number is None else None,
             ready=ready,
             stop=stop,
             at_once=at_once,
@@ -319,12 +323,12 @@ def settle() -> None:
     gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
-def _reload(source: Source, config: Config, notifier: Notifier, check: Callable[[Config], None]) -> Callable[[], Config] | None:
+def _reload(source: Source, config: Config, notifier: Notifier, check: Callable[[Config], None], log: Log) -> Callable[[], Config] | None:
     """What SIGHUP does. Without a file there is nothing to read again: in the background that changes nothing (`systemctl reload` must not
     end the service), on a terminal SIGHUP keeps its meaning. With one, too, once the terminal has been closed."""
     if source.again is None:
         return None if on_terminal() else notifier.reloading(lambda: config)
-    reloader, closed = Reloader(config, source.again, check, notifier), closing()
+    reloader, closed = Reloader(config, source.again, check, notifier, _warns(log)), closing()
 
     def load() -> Config:
         if closed():

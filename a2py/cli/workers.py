@@ -29,6 +29,8 @@ from a2py.cli.terminal import closing
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
 #: Seconds without a sign of life (one comes every BEAT) after which a worker is taken for hung, and killed.
 SILENCE = 60.0
+#: Seconds by which that is noticed too late if this process itself was stopped (`docker pause`, a debugger): the workers may have been, too.
+LATE = 5.0
 #: What concerns the parent alone.
 _OURS = (PIPE, handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
@@ -187,9 +189,8 @@ class Supervisor:
 
     async def watch(self, number: int, link: Link, process: asyncio.subprocess.Process) -> None:
         """A worker says that it serves; once all do, so does the whole. One that has said so and falls silent is killed."""
-        loop = asyncio.get_running_loop()
         try:
-            while words := await asyncio.wait_for(loop.sock_recv(link.sock, 64), SILENCE if number in self.ready else None):
+            while words := await self.hear(number, link):
                 if READY in words:
                     self.ready.add(number)
                     self.exit_codes[number] = OK
@@ -204,6 +205,17 @@ class Supervisor:
             process.kill()
         except OSError:
             return
+
+    async def hear(self, number: int, link: Link) -> bytes:
+        """Return the next words of a worker, b"" at its end. TimeoutError: one that serves was silent for too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + SILENCE
+            try:
+                return await asyncio.wait_for(loop.sock_recv(link.sock, 64), SILENCE if number in self.ready else None)
+            except asyncio.TimeoutError:
+                if loop.time() - due < LATE:
+                    raise
 
     def _announce(self) -> None:
         """Once every worker has served or failed: the whole serves."""

@@ -56,7 +56,7 @@ class ChatShape:
         return self.image(url)
 
     def mark(self, part: JSON, block: JSON) -> JSON:
-        return self._marked(part, [block])
+        return self._marked(part, [block]) if self._marks else part
 
     def _marked(self, part: JSON, blocks: list[JSON]) -> JSON:
         """Return `part` with the last cache mark of the blocks that it was made of."""
@@ -139,11 +139,12 @@ class ChatShape:
         return id
 
     def result(self, parts: list[JSON], block: JSON) -> Any:
-        text = with_error(block, "\n".join([part["text"] for part in parts if part["type"] == "text"]))
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        text = with_error(block, "\n".join(texts))
+        if len(texts) == len(parts):
+            return text or self.q.empty_content
         media = [part for part in parts if part["type"] != "text"]
-        if media:
-            return [self.text(text), *media] if text else media
-        return text or self.q.empty_content
+        return [self.text(text), *media] if text else media
 
     def output(self, call_id: str, content: Any, block: JSON | None) -> JSON:
         if block is not None and content and self._marks:

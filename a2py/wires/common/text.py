@@ -187,8 +187,10 @@ SILENT = frozenset({"tool_addition", "tool_removal", "fallback", "mid_conv_syste
 
 
 def block_text(block: JSON) -> str:
-    """One block as text."""
-    kind = block.get("type", "")
+    """Return one block as text. Nobody has checked the blocks inside a server tool's result."""
+    kind = block.get("type")
+    if not isinstance(kind, str):
+        kind = ""
     render = _TEXTS.get(kind)
     if render is not None:
         return render(block)

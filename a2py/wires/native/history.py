@@ -118,9 +118,10 @@ def _block(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
         name = "id" if kind == "tool_use" else "tool_use_id"
         id = block[name] if keep_ids else ids.original(block[name])
         return block if id == block[name] else {**block, name: id}
-    if (kind == "server_tool_use" and block.get("id") in searches) or (
-        kind == "web_search_tool_result" and block.get("tool_use_id") in searches
-    ):
+    if kind in ("server_tool_use", "web_search_tool_result"):
+        id = block.get("id" if kind == "server_tool_use" else "tool_use_id")
+        if not isinstance(id, str) or id not in searches:
+            return block
         return {"type": "text", "text": block_text(block)}
     if kind == "text" and block.get("citations"):
         return _cited(block)

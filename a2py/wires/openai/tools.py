@@ -12,26 +12,28 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.search import NAME
-from a2py.wires.common.text import blocks
 from a2py.wires.common.tools import ToolList, function, server_name
 from a2py.wires.common.typed import Function
 
 
 def in_force(draft: Draft) -> Slices[list[JSON]]:
     """Return the client's tools after all changes in mid-conversation. Of two with one name the later counts."""
-    tools = ToolList([])
-    for n, tool in enumerate(draft.request.tools):
-        if n % ITEMS == 0:
-            yield
-        tools.add(tool)
-    for n, message in enumerate(draft.request.messages, 1):
-        if not n % ITEMS:
-            yield
-        if message["role"] == "system":
-            for block in blocks(message["content"]):
+    given = draft.request.tools
+    changes = [message for message in draft.request.messages if message["role"] == "system" and isinstance(message["content"], list)]
+    if changes:
+        tools = ToolList([])
+        for n, tool in enumerate(given):
+            if n % ITEMS == 0:
+                yield
+            tools.add(tool)
+        for n, message in enumerate(changes, 1):
+            if not n % ITEMS:
+                yield
+            for block in message["content"]:
                 tools.change(block)
+        given = tools.left()
     left: dict[str, JSON] = {}
-    for n, tool in enumerate(tools.left()):
+    for n, tool in enumerate(given):
         if n % ITEMS == 0:
             yield
         left[str(tool.get("name", n))] = tool

@@ -147,13 +147,7 @@ class Turns:
     def _between(self, run: list[JSON]) -> Slices[None]:
         """User and system messages up to the assistant's next turn: results first, then their media, then text in its order."""
         start = len(self.out)
-        found: dict[str, deque[JSON]] = {}
-        for n, block in enumerate((block for message in run for block in blocks(message["content"])), 1):
-            if not n % ITEMS:
-                yield
-            if block["type"] == "tool_result":
-                found.setdefault(block["tool_use_id"], deque()).append(block)
-        results = [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
+        results = (yield from self._answers(run)) if self._open else []
         answers = {id(block) for block in results}
         parts = yield from self._settle(results)
         for n, message in enumerate(run, 1):
@@ -176,9 +170,9 @@ class Turns:
                 elif id(block) not in answers:
                     parts += yield from self._orphan(block)
         self.say(parts)
-        if self.shape.keeps_empty_turns:
+        if not parts and not results and self.shape.keeps_empty_turns and any(message["role"] == "user" for message in run):
             turn = self.out[max(0, start - 1) :]  # with the message before it: a user's, if the assistant's turn between them was empty
-            if not any(message["role"] in ("user", "tool") for message in turn) and any(message["role"] == "user" for message in run):
+            if not any(message["role"] in ("user", "tool") for message in turn):
                 self.say([self.shape.text(EMPTY)])
 
     def _parts(self, block: JSON) -> list[JSON]:
@@ -202,6 +196,16 @@ class Turns:
         self._taken[first] = n
         self._open.append((given, id))
         return id
+
+    def _answers(self, run: list[JSON]) -> Slices[list[JSON | None]]:
+        """Return the result of each open call, in the order of the calls; None for a call that has none."""
+        found: dict[str, deque[JSON]] = {}
+        for n, block in enumerate((block for message in run for block in blocks(message["content"])), 1):
+            if not n % ITEMS:
+                yield
+            if block["type"] == "tool_result":
+                found.setdefault(block["tool_use_id"], deque()).append(block)
+        return [given.popleft() if (given := found.get(client_id)) else None for client_id, _ in self._open]
 
     def _settle(self, results: list[JSON | None]) -> Slices[list[JSON]]:
         """Append one result for each open call, in the order of the calls. Return the media of the results, for the next user message."""

@@ -37,6 +37,7 @@ class ItemShape:
         self.q = draft.quirks
         self.media_in_result = draft.quirks.media_in_output
         self.marked: list[JSON] = []
+        self._marks = draft.quirks.cache == "breakpoint"
         self._messages = 0  # the assistant's, so far
         self._thoughts = 0  # reasoning items so far
 
@@ -58,13 +59,10 @@ class ItemShape:
         return None
 
     def mark(self, part: JSON, block: JSON) -> JSON:
-        if self._is_marked(block):
+        if self._marks and block.get("cache_control"):
             part["prompt_cache_breakpoint"] = {"mode": "explicit"}
             self.marked.append(part)
         return part
-
-    def _is_marked(self, block: JSON) -> bool:
-        return self.q.cache == "breakpoint" and bool(block.get("cache_control"))
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -136,7 +134,7 @@ class ItemShape:
         return parts
 
     def output(self, call_id: str, content: Any, block: JSON | None) -> JSON:
-        if block is not None and isinstance(content, str) and content and self._is_marked(block):
+        if block is not None and isinstance(content, str) and content and self._marks and block.get("cache_control"):
             content = [self.mark(self.text(content), block)]
         return {"type": "function_call_output", "call_id": call_id, "output": content}
 

@@ -68,7 +68,7 @@ async def test_what_came_before_a_fault_is_passed_on(server: tuple[list[bytes], 
         connection._transport.write(REQUEST)
     with pytest.raises(Failure) as caught:
         await asyncio.wait_for(reading, 10)
-    assert caught.value.cause.kind == "cut"
+    assert caught.value.cause.kind == "broken"
     assert flow.body() == (b"abchello" if b"hello" in fault else b"abc")
     assert connection.phase is Phase.CLOSED
 
