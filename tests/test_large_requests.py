@@ -52,6 +52,7 @@ SHAPES: dict[str, Callable[[range], list[JSON]]] = {
     "results without calls": lambda n: [_user(*(_result(f"c{i}") for i in n))],
     "texts of one turn": lambda n: [_user(*(_text() for _ in n)), _turn(*(_text() for _ in n))],
     "texts of one result": lambda n: [_user(_text()), _turn(_call("c")), _user({**_result("c"), "content": [_text() for _ in n]})],
+    "messages of the assistant": lambda n: [_user(_text()), *(_turn(_text()) for _ in n)],
     "turns": lambda n: [message for _ in n for message in (_user(_text()), _turn(_text()))],
     "empty turns between": lambda n: [message for _ in n for message in (_user(_text("ab" * 50)), _turn())],
     "system messages": lambda n: [_user(_text()), *({"role": "system", "content": "ab"} for _ in n)],

@@ -318,7 +318,8 @@ class Blocks:
         while self._held and (self._item is None or self._complete(self._item)):
             if self._item is not None:
                 self._end()
-            self._promote()
+            if self._held:  # not if that was too much to keep
+                self._promote()
 
     def _promote(self) -> None:
         """The next held item becomes the live one: calls that wait together go by their index."""

@@ -120,6 +120,8 @@ class Reply(RawBlocks):
         if self._opening is not None and self._closing is not None:
             return self._raw_whole(self._opening, self._closing, outcome.usage or estimate, estimate)
         reason = outcome.told = self.finish(outcome)
+        if self.problem is not None:  # what waited for the end was too much
+            raise self.problem
         message: JSON = {
             "id": self._message_id,
             "type": "message",
