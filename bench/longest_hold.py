@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from a2py.cli.serve import settle
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.providers import quirks_for
 from a2py.proxy.log import Log
 from a2py.proxy.server import Server
@@ -150,7 +150,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "a result of no known type": lambda: body(turn({"type": "x_tool_result", "content": [["x"]] * 300_000})),
     "a block of no known type": lambda: body(turn({"type": "x", "content": [["x"]] * 300_000})),
     "signatures": lambda: body(
-        turn(*[{"type": "thinking", "thinking": "", "signature": envelope.seal("details", f"openai/{MODEL}", {"d": [[]] * 900_000})}] * 8)
+        turn(*[{"type": "thinking", "thinking": "", "signature": signatures.make("details", f"openai/{MODEL}", {"d": [[]] * 900_000})}] * 8)
     ),
     "[],": lambda: body()[:-1] + b',"x":[' + b"[]," * (10 * MB) + b"1]}",
     "numbers": lambda: body(x=[0] * (15 * MB)),

@@ -19,7 +19,7 @@ import orjson
 from a2py import providers
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.request import parse
 from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call, Prepared
@@ -193,8 +193,8 @@ def _spaced(value: Any) -> str:
 
 def _signature(s: str) -> str:
     """An envelope in the open, any other signature as it is."""
-    opened = envelope.open_(s)
-    if opened is None or envelope.seal(*opened) != s:
+    opened = signatures.read(s)
+    if opened is None or signatures.make(*opened) != s:
         return _string(s)
     return f"{opened.kind} {_spaced({'o': opened.origin, **opened.state})}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages import blocks, envelope
+from a2py.messages import blocks, signatures
 from a2py.messages.blocks import Blocks
 from a2py.messages.items import Item
 from a2py.messages.types import JSON, Outcome
@@ -154,9 +154,9 @@ def test_omitted_thinking_travels_in_the_signature() -> None:
     log.thinking("r", "again")
     log.finish(Outcome())
     assert [line for line in log.log if line[0] == "'"] == ["'Hi"]
-    assert [envelope.open_(signature) for signature in log.signatures] == [
-        envelope.Envelope("details", "chat:x:y", {"d": [1], "text": "secret \u20ac"}),
-        envelope.Envelope("t", "chat:x:y", {"text": "again"}),
+    assert [signatures.read(signature) for signature in log.signatures] == [
+        signatures.VendorState("details", "chat:x:y", {"d": [1], "text": "secret \u20ac"}),
+        signatures.VendorState("t", "chat:x:y", {"text": "again"}),
     ]
 
 
@@ -168,7 +168,7 @@ def test_a_signature_without_text_opens_an_empty_block() -> None:
     log.args(0, '{"a":1}')
     log.finish(Outcome())
     assert log.log == ["+thinking", "sign", "-", "+tool c f", '\'{"a":1}', "-"]
-    assert envelope.open_(log.signatures[0]) == envelope.Envelope("gemini", "o", {"s": "y"})
+    assert signatures.read(log.signatures[0]) == signatures.VendorState("gemini", "o", {"s": "y"})
 
 
 def test_a_signature_behind_an_open_call_waits_its_turn() -> None:

@@ -19,7 +19,7 @@ import pytest
 from a2py.cli import exits, handover, listen, record, serve
 from a2py.cli.exits import Stop
 from a2py.cli.source import Source
-from a2py.proxy.border import FRESH_SECONDS
+from a2py.proxy.connection import FRESH_SECONDS
 from tests.commands import LIMIT, a2py, nothing
 from tests.process import free_port
 from tests.test_cli_daemon import hello, place

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages import count as module
-from a2py.messages import envelope, media
+from a2py.messages import media, signatures
 from a2py.messages.count import Calibration, bytes_tokens, count, count_in_slices, estimate, estimate_in_slices, text_tokens
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Request
@@ -115,8 +115,8 @@ tokens = text_tokens(TEXT)
         ({"type": "document", "source": {"type": "url", "url": "https://x"}}, media.PAGE),
         ({"type": "thinking", "thinking": TEXT, "signature": "x" * 5000}, tokens),
         ({"type": "thinking", "thinking": TEXT}, tokens),
-        ({"type": "thinking", "thinking": "", "signature": envelope.seal("t", "o", {"text": TEXT})}, tokens),
-        ({"type": "thinking", "thinking": "", "signature": envelope.seal("t", "o", {})}, 0),
+        ({"type": "thinking", "thinking": "", "signature": signatures.make("t", "o", {"text": TEXT})}, tokens),
+        ({"type": "thinking", "thinking": "", "signature": signatures.make("t", "o", {})}, 0),
         ({"type": "thinking", "thinking": "", "signature": "a2py1.forged"}, 0),
         ({"type": "thinking", "thinking": "", "signature": "x" * 5000}, 0),
         ({"type": "redacted_thinking", "data": "x" * 5000}, 0),

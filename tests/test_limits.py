@@ -314,7 +314,7 @@ FLOODS: dict[str, list[Flood]] = {
             "reasoning details", "chat", lambda n, s: (chat(reasoning_details=[{"type": "x", "index": k, "x": [s] * 9}]) for k in count())
         ),
     ],
-    "a2py.messages.envelope.LIMIT": [
+    "a2py.messages.signatures.LIMIT": [
         Flood("state (`reasoning_opaque`)", "chat", lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1))),
     ],
     "a2py.wires.chat.found.SEEN_LIMIT": [

@@ -12,7 +12,7 @@ import anthropic
 import pytest
 from anthropic.types import Message, ToolUseBlock
 
-from a2py.messages import envelope
+from a2py.messages import signatures
 from tests import process
 from tests.llamacpp import Server, Servers
 from tests.tiny_model import SURE
@@ -105,7 +105,7 @@ def test_a_conversation_begun_on_the_chat_wire_goes_on(client: anthropic.Anthrop
     asked: Any = {"max_tokens": 300, "tools": [TOOL], "thinking": {"type": "adaptive"}}
     first = client.messages.create(model="by-chat", messages=[USER], **asked)
     thinking = [block for block in first.content if block.type == "thinking"]
-    assert thinking and envelope.ours(thinking[0].signature)
+    assert thinking and signatures.is_ours(thinking[0].signature)
     history: list[Any] = [USER]
     for model in ("think-tools", "by-chat", "think-tools"):
         (call,) = calls_of(first)

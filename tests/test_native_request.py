@@ -11,7 +11,7 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.quirks import Quirks
@@ -152,7 +152,7 @@ def test_a_count_gets_no_defaults() -> None:
     assert orjson.loads(made(body, dep, counting=True).body) == {**body, "model": "up-1"}
 
 
-SEALED = envelope.seal("t", "chat:x:y", {"text": "hm"})
+SEALED = signatures.make("t", "chat:x:y", {"text": "hm"})
 
 
 def turn(*blocks: JSON, role: str = "assistant") -> JSON:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from a2py.proxy import border, server
+from a2py.proxy import connection, server
 from a2py.proxy.log import Log
 from tests.proxied import Running, config, message, proxied, settle
 from tests.scripted import SSE, Peer, Raw, Scripted, answering, completion, text
@@ -119,9 +119,9 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "FRESH_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
-        await settle(lambda: proxy.server._border.connections)
+        await settle(lambda: proxy.server._connections.connections)
         drained = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.log.count("draining"))
         client.ask("POST", PATH, message(stream=stream))
@@ -132,16 +132,16 @@ async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool, monkeyp
 
 
 async def test_one_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "FRESH_SECONDS", 0.05)
     async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
-        await settle(lambda: proxy.server._border.connections)
+        await settle(lambda: proxy.server._connections.connections)
         await asyncio.wait_for(proxy.server.drain(), 10)
         assert await client.reader.read() == b""
 
 
 async def test_one_that_was_answered_a_moment_ago_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and then."""
-    monkeypatch.setattr(border, "FRESH_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
     async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
         client.ask("GET", "/")
         assert "connection" not in (await client.answer()).headers
@@ -153,7 +153,7 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again(monkeypatch: pyt
 
 
 async def test_one_that_has_been_idle_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "FRESH_SECONDS", 0.0)
     async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
         client.ask("GET", "/")
         await client.answer()
@@ -173,10 +173,10 @@ async def test_an_idle_connection_that_has_just_asked_is_answered() -> None:
 
 
 async def test_a_client_that_leaves_does_not_hold_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "FRESH_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
     async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=30)) as proxy:
         async with proxy.client() as client:
-            await settle(lambda: proxy.server._border.connections)
+            await settle(lambda: proxy.server._connections.connections)
             drained = asyncio.ensure_future(proxy.server.drain())
             await settle(lambda: proxy.log.count("draining"))
             assert not drained.done() and client

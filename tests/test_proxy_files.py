@@ -42,7 +42,7 @@ async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPa
             for busy in (one, two):
                 assert (await busy.answer()).status == 200
         assert any("max_connections" in line["event"] and line["served"] == 2 for line in proxy.lines)
-        await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
+        await settle(lambda: not proxy.server._connections.connections)  # type: ignore[union-attr]
         assert (await proxy.ask(message())).status == 200
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from a2py.config import Config
 from a2py.errors import ApiError
-from a2py.proxy import app, border, count, router
+from a2py.proxy import app, count, router
 from a2py.quirks import Quirks
 from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
@@ -144,7 +144,7 @@ async def idle(proxy: Running) -> None:
     await settle(lambda: not proxy.proxy.running and not proxy.proxy.busy)
     upstream = proxy.proxy.upstream
     await settle(lambda: upstream.connections == upstream.idle)
-    for connection in proxy.server._border.connections:  # type: ignore[union-attr]
+    for connection in proxy.server._connections.connections:  # type: ignore[union-attr]
         connection.force_close()
 
 
@@ -277,7 +277,7 @@ async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.S
 async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault == "timeout":
         monkeypatch.setattr(app, "BODY_SECONDS", 0.1)
-        monkeypatch.setattr(border, "IDLE_SECONDS", 0.2)
+        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
     seen = await loop(name, fault, "client", tls)
     assert seen["gone"] > 1
     if fault == "timeout" and SCENARIOS[name].prompt > 1000:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from a2py.proxy import app, border, router
+from a2py.proxy import app, router
 from a2py.proxy.routes import ROUTES, Route
 from a2py.upstream.transports import free
 from tests.blocking import Client, Peer, Script, Upstream, request
@@ -240,9 +240,9 @@ NAMES = list(cases([]))
 #: Seconds that no test waits for: until a body has stalled, a connection was idle for too long, a refused body is no longer read, an
 #: upstream is asked again.
 SOON = {
-    "a body that stalls": [(app, "BODY_SECONDS"), (border, "LINGER_SECONDS")],
-    "too large": [(border, "LINGER_SECONDS")],
-    "idle too long": [(border, "IDLE_SECONDS")],
+    "a body that stalls": [(app, "BODY_SECONDS"), (connection, "LINGER_SECONDS")],
+    "too large": [(connection, "LINGER_SECONDS")],
+    "idle too long": [(connection, "IDLE_SECONDS")],
     "failed, asked again": [(router, "FIRST_WAIT")],
 }
 
@@ -262,7 +262,7 @@ async def run(proxy: Running, upstream: Upstream, act: Callable[[Client, Upstrea
     loop = asyncio.get_running_loop()
     for _ in range(rounds):
         await loop.run_in_executor(None, one)
-        await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy or proxy.server._border.open))  # type: ignore[union-attr]
+        await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy or proxy.server._connections.open))  # type: ignore[union-attr]
     for _ in range(3):
         await asyncio.sleep(0)  # what was scheduled by the last
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from a2py.messages.types import Call
-from a2py.proxy import border
 from a2py.proxy.relay import Exchange
 from a2py.upstream import Gather
 from tests.proxied import config, message, proxied, settle
@@ -108,7 +107,7 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
 @pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])
 async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer would be held for as long as it likes."""
-    monkeypatch.setattr(border, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     piece = "x" * 100_000
     async with Scripted(answering(*[piece] * 200)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -116,14 +115,14 @@ async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: py
             client.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40_000)
         else:
             client.ask("POST", "/v1/messages", message(stream=kind == "stream"))
-        await settle(lambda: proxy.server._border.connections)  # type: ignore[union-attr]
-        await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
+        await settle(lambda: proxy.server._connections.connections)  # type: ignore[union-attr]
+        await settle(lambda: not proxy.server._connections.connections)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that fits into the buffer: its handler has ended, `close` waits for the client."""
-    monkeypatch.setattr(border, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     async with (
         Scripted(answering(*["x" * 100_000] * 200)) as up,
         proxied(config(up.base, buffer_kb=64_000)) as proxy,
@@ -133,13 +132,13 @@ async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bo
         client.ask("POST", "/v1/messages", message(stream=stream), (("connection", "close"),))
         await settle(lambda: proxy.lines and not proxy.proxy.busy)
         assert proxy.lines[-1]["status"] == 200
-        await settle(lambda: not proxy.server._border.connections)  # type: ignore[union-attr]
+        await settle(lambda: not proxy.server._connections.connections)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_takes_little_gets_everything(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pauses are a twentieth of what would be a stall, all of them together are more."""
-    monkeypatch.setattr(border, "STALL_SECONDS", 2.0)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     sent = "x" * 100_000
     async with Scripted(answering(*[sent] * 150)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
         transport = client.writer.transport

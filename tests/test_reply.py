@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages import blocks, envelope
+from a2py.messages import blocks, signatures
 from a2py.messages.items import TOOL, Item
 from a2py.messages.reply import Reply, tool_input
 from a2py.messages.types import JSON, Outcome, Usage
@@ -43,7 +43,7 @@ def test_a_whole_message() -> None:
         "role": "assistant",
         "model": "claude-x",
         "content": [
-            {"type": "thinking", "thinking": "hm\u20ac", "signature": envelope.seal("t", "chat:x:y", {})},
+            {"type": "thinking", "thinking": "hm\u20ac", "signature": signatures.make("t", "chat:x:y", {})},
             {
                 "type": "text",
                 "text": "Hello\n",

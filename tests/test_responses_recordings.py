@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from a2py.wires.failure import read
@@ -60,7 +60,7 @@ def told_of(message: JSON) -> list[tuple[str, Any]]:
         if block["type"] == "thinking":
             if block["thinking"]:
                 seen.append(("thinking", block["thinking"]))
-            opened = envelope.open_(block["signature"])
+            opened = signatures.read(block["signature"])
             assert opened is not None
             item = opened.state.get("item", {})
             if item.get("encrypted_content"):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming
 
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import golden, typed
@@ -96,15 +96,15 @@ def test_captures(captured: Captured) -> None:
         "EqQBCkYIBBgC",
         "a2py1.responses.",
         "a2py1.responses.AAAA",
-        envelope.seal("responses", "responses:custom:other-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
-        envelope.seal("responses", "chat:custom:test-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
-        envelope.seal("details", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x"}}),
-        envelope.seal("t", ORIGIN, {"text": "Hm."}),
-        envelope.seal("responses", ORIGIN, {}),
-        envelope.seal("responses", ORIGIN, {"item": "x"}),
-        envelope.seal("responses", ORIGIN, {"item": {"id": 7, "encrypted_content": 8}}),
-        envelope.seal("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "", "summary": ["x"]}}),
-        envelope.seal("responses", ORIGIN, {"raw": "yes"}),
+        signatures.make("responses", "responses:custom:other-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
+        signatures.make("responses", "chat:custom:test-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
+        signatures.make("details", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x"}}),
+        signatures.make("t", ORIGIN, {"text": "Hm."}),
+        signatures.make("responses", ORIGIN, {}),
+        signatures.make("responses", ORIGIN, {"item": "x"}),
+        signatures.make("responses", ORIGIN, {"item": {"id": 7, "encrypted_content": 8}}),
+        signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "", "summary": ["x"]}}),
+        signatures.make("responses", ORIGIN, {"raw": "yes"}),
     ],
 )
 def test_what_is_no_state_of_this_model_is_dropped(signature: Any) -> None:
@@ -115,7 +115,7 @@ def test_what_is_no_state_of_this_model_is_dropped(signature: Any) -> None:
 
 def test_only_known_fields_of_an_envelope_go_upstream() -> None:
     state = {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["a", 7, None], "type": "message", "role": "system"}, "evil": 1}
-    body = body_of({"messages": [user("Hi"), assistant(thinking(envelope.seal("responses", ORIGIN, state)), said("Yo"))]}, REASONS)
+    body = body_of({"messages": [user("Hi"), assistant(thinking(signatures.make("responses", ORIGIN, state)), said("Yo"))]}, REASONS)
     assert body["input"][1] == {
         "type": "reasoning",
         "id": "rs_1",
@@ -126,7 +126,7 @@ def test_only_known_fields_of_an_envelope_go_upstream() -> None:
 
 def test_blocks_of_one_item_become_one_item_again() -> None:
     def raw(text: str, **item: str) -> JSON:
-        return thinking(envelope.seal("responses", ORIGIN, {"raw": True, **({"item": item} if item else {})}), text)
+        return thinking(signatures.make("responses", ORIGIN, {"raw": True, **({"item": item} if item else {})}), text)
 
     def items(*blocks: JSON) -> list[JSON]:
         body = body_of({"messages": [user("Hi"), assistant(*blocks, said("Yo"))]}, RAW)
@@ -144,7 +144,7 @@ def test_blocks_of_one_item_become_one_item_again() -> None:
     ]
     assert [item["id"] for item in items(raw("a", id="rs_1", signature="x"), raw("b", id="rs_2", signature="x"))] == ["rs_1", "rs_2"]
     assert [item["id"] for item in items(raw("a"), said("between"), raw("b"))] == ["rs_1", "rs_2"]
-    sealed = envelope.seal("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["s"]}})
+    sealed = signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["s"]}})
     assert items(thinking(sealed), thinking(sealed)) == [
         {"type": "reasoning", "id": "rs_1", "encrypted_content": "x", "summary": [{"type": "summary_text", "text": "s"}] * 2}
     ]

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.types import JSON, Outcome
 from a2py.wires import wire
 from a2py.wires.common import search
@@ -273,7 +273,7 @@ def test_the_vendors_state_of_raw_text() -> None:
         "format": "anthropic-claude-v1",
     }
     block = message_of(item(raw), item(MESSAGE, 1), DONE)["content"][0]
-    opened = envelope.open_(block["signature"])
+    opened = signatures.read(block["signature"])
     assert opened is not None
     assert (block["thinking"], opened.state) == (
         "Hm.",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.messages import blocks, envelope, writer
+from a2py.messages import blocks, signatures, writer
 from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome, Usage
 from a2py.messages.writer import PING, Writer
@@ -78,7 +78,7 @@ def test_thinking_is_signed() -> None:
     assert [event.get("delta") for event in found[2:5]] == [
         {"type": "thinking_delta", "thinking": "hm"},
         {"type": "thinking_delta", "thinking": "\n"},
-        {"type": "signature_delta", "signature": envelope.seal("t", "chat:x:y", {})},
+        {"type": "signature_delta", "signature": signatures.make("t", "chat:x:y", {})},
     ]
 
 

@@ -255,12 +255,12 @@ async def _serve(
     offer: handover.Offer | None,
     check: Callable[[Config], None],
 ) -> None:
-    from a2py.proxy import border, files
+    from a2py.proxy import connection, files
     from a2py.proxy.server import serve
 
     files.raise_limit()
     if args.keepalive_timeout:
-        border.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
+        connection.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
     async with AsyncExitStack() as stack:
         config = await open_source(stack, source, args)
         check_capture(config.settings.capture_dir)

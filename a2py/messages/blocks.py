@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
-from a2py.messages import envelope, ids
+from a2py.messages import ids, signatures
 from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, WHOLE, Item, Part, without_placeholder
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ class Blocks:
         state = dict(item.state)
         if self._mode == "omit":
             state["text"] = item.joined()
-        return envelope.seal(item.sealed or envelope.PLAIN, self._origin, state)
+        return signatures.make(item.sealed or signatures.PLAIN, self._origin, state)
 
     def finish(self, outcome: Outcome) -> str:
         """Close what is open, give out what was held, and tell the final stop reason.

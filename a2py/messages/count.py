@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py import jsontext
-from a2py.messages import envelope, media
+from a2py.messages import media, signatures
 from a2py.messages.types import JSON, Request
 from a2py.slices import BYTES, ITEMS, Slices, at_once
 
@@ -121,7 +121,7 @@ class _Tally:
 
     def _open(self) -> Slices[None]:
         for signature in self._sealed:
-            opened = envelope.open_(signature)
+            opened = signatures.read(signature)
             self.text(opened.state.get("text") if opened else None)
             yield
         self._sealed.clear()
@@ -161,7 +161,7 @@ def _document(tally: _Tally, block: JSON) -> None:
 
 
 def _thinking(tally: _Tally, block: JSON) -> None:
-    if not block["thinking"] and envelope.ours(block.get("signature")):
+    if not block["thinking"] and signatures.is_ours(block.get("signature")):
         tally.sealed(block["signature"])
     else:
         tally.text(block["thinking"])

@@ -1,6 +1,6 @@
 """The vocabulary that request, wires and writers share: a call, its usage, its outcome, and the sink.
 
-Knows: the shapes that cross the border between wires and messages.
+Knows: the shapes that cross the boundary between wires and messages.
 Must not know: any upstream's format, bytes on a socket.
 """
 
@@ -111,7 +111,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Call:
-    """One client request with everything impure that the core may need, read once at the border."""
+    """One client request with everything impure that the core may need, read once at the boundary."""
 
     request: Request
     message_id: str

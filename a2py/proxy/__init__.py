@@ -1,1 +1,1 @@
-from a2py.proxy.lean import aiohttp as aiohttp
+from a2py.proxy.aiohttp_server import aiohttp as aiohttp

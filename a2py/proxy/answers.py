@@ -16,11 +16,11 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.types import Call, Outcome, Prepared
 from a2py.messages.writer import Writer
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.client import EventStream
 from a2py.proxy.cors import grant
 from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.keepalive import Pulse
-from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.relay import Exchange
 from a2py.proxy.responses import header_list, json_response

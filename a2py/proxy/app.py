@@ -18,11 +18,11 @@ from a2py.errors import ApiError
 from a2py.messages.count import Calibration, count_in_slices
 from a2py.messages.types import Request
 from a2py.proxy.access import admit
-from a2py.proxy.border import shed
+from a2py.proxy.aiohttp_server import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
+from a2py.proxy.connection import shed
 from a2py.proxy.context import Contexts
 from a2py.proxy.cors import grant, preflight
 from a2py.proxy.count import Counter
-from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
@@ -36,7 +36,7 @@ from a2py.upstream import Upstream, tls
 
 if TYPE_CHECKING:
     from a2py.config import Config
-    from a2py.proxy.border import Border
+    from a2py.proxy.connection import Connections
 
 #: Seconds without a byte in which a request body may stall.
 BODY_SECONDS = 30.0
@@ -61,7 +61,7 @@ class Proxy:
         self.lessons = Lessons(clock)
         self.running: set[Exchange] = set()
         self.busy: set[RequestHandler] = set()  # connections with a request in work
-        self.border: Border | None = None
+        self.connections: Connections | None = None
         self._idle: asyncio.Event | None = None
         self.began = clock()
         self.metrics = Metrics()
@@ -140,7 +140,7 @@ class Proxy:
                 admit(self.config, request.headers, request.raw_path)
             if request.method not in route.methods:
                 raise ApiError("method_not_allowed", f"{request.method} is not allowed on {request.path[:200]}")
-            if self.border is not None and self.border.open > self.border.max_connections:
+            if self.connections is not None and self.connections.open > self.connections.max_connections:
                 raise ApiError(
                     "overloaded",
                     "The proxy has more connections than `a2py: max_connections` or its file descriptors allow; ask again",

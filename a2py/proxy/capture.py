@@ -25,8 +25,8 @@ from a2py.deployment import Deployment, telling
 from a2py.errors import ApiError
 from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.client import EventStream
-from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.redact import REDACTED, Redactor
 
 if TYPE_CHECKING:

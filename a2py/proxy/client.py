@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from a2py.proxy.border import STALL_SECONDS, Connection
-from a2py.proxy.lean import BaseRequest, StreamResponse
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.connection import STALL_SECONDS, Connection
 from a2py.proxy.responses import Sent, header_list
 
 _HEAD = (

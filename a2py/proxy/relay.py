@@ -16,8 +16,8 @@ from a2py.errors import ApiError, Blame
 from a2py.messages.count import count
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.context import cut
-from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.limits import Reservation
 from a2py.proxy.log import Log, Record

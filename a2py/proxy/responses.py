@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from a2py.errors import ApiError
-from a2py.proxy.lean import BaseRequest, Response, StreamResponse
+from a2py.proxy.aiohttp_server import BaseRequest, Response, StreamResponse
 
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 

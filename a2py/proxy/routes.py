@@ -19,8 +19,8 @@ from a2py.messages.count import estimate_in_slices
 from a2py.messages.request import parse_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy import models
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.answers import Streamed, Whole
-from a2py.proxy.lean import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.relay import Exchange
@@ -224,7 +224,7 @@ async def metrics(proxy: Proxy, request: BaseRequest, record: Record) -> StreamR
         "a2py_running": len(proxy.running),
         "a2py_upstream_connections": proxy.upstream.connections,
         "a2py_upstream_idle": proxy.upstream.idle,
-        "a2py_connections": proxy.border.open if proxy.border is not None else 0,
+        "a2py_connections": proxy.connections.open if proxy.connections is not None else 0,
         "a2py_uptime_seconds": proxy.clock() - proxy.began,
     }
     body = proxy.metrics.text(gauges).encode()

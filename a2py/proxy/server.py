@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from a2py.errors import ApiError
 from a2py.proxy import files
 from a2py.proxy.app import Proxy
-from a2py.proxy.border import FRESH_SECONDS, Border
+from a2py.proxy.connection import FRESH_SECONDS, Connections
 from a2py.proxy.log import Log
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Server:
         self.proxy = Proxy(config, clock=clock, log=log)
         self._listening: list[asyncio.Server] = []
         self._borrowed: dict[int, asyncio.Server] = {}
-        self._border: Border | None = None
+        self._connections: Connections | None = None
         self._tls: ssl.SSLContext | None = None
         self._leave_time: float | None = None
         self._is_listening = True
@@ -62,15 +62,17 @@ class Server:
         """Listen; gives the addresses. `sockets`: listening already (systemd, a parent process), instead of host and port."""
         proxy = self.proxy
         await proxy.start()
-        border = self._border = Border(proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=self._connections(proxy.config))
-        proxy.border = border
+        connections = self._connections = Connections(
+            proxy.handle, buffer_limit=proxy.buffer_limit, max_connections=self._max_connections(proxy.config)
+        )
+        proxy.connections = connections
         self._tls = ssl_context
         loop = asyncio.get_running_loop()
         try:
             for sock in sockets or ():
-                self._listening.append(await loop.create_server(border, sock=sock, ssl=ssl_context, backlog=BACKLOG))
+                self._listening.append(await loop.create_server(connections, sock=sock, ssl=ssl_context, backlog=BACKLOG))
             if not sockets:
-                own = await loop.create_server(border, host, port, ssl=ssl_context, backlog=BACKLOG, reuse_port=reuse_port)
+                own = await loop.create_server(connections, host, port, ssl=ssl_context, backlog=BACKLOG, reuse_port=reuse_port)
                 self._listening.append(own)
         except BaseException:
             await self.close()
@@ -85,13 +87,13 @@ class Server:
             self.proxy.log.warning("reload refused", error=str(error) or type(error).__name__)
             return False
         self.proxy.reload(config)
-        if self._border is not None:
-            self._border.buffer_limit = self.proxy.buffer_limit
-            self._border.max_connections = self._connections(config)
+        if self._connections is not None:
+            self._connections.buffer_limit = self.proxy.buffer_limit
+            self._connections.max_connections = self._max_connections(config)
         self.proxy.log.info("reloaded")
         return True
 
-    def _connections(self, config: Config) -> int:
+    def _max_connections(self, config: Config) -> int:
         """How many clients may be connected: as the configuration says, if there are descriptors for them."""
         wanted = config.settings.max_connections
         fit = files.fitting(wanted)
@@ -101,10 +103,10 @@ class Server:
 
     async def lend(self, number: int, sock: socket.socket) -> None:
         """Accept from `sock` as well, a listening socket of another worker that has died, until `take_back(number)`."""
-        if self._border is None or not self._is_listening:
+        if self._connections is None or not self._is_listening:
             sock.close()
             return
-        server = await asyncio.get_running_loop().create_server(self._border, sock=sock, ssl=self._tls, backlog=BACKLOG)
+        server = await asyncio.get_running_loop().create_server(self._connections, sock=sock, ssl=self._tls, backlog=BACKLOG)
         if not self._is_listening or number in self._borrowed:
             await _stop_accepting([server])
         else:
@@ -121,18 +123,18 @@ class Server:
         if self._leave_time is None:
             self._leave_time = asyncio.get_running_loop().time()
             self.proxy.draining = True
-            if self._border is not None:
-                self._border.is_leaving = True
+            if self._connections is not None:
+                self._connections.is_leaving = True
 
     async def drain(self, at_once: asyncio.Event | None = None, *, handed_over: bool = False) -> None:
         """Leave; stop listening after `drain_delay`; let running answers end within `drain_seconds`, or until `at_once` is set; then close
         everything. `handed_over`: another process accepts from the same sockets already, so that nothing is gained by a delay."""
-        proxy, border = self.proxy, self._border
-        assert border is not None
+        proxy, connections = self.proxy, self._connections
+        assert connections is not None
         self.leave()
         await self._delay(0.0 if handed_over else proxy.config.settings.drain_delay, at_once)
         await self._stop_listening(handed_over)
-        border.drain()
+        connections.drain()
         seconds = proxy.config.settings.drain_seconds
         proxy.log.info("draining", answers=len(proxy.running), seconds=seconds)
         await self._idle(seconds, at_once)
@@ -156,8 +158,8 @@ class Server:
             pass
 
     async def _idle(self, seconds: float, at_once: asyncio.Event | None) -> None:
-        assert self._border is not None
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._border.quiet(self._tls is not None))]
+        assert self._connections is not None
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._connections.quiet(self._tls is not None))]
         if at_once is not None:
             waits.append(asyncio.ensure_future(at_once.wait()))
         try:
@@ -187,9 +189,9 @@ class Server:
 
     async def _connected(self, connection: socket.socket) -> None:
         """Serve a connection that was not accepted by asyncio."""
-        assert self._border is not None
+        assert self._connections is not None
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._border, connection, ssl=self._tls)
+            await asyncio.get_running_loop().connect_accepted_socket(self._connections, connection, ssl=self._tls)
         except OSError:  # in TLS's handshake; its socket is closed
             pass
 
@@ -198,11 +200,11 @@ class Server:
             server.close()
         self._listening.clear()
         self._borrowed.clear()
-        if self._border is not None:
+        if self._connections is not None:
             await asyncio.sleep(0)  # what has been accepted gets its first step
-            self._border.pre_shutdown()
-            await self._border.shutdown(LAST_WORDS)
-            self._border = None
+            self._connections.pre_shutdown()
+            await self._connections.shutdown(LAST_WORDS)
+            self._connections = None
         await self.proxy.close()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP surface in memory: a real `Proxy` behind its real `Border`, no socket, an upstream that answers at once.
+"""The HTTP surface in memory: a real `Proxy` behind its real `Connections`, no socket, an upstream that answers at once.
 
 Knows: `asyncio.Transport`, what every response of a2py must look like. Must not know: how the bytes were made.
 Invariants of `talk`, whatever comes in: only whole, well-formed responses go out; each has a request id and none but known headers; an error
@@ -17,7 +17,7 @@ import h11
 import orjson
 from aiohttp import web
 
-from a2py.proxy.border import Border
+from a2py.proxy.connection import Connections
 from a2py.proxy.log import Log
 from a2py.proxy.server import Proxy
 from tests import scripted
@@ -113,7 +113,7 @@ class Surface:
         self.proxy = Proxy(config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json"))
         await self.proxy.start()
         self.proxy.upstream = Upstream()  # type: ignore[assignment]
-        self.border = Border(self._handle, buffer_limit=1 << 18, max_connections=10)
+        self.connections = Connections(self._handle, buffer_limit=1 << 18, max_connections=10)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append((request.method.encode(), request.raw_path.encode("utf-8", "surrogateescape")))
@@ -133,7 +133,7 @@ class Surface:
         return out
 
     async def _talk(self, pieces: tuple[bytes, ...]) -> bytes:
-        connection = self.border()
+        connection = self.connections()
         wire = Memory(connection)
         connection.connection_made(wire)
         for piece in pieces:
@@ -149,11 +149,11 @@ class Surface:
         own = asyncio.current_task()
         for _ in range(PATIENCE):
             await asyncio.sleep(0)
-            if len(asyncio.all_tasks()) == 1 and not self.border.connections:
+            if len(asyncio.all_tasks()) == 1 and not self.connections.connections:
                 break
         left = asyncio.all_tasks() - {own}
         assert not left, f"a task is left: {left}"
-        kept = self.proxy.running, self.proxy.busy, self.border.connections
+        kept = self.proxy.running, self.proxy.busy, self.connections.connections
         assert not any(kept), f"something is left: {kept}"
         return bytes(wire.out)
 

@@ -19,7 +19,7 @@ import orjson
 from a2py import sse
 from a2py.config import ConfigError, load
 from a2py.errors import ApiError
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.count import count, estimate
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
@@ -121,13 +121,13 @@ def forged(data: bytes) -> None:
     known = deployments("chat" if data[:1] < b"\x80" else "responses")
     config = known[int.from_bytes(data[:2], "big") % len(known)]
     to = golden.deployment(config)
-    kind = sorted(envelope.KINDS)[data[2] % len(envelope.KINDS)] if len(data) > 2 else ""
+    kind = sorted(signatures.KINDS)[data[2] % len(signatures.KINDS)] if len(data) > 2 else ""
     body = data[3:].replace(b"$origin", to.origin.encode())
-    made = f"{envelope.VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
+    made = f"{signatures.VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
     for signature in (body.decode("utf-8", "replace"), made):
-        opened = envelope.open_(signature)
+        opened = signatures.read(signature)
         if opened is not None:
-            assert envelope.open_(envelope.seal(opened.kind, opened.origin, opened.state)) == opened
+            assert signatures.read(signatures.make(opened.kind, opened.origin, opened.state)) == opened
     block = {"type": "thinking", "thinking": "Hm.", "signature": made}
     call_ = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [block, call_]}]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.quirks import Dialect, HistoryField
 from a2py.wires.chat.delta import STATE, fields
@@ -148,9 +148,9 @@ class History:
     def see(self, block: JSON) -> None:
         """A thinking block of the client's history."""
         q, signature = self._draft.quirks, block.get("signature")
-        if q.reasoning_history == "none" and (not q.vendor_state or envelope.plain(signature)):
+        if q.reasoning_history == "none" and (not q.vendor_state or signatures.is_plain(signature)):
             return
-        sealed = envelope.open_(signature)
+        sealed = signatures.read(signature)
         if sealed is None or sealed.origin != self._draft.dep.origin:
             return
         text = sealed.state.get("text")

@@ -15,7 +15,7 @@ from typing import Any
 from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
-from a2py.messages.envelope import LIMIT
+from a2py.messages.signatures import LIMIT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
 from a2py.sse import Event
 from a2py.wires import failure

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.errors import ApiError
-from a2py.messages import envelope, ids
+from a2py.messages import ids, signatures
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
@@ -75,7 +75,7 @@ def _foreign(block: JSON, drop: frozenset[str]) -> bool:
     """Thinking that this upstream can't have said."""
     if block["type"] == "redacted_thinking":
         return not drop.isdisjoint((THOUGHTS, REDACTED))
-    return bool(block["type"] == "thinking" and (THOUGHTS in drop or envelope.ours(block.get("signature"))))
+    return bool(block["type"] == "thinking" and (THOUGHTS in drop or signatures.is_ours(block.get("signature"))))
 
 
 def _bare_call(blocks: list[JSON]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py.messages import envelope
+from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want
@@ -52,7 +52,7 @@ def item(block: JSON, draft: Draft, recent: bool) -> JSON | None:
     """A thinking block of the history as the reasoning item that it was; None where there is nothing to give back.
 
     Text that the upstream showed as it is (`raw`) goes back only where the row says that it is wanted; `recent`: no user text has come since."""
-    sealed = envelope.open_(block.get("signature"))
+    sealed = signatures.read(block.get("signature"))
     if sealed is None or sealed.kind != "responses" or sealed.origin != draft.dep.origin:
         return None
     kept = sealed.state.get("item")

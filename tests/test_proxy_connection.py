@@ -1,4 +1,4 @@
-"""The HTTP border against raw sockets: what is refused, what is kept, who has to leave, and what no response tells."""
+"""The HTTP connections against raw sockets: what is refused, what is kept, who has to leave, and what no response tells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 import pytest
 
-from a2py.proxy.border import Connection
+from a2py.proxy.connection import Connection
 from a2py.proxy.routes import ROUTES, Route
 from tests.proxied import Running, config, message, proxied, settle
 from tests.scripted import LIMIT, Peer, Raw, Scripted, answering, completion
@@ -240,10 +240,10 @@ def upgraded(request: bytes, upgrade: bytes) -> bytes:
 @asynccontextmanager
 async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
     """A client, and the server's end of its connection, which can be given bytes in any pieces."""
-    before = set(proxy.server._border._known)  # type: ignore[union-attr]
+    before = set(proxy.server._connections._known)  # type: ignore[union-attr]
     async with proxy.client() as client:
-        await settle(lambda: set(proxy.server._border._known) - before)  # type: ignore[union-attr]
-        (connection,) = set(proxy.server._border._known) - before  # type: ignore[union-attr]
+        await settle(lambda: set(proxy.server._connections._known) - before)  # type: ignore[union-attr]
+        (connection,) = set(proxy.server._connections._known) - before  # type: ignore[union-attr]
         assert isinstance(connection, Connection)
         yield client, connection
 
@@ -302,7 +302,7 @@ async def clients(proxy: Running, number: int) -> AsyncIterator[list[Raw]]:
         made = []
         for _ in range(number):
             made.append(await stack.enter_async_context(proxy.client()))
-            await settle(lambda: proxy.server._border.open >= min(len(made), proxy.server._border.max_connections))  # type: ignore[union-attr]
+            await settle(lambda: proxy.server._connections.open >= min(len(made), proxy.server._connections.max_connections))  # type: ignore[union-attr]
         yield made
 
 
@@ -315,7 +315,7 @@ async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
                 client.send(said)
             for _ in range(30):
                 assert (await proxy.ask(message())).status == 200
-            assert proxy.server._border is not None and proxy.server._border.open <= 20
+            assert proxy.server._connections is not None and proxy.server._connections.open <= 20
             for client in silent[:80]:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                     await client.reader.readexactly(1)
@@ -353,8 +353,8 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
         c.reply(completion("Hi"))
 
     async with Scripted(slow) as upstream, proxied(config(upstream.base, max_connections=2)) as proxy:
-        border = proxy.server._border
-        assert border is not None
+        connections = proxy.server._connections
+        assert connections is not None
         async with AsyncExitStack() as stack:
             running = [await stack.enter_async_context(proxy.client()) for _ in range(2)]
             for client in running:
@@ -370,7 +370,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
                 stuck = await stack.enter_async_context(proxy.client())
                 stuck.send(POST + b"Content-Length: 10\r\n\r\n")
                 assert (await stuck.answer()).status == 529
-                assert border.open == number
+                assert connections.open == number
             cut = await stack.enter_async_context(proxy.client())
             cut.ask("GET", "/v1/models")
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -379,7 +379,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
             go.set()
             for client in running:
                 assert (await client.answer()).status == 200
-        await settle(lambda: border.open == 0)
+        await settle(lambda: connections.open == 0)
         assert (await proxy.ask(message(stream=False))).status == 200
 
 
@@ -388,14 +388,14 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
 
 async def test_every_connection_is_forgotten() -> None:
     async with proxied(config(NOWHERE, max_connections=5)) as proxy:
-        border = proxy.server._border
-        assert border is not None
+        connections = proxy.server._connections
+        assert connections is not None
         async with clients(proxy, 12) as made:
             for client in made[-4:]:
                 client.ask("GET", "/v1/models")
                 assert (await client.answer()).status == 200
             made[-1].reset()
-            await settle(lambda: border.open == 4)
-            assert len(border.idle) + len(border.fresh) + len(border.busy) == 4
-        await settle(lambda: not border.open)
-        assert not border.idle and not border.fresh and not border.busy
+            await settle(lambda: connections.open == 4)
+            assert len(connections.idle) + len(connections.fresh) + len(connections.busy) == 4
+        await settle(lambda: not connections.open)
+        assert not connections.idle and not connections.fresh and not connections.busy

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import StreamReader
 
 from a2py.errors import ApiError
-from a2py.proxy.lean import BaseRequest, RequestHandler, RequestPayloadError, Server, StreamResponse
+from a2py.proxy.aiohttp_server import BaseRequest, RequestHandler, RequestPayloadError, Server, StreamResponse
 from a2py.proxy.responses import Sent, error_response, new_id
 from a2py.upstream.transports import free, small_reads
 
@@ -112,17 +112,17 @@ class Connection(RequestHandler):
         self._rest = b""  # received, and to be parsed once the parser goes on
         self._body: StreamReader | None = None  # of the last request
         super().connection_made(transport)
-        border = self._manager
-        if isinstance(border, Border):
+        connections = self._manager
+        if isinstance(connections, Connections):
             small_reads(transport)
-            transport.set_write_buffer_limits(high=border.buffer_limit)  # type: ignore[attr-defined]
-            border.admit(self)
+            transport.set_write_buffer_limits(high=connections.buffer_limit)  # type: ignore[attr-defined]
+            connections.admit(self)
 
     @property
     def is_leaving(self) -> bool:
         """Whether the answer that runs is this connection's last."""
-        border = self._manager
-        return isinstance(border, Border) and border.is_leaving
+        connections = self._manager
+        return isinstance(connections, Connections) and connections.is_leaving
 
     def unsent(self) -> bool:
         """Return whether bytes for the client still wait in this process."""
@@ -138,9 +138,9 @@ class Connection(RequestHandler):
             self.answer_time = asyncio.get_running_loop().time()
             if self.is_leaving:
                 self.close()  # not earlier: aiohttp reads no more of a request's body after that
-            border = self._manager
-            if isinstance(border, Border):
-                border.answered(self)
+            connections = self._manager
+            if isinstance(connections, Connections):
+                connections.answered(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser one head or one body at a time.
@@ -245,7 +245,7 @@ class Connection(RequestHandler):
                 self._stall.begin()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        border = self._manager
+        connections = self._manager
         self._stall.end()
         shed(exc)  # a failed write's comes with the frames of who wrote, and aiohttp keeps it with the request
         self._body = None  # it refers to its connection: the garbage collector would have to find that
@@ -256,8 +256,8 @@ class Connection(RequestHandler):
             for message, _ in unanswered:
                 shed(getattr(message, "exc", None))
             unanswered.clear()
-        if isinstance(border, Border):
-            border.forget(self)
+        if isinstance(connections, Connections):
+            connections.forget(self)
 
     @property
     def is_idle(self) -> bool:
@@ -306,7 +306,7 @@ def _abort(connection: RequestHandler) -> None:
         connection.transport.abort()
 
 
-class Border(Server):
+class Connections(Server):
     """The server whose connections are `Connection`s.
 
     `buffer_limit`: bytes that a slow client may leave unread before its upstream is no longer read; `max_connections`: beyond them the

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2py.messages import envelope
-from a2py.messages.envelope import KINDS, Envelope, open_, ours, seal
+from a2py.messages import signatures
+from a2py.messages.signatures import KINDS, VendorState, is_ours, make, read
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -24,20 +24,20 @@ json_values = st.recursive(
 @given(st.sampled_from(sorted(KINDS)), st.text(max_size=20), st.dictionaries(st.text(max_size=5), json_values, max_size=4))
 def test_there_and_back(kind: str, origin: str, state: dict[str, Any]) -> None:
     state.pop("o", None)
-    signature = seal(kind, origin, state)
+    signature = make(kind, origin, state)
     assert signature.isascii()
-    assert ours(signature)
-    assert open_(signature) == Envelope(kind, origin, state)
+    assert is_ours(signature)
+    assert read(signature) == VendorState(kind, origin, state)
 
 
 def test_the_vendor_cannot_speak_for_another_origin() -> None:
-    assert open_(seal("details", "chat:openrouter:x", {"o": "native:anthropic:y", "d": []})) == Envelope(
+    assert read(make("details", "chat:openrouter:x", {"o": "native:anthropic:y", "d": []})) == VendorState(
         "details", "chat:openrouter:x", {"d": []}
     )
 
 
 def test_half_a_surrogate_pair_in_hidden_text() -> None:
-    assert open_(seal("t", "o", {"text": "a\ud83d"})) == Envelope("t", "o", {"text": "a\ufffd"})
+    assert read(make("t", "o", {"text": "a\ud83d"})) == VendorState("t", "o", {"text": "a\ufffd"})
 
 
 def forged(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
@@ -73,31 +73,31 @@ def forged(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
     ],
 )
 def test_what_is_no_envelope(signature: Any) -> None:
-    assert open_(signature) is None
+    assert read(signature) is None
 
 
 def test_a_cut_envelope_is_none_or_an_honest_one() -> None:
-    whole = seal("responses", "responses:openai:gpt", {"items": [{"encrypted_content": "x" * 50}]})
+    whole = make("responses", "responses:openai:gpt", {"items": [{"encrypted_content": "x" * 50}]})
     for n in range(len(whole)):
-        assert open_(whole[:n]) is None
+        assert read(whole[:n]) is None
 
 
 def test_an_oversized_one_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    signature = seal("t", "o", {"text": "x" * 1000})
-    monkeypatch.setattr(envelope, "LIMIT", len(signature))
-    assert open_(signature) is not None
-    monkeypatch.setattr(envelope, "LIMIT", len(signature) - 1)
-    assert open_(signature) is None
+    signature = make("t", "o", {"text": "x" * 1000})
+    monkeypatch.setattr(signatures, "LIMIT", len(signature))
+    assert read(signature) is not None
+    monkeypatch.setattr(signatures, "LIMIT", len(signature) - 1)
+    assert read(signature) is None
 
 
 @pytest.mark.parametrize(
     ("signature", "claim"), [("a2py1.t.x", True), ("a2py1.", True), ("a2py1", False), ("", False), (None, False), ({"a": 1}, False)]
 )
 def test_ours_is_only_the_claim(signature: Any, claim: bool) -> None:
-    assert ours(signature) is claim
+    assert is_ours(signature) is claim
 
 
 def test_the_form_is_the_published_one() -> None:
-    version, kind, coded = seal("t", "chat:x:y", {}).split(".")
+    version, kind, coded = make("t", "chat:x:y", {}).split(".")
     assert (version, kind) == ("a2py1", "t")
     assert orjson.loads(base64.urlsafe_b64decode(coded + "==")) == {"o": "chat:x:y"}

@@ -2,7 +2,7 @@
 
 Knows: the form `a2py1.<kind>.<base64url of JSON>`; the JSON holds `o` (who made it) and the vendor's state.
 Must not know: what a vendor's state means.
-Invariants: `open_` accepts any value and raises on none; what does not parse is no envelope; what it gives can be written as JSON.
+Invariants: `read` accepts any value and raises on none; what does not parse is no envelope; what it gives can be written as JSON.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ VALUES = 10_000
 _FORM = re.compile(r"a2py1\.([a-z]{1,16})\.([A-Za-z0-9_-]*)\Z")
 
 
-class Envelope(NamedTuple):
+class VendorState(NamedTuple):
     kind: str
     origin: str
     state: JSON
 
 
-def seal(kind: str, origin: str, state: JSON) -> str:
+def make(kind: str, origin: str, state: JSON) -> str:
     """The signature that carries `state` of `origin`."""
     body = jsontext.dumps({**state, "o": origin})
     return f"{VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
 
 
-def ours(signature: object) -> bool:
+def is_ours(signature: object) -> bool:
     """Whether `signature` claims to be an envelope of ours."""
     return isinstance(signature, str) and signature.startswith(VERSION + ".")
 
 
-def plain(signature: object) -> bool:
+def is_plain(signature: object) -> bool:
     """Whether `signature` carries no vendor state, told without opening it."""
     return not isinstance(signature, str) or signature.startswith(f"{VERSION}.{PLAIN}.")
 
 
-def open_(signature: object) -> Envelope | None:
+def read(signature: object) -> VendorState | None:
     """The envelope in `signature`; None for foreign, forged, cut or oversized ones."""
     if not isinstance(signature, str) or len(signature) > LIMIT:
         return None
@@ -70,4 +70,4 @@ def open_(signature: object) -> Envelope | None:
         return None
     if not isinstance(state, dict) or not isinstance(state.get("o"), str):
         return None
-    return Envelope(match[1], state.pop("o"), state)
+    return VendorState(match[1], state.pop("o"), state)
