@@ -18,7 +18,7 @@ import pytest
 
 from a2py.config import Config
 from a2py.errors import ApiError
-from a2py.proxy import app, count, router
+from a2py.proxy import app, connection, count, router
 from a2py.quirks import Quirks
 from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
@@ -144,8 +144,8 @@ async def idle(proxy: Running) -> None:
     await settle(lambda: not proxy.proxy.running and not proxy.proxy.busy)
     upstream = proxy.proxy.upstream
     await settle(lambda: upstream.connections == upstream.idle)
-    for connection in proxy.server._connections.connections:  # type: ignore[union-attr]
-        connection.force_close()
+    for client in proxy.server._connections.connections:  # type: ignore[union-attr]
+        client.force_close()
 
 
 async def read(client: Raw) -> Answer | None:

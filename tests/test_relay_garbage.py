@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from a2py.proxy import app, router
+from a2py.proxy import app, connection, router
 from a2py.proxy.routes import ROUTES, Route
 from a2py.upstream.transports import free
 from tests.blocking import Client, Peer, Script, Upstream, request

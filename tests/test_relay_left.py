@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from a2py.messages.types import Call
+from a2py.proxy import connection
 from a2py.proxy.relay import Exchange
 from a2py.upstream import Gather
 from tests.proxied import config, message, proxied, settle
