@@ -102,7 +102,7 @@ def test_a_restart_from_a_directory_that_is_gone_says_so(place: Path) -> None:
     assert a2py("start", "--demo", "--port", "0", cwd=place / "project", env=env).returncode == exits.OK
     (place / "project").rmdir()
     done = a2py("restart", cwd=place)
-    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one goes on" in done.stderr
+    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one continues" in done.stderr
     assert a2py("restart", "--demo", "--port", "0", cwd=place).returncode == exits.OK
     assert a2py("stop", cwd=place).returncode == exits.OK
 
@@ -258,7 +258,7 @@ MOVER = """
 import os, sys
 from a2py.cli.rotate import Rotating
 os.write(1, b"begun")
-Rotating(sys.argv[1], limit=10).look()
+Rotating(sys.argv[1], limit=10).check()
 """
 
 

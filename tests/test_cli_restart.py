@@ -103,7 +103,7 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
         whole = streams_through(url, 50, upto, restart)
         ended = until(lambda: gone(old["pid"]))
     new = told(place)
-    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends once its running answers have" in said[0].stderr, said[0]
+    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in said[0].stderr, said[0]
     assert (whole, knocking.failed) == (50, []) and knocking.done > 0 and ended
     assert new["url"] == url and new["pid"] != old["pid"] and new["answers"]
     drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[seen:])]
@@ -115,7 +115,7 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
 def test_what_can_not_start_leaves_the_old_one_alone(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     done = a2py("restart", "--config", "missing.yaml", "--port", str(old["url"]).rpartition(":")[2], cwd=place)
-    assert done.returncode == exits.CONFIG and "missing.yaml" in done.stderr and f"the old one goes on: pid {old['pid']}" in done.stderr
+    assert done.returncode == exits.CONFIG and "missing.yaml" in done.stderr and f"the old one continues: pid {old['pid']}" in done.stderr
     assert told(place) == {**old, "argv": old["argv"]} and hello(str(old["url"])) == "a2py"
     again = a2py("restart", cwd=place)
     assert again.returncode == exits.OK and told(place)["pid"] != old["pid"], "the sockets are offered as before"
@@ -136,7 +136,7 @@ def test_one_that_offers_nothing_is_stopped_first(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     os.unlink(place / ".local/state/a2py/daemon.sock")
     done = a2py("restart", cwd=place)
-    assert done.returncode == exits.OK and "ends once" not in done.stderr
+    assert done.returncode == exits.OK and "ends after" not in done.stderr
     assert gone(old["pid"]) and told(place)["url"] == old["url"]
 
 

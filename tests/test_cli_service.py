@@ -108,7 +108,7 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
 def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(service.sys, "executable", "/root/venv/bin/python")
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
-    assert "lies in a home directory or /tmp" in capsys.readouterr().err
+    assert "is in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
     assert main(["service", "install"]) == exits.FAILED
     assert "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
@@ -129,7 +129,7 @@ def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pyte
 def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would go on, or keep the port that the new one is to have."""
     done: list[str] = []
-    monkeypatch.setattr(service.shutil, "which", lambda name: name)
+    monkeypatch.setattr(service, "manager_problem", lambda system: "")
     monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)
     stopped = "disable --now a2py.service"
     for args, expected in (
@@ -238,3 +238,35 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["whole through a restart"] == 50, told
     assert seen["moved"] and seen["moved back"], told
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
+
+
+def test_without_a_manager_nothing_is_written(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """systemctl is there, but has nobody to talk to: in a container, or after `su`."""
+    tool = nothing / "bin/systemctl"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    assert main(["service", "install"]) == exits.FAILED
+    out, err = capsys.readouterr()
+    assert "systemctl reaches no systemd of this user (Failed to connect to bus: No medium found), and nothing was written" in err
+    assert "use `a2py start`" in err and not out and not (nothing / ".config").exists()
+    assert main(["service", "install", "--root", "//"]) == exits.OK
+    assert main(["service", "remove"]) == exits.OK
+    out, err = capsys.readouterr()
+    assert "a2py.service removed" in out and "a service that is running was not stopped" in err
+    tool.write_text("not a program")
+    assert "systemctl does not work here" in service.manager_problem(False)
+    tool.write_text("#!/bin/sh\nexit 0\n")
+    assert service.manager_problem(False) == ""
+
+
+def test_a_unit_that_does_not_start_is_said_to_be_written(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "manager_problem", lambda system: "")
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: int("enable" in words))
+    assert main(["service", "install"]) == exits.FAILED
+    assert "the units are written, but systemctl could not start a2py.service (exit code 1" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""LiteLLM's `--health` and `--test`: one small request to each model, and one to the proxy that runs.
+"""LiteLLM's `--health` and `--test`: send a small request to each model, or one to the running proxy.
 
 Knows: a2py.cli.check's first probe, the Messages API's request. Must not know: how a probe talks to its upstream.
 """
@@ -12,34 +12,40 @@ from a2py.cli.exits import FAILED, OK, Stop
 from a2py.cli.source import process_env
 from a2py.cli.terminal import Terminal
 
-#: Seconds for the answer to one small request; a local model may have to be loaded first.
+#: Seconds for the answer to one small request. A local server may have to load the model first.
 SECONDS = 120.0
 
 
 def health(args: argparse.Namespace) -> int:
-    from a2py.cli.check import run_probes
+    """Send each model one request."""
+    from a2py.cli.check import Choice, run_probes
 
-    return run_probes(args, only=("reach",))
+    return run_probes(args, Choice(only=("reach",)))
 
 
 def test(args: argparse.Namespace) -> int:
-    """One request through the running proxy, as a client would send it."""
+    """Send one request through the running proxy, as a client would."""
     target = running.required(args, process_env())
-    shown = Terminal()
+    terminal = Terminal()
     model = args.model or target.model
     if not model:
         raise Stop("the proxy lists no model: name one with --model", FAILED)
     body = {"model": model, "max_tokens": 256, "messages": [{"role": "user", "content": "Say hello"}]}
-    headers = {"anthropic-version": "2023-06-01", **({"authorization": f"Bearer {target.token}"} if target.token else {})}
+    headers = {
+        "anthropic-version": "2023-06-01",
+        **({"authorization": f"Bearer {target.token}"} if target.token else {}),
+    }
     answer = http.ask(target.url + "/v1/messages", body=body, headers=headers, timeout=SECONDS)
-    told = answer.json() if answer is not None else None
-    if answer is None or not isinstance(told, dict):
+    reply = answer.json() if answer is not None else None
+    if answer is None or not isinstance(reply, dict):
         raise Stop(f"{target.url}: no answer from {model} within {SECONDS:.0f} s", FAILED)
     if answer.status != 200:
-        error = told.get("error")
+        error = reply.get("error")
         raise Stop(f"{model}: {answer.status} {error.get('message') if isinstance(error, dict) else ''}", FAILED)
-    text = "".join(block.get("text", "") for block in told.get("content", []))
-    usage = told.get("usage", {})
-    shown.print(f"{model}: {text.strip()}")
-    shown.note(f"({usage.get('input_tokens')} tokens in, {usage.get('output_tokens')} out, {told.get('stop_reason')})")
+    text = "".join(block.get("text", "") for block in reply.get("content", []))
+    usage = reply.get("usage", {})
+    terminal.print(f"{model}: {text.strip()}")
+    terminal.note(
+        f"({usage.get('input_tokens')} tokens in, {usage.get('output_tokens')} out, {reply.get('stop_reason')})"
+    )
     return OK
