@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 #: Variables that are always set → value and reason. A value that the user has set is kept.
 TUNING: dict[str, tuple[str, str]] = {
-    "API_TIMEOUT_MS": ("3000000", "a slow model may take 50 minutes for one answer (default: 10)"),
-    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": ("1800000", "pings carry 30 minutes of silent reasoning (default: 5 to 20)"),
+    "API_TIMEOUT_MS": ("3000000", "a slow model may take 50 minutes for one answer (else 10)"),
+    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": ("1800000", "pings carry 30 minutes of silent reasoning (else 5 to 20)"),
     "CLAUDE_CODE_AUTO_MODE_SERVER": (
         "0",
         "auto mode asks the model itself: no gateway answers the vendor's own safety field",
