@@ -98,8 +98,8 @@ ROUTE = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN")
 
 def overlay(user: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
     """Return `user`'s environment with `env` added. The user's values win, except those that bypass the proxy."""
-    kept = {name: value for name, value in user.items() if name not in REMOVED and name not in ROUTE}
-    return {**kept, **{name: value for name, value in env.items() if name not in kept}}
+    own = {name: value for name, value in user.items() if name not in REMOVED and name not in ROUTE}
+    return {**own, **{name: value for name, value in env.items() if name not in own}}
 
 
 def _sh(env: Mapping[str, str], unset: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ class Word(NamedTuple):
     `values`: what may follow a flag. None: nothing; (): a value that is not known here; else one of these.
     `also`: other spellings, which are not offered."""
 
-    word: str
+    text: str
     help: str = ""
     values: tuple[str, ...] | None = None
     also: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Word(NamedTuple):
 Table = dict[str, list[Word]]
 
 
-def table() -> Table:
+def collect_words() -> Table:
     """Return the words of each command: `serve` → its flags, `config` → its subcommands, `config init` → its flags, ""
     → first words."""
     out: Table = {}
@@ -74,7 +74,7 @@ def _flags_by_values(rows: Table) -> dict[tuple[str, ...], str]:
     for key, words in rows.items():
         for word in words:
             if word.values is not None and key:
-                out.setdefault(word.values, []).extend(f'"{key} {flag}"' for flag in (word.word, *word.also))
+                out.setdefault(word.values, []).extend(f'"{key} {flag}"' for flag in (word.text, *word.also))
     return {values: "|".join(dict.fromkeys(patterns)) for values, patterns in out.items()}
 
 
@@ -97,7 +97,7 @@ def _key(rows: Table, **names: str) -> str:
 
 
 def _bash() -> str:
-    rows = table()
+    rows = collect_words()
     values = "\n".join(
         f"    {pattern}) "
         + (f'COMPREPLY=($(compgen -W {shlex.quote(" ".join(choices))} -- "$word")); ' if choices else "")
@@ -105,7 +105,7 @@ def _bash() -> str:
         for choices, pattern in _flags_by_values(rows).items()
     )
     words = "\n".join(
-        f'    "{key}") words={shlex.quote(" ".join(word.word for word in row))} ;;' for key, row in rows.items()
+        f'    "{key}") words={shlex.quote(" ".join(word.text for word in row))} ;;' for key, row in rows.items()
     )
     key = _key(rows, words="COMP_WORDS", first="1", second="2", current="COMP_CWORD", files="return")
     return f"""_a2py() {{
@@ -125,11 +125,11 @@ complete -o default -F _a2py a2py"""
 
 
 def _zsh() -> str:
-    rows = table()
+    rows = collect_words()
 
     def describe(row: Iterable[Word]) -> str:
         return " ".join(
-            shlex.quote(word.word.replace(":", "\\:") + (f":{word.help}" if word.help else "")) for word in row
+            shlex.quote(word.text.replace(":", "\\:") + (f":{word.help}" if word.help else "")) for word in row
         )
 
     values = "\n".join(
@@ -158,9 +158,9 @@ if [[ "$funcstack[1]" = _a2py ]]; then _a2py "$@"; else compdef _a2py a2py; fi""
 
 
 def _fish() -> str:
-    rows = table()
+    rows = collect_words()
     conditions = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
-    subs = {key: [word.word for word in row if not word.word.startswith("--")] for key, row in rows.items()}
+    subs = {key: [word.text for word in row if not word.text.startswith("--")] for key, row in rows.items()}
     for key in conditions:
         if " " in key:
             conditions[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
@@ -173,7 +173,7 @@ def _fish() -> str:
     for key, condition in [("serve", f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"), *conditions.items()]:
         for word in rows[key]:
             line = f"complete -c a2py -n {shlex.quote(condition)} "
-            line += f"-l {word.word[2:]}" if word.word.startswith("--") else f"-f -a {word.word}"
+            line += f"-l {word.text[2:]}" if word.text.startswith("--") else f"-f -a {word.text}"
             line += (
                 "" if word.values is None else f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
             )

@@ -16,8 +16,8 @@ from typing import Any
 from a2py.cli import options, running
 from a2py.cli.configinit import init
 from a2py.cli.exits import FAILED, OK
-from a2py.cli.source import process_env
-from a2py.cli.terminal import Terminal, counted
+from a2py.cli.source import read_environment
+from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config, load
 from a2py.deployment import Deployment
 from a2py.quirks import Quirks
@@ -91,7 +91,7 @@ _SPECIAL = frozenset(
 )
 
 
-def effective(config: Config, everything: bool) -> dict[str, Any]:
+def describe_effective(config: Config, everything: bool) -> dict[str, Any]:
     """Return what is in effect as plain data. Of secrets, it says only whether they are set."""
     settings = {}
     for item in dataclasses.fields(config.settings):
@@ -147,11 +147,11 @@ def _plain(value: Any) -> Any:
 
 
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
-    source = running.local(args, process_env(), inspect=True)
+    source = running.choose_source(args, read_environment(), inspect=True)
     if source.config is None:
         terminal.print(json.dumps({"source": source.what}) if args.json else f"# {source.what}")
         return OK
-    data = effective(source.config, args.all)
+    data = describe_effective(source.config, args.all)
     if args.json:
         terminal.print(json.dumps({"source": source.what, **data}, indent=2, ensure_ascii=False))
         return OK
@@ -187,13 +187,15 @@ def _print(terminal: Terminal, name: str, value: Any, indent: str) -> None:
 
 
 def validate(args: argparse.Namespace, terminal: Terminal) -> int:
-    config = load(args.file or args.config, process_env(), os.getcwd())
+    config = load(args.file or args.config, read_environment(), os.getcwd())
     for warning in config.warnings:
         terminal.warn(warning)
     broken = [dep for dep in config.deployments if dep.problem]
     for dep in broken:
         terminal.error(dep.problem)
     count = len(config.deployments)
-    summary = f"{counted(count, 'model')}, {len(broken)} that can't work, {counted(len(config.warnings), 'warning')}"
+    summary = (
+        f"{pluralize(count, 'model')}, {len(broken)} that can't work, {pluralize(len(config.warnings), 'warning')}"
+    )
     terminal.print(f"{', '.join(config.sources)}: {summary}")
     return FAILED if broken or not count or (args.strict and config.warnings) else OK

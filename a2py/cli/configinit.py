@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from a2py.cli import consent, http, state
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 from a2py.config import SETTINGS, load
 from a2py.providers import PROVIDERS
@@ -118,7 +118,7 @@ def _store_consent(path: str, variable: str, terminal: Terminal) -> None:
     The keys may not be set yet, so all count as set."""
     keys = {name: "set" for row in PROVIDERS.values() for name in row.keys}
     keys.update({variable: "set"} if variable else {})
-    pairs = load(path, {**process_env(), **keys}, os.path.dirname(path), untrusted=True).pairs
+    pairs = load(path, {**read_environment(), **keys}, os.path.dirname(path), untrusted=True).pairs
     try:
         if pairs:
             consent.approve(path, pairs)

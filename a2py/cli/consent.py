@@ -83,7 +83,7 @@ def _write_store(store: Mapping[str, frozenset[Pair]]) -> None:
     state.write(store_path(), json.dumps(data, indent=2) + "\n", 0o600)
 
 
-def approved(path: str) -> frozenset[Pair]:
+def read_approved(path: str) -> frozenset[Pair]:
     """Return the pairs that the file at `path` is allowed."""
     return read_store().get(file_key(path), frozenset())
 
@@ -108,12 +108,12 @@ def revoke(path: str) -> bool:
 # -- the question ----------------------------------------------------------------------------------------------
 
 
-def unapproved(config: Config, path: str) -> dict[Pair, Use]:
+def list_unapproved(config: Config, path: str) -> dict[Pair, Use]:
     """Return the pairs of `config` that need consent first; nothing if none of them would really send anything."""
     if not config.pairs:
         return {}
-    known = approved(path)
-    pairs = {pair: use for pair, use in config.pairs.items() if pair not in known}
+    allowed = read_approved(path)
+    pairs = {pair: use for pair, use in config.pairs.items() if pair not in allowed}
     return pairs if any(use.live for use in pairs.values()) else {}
 
 
@@ -121,7 +121,7 @@ def require(config: Config, path: str, *, ask: bool) -> None:
     """Return if all that `config` sends is allowed, or if the user allows it now. Raise Stop (exit code 78) otherwise.
 
     `ask`: False for a reload, which must not wait for a person."""
-    pairs = unapproved(config, path)
+    pairs = list_unapproved(config, path)
     if not pairs:
         return
     name, folder = escape_text(os.path.basename(path)), escape_text(os.path.dirname(file_key(path)))

@@ -24,11 +24,11 @@ from a2py.cli import handover, http, listen, options, rotate, state
 from a2py.cli.exits import FAILED, NOT_RUNNING, OK, Stop
 from a2py.cli.lastflags import has_source, merge_flags
 from a2py.cli.notify import PIPE
-from a2py.cli.record import Record, born, current, end, latest, paths, zombie
+from a2py.cli.record import Record, end, is_zombie, paths, read_latest, read_running, read_start_time
 from a2py.cli.serve import parser as serve_parser
-from a2py.cli.source import obtain_consent, process_env
+from a2py.cli.source import obtain_consent, read_environment
 from a2py.cli.terminal import Terminal
-from a2py.cli.workers import command as command_line
+from a2py.cli.workers import build_command as command_line
 
 #: START_SECONDS: a new proxy must serve within this time. STOP_SECONDS: a stopped one must be gone this long after its
 #: drain.
@@ -124,10 +124,10 @@ def alone() -> Iterator[None]:
 
 def start(argv: list[str], terminal: Terminal) -> int:
     args = parser("start").read(argv)
-    if current() is None:
-        obtain_consent(args, process_env(), os.getcwd())
+    if read_running() is None:
+        obtain_consent(args, read_environment(), os.getcwd())
     with alone():
-        running = current()
+        running = read_running()
         if running is not None:
             hint = "" if running.argv == argv else " (a2py restart takes new flags)"
             terminal.print(f"running already: pid {running.pid} at {running.url}{hint}")
@@ -163,7 +163,7 @@ def _spawn(argv: Sequence[str], cwd: str, sockets: Sequence[socket.socket] = ())
                 )
             line = pipe.readline() if select.select([pipe], [], [], START_SECONDS)[0] else ""
             if line == "\n":
-                record = current()
+                record = read_running()
             if record is None:
                 code = 0 if line or not _gone(process.pid, 1.0, process) else process.wait()
                 reason = line.strip() or _tail(log, size)
@@ -210,7 +210,7 @@ def _tail(log: str, since: int) -> str:
 def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:
     """Return whether a process ends within `seconds`."""
     deadline = time.monotonic() + seconds
-    birth = born(pid)
+    birth = read_start_time(pid)
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
             return True
@@ -218,7 +218,9 @@ def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = No
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        if process is None and birth and (born(pid) != birth or zombie(pid)):  # another process, or only its exit code
+        if (
+            process is None and birth and (read_start_time(pid) != birth or is_zombie(pid))
+        ):  # another process, or only its exit code
             return True
         time.sleep(0.05)
     return False
@@ -227,7 +229,7 @@ def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = No
 def stop(argv: list[str], terminal: Terminal) -> int:
     args = parser("stop").read(argv)
     with alone():
-        record = current()
+        record = read_running()
         if record is None:
             terminal.print("not running")
             return OK
@@ -251,11 +253,11 @@ def _stop(record: Record, now: bool, seconds: float) -> None:
 def restart(argv: list[str], terminal: Terminal) -> int:
     reader = parser("restart")
     reader.read(argv)
-    before = latest()
+    before = read_latest()
     flags, cwd = _flags_and_folder(reader, argv, before)
-    obtain_consent(reader.read(flags), process_env(), cwd)
+    obtain_consent(reader.read(flags), read_environment(), cwd)
     with alone(), ExitStack() as stack:
-        record = current()
+        record = read_running()
         sockets = [stack.enter_context(sock) for sock in handover.take(_offer())] if record is not None else []
         if record is not None and not sockets:
             _stop(record, False, DRAIN_SECONDS)
@@ -293,7 +295,7 @@ def _offer() -> str:
 
 def status(argv: list[str], terminal: Terminal) -> int:
     args = parser("status").read(argv)
-    record = current()
+    record = read_running()
     answers = record is not None and _answers(record.url)
     if args.json:
         data = {"running": record is not None, "answers": answers, **(asdict(record) if record is not None else {})}

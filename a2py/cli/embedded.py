@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from a2py.cli.source import Source, apply_flags, master_key, process_env
+from a2py.cli.source import Source, apply_flags, master_key, read_environment
 from a2py.config import Config, single
 from a2py.quirks import override
 
@@ -35,7 +35,7 @@ def demo_config(base: str, context: int, args: argparse.Namespace) -> Config:
     """Return the configuration that serves the demo upstream at `base` under every name.
 
     Of the environment, only the master key is used."""
-    key = master_key(None, process_env(), os.getcwd())
+    key = master_key(None, read_environment(), os.getcwd())
     config = single(model="openai/demo", alias="demo", api_base=base, env={"LITELLM_MASTER_KEY": key})
     deployments = tuple(
         replace(

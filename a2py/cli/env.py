@@ -11,7 +11,7 @@ import sys
 from a2py.cli import options, running
 from a2py.cli.clientenv import REMOVED, SHELLS, client_env
 from a2py.cli.exits import OK
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = (
@@ -34,9 +34,9 @@ def parser(name: str) -> options.Parser:
 
 def run(name: str, argv: list[str]) -> int:
     args, terminal = parser(name).read(argv), Terminal()
-    target = running.present(args, process_env())
+    target = running.find_running(args, read_environment())
     if target is None:
-        target = running.configured(args, process_env(), running.url_of(args, os.environ))
+        target = running.configure_target(args, read_environment(), running.find_url(args, os.environ))
         terminal.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
     problem = running.describe_small_window(target)
     if problem:

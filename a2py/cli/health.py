@@ -9,7 +9,7 @@ import argparse
 
 from a2py.cli import http, running
 from a2py.cli.exits import FAILED, OK, Stop
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 
 #: Seconds for the answer to one small request. A local server may have to load the model first.
@@ -25,7 +25,7 @@ def health(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """Send one request through the running proxy, as a client would."""
-    target = running.required(args, process_env())
+    target = running.require_running(args, read_environment())
     terminal = Terminal()
     model = args.model or target.model
     if not model:

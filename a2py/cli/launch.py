@@ -28,9 +28,8 @@ from a2py.cli.clientenv import Target, client_env, overlay
 from a2py.cli.embedded import open_source
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import NOT_FOUND, NOT_RUNNABLE, USAGE, Stop
-from a2py.cli.source import Source, process_env
-from a2py.cli.summary import own_url
-from a2py.cli.summary import target as describe_target
+from a2py.cli.source import Source, read_environment
+from a2py.cli.summary import describe_target, own_url
 from a2py.cli.terminal import Terminal
 
 FLAGS = (
@@ -86,13 +85,13 @@ def run(name: str, argv: list[str]) -> int:
     terminal = Terminal()
     running_proxy = None
     if not (args.new or args.config or args.model or args.demo):
-        running_proxy = running.present(args, process_env())
+        running_proxy = running.find_running(args, read_environment())
     if running_proxy is None and args.url:
-        running_proxy = running.required(args, process_env())
+        running_proxy = running.require_running(args, read_environment())
     if running_proxy is not None:
         terminal.note(f"using the a2py at {running_proxy.url} (--new starts another)")
     # This may ask for consent, so it comes before the event loop: Ctrl-C then works as usual.
-    source = running.local(args, process_env()) if running_proxy is None else None
+    source = running.choose_source(args, read_environment()) if running_proxy is None else None
     code = 0
 
     async def main() -> None:
@@ -163,7 +162,7 @@ async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace
         log.warning("config", text=warning)
         terminal.warn(warning)
     url = own_url(options.HOST, addresses[0][1])
-    target = await running.measured(describe_target(config, url), config)
+    target = await running.measure_target(describe_target(config, url), config)
     terminal.note(f"a2py at {target.url}, serving {source.what}; log: {path}")
     return target
 
@@ -175,7 +174,7 @@ def _override_settings(
 
     Claude Code prefers these files to the process environment, and `--settings` to both (2.1.330, measured 2026-11).
     The values go through a file, because other users can read a command line."""
-    names = setup.leading_elsewhere(env, os.environ, os.getcwd())
+    names = setup.list_misleading(env, os.environ, os.getcwd())
     if not names:
         return []
     if any(word.partition("=")[0] == "--settings" for word in command):

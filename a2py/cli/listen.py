@@ -23,7 +23,7 @@ BACKLOG = 1024
 VARIABLE = "A2PY_LISTEN"
 
 
-def inherited(env: Mapping[str, str], pid: int) -> list[socket.socket]:
+def take_inherited(env: Mapping[str, str], pid: int) -> list[socket.socket]:
     """Return the listening sockets that systemd or another a2py passed to this process."""
     if env.get(VARIABLE):
         numbers = [int(number) for number in env[VARIABLE].split(",")]
@@ -91,29 +91,31 @@ def _open(family: int, address: tuple[object, ...], is_spread: bool) -> socket.s
     return sock
 
 
-def fit(sockets: Sequence[socket.socket], host: str, port: int) -> bool:
+def have_address(sockets: Sequence[socket.socket], host: str, port: int) -> bool:
     """Return whether these sockets have the addresses that `bind` would open."""
     try:
-        wanted = {(family, address[0], port) for family, address in _addresses(host, port)}
+        expected = {(family, address[0], port) for family, address in _addresses(host, port)}
     except OSError:
         return False
     actual = {
-        (int(sock.family), sock.getsockname()[0], port and sock.getsockname()[1]) for sock in sockets if not local(sock)
+        (int(sock.family), sock.getsockname()[0], port and sock.getsockname()[1])
+        for sock in sockets
+        if not is_unix(sock)
     }
-    return actual == wanted
+    return actual == expected
 
 
-def local(sock: socket.socket) -> bool:
+def is_unix(sock: socket.socket) -> bool:
     """Return whether this is a Unix socket. The permissions of its file decide who may connect."""
     return sock.family == getattr(socket, "AF_UNIX", None)
 
 
-def host(sock: socket.socket) -> str:
+def listening_host(sock: socket.socket) -> str:
     """Return the address on which a TCP socket listens."""
     return str(sock.getsockname()[0])
 
 
-def shares(sockets: Sequence[socket.socket], count: int) -> list[list[socket.socket]]:
+def share_out(sockets: Sequence[socket.socket], count: int) -> list[list[socket.socket]]:
     """Return the sockets of each of `count` workers: at least one of each address, and none is left over."""
     groups: dict[object, list[socket.socket]] = {}
     for sock in sockets:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from a2py.cli import options, running
 from a2py.cli.exits import OK
-from a2py.cli.source import Source, process_env
-from a2py.cli.summary import Row, rows
+from a2py.cli.source import Source, read_environment
+from a2py.cli.summary import Row, list_rows
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = ("a2py models", "a2py models --json")
@@ -43,7 +43,7 @@ def parser(name: str) -> options.Parser:
 
 def run(name: str, argv: list[str]) -> int:
     args, terminal = parser(name).read(argv), Terminal()
-    source = running.local(args, process_env(), inspect=True)
+    source = running.choose_source(args, read_environment(), inspect=True)
     table = _table(source)
     if args.json:
         models = [
@@ -85,10 +85,10 @@ def _table(source: Source) -> list[tuple[Row, int]]:
         from a2py.demo import CONTEXT
 
         return [(Row("demo", "demo/demo", "chat", "embedded"), CONTEXT)]
-    table = rows(source.config)
+    table = list_rows(source.config)
     deployments = source.config.deployments
     if source.unapproved:
         contexts = [dep.max_input_tokens for dep in deployments]
     else:
-        contexts = asyncio.run(running.windows(deployments))
+        contexts = asyncio.run(running.find_windows(deployments))
     return [(row, contexts[n] if n < len(contexts) else 0) for n, row in enumerate(table)]

@@ -43,7 +43,7 @@ def paths() -> tuple[str, str]:
     return os.path.join(directory, "daemon.json"), os.path.join(directory, "a2py.log")
 
 
-def born(pid: int) -> str:
+def read_start_time(pid: int) -> str:
     """Return the start time of a process: ticks since boot from /proc (Linux), else what `ps` prints; "" if there is no
     process."""
     if not os.path.exists("/proc/self/stat"):
@@ -57,19 +57,19 @@ def born(pid: int) -> str:
         return ""
 
 
-def current() -> Record | None:
+def read_running() -> Record | None:
     """Return the record of the proxy that is running, None if none is."""
-    record = latest()
+    record = read_latest()
     if record is None:
         return None
     try:
         os.kill(record.pid, 0)
     except OSError:
         return None
-    return record if record.born == born(record.pid) else None
+    return record if record.born == read_start_time(record.pid) else None
 
 
-def latest() -> Record | None:
+def read_latest() -> Record | None:
     """Return the record of the latest start, whether or not that proxy still runs. None if there is no valid record."""
     try:
         with open(paths()[0], encoding="utf-8") as file:
@@ -91,8 +91,8 @@ def take_over(url: str, argv: list[str], serves: str = "") -> None:
     """Write a record of this process, which serves at `url`.
 
     Tell the proxy before it to drain. Raise Stop if that fails."""
-    before, pid = current(), os.getpid()
-    _write(Record(pid, url, argv, os.getcwd(), time.time(), born(pid), "", serves))
+    before, pid = read_running(), os.getpid()
+    _write(Record(pid, url, argv, os.getcwd(), time.time(), read_start_time(pid), "", serves))
     if before is not None and before.pid != pid:
         end(before.pid)
 
@@ -103,7 +103,7 @@ def _write(record: Record) -> None:
 
 def note(**changes: str) -> None:
     """Change fields of the record, if it is this process's own. Raise Stop if it can't be written."""
-    record = current()
+    record = read_running()
     if record is not None and record.pid == os.getpid():
         changed = replace(record, **changes)  # type: ignore[arg-type]
         if changed != record:
@@ -118,7 +118,7 @@ def end(pid: int) -> None:
         pass  # it has just ended by itself
 
 
-def zombie(pid: int) -> bool:
+def is_zombie(pid: int) -> bool:
     """Return whether a process has ended, but its parent has not asked for its exit code yet."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:

@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from a2py.cli import http, options
 from a2py.cli.clientenv import SMALLEST_WINDOW, Target
 from a2py.cli.exits import UNAVAILABLE, Stop
-from a2py.cli.record import current
+from a2py.cli.record import read_running
 from a2py.cli.source import Source, choose, master_key
-from a2py.cli.summary import own_url
-from a2py.cli.summary import target as describe_target
+from a2py.cli.summary import describe_target, own_url
 from a2py.config import Config, ConfigError
 from a2py.config.bases import local as local_base
 from a2py.deployment import Deployment
@@ -31,7 +30,7 @@ URL = options.Flag(("--url",), "the running proxy (default: the one on $HOST:$PO
 WINDOW_SECONDS = 3.0
 
 
-def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
+def find_url(args: argparse.Namespace, env: Mapping[str, str]) -> str:
     """Return the URL at which to look for a running a2py.
 
     In this order: --url, $A2PY_URL, host and port if any is set, the proxy in the background, the default port."""
@@ -40,7 +39,7 @@ def url_of(args: argparse.Namespace, env: Mapping[str, str]) -> str:
         url = url if "://" in url else f"http://{url}"
         return str(url.rstrip("/").removesuffix("/v1"))
     host, port = getattr(args, "host", None) or env.get("HOST", "").strip(), getattr(args, "port", None) or _port(env)
-    record = current() if not host and not port else None
+    record = read_running() if not host and not port else None
     return record.url if record is not None else own_url(host or options.HOST, port or options.PORT)
 
 
@@ -51,12 +50,12 @@ def _port(env: Mapping[str, str]) -> int:
         return 0
 
 
-def local(args: argparse.Namespace, env: Mapping[str, str], *, inspect: bool = False) -> Source:
+def choose_source(args: argparse.Namespace, env: Mapping[str, str], *, inspect: bool = False) -> Source:
     """Return what `a2py serve` would serve here. `inspect`: the caller sends nothing, so no consent is needed."""
     return choose(args, env, os.getcwd(), inspect=inspect)
 
 
-async def window(dep: Deployment) -> int:
+async def find_window(dep: Deployment) -> int:
     """Return the context of a deployment in tokens, 0 if unknown: as configured, else as a local server says (Ollama,
     vLLM, llama.cpp …)."""
     if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
@@ -71,22 +70,22 @@ async def window(dep: Deployment) -> int:
         await upstream.close()
 
 
-async def windows(deployments: Sequence[Deployment]) -> list[int]:
+async def find_windows(deployments: Sequence[Deployment]) -> list[int]:
     """Return the contexts of all deployments. Deployments that cannot work are not asked."""
-    return await asyncio.gather(*(_known_window(dep) if dep.problem else window(dep) for dep in deployments))
+    return await asyncio.gather(*(_known_window(dep) if dep.problem else find_window(dep) for dep in deployments))
 
 
 async def _known_window(dep: Deployment) -> int:
     return dep.max_input_tokens
 
 
-async def measured(target: Target, config: Config) -> Target:
+async def measure_target(target: Target, config: Config) -> Target:
     """Return `target` with the context that its model really has."""
     try:
         dep = config.resolve(target.model)[0]
     except ApiError:
         return target
-    return replace(target, window=await window(dep))
+    return replace(target, window=await find_window(dep))
 
 
 def describe_small_window(target: Target) -> str:
@@ -100,18 +99,18 @@ def describe_small_window(target: Target) -> str:
     )
 
 
-def configured(args: argparse.Namespace, env: Mapping[str, str], url: str, *, inspect: bool = False) -> Target:
+def configure_target(args: argparse.Namespace, env: Mapping[str, str], url: str, *, inspect: bool = False) -> Target:
     """Return a target at `url` as the configuration here describes it.
 
     `inspect`: do not ask for consent. A configuration without consent sends nothing."""
-    source = local(args, env, inspect=inspect)
+    source = choose_source(args, env, inspect=inspect)
     if source.config is None:
         return Target(url, master_key(None, env, os.getcwd()), "demo", ("demo",))
     target = describe_target(source.config, url)
-    return target if source.unapproved else asyncio.run(measured(target, source.config))
+    return target if source.unapproved else asyncio.run(measure_target(target, source.config))
 
 
-def answering(url: str, key: str) -> Target | None:
+def find_answering(url: str, key: str) -> Target | None:
     """Return the a2py at `url` with what it serves, None if there is none or it asks for another key."""
     health = http.ask(url + "/health/liveliness", timeout=1)
     page = health.json() if health is not None else None
@@ -131,14 +130,14 @@ def answering(url: str, key: str) -> Target | None:
     return Target(url, key, names[0] if names else "", names, window, output)
 
 
-def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
+def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
     """Return the running a2py with the model, limits and key that the configuration here knows for it."""
-    url = url_of(args, env)
+    url = find_url(args, env)
     try:
-        expected: Target | None = configured(args, env, url, inspect=True)
+        expected: Target | None = configure_target(args, env, url, inspect=True)
     except ConfigError:
         expected = None  # a broken file here says nothing about the proxy that is running
-    target = answering(url, expected.token if expected else master_key(None, env, os.getcwd()))
+    target = find_answering(url, expected.token if expected else master_key(None, env, os.getcwd()))
     if target is None:
         return None
     if expected is not None and expected.model in target.names:
@@ -146,12 +145,12 @@ def present(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
     return target
 
 
-def required(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
+def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
     """Return the running a2py. Raise Stop if there is none."""
-    target = present(args, env)
+    target = find_running(args, env)
     if target is None:
         raise Stop(
-            f"no a2py answers at {url_of(args, env)} (or it asks for another master key): start one with `a2py`, "
+            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): start one with `a2py`, "
             "or name "
             "it with --url",
             UNAVAILABLE,

@@ -24,11 +24,11 @@ from a2py.cli.notify import Notifier
 from a2py.cli.reload import Reloader
 from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to
 from a2py.cli.sharing import Sharing
-from a2py.cli.source import Source, choose, master_key, process_env
-from a2py.cli.summary import describe_served, loopback, own_url
+from a2py.cli.source import Source, choose, master_key, read_environment
+from a2py.cli.summary import describe_served, is_loopback, own_url
 from a2py.cli.terminal import Terminal
 from a2py.cli.workers import Hooks, Supervisor
-from a2py.cli.workers import command as command_line
+from a2py.cli.workers import build_command as command_line
 from a2py.config import Config
 from a2py.proxy.log import Log
 
@@ -59,14 +59,14 @@ def run(name: str, argv: list[str]) -> int:
         from a2py.cli.health import health, test
 
         return health(args) if args.health else test(args)
-    worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
+    worker, sockets = Worker(os.environ), listen.take_inherited(os.environ, os.getpid())
     try:
         pickled = worker.configuration()
     except EOFError:
         return OK  # the parent has died
     if pickled is not None:  # the parent has read and checked the configuration
         config, what = pickle.loads(pickled)
-        tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
+        tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
         job = Job(args, Source(config, what), args.host or options.HOST, 0, tls, sockets)
         run_loop(serve_job(job, worker))
         return OK
@@ -88,14 +88,14 @@ def run(name: str, argv: list[str]) -> int:
 
 def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     """Return what to serve, checked. Raise Stop or ConfigError for what a start refuses."""
-    source = choose(args, process_env(), os.getcwd())
-    tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
+    source = choose(args, read_environment(), os.getcwd())
+    tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
-    if os.environ.get(handover.VARIABLE) and not listen.fit(sockets, host, port):
+    if os.environ.get(handover.VARIABLE) and not listen.have_address(sockets, host, port):
         for sock in sockets:  # handed over by a proxy that listened elsewhere
             sock.close()
         sockets = []
-    hosts = [listen.host(sock) for sock in sockets if not listen.local(sock)] if sockets else [host]
+    hosts = [listen.listening_host(sock) for sock in sockets if not listen.is_unix(sock)] if sockets else [host]
 
     def check(config: Config) -> None:
         for each in hosts:
@@ -151,9 +151,9 @@ def _pickle_reload(reloader: Reloader, what: str, log: Log) -> bytes | None:
 def check_public(host: str, source: Source, insecure: bool) -> None:
     """Raise Stop if `host` is a public address and nothing protects the keys."""
     config = source.config
-    has_key = bool(master_key(config, process_env(), os.getcwd()))
+    has_key = bool(master_key(config, read_environment(), os.getcwd()))
     is_allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
-    if loopback(host) or has_key or is_allowed:
+    if is_loopback(host) or has_key or is_allowed:
         return
     raise Stop(
         f"{host} is a public address, and without a master key anybody who reaches it can spend your keys: set "
@@ -163,7 +163,7 @@ def check_public(host: str, source: Source, insecure: bool) -> None:
     )
 
 
-def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+def load_tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     if cert is None and key is None:
         return None
     if cert is None:
@@ -183,7 +183,7 @@ def describe_bind_error(error: OSError, job: Job) -> str:
     """Return what to tell a person whose address cannot be bound."""
     host, port = job.host, job.port
     if error.errno == errno.EADDRINUSE:
-        if answers(own_url(host, port, job.tls is not None)):
+        if is_a2py(own_url(host, port, job.tls is not None)):
             return (
                 f"port {port} on {host} is taken: an a2py answers there already (use it, or choose another "
                 "with --port N)"
@@ -196,7 +196,7 @@ def describe_bind_error(error: OSError, job: Job) -> str:
     return f"{host}:{port} can't be opened: {error.strerror or type(error).__name__}"
 
 
-def answers(url: str) -> bool:
+def is_a2py(url: str) -> bool:
     """Return whether an a2py answers at `url`."""
     answer = http.ask(url + "/health/liveliness", timeout=1)
     body = answer.json() if answer is not None else None

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from a2py.cli import options, state
 from a2py.cli.exits import CONFIG, FAILED, OK, REFUSED, USAGE, Stop
 from a2py.cli.terminal import Terminal
-from a2py.cli.workers import command
+from a2py.cli.workers import build_command
 
 NAME = "a2py"
 #: A unit's first line: this text, and a digest of what follows.
@@ -93,12 +93,12 @@ class Units(NamedTuple):
         return {f"{NAME}.service": self.service, **({f"{NAME}.socket": self.socket} if self.socket else {})}
 
 
-def units(argv: list[str], system: bool, socket: bool, host: str, port: int, secret: str = "") -> Units:
+def render_units(argv: list[str], system: bool, socket: bool, host: str, port: int, secret: str = "") -> Units:
     """Return the units. `argv`: flags of serve.
 
     `secret`: a configuration file that the service's own user can't read. systemd reads it at each start and passes it
     as a credential. There is no ExecReload then, because a reload would read the old credential again."""
-    start = " ".join(_quoted(word) for word in command(["serve", *argv]))
+    start = " ".join(_quoted(word) for word in build_command(["serve", *argv]))
     lines = ["[Unit]", "Description=a2py: Anthropic Messages clients on any model"]
     if system:  # a user's manager has no such target
         lines += ["After=network-online.target", "Wants=network-online.target"]
@@ -191,16 +191,16 @@ def run(name: str, argv: list[str]) -> int:
     if args.config or os.path.exists(file) or args.system:
         flags = ["--config", file, *flags]
     flags += ["--num-workers", str(args.num_workers)] if args.num_workers else []
-    secret = file if args.system and not public(file) else ""
-    new = units(flags, args.system, args.socket, host, port, secret)
+    secret = file if args.system and not is_readable(file) else ""
+    new = render_units(flags, args.system, args.socket, host, port, secret)
     if args.what == "print":
         for path, text in new.files().items():
-            terminal.print_exact(f"# {os.path.join(directory(args.system, '/'), path)}\n{text}")
+            terminal.print_exact(f"# {os.path.join(units_folder(args.system, '/'), path)}\n{text}")
         return OK
     return install(new, args.system, args.root, file, terminal)
 
 
-def public(path: str) -> bool:
+def is_readable(path: str) -> bool:
     """Return whether the hardened unit's user can read `path`; True if there is no file yet.
 
     That user sees no HIDDEN directory."""
@@ -230,7 +230,7 @@ def _base() -> str:
     return path if os.path.isabs(path) else os.path.expanduser("~/.config")
 
 
-def directory(system: bool, root: str) -> str:
+def units_folder(system: bool, root: str) -> str:
     """Return the folder of the units."""
     if system:
         return os.path.join(root, "etc/systemd/system")
@@ -246,7 +246,7 @@ def _systemctl(system: bool, *words: str) -> list[str]:
     return ["systemctl", *(() if system else ("--user",)), *words]
 
 
-def manager_problem(system: bool) -> str:
+def describe_manager_problem(system: bool) -> str:
     """Return why the manager that runs the units cannot be reached, "" if it answers.
 
     A user's manager is missing in a container, and its bus is missing after `su` or `sudo`."""
@@ -269,11 +269,11 @@ def manager_problem(system: bool) -> str:
     return f"systemctl reaches no systemd {'' if system else 'of this user '}({lines[-1]})"
 
 
-def installed(system: bool, root: str) -> dict[str, str]:
+def read_installed(system: bool, root: str) -> dict[str, str]:
     """Return the units that `install` wrote, file name → text. Raise Stop for one that is not as it was written."""
     texts = {}
     for name in (f"{NAME}.service", f"{NAME}.socket"):
-        path = os.path.join(directory(system, root), name)
+        path = os.path.join(units_folder(system, root), name)
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 texts[name] = text = file.read()
@@ -301,7 +301,7 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
     """Write the units. Start them, unless `root` is another directory."""
     if sys.platform != "linux":
         raise Stop("systemd units are for Linux only; `a2py start` runs a2py in the background", FAILED)
-    for program in command([]) if system else ():
+    for program in build_command([]) if system else ():
         if os.path.realpath(program).startswith(HIDDEN):
             terminal.warn(
                 f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below "
@@ -310,7 +310,7 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
             )
     if root == "/":
         check_install(system, config)
-    folder, old = directory(system, root), installed(system, root)
+    folder, old = units_folder(system, root), read_installed(system, root)
     files = {name: _marked(text) for name, text in new.files().items()}
     if old and old != files:
         if root == "/":
@@ -348,7 +348,7 @@ def check_install(system: bool, config: str) -> None:
             f"there is no {config}: write it first (a2py config init -o {config}), or name another file with --config",
             CONFIG,
         )
-    problem = manager_problem(system)
+    problem = describe_manager_problem(system)
     if problem:
         cure = "" if system else "log in as this user (ssh, or machinectl shell), or "
         raise Stop(
@@ -367,11 +367,11 @@ def _write_keys(system: bool, root: str) -> str:
 
 
 def remove(system: bool, root: str, terminal: Terminal) -> int:
-    folder, old = directory(system, root), installed(system, root)
+    folder, old = units_folder(system, root), read_installed(system, root)
     if not old:
         terminal.print(f"there is no unit in {folder}")
         return OK
-    problem = "" if root != "/" else manager_problem(system)
+    problem = "" if root != "/" else describe_manager_problem(system)
     has_manager = root == "/" and not problem
     if has_manager:
         systemctl(system, "disable", "--now", *old)

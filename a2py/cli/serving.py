@@ -26,8 +26,8 @@ from a2py.cli.notify import Notifier
 from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
 from a2py.cli.source import Source
-from a2py.cli.summary import Served, describe_served, own_url, summarize, target
-from a2py.cli.terminal import Terminal, closing, on_terminal
+from a2py.cli.summary import Served, describe_served, describe_target, own_url, summarize
+from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
 from a2py.proxy.log import Log
 
@@ -124,7 +124,7 @@ def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[
     terminal has been closed."""
     if job.source.again is None:
         return None if on_terminal() else notifier.reloading(lambda: config)
-    warn, is_closed = warnings_to(log), closing()
+    warn, is_closed = warnings_to(log), watch_terminal()
     reloader = Reloader(config, job.source.again, job.check, notifier, warn, job.source.what)
 
     def load() -> Config:
@@ -143,7 +143,7 @@ def announce(job: Job, config: Config, address: Any, log: Log) -> None:
         url = "http://localhost"  # the front server's address, which only the user knows
     else:
         listening = f"{f'[{job.host}]' if ':' in job.host else job.host}:{address[1]}"
-    client = target(config, url)
+    client = describe_target(config, url)
     if config.settings.json_logs:
         log.info(
             "started",
@@ -202,5 +202,5 @@ def has_successor(offer: handover.Offer, url: str) -> bool:
     """Withdraw the offer of the sockets. Return whether a successor serves on them."""
     if not offer.close():
         return False
-    successor = record.current()
+    successor = record.read_running()
     return successor is not None and successor.pid != os.getpid() and successor.url == url

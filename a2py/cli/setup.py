@@ -17,7 +17,7 @@ from typing import Any
 from a2py.cli import options, running, state
 from a2py.cli.clientenv import REMOVED, ROUTE, client_env
 from a2py.cli.exits import FAILED, OK, Stop
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = ("a2py setup claude", "a2py setup claude --url http://gateway.local:4000", "a2py setup claude --undo")
@@ -30,9 +30,9 @@ def settings_path(env: Mapping[str, str]) -> str:
     return os.path.join(directory, "settings.json")
 
 
-def leading_elsewhere(wanted: Mapping[str, str], env: Mapping[str, str], cwd: str) -> list[str]:
+def list_misleading(route: Mapping[str, str], env: Mapping[str, str], cwd: str) -> list[str]:
     """Return the variables in the user's and the project's settings that would lead Claude Code past the proxy in
-    `wanted`."""
+    `route`."""
     project = os.path.join(cwd, ".claude")
     paths = (
         settings_path(env),
@@ -46,7 +46,7 @@ def leading_elsewhere(wanted: Mapping[str, str], env: Mapping[str, str], cwd: st
         except Stop:
             continue  # Claude Code itself reports what is wrong with the file
         for name, value in ((settings or {}).get("env") or {}).items():
-            if (name in ROUTE and value != wanted[name]) or (name in REMOVED and value):
+            if (name in ROUTE and value != route[name]) or (name in REMOVED and value):
                 names[name] = None
     return list(names)
 
@@ -63,13 +63,13 @@ def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
     terminal, path = Terminal(), settings_path(os.environ)
     if args.undo:
-        kept = undo(path)
-        note = f"; kept, because they have changed since: {', '.join(kept)}" if kept else ""
+        changed = undo(path)
+        note = f"; kept, because they have changed since: {', '.join(changed)}" if changed else ""
         terminal.print(f"{path}: restored{note}")
         return OK
-    target = running.present(args, process_env())
+    target = running.find_running(args, read_environment())
     if target is None:
-        target = running.configured(args, process_env(), running.url_of(args, os.environ))
+        target = running.configure_target(args, read_environment(), running.find_url(args, os.environ))
         terminal.warn(f"no a2py answers at {target.url} yet: start one with `a2py`")
     env = client_env(target)
     write(path, env)
@@ -156,10 +156,10 @@ def undo(path: str) -> list[str]:
     if record is None:
         raise Stop(f"there is nothing to undo: a2py has not written {path}", FAILED)
     settings = _read(path)
-    kept: list[str] = []
+    changed: list[str] = []
     if settings is not None:
         current = settings.get("env") or {}
-        kept = [name for name in list(record["written"]) if not _restore(current, record, name)]
+        changed = [name for name in list(record["written"]) if not _restore(current, record, name)]
         if not current and not record["had_env"]:
             settings.pop("env", None)
         if settings or record["existed"]:
@@ -172,4 +172,4 @@ def undo(path: str) -> list[str]:
     for end in (RECORD, BACKUP):
         if os.path.exists(path + end):
             os.unlink(path + end)
-    return kept
+    return changed

@@ -33,7 +33,7 @@ class Sharing:
         self.sockets = list(sockets)
         self.count = count
         self.borrowers: dict[int, int] = {}
-        self._shares = listen.shares(sockets, count)
+        self._shares = listen.share_out(sockets, count)
 
     def descriptors(self, worker: int) -> list[int]:
         """Return the descriptors of a worker's own sockets."""

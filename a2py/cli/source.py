@@ -44,7 +44,7 @@ class Source:
     unapproved: Mapping[Pair, Use] = field(default_factory=dict)
 
 
-def process_env() -> dict[str, str]:
+def read_environment() -> dict[str, str]:
     """Return the environment, and what the file `env` in $CREDENTIALS_DIRECTORY adds to it.
 
     The file has the form of a .env. It comes from systemd (LoadCredential=env:…) or is a container's secret."""
@@ -95,7 +95,7 @@ def choose(
             return apply_flags(config, args)
 
         config, name = read(True), path.removeprefix(os.path.join(cwd, ""))
-        return Source(config, name, lambda: read(False), consent.unapproved(config, path) if inspect else {})
+        return Source(config, name, lambda: read(False), consent.list_unapproved(config, path) if inspect else {})
     notes: list[str] = []
     variables = environment(env, cwd, notes.append)
     config_from_keys = from_environment(variables)

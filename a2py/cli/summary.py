@@ -61,7 +61,7 @@ def own_url(host: str, port: int, tls: bool = False) -> str:
     return f"http{'s' if tls else ''}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -70,7 +70,7 @@ def loopback(host: str) -> bool:
         return False
 
 
-def target(config: Config, url: str) -> Target:
+def describe_target(config: Config, url: str) -> Target:
     """Return the proxy at `url` as a client needs it."""
     names = config.listing()
     model = config.default_name or (names[0] if names else "")
@@ -84,7 +84,7 @@ def target(config: Config, url: str) -> Target:
     return Target(url, config.master_key, model, names, window, output)
 
 
-def rows(config: Config) -> list[Row]:
+def list_rows(config: Config) -> list[Row]:
     """Return one row for each deployment, in the configuration's order, then the aliases."""
     out = []
     for dep in config.deployments:
@@ -114,7 +114,7 @@ def describe_served(config: Config, what: str) -> str:
     )
 
 
-def curl(target: Target) -> str:
+def format_curl(target: Target) -> str:
     """Return a line for any POSIX shell that streams an answer."""
     body = {
         "model": target.model or "claude-sonnet-4-5",
@@ -127,7 +127,7 @@ def curl(target: Target) -> str:
     return f"curl -N {target.url}/v1/messages -H 'content-type: application/json'{key} -d '{quoted}'"
 
 
-def exports(target: Target, has_key_variable: bool) -> list[str]:
+def format_exports(target: Target, has_key_variable: bool) -> list[str]:
     """Return the three lines that Claude Code needs."""
     if not target.token:
         token = "a2py"
@@ -145,7 +145,7 @@ def summarize(terminal: Terminal, served: Served) -> str:
     lines = [f"{title} at {url}{address}, serving {served.what}"]
     if served.is_demo:
         lines.append(terminal.style("  for a real model: " + "; ".join(CURE), "yellow", stream))
-    table = rows(config)
+    table = list_rows(config)
     if table:
         lines += ["", terminal.table(table[:MAX_ROWS], indent="  ")]
     if len(table) > MAX_ROWS:
@@ -161,6 +161,6 @@ def summarize(terminal: Terminal, served: Served) -> str:
         )
         return "\n".join([*lines, "", terminal.style(f"no model can be used yet: {cure}", "yellow", stream), ""])
     lines += ["", "Claude Code, here or elsewhere on this machine (or: a2py claude; more variables: a2py env):"]
-    lines += [f"  {line}" for line in exports(target, served.has_key_variable)]
-    lines += ["", "Try it:", f"  {curl(target)}", ""]
+    lines += [f"  {line}" for line in format_exports(target, served.has_key_variable)]
+    lines += ["", "Try it:", f"  {format_curl(target)}", ""]
     return "\n".join(lines)

@@ -22,7 +22,7 @@ _LAYOUT = "\n\t"
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
-def coloured(stream: TextIO) -> bool:
+def has_colours(stream: TextIO) -> bool:
     """Return whether to use colours on `stream`."""
     env = os.environ
     if env.get("NO_COLOR"):
@@ -39,7 +39,7 @@ def on_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def closing() -> Callable[[], bool]:
+def watch_terminal() -> Callable[[], bool]:
     """Return a function that returns whether the terminal on standard input has been closed since.
 
     Always False without one."""
@@ -47,7 +47,7 @@ def closing() -> Callable[[], bool]:
     return lambda: had_terminal and not on_terminal()
 
 
-def counted(number: int, word: str) -> str:
+def pluralize(number: int, word: str) -> str:
     """Return `1 model` or `2 models`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
@@ -58,7 +58,7 @@ class Terminal:
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.out = out or sys.stdout
         self.err = err or sys.stderr
-        self._colours = {id(self.out): coloured(self.out), id(self.err): coloured(self.err)}
+        self._colours = {id(self.out): has_colours(self.out), id(self.err): has_colours(self.err)}
         #: Placeholder for the start of an escape sequence until the text is written. It is random, so no foreign text
         #: contains it.
         self._mark = f"\0{os.urandom(8).hex()}"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 from a2py.cli import options
-from a2py.cli.consent import approve, approved, escape_text, format_pair, format_pairs, read_store, revoke
+from a2py.cli.consent import approve, escape_text, format_pair, format_pairs, read_approved, read_store, revoke
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 from a2py.config import load
 from a2py.config.dotenv import locate
@@ -46,7 +46,7 @@ def run(name: str, argv: list[str]) -> int:
         for path, pairs in sorted(read_store().items()):
             terminal.print("\n".join((escape_text(path), *(f"  {format_pair(pair)}" for pair in sorted(pairs)))))
         return OK
-    env, cwd = process_env(), os.getcwd()
+    env, cwd = read_environment(), os.getcwd()
     located = locate(args.file, {key: value for key, value in env.items() if key not in _NAMING}, cwd)
     if located is None or not (args.file or located.untrusted):
         raise Stop("there is no a2py.yaml or litellm_config.yaml in this folder: name a file", FAILED)
@@ -54,7 +54,7 @@ def run(name: str, argv: list[str]) -> int:
     if args.undo:
         terminal.print(f"{basename}: consent revoked" if revoke(path) else f"{basename} was not allowed anything")
         return OK
-    config, before = load(path, env, cwd, untrusted=True), approved(path)
+    config, before = load(path, env, cwd, untrusted=True), read_approved(path)
     if not config.pairs:
         terminal.print(f"{basename} sends no variable to a foreign host")
         return OK

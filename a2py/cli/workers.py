@@ -29,7 +29,7 @@ from a2py.cli.control import CONTROL, LEFT, LOADED, NUMBER, PARENT, READY, Link
 from a2py.cli.exits import FAILED, OK
 from a2py.cli.notify import PIPE, Notifier
 from a2py.cli.sharing import Sharing
-from a2py.cli.terminal import closing
+from a2py.cli.terminal import watch_terminal
 
 #: A worker that lived shorter than YOUNG seconds is replaced after a pause. The pause doubles, up to LONGEST seconds.
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
@@ -94,7 +94,7 @@ class Supervisor:
         self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
         self.stopping = asyncio.Event()
         self.code = OK
-        self.is_terminal_closed = closing()
+        self.is_terminal_closed = watch_terminal()
         self.is_announced = self.is_reloading = self.is_leaving = False
 
     async def run(self) -> int:
@@ -277,7 +277,7 @@ def _format_code(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def command(argv: Sequence[str]) -> list[str]:
+def build_command(argv: Sequence[str]) -> list[str]:
     """Return the command line that runs this program again with `argv`.
 
     It is the script or single file that was started, whatever its name, else the package. `-m` is used only if this

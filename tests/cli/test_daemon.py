@@ -47,7 +47,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     if file.exists():
         try:
             data = json.loads(file.read_text())
-            if record.born(data["pid"]) == data["born"]:  # the record outlives its process, and the pid may be another's
+            if record.read_start_time(data["pid"]) == data["born"]:  # the record outlives its process, and the pid may be another's
                 os.kill(data["pid"], signal.SIGKILL)
         except ProcessLookupError:
             pass
@@ -75,7 +75,7 @@ def test_a_life(place: Path) -> None:
     new = json.loads(a2py("status", "--json", cwd=place).stdout)
     assert new["argv"] == ["--port", "0"] and hello(new["url"]) == "a2py"
     assert a2py("stop", cwd=place).stdout == f"stopped: pid {new['pid']}\n"
-    assert not os.path.exists(f"/proc/{new['pid']}") or record.zombie(new["pid"])
+    assert not os.path.exists(f"/proc/{new['pid']}") or record.is_zombie(new["pid"])
     assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
 
 
@@ -91,9 +91,9 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
     os.makedirs(os.path.dirname(file))
     for pid, born in ((2**22 + 5, ""), (os.getpid(), "1"), (1, "0")):
         Path(file).write_text(json.dumps({"pid": pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": born}))
-        assert record.current() is None
+        assert record.read_running() is None
     Path(file).write_text("broken")
-    assert record.current() is None
+    assert record.read_running() is None
     Path(file).write_text(
         json.dumps(
             {
@@ -102,18 +102,18 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
                 "argv": [],
                 "cwd": "/",
                 "started": time.time() - 7300,
-                "born": record.born(os.getpid()),
+                "born": record.read_start_time(os.getpid()),
             }
         )
     )
-    assert record.current() is not None
+    assert record.read_running() is not None
     os.environ.pop("PORT", None)
-    assert running.url_of(argparse.Namespace(), {}) == "http://x:1"
+    assert running.find_url(argparse.Namespace(), {}) == "http://x:1"
 
 
 def test_where_there_is_no_proc_ps_tells_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record.os.path, "exists", lambda path: False)
-    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.born(os.getpid())) and record.born(2**22 + 5) == ""
+    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.read_start_time(os.getpid())) and record.read_start_time(2**22 + 5) == ""
 
 
 def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,7 @@ def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.Captur
         "argv": [],
         "cwd": "/",
         "started": time.time() - 7300,
-        "born": record.born(os.getpid()),
+        "born": record.read_start_time(os.getpid()),
     }
     Path(file).write_text(json.dumps(mine))
     assert main(["status"]) == exits.FAILED
@@ -144,7 +144,7 @@ def test_stop_now_and_the_one_that_does_not_end(nothing: Path, monkeypatch: pyte
             assert process.stdout and process.stdout.readline()
             Path(file).write_text(
                 json.dumps(
-                    {"pid": process.pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.born(process.pid)}
+                    {"pid": process.pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.read_start_time(process.pid)}
                 )
             )
             assert main(["stop", "--now"]) == exits.OK
@@ -285,7 +285,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         children = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()
         run.process.kill()
         run.process.wait()
-        assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and not record.zombie(int(pid)) for pid in children), 20)
+        assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and not record.is_zombie(int(pid)) for pid in children), 20)
 
 
 def supervisor(command: list[str], sock: socket.socket, say: Callable[[str], None]) -> workers.Supervisor:
@@ -375,8 +375,8 @@ def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inherited_sockets() -> None:
     (sock,) = listen.bind("127.0.0.1", 0, 1)
     number = os.dup(sock.fileno())
-    assert listen.inherited({}, 5) == [] and listen.inherited({"LISTEN_PID": "6", "LISTEN_FDS": "1"}, 5) == []
-    (taken,) = listen.inherited({listen.VARIABLE: str(number)}, 5)
+    assert listen.take_inherited({}, 5) == [] and listen.take_inherited({"LISTEN_PID": "6", "LISTEN_FDS": "1"}, 5) == []
+    (taken,) = listen.take_inherited({listen.VARIABLE: str(number)}, 5)
     assert taken.getsockname() == sock.getsockname() and not os.get_inheritable(number)
     taken.close()
     sock.close()

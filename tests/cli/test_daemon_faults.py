@@ -29,7 +29,7 @@ from tests.process import free_port
 from tests.user_manager import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.born(os.getpid())}
+MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.read_start_time(os.getpid())}
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------
@@ -62,10 +62,10 @@ def test_a_record_of_nonsense_counts_as_none(nothing: Path, wrong: str | dict[st
     file.parent.mkdir(parents=True)
     content = wrong if isinstance(wrong, str) else json.dumps({**MINE, **wrong})
     file.write_bytes(content.encode(errors="surrogateescape"))
-    assert record.current() is None
+    assert record.read_running() is None
     assert main(["stop"]) == exits.OK and capsys.readouterr().out == "not running\n"
     file.write_text(json.dumps(MINE))
-    assert record.current() is not None, "the test's own premise"
+    assert record.read_running() is not None, "the test's own premise"
 
 
 # -- the directory -------------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.
     state.make_private(state.state_dir(os.environ))
     record.take_over("http://x", [])
     notifier.trouble("a\n  b " + "x" * 10_000)
-    found = record.current()
+    found = record.read_running()
     assert found is not None and found.trouble.startswith("a b xxx") and len(found.trouble) == STATUS_LENGTH
 
     def full(*args: Any) -> None:

@@ -146,7 +146,7 @@ def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_settings_without_an_env_lead_nowhere(nothing: Path) -> None:
     put(nothing, {"env": None})
-    assert setup.leading_elsewhere({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []
+    assert setup.list_misleading({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []
 
 
 @pytest.mark.parametrize(

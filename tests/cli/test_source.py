@@ -141,22 +141,22 @@ ROWS = {"data": [{"id": "gpt", "display_name": "gpt", "max_input_tokens": 5}, {"
 )
 def test_only_an_a2py_that_takes_our_key_is_used(routes: dict[str, Any], names: Any) -> None:
     with server(routes) as (url, _):
-        found = running.answering(url, "k")
+        found = running.find_answering(url, "k")
     assert (found and found.names) == names
 
 
 def test_a_broken_file_here_says_nothing_of_the_one_that_runs(nothing: Path) -> None:
     (nothing / "a2py.yaml").write_text("model_list: [")
     with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": ROWS}) as (url, _):
-        found = running.present(args(), {"A2PY_URL": url})
+        found = running.find_running(args(), {"A2PY_URL": url})
     assert found is not None and (found.model, found.names, found.window) == ("gpt", ("gpt",), 5)
 
 
 def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
     with pytest.raises(Stop) as stop:
-        running.required(args("--port", str(free_port())), {})
+        running.require_running(args("--port", str(free_port())), {})
     assert stop.value.code == exits.UNAVAILABLE
-    assert running.url_of(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
+    assert running.find_url(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
 
 
 @pytest.mark.parametrize("loaded, told", [(131_072, "131072"), (8192, None), (None, None)])

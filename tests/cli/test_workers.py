@@ -326,9 +326,9 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     script.write_text("")
     for started, command in ((str(script), [str(script)]), (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]), (__file__, ["-m", "a2py"])):
         monkeypatch.setattr(sys, "argv", [started])
-        assert workers.command(["serve"]) == [sys.executable, *command, "serve"]
+        assert workers.build_command(["serve"]) == [sys.executable, *command, "serve"]
     monkeypatch.setattr(sys.modules["__main__"], "PARTS", {}, raising=False)
-    assert workers.command([]) == [sys.executable, __file__], "the single file, whatever its name"
+    assert workers.build_command([]) == [sys.executable, __file__], "the single file, whatever its name"
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------------------

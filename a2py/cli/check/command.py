@@ -24,9 +24,9 @@ from a2py.cli.embedded import open_source
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import FAILED, USAGE, Stop
 from a2py.cli.exits import OK as DONE
-from a2py.cli.source import Source, process_env
-from a2py.cli.summary import loopback
-from a2py.cli.terminal import Terminal, counted
+from a2py.cli.source import Source, read_environment
+from a2py.cli.summary import is_loopback
+from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -84,7 +84,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def run_probes(args: argparse.Namespace, choice: Choice) -> int:
     """Run the probes, and return the exit code. `a2py --health` uses this, too. `args`: the flags of the source."""
-    source = running.local(args, process_env(), inspect=choice.is_offline)
+    source = running.choose_source(args, read_environment(), inspect=choice.is_offline)
     code = DONE
 
     async def main() -> None:
@@ -115,14 +115,14 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
     terminal, names = Terminal(), choice.names
     broken = [dep for dep in config.deployments if dep.problem and (not names or dep.name in names)]
     models = pick_deployments(config, names)
-    warnings = counted(len(config.warnings), "warning")
+    warnings = pluralize(len(config.warnings), "warning")
     terminal.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {warnings}")
     for warning in config.warnings:
         terminal.warn(warning)
     for dep in broken:
         terminal.error(dep.problem)
     for dep in models:
-        if dep.key and dep.base.startswith("http://") and not loopback(urlsplit(dep.base).hostname or ""):
+        if dep.key and dep.base.startswith("http://") and not is_loopback(urlsplit(dep.base).hostname or ""):
             terminal.warn(f"{dep.name}: its key travels unencrypted to {urlsplit(dep.base).netloc}")
     if choice.is_offline:
         return FAILED if broken or not config.deployments else DONE
@@ -157,8 +157,8 @@ async def _probe(terminal: Terminal, upstream: Upstream, dep: Deployment, choice
 
     progress = await probe(bench, choice.only, report)
     for reason, count in _count_skipped(progress).items():
-        _print_finding(terminal, counted(count, "other probe"), Finding(SKIPPED, reason))
-    terminal.print(terminal.style(f"  {counted(bench.requests, 'request')}, {bench.tokens:,} tokens", "dim"))
+        _print_finding(terminal, pluralize(count, "other probe"), Finding(SKIPPED, reason))
+    terminal.print(terminal.style(f"  {pluralize(bench.requests, 'request')}, {bench.tokens:,} tokens", "dim"))
     return progress
 
 

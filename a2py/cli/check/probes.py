@@ -128,10 +128,10 @@ async def tools(bench: Bench, progress: Progress) -> Finding:
             "answers in words instead of calling",
             "the model is too weak for an agent, or the server's tool parser does not fit it",
         )
-    name, given = answer.calls[0]
-    if name != "get_weather" or "__unparsedToolInput" in given:
+    name, arguments = answer.calls[0]
+    if name != "get_weather" or "__unparsedToolInput" in arguments:
         return Finding(NO, f"calls {name} with broken arguments", "the server's tool parser does not fit the model")
-    return Finding(OK, f"calls {name}({json.dumps(given, ensure_ascii=False)})")
+    return Finding(OK, f"calls {name}({json.dumps(arguments, ensure_ascii=False)})")
 
 
 async def results(bench: Bench, progress: Progress) -> Finding:
