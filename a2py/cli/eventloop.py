@@ -10,8 +10,8 @@ import gc
 from collections.abc import Coroutine
 from typing import Any
 
-#: New objects after which the garbage collector looks for cycles. From 5,000 on, eight concurrent requests of 100 KB need
-#: no collection; at 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles
+#: New objects after which the garbage collector looks for cycles. From 5,000 on, eight concurrent requests of 100 KB
+#: need no collection; at 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles
 #: (tests/whole/test_relay_garbage.py). A closed TLS connection does until Python 3.11: asyncio leaves one of 7 objects
 #: and 1 to 2 KB. With 10,000, at most some 2 MB of them wait for a collection.
 COLLECT_AFTER = 10_000

@@ -82,6 +82,8 @@ def run(name: str, argv: list[str]) -> int:
         command = [find_claude(os.environ), *command]
     elif not command:
         raise Stop("name the program after --, for example: a2py run -- python script.py", USAGE)
+    elif command[0].startswith("-") and "--" not in argv:
+        reader.error(f"unrecognized arguments: {command[0]}")
     terminal = Terminal()
     running_proxy = None
     if not (args.new or args.config or args.model or args.demo):

@@ -83,9 +83,7 @@ def test_a_server_without_a_list(
     assert problem in capsys.readouterr().err
 
 
-def test_a_server_that_does_not_answer(
-    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_does_not_answer(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     base = f"http://127.0.0.1:{free_port()}/v1"
     answers(monkeypatch, "openai", base, "m")
     assert main(["config", "init"]) == exits.OK

@@ -144,7 +144,14 @@ def test_stop_now_and_the_one_that_does_not_end(nothing: Path, monkeypatch: pyte
             assert process.stdout and process.stdout.readline()
             Path(file).write_text(
                 json.dumps(
-                    {"pid": process.pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.read_start_time(process.pid)}
+                    {
+                        "pid": process.pid,
+                        "url": "http://x",
+                        "argv": [],
+                        "cwd": "/",
+                        "started": 0.0,
+                        "born": record.read_start_time(process.pid),
+                    }
                 )
             )
             assert main(["stop", "--now"]) == exits.OK

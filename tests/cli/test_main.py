@@ -77,6 +77,7 @@ def test_every_command_has_help_with_an_example(name, capsys):
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--num_workers", "0"], "'0' is not a whole number of at least 1"),
         (["setup"], "the following arguments are required: claude"),
+        (["run", "--ulr", "x"], "unrecognized arguments: --ulr; did you mean --url?"),
         (["run"], "a2py: name the program after --"),
     ],
 )

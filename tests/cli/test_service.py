@@ -240,9 +240,7 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
 
 
-def test_without_a_manager_nothing_is_written(
-    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_manager_nothing_is_written(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """systemctl is there, but has nobody to talk to: in a container, or after `su`."""
     tool = nothing / "bin/systemctl"
     tool.parent.mkdir()

@@ -238,6 +238,11 @@ def test_models_says_how_much_each_reads_and_what_the_words_mean(nothing: Path, 
     cells = [line.split() for line in out.splitlines()]
     assert cells[1][:4] == ["known", "openai/x", "responses", "65,536"] and cells[2][:4] == ["local", "openai/local", "chat", "8,192"]
     assert rows["known"]["context"] == 65536 and rows["nick"]["context"] is None
-    for meaning in ("wire responses: the upstream gets OpenAI Responses", "context: how many tokens", "→ is another name", "✗ cannot be used"):
+    for meaning in (
+        "wire responses: the upstream gets OpenAI Responses",
+        "context: how many tokens",
+        "→ is another name",
+        "✗ cannot be used",
+    ):
         assert meaning in err
     assert "Anthropic Messages" not in err, "only words that the table contains are explained"
