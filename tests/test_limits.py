@@ -345,11 +345,11 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("", "chat", lambda n, s: repeat(chat(content="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
         Flood("", "responses", lambda n, s: repeat(response("output_text.delta", delta="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
     ],
-    "a2py.wires.responses.output.KEPT_LIMIT": [
+    "a2py.wires.responses.budget.KEPT_LIMIT": [
         Flood("", "responses", lambda n, s: (response("output_text.delta", content_index=k >> 9, delta=s) for k in count())),
         Flood("", "responses", lambda n, s: then(FREE, rest=repeat(response("custom_tool_call_input.delta", delta=s)))),
     ],
-    "a2py.wires.responses.output.ITEMS_LIMIT": [
+    "a2py.wires.responses.budget.ITEMS_LIMIT": [
         Flood("more items", "responses", lambda n, s: (item(k, type="x" + s, index=k) for k in count()), {}, 9),
         Flood("more items", "responses", lambda n, s: (response("output_text.delta", content_index=k, delta="x") for k in count()), {}, 9),
         Flood("more items", "responses", lambda n, s: (item(k, type="message", call_id=f"{k}" + s) for k in count()), {}, 9),
@@ -401,8 +401,8 @@ PIECES = (
     "a2py.wires.chat.calls.KEPT_LIMIT",
     "a2py.wires.chat.pieces.LIMIT",
     "a2py.wires.chat.found.SEEN_LIMIT",
-    "a2py.wires.responses.output.KEPT_LIMIT",
-    "a2py.wires.responses.output.ITEMS_LIMIT",
+    "a2py.wires.responses.budget.KEPT_LIMIT",
+    "a2py.wires.responses.budget.ITEMS_LIMIT",
 )
 #: Those that a proxy with sockets floods, below.
 WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}

@@ -12,7 +12,7 @@ from a2py.messages import signatures
 from a2py.messages.types import JSON, Outcome
 from a2py.wires import wire
 from a2py.wires.common import search
-from a2py.wires.responses import output
+from a2py.wires.responses import budget
 from tests import streams
 
 RESPONSES = wire("responses")
@@ -171,7 +171,7 @@ def message_of_bytes(data: bytes) -> JSON:
 
 
 def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT_LIMIT", 5)
+    monkeypatch.setattr(budget, "KEPT_LIMIT", 5)
     repeated = item({**MESSAGE, "content": [{"type": "output_text", "text": "Hello, you"}]})
     assert texts(message_of(text("Hello"), text(", "), text("you"), repeated, DONE)) == ["Hello, you"]
     assert texts(message_of(text("Hello, "), repeated, DONE)) == ["Hello, "]

@@ -50,7 +50,9 @@ _FINE = frozenset({0, 200, 20000, "0", "200", "ok", "OK", "Success", "success"})
 #: Kinds that no other attempt and no other time changes.
 _FINAL = frozenset({"authentication", "billing", "permission"})
 #: Kinds whose message names the upstream, because it is the upstream's own affair.
-_THEIRS = frozenset({"rate_limit", "overloaded", "api", "upstream", "timeout", "billing", "permission", "not_found", "content_policy"})
+_THEIRS = frozenset(
+    {"rate_limit", "overloaded", "api", "upstream", "timeout", "billing", "permission", "not_found", "content_policy"}
+)
 
 
 class _Case(NamedTuple):
@@ -117,7 +119,12 @@ def inside(
 
 
 def event(
-    payload: dict[str, Any] | bytes, *, provider: str = "", model: str = "", secrets: Iterable[str] = (), sent: Sent = NOTHING
+    payload: dict[str, Any] | bytes,
+    *,
+    provider: str = "",
+    model: str = "",
+    secrets: Iterable[str] = (),
+    sent: Sent = NOTHING,
 ) -> ApiError:
     """An error for certain, inside an answer whose status was 200: an event of that name, whatever it holds."""
     found = unfold(payload) if isinstance(payload, bytes) else unfold_value(payload)
@@ -132,7 +139,9 @@ def event(
 def page(body: bytes, provider: str = "") -> ApiError:
     """A web page with status 200: `api_base` leads to a site, or a portal stands in between."""
     title = defuse(scrub(unfold(body).text), "upstream")
-    return ApiError("upstream", shorten(f"{provider or 'the upstream'} answered with a web page: {title} (check `api_base`)"))
+    return ApiError(
+        "upstream", shorten(f"{provider or 'the upstream'} answered with a web page: {title} (check `api_base`)")
+    )
 
 
 def _blames(payload: dict[str, Any]) -> bool:
@@ -142,7 +151,12 @@ def _blames(payload: dict[str, Any]) -> bool:
     if payload.get("detail") or payload.get("success") is False:
         return True
     code = payload.get("code")
-    return isinstance(code, (str, int)) and bool(code) and code not in _FINE and bool(payload.get("message") or payload.get("msg"))
+    return (
+        isinstance(code, (str, int))
+        and bool(code)
+        and code not in _FINE
+        and bool(payload.get("message") or payload.get("msg"))
+    )
 
 
 def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterable[str], sent: Sent) -> ApiError:
@@ -153,18 +167,39 @@ def _base_resp(base: dict[str, Any], provider: str, model: str, secrets: Iterabl
 
 #: Kind of transport failure → error kind, sentence.
 _TRANSPORT: dict[str, tuple[str, str]] = {
-    "connect": ("upstream", "can't connect to {who}: {detail}. Check that the server runs and that `api_base` is right."),
-    "proxy": ("upstream", "can't reach {who} by the environment's proxy: {detail}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."),
+    "connect": (
+        "upstream",
+        "can't connect to {who}: {detail}. Check that the server runs and that `api_base` is right.",
+    ),
+    "proxy": (
+        "upstream",
+        "can't reach {who} by the environment's proxy: {detail}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
+    ),
     "dns": ("upstream", "can't find the host of {who}: {detail}. Check `api_base` and the network."),
-    "tls": ("upstream", "no secure connection to {who}: {detail}. Check the certificate, or set `ssl_verify` to the CA file."),
+    "tls": (
+        "upstream",
+        "no secure connection to {who}: {detail}. Check the certificate, or set `ssl_verify` to the CA file.",
+    ),
     "timeout_connect": (
         "timeout",
         "{who} did not accept a connection in time: {detail}. Check that the server runs and that `api_base` is right.",
     ),
-    "timeout_first_byte": ("timeout", "{who} did not begin to answer in time: {detail}. A larger `timeout` allows it more."),
-    "timeout_idle": ("timeout", "{who} stopped sending in mid-answer: {detail}. A larger `stream_timeout` allows it more."),
-    "timeout_contentless": ("timeout", "{who} sent signs of life but no content: {detail}. A larger `timeout` allows it more."),
-    "timeout_total": ("timeout", "{who} did not finish its answer in time: {detail}. A larger `timeout` allows it more."),
+    "timeout_first_byte": (
+        "timeout",
+        "{who} did not begin to answer in time: {detail}. A larger `timeout` allows it more.",
+    ),
+    "timeout_idle": (
+        "timeout",
+        "{who} stopped sending in mid-answer: {detail}. A larger `stream_timeout` allows it more.",
+    ),
+    "timeout_contentless": (
+        "timeout",
+        "{who} sent signs of life but no content: {detail}. A larger `timeout` allows it more.",
+    ),
+    "timeout_total": (
+        "timeout",
+        "{who} did not finish its answer in time: {detail}. A larger `timeout` allows it more.",
+    ),
     "broken": ("upstream", "{who} sent an answer that can't be read: {detail}."),
     "cut": ("upstream", "upstream closed the stream early ({who}): {detail}."),
 }
@@ -224,7 +259,11 @@ def _plain(kind: str, case: _Case) -> ApiError:
         said, name = f"answered with a web page (HTTP {case.status}): {said}", f"{case.who} "
     elif not said:
         codes = f" ({case.codes})" if case.codes else ""
-        said = f"answered HTTP {case.status} without saying why" if case.status else "reported an error without saying which"
+        said = (
+            f"answered HTTP {case.status} without saying why"
+            if case.status
+            else "reported an error without saying which"
+        )
         said, name = said + codes, f"{case.who} "
     return _error(kind, f"{name}{said}{_cure(kind, case)}", case)
 
@@ -289,7 +328,11 @@ def _uncounted(kind: str, used: int, out: int, limit: int) -> ApiError:
     room = out // 4
     if room < ROOM:
         return ApiError(kind, "prompt is too long", limit=limit)
-    message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}" if used else "prompt is too long"
+    message = (
+        f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
+        if used
+        else "prompt is too long"
+    )
     return ApiError("max_tokens", message, field="room", limit=room)
 
 
@@ -335,7 +378,13 @@ def _block(words: tuple[str, str, str], kind: str, case: _Case) -> ApiError:
 
 def _image(kind: str, case: _Case) -> ApiError:
     return _block(
-        ("Could not process image: this model takes no images", "image exceeds the maximum size", "Could not process image"), kind, case
+        (
+            "Could not process image: this model takes no images",
+            "image exceeds the maximum size",
+            "Could not process image",
+        ),
+        kind,
+        case,
     )
 
 

@@ -90,7 +90,9 @@ def _shown(block: JSON, draft: Draft) -> JSON:
     if kind == "tool_result" and isinstance(block.get("content"), list):
         content = mapped(block["content"], lambda inner: _shown(inner, draft))
         return block if content is block["content"] else {**block, "content": content}
-    if not (kind == "image" and not draft.quirks.images) and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
+    if not (kind == "image" and not draft.quirks.images) and not (
+        kind == "document" and DOCUMENTS in draft.quirks.native_drop
+    ):
         return block
     draft.lose(kind)
     mark = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
@@ -103,12 +105,16 @@ def _foreign_searches(messages: list[JSON]) -> set[str]:
     return {
         block["tool_use_id"]
         for block in blocks
-        if block["type"] == "web_search_tool_result" and isinstance(block.get("tool_use_id"), str) and _plain(block.get("content"))
+        if block["type"] == "web_search_tool_result"
+        and isinstance(block.get("tool_use_id"), str)
+        and _plain(block.get("content"))
     }
 
 
 def _plain(results: Any) -> bool:
-    return isinstance(results, list) and any(isinstance(found, dict) and not found.get("encrypted_content") for found in results)
+    return isinstance(results, list) and any(
+        isinstance(found, dict) and not found.get("encrypted_content") for found in results
+    )
 
 
 def _block(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
@@ -136,7 +142,11 @@ def _cited(block: JSON) -> JSON:
     kept = [
         citation
         for citation in given
-        if not (isinstance(citation, dict) and citation.get("type") == "web_search_result_location" and not citation.get("encrypted_index"))
+        if not (
+            isinstance(citation, dict)
+            and citation.get("type") == "web_search_result_location"
+            and not citation.get("encrypted_index")
+        )
     ]
     if len(kept) == len(given):
         return block
@@ -157,6 +167,10 @@ def _in_a_tool_loop(draft: Draft) -> None:
     blocks = turns[-1]["content"]
     begins = isinstance(blocks, list) and bool(blocks) and blocks[0]["type"] in _THINKING
     drop = draft.quirks.native_drop
-    if answers and not begins and (THOUGHTS in drop or (isinstance(asked, list) and any(_foreign(block, drop) for block in asked))):
+    if (
+        answers
+        and not begins
+        and (THOUGHTS in drop or (isinstance(asked, list) and any(_foreign(block, drop) for block in asked)))
+    ):
         draft.body["thinking"] = {"type": "disabled"}
         draft.lose("thinking")

@@ -16,7 +16,12 @@ from a2py import jsontext
 from a2py.messages.types import JSON, Usage
 
 #: Delta type → the field that holds its text.
-FIELDS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json", "signature_delta": "signature"}
+FIELDS = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "partial_json",
+    "signature_delta": "signature",
+}
 #: Field → delta type, for deltas without a type.
 _TYPES = {field: kind for kind, field in FIELDS.items()}
 #: Block type → the field that fills in deltas, and their type.

@@ -46,7 +46,9 @@ BUDGET = 1024
 def url(dep: Deployment) -> str:
     """`base` + /v1/messages; a base that ends in /v1 or /v1/messages is taken as it is meant."""
     base = dep.base.rstrip("/")
-    path = next((rest for end, rest in (("/v1/messages", ""), ("/v1", "/messages")) if base.endswith(end)), "/v1/messages")
+    path = next(
+        (rest for end, rest in (("/v1/messages", ""), ("/v1", "/messages")) if base.endswith(end)), "/v1/messages"
+    )
     return common.url(dep, path)
 
 
@@ -91,7 +93,9 @@ def _floor(draft: Draft) -> int:
 def _limits(draft: Draft, floor: int) -> None:
     body, dep = draft.body, draft.dep
     presets = [dep.params.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    known = [n for n in (*presets, draft.quirks.max_tokens_limit, dep.max_output_tokens) if isinstance(n, int) and n > 0]
+    known = [
+        n for n in (*presets, draft.quirks.max_tokens_limit, dep.max_output_tokens) if isinstance(n, int) and n > 0
+    ]
     limit = min([max(draft.request.max_tokens, floor), *known])
     draft.added.add("max_tokens")
     if limit == draft.request.max_tokens:

@@ -106,7 +106,9 @@ class NativeDecoder(Intake):
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(self._error_in(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
+                self._fail(self._error_in(event) or _foreign(event)) if event.get(
+                    "error"
+                ) or "choices" in event else self._bad()
                 return
             event, data = {**event, "type": kind}, b""
         self._handle(kind, event, b"" if b"\n" in data else data)
@@ -239,7 +241,9 @@ class NativeDecoder(Intake):
         if self._ending_size > 2 * ENDING_LIMIT:  # many that say the same again are no more than one
             self._ending_size = jsonsize.weight(jsontext.dumps(self._ending))
             if self._ending_size > ENDING_LIMIT:
-                self._fail(ApiError("upstream", f"the upstream's message_delta events hold more than {ENDING_LIMIT} bytes"))
+                self._fail(
+                    ApiError("upstream", f"the upstream's message_delta events hold more than {ENDING_LIMIT} bytes")
+                )
 
     def _message_stop(self, event: JSON, data: bytes) -> None:
         self._stopped = self.finished = True
@@ -255,7 +259,9 @@ class NativeDecoder(Intake):
     def _verdict(self) -> ApiError | None:
         """What is wrong with a stream that has ended without saying so."""
         if not self._started:
-            return ApiError("upstream", "the upstream sent no message: its answer is empty, or no Anthropic event stream")
+            return ApiError(
+                "upstream", "the upstream sent no message: its answer is empty, or no Anthropic event stream"
+            )
         if not self._stopped and not self._ending.get("delta", {}).get("stop_reason"):
             return ApiError("upstream", "the upstream closed the stream early")
         return None
@@ -270,7 +276,11 @@ class NativeDecoder(Intake):
             self._close_block()
         elif self._held is not None:  # closed with nothing in it the call would be run: what it has now can't be parsed
             torn = {"type": "input_json_delta", "partial_json": "{"}
-            self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": self._held[0]["index"], "delta": torn}, b"")
+            self._sink.raw(
+                "content_block_delta",
+                {"type": "content_block_delta", "index": self._held[0]["index"], "delta": torn},
+                b"",
+            )
         self._release()
         self._sink.raw("message_delta", ending, b"")
 
@@ -282,7 +292,8 @@ def _legal(index: Any) -> bool:
 def _foreign(found: JSON) -> ApiError:
     if "choices" in found or found.get("object") == "response":
         return ApiError(
-            "upstream", "the upstream answered in OpenAI's format: ask it by another wire (model_info: mode, supported_endpoints)"
+            "upstream",
+            "the upstream answered in OpenAI's format: ask it by another wire (model_info: mode, supported_endpoints)",
         )
     return ApiError("upstream", "the upstream's reply is no Anthropic message")
 

@@ -23,7 +23,10 @@ def billing_header(body: JSON) -> None:
     if isinstance(system, str):
         body["system"] = without_billing(system)
     elif isinstance(system, list) and any(block["text"].startswith(BILLING) for block in system):
-        rest = [{**block, "text": without_billing(block["text"])} if block["text"].startswith(BILLING) else block for block in system]
+        rest = [
+            {**block, "text": without_billing(block["text"])} if block["text"].startswith(BILLING) else block
+            for block in system
+        ]
         body["system"] = [block for block in rest if block["text"]]
     if "system" in body and not body["system"]:
         del body["system"]

@@ -30,7 +30,9 @@ def trim(draft: Draft, drop: frozenset[str]) -> None:
             lost.add(str(tool.get("name")))
         elif not name and TYPED in drop and "input_schema" not in tool:
             plain = function(tool)
-            kept += [{"name": plain.name, "description": plain.description, "input_schema": plain.schema}] if plain else []
+            kept += (
+                [{"name": plain.name, "description": plain.description, "input_schema": plain.schema}] if plain else []
+            )
         else:
             kept.append(tool)
     draft.body["tools"] = kept
@@ -47,10 +49,17 @@ def trim(draft: Draft, drop: frozenset[str]) -> None:
 def choose(draft: Draft) -> None:
     """A forced tool where that is refused while the model thinks: it does not think, or, where it can't but think, it is not forced."""
     choice, thinking = draft.body.get("tool_choice") or {}, draft.body.get("thinking") or {}
-    if draft.quirks.tool_choice_thinking or choice.get("type") not in ("any", "tool") or thinking.get("type") == "disabled":
+    if (
+        draft.quirks.tool_choice_thinking
+        or choice.get("type") not in ("any", "tool")
+        or thinking.get("type") == "disabled"
+    ):
         return
     if always_reasons(draft.quirks):
-        draft.body["tool_choice"] = {**{name: value for name, value in choice.items() if name != "name"}, "type": "auto"}
+        draft.body["tool_choice"] = {
+            **{name: value for name, value in choice.items() if name != "name"},
+            "type": "auto",
+        }
         draft.lose("tool_choice")
         return
     draft.body["thinking"] = {"type": "disabled"}

@@ -41,7 +41,8 @@ _OPENING = re.compile(
 )
 #: Where a span without quotes may end before the end of its sentence.
 _TAIL = re.compile(
-    r"\b(?:instead|of type|expected|but expected|is not|is invalid|cannot|could not|was)\b|\b(?:input_)?type=", re.IGNORECASE
+    r"\b(?:instead|of type|expected|but expected|is not|is invalid|cannot|could not|was)\b|\b(?:input_)?type=",
+    re.IGNORECASE,
 )
 #: A quoted key before a quoted value: the value is the upstream's own sentence, in JSON or Python's notation inside a longer text.
 _OWN = re.compile(r"[\"'](?:message|msg|error|detail|description|reason|title)\\*[\"']\s*:\s*$", re.IGNORECASE)
@@ -52,7 +53,8 @@ _NAME = re.compile(r"[\w.\[\]/:@$*<>=+-]*", re.ASCII)
 #: What may be written in another way in the request's JSON than in the error: escapes, quotes, white space that is not one space, and the
 #: dots where an upstream shortens.
 _UNSURE = re.compile(
-    r"(?:\\+(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)?|[\"'`…\x00-\x1f\x7f-\x9f]|\.{3,}|[^\S ]| {2,})+", re.DOTALL
+    r"(?:\\+(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)?|[\"'`…\x00-\x1f\x7f-\x9f]|\.{3,}|[^\S ]| {2,})+",
+    re.DOTALL,
 )
 
 

@@ -33,7 +33,12 @@ _FORMS = (
         r"|only works in thinking mode|invalid thinking: only type=enabled|enable_thinking.{0,60}?(?:restricted to true|must be set to true)",
         "openrouter 2026-09, gemini 2025-06, moonshot 2026-07, dashscope 2025-07",
     ),
-    _row("reasoning_tools", "reasoning.tools", r"function tools with reasoning_effort are not supported", "openai gpt-5.2, 2026-03"),
+    _row(
+        "reasoning_tools",
+        "reasoning.tools",
+        r"function tools with reasoning_effort are not supported",
+        "openai gpt-5.2, 2026-03",
+    ),
     _row(
         "choice_thinking",
         "tool_choice.thinking",
@@ -83,7 +88,12 @@ _FORMS = (
         r"\btool_reference\b.{0,80}?(?:does not match|not supported)|(?:unsupported|unknown|not support)\b.{0,80}?\btool_reference\b",
         "anthropic's older models 2025-12, moonshot 2026-03",
     ),
-    _row("thinking_type", "thinking.type", r"adaptive thinking is not supported|\bthinking\.type: input should be", "anthropic, 2026-02"),
+    _row(
+        "thinking_type",
+        "thinking.type",
+        r"adaptive thinking is not supported|\bthinking\.type: input should be",
+        "anthropic, 2026-02",
+    ),
     _row(
         "reasoning_history",
         "messages.reasoning_content",
@@ -117,7 +127,12 @@ _FORMS = (
         r"roles must alternate|must alternate (?:between )?user|consecutive (?:user|assistant|messages)",
         "mistral's and gemma's templates behind vllm, 2024-07; perplexity, 2025-02",
     ),
-    _row("prefill_prefix", "messages.prefill.prefix", r"expected last role user or tool.{0,60}?prefix", "mistral, 2024-11"),
+    _row(
+        "prefill_prefix",
+        "messages.prefill.prefix",
+        r"expected last role user or tool.{0,60}?prefix",
+        "mistral, 2024-11",
+    ),
     _row(
         "prefill",
         "messages.prefill",
@@ -152,7 +167,12 @@ _FORMS = (
         r"only supports? (?:the )?stream mode|enable the stream parameter|set to false for non-streaming",
         "dashscope qwq, qwen3, 2025-05",
     ),
-    _row("stop_limit", "stop", rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}", "openai, 2025-06"),
+    _row(
+        "stop_limit",
+        "stop",
+        rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}",
+        "openai, 2025-06",
+    ),
     _row(
         "temperature_max",
         "temperature.max",
@@ -211,7 +231,9 @@ _SENTENCES = (
     Rule(
         "named.extra",
         "unsupported",
-        pattern(rf"(?<![\w.\[\]]){_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"),
+        pattern(
+            rf"(?<![\w.\[\]]){_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"
+        ),
         "fireworks 2024-07, mistral, bedrock, anthropic, pydantic's words behind many",
     ),
     Rule(
@@ -220,7 +242,12 @@ _SENTENCES = (
         pattern(rf"(?:does not|doesn't|do not) support (?:the )?(?:request )?param(?:eter)?s?:? {_QUOTE}{_NAME}"),
         "xai 2026-08, litellm 2026-08",
     ),
-    Rule("named.value", "unsupported", pattern(rf"unsupported value: [`'\"]{_NAME}[`'\"] does not support"), "openai, 2026-11"),
+    Rule(
+        "named.value",
+        "unsupported",
+        pattern(rf"unsupported value: [`'\"]{_NAME}[`'\"] does not support"),
+        "openai, 2026-11",
+    ),
     Rule(
         "named.is_not",
         "unsupported",

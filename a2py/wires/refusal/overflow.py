@@ -25,13 +25,17 @@ NUMBERED = (
     Rule(
         "overflow.anthropic_sum",
         "context_overflow",
-        pattern(rf"input length and `?max_tokens`? exceed context limit: {number('used')} \+ {number('out')} > {number('limit')}"),
+        pattern(
+            rf"input length and `?max_tokens`? exceed context limit: {number('used')} \+ {number('out')} > {number('limit')}"
+        ),
         "anthropic, bedrock, 2026-02",
     ),
     Rule(
         "overflow.anthropic",
         "context_overflow",
-        pattern(rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:) {number('limit')})?"),
+        pattern(
+            rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:) {number('limit')})?"
+        ),
         "anthropic, 2026-11; fireworks, ollama cloud, 2026-06",
     ),
     Rule(
@@ -108,13 +112,17 @@ NUMBERED = (
     Rule(
         "overflow.gemini",
         "context_overflow",
-        pattern(rf"input token count(?: \({number('used')}\))? exceeds the maximum number of tokens allowed(?: \({number('limit')}\))?"),
+        pattern(
+            rf"input token count(?: \({number('used')}\))? exceeds the maximum number of tokens allowed(?: \({number('limit')}\))?"
+        ),
         "gemini, 2026-11",
     ),
     Rule(
         "overflow.llamacpp",
         "context_overflow",
-        pattern(rf"request(?: \({number('used')} tokens\))? exceeds the available context size(?: \({number('limit')} tokens\))?"),
+        pattern(
+            rf"request(?: \({number('used')} tokens\))? exceeds the available context size(?: \({number('limit')} tokens\))?"
+        ),
         "llama.cpp, 2026-11",
     ),
     Rule(
@@ -150,7 +158,9 @@ NUMBERED = (
     Rule(
         "overflow.siliconflow",
         "context_overflow",
-        pattern(rf"max_total_tokens \({number('total')}\) must be less than or equal to max_seq_len \({number('limit')}\)"),
+        pattern(
+            rf"max_total_tokens \({number('total')}\) must be less than or equal to max_seq_len \({number('limit')}\)"
+        ),
         "siliconflow, 2026-11: prompt and max_tokens together",
     ),
     Rule(
@@ -189,7 +199,9 @@ NUMBERED = (
     Rule(
         "overflow.sambanova",
         "context_overflow",
-        pattern(rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take {number('total')} tokens"),
+        pattern(
+            rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take {number('total')} tokens"
+        ),
         "sambanova, 2025-06: prompt and max_tokens together",
     ),
     Rule(
@@ -225,7 +237,9 @@ CAPS = (
     Rule(
         "max_tokens.above",
         "max_tokens",
-        pattern(rf"{_MAX}.{{0,120}}?integer above maximum value.{{0,30}}?<= {number('limit')}(?:,? but got {number('out')})?"),
+        pattern(
+            rf"{_MAX}.{{0,120}}?integer above maximum value.{{0,30}}?<= {number('limit')}(?:,? but got {number('out')})?"
+        ),
         "volcengine, openai, 2026-04",
     ),
     Rule(
@@ -262,7 +276,11 @@ CAPS = (
 BARE = (
     *_bare(
         (
-            ("lmstudio", rf"loaded with context length of only {number('limit')}|greater than the context length", "lmstudio, 2026-02"),
+            (
+                "lmstudio",
+                rf"loaded with context length of only {number('limit')}|greater than the context length",
+                "lmstudio, 2026-02",
+            ),
             ("vllm_decoder", r"longer than the maximum model length", "vllm, Claude Code 2.1.330 knows it, 2026-11"),
             ("openai", r"exceeds the context window|input tokens exceed the configured limit", "openai, 2026-11"),
             ("minimax", r"context window exceeds limit", "minimax (base_resp 2013), 2026-11"),

@@ -35,10 +35,20 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     # prefixes that vendors give their keys, whole or masked
     (re.compile(r"(?<![A-Za-z0-9_-])(?:sk|gsk|csk|xai|nvapi|pplx|sess)[-_][A-Za-z0-9*•….][\w*•….-]*"), "…"),
-    (re.compile(r"(?<![A-Za-z0-9_-])(?:pk|rk|ak|ek|fw|hf|r8|tgp|vck|key)[-_](?=[\w-]{0,40}[\d*•…]|[\w-]{16,})[\w*•….-]+"), "…"),
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_-])(?:pk|rk|ak|ek|fw|hf|r8|tgp|vck|key)[-_](?=[\w-]{0,40}[\d*•…]|[\w-]{16,})[\w*•….-]+"
+        ),
+        "…",
+    ),
     (re.compile(r"(?<![A-Za-z0-9])(?:AIza|AKIA|ghp_|gho_|ghs_|github_pat_|glpat-|ya29\.|eyJ)[\w*.-]{6,}"), "…"),
     # whose account it is
-    (re.compile(r"(?<![A-Za-z0-9])(org|proj|user|acct|account|team|usr|cus)[-_](?=[\w-]{0,40}[0-9X])[A-Za-z0-9-]{6,}"), r"\1-…"),
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9])(org|proj|user|acct|account|team|usr|cus)[-_](?=[\w-]{0,40}[0-9X])[A-Za-z0-9-]{6,}"
+        ),
+        r"\1-…",
+    ),
     # long runs without a word in them: keys without a prefix (Mistral, Azure, Together, Z.ai), base64
     (
         re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{32,}(?:\.[A-Za-z0-9]+)*"),

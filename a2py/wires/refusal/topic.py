@@ -55,7 +55,9 @@ def _topic(rule: Rule, match: re.Match[str]) -> set[str]:
     """Families that a wording is about; empty if it is about no field."""
     if rule.kind not in _KINDS or rule.field == "param":
         return set()
-    named = rule.field or next((value for name, value in match.groupdict().items() if name in ("field", "f2", "f3") and value), "")
+    named = rule.field or next(
+        (value for name, value in match.groupdict().items() if name in ("field", "f2", "f3") and value), ""
+    )
     known = _families(name_of(named)) | _TOPICS.get(rule.kind, frozenset())
     return known | _families(match[0]) if known else known
 

@@ -101,7 +101,9 @@ def find(status: int, found: Found, provider: str, sent: Sent = NOTHING) -> Verd
             if blame is Blame.NONE and _echoes(match[0], heard, sent):
                 continue
             return Verdict(rule, match, heard, blame)
-        return Verdict(rule, match, heard, echoed=not supports(found.param, rule, match) and _echoes(match[0], heard, sent))
+        return Verdict(
+            rule, match, heard, echoed=not supports(found.param, rule, match) and _echoes(match[0], heard, sent)
+        )
     at_fault = status in (404, 410) and about_content(found.param)
     return Verdict(None, None, heard, Blame.NONE if at_fault else Blame.KIND)
 

@@ -17,7 +17,10 @@ from a2py.wires.refusal.body import Found
 #: Seconds (a day): nobody waits longer, and a header stays a small number.
 LONGEST = 86_400.0
 _NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*")
-_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)(?![a-z])", re.IGNORECASE)
+_SPAN = re.compile(
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)(?![a-z])",
+    re.IGNORECASE,
+)
 #: By the first three letters, or the first.
 _UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SENTENCE = re.compile(

@@ -24,10 +24,17 @@ _FIRST = (
     Rule(
         "rate_limit.size",
         "rate_limit",
-        pattern(rf"(?:tokens per (?:min|day)|\bTP[MD]\b).{{0,300}}?limit:? {number('limit')}.{{0,60}}?requested:? {number('used')}"),
+        pattern(
+            rf"(?:tokens per (?:min|day)|\bTP[MD]\b).{{0,300}}?limit:? {number('limit')}.{{0,60}}?requested:? {number('used')}"
+        ),
         "groq with 413, openai with 429, 2026-11",
     ),
-    Rule("rate_limit.throttle", "rate_limit", pattern(r"too many tokens, please wait|throttlingexception"), "bedrock, 2026-06"),
+    Rule(
+        "rate_limit.throttle",
+        "rate_limit",
+        pattern(r"too many tokens, please wait|throttlingexception"),
+        "bedrock, 2026-06",
+    ),
     Rule(
         "rate_limit.quota",
         "rate_limit",
@@ -135,7 +142,9 @@ _KEY = (
         ),
         "openai, azure-ai 401, gemini 400, mistral 401, openrouter 401, codex 401, xai 400, 2026-11",
     ),
-    Rule("key.forbidden", "authentication", pattern(r"^forbidden\.?$"), "doubleword, 2026-11", statuses=frozenset({403})),
+    Rule(
+        "key.forbidden", "authentication", pattern(r"^forbidden\.?$"), "doubleword, 2026-11", statuses=frozenset({403})
+    ),
 )
 
 _PATH = r"messages\.\d+\.content\.\d+\.(?:tool_result\.content\.\d+\.)?"
@@ -254,7 +263,9 @@ _SERVER = (
         "overloaded",
         None,
         "moonshot 429, groq 498, anthropic, 2026-11",
-        codes("engine_overloaded(?:_error)?|overloaded(?:_error)?|capacity_exceeded|unavailable_error|service_unavailable"),
+        codes(
+            "engine_overloaded(?:_error)?|overloaded(?:_error)?|capacity_exceeded|unavailable_error|service_unavailable"
+        ),
     ),
     Rule(
         "rate_limit.code",
@@ -282,7 +293,9 @@ _SERVER = (
 
 #: Codes that speak only where no HTTP status does: errors inside a 200.
 _INSIDE = tuple(
-    Rule(f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0}))
+    Rule(
+        f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0})
+    )
     for kind, words in (
         ("invalid_request", "invalid_request_error|bad_?request(?:_?error)?|invalid_argument"),
         ("permission", "permission_error|permission_denied|data_residency_mismatch"),
