@@ -230,7 +230,7 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("an event larger than 32 MiB", "chat", lambda n, s: repeat(b"data: x\ndata:\n" * 300)),
     ],
     "a2py.wires.common.intake.BODY_LIMIT": [
-        Flood("reply is larger than 32 MiB", "chat", lambda n, s: then(b'{"', rest=repeat(s.encode())), {"whole": True}),
+        Flood("reply larger than 32 MiB", "chat", lambda n, s: then(b'{"', rest=repeat(s.encode())), {"whole": True}),
         Flood("nothing but white space", "responses", lambda n, s: repeat(b" " * len(s))),
     ],
     "a2py.jsonsize.VALUES_LIMIT": [
@@ -293,13 +293,13 @@ FLOODS: dict[str, list[Flood]] = {
     ],
     "a2py.wires.chat.calls.KEPT_LIMIT": [
         Flood(
-            "more of tool calls",
+            "longer tool calls",
             "chat",
             lambda n, s: repeat(chat(tool_calls=[{"index": 0, "id": "c", "custom": {"name": "f", "input": s}}])),
         ),
-        Flood("more of tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)), {}, 9),
+        Flood("longer tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)), {}, 9),
         Flood(
-            "more of tool calls|interleaved more than",
+            "longer tool calls|interleaved more than",
             "chat",
             lambda n, s: [chat(tool_calls=[{"index": k, "function": {"name": "f"}} for k in range(MANY)])],
             {},

@@ -20,7 +20,9 @@ from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
+from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
+from a2py.wires.refusal.peer import Peer
 
 #: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
@@ -73,7 +75,7 @@ class NativeDecoder(Intake):
             self._fail(error)
             return
         if value.get("type") != "message" and "content" not in value:
-            self._fail(_wrong_format(value))
+            self._fail(_wrong_format(value, self._peer))
             return
         for event in mend.as_events(value):
             self._handle(event["type"], event, b"")
@@ -109,7 +111,7 @@ class NativeDecoder(Intake):
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
                 if event.get("error") or "choices" in event:
-                    self._fail(self._error_in(event) or _wrong_format(event))
+                    self._fail(self._error_in(event) or _wrong_format(event, self._peer))
                 else:
                     self._skip()
                 return
@@ -130,7 +132,7 @@ class NativeDecoder(Intake):
         fails."""
         self._note("an event of the upstream was skipped")
         if self._open_index >= 0 and self._open_type in mend.CALLS:
-            self._fail(ApiError("upstream", "the upstream sent a broken event inside a tool call"))
+            self._fail_reply("sent a broken event inside a tool call")
 
     def _note(self, text: str) -> None:
         if len(self._notes) < NOTES:
@@ -216,7 +218,7 @@ class NativeDecoder(Intake):
         if block is None:
             self._note(f"a {kind} for a block that was not open was skipped")
             if kind == "input_json_delta":
-                self._fail(ApiError("upstream", "the upstream sent arguments of a tool call that it never began"))
+                self._fail_reply("sent arguments of a tool call that it never began")
             return False
         self._on_block_start({"type": "content_block_start", "index": index, "content_block": {**block}}, b"")
         return True
@@ -256,8 +258,7 @@ class NativeDecoder(Intake):
         if self._ending_size > 2 * ENDING_LIMIT:  # the sum of all events: merged they may be far smaller
             self._ending_size = jsonsize.weight(jsontext.dumps(self._ending))
             if self._ending_size > ENDING_LIMIT:
-                message = f"the upstream's message_delta events hold more than {ENDING_LIMIT} bytes"
-                self._fail(ApiError("upstream", message))
+                self._fail_reply(f"sent message_delta events of more than {ENDING_LIMIT} bytes")
 
     def _on_message_stop(self, event: JSON, data: bytes) -> None:
         self._is_stopped = self.finished = True
@@ -266,17 +267,19 @@ class NativeDecoder(Intake):
         self._sink.raw("ping", event, data)
 
     def _on_error(self, event: JSON, data: bytes) -> None:
-        self._fail(self._error_in(event) or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(
+            self._error_in(event) or reply_error("reported an error without saying which", self._peer, kind="api")
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _missing_end(self) -> ApiError | None:
         """Return what is wrong with a stream that ended without an error event, None if nothing is."""
         if not self._is_started:
-            message = "the upstream sent no message: its answer is empty, or no Anthropic event stream"
-            return ApiError("upstream", message)
+            fault = "sent no message: its answer is empty, or no Anthropic event stream"
+            return reply_error(fault, self._peer, "Check `api_base` and the server's log.")
         if not self._is_stopped and not self._ending.get("delta", {}).get("stop_reason"):
-            return ApiError("upstream", "the upstream closed the stream early")
+            return reply_error("closed the stream early", self._peer)
         return None
 
     def _finish(self) -> None:
@@ -300,14 +303,12 @@ def _is_index(value: Any) -> bool:
     return value.__class__ is int and value >= 0
 
 
-def _wrong_format(reply: JSON) -> ApiError:
+def _wrong_format(reply: JSON, peer: Peer) -> ApiError:
     """Return the error for a reply that is no Anthropic message."""
     if "choices" in reply or reply.get("object") == "response":
-        message = (
-            "the upstream answered in OpenAI's format: ask it by another wire (model_info: mode, supported_endpoints)"
-        )
-        return ApiError("upstream", message)
-    return ApiError("upstream", "the upstream's reply is no Anthropic message")
+        advice = "Use another wire for this model: set `mode` or `supported_endpoints` in `model_info`."
+        return reply_error("answered in OpenAI's format", peer, advice)
+    return reply_error("sent a reply that is no Anthropic message", peer, "Check `api_base`.")
 
 
 _HANDLERS = {

@@ -20,7 +20,8 @@ NAMES = frozenset({TYPED, WEB_SEARCH})
 def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
     """Remove the server tools that the upstream does not run.
 
-    Tools of Anthropic's types that the client runs (bash, text editor) become plain tools with their published schemas."""
+    Tools of Anthropic's types that the client runs (bash, text editor) become plain tools with their published
+    schemas."""
     tools = draft.body.get("tools")
     if not tools or drop.isdisjoint(NAMES):
         return

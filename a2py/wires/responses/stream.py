@@ -17,6 +17,7 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
+from a2py.wires.failure import CHECK_TOOLS, reply_error
 from a2py.wires.responses.item import ARGS, INPUT, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Item, as_index, as_text
 from a2py.wires.responses.output import Output
 
@@ -25,12 +26,14 @@ CHARS_PER_TOKEN = 4
 #: `incomplete_details.reason` → stop reason. Any other reason becomes max_tokens, which makes clients treat the reply
 #: as cut.
 INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal", "safety": "refusal"}
-#: Status of a response that will not continue and did not succeed → message.
+#: Status of a response that will not continue and did not succeed → what the server did.
 UNFINISHED = {
-    "queued": "the upstream only queued the request",
-    "in_progress": "the upstream answered before its reply was finished",
-    "cancelled": "the upstream cancelled its reply",
+    "queued": "only queued the request",
+    "in_progress": "answered before its reply was finished",
+    "cancelled": "cancelled its reply",
 }
+#: What the server did if its items are more than the budget (budget.py).
+TOO_MUCH = "sent more items, parts or citations than a2py can keep"
 #: Statuses that the name of a terminal event overrides, because its response may still hold the status of the
 #: beginning.
 UNSETTLED = ("queued", "in_progress", "completed")
@@ -75,7 +78,7 @@ class ResponsesDecoder(Intake):
         if handler is not None:
             handler(self, event)
             if self._output.budget.is_full:
-                self._fail(_too_much())
+                self._fail_reply(TOO_MUCH)
             elif self._has_stops and self._output.stop_sequence is not None:
                 self.finished = True
         elif event.get("error") and not kind.startswith("response."):
@@ -121,7 +124,7 @@ class ResponsesDecoder(Intake):
     def _on_error(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
         error = self._error_in(event)
-        self._fail(error or ApiError("api", "the upstream reported an error without saying which"))
+        self._fail(error or reply_error("reported an error without saying which", self._peer, kind="api"))
 
     # -- the response object -----------------------------------------------------------------------------------------
 
@@ -153,11 +156,11 @@ class ResponsesDecoder(Intake):
         """End the reply as `status` says."""
         error = response.get("error")
         if status == "failed" or error:
-            found = self._error_in({"error": error}) if error else None
-            self._fail(found or ApiError("api", "the upstream failed without saying why"))
+            details = self._error_in({"error": error}) if error else None
+            self._fail(details or reply_error("failed without saying why", self._peer, kind="api"))
             return
         if status in UNFINISHED:
-            self._fail(ApiError("upstream", UNFINISHED[status]))
+            self._fail_reply(UNFINISHED[status])
             return
         self.finished = True
         self._status = status
@@ -170,7 +173,7 @@ class ResponsesDecoder(Intake):
             self._reason = "max_tokens"
         self._output.add_final(response, self._reason == "end_turn")
         if self._output.budget.is_full:
-            self._fail(_too_much())
+            self._fail_reply(TOO_MUCH)
 
     def _used_whole_limit(self) -> bool:
         """Whether the reply has as many tokens as were allowed: llama.cpp calls a cut reply `completed` (xllamacpp
@@ -207,20 +210,23 @@ class ResponsesDecoder(Intake):
         if output.stop_sequence is not None:
             return Outcome("stop_sequence", stop_sequence=output.stop_sequence)
         fault = self._fault()
-        if fault:
-            return Outcome(error=ApiError("upstream", fault))
+        if fault is not None:
+            return Outcome(error=fault)
         if self._reason == "refusal" or (output.has_refusal and self._reason == "end_turn"):
             return Outcome("refusal", stop_details={"type": "refusal", "category": None, "explanation": None})
         return Outcome(self._reason)
 
-    def _fault(self) -> str:
-        """Return what makes a reply without an error event fail all the same, "" if nothing does."""
+    def _fault(self) -> ApiError | None:
+        """Return what makes a reply without an error event fail all the same, None if nothing does."""
         output = self._output
         if self._bad_lines and not self._is_repaired():
-            return "the upstream's stream was damaged: a part of it is no JSON"
+            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
         if not self._status:
-            return "upstream closed the stream early" if output.has_output else "the upstream's reply was empty"
-        return "the upstream sent a tool call without a name" if output.has_nameless_call else ""
+            fault = "closed the stream early" if output.has_output else "sent an empty reply"
+            return reply_error(fault, self._peer)
+        if output.has_nameless_call:
+            return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
+        return None
 
     def _is_repaired(self) -> bool:
         """Whether what followed a bad line repeats all that it may have held.
@@ -237,14 +243,10 @@ class ResponsesDecoder(Intake):
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
             error = self._error_in(value)
-            self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
+            self._fail(error or reply_error("sent a reply that is no response object", self._peer, "Check `api_base`."))
             return
         self._read_response({"response": response})
         self._settle(response, as_text(response.get("status")) or "completed")
-
-
-def _too_much() -> ApiError:
-    return ApiError("upstream", "the upstream sent more items, parts or citations than can be kept")
 
 
 def _deltas(kind: str, index: str) -> Callable[[ResponsesDecoder, JSON], None]:

@@ -191,7 +191,9 @@ def test_several_endings_are_one(before: JSON, event: JSON, after: JSON) -> None
 
 def test_usage() -> None:
     assert mend.read_usage({}) == Usage()
-    assert mend.read_usage({"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}) == Usage()
+    assert (
+        mend.read_usage({"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}) == Usage()
+    )
     full = {
         "input_tokens": 1,
         "output_tokens": 2,

@@ -172,7 +172,11 @@ def test_joined() -> None:
         {"role": "user", "content": [{"type": "text", "text": "c"}]},
     )
     assert join_user_turns([a, b, c]) == [a, b, c]
-    assert join_user_turns([a, c, b, b]) == [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]}, b, b]
+    assert join_user_turns([a, c, b, b]) == [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},
+        b,
+        b,
+    ]
     assert join_user_turns([]) == []
 
 
