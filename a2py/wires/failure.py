@@ -73,8 +73,9 @@ def find_error(payload: dict[str, Any], peer: Peer = UNKNOWN) -> ApiError | None
 
 
 def read_event(payload: dict[str, Any] | bytes, peer: Peer = UNKNOWN) -> ApiError:
-    """Return the error in an event that is certainly one, such as `event: error`, whatever it holds. The answer's
-    status was 200."""
+    """Return the error in an event that is certainly one, such as `event: error`, whatever it holds.
+
+    The answer's status was 200."""
     body = parse_body(payload) if isinstance(payload, bytes) else parse_value(payload)
     error, own = _judge(body.status, body, peer)
     if body.status >= 500 and error.kind in ("api", "upstream", "timeout"):
@@ -91,8 +92,9 @@ def web_page_error(body: bytes, peer: Peer = UNKNOWN) -> ApiError:
 
 
 def reply_error(fault: str, peer: Peer = UNKNOWN, advice: str = DEFAULT_ADVICE, kind: str = "upstream") -> ApiError:
-    """Return the error for a reply that cannot be used. `fault`: what the server did, starting with a verb: "sent an
-    empty reply"."""
+    """Return the error for a reply that cannot be used.
+
+    `fault`: what the server did, starting with a verb: "sent an empty reply"."""
     return ApiError(kind, f"{peer.host} {fault}. {advice}")
 
 

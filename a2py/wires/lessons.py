@@ -48,8 +48,7 @@ def _sampling(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _structured(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then the prompt
-    alone."""
+    """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then none."""
     yield {"structured": "json_object" if quirks.structured == "json_schema" else "none"}
 
 
@@ -198,9 +197,9 @@ LESSONS: tuple[Row, ...] = (
 
 
 def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
-    """Return the quirk changes (field → value, for `quirks.override`) with which the request may succeed, None if there
-    are none.
+    """Return the quirk changes with which the request may succeed, None if there are none.
 
+    They are field → value, as `quirks.override` takes them.
     `sent`: the optional fields that were sent (`Prepared.added`)."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)

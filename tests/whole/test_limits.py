@@ -382,7 +382,7 @@ FLOODS: dict[str, list[Flood]] = {
             lambda n, s: (response("output_text.annotation.added", annotation={**URL, "url": f"{k}" + s}) for k in count()),
         ),
     ],
-    "a2py.wires.native.stream.ENDING_LIMIT": [
+    "a2py.wires.native.ending.ENDING_LIMIT": [
         Flood(
             "message_delta events",
             "native",

@@ -30,7 +30,6 @@ class Intake:
     """Subclasses say what events, a whole object and the end mean: `_events`, `whole`, `_end`."""
 
     __slots__ = (
-        "_address",
         "_body",
         "_error",
         "_head",
@@ -38,8 +37,7 @@ class Intake:
         "_notes",
         "_outcome",
         "_parser",
-        "_provider",
-        "_sent",
+        "_peer",
         "_sniffed",
         "finished",
         "progress",
@@ -48,9 +46,7 @@ class Intake:
     splice: Splice | None = None
 
     def __init__(self, prepared: Prepared) -> None:
-        self._provider = prepared.provider
-        self._address = prepared.address
-        self._sent = prepared.sent
+        self._peer = Peer(prepared.provider, prepared.address, sent=prepared.sent)  # the upstream, for errors
         self._parser = SSEParser()
         self._head = bytearray()  # white space ahead of the first byte that means something
         self._sniffed = False
@@ -154,11 +150,6 @@ class Intake:
         """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message; what the
         error repeats of the request is not read as the upstream's own words."""
         return failure.find_error(payload, self._peer)
-
-    @property
-    def _peer(self) -> Peer:
-        """The upstream, for messages. Made for an error only, because most replies need none."""
-        return Peer(self._provider, self._address, sent=self._sent)
 
     def _fail_reply(self, fault: str, advice: str = DEFAULT_ADVICE) -> None:
         """End with an error about the upstream's reply. `fault`: what the server did, starting with a verb."""

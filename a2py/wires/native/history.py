@@ -1,5 +1,4 @@
-"""Prepare the conversation for an upstream that speaks Anthropic: remove or reword what other wires and vendors left in
-it.
+"""Prepare the conversation for an upstream that speaks Anthropic: remove or reword what other upstreams left in it.
 
 A conversation may move between models. What another one left cannot be sent to this one: thinking with a foreign
 signature is rejected, tool ids may have been shortened for the other wire, and web results that are not encrypted are
@@ -100,8 +99,9 @@ def _without_foreign_thinking(blocks: list[JSON], drop: frozenset[str]) -> list[
 
 
 def _is_call_without_thinking(blocks: list[JSON]) -> bool:
-    """Return whether a turn calls tools and has no thinking: DeepSeek and Moonshot answer 400 to it in thinking mode
-    (2026-04 to 2026-08)."""
+    """Return whether a turn calls tools and has no thinking.
+
+    DeepSeek and Moonshot answer 400 to such a turn in thinking mode (2026-04 to 2026-08)."""
     kinds = {block["type"] for block in blocks}
     return "tool_use" in kinds and kinds.isdisjoint(_THINKING)
 
@@ -121,8 +121,9 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
 
 
 def _foreign_searches(messages: list[JSON]) -> set[str]:
-    """Return the ids of hosted searches that ran on another wire. Anthropic's own results are encrypted, and it rejects
-    plain ones."""
+    """Return the ids of hosted searches that ran on another wire.
+
+    Anthropic's own results are encrypted, and it rejects plain ones."""
     blocks = [block for message in messages if isinstance(message["content"], list) for block in message["content"]]
     return {
         block["tool_use_id"]
@@ -180,18 +181,27 @@ def _stop_thinking_in_tool_loop(draft: Draft) -> None:
     With `thinking: enabled` Anthropic rejects tool results whose turn does not begin with thinking. If that turn was
     another model's, its thinking was removed, so this model answers without."""
     thinking = draft.body.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return
     turns = [message for message in draft.body["messages"] if message["role"] == "assistant"]
-    if not turns or not isinstance(thinking, dict) or thinking.get("type") != "enabled":
-        return
-    last = draft.body["messages"][-1]["content"]
-    has_results = isinstance(last, list) and any(block["type"] == "tool_result" for block in last)
-    blocks = turns[-1]["content"]
-    begins_with_thinking = isinstance(blocks, list) and bool(blocks) and blocks[0]["type"] in _THINKING
-    if not has_results or begins_with_thinking:
-        return
-    drop = draft.quirks.native_drop
-    original = [message for message in draft.request.messages if message["role"] == "assistant"][-1]["content"]
-    had_foreign = isinstance(original, list) and any(_is_foreign(block, drop) for block in original)
-    if THOUGHTS in drop or had_foreign:
-        draft.body["thinking"] = {"type": "disabled"}
-        draft.lose("thinking")
+    if turns and _has_results(draft.body["messages"][-1]) and not _begins_with_thinking(turns[-1]):
+        drop = draft.quirks.native_drop
+        original = [message for message in draft.request.messages if message["role"] == "assistant"][-1]
+        if THOUGHTS in drop or _has_foreign_thinking(original, drop):
+            draft.body["thinking"] = {"type": "disabled"}
+            draft.lose("thinking")
+
+
+def _has_results(message: JSON) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and any(block["type"] == "tool_result" for block in content)
+
+
+def _begins_with_thinking(message: JSON) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and bool(content) and content[0]["type"] in _THINKING
+
+
+def _has_foreign_thinking(message: JSON, drop: frozenset[str]) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and any(_is_foreign(block, drop) for block in content)

@@ -139,8 +139,9 @@ def mend_delta(delta: Any) -> JSON | None:
 
 
 def accepts(block_type: str, delta_type: str) -> bool:
-    """Return whether a block may get such a delta. Pairs of which one is unknown may: the server is newer than this
-    table."""
+    """Return whether a block may get such a delta.
+
+    Pairs of which one is unknown may: the server is newer than this table."""
     if delta_type not in _ACCEPTED_BY or block_type not in _STREAMED_FIELDS:
         return True
     return block_type in _ACCEPTED_BY[delta_type]
@@ -152,8 +153,9 @@ def missing_start(delta_type: str) -> JSON | None:
 
 
 def merge_ending(earlier: JSON, event: JSON) -> JSON:
-    """Merge a message_delta into an earlier one, and return it. `earlier` is changed. A null does not replace a
-    value."""
+    """Merge a message_delta into an earlier one, and return it.
+
+    `earlier` is changed. A null does not replace a value."""
     out = earlier or {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None}, "usage": {}}
     for name, value in event.items():
         if name in ("delta", "usage"):
@@ -165,8 +167,9 @@ def merge_ending(earlier: JSON, event: JSON) -> JSON:
 
 
 def merge_usage(first: JSON, last: JSON) -> JSON:
-    """Return the `usage` of message_start, updated by that of message_delta. A 0 does not replace a number, as in
-    Claude Code."""
+    """Return the `usage` of message_start, updated by that of message_delta.
+
+    A 0 does not replace a number, as in Claude Code."""
     return {**first, **{name: value for name, value in last.items() if value or name not in first}}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from a2py import jsonsize, jsontext
+from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
@@ -22,15 +22,31 @@ from a2py.sse import Event
 from a2py.wires.common.intake import Intake
 from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
+from a2py.wires.native.ending import ENDING_LIMIT, Ending
 from a2py.wires.refusal.peer import Peer
 
 #: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
-#: Bytes of the merged message_delta events of one reply (512 KiB). The merged event is measured only once the bytes of
-#: the single ones reach twice this limit, because measuring after each one would take quadratic time.
-ENDING_LIMIT = 512 * 1024
 #: Notes that one reply may write into the log.
 NOTES = 8
+
+
+class BlockState:
+    """Which block is open.
+
+    `index`: of the open block, -1 if none is open; `type`: of the newest block; `next_index`: for a block that the
+    upstream gives no index; `has_call`: a client's tool was called; `is_bare_call`: the newest block is a call that has
+    no arguments so far; `held_stop`: the end of such a call, see `NativeDecoder._release_stop`."""
+
+    __slots__ = ("has_call", "held_stop", "index", "is_bare_call", "next_index", "type")
+
+    def __init__(self) -> None:
+        self.index = -1
+        self.type = ""
+        self.next_index = 0
+        self.has_call = False
+        self.is_bare_call = False
+        self.held_stop: tuple[JSON, bytes] | None = None
 
 
 class NativeDecoder(Intake):
@@ -41,15 +57,8 @@ class NativeDecoder(Intake):
         self._sink = sink
         self._is_started = False
         self._is_stopped = False  # message_stop came
-        self._open_index = -1  # of the open block; -1: none is open
-        self._open_type = ""  # type of the newest block
-        self._next_index = 0
-        self._has_call = False  # a client's tool was called
-        self._is_bare_call = False  # the newest block is a call without arguments so far
-        self._held_stop: tuple[JSON, bytes] | None = None  # content_block_stop of such a call, see _release_stop
-        self._usage: JSON = {}  # of message_start
-        self._ending: JSON = {}  # the merged message_delta
-        self._ending_size = 0  # its bytes, at most
+        self._block = BlockState()
+        self._ending = Ending()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -57,11 +66,10 @@ class NativeDecoder(Intake):
         error = self._error or self._missing_end()
         if error is None:
             self._finish()
-        delta: JSON = self._ending.get("delta", {})
-        reason, stop = delta.get("stop_reason"), delta.get("stop_sequence")
+        reason, stop = self._ending.delta.get("stop_reason"), self._ending.delta.get("stop_sequence")
         return Outcome(
             reason=reason if isinstance(reason, str) else "end_turn",
-            usage=mend.read_usage(mend.merge_usage(self._usage, self._ending.get("usage", {}))),
+            usage=self._ending.usage,
             error=error,
             stop_sequence=stop if isinstance(stop, str) else None,
             model=self._model,
@@ -128,10 +136,11 @@ class NativeDecoder(Intake):
             self._skip()
 
     def _skip(self) -> None:
-        """Ignore an event that cannot be read. Inside a call it may have been a piece of the arguments, so the reply
-        fails."""
+        """Ignore an event that cannot be read.
+
+        Inside a call it may have been a piece of the arguments, so the reply fails."""
         self._note("an event of the upstream was skipped")
-        if self._open_index >= 0 and self._open_type in mend.CALLS:
+        if self._block.index >= 0 and self._block.type in mend.CALLS:
             self._fail_reply("sent a broken event inside a tool call")
 
     def _note(self, text: str) -> None:
@@ -146,10 +155,10 @@ class NativeDecoder(Intake):
         message = mend.mend_message(event.get("message"))
         if isinstance(message.get("model"), str):
             self._model = message["model"]
-        self._usage = message["usage"]
+        self._ending.start_usage = message["usage"]
         self._sink.raw("message_start", {"type": "message_start", "message": message}, b"")
         for block in mend.content_blocks(event.get("message")):
-            index = self._next_index
+            index = self._block.next_index
             self._on_block_start({"type": "content_block_start", "index": index, "content_block": block}, b"")
             self._close_block()
 
@@ -159,20 +168,20 @@ class NativeDecoder(Intake):
         index: Any = event.get("index")
         block = event.get("content_block")
         if not _is_index(index):
-            index = self._next_index
+            index = self._block.next_index
             event, data = {**event, "index": index}, b""
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             self._skip()
             return
         self._close_block()
         self._release_stop()
-        self._next_index = max(self._next_index, index + 1)
+        self._block.next_index = max(self._block.next_index, index + 1)
         start, deltas = mend.mend_block(block)
-        self._is_bare_call = start["type"] == "tool_use" and not deltas
+        self._block.is_bare_call = start["type"] == "tool_use" and not deltas
         if start is not block:
             event, data = {**event, "content_block": start}, b""
-        self._open_index, self._open_type = index, start["type"]
-        self._has_call = self._has_call or start["type"] == "tool_use"
+        self._block.index, self._block.type = index, start["type"]
+        self._block.has_call = self._block.has_call or start["type"] == "tool_use"
         self._sink.raw("content_block_start", event, data)
         for delta in deltas:
             self._send_delta(index, delta)
@@ -193,16 +202,16 @@ class NativeDecoder(Intake):
         is_empty_signature = kind == "signature_delta" and not mended.get("signature")
         if mended is not delta:
             event, data = {**event, "delta": mended}, b""
-        if index != self._open_index or self._open_index < 0:
+        if index != self._block.index or self._block.index < 0:
             # llama.cpp sends the empty signature of its thinking after the text (b11549, 2026-11). Nothing is lost
             # without it.
             if is_empty_signature:
                 return
             if not self._open_block_for(index, kind):
                 return
-            event, data = {**event, "index": self._open_index}, b""
-        if mend.accepts(self._open_type, kind):
-            self._is_bare_call = self._is_bare_call and not has_arguments
+            event, data = {**event, "index": self._block.index}, b""
+        if mend.accepts(self._block.type, kind):
+            self._block.is_bare_call = self._block.is_bare_call and not has_arguments
             self._sink.raw("content_block_delta", event, data)
         else:
             self._skip()
@@ -212,7 +221,7 @@ class NativeDecoder(Intake):
 
         A delta without an index belongs to the open block. For any other one a block is begun, if the delta's type
         shows which."""
-        if not _is_index(index) and self._open_index >= 0:
+        if not _is_index(index) and self._block.index >= 0:
             return True
         block = mend.missing_start(kind)
         if block is None:
@@ -225,14 +234,14 @@ class NativeDecoder(Intake):
 
     def _on_block_stop(self, event: JSON, data: bytes) -> None:
         index = event.get("index")
-        if index != self._open_index or self._open_index < 0:
+        if index != self._block.index or self._block.index < 0:
             # Ignore a stop of another block: llama.cpp stops all blocks again at the end of the message (2026-10).
-            if _is_index(index) or self._open_index < 0:
+            if _is_index(index) or self._block.index < 0:
                 return
-            event, data = {**event, "index": self._open_index}, b""
-        self._open_index = -1
-        if self._is_bare_call:
-            self._held_stop = (event, data)
+            event, data = {**event, "index": self._block.index}, b""
+        self._block.index = -1
+        if self._block.is_bare_call:
+            self._block.held_stop = (event, data)
         else:
             self._sink.raw("content_block_stop", event, data)
 
@@ -241,24 +250,20 @@ class NativeDecoder(Intake):
 
         Once a call is closed, the client runs it. So the stop is held until the stop reason shows that the output limit
         did not cut the arguments off."""
-        if self._held_stop is not None:
-            event, data = self._held_stop
-            self._held_stop = None
+        if self._block.held_stop is not None:
+            event, data = self._block.held_stop
+            self._block.held_stop = None
             self._sink.raw("content_block_stop", event, data)
 
     def _close_block(self) -> None:
-        if self._open_index >= 0:
-            self._on_block_stop({"type": "content_block_stop", "index": self._open_index}, b"")
+        if self._block.index >= 0:
+            self._on_block_stop({"type": "content_block_stop", "index": self._block.index}, b"")
 
     def _on_message_delta(self, event: JSON, data: bytes) -> None:
         if not self._is_started:
             self._on_message_start({}, b"")
-        self._ending = mend.merge_ending(self._ending, event)
-        self._ending_size += jsonsize.weight(data or jsontext.dumps(event))
-        if self._ending_size > 2 * ENDING_LIMIT:  # the sum of all events: merged they may be far smaller
-            self._ending_size = jsonsize.weight(jsontext.dumps(self._ending))
-            if self._ending_size > ENDING_LIMIT:
-                self._fail_reply(f"sent message_delta events of more than {ENDING_LIMIT} bytes")
+        if not self._ending.add(event, data):
+            self._fail_reply(f"sent message_delta events of more than {ENDING_LIMIT} bytes")
 
     def _on_message_stop(self, event: JSON, data: bytes) -> None:
         self._is_stopped = self.finished = True
@@ -278,25 +283,23 @@ class NativeDecoder(Intake):
         if not self._is_started:
             fault = "sent no message: its answer is empty, or no Anthropic event stream"
             return reply_error(fault, self._peer, "Check `api_base` and the server's log.")
-        if not self._is_stopped and not self._ending.get("delta", {}).get("stop_reason"):
+        if not self._is_stopped and not self._ending.delta.get("stop_reason"):
             return reply_error("closed the stream early", self._peer)
         return None
 
     def _finish(self) -> None:
-        """Send what the upstream left out of a proper end. A call that the output limit cut stays open, or the client
-        would run it."""
-        ending = self._ending = mend.merge_ending(self._ending, {})
-        delta = ending["delta"]
-        if not isinstance(delta.get("stop_reason"), str):
-            ending["delta"] = delta = {**delta, "stop_reason": "tool_use" if self._has_call else "end_turn"}
-        if self._open_type not in mend.CALLS or delta["stop_reason"] not in CUT:
+        """Send what the upstream left out of a proper end.
+
+        A call that the output limit cut stays open, or the client would run it."""
+        self._ending.complete(self._block.has_call)
+        if self._block.type not in mend.CALLS or self._ending.delta["stop_reason"] not in CUT:
             self._close_block()
-        elif self._held_stop is not None:
+        elif self._block.held_stop is not None:
             # The upstream has closed the call itself, without arguments. The client would parse them as {} and run the
             # call. With "{" they cannot be parsed.
-            self._send_delta(self._held_stop[0]["index"], {"type": "input_json_delta", "partial_json": "{"})
+            self._send_delta(self._block.held_stop[0]["index"], {"type": "input_json_delta", "partial_json": "{"})
         self._release_stop()
-        self._sink.raw("message_delta", ending, b"")
+        self._sink.raw("message_delta", self._ending.event, b"")
 
 
 def _is_index(value: Any) -> bool:

@@ -39,11 +39,18 @@ def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
         else:
             kept.append(tool)
     draft.body["tools"] = kept
-    choice = draft.body.get("tool_choice")
-    forces_lost_tool = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in lost
     if not kept:
         del draft.body["tools"]
-    if choice and (forces_lost_tool or not kept):
+    _drop_lost_choice(draft, lost, has_tools=bool(kept))
+
+
+def _drop_lost_choice(draft: Draft, lost: set[str], has_tools: bool) -> None:
+    """Remove `tool_choice` if it forces one of the lost tools, or if no tool is left."""
+    choice = draft.body.get("tool_choice")
+    if not choice:
+        return
+    forces_lost_tool = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in lost
+    if forces_lost_tool or not has_tools:
         del draft.body["tool_choice"]
         if choice["type"] in ("any", "tool"):
             draft.lose("tool_choice")

@@ -204,8 +204,9 @@ def _read_waiting_times(value: dict[str, Any], body: ErrorBody) -> None:
 
 
 def _read_validation_error(location: list[Any], message: str, body: ErrorBody) -> None:
-    """Read one error of pydantic: its location without `body`, and the message. Its `input` repeats the request and is
-    not read."""
+    """Read one error of pydantic: its location without `body`, and the message.
+
+    Its `input` repeats the request and is not read."""
     path = ".".join(str(part) for part in location[:12] if part != "body")
     body.param = body.param or path[:200]
     body.add_sentence(f"{path}: {message}" if path else message)
@@ -267,8 +268,9 @@ def _complete(text: str) -> str:
 
 
 def _read_broken(text: str, body: ErrorBody) -> None:
-    """Read text that only resembles JSON (Python's notation, an extra comma): its sentences if they can be found, and
-    no codes."""
+    """Read text that only resembles JSON (Python's notation, an extra comma).
+
+    Its sentences are kept if they can be found. Codes are not: the client's text may contain something like a code."""
     for value in _SENTENCE.findall(text):
         body.add_sentence(value.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\"))
     if not body.sentences:

@@ -100,8 +100,9 @@ def _clean(text: str, sent: Sent, depth: int) -> str:
 
 
 def _find_closing_quote(text: str, at: int, slashes: str, quote: str) -> tuple[int, int]:
-    """Return where the next closing quote at or after `at` begins and ends. Without one, both are the end of the
-    text."""
+    """Return where the next closing quote at or after `at` begins and ends.
+
+    Without one, both are the end of the text."""
     closing = _CLOSING.get(quote, quote)
     at = text.find(closing, at)
     while at >= 0:

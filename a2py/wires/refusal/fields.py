@@ -1,5 +1,6 @@
-"""Wordings of errors about one field of the request. The rule's `field`, or the group `field`, is what a lesson looks
-up.
+"""Wordings of errors about one field of the request.
+
+The rule's `field`, or the group `field` of its pattern, is what a lesson looks up.
 
 Knows: wordings and field names. Must not know: what a lesson changes (lessons.py).
 Invariants: special wordings come before general ones; a general one captures the name as the upstream writes it.

@@ -156,8 +156,9 @@ def _field(case: Case) -> str:
 
 
 def _rate_limit(kind: str, case: Case) -> ApiError:
-    """Return a rate limit. If the request alone exceeds it, waiting does not help, and other requests may still
-    succeed."""
+    """Return a rate limit.
+
+    If the request alone exceeds it, waiting does not help, and other requests may still succeed."""
     error = _keep_words(kind, case)
     limit, used = case.number("limit"), case.number("used")
     error.limit = 0
@@ -189,8 +190,7 @@ def _overflow(kind: str, case: Case) -> ApiError:
 
 
 def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> ApiError:
-    """Return the error for a prompt that does not fit together with the output, if the upstream did not count the whole
-    prompt.
+    """Return the error for a prompt that is too long with the output, if the upstream did not count all of it.
 
     How much room is left is unknown, so the request is sent again with a quarter of the output, and so on while that is
     worth an attempt. After that the prompt is too long."""
@@ -238,8 +238,9 @@ def _billing(kind: str, case: Case) -> ApiError:
 
 
 class BlockWords(NamedTuple):
-    """Anthropic's sentences about a block that a model cannot use. Claude Code removes the block and sends the request
-    again."""
+    """Anthropic's sentences about a block that a model cannot use.
+
+    Claude Code removes the block and sends the request again."""
 
     unsupported: str
     too_large: str

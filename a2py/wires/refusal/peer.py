@@ -12,7 +12,9 @@ from a2py.messages.sent import NOTHING, Sent
 
 
 class Peer(NamedTuple):
-    """`provider`: decides what some error codes mean; `address`: host and port; `model`: the upstream's own model id;
+    """The upstream, as messages and rules need it.
+
+    `provider`: decides what some error codes mean; `address`: host and port; `model`: the upstream's own model id;
     `name`: the model's name in the configuration; `secrets`: strings that no message may repeat, like the key that was
     sent; `sent`: the request's body, which the upstream's text may repeat."""
 
@@ -30,8 +32,9 @@ class Peer(NamedTuple):
 
     @property
     def host(self) -> str:
-        """What messages call the server: its address, not the provider's prefix, which says `openai` for any compatible
-        server."""
+        """What messages call the server.
+
+        It is the address, not the provider's prefix: that is `openai` for any compatible server."""
         return self.address or self.provider or "the upstream"
 
     @property

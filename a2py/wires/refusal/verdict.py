@@ -59,7 +59,9 @@ ABOUT_DEPLOYMENT = COOLDOWN_KINDS | {"overloaded", "api", "upstream", "timeout"}
 
 
 class Verdict(NamedTuple):
-    """`rule`, `match`: the rule that applies and what its wording matched, or None; `own`: the error without what it
+    """What was decided.
+
+    `rule`, `match`: the rule that applies and what its wording matched, or None; `own`: the error without what it
     repeats of the request; `blame`, `echoed`: as in ApiError."""
 
     rule: Rule | None
@@ -93,23 +95,30 @@ def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING)
     own = body.with_sentences(lambda sentence: without_echo(sentence, sent))
     line, codes = own.line, " ".join(body.codes)
     for rule in rules():
-        if (rule.statuses and status and status not in rule.statuses) or (rule.provider and rule.provider != provider):
-            continue
-        if rule.field == "param" and not body.param:
+        if not _applies(rule, status, body, provider):
             continue
         if rule.codes and rule.codes.search(codes):
             return Verdict(rule, None, own)
         match = rule.text.search(line) if rule.text else None
         if match is None or contradicts(body.param, rule, match):
             continue
-        if rule.kind in ABOUT_DEPLOYMENT:
-            blame = _blame(rule.kind, status, body, codes)
-            if blame is Blame.NONE and _is_echo(match[0], own, sent):
-                continue
+        if rule.kind not in ABOUT_DEPLOYMENT:
+            is_echoed = not supports(body.param, rule, match) and _is_echo(match[0], own, sent)
+            return Verdict(rule, match, own, echoed=is_echoed)
+        blame = _blame(rule.kind, status, body, codes)
+        if blame is not Blame.NONE or not _is_echo(match[0], own, sent):
             return Verdict(rule, match, own, blame)
-        return Verdict(rule, match, own, echoed=not supports(body.param, rule, match) and _is_echo(match[0], own, sent))
     is_own_fault = status in (404, 410) and is_about_content(body.param)  # for example a file id in the conversation
     return Verdict(None, None, own, Blame.NONE if is_own_fault else Blame.KIND)
+
+
+def _applies(rule: Rule, status: int, body: ErrorBody, provider: str) -> bool:
+    """Return whether the rule is for such a status and provider."""
+    if rule.statuses and status and status not in rule.statuses:
+        return False
+    if rule.provider and rule.provider != provider:
+        return False
+    return rule.field != "param" or bool(body.param)
 
 
 def _blame(kind: str, status: int, body: ErrorBody, codes: str) -> Blame:

@@ -74,8 +74,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _reset(value: str, headers: Mapping[str, str]) -> float | None:
-    """Parse a reset time. A plain number is, by its size, seconds (Together), or seconds or milliseconds since the
-    epoch (OpenRouter)."""
+    """Parse a reset time.
+
+    A plain number is, by its size, seconds (Together), or seconds or milliseconds since the epoch (OpenRouter)."""
     number = _number(value)
     if number is None:
         return parse_span(value)
@@ -102,8 +103,9 @@ def _resets(headers: Mapping[str, str]) -> float | None:
 
 
 def seconds(headers: Mapping[str, str], body: ErrorBody) -> float | None:
-    """Return the wait from the first source that has one: headers (lower-case names), then the body. None if none
-    has."""
+    """Return the wait from the first source that has one: headers (lower-case names), then the body.
+
+    None if none has."""
     sentence = _SENTENCE.search(body.line)
     for wait in (
         _retry_after(headers),

@@ -23,7 +23,9 @@ ITEM_COST, PART_COST, ID_COST = 2048, 768, 128
 
 
 class Budget:
-    """`records`: bytes of items, parts, ids and citations; `text`: characters of kept text and the cost of its
+    """What one response uses of the two limits.
+
+    `records`: bytes of items, parts, ids and citations; `text`: characters of kept text and the cost of its
     pieces."""
 
     __slots__ = ("records", "text")

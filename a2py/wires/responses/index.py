@@ -89,8 +89,9 @@ class ItemIndex:
         return kinds
 
     def add(self, kind: str, index: int = -1) -> Item:
-        """Return a new item. Its key is its index, unless another item has that key (indexes may repeat or be
-        missing)."""
+        """Return a new item.
+
+        Its key is its index, unless another item has that key (indexes may repeat or be missing)."""
         key = index if index >= 0 and index not in self._keys else self._next_key
         self._keys.add(key)
         self._next_key = max(self._next_key, key + 1)

@@ -95,6 +95,11 @@ class ItemShape:
                     last = self._message()
                     turn.append(last)
                 last["content"].append({"type": "output_text", "text": text, "annotations": []})
+        self._finish_turn(turn, recent)
+        return turn
+
+    def _finish_turn(self, turn: list[JSON], recent: bool) -> None:
+        """Make the reasoning items of a turn acceptable: none at the end, one if it is required, all with an id."""
         # OpenAI rejects a reasoning item that nothing follows (2025-04). OpenRouter itself puts items last (it sets
         # `format`), so those stay, unless nothing else is in the turn.
         while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
@@ -106,11 +111,11 @@ class ItemShape:
             if item["type"] == "reasoning":
                 self._reasoning_count += 1
                 item.setdefault("id", f"rs_{self._reasoning_count}")
-        return turn
 
     def _message(self) -> JSON:
-        """Return an empty message of the assistant. OpenAI's types and OpenRouter require `id` and `status`. Any id
-        works."""
+        """Return an empty message of the assistant.
+
+        OpenAI's types and OpenRouter require `id` and `status`. Any id works."""
         self._message_count += 1
         id = f"msg_{self._message_count}"
         return {"type": "message", "id": id, "role": "assistant", "status": "completed", "content": []}

@@ -1,5 +1,4 @@
-"""The items of a response → calls of the sink, whether they come in deltas, as whole items, or only in the final
-response.
+"""Turn the items of a response into calls of the sink.
 
 An upstream sends each text up to four times: in deltas, in the event `….done`, in `output_item.done`, and in the final
 response. Any of these may be missing. Example: the deltas "Hel" and "lo", then a `.done` with "Hello!". The sink gets
@@ -196,8 +195,9 @@ class Output:
         self._sink.text(part.key, piece)
 
     def _write_thinking(self, item: Item, part: Part, piece: str) -> None:
-        """Pass on reasoning. Summary and raw text of one item say the same, so only the kind that comes first is
-        shown."""
+        """Pass on reasoning.
+
+        Summary and raw text of one item say the same, so only the kind that comes first is shown."""
         if not item.shown_kind:
             item.shown_kind = part.kind
         if item.shown_kind != part.kind:

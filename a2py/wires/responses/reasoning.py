@@ -1,5 +1,4 @@
-"""Thinking on the Responses wire: how it is requested, and how a reasoning item of the history goes back into its
-place.
+"""Request thinking on the Responses wire, and put reasoning items of the history back into their places.
 
 Knows: `reasoning`, `include`, reasoning items, and the vendor state that a thinking block's signature carries.
 Must not know: which model reasons (providers), other items.
@@ -46,8 +45,9 @@ def ask(draft: Draft) -> Want:
 
 
 def _wants_summary(draft: Draft, want: Want) -> bool:
-    """Return whether to request a summary: `reasoning_auto_summary` decides, or by default whether the client shows
-    thinking."""
+    """Return whether to request a summary.
+
+    `reasoning_auto_summary` decides. Without it a client that shows thinking gets one."""
     if want.mode == "off" or not draft.quirks.reasoning_summary:
         return False
     setting = draft.dep.params.get("reasoning_auto_summary")
@@ -55,23 +55,14 @@ def _wants_summary(draft: Draft, want: Want) -> bool:
 
 
 def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
-    """Return the reasoning item that a thinking block of the history was made from, None if there is nothing to send
-    back.
+    """Return the reasoning item that a thinking block was made from, None if there is nothing to send back.
 
     Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `is_recent`: no user text
     came since."""
     carried = signatures.read(block.get("signature"))
     if carried is None or carried.kind != "responses" or carried.origin != draft.dep.origin:
         return None
-    fields = carried.state.get("item")
-    fields = fields if isinstance(fields, dict) else {}
-    summary: Any = fields.get("summary")
-    texts = [text for text in summary if isinstance(text, str)] if isinstance(summary, list) else []
-    out: JSON = {
-        "type": "reasoning",
-        **{name: fields[name] for name in STATE_FIELDS if isinstance(fields.get(name), str) and fields[name]},
-        "summary": [{"type": "summary_text", "text": text} for text in texts],
-    }
+    out = _base_item(carried.state.get("item"))
     has_vendor_state = any(name in out for name in VENDOR_FIELDS)
     if carried.state.get("raw") is True:
         if not has_vendor_state and not _wants_raw(draft, is_recent):
@@ -81,6 +72,18 @@ def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
         out["content"] = [{"type": "reasoning_text", "text": text}]
         return out
     return out if has_vendor_state else None
+
+
+def _base_item(state: Any) -> JSON:
+    """Return a reasoning item with the fields and the summary in `state`, which comes from outside."""
+    fields = state if isinstance(state, dict) else {}
+    summary: Any = fields.get("summary")
+    texts = [text for text in summary if isinstance(text, str)] if isinstance(summary, list) else []
+    return {
+        "type": "reasoning",
+        **{name: fields[name] for name in STATE_FIELDS if isinstance(fields.get(name), str) and fields[name]},
+        "summary": [{"type": "summary_text", "text": text} for text in texts],
+    }
 
 
 def _wants_raw(draft: Draft, is_recent: bool) -> bool:
@@ -99,8 +102,9 @@ def placeholder() -> JSON:
 
 
 def merge(into: JSON, more: JSON) -> bool:
-    """Merge two blocks of one reasoning item: parts in their order, fields of both. Return False if they are different
-    items."""
+    """Merge two blocks of one reasoning item: parts in their order, fields of both.
+
+    Return False if they are different items."""
     if into["type"] != "reasoning" or into.get("id", more.get("id")) != more.get("id", into.get("id")):
         return False
     content = into.get("content", []) + more.get("content", [])

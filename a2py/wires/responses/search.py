@@ -18,7 +18,9 @@ from a2py.wires.responses.item import Item
 
 
 class Search(NamedTuple):
-    """`input`: of the server_tool_use block; `sources`: URLs, None if the upstream lists none; `has_failed`: there is
+    """One hosted search.
+
+    `input`: of the server_tool_use block; `sources`: URLs, None if the upstream lists none; `has_failed`: there is
     no result; `is_query`: False if a page was only opened or read."""
 
     input: JSON
@@ -89,8 +91,9 @@ class SearchWriter:
             self._sink.server_result(key, search.RESULT, id, search.results(pages))
 
     def _new_block_id(self, item: Item) -> str:
-        """Return an id that no other block has. Items may share an id, or have ids that differ only where `block_id`
-        cuts."""
+        """Return an id that no other block has.
+
+        Items may share an id, or have ids that differ only where `block_id` cuts."""
         name = item.id or str(item.key)
         names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
         id = next(id for id in map(search.block_id, names) if id not in self._block_ids)

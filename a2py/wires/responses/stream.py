@@ -9,7 +9,7 @@ terminal event is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from a2py import jsontext
 from a2py.errors import ApiError
@@ -39,18 +39,22 @@ TOO_MUCH = "sent more items, parts or citations than a2py can keep"
 UNSETTLED = ("queued", "in_progress", "completed")
 
 
+class Final(NamedTuple):
+    """The final response. `reason`: Anthropic's stop reason; `has_items`: it lists its output."""
+
+    reason: str
+    has_items: bool
+
+
 class ResponsesDecoder(Intake):
     """One upstream reply, streamed or whole."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared)
         self._output = Output(prepared, sink)
-        self._has_stops = bool(prepared.stops)
         self._limit = prepared.limit
         self._bad_lines = 0
-        self._status = ""  # of the final response; "" if there was none
-        self._has_final_items = False  # the final response listed its output
-        self._reason = "end_turn"
+        self._final: Final | None = None
         self._tally = UsageTally()
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -79,7 +83,7 @@ class ResponsesDecoder(Intake):
             handler(self, event)
             if self._output.budget.is_full:
                 self._fail_reply(TOO_MUCH)
-            elif self._has_stops and self._output.stop_sequence is not None:
+            elif self._output.stop_sequence is not None:
                 self.finished = True
         elif event.get("error") and not kind.startswith("response."):
             self._on_error(event)
@@ -163,21 +167,23 @@ class ResponsesDecoder(Intake):
             self._fail_reply(UNFINISHED[status])
             return
         self.finished = True
-        self._status = status
-        self._has_final_items = bool(response.get("output"))
-        if status == "incomplete":
-            details = response.get("incomplete_details")
-            reason = as_text(details.get("reason")) if isinstance(details, dict) else ""
-            self._reason = INCOMPLETE.get(reason, "max_tokens")
-        elif self._used_whole_limit():
-            self._reason = "max_tokens"
-        self._output.add_final(response, self._reason == "end_turn")
+        self._final = Final(self._stop_reason(response, status), has_items=bool(response.get("output")))
+        self._output.add_final(response, is_complete=self._final.reason == "end_turn")
         if self._output.budget.is_full:
             self._fail_reply(TOO_MUCH)
 
+    def _stop_reason(self, response: JSON, status: str) -> str:
+        """Return Anthropic's stop reason for a final response."""
+        if status == "incomplete":
+            details = response.get("incomplete_details")
+            reason = as_text(details.get("reason")) if isinstance(details, dict) else ""
+            return INCOMPLETE.get(reason, "max_tokens")
+        return "max_tokens" if self._used_whole_limit() else "end_turn"
+
     def _used_whole_limit(self) -> bool:
-        """Whether the reply has as many tokens as were allowed: llama.cpp calls a cut reply `completed` (xllamacpp
-        2026.10, 2026-11)."""
+        """Return whether the reply has as many tokens as were allowed, so that it was cut.
+
+        llama.cpp calls such a reply `completed` (xllamacpp 2026.10, 2026-11)."""
         usage = self._tally.usage()
         return usage is not None and usage.output == self._limit > 0
 
@@ -212,16 +218,17 @@ class ResponsesDecoder(Intake):
         fault = self._fault()
         if fault is not None:
             return Outcome(error=fault)
-        if self._reason == "refusal" or (output.has_refusal and self._reason == "end_turn"):
+        reason = self._final.reason if self._final else "end_turn"
+        if reason == "refusal" or (output.has_refusal and reason == "end_turn"):
             return Outcome("refusal", stop_details={"type": "refusal", "category": None, "explanation": None})
-        return Outcome(self._reason)
+        return Outcome(reason)
 
     def _fault(self) -> ApiError | None:
         """Return what makes a reply without an error event fail all the same, None if nothing does."""
         output = self._output
         if self._bad_lines and not self._is_repaired():
             return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
-        if not self._status:
+        if self._final is None:
             fault = "closed the stream early" if output.has_output else "sent an empty reply"
             return reply_error(fault, self._peer)
         if output.has_nameless_call:
@@ -234,9 +241,9 @@ class ResponsesDecoder(Intake):
         One bad line is harmless if every item was closed, because an item repeats its text at its end. Several may have
         hidden a whole item, so then the final response must have listed its output as well."""
         output = self._output
-        if not self._status or output.has_conflict or output.has_open_item:
+        if self._final is None or output.has_conflict or output.has_open_item:
             return False
-        return self._has_final_items or self._bad_lines == 1
+        return self._final.has_items or self._bad_lines == 1
 
     def whole(self, value: JSON) -> None:
         """Read a response object."""

@@ -6,6 +6,8 @@ Invariants: tool_choice and parallel_tool_calls are never sent without tools; st
 
 from __future__ import annotations
 
+from typing import Any
+
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common import search
@@ -23,9 +25,7 @@ _SEARCH_ONLY: JSON = {"type": "allowed_tools", "mode": "required", "tools": [{"t
 def add(draft: Draft) -> Slices[None]:
     """Write `tools`, `tool_choice`, `parallel_tool_calls`, and the fields of the hosted search."""
     q = draft.quirks
-    choice = draft.request.body.get("tool_choice") or {}
-    kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = yield from offered(draft, q.web_search == "responses")
+    functions, search_tool = yield from offered(draft, q.web_search == "responses")
     sent: dict[str, JSON] = {}
     for function in functions:
         sent[function.name] = _tool(draft, function)
@@ -33,23 +33,33 @@ def add(draft: Draft) -> Slices[None]:
     if sent and not q.tools:
         draft.lose("tools")
         sent = {}
-    hosted = [] if search is None else [_hosted(draft, search)]
-    if kind == "tool" and wanted not in sent and not (search is not None and wanted == search.get("name")):
+    hosted = [] if search_tool is None else [_hosted(draft, search_tool)]
+    choice = draft.request.body.get("tool_choice") or {}
+    kind: Any = choice.get("type")
+    if kind != "tool":
+        _write(draft, [*sent.values(), *hosted], kind, None)
+        return
+    wanted: Any = choice.get("name")
+    forced = sent.get(wanted)
+    if forced is None and (search_tool is None or wanted != search_tool.get("name")):
         draft.lose("tool_choice")
-        kind = None
-    if kind == "tool" and q.tool_choice_named == "only":
-        sent = {name: tool for name, tool in sent.items() if name == wanted}
-        hosted = hosted if not sent else []
-    tools = [*sent.values(), *hosted]
+        _write(draft, [*sent.values(), *hosted], None, None)
+    elif q.tool_choice_named != "only":
+        _write(draft, [*sent.values(), *hosted], kind, forced)
+    else:
+        _write(draft, hosted if forced is None else [forced], kind, forced)
+
+
+def _write(draft: Draft, tools: list[JSON], kind: Any, forced: JSON | None) -> None:
+    """Write the tools and the choice. `kind`: of the client's choice; `forced`: the function that it names."""
     if not tools:
         if draft.degraded and kind == "any":  # the client forced a call, and no tool is left
             draft.lose("tool_choice")
         return
-    if kind == "none" and not q.tool_choice_none:
+    if kind == "none" and not draft.quirks.tool_choice_none:
         return
     draft.body["tools"] = tools
-    named = sent.get(wanted) if isinstance(wanted, str) and kind == "tool" else None
-    choose(draft, kind, _SEARCH_ONLY if named is None else {"type": "function", "name": named["name"]})
+    choose(draft, kind, _SEARCH_ONLY if forced is None else {"type": "function", "name": forced["name"]})
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
