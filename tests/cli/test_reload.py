@@ -158,17 +158,17 @@ def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count:
         os.kill(int(str(before["pid"])), signal.SIGHUP)
         assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)
         seen = a2py("status", cwd=place)
-        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[1]
+        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[2]
     file.write_text(WHOLE)
     os.kill(int(str(before["pid"])), signal.SIGHUP)
     assert until(lambda: told(place) == before)
-    assert len(a2py("status", cwd=place).stdout.splitlines()) == 1
+    assert len(a2py("status", cwd=place).stdout.splitlines()) == 2, "pid, and what is served"
     assert "stopped" in a2py("stop", cwd=place).stdout
 
 
 def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": str(nothing / "none")}, 1)
-    notifier._recorded = True
+    notifier._has_record = True
     state.make_private(state.state_dir(os.environ))
     record.take_over("http://x", [])
     notifier.trouble("a\n  b " + "x" * 10_000)
