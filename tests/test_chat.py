@@ -70,7 +70,7 @@ def test_details_merge_field_by_field() -> None:
     reply = Reply("msg_1", "m")
     decoder = ChatDecoder(PREPARED, reply)
     decoder.feed(body)
-    assert decoder._details.take() == [
+    assert decoder._output.details.take() == [
         {"type": "reasoning.text", "index": 0, "text": "ab", "signature": "s"},
         {"type": "reasoning.text", "index": 1, "text": "c"},
     ]
@@ -89,7 +89,7 @@ def test_details_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_custom_call_without_text() -> None:
     reply = Reply("msg_1", "m")
     calls = Calls(reply, {})
-    calls.fragments([{"id": "a", "custom": {"name": "f", "input": None}}])
+    calls.add_fragments([{"id": "a", "custom": {"name": "f", "input": None}}])
     calls.close(False)
     assert reply.message(Outcome(), Usage())["content"][0]["input"] == {"input": ""}
 
@@ -128,7 +128,7 @@ def test_hostile_depth_passes_unchanged() -> None:
     deep = nest(schema.DEPTH)
     assert schema.clean(deep, ("drop_$schema",)) is deep
     assert not schema.strict(nest(schema.DEPTH + 1))
-    assert schema._walk({"$schema": 1}, [schema.SCHEMA_STEPS["drop_$schema"]], schema.DEPTH + 1) == {"$schema": 1}
+    assert schema._rewrite({"$schema": 1}, [schema.SCHEMA_STEPS["drop_$schema"]], schema.DEPTH + 1) == {"$schema": 1}
 
 
 def test_a_clean_schema_is_the_same_object() -> None:

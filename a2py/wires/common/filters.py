@@ -1,7 +1,8 @@
-"""Filters on a reply's text: `<think>` tags split off, stop sequences cut.
+"""Filters on a reply's text: `<think>` tags are separated, stop sequences cut.
 
-Knows: how to hold back the possible beginning of a tag or a stop sequence. Must not know: any upstream.
-Invariants: what comes out depends on the concatenation of what went in; at most a tag's length is held back.
+Knows: how to hold back what may be the beginning of a tag or a stop sequence. Must not know: any upstream.
+Invariants: the output depends on the concatenation of the input; what is held back is never longer than a tag or a stop
+sequence.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 OPEN, CLOSE = "<think>", "</think>"
-#: Characters of white space that may stand ahead of the tag.
+#: Characters of white space that may come before the tag.
 BLANK_LIMIT = 4096
 
 
 def held(text: str, marks: Sequence[str]) -> int:
-    """Length of the longest end of `text` that a mark may begin with."""
+    """Return how many characters at the end of `text` may be the beginning of a mark: 3 for `a </t` and `</think>`."""
     longest = min(len(text), max(map(len, marks)) - 1)
     for size in range(longest, 0, -1):
         end = text[-size:]
@@ -24,99 +25,116 @@ def held(text: str, marks: Sequence[str]) -> int:
 
 
 class ThinkTags:
-    """Text → pieces `(thinking?, text)`. `inside`: the template opened the tag itself (a model may say it again).
+    """Splits text into pieces `(is_thinking, text)`. `inside`: the chat template has written the opening tag already,
+    so that the reply begins within it. (Some models write it again.)
 
-    Only a tag at the very start opens (a model that talks about the tag later means the word); white space next to a tag is dropped."""
+    An opening tag is recognised only at the very start: a model that writes it later talks about it. White space next
+    to a tag is dropped."""
 
     __slots__ = ("_buffer", "_inside", "_mode", "_strip")
 
     def __init__(self, inside: bool = False) -> None:
         self._buffer = ""
         self._inside = inside
-        self._mode = OPEN  # the tag that is looked for; "" when none is any more
-        self._strip = True
+        self._mode = OPEN  # the tag that is searched for; "" after the closing one, or if there was no opening one
+        self._strip = True  # white space is dropped until the next text
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
-        out: list[tuple[bool, str]] = []
+        pieces: list[tuple[bool, str]] = []
         self._buffer += text
         if self._mode == OPEN:
             start = self._buffer.lstrip()
-            near = len(self._buffer) - len(start) <= BLANK_LIMIT
-            if near and len(start) < len(OPEN) and OPEN.startswith(start):
-                return out
-            opened = near and start.startswith(OPEN)
-            self._mode = CLOSE if opened or self._inside else ""
-            self._buffer = start[len(OPEN) :] if opened else self._buffer
-            self._strip = opened or self._inside
+            is_near = len(self._buffer) - len(start) <= BLANK_LIMIT
+            if is_near and len(start) < len(OPEN) and OPEN.startswith(start):
+                return pieces
+            is_open = is_near and start.startswith(OPEN)
+            self._mode = CLOSE if is_open or self._inside else ""
+            self._buffer = start[len(OPEN) :] if is_open else self._buffer
+            self._strip = is_open or self._inside
         if self._mode == CLOSE:
             at = self._buffer.find(CLOSE)
             keep = held(self._buffer, (CLOSE,)) if at < 0 else 0
             end = len(self._buffer) - keep if at < 0 else at
-            self._emit(out, True, self._buffer[:end])
+            self._add(pieces, True, self._buffer[:end])
             self._buffer = self._buffer[end:]
             if at < 0:
-                return out
+                return pieces
             self._buffer = self._buffer[len(CLOSE) :]
             self._mode = ""
             self._strip = True
-        self._emit(out, False, self._buffer)
+        self._add(pieces, False, self._buffer)
         self._buffer = ""
-        return out
+        return pieces
 
     def close(self) -> list[tuple[bool, str]]:
-        out: list[tuple[bool, str]] = []
-        self._emit(out, self._mode == CLOSE or (self._mode == OPEN and self._inside), self._buffer)
+        """Return what is held back."""
+        pieces: list[tuple[bool, str]] = []
+        self._add(pieces, self._mode == CLOSE or (self._mode == OPEN and self._inside), self._buffer)
         self._buffer = ""
-        return out
+        return pieces
 
-    def _emit(self, out: list[tuple[bool, str]], thinking: bool, text: str) -> None:
+    def _add(self, pieces: list[tuple[bool, str]], is_thinking: bool, text: str) -> None:
         if self._strip:
             text = text.lstrip()
         if text:
             self._strip = False
-            out.append((thinking, text))
+            pieces.append((is_thinking, text))
 
 
 class Stops:
-    """Cuts text at the stop sequence that ends first (the longest of those that end there); `matched` names it.
+    """Cuts text before the stop sequence that ends first; of several that end there, before the longest. `matched`:
+    that stop sequence.
 
-    What is held back is the beginning of a stop sequence, so it need not be kept; how long it is, is told character by character from where
-    one began (Knuth, Morris and Pratt's tables), by `str.find` up to there: no stop and no text costs more than its length."""
+    A stop sequence may come in pieces, so text at the end that may be its beginning is held back. With the stop `END`:
+
+        feed("the E")  → "the "     `E` is held back
+        feed("N")      → ""         `EN` is held back
+        feed("GINE")   → "ENGIN"    it was none; the last `E` may be one
+        feed("ND!")    → "", and `matched` is `END`
+
+    `_begun` has, for each stop, how many of its first characters end the text so far. What is held back is therefore
+    the beginning of a stop, and need not be stored.
+
+    Why not search the held text together with the next piece each time: with the stop `aaa…b` and text that comes
+    letter by letter, that takes time in proportion to the product of both lengths. While a stop has begun, the text is
+    compared character by character with the tables of Knuth, Morris and Pratt; otherwise `str.find` searches it. So the
+    cost is in proportion to the length of the text."""
 
     __slots__ = ("_begun", "_stops", "_tables", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._begun = [0] * len(self._stops)  # characters of each stop with which the text so far ends
+        self._begun = [0] * len(self._stops)
         self._tables: list[list[int]] = [[] for _ in self._stops]
         self.matched: str | None = None
 
     def feed(self, text: str) -> str:
+        """Return the text that is certainly not part of a stop sequence."""
         if self.matched is not None:
             return ""
-        head, begun = self._longest()
-        ends = [(end, -len(stop), stop) for n, stop in enumerate(self._stops) if (end := self._run(n, text)) >= 0]
+        stop, begun = self._longest()
+        ends = [(end, -len(one), one) for n, one in enumerate(self._stops) if (end := self._search(n, text)) >= 0]
         if ends:
             end, size, self.matched = min(ends)
             self._begun = [0] * len(self._stops)
-            return (head[:begun] + text)[: begun + end + size]
+            return (stop[:begun] + text)[: begun + end + size]
         keep = self._longest()[1]
-        out = begun + len(text) - keep
-        return head[:begun] + text[: out - begun] if out >= begun else head[:out]
+        size = begun + len(text) - keep
+        return stop[:begun] + text[: size - begun] if size >= begun else stop[:size]
 
     def _longest(self) -> tuple[str, int]:
-        """A stop, and how much of it the text so far ends with: that is held back."""
+        """Return the stop that has begun the longest ago, and how many of its characters are held back."""
         begun = max(self._begun, default=0)
         return (self._stops[self._begun.index(begun)], begun) if begun else ("", 0)
 
-    def _run(self, n: int, text: str) -> int:
-        """Where in `text` the stop `n` ends first; -1: nowhere, and `_begun` is that of the text's end."""
+    def _search(self, n: int, text: str) -> int:
+        """Return where in `text` the stop `n` ends first. If it does not, return -1 and update `_begun`."""
         stop, begun, at, size = self._stops[n], self._begun[n], 0, len(text)
         while at < size:
             if not begun:
-                whole = text.find(stop, at)
-                if whole >= 0:
-                    return whole + len(stop)
+                start = text.find(stop, at)
+                if start >= 0:
+                    return start + len(stop)
                 at = text.find(stop[0], max(at, size - len(stop) + 1))
                 if at < 0:
                     break
@@ -128,7 +146,7 @@ class Stops:
         return -1
 
     def _step(self, n: int, begun: int, char: str) -> int:
-        """One character further."""
+        """Return how many characters of the stop `n` end the text after `char`, if `begun` did before it."""
         stop, table = self._stops[n], self._tables[n]
         while begun and stop[begun] != char:
             if len(table) < begun:
@@ -138,7 +156,8 @@ class Stops:
 
     @staticmethod
     def _extend(stop: str, table: list[int], size: int) -> None:
-        """`table[k]`: the longest beginning of `stop`, shorter than `k + 1`, with which its first `k + 1` characters end."""
+        """Extend `table` to `size` entries. `table[k]` is the length of the longest beginning of `stop`, shorter than
+        `k + 1`, that also ends its first `k + 1` characters. Example: for `abab` it is `[0, 0, 1, 2]`."""
         if not table:
             table.append(0)
         for at in range(len(table), size):
@@ -148,6 +167,7 @@ class Stops:
             table.append(begun + (stop[begun] == stop[at]))
 
     def close(self) -> str:
-        head, begun = self._longest()
+        """Return what is held back."""
+        stop, begun = self._longest()
         self._begun = [0] * len(self._stops)
-        return head[:begun]
+        return stop[:begun]

@@ -74,7 +74,7 @@ def system_role(body: JSON) -> None:
             out.append({"role": "user", "content": texts})
     body["messages"] = joined(out)
     if tools.changed:
-        body["tools"] = tools.left()
+        body["tools"] = tools.current()
 
 
 def joined(messages: list[JSON]) -> list[JSON]:
