@@ -56,7 +56,6 @@ TOO_COMPLEX = {
     "proxy/router.py Plan._same_name": 18,
     "proxy/router.py Router.failed": 16,
     "upstream/connection.py Connection._receive": 21,
-    "wires/common/effort.py wanted": 22,
     "wires/native/history.py _in_a_tool_loop": 18,
     "wires/native/history.py build": 22,
     "wires/native/mend.py block": 25,

@@ -196,7 +196,7 @@ LESSONS: tuple[Row, ...] = (
 )
 
 
-def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
+def find_lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
     """Return the quirk changes (field → value, for `quirks.override`) for a second attempt; None if there is none to
     make.
 
@@ -212,7 +212,7 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | N
     return None
 
 
-def lasting(error: ApiError) -> bool:
+def is_lasting(error: ApiError) -> bool:
     """Return whether a lesson from `error` applies to other requests, too. It does not if the cause is this request's
     size or the credit that is left. Nor does it if the request contains the error's words: then the client may have
     written them."""
@@ -227,6 +227,6 @@ _JOIN: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def together(quirk: str, old: Any, new: Any) -> Any:
+def join_lessons(quirk: str, old: Any, new: Any) -> Any:
     """Return the value of `quirk` after two lessons about it. For most quirks it is the newer one."""
     return _JOIN[quirk](old, new) if quirk in _JOIN else new

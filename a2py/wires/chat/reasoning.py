@@ -17,7 +17,7 @@ from a2py.wires.chat.delta import STATE, fields
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
 from a2py.wires.openai import thinking
-from a2py.wires.openai.thinking import effort_word
+from a2py.wires.openai.thinking import pick_effort_word
 
 #: What Google's documentation says to send for a thought signature that was not kept (ai.google.dev, thought
 #: signatures, 2025-11).
@@ -32,17 +32,17 @@ def _switch(draft: Draft, want: Want) -> bool | None:
 
 
 def _effort(draft: Draft, want: Want) -> None:
-    word = effort_word(draft.quirks, want)
+    word = pick_effort_word(draft.quirks, want)
     if word:
         draft.body["reasoning_effort"] = word
 
 
 def _openrouter(draft: Draft, want: Want) -> None:
     if want.mode == "off":
-        word = effort_word(draft.quirks, want)
+        word = pick_effort_word(draft.quirks, want)
         draft.body["reasoning"] = {"effort": word} if word else {"enabled": False}
     elif want.effort:
-        draft.body["reasoning"] = {"effort": effort_word(draft.quirks, want)}
+        draft.body["reasoning"] = {"effort": pick_effort_word(draft.quirks, want)}
     elif want.mode != "absent":
         draft.body["reasoning"] = {"enabled": True}
 

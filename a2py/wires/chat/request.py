@@ -16,9 +16,9 @@ from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
 from a2py.wires.chat import messages, reasoning, tools
 from a2py.wires.chat.messages import MARKED
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.headers import headers, url
-from a2py.wires.common.paths import lasting
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.headers import build_headers, build_url
+from a2py.wires.common.paths import set_ttl
 from a2py.wires.common.text import system_texts
 from a2py.wires.openai import fields
 from a2py.wires.openai.turns import JOINT
@@ -37,12 +37,12 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     want = reasoning.ask(draft)
     draft.body[q.max_tokens_field] = fields.output_limit(draft, want)
     draft.added.add("max_tokens")
-    fields.sampling(draft)
+    fields.write_sampling(draft)
     _write_stop(draft)
     yield
     _write_format(draft)
     yield
-    fields.cache_key(draft)
+    fields.write_cache_key(draft)
     if q.cache in MARKED:
         _write_marks(draft)
         yield
@@ -53,7 +53,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
             draft.added.add("stream_options")
     yield from fields.finish(draft)
     yield
-    return prepared(draft, url(dep, "/chat/completions"), headers(dep, draft.stream, call.session))
+    return make_prepared(draft, build_url(dep, "/chat/completions"), build_headers(dep, draft.stream, call.session))
 
 
 def _write_stop(draft: Draft) -> None:
@@ -69,7 +69,7 @@ def _write_stop(draft: Draft) -> None:
 
 def _write_format(draft: Draft) -> None:
     """Write `response_format`, or a rule for the model into the system message."""
-    form, rule = fields.structured(draft)
+    form, rule = fields.build_format(draft)
     if form is not None and "schema" in form:
         schema = {name: value for name, value in form.items() if name != "type" and value is not False}
         draft.body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -130,7 +130,7 @@ def _write_marks(draft: Draft) -> None:
     for part in parts[:-BREAKPOINTS]:
         del part["cache_control"]
     for part in parts[-BREAKPOINTS:]:
-        part["cache_control"] = lasting(part["cache_control"], draft.dep.cache_control_ttl)
+        part["cache_control"] = set_ttl(part["cache_control"], draft.dep.cache_control_ttl)
     if draft.quirks.cache == "breakpoint":
         for part in parts[-BREAKPOINTS:]:
             del part["cache_control"]

@@ -15,7 +15,7 @@ from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
 from a2py.wires.chat.output import Output
 from a2py.wires.chat.stream import ChatDecoder, first_choice
-from a2py.wires.common.search import NAME, RESULT, block_id, citation, clean, results
+from a2py.wires.common.search import NAME, RESULT, convert_citation, make_block_id, result_content, strip_mark
 from a2py.wires.common.text import dumps
 
 #: Characters of the pages and annotations of one reply that are kept (4 Mi), and what each counts for besides its own.
@@ -64,7 +64,7 @@ class SearchOutput(Output):
 
     def _read_annotations(self, holder: Any) -> None:
         for annotation in _list(holder.get("annotations")) if isinstance(holder, dict) else ():
-            cited = citation(annotation)
+            cited = convert_citation(annotation)
             if cited is not None:
                 self._add_page(cited["url"], cited["title"])
                 if self._is_new(dumps(annotation)):
@@ -72,8 +72,8 @@ class SearchOutput(Output):
 
     def _add_page(self, url: Any, title: Any) -> None:
         title = title if isinstance(title, str) else ""
-        if isinstance(url, str) and url and self._is_new(clean(url), len(title)):
-            self._pages[clean(url)] = title
+        if isinstance(url, str) and url and self._is_new(strip_mark(url), len(title)):
+            self._pages[strip_mark(url)] = title
 
     def _is_new(self, mark: str, chars: int = 0) -> bool:
         """Return whether `mark` comes for the first time. `chars`: characters that are kept with it."""
@@ -98,9 +98,9 @@ class SearchOutput(Output):
             return
         self.has_content = True
         self.calls += 1
-        key, id = f"search {self.calls}", block_id(f"{self._reply_id or NAME}_{self.calls}")
+        key, id = f"search {self.calls}", make_block_id(f"{self._reply_id or NAME}_{self.calls}")
         self.sink.server_tool(key, id, NAME, {"query": self._query})
-        self.sink.server_result(key, RESULT, id, results(self._pages))
+        self.sink.server_result(key, RESULT, id, result_content(self._pages))
         self._pages = {}
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import clean
-from a2py.wires.common.search import NAME, domains, place
+from a2py.wires.common.schema import clean_tool_schema
+from a2py.wires.common.search import NAME, convert_location, list_domains
 from a2py.wires.common.text import block_text, blocks
 from a2py.wires.common.typed import Function
-from a2py.wires.openai.tools import choose, offered
+from a2py.wires.openai.tools import choose, select_tools
 
 #: Characters of the user's question that are shown as the query of the search. Upstreams do not report their real
 #: query.
@@ -30,7 +30,7 @@ def add(draft: Draft) -> Slices[None]:
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, name = choice.get("type"), choice.get("name")
-    functions, search = yield from offered(draft, q.web_search in _SEARCHES)
+    functions, search = yield from select_tools(draft, q.web_search in _SEARCHES)
     search_tools: list[JSON] = []
     if search is not None and kind != "none":
         search_only = not functions or (kind == "tool" and name == search.get("name"))
@@ -76,7 +76,7 @@ def _switch_tool_stream(draft: Draft) -> None:
 
 def _tool(draft: Draft, function: Function) -> JSON:
     described = {"description": function.description} if function.description else {}
-    schema = clean(function.schema, draft.quirks.schema)
+    schema = clean_tool_schema(function.schema, draft.quirks.schema)
     return {
         "type": "function",
         "function": {"name": draft.names.sent(function.name), **described, "parameters": schema},
@@ -99,8 +99,8 @@ def _question(draft: Draft) -> str:
 def _use_openrouter(draft: Draft, tool: JSON, search_only: bool) -> list[JSON]:
     """Write OpenRouter's plugin, which searches once for every request, or return its server tool, which the model may
     call (openrouter.ai/docs, 2026-10)."""
-    allowed, blocked = domains(tool.get("allowed_domains")), domains(tool.get("blocked_domains"))
-    location = place(tool.get("user_location"))
+    allowed, blocked = list_domains(tool.get("allowed_domains")), list_domains(tool.get("blocked_domains"))
+    location = convert_location(tool.get("user_location"))
     located: JSON = {"user_location": location} if location else {}
     if not search_only:
         filters: JSON = {"allowed_domains": allowed} if allowed else {"excluded_domains": blocked} if blocked else {}

@@ -13,7 +13,7 @@ from a2py import jsontext
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.names import Names
-from a2py.wires.common.text import block_text, blocks, omitted, without_billing
+from a2py.wires.common.text import block_text, blocks, list_omitted, strip_billing
 
 #: How many lost things are named, and the characters of each name. Some names come from the client.
 LOST_LIMIT, NAME_LIMIT = 50, 100
@@ -62,20 +62,20 @@ class Draft:
         """Return `block` as text. What the text leaves out is reported as lost."""
         if block["type"] == "text":
             return str(block["text"])
-        for what in omitted(block):
+        for what in list_omitted(block):
             self.lose(what)
         return block_text(block)
 
     def system_texts(self, message: JSON) -> list[str]:
         """Return the texts of a system message in mid-conversation, non-empty ones only."""
-        return [text for block in blocks(message["content"]) if (text := without_billing(self.text(block)))]
+        return [text for block in blocks(message["content"]) if (text := strip_billing(self.text(block)))]
 
     @property
     def degraded(self) -> tuple[str, ...]:
         return tuple(self._lost)
 
 
-def prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int = 0) -> Prepared:
+def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int = 0) -> Prepared:
     """Return the request as it is sent. `limit`: a reply of exactly so many output tokens was cut; 0: its length says
     nothing."""
     quirks = draft.quirks

@@ -28,7 +28,7 @@ class Want(NamedTuple):
     budget: int = 0
 
 
-def wanted(request: Request, dep: Deployment) -> Want:
+def read_want(request: Request, dep: Deployment) -> Want:
     """Return what the client wants; if it does not say, what the deployment's `reasoning_effort` and `thinking` params
     say."""
     thinking = request.body.get("thinking") or dep.params.get("thinking") or {}
@@ -39,9 +39,7 @@ def wanted(request: Request, dep: Deployment) -> Want:
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         budget = budget if isinstance(budget, int) and budget > 0 else 0
-        if not effort and budget:
-            effort = next((word for top, word in BANDS if budget < top), "max")
-        return Want("on", effort, budget)
+        return Want("on", effort or _band(budget), budget)
     if effort:
         return Want("on" if kind else "default", effort)
     return Want("default" if kind else "absent")
@@ -56,12 +54,17 @@ def _effort(request: Request, dep: Deployment) -> str:
     return preset if isinstance(preset, str) and preset in EFFORTS else ""
 
 
+def _band(budget: int) -> str:
+    """Return the effort word for a budget; "" if there is none."""
+    return next((word for top, word in BANDS if budget < top), "max") if budget else ""
+
+
 def always_reasons(quirks: Quirks) -> bool:
     """Return whether the model cannot be kept from reasoning. If so, a small output limit is raised for it."""
     return bool(quirks.min_tokens) and not quirks.effort_off
 
 
-def nearest(effort: str, words: tuple[str, ...]) -> str:
+def nearest_effort(effort: str, words: tuple[str, ...]) -> str:
     """Return the word of `words` (weakest first) closest to `effort`; "" if there are none. `max` gives the strongest.
 
     A tie gives `high` if it is among the two, otherwise the weaker. Example: for a model with low, high and max, medium

@@ -14,7 +14,7 @@ OPEN, CLOSE = "<think>", "</think>"
 BLANK_LIMIT = 4096
 
 
-def held(text: str, marks: Sequence[str]) -> int:
+def count_held(text: str, marks: Sequence[str]) -> int:
     """Return how many characters at the end of `text` may be the beginning of a mark: 3 for `a </t` and `</think>`."""
     longest = min(len(text), max(map(len, marks)) - 1)
     for size in range(longest, 0, -1):
@@ -53,7 +53,7 @@ class ThinkTags:
             self._strip = is_open or self._inside
         if self._mode == CLOSE:
             at = self._buffer.find(CLOSE)
-            keep = held(self._buffer, (CLOSE,)) if at < 0 else 0
+            keep = count_held(self._buffer, (CLOSE,)) if at < 0 else 0
             end = len(self._buffer) - keep if at < 0 else at
             self._add(pieces, True, self._buffer[:end])
             self._buffer = self._buffer[end:]

@@ -15,13 +15,13 @@ _PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
 AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
 
 
-def url(dep: Deployment, path: str) -> str:
+def build_url(dep: Deployment, path: str) -> str:
     """Return the deployment's base with the wire's `path` (or the deployment's own) and its query."""
     whole = dep.base.rstrip("/") + (dep.path or path)
     return f"{whole}?{dep.query}" if dep.query else whole
 
 
-def headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
+def build_headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
     """Return the headers of a request to `dep`, names in lower case. `session`: the client's session id. It is sent
     only if it is printable, because the client may have put anything into it."""
     out = {

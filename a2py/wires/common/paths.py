@@ -20,34 +20,34 @@ Path = list[Union[str, int]]
 _STEP = re.compile(r"\[(\*|\d+)\]|[^.\[\]]+")
 
 
-def steps(path: str) -> Path:
+def parse_path(path: str) -> Path:
     """Return a path as steps: `a[*].b[0]` → `["a", "b", 0]`. A `[*]` is left out, because every list is gone through
     anyway."""
     return [int(step[1]) if step[1] else step[0] for step in _STEP.finditer(path) if step[1] != "*"]
 
 
-def without(value: Any, path: Path) -> Slices[Any]:
+def delete_at(value: Any, path: Path) -> Slices[Any]:
     """Return `value` without the field (or item) at `path`."""
     first, *rest = path
     if isinstance(value, list) and isinstance(first, str):
-        return (yield from mapped_in_slices(value, lambda inner: without(inner, path)))
+        return (yield from map_list_in_slices(value, lambda inner: delete_at(inner, path)))
     if not _holds(value, first):
         return value
     if not rest and isinstance(value, list):
         return [inner for n, inner in enumerate(value) if n != first]
     if not rest:
         return {name: inner for name, inner in value.items() if name != first}
-    return _with(value, first, (yield from without(value[first], rest)))
+    return _with(value, first, (yield from delete_at(value[first], rest)))
 
 
-def changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Slices[Any]:
+def change_at(value: Any, path: Path, change: Callable[[Any], Any]) -> Slices[Any]:
     """Return `value` with `change` applied to what is at `path`, if there is something."""
     first, *rest = path
     if isinstance(value, list) and isinstance(first, str):
-        return (yield from mapped_in_slices(value, lambda inner: changed(inner, path, change)))
+        return (yield from map_list_in_slices(value, lambda inner: change_at(inner, path, change)))
     if not _holds(value, first):
         return value
-    return _with(value, first, (yield from changed(value[first], rest, change)) if rest else change(value[first]))
+    return _with(value, first, (yield from change_at(value[first], rest, change)) if rest else change(value[first]))
 
 
 def _holds(value: Any, step: str | int) -> bool:
@@ -64,13 +64,13 @@ def _with(value: Any, step: Any, inner: Any) -> Any:
     return new
 
 
-def mapped(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
+def map_list(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
     """Return a list of `change(value)` for each value; the same list if no value changes."""
     new = [change(value) for value in values]
     return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
 
 
-def mapped_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) -> Slices[list[Any]]:
+def map_list_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) -> Slices[list[Any]]:
     """Do the same as `mapped`, with a change that is itself done in slices."""
     new = []
     for n, value in enumerate(values, 1):
@@ -80,17 +80,17 @@ def mapped_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) ->
     return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
 
 
-def drop(body: JSON, name: str) -> Slices[None]:
+def delete_field(body: JSON, name: str) -> Slices[None]:
     """Delete the field at `name` from `body`. The dict itself is changed, what it holds is not."""
-    path = steps(name)
+    path = parse_path(name)
     first = path[0] if path else ""
     if len(path) > 1 and isinstance(first, str) and first in body:
-        body[first] = yield from without(body[first], path[1:])
+        body[first] = yield from delete_at(body[first], path[1:])
     else:
         body.pop(name, None)
 
 
-def lasting(mark: Any, ttl: str) -> Any:
+def set_ttl(mark: Any, ttl: str) -> Any:
     """Return a cache_control with the configuration's `ttl`. `none` deletes the client's, "" keeps it."""
     if not ttl or not isinstance(mark, dict):
         return mark

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.common.paths import mapped
+from a2py.wires.common.paths import map_list
 
 #: Levels, and objects and lists, of a schema. A larger one is passed on as it is: it may be hostile. OpenAI takes 5,000
 #: properties (2026-11).
@@ -101,7 +101,7 @@ def _rewrite(node: Any, steps: list[Step], depth: int) -> Any:
                 changes[key] = one
     for key in _LISTS:
         if isinstance(node.get(key), list):
-            many = mapped(node[key], lambda item: _rewrite(item, steps, depth + 1))
+            many = map_list(node[key], lambda item: _rewrite(item, steps, depth + 1))
             if many is not node[key]:
                 changes[key] = many
     if changes:
@@ -168,7 +168,7 @@ def _values(item: Any) -> Any:
     return item.values() if isinstance(item, dict) else item
 
 
-def clean(schema: JSON, steps: tuple[str, ...]) -> JSON:
+def clean_tool_schema(schema: JSON, steps: tuple[str, ...]) -> JSON:
     """Return a tool's `schema` as an object schema with properties, after `steps`; the same object if nothing
     changes."""
     if schema.get("type") != "object":
@@ -176,10 +176,10 @@ def clean(schema: JSON, steps: tuple[str, ...]) -> JSON:
         schema = {"type": "object", **others}
     if not isinstance(schema.get("properties"), dict):
         schema = {**schema, "properties": {}}
-    return stepped(schema, steps)
+    return apply_steps(schema, steps)
 
 
-def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
+def apply_steps(schema: JSON, steps: tuple[str, ...]) -> JSON:
     """Return any `schema` after `steps`; the same object if nothing changes."""
     if not steps or _exceeds(schema):
         return schema
@@ -190,7 +190,7 @@ def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
     return rewritten
 
 
-def strict(schema: Any, depth: int = 0) -> bool:
+def is_strict(schema: Any, depth: int = 0) -> bool:
     """Return whether OpenAI's strict mode takes `schema`: every object is closed, every property required."""
     if not isinstance(schema, dict):
         return True
@@ -198,7 +198,7 @@ def strict(schema: Any, depth: int = 0) -> bool:
         return False
     if (schema.get("type") == "object" or "properties" in schema) and not _is_closed(schema):
         return False
-    return all(strict(child, depth + 1) for child in _children(schema))
+    return all(is_strict(child, depth + 1) for child in _children(schema))
 
 
 def _is_closed(schema: JSON) -> bool:
@@ -221,7 +221,7 @@ def _children(schema: JSON) -> Iterator[Any]:
             yield from schema[key]
 
 
-def schema_of(body: JSON) -> JSON | None:
+def find_schema(body: JSON) -> JSON | None:
     """Return the schema of `output_config.format` or `output_format`; None if the request has none."""
     config = body.get("output_config")
     form: Any = (config or {}).get("format") or body.get("output_format")

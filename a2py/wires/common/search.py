@@ -23,18 +23,18 @@ _PLACE = ("city", "country", "region", "timezone")
 FAILED: JSON = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
 
 
-def clean(url: str) -> str:
+def strip_mark(url: str) -> str:
     """Return `url` without DeepSeek's mark."""
     return url.partition("#" + MARK)[0]
 
 
-def block_id(id: str) -> str:
+def make_block_id(id: str) -> str:
     """Return an upstream's id in Anthropic's form for server tools. Of a long id the end is kept, because ids differ
     there."""
     return PREFIX + _ILLEGAL.sub("_", id)[-(ID_LIMIT - len(PREFIX)) :]
 
 
-def results(pages: dict[str, str]) -> list[JSON]:
+def result_content(pages: dict[str, str]) -> list[JSON]:
     """Return the content of a result block. `pages`: URL → title."""
     return [
         {"type": "web_search_result", "url": url, "title": title or url, "encrypted_content": "", "page_age": None}
@@ -42,7 +42,7 @@ def results(pages: dict[str, str]) -> list[JSON]:
     ]
 
 
-def citation(annotation: Any) -> JSON | None:
+def convert_citation(annotation: Any) -> JSON | None:
     """Return a `url_citation` as Anthropic cites a search result; None for other annotations (they cite files of the
     upstream)."""
     if not isinstance(annotation, dict) or annotation.get("type") != "url_citation":
@@ -54,20 +54,20 @@ def citation(annotation: Any) -> JSON | None:
         return None
     return {
         "type": "web_search_result_location",
-        "url": clean(url),
-        "title": title if isinstance(title, str) and title else clean(url),
+        "url": strip_mark(url),
+        "title": title if isinstance(title, str) and title else strip_mark(url),
         "encrypted_index": "",
         "cited_text": "",
     }
 
 
-def place(location: Any) -> JSON | None:
+def convert_location(location: Any) -> JSON | None:
     """Return Anthropic's `user_location`, whose form OpenAI and OpenRouter share; None if it is not an object."""
     if not isinstance(location, dict):
         return None
     return {"type": "approximate", **{name: location[name] for name in _PLACE if isinstance(location.get(name), str)}}
 
 
-def domains(value: Any) -> list[str]:
+def list_domains(value: Any) -> list[str]:
     """Return the strings of a list of domains."""
     return [domain for domain in value if isinstance(domain, str)] if isinstance(value, list) else []

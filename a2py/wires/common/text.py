@@ -54,7 +54,7 @@ def blocks(content: Any) -> list[JSON]:
     return content if isinstance(content, list) else []
 
 
-def without_billing(text: str) -> str:
+def strip_billing(text: str) -> str:
     """Return `text` without the billing line at its start."""
     if text.startswith(BILLING):
         return text.partition("\n")[2]
@@ -63,10 +63,10 @@ def without_billing(text: str) -> str:
 
 def system_texts(system: Iterable[JSON]) -> list[str]:
     """Return the texts of a `system` field that are not empty, unchanged but for the billing line."""
-    return [text for block in system if (text := without_billing(block_text(block)))]
+    return [text for block in system if (text := strip_billing(block_text(block)))]
 
 
-def reminder(text: str) -> str:
+def wrap_reminder(text: str) -> str:
     """Return a system message in mid-conversation as text of a user's turn."""
     if text.lstrip().startswith("<system-reminder>"):
         return text
@@ -214,7 +214,7 @@ def block_text(block: JSON) -> str:
     return text if isinstance(text, str) else ""
 
 
-def omitted(block: JSON) -> Iterator[str]:
+def list_omitted(block: JSON) -> Iterator[str]:
     """Yield the names of what `block_text` leaves out of `block` or only mentions, for the report of lost things."""
     kind = block.get("type", "")
     if kind in ("image", "document"):
@@ -235,10 +235,10 @@ def omitted(block: JSON) -> Iterator[str]:
 
 def _omitted_in(content: Any) -> Iterator[str]:
     for block in content if isinstance(content, list) else ():
-        yield from omitted(block)
+        yield from list_omitted(block)
 
 
-def unfolded(content: list[JSON]) -> Iterable[JSON]:
+def unfold_documents(content: list[JSON]) -> Iterable[JSON]:
     """Return `content` with each document that holds images replaced by its parts: a text block with the heading,
     texts, images."""
     return _unfolded(content) if any(block["type"] == "document" for block in content) else content

@@ -94,7 +94,7 @@ class ToolList:
         return [tool for tool in self._tools if tool is not None]
 
 
-def function(tool: JSON) -> Function | None:
+def as_function(tool: JSON) -> Function | None:
     """Return `tool` as a function; None for server tools and placeholders."""
     name = tool.get("name")
     if name == PLACEHOLDER or server_name(tool):
@@ -106,6 +106,6 @@ def function(tool: JSON) -> Function | None:
     kind = tool.get("type") or ""
     for prefix, make in TYPED.items():
         if kind.startswith(prefix):
-            as_function = make(tool)
-            return as_function._replace(name=name) if isinstance(name, str) and name else as_function
+            translated = make(tool)
+            return translated._replace(name=name) if isinstance(name, str) and name else translated
     return None

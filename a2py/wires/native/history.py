@@ -15,7 +15,7 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
-from a2py.wires.common.paths import mapped
+from a2py.wires.common.paths import map_list
 from a2py.wires.common.text import block_text
 from a2py.wires.native.strip import joined
 
@@ -88,7 +88,7 @@ def _shown(block: JSON, draft: Draft) -> JSON:
     """An image or a document as text, where the upstream takes none; in a tool's result, too."""
     kind = block["type"]
     if kind == "tool_result" and isinstance(block.get("content"), list):
-        content = mapped(block["content"], lambda inner: _shown(inner, draft))
+        content = map_list(block["content"], lambda inner: _shown(inner, draft))
         return block if content is block["content"] else {**block, "content": content}
     if not (kind == "image" and not draft.quirks.images) and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
         return block

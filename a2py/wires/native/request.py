@@ -14,9 +14,9 @@ from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.slices import Slices
 from a2py.wires.common import headers as common
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.effort import always_reasons, nearest
-from a2py.wires.common.paths import changed, lasting, steps
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.effort import always_reasons, nearest_effort
+from a2py.wires.common.paths import change_at, parse_path, set_ttl
 from a2py.wires.native import history, tools
 from a2py.wires.native.strip import strip
 
@@ -30,7 +30,7 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget", "thinking")
 #: Where cache_control may stand.
 MARKS = tuple(
-    steps(path)
+    parse_path(path)
     for path in (
         "cache_control",
         "system.cache_control",
@@ -47,11 +47,11 @@ def url(dep: Deployment) -> str:
     """`base` + /v1/messages; a base that ends in /v1 or /v1/messages is taken as it is meant."""
     base = dep.base.rstrip("/")
     path = next((rest for end, rest in (("/v1/messages", ""), ("/v1", "/messages")) if base.endswith(end)), "/v1/messages")
-    return common.url(dep, path)
+    return common.build_url(dep, path)
 
 
 def headers(call: Call, dep: Deployment, stream: bool) -> dict[str, str]:
-    out = common.headers(dep, stream)
+    out = common.build_headers(dep, stream)
     genuine = dep.quirks.native_betas == "all"
     out.setdefault("anthropic-version", call.version if genuine else VERSION)
     own = [beta.strip() for beta in out.get("anthropic-beta", "").split(",")]
@@ -75,7 +75,7 @@ def _defaults(draft: Draft) -> None:
     if effort == "none":
         body["thinking"] = {"type": "disabled"}
     else:
-        body["output_config"] = {**config, "effort": nearest(effort, EFFORTS)}
+        body["output_config"] = {**config, "effort": nearest_effort(effort, EFFORTS)}
 
 
 def _floor(draft: Draft) -> int:
@@ -145,8 +145,8 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     yield from strip(body, dep.drop)
     if dep.cache_control_ttl:
         for path in MARKS:
-            body = yield from changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
+            body = yield from change_at(body, path, lambda mark: set_ttl(mark, dep.cache_control_ttl))
     if not counting:
         body.update(dep.extra_body)
     draft.body = body
-    return prepared(draft, url(dep), headers(call, dep, draft.stream))
+    return make_prepared(draft, url(dep), headers(call, dep, draft.stream))

@@ -12,8 +12,8 @@ from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import Want
-from a2py.wires.common.paths import drop
-from a2py.wires.common.schema import schema_of, stepped, strict
+from a2py.wires.common.paths import delete_field
+from a2py.wires.common.schema import apply_steps, find_schema, is_strict
 from a2py.wires.common.text import dumps
 
 #: Anthropic's service_tier → OpenAI's.
@@ -37,7 +37,7 @@ def output_limit(draft: Draft, want: Want) -> int:
     return min([limit, *(maximum for maximum in maxima if isinstance(maximum, int) and maximum > 0)])
 
 
-def sampling(draft: Draft) -> None:
+def write_sampling(draft: Draft) -> None:
     """Write temperature, top_p, top_k and service_tier if the server takes them. Note the stop sequences for the
     decoder."""
     q, body = draft.quirks, draft.request.body
@@ -59,36 +59,36 @@ def sampling(draft: Draft) -> None:
         draft.added.add("service_tier")
 
 
-def structured_form(draft: Draft) -> str:
+def pick_format(draft: Draft) -> str:
     """Return how the reply's schema is sent, one of Quirks.structured; "" if the client gave no schema. `tools` must be
     in the body."""
-    if schema_of(draft.request.body) is None:
+    if find_schema(draft.request.body) is None:
         return ""
     q = draft.quirks
     return q.structured if q.structured_with_tools or not draft.body.get("tools") else "none"
 
 
-def structured(draft: Draft) -> tuple[JSON | None, str]:
+def build_format(draft: Draft) -> tuple[JSON | None, str]:
     """Return the format of the reply as Responses writes it, and a rule for the prompt. None and "" mean that there is
     none.
 
     A server that takes a JSON schema enforces it. For others the rule tells the model what to write."""
-    schema = schema_of(draft.request.body)
+    schema = find_schema(draft.request.body)
     if schema is None:
         return None, ""
-    form = structured_form(draft)
+    form = pick_format(draft)
     if form == "none":
         draft.lose("output_format")
     else:
         draft.added.add("response_format")
     if form == "json_schema":
-        schema = stepped(schema, draft.quirks.schema)
-        return {"type": "json_schema", "name": "output", "schema": schema, "strict": strict(schema)}, ""
+        schema = apply_steps(schema, draft.quirks.schema)
+        return {"type": "json_schema", "name": "output", "schema": schema, "strict": is_strict(schema)}, ""
     rule = f"Reply with one JSON object and nothing else. It must be valid against this JSON schema:\n{dumps(schema)}"
     return ({"type": "json_object"} if form == "json_object" else None), rule
 
 
-def cache_key(draft: Draft) -> None:
+def write_cache_key(draft: Draft) -> None:
     """Write the client's session as `prompt_cache_key` if the server takes it."""
     if draft.quirks.cache in KEYED and draft.call.session:
         draft.body["prompt_cache_key"] = draft.call.session[:64]
@@ -102,5 +102,5 @@ def finish(draft: Draft) -> Slices[None]:
         if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:
-        yield from drop(draft.body, name)
+        yield from delete_field(draft.body, name)
     draft.body.update(draft.dep.extra_body)

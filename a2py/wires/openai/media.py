@@ -32,7 +32,7 @@ class Parts(Protocol):
         """Return a PDF as a data URL in an image part; None if the API has no part for that."""
 
 
-def image(block: JSON, draft: Draft, parts: Parts) -> JSON:
+def make_image(block: JSON, draft: Draft, parts: Parts) -> JSON:
     """Return an image block as a part. For a model that takes no images it is a line of text, and reported as lost."""
     source = block["source"]
     if draft.quirks.images:
@@ -48,7 +48,7 @@ def image(block: JSON, draft: Draft, parts: Parts) -> JSON:
     )
 
 
-def document(block: JSON, draft: Draft, parts: Parts) -> JSON:
+def make_document(block: JSON, draft: Draft, parts: Parts) -> JSON:
     """Return a document block as a part: a PDF as a file if the upstream takes it, text as text, anything else as a
     line of text, which is reported as lost."""
     source, form = block["source"], draft.quirks.documents
@@ -70,4 +70,4 @@ def document(block: JSON, draft: Draft, parts: Parts) -> JSON:
 
 
 #: Block type → function that returns its part.
-MEDIA: dict[str, Callable[[JSON, Draft, Parts], JSON]] = {"image": image, "document": document}
+MEDIA: dict[str, Callable[[JSON, Draft, Parts], JSON]] = {"image": make_image, "document": make_document}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from a2py.quirks import Quirks
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want, nearest, wanted
-from a2py.wires.openai.fields import structured_form
+from a2py.wires.common.effort import Want, nearest_effort, read_want
+from a2py.wires.openai.fields import pick_format
 
 
 def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
@@ -19,7 +19,7 @@ def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
     reasoning wins over it; if not, the tool is no longer forced. `with_tools`: the wire accepts reasoning together with
     tools."""
     q = draft.quirks
-    want = wanted(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
+    want = read_want(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
     if q.reasoning == "none":
         return want
     if draft.forced and not q.tool_choice_thinking and want.mode != "off":
@@ -28,14 +28,14 @@ def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
-    if not q.structured_thinking and can_switch_off and structured_form(draft) in ("json_schema", "json_object"):
+    if not q.structured_thinking and can_switch_off and pick_format(draft) in ("json_schema", "json_object"):
         want = Want("off")
     return want
 
 
-def effort_word(quirks: Quirks, want: Want) -> str:
+def pick_effort_word(quirks: Quirks, want: Want) -> str:
     """Return the effort word to send; "" to send none. If reasoning is unwanted but cannot be switched off, it is the
     weakest word."""
     if want.mode == "off":
         return quirks.effort_off or (quirks.efforts[0] if quirks.min_tokens and quirks.efforts else "")
-    return nearest(want.effort, quirks.efforts) if want.effort else ""
+    return nearest_effort(want.effort, quirks.efforts) if want.effort else ""

@@ -12,11 +12,11 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.search import NAME
-from a2py.wires.common.tools import ToolList, function, server_name
+from a2py.wires.common.tools import ToolList, as_function, server_name
 from a2py.wires.common.typed import Function
 
 
-def in_force(draft: Draft) -> Slices[list[JSON]]:
+def current_tools(draft: Draft) -> Slices[list[JSON]]:
     """Return the client's tools after all changes in mid-conversation. Of two with the same name the later is used."""
     tools = draft.request.tools
     changes = [
@@ -44,12 +44,12 @@ def in_force(draft: Draft) -> Slices[list[JSON]]:
     return list(by_name.values())
 
 
-def offered(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON | None]]:
+def select_tools(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON | None]]:
     """Return the functions to send, and the client's web search if the upstream `searches` by itself. Other server
     tools are reported as lost."""
     functions: list[Function] = []
     search: JSON | None = None
-    tools = yield from in_force(draft)
+    tools = yield from current_tools(draft)
     for n, tool in enumerate(tools, 1):
         if not n % ITEMS:
             yield
@@ -59,9 +59,9 @@ def offered(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON |
         elif server:
             draft.lose(server)
         else:
-            as_function = function(tool)
-            if as_function is not None:
-                functions.append(as_function)
+            translated = as_function(tool)
+            if translated is not None:
+                functions.append(translated)
     if draft.request.body.get("mcp_servers"):
         draft.lose("mcp_servers")
     return functions, search

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import blocks, reminder, system_texts, unfolded
+from a2py.wires.common.text import blocks, system_texts, unfold_documents, wrap_reminder
 from a2py.wires.openai.media import MEDIA, Parts
 
 #: Text of the result of a call for which the client's history has none.
@@ -176,7 +176,7 @@ class Turns:
         still to be appended."""
         text = JOINT.join(self.draft.system_texts(message))
         if self.q.mid_system != "inline":
-            parts.append(self.shape.reminder(reminder(text), message))
+            parts.append(self.shape.reminder(wrap_reminder(text), message))
             return parts
         self.say(parts)
         self.out.append(self.shape.system(text, message))
@@ -185,7 +185,7 @@ class Turns:
     def _content(self, message: JSON, matched: set[int]) -> Slices[list[JSON]]:
         """Return the parts of a user message. `matched`: identities of the blocks that are the results of calls."""
         parts: list[JSON] = []
-        for n, block in enumerate(unfolded(blocks(message["content"])), 1):
+        for n, block in enumerate(unfold_documents(blocks(message["content"])), 1):
             if not n % ITEMS:
                 yield
             if block["type"] != "tool_result":
@@ -255,7 +255,7 @@ class Turns:
         them."""
         shape = self.shape
         parts: list[JSON] = []
-        for n, inner in enumerate(unfolded(blocks(block.get("content") or [])), 1):
+        for n, inner in enumerate(unfold_documents(blocks(block.get("content") or [])), 1):
             if not n % ITEMS:
                 yield
             make = MEDIA.get(inner["type"])

@@ -238,7 +238,7 @@ class Output:
 
     def cite(self, item: Item, n: int, annotation: Any) -> None:
         """An annotation of the item's `n`th text."""
-        found = search.citation(annotation)
+        found = search.convert_citation(annotation)
         if found is None:
             return
         part = item.parts.get((TEXT, n)) or self._part(item, TEXT, n)
@@ -346,7 +346,7 @@ class Output:
         found = read(raw)
         name = item.id or str(item.key)
         names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
-        id = next(id for id in map(search.block_id, names) if id not in self._block_ids)
+        id = next(id for id in map(search.make_block_id, names) if id not in self._block_ids)
         self._block_ids.add(id)
         self.searches += found.searched
         self.some = True
@@ -354,7 +354,7 @@ class Output:
         if found.failed:
             self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
         elif found.sources is not None:
-            self._sink.server_result(item.key, search.RESULT, id, search.results(dict.fromkeys(found.sources, "")))
+            self._sink.server_result(item.key, search.RESULT, id, search.result_content(dict.fromkeys(found.sources, "")))
         else:
             self._searches.append((item.key, id))
 
@@ -412,7 +412,7 @@ class Output:
                 self._give_free(item)
         for n, (key, id) in enumerate(self._searches, 1):
             pages = self._pages if n == len(self._searches) else {}
-            self._sink.server_result(key, search.RESULT, id, search.results(pages))
+            self._sink.server_result(key, search.RESULT, id, search.result_content(pages))
         if not self.some and self.hosted:
             self._sink.text("hosted", f"[{', '.join(dict.fromkeys(self.hosted))}]")
 

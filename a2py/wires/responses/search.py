@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from a2py.messages.types import JSON
-from a2py.wires.common.search import MARK, clean
+from a2py.wires.common.search import MARK, strip_mark
 
 
 class Search(NamedTuple):
@@ -25,7 +25,7 @@ class Search(NamedTuple):
 def _urls(found: Any) -> list[str]:
     sources = found if isinstance(found, list) else []
     named = (source.get("url") if isinstance(source, dict) else source for source in sources)
-    return list(dict.fromkeys(clean(url) for url in named if isinstance(url, str) and url))
+    return list(dict.fromkeys(strip_mark(url) for url in named if isinstance(url, str) and url))
 
 
 def read(item: JSON) -> Search:
@@ -36,7 +36,7 @@ def read(item: JSON) -> Search:
     said = [action.get("query"), *(queries if isinstance(queries, list) else ()), action.get("pattern")]
     texts = [text for text in dict.fromkeys(s for s in said if isinstance(s, str)) if text and not text.startswith(MARK)]
     url = action.get("url")
-    opened = [clean(url)] if isinstance(url, str) and url else []
+    opened = [strip_mark(url)] if isinstance(url, str) and url else []
     sources = _urls(action.get("sources")) or _urls(item.get("results")) or opened
     return Search(
         {"query": "; ".join(texts or opened)}, sources or None, item.get("status") == "failed", action.get("type", "search") == "search"

@@ -10,9 +10,9 @@ from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import clean
+from a2py.wires.common.schema import clean_tool_schema
 from a2py.wires.common.typed import Function
-from a2py.wires.openai.tools import choose, offered
+from a2py.wires.openai.tools import choose, select_tools
 
 #: What makes an upstream name the pages that its search found.
 SOURCES = "web_search_call.action.sources"
@@ -25,7 +25,7 @@ def add(draft: Draft) -> Slices[None]:
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
     kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = yield from offered(draft, q.web_search == "responses")
+    functions, search = yield from select_tools(draft, q.web_search == "responses")
     sent: dict[str, JSON] = {}
     for function in functions:
         sent[function.name] = _tool(draft, function)
@@ -56,7 +56,7 @@ def _tool(draft: Draft, function: Function) -> JSON:
         "type": "function",
         "name": draft.names.sent(function.name),
         **({"description": function.description} if function.description else {}),
-        "parameters": clean(function.schema, draft.quirks.schema),
+        "parameters": clean_tool_schema(function.schema, draft.quirks.schema),
         "strict": False,  # where it is absent OpenAI makes a schema strict by itself, and the model answers nulls
     }
 
@@ -64,12 +64,12 @@ def _tool(draft: Draft, function: Function) -> JSON:
 def _hosted(draft: Draft, tool: JSON) -> JSON:
     """Anthropic's web search as the upstream's own. `blocked_domains` has no counterpart; `max_uses` bounds all hosted calls of the reply."""
     out: JSON = {"type": "web_search"}
-    allowed = search.domains(tool.get("allowed_domains"))
+    allowed = search.list_domains(tool.get("allowed_domains"))
     if allowed:
         out["filters"] = {"allowed_domains": allowed}
-    if search.domains(tool.get("blocked_domains")):
+    if search.list_domains(tool.get("blocked_domains")):
         draft.lose("web_search.blocked_domains")
-    place = search.place(tool.get("user_location"))
+    place = search.convert_location(tool.get("user_location"))
     if place is not None:
         out["user_location"] = place
     uses = tool.get("max_uses")

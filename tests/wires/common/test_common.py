@@ -11,14 +11,14 @@ from a2py.messages.types import JSON, Call, Request
 from a2py.slices import at_once
 from a2py.wires import wire
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want, nearest, wanted
-from a2py.wires.common.filters import Stops, ThinkTags, held
-from a2py.wires.common.headers import headers
+from a2py.wires.common.effort import Want, nearest_effort, read_want
+from a2py.wires.common.filters import Stops, ThinkTags, count_held
+from a2py.wires.common.headers import build_headers
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import Names
-from a2py.wires.common.text import as_text, block_text, without_billing
-from a2py.wires.common.tools import ToolList, function
-from a2py.wires.openai.tools import in_force, offered
+from a2py.wires.common.text import as_text, block_text, strip_billing
+from a2py.wires.common.tools import ToolList, as_function
+from a2py.wires.openai.tools import current_tools, select_tools
 from tests import streams
 
 
@@ -40,13 +40,13 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
         },
     ]
     tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
-    assert at_once(in_force(draft(messages, tools))) == tools[:1]
+    assert at_once(current_tools(draft(messages, tools))) == tools[:1]
 
 
 def test_a_tool_that_is_none() -> None:
-    assert function({"type": "bash_20250124"}) is not None
-    assert function({"type": "custom"}) is None
-    assert at_once(offered(draft([], [{"type": "custom"}]), False)) == ([], None)
+    assert as_function({"type": "bash_20250124"}) is not None
+    assert as_function({"type": "custom"}) is None
+    assert at_once(select_tools(draft([], [{"type": "custom"}]), False)) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list
 
 def test_auth_none_sends_no_key() -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x", "k", "none")
-    assert set(headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
+    assert set(build_headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_auth_none_sends_no_key() -> None:
     ],
 )
 def test_wanted(body: JSON, params: JSON, want: Want) -> None:
-    assert wanted(Request(body, "m", []), Deployment("n", "i", "c", "m", "b", params=params)) == want
+    assert read_want(Request(body, "m", []), Deployment("n", "i", "c", "m", "b", params=params)) == want
 
 
 def test_nearest_without_words_or_with_foreign_ones() -> None:
-    assert nearest("high", ()) == ""
-    assert nearest("high", ("on", "medium")) == "medium"
+    assert nearest_effort("high", ()) == ""
+    assert nearest_effort("high", ("on", "medium")) == "medium"
 
 
 def test_texts_of_blocks_that_no_wire_shows() -> None:
-    assert without_billing("plain") == "plain"
+    assert strip_billing("plain") == "plain"
     assert block_text({"type": "image", "source": {"type": "base64"}}) == "[image, not shown]"
     assert block_text({"type": "image", "source": 7}) == "[image, not shown]"
     assert block_text({"type": "document", "source": 7}) == "[document of type unknown, not shown]"
@@ -186,7 +186,7 @@ def test_a_tag_behind_endless_white_space_is_none() -> None:
 
 
 def test_held() -> None:
-    assert [held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]
+    assert [count_held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]
 
 
 @pytest.mark.parametrize("body", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', b'{"choices":[]}', b"<html>", b""])
