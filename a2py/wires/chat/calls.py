@@ -87,8 +87,8 @@ class Calls:
         """Whether a call has no name yet."""
         return any(not call.name for call in self._calls.values())
 
-    def add_fragments(self, fragments: Any, whole: bool = False) -> None:
-        """Read `tool_calls`. `whole`: they are of a complete message, so each is a call, whatever its index and id
+    def add_fragments(self, fragments: Any, is_whole: bool = False) -> None:
+        """Read `tool_calls`. `is_whole`: they are of a complete message, so each is a call, whatever its index and id
         are."""
         if isinstance(fragments, dict):
             fragments = [fragments]
@@ -104,12 +104,12 @@ class Calls:
             if not isinstance(body, dict):
                 body = fragment.get("custom")
                 if isinstance(body, dict):
-                    self._add_custom(fragment, body, whole)
+                    self._add_custom(fragment, body, is_whole)
                     continue
                 body = fragment  # some servers put name and arguments beside the id
             if not (fragment.get("id") or body.get("name") or body.get("arguments") or fragment.get("extra_content")):
                 continue
-            call = self._pick_call(fragment, body, whole)
+            call = self._pick_call(fragment, body, is_whole)
             self._write_signature(fragment, call)
             self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
             self._add_arguments(call, body.get("arguments"))
@@ -143,10 +143,10 @@ class Calls:
 
     # -- which call --------------------------------------------------------------------------------------------------
 
-    def _pick_call(self, fragment: JSON, body: JSON, whole: bool) -> _Call:
+    def _pick_call(self, fragment: JSON, body: JSON, is_whole: bool) -> _Call:
         """Return the call that a fragment belongs to, a new one if it continues none."""
         index, id, name = fragment.get("index"), _string(fragment.get("id")), _string(body.get("name"))
-        if whole:
+        if is_whole:
             call = self._add_call(len(self._calls) * STEP)
         elif not isinstance(index, int) or isinstance(index, bool):
             call = self._match_id(id, name) or self._add_call(len(self._calls) * STEP)
@@ -208,9 +208,9 @@ class Calls:
             call.scan.feed(arguments)
         self._sink.args(call.key, arguments)
 
-    def _add_custom(self, fragment: JSON, body: JSON, whole: bool) -> None:
+    def _add_custom(self, fragment: JSON, body: JSON, is_whole: bool) -> None:
         """Read a call of OpenAI's custom tools (`type: custom`). Its free text becomes `{"input": …}`."""
-        call = self._pick_call(fragment, body, whole)
+        call = self._pick_call(fragment, body, is_whole)
         call.custom = call.custom or []
         text = body.get("input")
         if isinstance(text, str):

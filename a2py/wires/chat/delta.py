@@ -35,6 +35,6 @@ DELTA: dict[str, str] = {
 }
 
 
-def fields(*kinds: str) -> tuple[str, ...]:
+def fields_of(*kinds: str) -> tuple[str, ...]:
     """Return the fields that hold one of `kinds`, in the order of the table."""
     return tuple(name for name, kind in DELTA.items() if kind in kinds)

@@ -27,7 +27,7 @@ import orjson
 
 from a2py.messages.splice import Splice, measure
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
-from a2py.wires.chat.delta import CALLS, DELTA, LABEL, REASONING, TEXT, fields
+from a2py.wires.chat.delta import CALLS, DELTA, LABEL, REASONING, TEXT, fields_of
 from a2py.wires.chat.stream import ChatDecoder
 
 _LF = 10
@@ -53,7 +53,7 @@ _KINDS = {name: kind for name, kind in DELTA.items() if kind in _VERBS}
 _KEY_PATTERNS = {key: re.compile(rb'"%b": ?(?=")' % key.encode()) for key in (*_KINDS, "arguments")}
 #: Members that may have a value beside the one string: in a delta, and in a fragment of a tool call. Any other member
 #: with a value rules the frame out, whether ChatDecoder reads it or not.
-_ALLOWED, _ALLOWED_IN_CALL = frozenset(fields(LABEL)), frozenset({"index", "type", "function"})
+_ALLOWED, _ALLOWED_IN_CALL = frozenset(fields_of(LABEL)), frozenset({"index", "type", "function"})
 
 
 class Frame(NamedTuple):

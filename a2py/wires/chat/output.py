@@ -11,7 +11,7 @@ from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.chat.delta import REASONING, REFUSAL, TEXT
-from a2py.wires.chat.pieces import Details, merged_pieces
+from a2py.wires.chat.pieces import Details, merge_pieces
 from a2py.wires.common.filters import Stops, ThinkTags
 
 
@@ -85,7 +85,7 @@ class Output:
 
     def parts(self, content: Any) -> None:
         """Write a content that is not a string: a list of typed parts, or any other JSON."""
-        for kind, text in merged_pieces(content):
+        for kind, text in merge_pieces(content):
             if kind == REASONING:
                 self.thinking(text)
             elif kind == REFUSAL:

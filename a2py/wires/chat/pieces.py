@@ -30,7 +30,7 @@ LIMIT, PIECE_COST = 16 * 1024 * 1024, 64
 _STREAMED_FIELDS = ("text", "summary")
 
 
-def pieces(content: Any) -> Iterator[tuple[str, str]]:
+def list_pieces(content: Any) -> Iterator[tuple[str, str]]:
     """Yield `(kind, text)` for each part of a list of parts. Anything else is one piece of JSON text."""
     if not isinstance(content, list) or (content and not any(map(_is_part, content))):
         yield TEXT, dumps(content)
@@ -44,7 +44,7 @@ def pieces(content: Any) -> Iterator[tuple[str, str]]:
             kind = _KINDS.get(str(part.get("type")), TEXT)
             text = next((part[name] for name in _TEXT_FIELDS if isinstance(part.get(name), (str, list))), None)
             if text is not None:
-                yield kind, text if isinstance(text, str) else joined_text(text)
+                yield kind, text if isinstance(text, str) else join_text(text)
             elif kind == TEXT:
                 yield TEXT, dumps(part)
 
@@ -53,15 +53,16 @@ def _is_part(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and ("type" in value or "text" in value))
 
 
-def merged_pieces(content: Any) -> Iterator[tuple[str, str]]:
-    """Yield what `pieces` yields, with neighbours of one kind as one piece: a list of a million words is one delta."""
-    for kind, group in groupby(pieces(content), itemgetter(0)):
+def merge_pieces(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield what `list_pieces` yields, with neighbours of one kind as one piece: a list of a million words is one
+    delta."""
+    for kind, group in groupby(list_pieces(content), itemgetter(0)):
         yield kind, "".join(text for _, text in group)
 
 
-def joined_text(parts: Any) -> str:
+def join_text(parts: Any) -> str:
     """Return the text of all `parts`, joined."""
-    return "".join(text for _, text in pieces(parts if isinstance(parts, list) else [parts]))
+    return "".join(text for _, text in list_pieces(parts if isinstance(parts, list) else [parts]))
 
 
 class _Pieces(list[str]):

@@ -13,7 +13,7 @@ from typing import Any
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.quirks import Dialect, HistoryField
-from a2py.wires.chat.delta import STATE, fields
+from a2py.wires.chat.delta import STATE, fields_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
 from a2py.wires.openai import thinking
@@ -31,13 +31,13 @@ def _switch(draft: Draft, want: Want) -> bool | None:
     return True if want.mode == "on" or want.effort else None
 
 
-def _effort(draft: Draft, want: Want) -> None:
+def _write_effort(draft: Draft, want: Want) -> None:
     word = pick_effort_word(draft.quirks, want)
     if word:
         draft.body["reasoning_effort"] = word
 
 
-def _openrouter(draft: Draft, want: Want) -> None:
+def _write_openrouter(draft: Draft, want: Want) -> None:
     if want.mode == "off":
         word = pick_effort_word(draft.quirks, want)
         draft.body["reasoning"] = {"effort": word} if word else {"enabled": False}
@@ -47,7 +47,7 @@ def _openrouter(draft: Draft, want: Want) -> None:
         draft.body["reasoning"] = {"enabled": True}
 
 
-def _thinking_type(draft: Draft, want: Want) -> None:
+def _write_thinking_type(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["thinking"] = {
@@ -56,13 +56,13 @@ def _thinking_type(draft: Draft, want: Want) -> None:
         }
 
 
-def _thinking_effort(draft: Draft, want: Want) -> None:
-    _thinking_type(draft, want)
+def _write_thinking_effort(draft: Draft, want: Want) -> None:
+    _write_thinking_type(draft, want)
     if want.mode != "off" or always_reasons(draft.quirks):
-        _effort(draft, want)
+        _write_effort(draft, want)
 
 
-def _enable_thinking(draft: Draft, want: Want) -> None:
+def _write_enable_thinking(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["enable_thinking"] = on
@@ -70,45 +70,45 @@ def _enable_thinking(draft: Draft, want: Want) -> None:
         draft.body["thinking_budget"] = want.budget
 
 
-def _template(draft: Draft, want: Want) -> None:
+def _write_template(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["chat_template_kwargs"] = {draft.quirks.template_key: on}
 
 
-def _think(draft: Draft, want: Want) -> None:
+def _write_think(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["think"] = on
 
 
-def _minimax(draft: Draft, want: Want) -> None:
+def _write_minimax(draft: Draft, want: Want) -> None:
     draft.body["reasoning_split"] = True
     if want.mode == "off" and draft.quirks.effort_off:
         draft.body["thinking"] = {"type": draft.quirks.effort_off}
 
 
-def _together(draft: Draft, want: Want) -> None:
+def _write_together(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["reasoning"] = {"enabled": on}
     if on:
-        _effort(draft, want)
+        _write_effort(draft, want)
 
 
 #: Value of Quirks.reasoning → function that writes `want` into the body.
 DIALECTS: dict[Dialect, Callable[[Draft, Want], None]] = {
     "none": lambda draft, want: None,
-    "effort": _effort,
-    "openrouter": _openrouter,
-    "thinking_type": _thinking_type,
-    "thinking_effort": _thinking_effort,
-    "enable_thinking": _enable_thinking,
-    "template": _template,
-    "think": _think,
-    "gemini": _effort,
-    "minimax": _minimax,
-    "together": _together,
+    "effort": _write_effort,
+    "openrouter": _write_openrouter,
+    "thinking_type": _write_thinking_type,
+    "thinking_effort": _write_thinking_effort,
+    "enable_thinking": _write_enable_thinking,
+    "template": _write_template,
+    "think": _write_think,
+    "gemini": _write_effort,
+    "minimax": _write_minimax,
+    "together": _write_together,
 }
 #: All fields that these functions write.
 _FIELDS = (
@@ -201,7 +201,7 @@ class History:
             self._put_fields(message, text)
 
     def _put_fields(self, message: JSON, text: str) -> None:
-        for name in fields(STATE):
+        for name in fields_of(STATE):
             if name in self._fields:
                 message[name] = self._fields[name]
         if (

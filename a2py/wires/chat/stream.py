@@ -19,10 +19,10 @@ from a2py.messages.signatures import LIMIT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.chat.calls import Calls, thought_signature
-from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields
+from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields_of
 from a2py.wires.chat.finish import Ending
 from a2py.wires.chat.output import Output
-from a2py.wires.chat.pieces import joined_text
+from a2py.wires.chat.pieces import join_text
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
 
@@ -31,9 +31,9 @@ CHARS_PER_TOKEN = 4
 _DECODER = json.JSONDecoder()
 #: What may be between two JSON objects of one event.
 _GAP = re.compile(r"\s*(?:data:\s*)?")
-REASONING_FIELDS, STATE_FIELDS = fields(REASONING), fields(STATE)
+REASONING_FIELDS, STATE_FIELDS = fields_of(REASONING), fields_of(STATE)
 #: Fields of a delta that make `choice.text` (Together, Writer: 2025-08) a repetition.
-CONTENT_FIELDS = fields(TEXT, REASONING, CALLS, LEGACY_CALL, REFUSAL)
+CONTENT_FIELDS = fields_of(TEXT, REASONING, CALLS, LEGACY_CALL, REFUSAL)
 
 
 def _split_event(data: bytes) -> list[bytes]:
@@ -209,7 +209,7 @@ class ChatDecoder(Intake):
         if reasoning.__class__ is str:
             self._output.thinking(reasoning)
         elif reasoning.__class__ is dict or reasoning.__class__ is list:
-            self._output.thinking(joined_text(reasoning))
+            self._output.thinking(join_text(reasoning))
 
     def _read_calls(self, delta: JSON) -> None:
         self._output.begin_call()

@@ -2,7 +2,7 @@
 it becomes.
 
 Knows: call, deployment, what could not be translated. Must not know: any upstream's field names.
-Invariants: `degraded` names each lost thing once, in order of appearance; every `Prepared` is made by `prepared`.
+Invariants: `degraded` names each lost thing once, in order of appearance; every `Prepared` is made by `make_prepared`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOST_LIMIT, NAME_LIMIT = 50, 100
 class Draft:
     """`body`: the upstream request so far. `stops`: stop sequences that the decoder applies. `added`: optional fields,
     which a lesson may remove. `stream`: the upstream is asked for a stream. `search`: what the upstream is to search
-    the web for. `forced`: the client forces a tool call."""
+    the web for. `forces_tool`: the client forces a tool call."""
 
     __slots__ = (
         "_lost",
@@ -30,7 +30,7 @@ class Draft:
         "body",
         "call",
         "dep",
-        "forced",
+        "forces_tool",
         "names",
         "quirks",
         "request",
@@ -50,7 +50,7 @@ class Draft:
         self.added: set[str] = set()
         self.search = ""
         self.stream = stream or dep.quirks.stream_only
-        self.forced = False
+        self.forces_tool = False
         self._lost: dict[str, None] = {}
 
     def lose(self, what: str) -> None:

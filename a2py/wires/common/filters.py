@@ -92,19 +92,19 @@ class Stops:
         feed("GINE")   → "ENGIN"    it was none; the last `E` may be one
         feed("ND!")    → "", and `matched` is `END`
 
-    `_begun` has, for each stop, how many of its first characters end the text so far. What is held back is therefore
+    `_lengths` has, for each stop, how many of its first characters end the text so far. What is held back is therefore
     the beginning of a stop, and need not be stored.
 
     Why not search the held text together with the next piece each time: with the stop `aaa…b` and text that comes
-    letter by letter, that takes time in proportion to the product of both lengths. While a stop has begun, the text is
-    compared character by character with the tables of Knuth, Morris and Pratt; otherwise `str.find` searches it. So the
-    cost is in proportion to the length of the text."""
+    letter by letter, that takes time in proportion to the product of both lengths. While a stop may have begun, the
+    text is compared character by character with the tables of Knuth, Morris and Pratt; otherwise `str.find` searches
+    it. So the cost is in proportion to the length of the text."""
 
-    __slots__ = ("_begun", "_stops", "_tables", "matched")
+    __slots__ = ("_lengths", "_stops", "_tables", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._begun = [0] * len(self._stops)
+        self._lengths = [0] * len(self._stops)
         self._tables: list[list[int]] = [[] for _ in self._stops]
         self.matched: str | None = None
 
@@ -112,47 +112,48 @@ class Stops:
         """Return the text that is certainly not part of a stop sequence."""
         if self.matched is not None:
             return ""
-        stop, begun = self._longest()
+        stop, length = self._longest()
         ends = [(end, -len(one), one) for n, one in enumerate(self._stops) if (end := self._search(n, text)) >= 0]
         if ends:
             end, size, self.matched = min(ends)
-            self._begun = [0] * len(self._stops)
-            return (stop[:begun] + text)[: begun + end + size]
+            self._lengths = [0] * len(self._stops)
+            return (stop[:length] + text)[: length + end + size]
         keep = self._longest()[1]
-        size = begun + len(text) - keep
-        return stop[:begun] + text[: size - begun] if size >= begun else stop[:size]
+        size = length + len(text) - keep
+        return stop[:length] + text[: size - length] if size >= length else stop[:size]
 
     def _longest(self) -> tuple[str, int]:
-        """Return the stop that has begun the longest ago, and how many of its characters are held back."""
-        begun = max(self._begun, default=0)
-        return (self._stops[self._begun.index(begun)], begun) if begun else ("", 0)
+        """Return the stop of which the longest beginning ends the text, and how many of its characters are held
+        back."""
+        length = max(self._lengths, default=0)
+        return (self._stops[self._lengths.index(length)], length) if length else ("", 0)
 
     def _search(self, n: int, text: str) -> int:
-        """Return where in `text` the stop `n` ends first. If it does not, return -1 and update `_begun`."""
-        stop, begun, at, size = self._stops[n], self._begun[n], 0, len(text)
+        """Return where in `text` the stop `n` ends first. If it does not, return -1 and update `_lengths`."""
+        stop, length, at, size = self._stops[n], self._lengths[n], 0, len(text)
         while at < size:
-            if not begun:
+            if not length:
                 start = text.find(stop, at)
                 if start >= 0:
                     return start + len(stop)
                 at = text.find(stop[0], max(at, size - len(stop) + 1))
                 if at < 0:
                     break
-            begun = self._step(n, begun, text[at])
+            length = self._step(n, length, text[at])
             at += 1
-            if begun == len(stop):
+            if length == len(stop):
                 return at
-        self._begun[n] = begun
+        self._lengths[n] = length
         return -1
 
-    def _step(self, n: int, begun: int, char: str) -> int:
-        """Return how many characters of the stop `n` end the text after `char`, if `begun` did before it."""
+    def _step(self, n: int, length: int, char: str) -> int:
+        """Return how many characters of the stop `n` end the text after `char`, if `length` of them ended it before."""
         stop, table = self._stops[n], self._tables[n]
-        while begun and stop[begun] != char:
-            if len(table) < begun:
-                self._extend(stop, table, begun)
-            begun = table[begun - 1]
-        return begun + (stop[begun] == char)
+        while length and stop[length] != char:
+            if len(table) < length:
+                self._extend(stop, table, length)
+            length = table[length - 1]
+        return length + (stop[length] == char)
 
     @staticmethod
     def _extend(stop: str, table: list[int], size: int) -> None:
@@ -161,13 +162,13 @@ class Stops:
         if not table:
             table.append(0)
         for at in range(len(table), size):
-            begun = table[at - 1]
-            while begun and stop[begun] != stop[at]:
-                begun = table[begun - 1]
-            table.append(begun + (stop[begun] == stop[at]))
+            length = table[at - 1]
+            while length and stop[length] != stop[at]:
+                length = table[length - 1]
+            table.append(length + (stop[length] == stop[at]))
 
     def close(self) -> str:
         """Return what is held back."""
-        stop, begun = self._longest()
-        self._begun = [0] * len(self._stops)
-        return stop[:begun]
+        stop, length = self._longest()
+        self._lengths = [0] * len(self._stops)
+        return stop[:length]

@@ -45,11 +45,11 @@ def server_name(tool: JSON) -> str:
 class ToolList:
     """The tools of a request, changed by the `tool_addition` and `tool_removal` blocks of its system messages.
 
-    `changed`: a block has changed them. A definition replaces an older one with the same name. A reference restores a
-    tool that was removed. Both are added at the end."""
+    `is_changed`: a block has changed them. A definition replaces an older one with the same name. A reference restores
+    a tool that was removed. Both are added at the end."""
 
     def __init__(self, tools: list[JSON]) -> None:
-        self.changed = False
+        self.is_changed = False
         self._tools: list[JSON | None] = []
         self._definitions: dict[str, JSON] = {}  # also of removed tools
         self._places: dict[str, list[int]] = {}  # name → indexes in `_tools`
@@ -77,7 +77,7 @@ class ToolList:
             self._remove(name)
         else:
             return
-        self.changed = True
+        self.is_changed = True
 
     def _add(self, name: Any, tool: JSON) -> None:
         if isinstance(name, str):

@@ -73,7 +73,7 @@ def system_role(body: JSON) -> None:
         if texts:
             out.append({"role": "user", "content": texts})
     body["messages"] = joined(out)
-    if tools.changed:
+    if tools.is_changed:
         body["tools"] = tools.current()
 
 

@@ -22,7 +22,7 @@ def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
     want = read_want(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
     if q.reasoning == "none":
         return want
-    if draft.forced and not q.tool_choice_thinking and want.mode != "off":
+    if draft.forces_tool and not q.tool_choice_thinking and want.mode != "off":
         if can_switch_off:
             want = Want("off")
         else:

@@ -91,6 +91,6 @@ def choose(draft: Draft, kind: Any, named: JSON) -> None:
 
 
 def _force(draft: Draft, choice: Any) -> None:
-    draft.forced = True
+    draft.forces_tool = True
     draft.body["tool_choice"] = choice
     draft.added.add("tool_choice")

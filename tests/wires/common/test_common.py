@@ -66,7 +66,7 @@ def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list
     tools = ToolList([{"name": "a", "n": "a1"}, {"name": "b", "n": "b1"}, {"n": ""}, {"name": "a", "n": "a2"}])
     for kind, change in changes:
         tools.change({"type": kind, "tool": change})
-    assert ([tool["n"] for tool in tools.current()], tools.changed) == (left, changed)
+    assert ([tool["n"] for tool in tools.current()], tools.is_changed) == (left, changed)
 
 
 def test_auth_none_sends_no_key() -> None:
