@@ -25,8 +25,8 @@ from a2py.wires.common.text import dumps
 
 #: Distance between the sink's keys of two upstream indexes. The keys between are for calls that share an index.
 STEP = 1 << 20
-#: Characters that are kept of one reply's calls: ids, names, free text (16 Mi). A call and a piece of free text cost as
-#: much besides.
+#: Characters that are kept of one reply's calls: ids, names, free text (16 Mi). CALL_COST, PIECE_COST: what a call and
+#: a piece of free text count for besides their characters.
 KEPT_LIMIT, CALL_COST, PIECE_COST = 16 * 1024 * 1024, 2048, 64
 #: The sink's key of a legacy `function_call`.
 LEGACY = -1
@@ -88,8 +88,7 @@ class Calls:
         return any(not call.name for call in self._calls.values())
 
     def add_fragments(self, fragments: Any, is_whole: bool = False) -> None:
-        """Read `tool_calls`. `is_whole`: they are of a complete message, so each is a call, whatever its index and id
-        are."""
+        """Read `tool_calls`. `is_whole`: they are of a complete message, so each is a call of its own."""
         if isinstance(fragments, dict):
             fragments = [fragments]
         if not isinstance(fragments, list):

@@ -102,8 +102,7 @@ def _members(value: JSON) -> set[str]:
 
 
 def _arguments_of(delta: JSON) -> tuple[Any, str, int]:
-    """Return the object that holds the arguments of a fragment that has nothing else, their key, and the call's
-    index."""
+    """Return, for a fragment that holds only arguments, the object with them, their key, and the call's index."""
     (call,) = delta["tool_calls"]
     body, index = call["function"], call["index"]
     if _members(call) - _ALLOWED_IN_CALL or _members(body) != {"arguments"} or type(index) is not int:
@@ -139,8 +138,8 @@ def _is_canonical(string: bytes) -> bool:
 class FrameSearch:
     """The frame of the stream at present, and how much more effort goes into finding one.
 
-    `tries`: events that may still be searched. Below 0 it counts down to -FORGIVE, one for each parsed piece, and then
-    begins again."""
+    `tries`: events that may still be searched. From 0 it counts down to -FORGIVE, one for each parsed piece, and then
+    two more may be searched."""
 
     __slots__ = ("frame", "tries")
 
@@ -292,8 +291,7 @@ class FastDecoder(ChatDecoder):
     # -- splices -----------------------------------------------------------------------------------------------------
 
     def _open_splice(self, old: Splice | None) -> Splice | None:
-        """Return the splice that the next chunks may take; None if there is none. `old` is returned if it is still
-        right."""
+        """Return the splice that the next chunks may take: `old` if it is still right; None if there is none."""
         frame = self._search.frame
         around = self._output.sink.around(frame.kind) if frame is not None and frame.kind != CALLS else None
         if frame is None or around is None:

@@ -110,8 +110,7 @@ class Ending:
         self.may_lack_arguments = self.may_lack_arguments or after_call
 
     def error(self, has_content: bool, calls: Calls) -> ApiError | None:
-        """Return the error of a reply that ended without an error event but failed all the same; None if it is
-        whole."""
+        """Return the error of a reply that failed without an error event; None if the reply is whole."""
         if self.bad_lines and self._is_damaged(has_content, calls):
             return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
         if calls.has_nameless:

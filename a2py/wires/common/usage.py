@@ -37,16 +37,15 @@ def _number(source: Any, *names: str) -> int:
 class UsageTally:
     """Reads every usage object of one stream."""
 
-    __slots__ = ("_cached", "_completion", "_prompt", "_searches", "_seen", "_thinking", "_total", "_written")
+    __slots__ = ("_cached", "_completion", "_has_usage", "_prompt", "_searches", "_thinking", "_total", "_written")
 
     def __init__(self) -> None:
-        self._prompt = self._completion = self._total = self._cached = self._written = self._thinking = (
-            self._searches
-        ) = 0
-        self._seen = False
+        self._prompt = self._completion = self._total = 0
+        self._cached = self._written = self._thinking = self._searches = 0
+        self._has_usage = False
 
     def see(self, usage: JSON) -> None:
-        self._seen = True
+        self._has_usage = True
         prompt_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         completion_details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
         self._prompt = _number(usage, "prompt_tokens", "input_tokens") or self._prompt
@@ -64,7 +63,7 @@ class UsageTally:
 
         xAI, Gemini and Inception do not count reasoning in completion_tokens (2025-11). If the total is larger than
         prompt and completion, the output is the total without the prompt."""
-        if not self._seen:
+        if not self._has_usage:
             return None
         output = self._completion
         if self._prompt and self._total > self._prompt + output:

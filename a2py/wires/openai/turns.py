@@ -60,8 +60,7 @@ class Shape(Parts, Protocol):
         it. `call_id` returns the id for a call; it must be called once for each call that is sent, in their order."""
 
     def call_id(self, id: str, n: int) -> str:
-        """Return the upstream's id for the client's `id`. `n`: how many other calls have got an id for the same
-        `id`."""
+        """Return the upstream's id for the client's `id`. Each `n` gives another one; above 0 if an id is taken."""
 
     def result(self, parts: list[JSON], block: JSON) -> Any:
         """Return the content of a tool's result: text, or a list of parts. `parts`: what the block holds, without empty
