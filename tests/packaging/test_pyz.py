@@ -50,7 +50,7 @@ def installed() -> dict[str, bytes]:
         ahead += [one.name for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})]
         for file in package.files or ():
             if not pyz.LEFT_OUT.search(str(file)) and ".." not in file.parts and file.suffix != ".pyc":
-                content = file.locate().read_bytes()
+                content = Path(file.locate()).read_bytes()
                 out[str(file)] = pyz.stripped(content) if file.suffix == ".so" else content
     return out
 

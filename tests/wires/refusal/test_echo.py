@@ -173,7 +173,7 @@ class Counted(bytes):
 
     searches = 0
 
-    def find(self, *args: object) -> int:  # type: ignore[override]
+    def find(self, *args: object) -> int:
         self.searches += 1
         return super().find(*args)  # type: ignore[arg-type]
 
