@@ -207,6 +207,7 @@ def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.real
 def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     """In a mount namespace of its own, where root and the kernel allow that."""
     unshare = needs("unshare")

@@ -180,6 +180,7 @@ def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -
 
 
 @pytest.mark.integration
+@pytest.mark.real
 def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
     """With seccomp, no capabilities and a read-only system, its cache in CacheDirectory=, its keys in a credential."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd", "systemctl"))):
