@@ -1,12 +1,12 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
 The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of a2py/wires/chat/tools.py are
-tests/wires/chat/test_tools.py and tests/wires/chat/test_tools_*.py. Together with the golden cases they must reach every line and every branch of
-every function.
+tests/wires/chat/test_tools.py and tests/wires/chat/test_tools_*.py. Together with the golden cases, and the floods and slices of SHARED, they must
+reach every line and every branch of every function.
 
 How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a context of coverage, so
 that the report can ask what one module's own tests reach. A context for each test would write some 30 million arcs; a context for each file
-writes 300,000. What runs while a module is imported does not depend on a test, so lines outside of functions are left out.
+writes 300,000. What runs while the core is imported does not depend on a test: it is measured in a process of its own, and counts for every module.
 
 Knows: which test files belong to which module. Must not know: what the tests do.
 """
@@ -14,7 +14,11 @@ Knows: which test files belong to which module. Must not know: what the tests do
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -27,7 +31,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: The parts of a2py that this page is about: see STRATA in test_layers.py.
 CORE = ("messages", "providers", "wires")
-GOLDENS = "tests/goldens/test_goldens.py"
+#: Test files that check one property of all modules together: what each golden says, that each limit holds, that long work is done in slices.
+SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
+
+
+#: The context of what runs at import.
+IMPORT = "import"
+#: A program that imports the core under coverage. Arguments: the data file, the context, the modules.
+IMPORTER = """
+import sys, importlib, coverage
+from pathlib import Path
+file, context, *paths = sys.argv[1:]
+measured = coverage.Coverage(data_file=file, data_suffix=True, config_file=False, branch=True, include=paths, context=context)
+measured.start()
+for path in paths:
+    importlib.import_module(".".join(Path(path).relative_to(Path.cwd()).with_suffix("").parts).removesuffix(".__init__"))
+measured.stop()
+measured.save()
+"""
 
 
 def core_modules() -> list[Path]:
@@ -56,7 +77,7 @@ def own_tests(module: Path) -> str:
 def is_measured(test_file: str) -> bool:
     """Return whether a test file can belong to a core module."""
     parts = Path(test_file).parts
-    return test_file == GOLDENS or (parts[0] == "tests" and (len(parts) == 2 or parts[1] in CORE))
+    return test_file in SHARED or (parts[0] == "tests" and (len(parts) == 2 or parts[1] in CORE))
 
 
 def gaps(data_file: str) -> Iterator[str]:
@@ -66,7 +87,7 @@ def gaps(data_file: str) -> Iterator[str]:
             report = Path(folder, "report.json")
             measured = coverage.Coverage(data_file=data_file, config_file=False, branch=True)
             measured.load()
-            contexts = [f"^{own_tests(module)}$", f"^{re.escape(GOLDENS)}$"]
+            contexts = [f"^{own_tests(module)}$", *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT))]
             measured.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
             found: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
         inside = function_lines(ROOT / module)
@@ -134,11 +155,16 @@ class Report:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        combined = coverage.Coverage(data_file=str(self.folder / ".coverage"), config_file=False, branch=True)
+        data = str(self.folder / ".coverage")
+        paths = [str(ROOT / file) for file in core_modules()]
+        subprocess.run([sys.executable, "-c", IMPORTER, data, IMPORT, *paths], cwd=ROOT, check=True)
+        combined = coverage.Coverage(data_file=data, config_file=False, branch=True)
         combined.combine([str(self.folder)], keep=True)
         combined.save()
-        self.lines = list(gaps(str(self.folder / ".coverage")))
-        # shutil.rmtree(self.folder)
+        self.lines = list(gaps(data))
+        if (keep := os.environ.get("A2PY_COVERAGE_DATA")) is not None:
+            shutil.copy(data, keep)
+        shutil.rmtree(self.folder)
         if self.lines and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
