@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,6 @@ async def test_reasoning_that_is_hidden_is_progress() -> None:
         c.events(*text("Hi"))
         c.end()
 
-    settings = {"request_timeout": 0.6, "stream_timeout": 5.0}
+    settings: dict[str, Any] = {"request_timeout": 0.6, "stream_timeout": 5.0}
     async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
         assert (await proxy.ask(message(thinking={"type": "disabled"}))).names[-1] == "message_stop"

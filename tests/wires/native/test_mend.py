@@ -26,7 +26,7 @@ from a2py.wires.native import mend
     ],
 )
 def test_message(found: Any, changed: JSON) -> None:
-    bare = {"id": "", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {}}
+    bare: JSON = {"id": "", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {}}
     assert mend.mend_message(found) == {**bare, **changed}
 
 

@@ -61,7 +61,7 @@ def ran(data: bytes, **options: Any) -> tuple[list[JSON], Outcome]:
 
 
 def texts(found: list[JSON]) -> list[str]:
-    return [block.get("text", block["type"]) for block in content(found)]
+    return [str(block.get("text", block["type"])) for block in content(found)]
 
 
 def failed(data: bytes) -> str:
