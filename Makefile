@@ -35,7 +35,7 @@ test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAU
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
 	@A2PY_GOLDENS=write $(PY) -m pytest tests/test_goldens.py $(ARGS)
 
-mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
+mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="openai/media.py")
 	@$(PY) -m tests.mutate $(ARGS)
 
 digest: $(VENV)/.test ## write a digest of all upstream requests, or compare with it (ARGS=/tmp/requests.digest, before and after a change)

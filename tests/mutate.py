@@ -3,7 +3,7 @@ names the field or the rule must notice.
 
     python -m tests.mutate                       # all (some minutes); prints the survivors
     python -m tests.mutate max_tokens_field      # one field
-    python -m tests.mutate chat/media.py         # one file
+    python -m tests.mutate openai/media.py       # one file
     python -m tests.mutate --goldens             # without the unit tests: a minute
 
 How: a mutant is a function compiled again with one condition replaced by True or False; only the goldens that run through that line are
@@ -34,7 +34,7 @@ from a2py.quirks import Quirks
 from tests import golden, streams
 
 ROOT = Path(__file__).resolve().parents[1]
-#: File → the rules of TRANSLATION.md that its branches are. A golden counts if it names one of them, or a quirk field.
+#: File → the rules (docs/translation.md) that its branches implement. A golden counts if it names one of them, or a quirk field.
 RULES = {
     "a2py/wires/chat/messages.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
     "a2py/wires/openai/turns.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
