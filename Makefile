@@ -74,7 +74,10 @@ test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on
 	@rm -rf dist && $(PY) -m pip wheel -q --no-deps --wheel-dir dist . && $(PY) -m tools.pyz
 	@A2PY_DIST=dist $(PY) -m pytest tests/test_pyz.py tests/test_containers.py $(ARGS)
 
+release: $(VENV)/.test ## check, set VERSION=1.2.3, build wheel, sdist and pyz, say what to push; pushes nothing
+	@$(PY) -m tools.release $(VERSION)
+
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-claude goldens mutate digest fuzz check cov bench bench-peers dist pyz test-dist clean
+.PHONY: help run test test-claude goldens mutate digest fuzz check cov bench bench-peers dist pyz test-dist release clean

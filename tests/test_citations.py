@@ -38,8 +38,12 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 RECORDING = re.compile(r"(?<![\w/.])[a-z0-9-]+/(?:stream|nonstream|error)-[a-z0-9](?:[\w.-]*\w)?")
 CAPTURE = re.compile(r"(?<![\w/.-])[a-z]\w*_\w+\.json\b")
 ANCHOR = re.compile(r'<a id="([\w-]+)">')
+#: A string that is nothing but a path, or a list of rules.
+CITATION = re.compile(r"(?:a2py|tests|docs)/[\w/-]+\.(?:py|md)|[ABC]\d+(?:\|[ABC]\d+)*")
 #: Papers that the repository does not hold.
-PAPERS = re.compile(r"\b(?:DESIGN|TRANSLATION|HOUSE|VOICE)\b|\bCLAUDE_CODE(?:\.md| §)|\bwire/(?:quirks|errors)|\bCONFIG(?:\.md|'s (?:rules|keys))")
+PAPERS = re.compile(
+    r"\b(?:DESIGN|TRANSLATION|HOUSE|VOICE)\b|\bCLAUDE_CODE(?:\.md| §)|\bwire/(?:quirks|errors)|\bCONFIG(?:\.md|'s (?:rules|keys))"
+)
 BESIDE = "../shared"
 
 
@@ -78,9 +82,8 @@ def spoken(name: str) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield ast.get_docstring(node) or ""
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.fullmatch(r"(?:a2py|tests|docs)/[\w/-]+\.(?:py|md)", node.value) or re.fullmatch(r"[ABC]\d+(?:\|[ABC]\d+)*", node.value):
-                yield node.value.replace("|", " ")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CITATION.fullmatch(node.value):
+            yield node.value.replace("|", " ")
 
 
 def resolve(name: str, cited: str) -> bool:
