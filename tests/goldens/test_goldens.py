@@ -9,7 +9,7 @@ import pytest
 
 from tests import golden
 
-DOCS = Path(__file__).parents[1] / "docs" / "translation.md"
+DOCS = Path(__file__).parents[2] / "docs" / "translation.md"
 #: The rules of docs/translation.md, by their anchors.
 RULES = [name.upper() for name in re.findall(r'<a id="([abc]\d+)">', DOCS.read_text("utf-8"))]
 #: Rules that no golden can show: what tests them instead.

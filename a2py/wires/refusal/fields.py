@@ -1,6 +1,6 @@
 """How upstreams name the request field that they refuse, as data: `Rule`s whose `field` (fixed, or the group) a lesson looks up.
 
-Knows: wordings and field names. Must not know: what a lesson changes (lessons.py).
+Knows: wordings and field names. Must not know: what a lesson changes (wires/lessons.py).
 Invariants: special wordings stand above general ones; a general one captures the name as the upstream writes it.
 """
 

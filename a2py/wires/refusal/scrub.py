@@ -48,7 +48,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
-#: Claude Code 2.1.330 compacts at a 400, 413 or 422 with one of these (CLAUDE_CODE §7, 2026-11).
+#: Claude Code 2.1.330 compacts at a 400, 413 or 422 with one of these (2026-11).
 _OVERFLOW = re.compile(
     r"prompt is too long|input is too long|maximum context l(?:ength|imit)|context_length_exceeded|contextwindowexceedederror"
     r"|exceeds the context window|longer than the maximum model length|longer than the model's context length"

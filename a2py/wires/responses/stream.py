@@ -1,7 +1,7 @@
 """A Responses event stream → verbs. A whole response (unary, or JSON that answers a stream request) goes the same way.
 
 Knows: `response.*` events, and how a reply ends. Must not know: how items are told apart (output.py), Anthropic's events, sockets.
-Invariants: the decoder contract (DESIGN): raises on no input, output depends on the concatenation alone; the end is a success only
+Invariants: the decoder contract (wires/types.py): raises on no input, output depends on the concatenation alone; the end is a success only
 with a terminal event.
 """
 
