@@ -73,6 +73,30 @@ def test_contributing_has_ten_commands() -> None:
     assert len(rows) == 10 and "release" in rows
 
 
+def test_the_page_of_the_design_is_two_screens_and_answers_ten_questions() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    _, glossary, places = re.split(r"^## (?:Glossary|Where do I add …)$", page, flags=re.MULTILINE)
+    rows = [[line for line in part.split("\n") if line.startswith("|")][2:] for part in (glossary, places)]
+    assert len(page.split("\n")) <= 120
+    assert len(rows[0]) >= 25 and len(rows[1]) == 10
+    for word in (
+        "wire",
+        "sink",
+        "verb",
+        "splice",
+        "deployment",
+        "quirk",
+        "lesson",
+        "degraded",
+        "origin",
+        "vendor state",
+        "attempt",
+        "exchange",
+        "commit",
+    ):
+        assert any(row.startswith(f"| {word} |") for row in rows[0]), word
+
+
 # -- releases ------------------------------------------------------------------------------------------------------------
 
 
