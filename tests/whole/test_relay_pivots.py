@@ -1,4 +1,4 @@
-"""The two pivots (TRANSLATION B7): `committed` chooses between an HTTP status and an event, `delivered` ends retry and fallback; keep-alive."""
+"""The two pivots (rule B7): `committed` chooses between an HTTP status and an event, `delivered` ends retry and fallback; keep-alive."""
 
 from __future__ import annotations
 

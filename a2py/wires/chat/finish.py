@@ -1,6 +1,6 @@
 """How a chat-completions reply ended, in Anthropic's words.
 
-Knows: the finish reasons of wire/quirks F. Must not know: whether a tool block was emitted (the sink decides on tool_use).
+Knows: the finish reasons of servers (rule B4). Must not know: whether a tool block was emitted (the sink decides on tool_use).
 """
 
 from __future__ import annotations

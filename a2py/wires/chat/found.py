@@ -1,6 +1,6 @@
 """The pages that a chat-completions upstream found by itself, as Anthropic shows a search.
 
-Knows: annotations, Perplexity's lists. Must not know: how the search was asked for (search.py), Anthropic's events.
+Knows: annotations, Perplexity's lists. Must not know: how the search was asked for (chat/tools.py), Anthropic's events.
 Invariants: what was found becomes one call with its result, ahead of the text where it was known by then, else behind it; citations go to
 the text; a reply that fails gets neither.
 """

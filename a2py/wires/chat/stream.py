@@ -1,6 +1,6 @@
 """A chat-completions stream → verbs.
 
-Knows: chunks, and the liberties that some 55 servers take with them (wire/quirks.md; each has a golden).
+Knows: chunks, and the liberties that some 55 servers take with them (each has a golden).
 Must not know: Anthropic's events, sockets.
 Invariants: the decoder contract (wires/types.py): raises on no input, output depends on the concatenation alone; the end is a success only
 with a finish_reason, or with [DONE] behind content.
