@@ -1,12 +1,13 @@
-"""What to learn from an upstream's error: the quirk changes with which a second attempt may succeed.
+"""Find the quirk changes with which a rejected request may succeed.
 
-Knows: which quirk decides about a request field that an error names (`ApiError.field`, `limit`). Must not know:
-wordings (refusal/), how long a lesson is kept (proxy/lessons.py).
-Invariants: no lesson removes images, tools or messages; a change that the quirks have already is not returned again, so
-a lesson that did not help is not tried twice.
+Example: an upstream answers "Unknown parameter: 'parallel_tool_calls'". The error's `field` is `parallel_tool_calls`,
+the first row that matches it has the change `{"parallel_tool_calls": False}`, and the request is sent again without the
+field.
 
-Example: an upstream answers 400 with "Unsupported parameter: stream_options". The error's field is `stream_options`, so
-the lesson is `{"stream_usage": False}`, and the request is sent again without that field.
+Knows: which quirk is about which request field (`ApiError.field`, `limit`).
+Must not know: wordings (refusal/), how long a lesson is kept (proxy/lessons.py).
+Invariants: images, tools and messages are never removed; a change that is already in the quirks is not returned again,
+so that a lesson that did not help is not tried twice.
 """
 
 from __future__ import annotations
@@ -23,16 +24,15 @@ from a2py.wires.failure import PASSING
 Changes = dict[str, Any]
 Candidates = Callable[[ApiError, Quirks, str], Iterator[Changes]]
 
-#: Text for an upstream that rejects empty strings. Claude Code itself writes this into an empty turn.
+#: Text for servers that reject an empty string. Claude Code writes the same into an empty turn.
 EMPTY = "(no content)"
-#: Text of the assistant's turn that is put between a tool's result and a user's text, for an upstream that rejects this
-#: order.
+#: An assistant turn for servers that reject a user turn right after the result of a tool.
 AFTER_TOOL = "(continued)"
 
 
 class Row(NamedTuple):
-    """`field`: pattern for the error's field. `sent`: names in `Prepared.added`, of which one must have been sent; ""
-    if it does not matter. `changes`: yields the changes to try, best first."""
+    """`field`: matches the error's field; `sent`: fields of `Prepared.added`, one of which must have been sent ("":
+    any); `changes`: yields changes, the best first."""
 
     field: re.Pattern[str]
     sent: str
@@ -48,30 +48,29 @@ def _sampling(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _structured(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then the prompt
-    alone."""
+    """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then none."""
     yield {"structured": "json_object" if quirks.structured == "json_schema" else "none"}
 
 
 def _limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the limit that the upstream named, or the other name of the field if it does not accept this one."""
+    """Yield the limit that the upstream named, or the other name of the field."""
     if error.limit > 0:
         if not quirks.max_tokens_limit or error.limit < quirks.max_tokens_limit:
             yield {"max_tokens_limit": error.limit}
     elif error.kind == "unsupported" and name == quirks.max_tokens_field:
-        yield {"max_tokens_field": _OTHER_FIELD[name]}
+        yield {"max_tokens_field": _OTHER_NAME[name]}
 
 
-_OTHER_FIELD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 def _efforts(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the effort words that the upstream listed, then no reasoning at all."""
+    """Yield the effort words that the upstream listed. If it lists none that we know, reasoning is not requested."""
     listed = error.field.partition("=")[2].split(",")
     words = tuple(word for word in EFFORTS if word in listed)
-    efforts = tuple(word for word in words if word != "none")
-    if efforts:
-        changes: Changes = {"efforts": efforts}
+    graded = tuple(word for word in words if word != "none")
+    if graded:
+        changes: Changes = {"efforts": graded}
         if quirks.effort_off and quirks.effort_off not in words:
             changes["effort_off"] = words[0]
         yield changes
@@ -104,7 +103,7 @@ def _history(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _role(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield changes for a role that the error does not name. The least common roles are given up first."""
+    """Yield replacements of roles, because the error does not name the role. The unusual roles come first."""
     yield {"system_role": "system"}
     yield {"mid_system": "user"}
     yield {"system_as_user": True}
@@ -115,7 +114,7 @@ def _id_limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _native(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the deletion of an Anthropic field that a native upstream rejects."""
+    """Yield the removal of a field of Anthropic's own that a native upstream rejects."""
     yield {"native_drop": quirks.native_drop | {name}}
 
 
@@ -123,8 +122,8 @@ def _row(field: str, sent: str, changes: Candidates) -> Row:
     return Row(re.compile(field), sent, changes)
 
 
-#: The first row that matches the error's field is used. If its pattern has groups, `changes` gets them, joined by dots,
-#: as the name.
+#: The first row that matches the error's field counts. If it has groups, they are the name that `changes` gets, joined
+#: by dots.
 LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
@@ -136,7 +135,8 @@ LESSONS: tuple[Row, ...] = (
     _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
     _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
     _row(
-        r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking|chat_template_kwargs(?:\..*)?|think",
+        r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking"
+        r"|chat_template_kwargs(?:\..*)?|think",
         "reasoning",
         _fixed({"reasoning": "none"}),
     ),
@@ -197,10 +197,10 @@ LESSONS: tuple[Row, ...] = (
 
 
 def find_lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
-    """Return the quirk changes (field → value, for `quirks.override`) for a second attempt; None if there is none to
-    make.
+    """Return the quirk changes with which the request may succeed, None if there are none.
 
-    `sent`: the optional fields of the request (`Prepared.added`)."""
+    They are field → value, as `quirks.override` takes them.
+    `sent`: the optional fields that were sent (`Prepared.added`)."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
@@ -213,14 +213,15 @@ def find_lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Change
 
 
 def is_lasting(error: ApiError) -> bool:
-    """Return whether a lesson from `error` applies to other requests, too. It does not if the cause is this request's
-    size or the credit that is left. Nor does it if the request contains the error's words: then the client may have
-    written them."""
+    """Return whether a lesson from `error` may be kept for other requests.
+
+    It may not if it comes from the size of this request or from the credit that is left, or if its words are in this
+    request, so that they may be the client's own."""
     return error.field not in PASSING and not error.echoed
 
 
-#: Quirk → function that joins the values of two lessons, which two requests have learned at the same time.
-_JOIN: dict[str, Callable[[Any, Any], Any]] = {
+#: Quirk → how to combine two lessons about it, learned by requests that ran at the same time.
+_TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
     "sampling": lambda a, b: a & b,
     "native_drop": lambda a, b: a | b,
     "max_tokens_limit": min,
@@ -228,5 +229,5 @@ _JOIN: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def join_lessons(quirk: str, old: Any, new: Any) -> Any:
-    """Return the value of `quirk` after two lessons about it. For most quirks it is the newer one."""
-    return _JOIN[quirk](old, new) if quirk in _JOIN else new
+    """Return the value of `quirk` after two lessons about it. For most quirks the newer one counts."""
+    return _TOGETHER[quirk](old, new) if quirk in _TOGETHER else new

@@ -1,6 +1,7 @@
 """Tool calls in chat-completions deltas: which fragment belongs to which call.
 
-Knows: late, repeated, empty and missing ids, names and indexes. Must not know: block order (messages/blocks.py).
+Knows: late, repeated, empty and missing ids, names and indexes (rule B1). Must not know: block order
+(messages/blocks.py).
 Invariants: a fragment begins a new call if it has an open index but another name, another id and a name, or complete
 arguments again; names are never appended; an empty fragment begins no call.
 

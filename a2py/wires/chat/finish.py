@@ -1,6 +1,6 @@
 """How a chat-completions reply ended: the stop reason in Anthropic's words, or the failure.
 
-Knows: the finish reasons of all servers, and which endings mean that a part of the reply is missing.
+Knows: the finish reasons of servers (rule B4), and which endings mean that a part of the reply is missing.
 Must not know: whether a tool block was written (the sink decides on `tool_use`), what a delta holds.
 Invariants: a reply succeeds only if the upstream gave a finish_reason, or content and then [DONE].
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Usage
 from a2py.wires.chat.calls import Calls
+from a2py.wires.failure import CHECK_TOOLS, reply_error
+from a2py.wires.refusal.peer import Peer
 
 #: finish_reason → stop reason. Together and TGI send eos (2025-06), Z.ai sensitive (docs), old models function_call,
 #: watsonx time_limit and Mistral model_length (docs, 2026-08). Relays of Gemini send its own words.
@@ -74,6 +76,8 @@ class Ending:
     so it may have held a part of the call."""
 
     __slots__ = (
+        "_peer",
+        "_stops",
         "bad_lines",
         "is_done",
         "last_line_is_bad",
@@ -83,7 +87,9 @@ class Ending:
         "word",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, stops: tuple[str, ...], peer: Peer) -> None:
+        self._stops = stops  # of the request
+        self._peer = peer  # the upstream, for errors
         self.word = ""
         self.native_word = ""
         self.stop_sequence: str | None = None
@@ -92,15 +98,15 @@ class Ending:
         self.last_line_is_bad = False
         self.may_lack_arguments = False
 
-    def read(self, choice: JSON, word: str, stops: tuple[str, ...]) -> None:
-        """Take the fields of a choice whose finish_reason is `word`. `stops`: the stop sequences of the request."""
+    def read(self, choice: JSON, word: str) -> None:
+        """Read the fields of a choice whose finish_reason is `word`."""
         self.word = self.word or word
         native_word = choice.get("native_finish_reason")
         if isinstance(native_word, str):
             self.native_word = native_word
         for name in STOP_FIELDS:
             stop = choice.get(name)
-            if stop in stops:
+            if stop in self._stops:
                 self.stop_sequence = stop
 
     def add_bad_line(self, after_call: bool) -> None:
@@ -112,15 +118,15 @@ class Ending:
     def error(self, has_content: bool, calls: Calls) -> ApiError | None:
         """Return the error of a reply that failed without an error event; None if the reply is whole."""
         if self.bad_lines and self._is_damaged(has_content, calls):
-            return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
+            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
         if calls.has_nameless:
-            return ApiError("upstream", "the upstream sent a tool call without a name")
+            return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
         if self.word or (self.is_done and has_content):
             kind = FAILURES.get(_normalize(self.word))
-            return ApiError(kind, f"the upstream stopped: {self.word[:80]}") if kind else None
+            return reply_error(f"stopped: {self.word[:80]}", self._peer, kind=kind) if kind else None
         if has_content:
-            return ApiError("upstream", "upstream closed the stream early")
-        return ApiError("upstream", "the upstream's reply was empty")
+            return reply_error("closed the stream early", self._peer)
+        return reply_error("sent an empty reply", self._peer)
 
     def _is_damaged(self, has_content: bool, calls: Calls) -> bool:
         """Return whether a bad line may have held a part of the reply. One bad line in the middle of a text that goes

@@ -1,6 +1,6 @@
 """Reasoning on the chat wire: how a request asks for it, and how the thinking of earlier turns goes back.
 
-Knows: the dialects (A13) and the history fields (A14) of chat-completions servers.
+Knows: the dialects (rule A13) and the history fields (A14) of chat-completions servers.
 Must not know: which provider has which (providers/).
 Invariants: thinking goes only to the upstream that wrote it; a model without reasoning (`none`) gets no field for it.
 """

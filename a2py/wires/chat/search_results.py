@@ -1,6 +1,6 @@
 """The pages that a chat-completions upstream found by itself, as Anthropic shows a web search.
 
-Knows: annotations, Perplexity's lists. Must not know: how the search was asked for (tools.py), Anthropic's events.
+Knows: annotations, Perplexity's lists. Must not know: how the search was asked for (chat/tools.py), Anthropic's events.
 Invariants: pages become a call and its result: before the text if they came before it, otherwise after it. Citations go
 to the text. A reply that fails gets neither.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
@@ -116,7 +115,7 @@ class SearchDecoder(ChatDecoder):
     def chunk(self, chunk: JSON, name: bytes = b"") -> None:
         self._search_output.read(chunk, self._field)
         if self._search_output.is_full:
-            self._fail(ApiError("upstream", "the upstream named more pages than can be kept"))
+            self._fail_reply("listed more pages than a2py can keep")
         super().chunk(chunk, name)
         self._search_output.write_citations()
 

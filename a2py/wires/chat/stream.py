@@ -18,6 +18,7 @@ from a2py.messages.blocks import CUT
 from a2py.messages.signatures import LIMIT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
+from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
 from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields_of
 from a2py.wires.chat.finish import Ending
@@ -70,7 +71,7 @@ class ChatDecoder(Intake):
         self._output = output or Output(prepared, sink)
         self._calls = Calls(sink, prepared.names)
         self._tally = UsageTally()
-        self._ending = Ending()
+        self._ending = Ending(prepared.stops, self._peer)
         # Perplexity and Writer send both `delta` and `message` (2025-10): a stream is read from the one, a whole reply
         # from the other.
         self._field = "delta"
@@ -135,7 +136,7 @@ class ChatDecoder(Intake):
         self._read_delta(delta)
         word = choice.get("finish_reason")
         if word:
-            self._ending.read(choice, str(word), self._prepared.stops)
+            self._ending.read(choice, str(word))
             self._read_groq_usage(chunk)
         usage = choice.get("usage")
         if usage.__class__ is dict:  # Moonshot, 2025-07
@@ -204,7 +205,7 @@ class ChatDecoder(Intake):
         if details and isinstance(details, list):
             text = self._output.add_details(details)
             if self._output.details.is_full:
-                self._fail(ApiError("upstream", "the upstream sent more reasoning details than can be kept"))
+                self._fail_reply("sent more reasoning details than a2py can keep")
             reasoning = reasoning or text
         if reasoning.__class__ is str:
             self._output.thinking(reasoning)
@@ -217,7 +218,7 @@ class ChatDecoder(Intake):
         if fragments:
             self._calls.add_fragments(fragments, self._field == "message")
             if self._calls.is_full:
-                self._fail(ApiError("upstream", "the upstream sent more of tool calls than can be kept"))
+                self._fail_reply("sent longer tool calls than a2py can keep")
         if delta.get("function_call"):
             self._calls.add_legacy(delta["function_call"])
 
@@ -233,7 +234,7 @@ class ChatDecoder(Intake):
 
     def _keep(self, name: str, value: str) -> None:
         if len(value) > LIMIT:
-            self._fail(ApiError("upstream", f"the upstream sent more than {LIMIT} characters of state (`{name}`)"))
+            self._fail_reply(f"sent more than {LIMIT} characters of state (`{name}`)")
         else:
             self._output.add_field(name, value)
 
@@ -266,7 +267,7 @@ class ChatDecoder(Intake):
         """Read a reply that is one JSON body, whether a stream was asked for or not."""
         error = self._error_in(value)
         if error is None and "choices" not in value:
-            error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
+            error = failure.reply_error("sent a reply that is no chat completion", self._peer, "Check `api_base`.")
         if error is not None:
             self._fail(error)
             return

@@ -92,5 +92,6 @@ def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int
         think_open=quirks.think_open,
         limit=limit,
         provider=draft.dep.provider,
+        address=draft.dep.address,
         search=draft.search,
     )

@@ -17,6 +17,8 @@ from a2py.messages.splice import Splice
 from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import LINE_LIMIT, Event, SSEParser
 from a2py.wires import failure
+from a2py.wires.refusal.message import DEFAULT_ADVICE
+from a2py.wires.refusal.peer import Peer
 
 #: Bytes of a JSON body (32 MiB).
 BODY_LIMIT = 32 * 1024 * 1024
@@ -36,7 +38,7 @@ class Intake:
         "_notes",
         "_outcome",
         "_parser",
-        "_prepared",
+        "_peer",
         "finished",
         "progress",
     )
@@ -44,7 +46,7 @@ class Intake:
     splice: Splice | None = None
 
     def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+        self._peer = Peer(prepared.provider, prepared.address, sent=prepared.sent)  # the upstream, for errors
         self._parser = SSEParser()
         self._head: bytearray | None = bytearray()  # BLANK bytes before the first other byte; None after that
         # The JSON body so far; None in an event stream. It is not a list, because a piece of a byte or two would take
@@ -74,7 +76,7 @@ class Intake:
         if self._body is not None:
             self._body += data
             if len(self._body) > BODY_LIMIT:
-                self._fail(ApiError("upstream", f"the upstream's reply is larger than {BODY_LIMIT >> 20} MiB"))
+                self._fail_reply(f"sent a reply larger than {BODY_LIMIT >> 20} MiB")
             self.progress += 0 if data.isspace() else 1
             return
         parser = self._parser
@@ -90,14 +92,14 @@ class Intake:
         else:
             self._events(events)
         if parser.overflow:
-            self._fail(ApiError("upstream", f"the upstream sent an event larger than {LINE_LIMIT >> 20} MiB"))
+            self._fail_reply(f"sent an event larger than {LINE_LIMIT >> 20} MiB")
 
     def _check_events(self, events: list[Event]) -> None:
         """Read events up to the first that holds too many values to be parsed."""
         count = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
         self._events(events[:count])
         if count < len(events) and not self.finished:
-            self._fail(_too_many_values("an event"))
+            self._fail_reply(_too_many_values("an event"))
 
     def _find_start(self, head: bytearray, data: bytes) -> bytes:
         """Return everything so far, once there is a byte that is not BLANK; b"" until then. That byte tells a body from
@@ -106,7 +108,7 @@ class Intake:
         head += data
         if not start:
             if len(head) > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
+                self._fail_reply("sends nothing but white space")
             return b""
         self._head = None
         if start[:1] in (b"{", b"[", b"<"):
@@ -118,9 +120,9 @@ class Intake:
             if not self.finished and self._body is not None:
                 body = bytes(self._body.lstrip(BLANK))
                 if body[:1] == b"<":
-                    self._fail(failure.page(body, self._prepared.provider))
+                    self._fail(failure.web_page_error(body, self._peer))
                 elif jsonsize.exceeds(body):
-                    self._fail(_too_many_values("a reply"))
+                    self._fail_reply(_too_many_values("a reply"))
                 else:
                     self._read_body(body)
             elif not self.finished:
@@ -135,25 +137,29 @@ class Intake:
         try:
             value: Any = jsontext.loads(body)
         except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            self._fail_reply("sent a reply that is not valid JSON; it may have been cut")
             return
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, dict):
             self.whole(value)
         else:
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+            self._fail_reply("sent a reply that is not a JSON object", "Check `api_base`.")
 
     def _error_in(self, payload: JSON) -> ApiError | None:
         """Return the error that a body, a chunk or an event holds; None if it holds none.
 
         Some error codes mean different things at different providers. What the error quotes from the request is not
         taken for the upstream's own words."""
-        return failure.inside(payload, provider=self._prepared.provider, sent=self._prepared.sent)
+        return failure.find_error(payload, self._peer)
 
     def _error_event(self, payload: JSON | bytes) -> ApiError:
         """Return the error that an event named `error` reports."""
-        return failure.event(payload, provider=self._prepared.provider, sent=self._prepared.sent)
+        return failure.read_event(payload, self._peer)
+
+    def _fail_reply(self, fault: str, advice: str = DEFAULT_ADVICE) -> None:
+        """End the reply with an error about it. `fault`: what the server did, starting with a verb."""
+        self._fail(failure.reply_error(fault, self._peer, advice))
 
     def _fail(self, error: ApiError) -> None:
         """End the reply with `error`, unless it has another one."""
@@ -161,5 +167,5 @@ class Intake:
         self.finished = True
 
 
-def _too_many_values(what: str) -> ApiError:
-    return ApiError("upstream", f"the upstream sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values")
+def _too_many_values(what: str) -> str:
+    return f"sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values"

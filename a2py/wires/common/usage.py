@@ -1,6 +1,7 @@
 """Token usage as OpenAI-compatible servers report it.
 
-Knows: the fields of OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks, and OpenRouter's searches.
+Knows: the fields of rule B5: OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks, and OpenRouter's
+searches.
 Must not know: streams.
 Invariants: the last value above zero of each member is used. Null and zero never replace it.
 """
