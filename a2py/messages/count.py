@@ -1,11 +1,14 @@
-"""How many tokens a request is: a cheap guess for message_start, a careful one for count_tokens, and what real replies teach.
+"""How many tokens a request is: a cheap guess for message_start, a careful one for count_tokens, and what real replies
+teach.
 
 Knows: which parts of a request a model reads, and what they cost on average.
 Must not know: any tokenizer, clocks, how a number reaches the client.
-Invariants: raises on no parsed request; the cost of `estimate` does not grow with the length of strings; nothing is counted twice.
+Invariants: raises on no parsed request; the cost of `estimate` does not grow with the length of strings; nothing is
+counted twice.
 
-The weights of `text_tokens` were fitted against o200k on 178 files (prose, Markdown, Python, JavaScript, C, tool schemas, JSON) in
-2026-11: mean error 4 %, worst 25 % for a single file; a quarter of the bytes would be 8 % and 35 %. `Calibration` removes what is left.
+The weights of `text_tokens` were fitted against o200k on 178 files (prose, Markdown, Python, JavaScript, C, tool
+schemas, JSON) in 2026-11: mean error 4 %, worst 25 % for a single file; a quarter of the bytes would be 8 % and 35 %.
+`Calibration` removes what is left.
 """
 
 from __future__ import annotations
@@ -18,14 +21,35 @@ from a2py.messages import media, signatures
 from a2py.messages.types import JSON, Request
 from a2py.slices import BYTES, ITEMS, Slices, at_once
 
-#: Bytes of a JSON body for one token (Claude Code 2.1.330: 4.6 to 5.2 by `count`; schemas and escapes make it more than prose has).
+#: Bytes of a JSON body for one token (Claude Code 2.1.330: 4.6 to 5.2 by `count`; schemas and escapes make it more than
+#: prose has).
 BODY_BYTES = 4.6
 #: Tokens around a message, and around a tool.
 MESSAGE, TOOL = 4, 8
-#: Anthropic's typed client tools come without a schema (docs.claude.com, tool use: what each adds); by the start of their type.
-TYPED_TOOLS = {"bash_": 245, "text_editor_": 700, "computer_": 735, "memory_": 500, "web_search_": 400, "web_fetch_": 400}
+#: Anthropic's typed client tools come without a schema (docs.claude.com, tool use: what each adds); by the start of
+#: their type.
+TYPED_TOOLS = {
+    "bash_": 245,
+    "text_editor_": 700,
+    "computer_": 735,
+    "memory_": 500,
+    "web_search_": 400,
+    "web_fetch_": 400,
+}
 #: Fields that no model reads as text.
-UNREAD = frozenset({"type", "cache_control", "signature", "encrypted_content", "encrypted_index", "data", "id", "tool_use_id", "file_id"})
+UNREAD = frozenset(
+    {
+        "type",
+        "cache_control",
+        "signature",
+        "encrypted_content",
+        "encrypted_index",
+        "data",
+        "id",
+        "tool_use_id",
+        "file_id",
+    }
+)
 #: Levels of an unknown block that are looked at.
 DEPTH = 32
 #: Characters of text that are counted together.
@@ -38,7 +62,8 @@ _SPACES = b" \t"
 _LINES = b"\r\n"
 _SIGNS = bytes(c for c in range(128) if c not in _LETTERS + _DIGITS + _SPACES + _LINES)
 _TWO, _THREE, _FOUR = bytes(range(0xC2, 0xE0)), bytes(range(0xE0, 0xF0)), bytes(range(0xF0, 0xF5))
-#: Class of bytes → tokens for each; a capital counts as letter and once more. The last three are first bytes of longer characters.
+#: Class of bytes → tokens for each; a capital counts as letter and once more. The last three are first bytes of longer
+#: characters.
 _WEIGHTS = ((_LETTERS, 0.171), (_CAPITALS, 0.161), (_DIGITS, 0.62), (_SPACES, 0.249), (_LINES, 0.347), (_SIGNS, 0.512))
 _FOREIGN = ((_TWO, 0.3), (_THREE, 0.75), (_FOUR, 2.0))
 
@@ -56,11 +81,12 @@ def text_tokens(text: str) -> float:
     return bytes_tokens(text.encode("utf-8", "replace"))
 
 
-# -- count ---------------------------------------------------------------------------------------------------------------
+# -- count -------------------------------------------------------------------------------------------------------------
 
 
 class _Tally:
-    """What a request holds, gathered block by block: `tokens` that are certain, and texts and values that are still to be counted."""
+    """What a request holds, gathered block by block: `tokens` that are certain, and texts and values that are still to
+    be counted."""
 
     __slots__ = ("_large", "_sealed", "_size", "_texts", "_values", "tokens")
 
@@ -105,7 +131,8 @@ class _Tally:
         return self._size > BYTES or bool(self._large)
 
     def settle(self) -> Slices[None]:
-        """Count what was gathered. Texts are counted together: a call for each of many short ones would take ten times as long."""
+        """Count what was gathered. Texts are counted together: a call for each of many short ones would take ten times
+        as long."""
         while self._large:
             blocks = self._large.pop()
             for at in range(0, len(blocks), ITEMS):
@@ -235,7 +262,7 @@ def count(request: Request) -> int:
     return at_once(count_in_slices(request))
 
 
-# -- estimate ------------------------------------------------------------------------------------------------------------
+# -- estimate ----------------------------------------------------------------------------------------------------------
 
 
 def _media(content: list[JSON]) -> tuple[int, int]:
@@ -258,7 +285,8 @@ def _media(content: list[JSON]) -> tuple[int, int]:
 
 
 def estimate_in_slices(request: Request) -> Slices[int]:
-    """Input tokens, roughly, from the body's size: what message_start tells before the upstream has said anything. Some µs."""
+    """Input tokens, roughly, from the body's size: what message_start tells before the upstream has said anything. Some
+    µs."""
     characters = tokens = 0
     for n, message in enumerate(request.messages, 1):
         content = message["content"]
@@ -277,14 +305,15 @@ def estimate(request: Request) -> int:
     return at_once(estimate_in_slices(request))
 
 
-# -- what replies teach --------------------------------------------------------------------------------------------------
+# -- what replies teach ------------------------------------------------------------------------------------------------
 
 
 class Calibration:
     """Ratio of real to counted tokens per model, learned from the `prompt_tokens` of replies.
 
-    Both sums fade by `KEEP` a reply, so that large prompts weigh more than small ones and a change of tokenizer is forgotten in a few
-    replies. One instance belongs to one way of counting. Holds at most MODELS models; state lives in memory only."""
+    Both sums fade by `KEEP` a reply, so that large prompts weigh more than small ones and a change of tokenizer is
+    forgotten in a few replies. One instance belongs to one way of counting. Holds at most MODELS models; state lives in
+    memory only."""
 
     KEEP = 0.6
     #: Ratios beyond these are no tokenizer's: a cut prompt (Ollama), usage of another call, nonsense.
@@ -296,7 +325,9 @@ class Calibration:
     __slots__ = ("_models",)
 
     def __init__(self) -> None:
-        self._models: dict[str, tuple[float, float, int]] = {}  # model → faded real sum, faded counted sum, replies seen
+        self._models: dict[
+            str, tuple[float, float, int]
+        ] = {}  # model → faded real sum, faded counted sum, replies seen
 
     def wants(self, model: str) -> bool:
         """Whether the next reply of `model` should be observed, where counting costs something. Counts the replies."""

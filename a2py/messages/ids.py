@@ -2,7 +2,8 @@
 
 Knows: Anthropic's id rule, and the reversible form `a2py_<n>_<base64url of the original>`.
 Must not know: which upstream wants its ids back (Kimi and Mistral do).
-Invariants: the request's own history is the only state; `original(legal(x)) == x` for every x of 1 to ORIGINAL_LIMIT bytes.
+Invariants: the request's own history is the only state; `original(legal(x)) == x` for every x of 1 to ORIGINAL_LIMIT
+bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import re
 #: Claude Code drops a call whose id it has seen in the conversation ("[Tool use interrupted]", 2.1.330).
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _OURS = re.compile(r"a2py_[0-9]{1,9}_([A-Za-z0-9_-]{0,1366})\Z")
-#: Longest original (bytes) that is carried inside an id (1366 characters of base64); a longer one is cut, and does not come back.
+#: Longest original (bytes) that is carried inside an id (1366 characters of base64); a longer one is cut, and does not
+#: come back.
 ORIGINAL_LIMIT = 1024
 
 

@@ -14,13 +14,15 @@ from itertools import islice
 
 #: Characters of base64 that are decoded to find an image's size: 64 Ki, and where a JPEG's metadata is longer, 2 Mi.
 HEADS = (64 * 1024, 2 * 1024 * 1024)
-#: docs.claude.com, vision: longest edge (pixels) and most tokens of an image; larger ones are scaled down. Pixels per token.
+#: docs.claude.com, vision: longest edge (pixels) and most tokens of an image; larger ones are scaled down. Pixels per
+#: token.
 EDGE, IMAGE_MAX, PIXELS = 1568, 1600, 750
 #: An image of unknown size (a URL, an unknown format): a photo.
 IMAGE_UNKNOWN = 1500
 #: docs.claude.com, PDF support: 1,500 to 3,000 tokens of text a page, and the page's picture.
 PAGE = 3000
-#: Bytes of a PDF page that holds text; a scanned page is many times larger, hence the bound of 100 pages without other knowledge.
+#: Bytes of a PDF page that holds text; a scanned page is many times larger, hence the bound of 100 pages without other
+#: knowledge.
 PAGE_BYTES, PAGES_UNKNOWN = 40_000, 100
 #: Segments of a JPEG and matches in a PDF that are looked at: real files have some ten, and fewer pages.
 SEGMENTS, MATCHES = 1000, 10_000

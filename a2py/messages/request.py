@@ -2,8 +2,8 @@
 
 Knows: which fields of the Messages API a2py reads, their types, and Anthropic's wording of what is wrong with them.
 Must not know: any upstream.
-Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every string, list and
-object that the wires read has the type that they expect.
+Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every
+string, list and object that the wires read has the type that they expect.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from a2py.slices import ITEMS, Slices, at_once
 
 #: Messages of one request, and characters of a model's name (docs.claude.com, Messages API, read 2026-11).
 MESSAGES_LIMIT, MODEL_LIMIT = 100_000, 256
-#: Characters of a tool's name. Anthropic takes 128 in a definition and 200 in the history; more than a name is nobody's tool.
+#: Characters of a tool's name. Anthropic takes 128 in a definition and 200 in the history; more than a name is nobody's
+#: tool.
 TOOL_NAME_LIMIT = 256
-#: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's text.
+#: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's
+#: text.
 STOPS_LIMIT, STOP_LIMIT = 256, 4096
-#: Values above which a body must be one that orjson can write again (254 levels at most): writing it by jsontext.dumps's other way takes
-#: 0.5 µs a value, in one go. A smaller body may nest deeper.
+#: Values above which a body must be one that orjson can write again (254 levels at most): writing it by
+#: jsontext.dumps's other way takes 0.5 µs a value, in one go. A smaller body may nest deeper.
 DEEP_VALUES = 250_000
 
 
@@ -75,7 +77,8 @@ def _dict_member(block: JSON, name: str, path: str) -> JSON:
 
 
 class _Found:
-    """What the check of the messages has found: the ids of their calls, and long lists of blocks (with their path) that are still to be checked."""
+    """What the check of the messages has found: the ids of their calls, and long lists of blocks (with their path) that
+    are still to be checked."""
 
     __slots__ = ("ids", "large")
 
@@ -138,7 +141,8 @@ _CHECKS: dict[str, Callable[[JSON, str, _Found], None]] = {
 }
 
 
-#: Characters of the path to a content list: content within content (a document in a tool result) has an end, some 25 levels down.
+#: Characters of the path to a content list: content within content (a document in a tool result) has an end, some 25
+#: levels down.
 PATH_LIMIT = 1000
 
 

@@ -2,7 +2,8 @@
 
 Knows: the form `a2py1.<kind>.<base64url of JSON>`; the JSON holds `o` (who made it) and the vendor's state.
 Must not know: what a vendor's state means.
-Invariants: `read` accepts any value and raises on none; what does not parse is no envelope; what it gives can be written as JSON.
+Invariants: `read` accepts any value and raises on none; what does not parse is no envelope; what it gives can be
+written as JSON.
 """
 
 from __future__ import annotations

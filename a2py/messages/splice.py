@@ -1,18 +1,22 @@
 """Pass a run of like deltas from socket to socket without decoding them.
 
-Upstreams send one delta as one event in one HTTP chunk, and all bytes but the delta's own string stay the same from one to the next:
+Upstreams send one delta as one event in one HTTP chunk, and all bytes but the delta's own string stay the same from one
+to the next:
 
     upstream   2b CRLF  data: {"choices":[{"delta":{"content":"  Hello  "}}]} LF LF  CRLF
     client     6d CRLF  event: content_block_delta LF data: {... "text":"  Hello  "}} LF LF  CRLF
 
-Once the decoder knows what surrounds the string on both sides, it offers a `Splice`, which turns one such HTTP chunk into the other.
+Once the decoder knows what surrounds the string on both sides, it offers a `Splice`, which turns one such HTTP chunk
+into the other.
 
-Knows: the inside of a JSON string as orjson writes it, the plain form of an HTTP chunk. Must not know: sockets, when a splice may be used.
-Invariants: the result is byte for byte what decoder and writer would have made; whatever is not exactly one plain chunk with exactly one
-such event is left to them.
+Knows: the inside of a JSON string as orjson writes it, the plain form of an HTTP chunk. Must not know: sockets, when a
+splice may be used.
+Invariants: the result is byte for byte what decoder and writer would have made; whatever is not exactly one plain chunk
+with exactly one such event is left to them.
 
-Why: a paced chunk finds the processor's caches cold, so its cost is the amount of code and the number of objects it touches. With warm
-caches it costs 3.4 µs through decoder, writer and stream, 1.2 µs this way (CPython 3.11; `python -m bench.core_chunk`, bench/NOTES.md).
+Why: a paced chunk finds the processor's caches cold, so its cost is the amount of code and the number of objects it
+touches. With warm caches it costs 3.4 µs through decoder, writer and stream, 1.2 µs this way (CPython 3.11; `python -m
+bench.core_chunk`, bench/NOTES.md).
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ _SIZE_LINES: dict[int, bytes] = {}
 
 
 def measure(string: bytes) -> int:
-    """Return how many characters the inside of a JSON string has; -1 if orjson would not write it back byte for byte."""
+    """Return how many characters the inside of a JSON string has; -1 if orjson would not write it back byte for
+    byte."""
     if (len(string) > SHORT or string.translate(None, _SPECIAL) != string) and _CANONICAL.fullmatch(string) is None:
         return -1
     try:
@@ -46,7 +51,8 @@ def measure(string: bytes) -> int:
 
 
 def _size_line(size: int) -> bytes:
-    """The first line of a chunk that has `size` bytes with all its framing; bytes that begin no chunk if there is none."""
+    """The first line of a chunk that has `size` bytes with all its framing; bytes that begin no chunk if there is
+    none."""
     for digits in (1, 2, 3):
         line = b"%x\r\n" % max(0, size - digits - 4)
         if len(line) == digits + 2 and size <= LONGEST:
@@ -55,12 +61,24 @@ def _size_line(size: int) -> bytes:
 
 
 class Splice:
-    """`before` + string + `after` is the upstream's event, `around[0]` + string + `around[1]` the client's. Valid until its decoder is fed
-    again, or closed.
+    """`before` + string + `after` is the upstream's event, `around[0]` + string + `around[1]` the client's. Valid until
+    its decoder is fed again, or closed.
 
     `count`, `chars`: deltas and characters that were spliced since the decoder was last fed."""
 
-    __slots__ = ("_cut", "_overhead", "_prefix", "_start", "_suffix", "_tail", "after", "around", "before", "chars", "count")
+    __slots__ = (
+        "_cut",
+        "_overhead",
+        "_prefix",
+        "_start",
+        "_suffix",
+        "_tail",
+        "after",
+        "around",
+        "before",
+        "chars",
+        "count",
+    )
 
     def __init__(self, before: bytes, after: bytes, around: tuple[bytes, bytes]) -> None:
         self.before = before

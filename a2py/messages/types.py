@@ -24,7 +24,8 @@ Key = Union[str, int]
 
 @dataclass(slots=True)
 class Request:
-    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of the history's calls."""
+    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of
+    the history's calls."""
 
     body: JSON
     model: str
@@ -69,7 +70,8 @@ class Usage:
         )
 
     def body(self) -> JSON:
-        """Anthropic's `usage`. `input_tokens` is at least 1: Claude Code merges field by field and keeps only values above 0."""
+        """Anthropic's `usage`. `input_tokens` is at least 1: Claude Code merges field by field and keeps only values
+        above 0."""
         out: JSON = {
             "input_tokens": self.input if self.input > 0 else 1,
             "cache_creation_input_tokens": self.cache_creation,
@@ -79,15 +81,19 @@ class Usage:
         if self.thinking:
             out["output_tokens_details"] = {"thinking_tokens": self.thinking}
         if self.web_searches:
-            out["server_tool_use"] = {"web_search_requests": self.web_searches, "web_fetch_requests": 0}  # the SDK's type demands both
+            out["server_tool_use"] = {
+                "web_search_requests": self.web_searches,
+                "web_fetch_requests": 0,
+            }  # the SDK's type demands both
         return out
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a tool block);
-    `told`: what the sink made of it; `error` set: the reply failed and `reason` says nothing. `output_estimate`: output tokens where the
-    upstream reported no usage; `notes`: what was skipped or odd, for the log."""
+    """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a
+    tool block); `final_reason`: the stop reason that the client got; `error` set: the reply failed and `reason` says
+    nothing. `output_estimate`: output tokens where the upstream reported no usage; `notes`: what was skipped or odd,
+    for the log."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -97,7 +103,7 @@ class Outcome:
     model: str = ""
     notes: list[str] = field(default_factory=list)
     output_estimate: int = 0
-    told: str = ""
+    final_reason: str = ""
 
     def final_usage(self, estimate: Usage) -> Usage:
         """The reported usage; what is missing or all zero in it comes from `estimate` (input) and `output_estimate`."""
@@ -125,8 +131,9 @@ class Call:
 
 
 class Prepared(NamedTuple):
-    """A request as it goes upstream. `names`: the name sent → the client's tool name, where they differ; `stops`: applied by the decoder;
-    `added`: optional fields that the proxy added itself (a lesson may take them away); `degraded`: what could not be carried."""
+    """A request as it goes upstream. `names`: the name sent → the client's tool name, where they differ; `stops`:
+    applied by the decoder; `added`: optional fields that the proxy added itself (a lesson may take them away);
+    `degraded`: what could not be carried."""
 
     url: str
     headers: dict[str, str]
@@ -149,7 +156,8 @@ class Prepared(NamedTuple):
 
 
 class Sink(Protocol):
-    """The verbs that a decoder calls. One `key` is one upstream item, of one kind; any order and interleaving of keys is allowed."""
+    """The verbs that a decoder calls. One `key` is one upstream item, of one kind; any order and interleaving of keys
+    is allowed."""
 
     def text(self, key: Key, s: str) -> None: ...
 
@@ -161,11 +169,12 @@ class Sink(Protocol):
     def thinking_json(self, key: Key, raw: bytes) -> None: ...
 
     def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        """What this sink writes before and after a string that it gets by `text_json` or `thinking_json` for `key`, if it does nothing else
-        until another verb is called; otherwise None."""
+        """What this sink writes before and after a string that it gets by `text_json` or `thinking_json` for `key`, if
+        it does nothing else until another verb is called; otherwise None."""
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
-        """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no text."""
+        """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no
+        text."""
 
     def tool(self, key: Key, id: str, name: str) -> None:
         """A call exists. May be repeated; the first non-empty id and name count."""
@@ -188,14 +197,15 @@ class Sink(Protocol):
         """A citation of the text item `key`."""
 
     def raw(self, type: str, event: JSON, data: bytes) -> None:
-        """A whole Anthropic event (native wire); `data`: its JSON as it came, b"" where it must be written anew. The terminal event is
-        not among them: the message_delta given last is sent when the message is closed."""
+        """A whole Anthropic event (native wire); `data`: its JSON as it came, b"" where it must be written anew. The
+        terminal event is not among them: the message_delta given last is sent when the message is closed."""
 
 
 class Decoder(Protocol):
-    """Upstream bytes → verbs. Raises on no input. `finished`: nothing more will be read (the relay may hang up). `splice`: turns the next
-    HTTP chunk into one for the client without this decoder, until it is fed again; None: there is no such way. `progress` grows with every
-    event that says something; comments and empty events leave it as it is."""
+    """Upstream bytes → verbs. Raises on no input. `finished`: nothing more will be read (the relay may hang up).
+    `splice`: turns the next HTTP chunk into one for the client without this decoder, until it is fed again; None: there
+    is no such way. `progress` grows with every event that says something; comments and empty events leave it as it
+    is."""
 
     finished: bool
     splice: Splice | None

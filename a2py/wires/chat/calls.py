@@ -149,7 +149,7 @@ class Calls:
                 return other
             return None if name else call  # Poolside (2026-05), mlx-openai-server (2026-03): the id changes in mid-call
         if name and call.name:
-            again = not call.id and call.scan.complete and _begins(arguments)
+            again = not call.id and call.scan.is_complete and _begins(arguments)
             if name != call.name or again:  # relays of Gemini number each call 0, and give no ids (2026-07)
                 return None
         return call
