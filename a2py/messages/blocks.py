@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages import ids, signatures
-from a2py.messages.items import KINDS, NO_ARGUMENTS, TEXT, THINKING, TOOL, WHOLE, Held, Item, Part, without_placeholder
+from a2py.messages.items import KINDS, TEXT, THINKING, TOOL, WHOLE, Held, Item, Part
 from a2py.messages.raw import HIDDEN
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Blocks:
             self._add(self._find_run(key, THINKING), raw)
 
     def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        return None
+        return self._output.frame if key == self._open_key else None
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         if self._thinking == "none":
@@ -252,8 +252,8 @@ class Blocks:
             return
         else:
             item.parts.append(part)
-            if item.name and len(item.parts) <= TRIES:
-                self._open_if_begun(item)
+            if item.name and len(item.parts) <= TRIES and item.begins_object():
+                self._write_kept(item)
             if not item.is_started:
                 self._keep(item, item.parts.pop())
         if self._held.items:
@@ -310,21 +310,14 @@ class Blocks:
         if item.name and item.is_done:
             self._close_block()
             return True
-        if item.name and item.parts and not item.is_started:
-            self._open_if_begun(item)
-        return False
-
-    def _open_if_begun(self, item: Item) -> None:
-        """Open the block of a call once its argument object has begun. `{}` alone may still be a placeholder."""
-        text = without_placeholder(item.joined()).lstrip()
-        if text[:1] == "{" and text.rstrip() != "{}":
+        if item.name and item.parts and not item.is_started and item.begins_object():
             self._write_kept(item)
+        return False
 
     def _write_kept(self, item: Item, *, is_whole: bool = False) -> None:
         """Open the block of `item` and write what it has kept. `is_whole`: there is no more of it."""
         if item.kind == TOOL:
-            text = item.joined()
-            item.parts = ["{}" if is_whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
+            item.settle_arguments(is_whole=is_whole)
         self._open_block(item)
         if not self._is_hidden(item):
             self._held.release(item)
@@ -428,7 +421,9 @@ class Blocks:
             elif item.kind == TOOL and not item.is_started and item.is_lost(is_cut):
                 outcome.notes.append(f"a tool call was left out: {item.name[:100] or 'it has no name'}")
                 self._current = None
-            elif self._is_late_state(item):
+            elif item.is_only_state() and self.count and not self.tools_emitted:
+                # No vendor needs it back after the text of a turn without calls, and `claude -p` (2.1.330) takes the
+                # last block for its result: a thinking block there makes it empty.
                 outcome.notes.append("vendor state behind the text was left out")
                 self._current = None
             else:
@@ -444,16 +439,3 @@ class Blocks:
                 return "tool_use"
             return outcome.reason if outcome.reason != "tool_use" else "end_turn"
         return outcome.reason
-
-    def _is_late_state(self, item: Item) -> bool:
-        """Return whether `item` is nothing but vendor state that came after the text of a turn without calls.
-
-        No vendor needs that back, and `claude -p` (2.1.330) takes the last block for its result: a thinking block there
-        makes it empty."""
-        return (
-            item.kind == THINKING
-            and not item.is_started
-            and not item.parts
-            and self.count > 0
-            and not self.tools_emitted
-        )

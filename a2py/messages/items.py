@@ -101,6 +101,17 @@ class Item:
         """Return all kept pieces as one text."""
         return "".join(map(as_text, self.parts))
 
+    def begins_object(self) -> bool:
+        """Return whether the arguments so far begin a JSON object. `{}` alone does not: it may be a placeholder."""
+        text = without_placeholder(self.joined()).lstrip()
+        return text[:1] == "{" and text.rstrip() != "{}"
+
+    def settle_arguments(self, *, is_whole: bool) -> None:
+        """Join the arguments to one piece without a placeholder. If they are all (`is_whole`) and mean none, they
+        become `{}`."""
+        text = self.joined()
+        self.parts = ["{}" if is_whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
+
     def has_whole_object(self) -> bool:
         """Return whether the arguments so far close their JSON object.
 
@@ -142,6 +153,10 @@ class Item:
         """Return whether a call that has not started must be left out: it has no name, or the reply was cut (`is_cut`)
         before its arguments began. An empty object in their place would be run."""
         return not self.name or (is_cut and not self.is_done and self.joined().strip() in NO_ARGUMENTS)
+
+    def is_only_state(self) -> bool:
+        """Return whether a thinking item has vendor state and no text."""
+        return self.kind == THINKING and not self.is_started and not self.parts
 
 
 class JsonScan:

@@ -22,13 +22,14 @@ class Output(ABC):
     """A reply that is being written.
 
     `problem`: why it can't be completed. Nothing more is written then. `raw`: the message of an upstream that speaks
-    Anthropic."""
+    Anthropic. `frame`: the bytes that `add_json` writes before and after a string; None if it does not write bytes."""
 
-    __slots__ = ("problem", "raw")
+    __slots__ = ("frame", "problem", "raw")
 
     def __init__(self) -> None:
         self.problem: ApiError | None = None
         self.raw = RawMessage()
+        self.frame: tuple[bytes, bytes] | None = None
 
     @abstractmethod
     def start(self, index: int, item: Item) -> None:

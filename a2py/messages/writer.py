@@ -21,7 +21,7 @@ from a2py.messages.output import Output
 
 if TYPE_CHECKING:
     from a2py.errors import ApiError
-    from a2py.messages.types import JSON, Key, Outcome, Usage
+    from a2py.messages.types import JSON, Outcome, Usage
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -42,11 +42,10 @@ def event(type: str, body: JSON) -> bytes:
 
 
 class _Events(Output):
-    """The events of a reply. `events`: those that nobody has taken yet; `frame`: the bytes before and after the string
-    of a delta of the open block; `has_begun`: message_start is among the events; `has_ended`: so is the last event, and
-    no other one is added."""
+    """The events of a reply. `events`: those that nobody has taken yet; `has_begun`: message_start is among the events;
+    `has_ended`: so is the last event, and no other one is added."""
 
-    __slots__ = ("_estimate", "_index", "_message_id", "_model", "_prefix", "events", "frame", "has_begun", "has_ended")
+    __slots__ = ("_estimate", "_index", "_message_id", "_model", "_prefix", "events", "has_begun", "has_ended")
 
     def __init__(self, message_id: str, model: str, estimate: Usage) -> None:
         super().__init__()
@@ -55,7 +54,6 @@ class _Events(Output):
         self._estimate = estimate
         self._index = 0  # of the block that was started last
         self._prefix = b""  # what precedes the JSON string in each delta of it
-        self.frame = b"", b""
         self.events: list[bytes] = []
         self.has_begun = False
         self.has_ended = False
@@ -176,9 +174,6 @@ class Writer(Blocks):
     def has_output(self) -> bool:
         """Whether `take` would return anything."""
         return bool(self._events.events)
-
-    def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        return self._events.frame if key == self._open_key else None
 
     def begin(self) -> None:
         """Write message_start, if it was not written yet."""
