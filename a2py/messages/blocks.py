@@ -406,14 +406,27 @@ class Blocks:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def finish(self, outcome: Outcome) -> str:
-        """Close what is open, write what is held, and return the final stop reason.
+        """Close what is open, write what is held, and return the final stop reason. The reply has a block then.
 
         A call whose arguments never began is left out after a cut, because an empty object would be run. A call whose
         arguments do not end was cut, whatever the upstream says (OpenRouter said tool_calls in 16 of 16 recordings of
         that, 2025-10). What is left out is noted in `outcome.notes`."""
-        is_cut = (
-            outcome.reason in CUT or outcome.reason == "stop_sequence"
-        )  # a2py applies stop sequences itself, which cuts, too
+        self._close_all(outcome)
+        if not self.count:
+            self._open_block(Item(TEXT, "empty"))
+            self._output.stop()
+        if self._is_call_cut and outcome.reason not in CUT:
+            outcome.notes.append("a tool call was cut, though the upstream does not say so")
+            return "max_tokens"
+        if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):
+            if self.tools_emitted:
+                return "tool_use"
+            return outcome.reason if outcome.reason != "tool_use" else "end_turn"
+        return outcome.reason
+
+    def _close_all(self, outcome: Outcome) -> None:
+        # a2py applies stop sequences itself, and that cuts the reply, too.
+        is_cut = outcome.reason in CUT or outcome.reason == "stop_sequence"
         while self._current is not None or self._held.items:
             item = self._current
             if item is None:
@@ -428,14 +441,3 @@ class Blocks:
                 self._current = None
             else:
                 self._close_block()
-        if not self.count:
-            self._open_block(Item(TEXT, "empty"))
-            self._output.stop()
-        if self._is_call_cut and outcome.reason not in CUT:
-            outcome.notes.append("a tool call was cut, though the upstream does not say so")
-            return "max_tokens"
-        if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):
-            if self.tools_emitted:
-                return "tool_use"
-            return outcome.reason if outcome.reason != "tool_use" else "end_turn"
-        return outcome.reason

@@ -56,7 +56,7 @@ def _join(parts: list[str]) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "".join(map(jsontext.whole, parts))
+        return "".join(map(jsontext.without_surrogates, parts))
     return text
 
 

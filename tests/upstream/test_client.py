@@ -264,7 +264,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
             assert {answer.status for answer in answers} == {200} and len(asked) == 1
             resolver = proxy.proxy.upstream._resolver
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 1
-            resolver._known = {key: (0.0, value[1]) for key, value in resolver._known.items()}
+            resolver._kept = {key: (0.0, value[1]) for key, value in resolver._kept.items()}
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 2
             port = upstream.port
     async with proxied(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
