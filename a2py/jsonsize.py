@@ -1,4 +1,4 @@
-"""How many values a JSON text holds, told before it is parsed.
+"""Count the values of a JSON text before it is parsed.
 
 Knows: JSON's strings and punctuation. Must not know: what the JSON means, HTTP.
 Invariants: nothing is parsed; a text that is no JSON is counted like any other.

@@ -88,7 +88,10 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
     **{("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for" for value in (True, False)},
     ("a2py/messages/blocks.py", "item.is_closed", False): "what is kept of a closed call is never given out, it only counts",
-    **{("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same" for value in (True, False)},
+    **{
+        ("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same"
+        for value in (True, False)
+    },
     ("a2py/messages/blocks.py", "item.size > SCAN_SIZE", True): "only slower",
     **{
         ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_open_call`, the short way of `args`: messages/test_writer.py"

@@ -4,8 +4,8 @@ Knows: the content codings gzip and deflate (RFC 9110, section 8.4.1), which som
 `identity`.
 Must not know: heads, framing, sockets.
 Invariants: no step returns more than STEP bytes, whatever the ratio of the compression, so that a caller can stop a
-bomb between steps. The result depends only on the bytes, not on where they were split. Nothing of what was given is
-kept, but for one byte before the first step.
+bomb between steps. The result depends only on the bytes, not on where they were split. No input is kept, but for one
+byte before the first step.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ class Inflater:
     def __init__(self, coding: str) -> None:
         self._bits = CODINGS[coding]
         self._inflate = zlib.decompressobj(self._bits)
-        self._start: bytes | None = (
-            b"" if self._bits == _ZLIB else None
-        )  # the first byte of a `deflate` body until its form is known
+        # The first byte of a `deflate` body until its form is known; None after that, and for other codings.
+        self._start: bytes | None = b"" if self._bits == _ZLIB else None
         self._has_begun = False
         self._is_padded = False
 
@@ -40,7 +39,7 @@ class Inflater:
         """Yield what `data` decompresses to, at most STEP bytes at a time. The iterator must be used up before the next
         call.
 
-        Raises `BadResponse` where the data is damaged."""
+        Raises `BadResponse` if the data is damaged."""
         if self._start is not None:
             data = self._choose_form(self._start + data)
         for at in range(0, len(data), INPUT):
@@ -61,7 +60,7 @@ class Inflater:
             data = self._inflate.unused_data
 
     def close(self) -> None:
-        """The body has ended. Raises `BadResponse` where it ended too early. (An empty body is whole: some servers name
+        """End the body. Raises `BadResponse` if it ended too early. (An empty body is whole: some servers name
         a coding with it.)"""
         if self._start or (self._has_begun and not self._inflate.eof):
             raise BadResponse("its compressed body ends too early")

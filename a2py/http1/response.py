@@ -103,15 +103,15 @@ class ResponseReader:
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether the server will take another request on this connection, for a while at least. False before the
+        """Whether the server will take another request on this connection (RFC 9112, section 9.3). False before the
         response is done."""
-        head, idle_seconds = self.head, self.idle_seconds
+        head = self.head
+        if head is None or self.surplus or self.state is not State.DONE:
+            return False
+        idle_seconds = self.idle_seconds
         if (
-            head is None
-            or self.surplus
-            or self.state is not State.DONE
-            or (idle_seconds is not None and idle_seconds <= 1)
-        ):
+            idle_seconds is not None and idle_seconds <= 1
+        ):  # the server may close it while the next request is on its way
             return False
         options = head.tokens("connection")
         return "close" not in options and (head.minor == 1 or "keep-alive" in options)
@@ -119,11 +119,9 @@ class ResponseReader:
     @property
     def idle_seconds(self) -> int | None:
         """How long the server keeps an idle connection (`Keep-Alive: timeout=5`), None if it does not say."""
-        match = (
-            _KEEP_ALIVE_TIMEOUT.search(self.head.headers.get("keep-alive", "").lower())
-            if self.head is not None
-            else None
-        )
+        if self.head is None:
+            return None
+        match = _KEEP_ALIVE_TIMEOUT.search(self.head.headers.get("keep-alive", "").lower())
         return int(match[1]) if match else None
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -146,7 +144,7 @@ class ResponseReader:
         return pieces
 
     def end_of_input(self) -> None:
-        """The server has closed the connection. Raises `BadResponse` where the response was not complete."""
+        """The server has closed the connection. Raises `BadResponse` if the response was not complete."""
         if self.state is State.UNTIL_CLOSE:
             self.state = State.DONE
             self.surplus = True
@@ -173,7 +171,7 @@ class ResponseReader:
     # -- the head ------------------------------------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> bytes:
-        """Return the bytes after the final head; none while it is not complete."""
+        """Return the bytes after the final head, b"" before it is complete."""
         buffer = self._buffer
         seen = max(0, len(buffer) - 2)  # the empty line at the end begins here or later
         buffer += data
@@ -378,9 +376,9 @@ def _chunk_size(line: bytes) -> int:
     """Parse a chunk's first line, line end included."""
     match = _CHUNK_LINE.fullmatch(line)
     if match is None:
-        raise BadResponse(
-            "a malformed chunk extension" if b";" in line else "a chunk size that is not a hexadecimal number"
-        )
+        if b";" in line:
+            raise BadResponse("a malformed chunk extension")
+        raise BadResponse("a chunk size that is not a hexadecimal number")
     if len(match[1].lstrip(b"0")) > _MAX_HEX_DIGITS:
         raise BadResponse("a chunk size of 2^60 bytes or more")
     return int(match[1], 16)

@@ -119,9 +119,8 @@ class Blocks:
 
     def args(self, key: Key, s: str) -> None:
         item = self._current
-        if (
-            key == self._open_call and item is not None and s
-        ):  # `_add_arguments`, without its calls: this is every piece of a streamed call
+        if s and item is not None and key == self._open_call:
+            # What `_add_arguments` does, without its calls: every piece of a streamed call comes here.
             self._output.add_text(s)
             item.parts.append(s)
             item.size += len(s)

@@ -82,10 +82,8 @@ class Usage:
         if self.thinking:
             out["output_tokens_details"] = {"thinking_tokens": self.thinking}
         if self.web_searches:
-            out["server_tool_use"] = {
-                "web_search_requests": self.web_searches,
-                "web_fetch_requests": 0,
-            }  # the SDK's type requires both
+            # The SDK's type requires both numbers.
+            out["server_tool_use"] = {"web_search_requests": self.web_searches, "web_fetch_requests": 0}
         return out
 
 
@@ -164,12 +162,14 @@ class Sink(Protocol):
     """The verbs that a decoder calls. One `key` is one upstream item, of one kind. Keys may come in any order, and
     interleaved."""
 
-    def text(self, key: Key, s: str) -> None: ...
+    def text(self, key: Key, s: str) -> None:
+        """A piece of text for the client."""
 
     def text_json(self, key: Key, raw: bytes) -> None:
         """The same with text that is the inside of a JSON string: escaped UTF-8 without quotes and lone surrogates."""
 
-    def thinking(self, key: Key, s: str) -> None: ...
+    def thinking(self, key: Key, s: str) -> None:
+        """A piece of reasoning."""
 
     def thinking_json(self, key: Key, raw: bytes) -> None: ...
 

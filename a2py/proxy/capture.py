@@ -174,7 +174,8 @@ class _Attempt:
 def clean(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
     """`headers` without secrets and URL queries."""
     return {
-        name.lower(): REDACTED.decode() if is_secret_name(name) else _QUERY.sub(r"\1", redactor.text(value)) for name, value in headers.items()
+        name.lower(): REDACTED.decode() if is_secret_name(name) else _QUERY.sub(r"\1", redactor.text(value))
+        for name, value in headers.items()
     }
 
 

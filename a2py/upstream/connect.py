@@ -19,7 +19,7 @@ import aiohappyeyeballs
 
 from a2py.http1 import BadResponse, ResponseReader, request_head
 from a2py.upstream.connection import Connection, Owner
-from a2py.upstream.failure import Failure
+from a2py.upstream.failure import Failure, cause_of
 from a2py.upstream.origin import Origin, ProxyServer
 from a2py.upstream.tls import context_of
 
@@ -109,7 +109,9 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
     try:
         sock = await _open_socket(proxy.origin, resolver, loop)
     except OSError as error:
-        raise Failure("proxy", f"{proxy.origin.authority} can't be reached") from error
+        raise Failure(
+            "proxy", f"{proxy.origin.authority} can't be reached ({cause_of(error).detail.lower()})"
+        ) from error
     outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
     if tls is None:
         return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
@@ -133,7 +135,11 @@ def _context(route: Route, proxy: Origin | None = None) -> ssl.SSLContext:
     try:
         return context_of(route.verify)
     except (OSError, ssl.SSLError) as error:
-        raise Failure("ca", f"{route.verify!r} can't be loaded ({type(error).__name__})") from None
+        raise Failure(
+            "ca",
+            f"{route.verify!r} for {route.origin.authority} can't be loaded ({type(error).__name__})."
+            " Name a file of PEM certificates, or a folder of them.",
+        ) from None
 
 
 async def _open_socket(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> socket.socket:
@@ -225,9 +231,8 @@ class Deadline:
         if self.expired:
             uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
             if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise type(self._failure)(
-                    *self._failure.args
-                )  # a copy: a traceback on the one that is kept would be a cycle
+                # A copy: a traceback on the one that is kept would refer to this frame, which is a reference cycle.
+                raise type(self._failure)(*self._failure.args)
 
 
 class _Tunnel(asyncio.Protocol):

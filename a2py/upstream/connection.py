@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._waiter: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
-        self._watch = Watch(loop, self._expired)
+        self._watch = Watch(loop, self._expire)
         self._flow: Flow | None = None
         self._splice: Splice | None = None
         self._inflater: Inflater | None = None
@@ -236,9 +236,8 @@ class Connection(asyncio.Protocol):
             finally:
                 self._waiter = None
         elif isinstance(self._failure, Failure):
-            raise type(self._failure)(
-                *self._failure.args
-            )  # a copy: a traceback on the one that is kept would be a cycle
+            # A copy: a traceback on the one that is kept would refer to this frame, which is a reference cycle.
+            raise type(self._failure)(*self._failure.args)
         else:
             raise self._failure
 
@@ -430,6 +429,6 @@ class Connection(asyncio.Protocol):
             return False
         return True
 
-    def _expired(self, kind: str) -> None:
-        """A time limit has passed."""
-        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, "its limit has passed"))
+    def _expire(self, kind: str, detail: str) -> None:
+        """Fail, because a time limit has passed."""
+        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, detail))

@@ -30,12 +30,12 @@ class Limits(NamedTuple):
     contentless: float | None = None
 
 
-def _do_nothing(kind: str) -> None:
+def _do_nothing(kind: str, detail: str) -> None:
     pass
 
 
 class Watch:
-    """Calls `on_expiry` with the kind of failure when a limit passes.
+    """Calls `on_expiry` with kind and detail of the failure when a limit passes.
 
     `last`: loop time of the latest read; `paused`: we do not read, so silence does not count; `flow`: where the body
     goes, None before that."""
@@ -52,7 +52,7 @@ class Watch:
         "paused",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[str], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[str, str], None]) -> None:
         self._loop = loop
         self._on_expiry = on_expiry
         self._limits = Limits()
@@ -96,18 +96,18 @@ class Watch:
                 self._last_progress, self._progress_time = progress, now
             end = min(end, self._progress_time + limits.contentless)
         if end <= now:
-            self._on_expiry(self._expired_limit(now))
+            self._on_expiry(*self._expired_limit(now))
             return
         if limits.contentless is not None:
             end = min(end, now + limits.contentless / PROGRESS_CHECKS)
         if end < NEVER:
             self._timer = self._loop.call_at(end, self._check)
 
-    def _expired_limit(self, now: float) -> str:
-        """Return the limit that has passed, as a kind of `Cause`. Each has a setting of its own."""
+    def _expired_limit(self, now: float) -> tuple[str, str]:
+        """Return the limit that has passed, as kind and detail of a `Cause`. Each has a setting of its own."""
         limits = self._limits
         if limits.due is not None and limits.due <= now:
-            return "timeout_total"
+            return "timeout_total", "its limit has passed"
         if limits.silence is not None and self.last + limits.silence <= now:
-            return "timeout_idle"
-        return "timeout_contentless"
+            return "timeout_idle", f"no byte for {limits.silence:g} s"
+        return "timeout_contentless", f"only comments and empty events for {limits.contentless:g} s"

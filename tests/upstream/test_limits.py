@@ -159,7 +159,7 @@ async def hosts() -> None:
     resolver = Resolver(Loop(asyncio.get_running_loop()))  # type: ignore[arg-type]
     for n in range(3 * DNS_HOSTS):
         await resolver.addresses(f"host{n}.example", 80)
-        assert len(resolver._known) <= DNS_HOSTS
+        assert len(resolver._kept) <= DNS_HOSTS
     await resolver.close()
 
 
