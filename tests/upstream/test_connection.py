@@ -234,6 +234,7 @@ async def test_limits(stage: str, limit: str) -> None:
         assert caught.value.cause.kind == (
             "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
         )
+        assert caught.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
         assert connection.phase is Phase.CLOSED
 
 
