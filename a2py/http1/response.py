@@ -109,10 +109,8 @@ class ResponseReader:
         if head is None or self.surplus or self.state is not State.DONE:
             return False
         idle_seconds = self.idle_seconds
-        if (
-            idle_seconds is not None and idle_seconds <= 1
-        ):  # the server may close it while the next request is on its way
-            return False
+        if idle_seconds is not None and idle_seconds <= 1:
+            return False  # the server may close it while the next request is on its way
         options = head.tokens("connection")
         return "close" not in options and (head.minor == 1 or "keep-alive" in options)
 

@@ -149,7 +149,8 @@ class Prepared(NamedTuple):
     #: output tokens that were requested. A reply that used exactly these was cut, whatever the upstream says; 0: not
     #: checked
     limit: int = 0
-    provider: str = ""  #: names the upstream in messages
+    provider: str = ""  #: decides what some error codes mean
+    address: str = ""  #: host and port, for messages about the upstream
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
     sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 

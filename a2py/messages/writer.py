@@ -191,8 +191,7 @@ class Writer(Blocks):
     def keepalive(self) -> None:
         """Write a sign of life: an empty delta of the open block if it is text or thinking, else a ping.
 
-        Claude Code 2.1.330 gives up after 30 pings with nothing between them, but empty deltas may go on for any time
-        (measured)."""
+        Why these two: proxy/keepalive.py."""
         if self._events.has_ended:
             return
         item = self._current

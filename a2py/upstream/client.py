@@ -29,7 +29,8 @@ from a2py.upstream.flow import Flow, Gather
 from a2py.upstream.origin import ProxyServer, Target, environment_proxy, parse
 from a2py.upstream.pool import Pool
 from a2py.upstream.watch import Limits
-from a2py.wires.failure import transport
+from a2py.wires.failure import transport_error
+from a2py.wires.refusal.peer import Peer
 
 #: Seconds for DNS, TCP, a proxy's tunnel and TLS together.
 CONNECT_SECONDS = 15.0
@@ -54,7 +55,7 @@ def api_error(cause: Cause, deployment: Deployment) -> ApiError:
     """Return the error for the client. Its message names host, port and model, and says what to do."""
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
-    error = transport(cause.kind, cause.detail, deployment.provider)
+    error = transport_error(cause.kind, cause.detail, Peer.of(deployment))
     return NoAnswer(error.kind, error.message) if cause.unanswered else error
 
 

@@ -253,8 +253,14 @@ def test_garbage_is_passed_as_it_came() -> None:
 
 
 def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = []
-    monkeypatch.setattr(Item, "joined", lambda item: looks.append(1) or "".join(item.parts))
+    looks: list[Item] = []
+    real = Item.joined
+
+    def joined(item: Item) -> str:
+        looks.append(item)
+        return real(item)
+
+    monkeypatch.setattr(Item, "joined", joined)
     log = Log()
     log.tool(0, "c", "f")
     for _ in range(1000):

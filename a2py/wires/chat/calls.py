@@ -1,6 +1,6 @@
 """Tool calls in chat-completions deltas: which fragment belongs to which call.
 
-Knows: late, repeated, empty and missing ids, names and indexes (wire/quirks E). Must not know: block order (messages/blocks.py).
+Knows: late, repeated, empty and missing ids, names and indexes (rule B1). Must not know: block order (messages/blocks.py).
 Invariants: a fragment with an open index but another name is a new call; so is one with another id and a name, or one that brings whole
 arguments again; names are never appended; a fragment that says nothing begins no call.
 """

@@ -1,7 +1,7 @@
 """Thinking on the chat wire: how it is asked for, and how a turn's own thinking goes back.
 
-Knows: the dialects (TRANSLATION A13) and the history fields (A14) of chat-completions servers.
-Must not know: which provider speaks which (providers.py).
+Knows: the dialects (rule A13) and the history fields (A14) of chat-completions servers.
+Must not know: which provider speaks which (a2py/providers/).
 Invariants: thinking of another origin never goes upstream; a plain model (`none`) gets nothing.
 """
 

@@ -1,6 +1,6 @@
 """Cleaning of tool schemas for servers that take only part of JSON Schema.
 
-Knows: the steps, each a rewriting of one schema node. Must not know: which server needs which (providers.py).
+Knows: the steps, each a rewriting of one schema node. Must not know: which server needs which (a2py/providers/).
 Invariants: a schema that needs no change is passed on as the same object; the client's own object is never changed in place;
 depth is bounded by DEPTH.
 """

@@ -1,6 +1,6 @@
 """Usage as chat-completions servers report it, wherever they put it.
 
-Knows: the fields of wire/quirks G (OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks; OpenRouter's searches). Must not know: streams.
+Knows: the fields of rule B5 (OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks; OpenRouter's searches). Must not know: streams.
 Invariants: the last real value of each member wins; null and zero never replace one.
 """
 
