@@ -97,7 +97,7 @@ async def proxied(settings: Config, *, collect: bool = True, crashes: bool = Fal
     assert not server.services.upstream.connections, "an upstream connection is left"
     assert not running.busy, "a connection is left"
     assert not server.services.limits.running, "a slot of a deployment is left"
-    assert not any(used.held for used in server.services.limits.used().values()), "reserved tokens are left"
+    assert not any(used.held for used in server.services.limits.usage().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

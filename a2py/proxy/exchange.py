@@ -80,22 +80,22 @@ class Exchange:
     async def _try_deployments(self) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
         plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
-        step: Step | None = plan.first()
+        step: Step | None = plan.choose_first()
         while step is not None:
             original = step.deployment
             if step.delay:
                 await asyncio.sleep(step.delay)
             record.attempts += 1
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.taught(original))
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.apply(original))
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
-                step = plan.instead()
+                step = plan.choose_first()
                 continue
             services.metrics.add("a2py_attempts_total", deployment=original.id, result=error.kind if error else "ok")
             if error is None:
-                self._trial.succeeded(original)
-                services.router.succeeded(original)
+                self._trial.confirm(original)
+                services.router.record_success(original)
                 return None
             error.hide(original.secrets)
             step = self._next_step(plan, attempt, original, error)
@@ -105,10 +105,10 @@ class Exchange:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
         if not is_delivered and self._learn(attempt, original, error):
-            step = plan.again(original)
+            step = plan.repeat(original)
             if step is not None:
                 return step
-        return plan.after(original, error, delivered=is_delivered, patience=self._inbound.patience)
+        return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
 
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth another question."""
@@ -118,7 +118,7 @@ class Exchange:
         notes = self._inbound.record.notes
         wire = self._other_wire(original, asked, error)
         if wire:
-            self._trial.change(original, error, {WIRE: wire})
+            self._trial.use(original, error, {WIRE: wire})
             notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
         changes = self._trial.learn(original, asked, error, prepared.added)
@@ -131,7 +131,7 @@ class Exchange:
         wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
-        if original.wire_fixed or self._trial.moved(original):
+        if original.wire_fixed or self._trial.has_changed_wire(original):
             return ""
         if asked.wire != "chat":
             return "chat"

@@ -91,7 +91,7 @@ async def _count(services: Services, call: Call) -> int:
     """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted here."""
     model, tokens = "", None
     try:
-        deployment = services.lessons.taught(services.config.resolve(call.request.model)[0])
+        deployment = services.lessons.apply(services.config.resolve(call.request.model)[0])
     except ApiError:
         pass  # nobody serves this name: the count is still worth something to the client
     else:

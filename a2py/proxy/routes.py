@@ -74,7 +74,7 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
 
 
 async def report_health(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    used = services.limits.used()
+    used = services.limits.usage()
     return json_response(
         {
             "status": "draining" if services.running.is_draining else "healthy",
@@ -94,8 +94,8 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                 }
                 for deployment in services.config.deployments
             ],
-            "cooldowns": services.router.shown(),
-            "lessons": services.lessons.shown(),
+            "cooldowns": services.router.report(),
+            "lessons": services.lessons.report(),
         },
         record.id,
     )

@@ -133,4 +133,4 @@ class Services:
         """Use `config` for every request from now on. Running requests keep the one they began with."""
         self.config = config
         tls.forget()
-        self.limits.keep(deployment.id for deployment in config.deployments)
+        self.limits.keep_only(deployment.id for deployment in config.deployments)

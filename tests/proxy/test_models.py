@@ -13,7 +13,7 @@ from a2py.config import Config, single
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy import models
-from a2py.proxy.metrics import SERIES, Metrics
+from a2py.proxy.metrics import MAX_SERIES, Metrics
 from a2py.quirks import Quirks
 from tests.proxied import SECRET, Running, config, deployment, message, proxied
 from tests.scripted import SSE, Peer, Scripted, answering, refusing, text
@@ -263,10 +263,10 @@ async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
 
 def test_metrics_are_bounded_and_escaped() -> None:
     metrics = Metrics()
-    for n in range(SERIES + 50):
+    for n in range(MAX_SERIES + 50):
         metrics.add("a2py_degraded_total", 1.5, what=f'a"b\\c\n{n}')
     text = metrics.text({})
-    assert text.count("a2py_degraded_total{") == SERIES + 1 and 'what="other"} 75' in text
+    assert text.count("a2py_degraded_total{") == MAX_SERIES + 1 and 'what="other"} 75' in text
     assert 'what="a\\"b\\\\c\\n0"} 1.5' in text
     for line in text.splitlines():
         assert line.startswith("#") or re.fullmatch(r'\w+(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? [0-9.]+', line), line

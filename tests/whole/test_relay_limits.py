@@ -15,7 +15,7 @@ import pytest
 from a2py.messages.count import count
 from a2py.messages.request import parse
 from a2py.proxy import sizes
-from a2py.proxy.limits import FIRST_OUTPUT, Used
+from a2py.proxy.limits import FIRST_OUTPUT, Use
 from a2py.quirks import Quirks
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
@@ -41,8 +41,8 @@ async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock 
         yield proxy
 
 
-def used(proxy: Running, id: str = "d0") -> Used:
-    return proxy.services.limits.used()[id]
+def used(proxy: Running, id: str = "d0") -> Use:
+    return proxy.services.limits.usage()[id]
 
 
 # -- the ways in which an attempt ends -------------------------------------------------------------------------------------------
