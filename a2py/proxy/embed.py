@@ -1,6 +1,6 @@
 """The proxy inside another aiohttp application, or a test.
 
-Knows: `aiohttp.web.Application`. Must not know: sockets, signals (server.py runs the proxy by itself).
+Knows: `aiohttp.web.Application`. Must not know: sockets, signals (server.py runs the proxy alone).
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class Server:
     def _max_connections(self, config: Config) -> int:
         """Return how many clients may be connected: as many as the configuration says, if there are file descriptors for them."""
         wanted = config.settings.max_connections
-        possible = files.fitting(wanted)
+        possible = files.fit_connections(wanted)
         if possible < wanted:
             self.services.log.warning(
                 "fewer connections than max_connections", wanted=wanted, served=possible, file_descriptors=files.limit()

@@ -87,7 +87,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
 
             await ask(0)
             before = containers(proxy.services)
-            assert access._local.cache_info().maxsize == 64
+            assert access._is_local.cache_info().maxsize == 64
             await ask(1000)
             after = containers(proxy.services)
             kept = [

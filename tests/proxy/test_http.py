@@ -8,7 +8,7 @@ import gzip
 import orjson
 import pytest
 
-from a2py.proxy.access import local_host
+from a2py.proxy.access import is_local_host
 from a2py.proxy.messages_api import parse_patience
 from a2py.proxy.responses import header_list, new_id
 from a2py.proxy.routes import find_route
@@ -395,8 +395,8 @@ async def test_everything_else_asks_for_the_key(path: str) -> None:
         ("", False),
     ],
 )
-def test_local_host(host: str, local: bool) -> None:
-    assert local_host(host) is local
+def test_is_local_host(host: str, local: bool) -> None:
+    assert is_local_host(host) is local
 
 
 @pytest.mark.parametrize(
