@@ -1,11 +1,12 @@
 """Decide who may ask: by the master key, or without one by the Host and the Origin.
 
-Why the Host: a page on `evil.example` may make its own name resolve to 127.0.0.1 after it was loaded (DNS rebinding). Then the browser takes
-a2py for the page's own server and lets it read answers. Such a request has the page's name in its Host header.
+Why the Host: a page on `evil.example` may make its own name resolve to 127.0.0.1 after it was loaded (DNS rebinding).
+Then the browser takes a2py for the page's own server and lets it read answers. Such a request has the page's name in
+its Host header.
 
 Knows: the settings that decide this. Must not know: paths, bodies.
-Invariants: keys are compared in constant time; `Sec-Fetch-*` is never looked at here (Node's SDK sends it); a Host that is not valid is
-refused, whatever is listed.
+Invariants: keys are compared in constant time; `Sec-Fetch-*` is never looked at here (Node's SDK sends it); a Host that
+is not valid is refused, whatever is listed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from a2py.hostname import LIMIT, Host, parse_host
 if TYPE_CHECKING:
     from a2py.config import Config
 
-#: Hosts that are allowed without a key. Any IP address is allowed too. No web page can be served under one of these names.
+#: Hosts that are allowed without a key. Any IP address is allowed too. No web page can be served under one of these
+#: names.
 LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
 def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None:
-    """Raise `ApiError` if the request is not allowed: 401 without the key, 403 for a Host or Origin of a strange web page.
+    """Raise `ApiError` if the request is not allowed: 401 without the key, 403 for a Host or Origin of a strange web
+    page.
 
     `target`: of the request line."""
     if config.master_key:
@@ -58,7 +61,8 @@ def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None
 
 
 def _has_key(headers: Mapping[str, str], key: str) -> bool:
-    """Return whether the key is in `x-api-key` or `authorization`. Both are compared in any case, so that the time tells nothing."""
+    """Return whether the key is in `x-api-key` or `authorization`. Both are compared in any case, so that the time
+    tells nothing."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     expected = key.encode("utf-8", "surrogateescape")  # the environment may hold bytes that are not UTF-8
     by_header = hmac.compare_digest(headers.get("x-api-key", "").encode("utf-8", "surrogateescape"), expected)

@@ -1,8 +1,9 @@
 """The proxy as an HTTP application: the frame around each request, with one response and one envelope for every error.
 
-Knows: the order of the checks before a handler, what the log and the metrics say of a request. Must not know: what handlers do, upstreams,
-event streams.
-Invariants: every request gets exactly one response with a `request-id`, and a line in the log once it has a status of its own.
+Knows: the order of the checks before a handler, what the log and the metrics say of a request. Must not know: what
+handlers do, upstreams, event streams.
+Invariants: every request gets exactly one response with a `request-id`, and a line in the log once it has a status of
+its own.
 """
 
 from __future__ import annotations

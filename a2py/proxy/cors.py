@@ -1,11 +1,12 @@
 """Cross-origin requests of browsers, for the origins in `a2py: allowed_origins`.
 
-A browser lets a page read an answer of another origin only if the answer allows it (fetch.spec.whatwg.org, CORS protocol, 2026-11). Before the
-page may send JSON or a key, the browser asks with a preflight, an OPTIONS request without the key.
+A browser lets a page read an answer of another origin only if the answer allows it (fetch.spec.whatwg.org, CORS
+protocol, 2026-11). Before the page may send JSON or a key, the browser asks with a preflight, an OPTIONS request
+without the key.
 
 Knows: the headers of that protocol. Must not know: paths, who may ask (access.py).
-Invariants: an origin that is not listed gets none of these headers. Cookies are never allowed (no `access-control-allow-credentials`): a page
-sets its key in a header itself.
+Invariants: an origin that is not listed gets none of these headers. Cookies are never allowed (no
+`access-control-allow-credentials`): a page sets its key in a header itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def grant(allowed: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str
 
 
 def preflight(allowed: tuple[str, ...], methods: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the headers that answer a preflight; None if the OPTIONS request is not one, or its origin is not in `allowed`.
+    """Return the headers that answer a preflight; None if the OPTIONS request is not one, or its origin is not in
+    `allowed`.
 
     `methods`: those of the route."""
     granted = grant(allowed, headers)
@@ -41,7 +43,9 @@ def preflight(allowed: tuple[str, ...], methods: tuple[str, ...], headers: Mappi
     wanted = headers.get("access-control-request-headers", "").strip(" \t")
     if _NAMES.fullmatch(wanted):
         granted["access-control-allow-headers"] = wanted
-    if headers.get("access-control-request-private-network") == "true":  # Chrome: a public page asks a host of the local network
+    if (
+        headers.get("access-control-request-private-network") == "true"
+    ):  # Chrome: a public page asks a host of the local network
         granted["access-control-allow-private-network"] = "true"
     granted["access-control-max-age"] = str(MAX_AGE)
     # A cache in between must not give one page's permission to another.

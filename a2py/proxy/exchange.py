@@ -1,9 +1,9 @@
 """One request to /v1/messages: its attempts at upstreams, and its one answer.
 
-Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form the client is answered
-(answer.py), which deployment is next (router).
-Invariants: exactly one answer, whatever fails; before the answer is committed a failure is an HTTP status, after it an `event: error`; once
-content was delivered nothing is asked again.
+Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form
+the client is answered (answer.py), which deployment is next (router).
+Invariants: exactly one answer, whatever fails; before the answer is committed a failure is an HTTP status, after it an
+`event: error`; once content was delivered nothing is asked again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Exchange:
     async def run(self) -> StreamResponse | ApiError:
         """Return the response; an `ApiError` if nothing was sent to the client yet.
 
-        The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the whole request."""
+        The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the
+        whole request."""
         answer = self.answer
         answer.start()
         try:
@@ -111,7 +112,8 @@ class Exchange:
         return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
 
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
-        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth another question."""
+        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
+        another question."""
         asked, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
@@ -127,15 +129,17 @@ class Exchange:
         return bool(changes)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
-        """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the configuration chose the
-        wire, or if this request has changed it already."""
+        """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
+        configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
         if original.wire_fixed or self._trial.has_changed_wire(original):
             return ""
         if asked.wire != "chat":
             return "chat"
-        return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
+        return (
+            "responses" if "/responses" in error.message and not asked.path else ""
+        )  # OpenAI names it (codex, pro models, 2026)
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""

@@ -1,8 +1,8 @@
 """File descriptors: raise their limit, and tell how many connections fit into it.
 
-The usual soft limit is 1,024 (macOS: 256), for the sake of programs that still use `select`. Once it is reached, asyncio (CPython 3.11) logs a
-traceback for each connection that it cannot accept, up to its backlog of 1,024 at every turn. Upstreams cannot be connected to, and modules
-cannot be imported.
+The usual soft limit is 1,024 (macOS: 256), for the sake of programs that still use `select`. Once it is reached,
+asyncio (CPython 3.11) logs a traceback for each connection that it cannot accept, up to its backlog of 1,024 at every
+turn. Upstreams cannot be connected to, and modules cannot be imported.
 
 Knows: RLIMIT_NOFILE, where there is one (POSIX). Must not know: what the descriptors are for.
 """
@@ -13,7 +13,8 @@ import sys
 
 #: The limit to ask for if the system has none, and the most that macOS accepts.
 MAX_FILES, MAX_FILES_MACOS = 65_536, 10_240
-#: Descriptors that do not belong to a connection: standard streams, the loop, listening sockets, a log, a capture, name look-ups.
+#: Descriptors that do not belong to a connection: standard streams, the loop, listening sockets, a log, a capture, name
+#: look-ups.
 OTHERS = 64
 #: Descriptors per connection: its own, its upstream's, and one of another connection that is being refused.
 EACH = 3

@@ -1,8 +1,8 @@
 """Where an upstream's body goes: through a decoder to a client that streams, or into a reply.
 
 Knows: decoders, writers, the client's stream. Must not know: sockets, retries, how errors are worded.
-Invariants: one write for each read of the upstream; a client that does not read stops the reading of the upstream; a flow that is
-abandoned has written only complete events.
+Invariants: one write for each read of the upstream; a client that does not read stops the reading of the upstream; a
+flow that is abandoned has written only complete events.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class ToClient:
             self._client.write(writer.take())
 
     def splice(self) -> Splice | None:
-        """Return the decoder's splice, if what it makes may be sent as it is: the head is out, and the client takes chunks."""
+        """Return the decoder's splice, if what it makes may be sent as it is: the head is out, and the client takes
+        chunks."""
         return self._decoder.splice if self._has_content and self._client.chunked else None
 
     def forward(self, data: bytes, now: float) -> None:
@@ -74,7 +75,8 @@ class ToClient:
 
 
 class ToReply(Patient):
-    """The body of a stream for a client that wants one message, because the upstream only streams, or of a JSON reply."""
+    """The body of a stream for a client that wants one message, because the upstream only streams, or of a JSON
+    reply."""
 
     __slots__ = ("_decoder", "_sink", "pass_on")
 

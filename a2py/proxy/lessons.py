@@ -1,12 +1,13 @@
 """What upstreams teach: fields they reject, limits they name, wires they do not implement. Lessons last for an hour.
 
-A request uses a lesson for its own next attempt at once (`Trial`). The lesson is kept for everybody (`Lessons`) only once that attempt, or a
-later one of the same request at the same deployment, has succeeded. An error that quotes the client's text may teach nonsense, and nonsense
-must not reach other clients.
+A request uses a lesson for its own next attempt at once (`Trial`). The lesson is kept for everybody (`Lessons`) only
+once that attempt, or a later one of the same request at the same deployment, has succeeded. An error that quotes the
+client's text may teach nonsense, and nonsense must not reach other clients.
 
-Knows: time, and how a lesson changes a deployment's quirks. Must not know: how a lesson is read from an error (wires/lessons.py), HTTP.
-Invariants: at most MAX_LESSONS lessons, of at most MAX_MODELS models of one deployment; a forgotten lesson is learned again at the price of
-one rejected request; no lesson of one request reaches another before it has proven itself.
+Knows: time, and how a lesson changes a deployment's quirks. Must not know: how a lesson is read from an error
+(wires/lessons.py), HTTP.
+Invariants: at most MAX_LESSONS lessons, of at most MAX_MODELS models of one deployment; a forgotten lesson is learned
+again at the price of one rejected request; no lesson of one request reaches another before it has proven itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from a2py.providers import PROVIDERS, quirks_for
 from a2py.quirks import override
 from a2py.wires.lessons import lasting, lesson, together
 
-#: Seconds for which a lesson is used. After that the upstream, which may have been updated, is asked the full question again.
+#: Seconds for which a lesson is used. After that the upstream, which may have been updated, is asked the full question
+#: again.
 LESSON_SECONDS = 3600.0
 #: The field of the lesson that an upstream does not implement the wire that was chosen for it.
 WIRE = "wire"
@@ -56,7 +58,8 @@ class Lessons:
         self._trim(deployment.id, now)
 
     def _trim(self, id: str, now: float) -> None:
-        """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has just learned."""
+        """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has
+        just learned."""
         known = {key: unexpired for key, lessons in self._known.items() if (unexpired := _unexpired(lessons, now))}
         for key in [key for key in known if key[0] == id][:-MAX_MODELS]:
             del known[key]
@@ -125,8 +128,9 @@ class Trial:
     def learn(self, original: Deployment, asked: Deployment, error: ApiError, added: frozenset[str]) -> tuple[str, ...]:
         """Return the quirks to change before `original` is asked once more; () if `error` teaches nothing.
 
-        `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What other requests have
-        learned meanwhile does not matter to that error. Where they have changed the same quirks already, their values are used."""
+        `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
+        other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
+        already, their values are used."""
         cause = _cause_of(error)
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.

@@ -4,14 +4,16 @@ Knows: rpm, tpm and max_parallel of a deployment, and what its running and its r
 Must not know: what happens when a limit is reached (router), how tokens are counted (sizes).
 Invariants:
 - in no WINDOW seconds do more than rpm attempts start;
-- an attempt starts only if what all attempts of the window use or have reserved, its own share included, is at most tpm;
+- an attempt starts only if what all attempts of the window use or have reserved, its own share included, is at most
+tpm;
 - every `Reservation` is settled exactly once, however its attempt ends;
 - memory is bounded: at most 2 * EXACT + 1 entries a window, USUAL_MODELS models.
 
-How tokens count. An attempt reserves its input (counted by the proxy) and an output: the smaller of the request's `max_tokens` and the
-model's usual output. `max_tokens` alone would be far too much: Claude Code asks for 32,000 to 128,000 and gets some hundreds. Input counts
-for WINDOW seconds from the start of the attempt, because an upstream reads it at once. Output counts from the start until WINDOW seconds
-after the end, because it arrives in between. At the end the real numbers replace the reserved ones. Example with `tpm: 10000`:
+How tokens count. An attempt reserves its input (counted by the proxy) and an output: the smaller of the request's
+`max_tokens` and the model's usual output. `max_tokens` alone would be far too much: Claude Code asks for 32,000 to
+128,000 and gets some hundreds. Input counts for WINDOW seconds from the start of the attempt, because an upstream reads
+it at once. Output counts from the start until WINDOW seconds after the end, because it arrives in between. At the end
+the real numbers replace the reserved ones. Example with `tpm: 10000`:
 
     0 s   an attempt starts: 2,000 input, 4,096 output reserved   → 6,096 used
     20 s  it ends with 2,100 input and 500 output                 → 2,600 used
@@ -53,10 +55,10 @@ class _Entry:
 class RateWindow:
     """The sum of what was added in the last WINDOW seconds.
 
-    Up to `exact` amounts have an entry each, and the sum is exact. If there are more, an amount that comes within a grain (WINDOW / `exact`
-    seconds) after the beginning of the newest entry is added to that entry. All of an entry leaves the window with its last amount, so the
-    sum is too high for at most a grain, and never too low. Example: `rpm: 6000` counts in grains of 59 ms once 1,024 requests are in the
-    window."""
+    Up to `exact` amounts have an entry each, and the sum is exact. If there are more, an amount that comes within a
+    grain (WINDOW / `exact` seconds) after the beginning of the newest entry is added to that entry. All of an entry
+    leaves the window with its last amount, so the sum is too high for at most a grain, and never too low. Example:
+    `rpm: 6000` counts in grains of 59 ms once 1,024 requests are in the window."""
 
     __slots__ = ("_entries", "_exact", "_grain", "_sum")
 
@@ -121,7 +123,8 @@ class Demand(Protocol):
     def max_tokens(self) -> int: ...
 
     def input_tokens(self, model: str) -> int:
-        """Return the input tokens for the upstream's `model`. Called only for deployments with `tpm`, because counting takes time."""
+        """Return the input tokens for the upstream's `model`. Called only for deployments with `tpm`, because counting
+        takes time."""
 
 
 class Tokens(NamedTuple):
@@ -137,8 +140,9 @@ class Tokens(NamedTuple):
 class Shortage(NamedTuple):
     """Why an attempt may not start.
 
-    `limit`: the setting and its value, for example `rpm 2`; `seconds`: until there is room again, if nothing else starts (0: whenever a
-    running request ends; infinite: never, because the request alone, of `tokens`, is larger than the limit)."""
+    `limit`: the setting and its value, for example `rpm 2`; `seconds`: until there is room again, if nothing else
+    starts (0: whenever a running request ends; infinite: never, because the request alone, of `tokens`, is larger than
+    the limit)."""
 
     limit: str
     seconds: float
@@ -148,7 +152,8 @@ class Shortage(NamedTuple):
 class Use(NamedTuple):
     """What counts towards the limits of one deployment now. `/health` shows these names.
 
-    `requests`: attempts that started; `tokens`: used or reserved; `held`: how many of these running attempts have reserved for output."""
+    `requests`: attempts that started; `tokens`: used or reserved; `held`: how many of these running attempts have
+    reserved for output."""
 
     requests: int
     tokens: int
@@ -158,8 +163,9 @@ class Use(NamedTuple):
 class _Counters:
     """What counts towards rpm and tpm of one deployment.
 
-    `starts`: one for each attempt; `tokens`: input of all attempts, and output of those that have ended; `held`: output tokens that running
-    attempts have reserved. They are not in the window, because they count until the attempt ends, however long that takes."""
+    `starts`: one for each attempt; `tokens`: input of all attempts, and output of those that have ended; `held`: output
+    tokens that running attempts have reserved. They are not in the window, because they count until the attempt ends,
+    however long that takes."""
 
     __slots__ = ("held", "starts", "tokens")
 
@@ -173,7 +179,8 @@ class _Counters:
 
 
 class Reservation:
-    """The place of one running attempt in its deployment's limits. `input`, `output`: tokens reserved, 0 without `tpm`."""
+    """The place of one running attempt in its deployment's limits. `input`, `output`: tokens reserved, 0 without
+    `tpm`."""
 
     __slots__ = ("_counters", "_deployment", "_entry", "_is_running", "_limits", "input", "output")
 
@@ -224,7 +231,8 @@ class Limits:
         self._usual: dict[tuple[str, str], float] = {}
 
     def find_shortage(self, deployment: Deployment, demand: Demand) -> Shortage | None:
-        """Return why `deployment` has no room for `demand` now, or None if it has. Of several reasons, return the one that lasts longest."""
+        """Return why `deployment` has no room for `demand` now, or None if it has. Of several reasons, return the one
+        that lasts longest."""
         parallel = deployment.max_parallel
         shortage = None
         if parallel and self.running.get(deployment.id, 0) >= parallel:
@@ -256,7 +264,8 @@ class Limits:
     def reservation_size(self, deployment: Deployment, demand: Demand) -> tuple[int, int]:
         """Return the input and output tokens that an attempt reserves.
 
-        The output is a guess. It is at most what the input leaves of tpm, so that it never keeps out a request that fits."""
+        The output is a guess. It is at most what the input leaves of tpm, so that it never keeps out a request that
+        fits."""
         input = demand.input_tokens(deployment.model)
         most = deployment.max_output_tokens or demand.max_tokens
         output = min(demand.max_tokens, most, self.usual_output(deployment))
@@ -275,7 +284,8 @@ class Limits:
             del self._usual[next(iter(self._usual))]
 
     def reserve(self, deployment: Deployment, demand: Demand) -> Reservation | None:
-        """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way out."""
+        """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way
+        out."""
         if self.find_shortage(deployment, demand) is not None:
             return None
         id = deployment.id

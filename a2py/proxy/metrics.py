@@ -1,8 +1,8 @@
 """Counters, and GET /metrics in Prometheus' text format.
 
 Knows: the format (version 0.0.4). Must not know: where the numbers come from.
-Invariants: at most MAX_SERIES label sets per metric, everything above that is counted as `other`. Labels come from the configuration, except
-for the names of what a request lost, which have a lower limit of their own.
+Invariants: at most MAX_SERIES label sets per metric, everything above that is counted as `other`. Labels come from the
+configuration, except for the names of what a request lost, which have a lower limit of their own.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ from collections.abc import Mapping
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Distinct label sets of one metric.
 MAX_SERIES = 500
-#: Names of what a request may lose. Some are the client's own words, for example the type of a block that a2py does not know. A word that does
-#: not look like a name, or that comes after the first MAX_DEGRADED, is counted as `other`.
+#: Names of what a request may lose. Some are the client's own words, for example the type of a block that a2py does not
+#: know. A word that does not look like a name, or that comes after the first MAX_DEGRADED, is counted as `other`.
 _DEGRADED_NAME = re.compile(r"[a-z][a-z0-9_.]{0,39}")
 MAX_DEGRADED = 60
 
 #: Name → (type, help).
 METRICS = {
-    "a2py_requests_total": ("counter", "Requests to /v1/messages, by deployment, wire and status (499: the client left)."),
+    "a2py_requests_total": (
+        "counter",
+        "Requests to /v1/messages, by deployment, wire and status (499: the client left).",
+    ),
     "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
     "a2py_resent_total": ("counter", "Requests that went out a second time because a kept connection had been closed."),
     "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
-    "a2py_first_byte_seconds_sum": ("counter", "Seconds from the request to its first content, summed up, by deployment."),
+    "a2py_first_byte_seconds_sum": (
+        "counter",
+        "Seconds from the request to its first content, summed up, by deployment.",
+    ),
     "a2py_first_byte_seconds_count": ("counter", "Answers that had a first content, by deployment."),
     "a2py_request_seconds_sum": ("counter", "Seconds of whole requests, summed up, by deployment."),
     "a2py_degraded_total": ("counter", "Requests of which something could not be carried, by what."),

@@ -26,12 +26,14 @@ def new_id(prefix: str) -> str:
 
 
 def header_list(names: tuple[str, ...]) -> str:
-    """Return `names` as a comma list for a header. They may hold anything: a line break in one would begin a header of its own."""
+    """Return `names` as a comma list for a header. They may hold anything: a line break in one would begin a header of
+    its own."""
     return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
 
 
 class SentResponse(StreamResponse):
-    """What a handler returns if it has written the response to the transport itself. aiohttp finds nothing left to write."""
+    """What a handler returns if it has written the response to the transport itself. aiohttp finds nothing left to
+    write."""
 
     def __init__(self, status: int, keep_alive: bool) -> None:
         super().__init__(status=status)

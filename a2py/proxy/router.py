@@ -1,13 +1,14 @@
 """Choose the deployment for a request, and the next one after a failure.
 
 Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
-Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was delivered; a request
-ends after at most MAX_ATTEMPTS attempts; nobody waits for a 429.
+Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was
+delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a 429.
 
 The order of the decisions after a failure:
 
 1. Another deployment of the same name, if the fault may be this deployment's.
-2. The same deployments again after a pause, if the kind of error may pass, as often as `num_retries` or a retry policy says.
+2. The same deployments again after a pause, if the kind of error may pass, as often as `num_retries` or a retry policy
+says.
 3. The next name of the configured fallbacks.
 """
 
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 16
 #: Attempts of one request that only follow a lesson.
 MAX_LESSONS = 5
-#: Seconds before the first retry at a deployment that was asked already. They double up to LONGEST_WAIT, and are spread by half so that
-#: clients that failed together do not come back together.
+#: Seconds before the first retry at a deployment that was asked already. They double up to LONGEST_WAIT, and are spread
+#: by half so that clients that failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-#: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming fallback.)
+#: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming
+#: fallback.)
 PATIENCE = 120.0
-#: Error kinds caused by the request itself. Another deployment of the name would answer the same, so they are not retried there. A configured
-#: fallback is asked nevertheless.
+#: Error kinds caused by the request itself. Another deployment of the name would answer the same, so they are not
+#: retried there. A configured fallback is asked nevertheless.
 CLIENT_ERRORS = frozenset(
     {
         "invalid_request",
@@ -88,14 +90,16 @@ class Cooldown(NamedTuple):
 
 
 class AtLimit(ApiError):
-    """Nothing was sent: the deployment had room when it was chosen, and had none left when the attempt was about to start."""
+    """Nothing was sent: the deployment had room when it was chosen, and had none left when the attempt was about to
+    start."""
 
     def __init__(self) -> None:
         super().__init__("rate_limit", "no room is left in the deployment's limits")
 
 
 class Router:
-    """What is known of the deployments beyond one request. `clock`: monotonic seconds; `dice`: random numbers, a test's own ones."""
+    """What is known of the deployments beyond one request. `clock`: monotonic seconds; `dice`: random numbers, a test's
+    own ones."""
 
     def __init__(self, clock: Callable[[], float], limits: Limits, dice: random.Random | None = None) -> None:
         self.clock = clock
@@ -105,7 +109,8 @@ class Router:
         self._failures: dict[str, RateWindow] = {}
 
     def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS) -> Plan:
-        """Return the plan of one request. `demand`: what it needs of token limits. Raise `ApiError` (not_found) if nobody has the name."""
+        """Return the plan of one request. `demand`: what it needs of token limits. Raise `ApiError` (not_found) if
+        nobody has the name."""
         return Plan(self, config, model, demand)
 
     def is_cooling(self, deployment: Deployment) -> bool:
@@ -127,8 +132,8 @@ class Router:
     def record_failure(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
         """Count a failure that is the deployment's fault, and put the deployment into cooldown if that is enough.
 
-        Some kinds are enough at once. Of the others, `allowed_fails` are allowed in a minute. A failure that only the upstream's text
-        attributes to the deployment does not count: the text may quote the client's."""
+        Some kinds are enough at once. Of the others, `allowed_fails` are allowed in a minute. A failure that only the
+        upstream's text attributes to the deployment does not count: the text may quote the client's."""
         if error.kind in CLIENT_ERRORS or error.blame is Blame.NONE or settings.disable_cooldowns:
             return
         now = self.clock()
@@ -180,7 +185,8 @@ def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def fallbacks_for(table: Any, name: str) -> tuple[str, ...]:
-    """Return the models that LiteLLM's `fallbacks` have for `name`. `table`: a mapping, or a list of one-entry mappings; `*` means any name.
+    """Return the models that LiteLLM's `fallbacks` have for `name`. `table`: a mapping, or a list of one-entry
+    mappings; `*` means any name.
 
     `fallbacks_for([{"a": ["b", "c"]}, {"*": "d"}], "a")` is `("b", "c")`."""
     entries = [table] if isinstance(table, dict) else list(table or ())
@@ -193,7 +199,8 @@ def fallbacks_for(table: Any, name: str) -> tuple[str, ...]:
 
 
 class Plan:
-    """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it returns None.
+    """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it
+    returns None.
 
     `attempts`, `lessons`: how many there were so far."""
 
@@ -213,7 +220,8 @@ class Plan:
         self.lessons = 0
 
     def choose_first(self) -> Step:
-        """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it has room again.
+        """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
+        has room again.
 
         Raise `ApiError` if no deployment can be asked now."""
         step = self._choose_among(self._group)
@@ -238,7 +246,8 @@ class Plan:
     ) -> Step | None:
         """Return what follows the failure `error` of `deployment`; None if the error is the answer.
 
-        `is_delivered`: the client has got content, so nothing can be asked again; `patience`: seconds that the client waits, 0 for any."""
+        `is_delivered`: the client has got content, so nothing can be asked again; `patience`: seconds that the client
+        waits, 0 for any."""
         if is_delivered:
             return None
         self._router.record_failure(deployment, error, self._settings)
@@ -274,7 +283,8 @@ class Plan:
         return self._choose_among(self._group, max(wait, least))
 
     def _policy_retries(self, deployment: Deployment, error: ApiError) -> int | None:
-        """Return how many retries the configured policy of the group, or of all groups, has for this kind of error; None if it has none."""
+        """Return how many retries the configured policy of the group, or of all groups, has for this kind of error;
+        None if it has none."""
         settings, key = self._settings, RETRY_POLICIES.get(error.kind, "")
         for policy in (settings.model_group_retry_policy.get(deployment.name), settings.retry_policy):
             if policy and key in policy:
@@ -287,8 +297,8 @@ class Plan:
             return 0
         if deployment.retries >= 0:
             return deployment.retries
-        # A server that closes the connection without an answer may have crashed on this prompt. It gets the prompt again only if the file
-        # says so for this deployment.
+        # A server that closes the connection without an answer may have crashed on this prompt. It gets the prompt
+        # again only if the file says so for this deployment.
         return 0 if isinstance(error, NoAnswer) else self._settings.num_retries
 
     def _fall_back(self, error: ApiError) -> Step | None:
@@ -316,11 +326,13 @@ class Plan:
         return self._look_up(settings.fallbacks) or tuple(settings.default_fallbacks or ())
 
     def _look_up(self, table: Any) -> tuple[str, ...]:
-        """Return the fallbacks for the name that the client asked for, otherwise for the configured name that it resolved to."""
+        """Return the fallbacks for the name that the client asked for, otherwise for the configured name that it
+        resolved to."""
         return fallbacks_for(table, self._model) or (fallbacks_for(table, self._group[0].name) if self._group else ())
 
     def _limit_error(self) -> ApiError:
-        """Return the error if no deployment of the name has room: which limits are reached, and when the first of them has room again."""
+        """Return the error if no deployment of the name has room: which limits are reached, and when the first of them
+        has room again."""
         if not self._group:
             return ApiError("not_found", f"no deployment serves the model {self._model!r}")
         find_shortage, demand = self._router.limits.find_shortage, self._demand
@@ -332,14 +344,15 @@ class Plan:
             tokens = min(shortage.tokens for _, shortage in short)
             return ApiError(
                 "rate_limit",
-                f"{self._model!r} takes no request of this size: its input has about {tokens} tokens, more than the configured limit"
-                f" allows in a minute ({reached}). Shorten the request, or raise the limit in the configuration.",
+                f"{self._model!r} takes no request of this size: its input has about {tokens} tokens, more than the"
+                f" configured limit allows in a minute ({reached}). Shorten the request, or raise the limit in the"
+                " configuration.",
                 should_retry=False,
             )
         seconds = math.ceil(seconds)
         return ApiError(
             "rate_limit",
-            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the limit in the"
-            " configuration.",
+            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the"
+            " limit in the configuration.",
             retry_after=seconds,
         )

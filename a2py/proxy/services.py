@@ -1,10 +1,11 @@
 """What outlives a request: the configuration in force, and everything that requests share.
 
-A request's handlers get a `Services` instead of the application, so that they depend only on what is below them. Nothing here knows that
-there are routes or exchanges.
+A request's handlers get a `Services` instead of the application, so that they depend only on what is below them.
+Nothing here knows that there are routes or exchanges.
 
 Knows: how the shared parts are made and closed. Must not know: HTTP, paths, what a request does with the parts.
-Invariants: `upstream` exists between `start` and `close`; a reload replaces `config` and nothing that a running request holds.
+Invariants: `upstream` exists between `start` and `close`; a reload replaces `config` and nothing that a running request
+holds.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.connections import Connections
 
-#: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading takes 35 ms, in which
-#: nothing else runs, so it should not delay the first connections.
+#: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading
+#: takes 35 ms, in which nothing else runs, so it should not delay the first connections.
 TRUST_DELAY = 0.2
 
 
@@ -85,8 +86,9 @@ class Running:
 class Services:
     """The shared parts of one proxy.
 
-    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called when a client asks to
-    take the proxy out of rotation; `connections`: the clients' connections, None inside another aiohttp application."""
+    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called
+    when a client asks to take the proxy out of rotation; `connections`: the clients' connections, None inside another
+    aiohttp application."""
 
     def __init__(
         self,

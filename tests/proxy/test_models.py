@@ -63,18 +63,18 @@ async def test_claude_codes_discovery() -> None:
 
 def test_pages() -> None:
     settings = named("claude-a", "claude-b", "claude-c")
-    assert [row["id"] for row in models.page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
-    assert models.page(settings, "after_id=claude-c")["data"] == []
-    empty = models.page(Config(), "")
+    assert [row["id"] for row in models.list_page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
+    assert models.list_page(settings, "after_id=claude-c")["data"] == []
+    empty = models.list_page(Config(), "")
     assert empty == {"data": [], "has_more": False, "first_id": None, "last_id": None}
-    assert models.page(settings, "limit=2")["has_more"] is True
-    assert models.page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
+    assert models.list_page(settings, "limit=2")["has_more"] is True
+    assert models.list_page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody", "before_id=nobody"])
 def test_bad_pages(query: str) -> None:
     with pytest.raises(ApiError, match=query.partition("=")[0]):
-        models.page(named("claude-a"), query)
+        models.list_page(named("claude-a"), query)
 
 
 async def test_litellms_model_info_holds_no_secret() -> None:
