@@ -26,6 +26,7 @@ from a2py.upstream.client import api_error
 from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
+from a2py.wires.refusal.peer import Peer
 
 #: Statuses of a redirect.
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
@@ -201,8 +202,7 @@ async def _read_error_body(response: Response) -> bytes:
 
 
 def _refusal_error(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
-    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
+    return read(response.status, response.headers, body, Peer.of(deployment, sent))
 
 
 def _address_error(status: int, deployment: Deployment) -> ApiError:
@@ -212,15 +212,9 @@ def _address_error(status: int, deployment: Deployment) -> ApiError:
         problem = f"answered {status}, a redirect. Set `api_base` to the address that it redirects to."
     else:
         problem = f"answered HTTP {status}, which is not a reply. Check `api_base`."
-    return ApiError("upstream", f"{_name(deployment)} {problem}", should_retry=False)
+    return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)
 
 
 def _web_page_error(deployment: Deployment) -> ApiError:
     problem = "answered with a web page instead of a model's reply. Check `api_base`: most end in /v1."
-    return ApiError("upstream", f"{_name(deployment)} {problem}", should_retry=False)
-
-
-def _name(deployment: Deployment) -> str:
-    """Return how messages name the upstream: by the address that was asked, and by the model's name in the
-    configuration."""
-    return f"{deployment.address} (model {deployment.name})"
+    return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)

@@ -24,6 +24,7 @@ from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call
 from a2py.sse import SSEParser
 from a2py.wires import failure, wire
+from a2py.wires.refusal.peer import Peer
 from tests import golden, streams
 
 GROWTH, MOST = 8, 24
@@ -281,7 +282,7 @@ REFUSALS = (
 
 def refused(text: str, n: int) -> Run:
     body = orjson.dumps({"error": {"message": text * n}})
-    return lambda: [failure.read(400, {}, raw, sent=Sent(body)) for raw in (body, text.encode() * n)]
+    return lambda: [failure.read(400, {}, raw, Peer(sent=Sent(body))) for raw in (body, text.encode() * n)]
 
 
 CASES: dict[str, tuple[int, Make]] = {

@@ -10,11 +10,12 @@ import pytest
 from a2py.errors import ApiError
 from a2py.wires import failure
 from a2py.wires.refusal import body, scrub, waiting
-from a2py.wires.refusal.body import Found, unfold, unfold_value
+from a2py.wires.refusal.body import ErrorBody, parse_body, parse_value
+from a2py.wires.refusal.peer import Peer
 
 
 def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
 
 
 def said(message: str, status: int = 400, **known: Any) -> ApiError:
@@ -80,36 +81,36 @@ def said(message: str, status: int = 400, **known: Any) -> ApiError:
     ],
 )
 def test_forms(data: bytes, sentences: list[str]) -> None:
-    assert unfold(data).sentences == sentences
+    assert parse_body(data).sentences == sentences
 
 
 def test_codes_param_and_status() -> None:
-    found = unfold(b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}')
+    found = parse_body(b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}')
     assert (found.codes, found.param, found.status) == (["c", "t", "429", "inner"], "p", 429)
-    cut = unfold(b'{"error":{"message":"m","code":"c","param":"p')
+    cut = parse_body(b'{"error":{"message":"m","code":"c","param":"p')
     assert (cut.codes, cut.param) == (["c"], "p")
-    inner = unfold(
+    inner = parse_body(
         b'{"detail":[{"loc":["body"],"msg":"m","input":{"code":"invalid_api_key","message":"x","param":"p","status":401}}' + b"x" * 9
     )
     assert (inner.codes, inner.sentences, inner.param, inner.status) == ([], ["m"], "", 0), "what a client sent is nothing that was said"
-    assert unfold(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
-    assert unfold(b'{"code":"404","message":"m"}').status == 404
-    assert unfold(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
-    assert unfold(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]
-    assert unfold(b'{"errors":[{"param":"p"},{"param":"q"}]}').param == "p"
+    assert parse_body(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
+    assert parse_body(b'{"code":"404","message":"m"}').status == 404
+    assert parse_body(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
+    assert parse_body(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]
+    assert parse_body(b'{"errors":[{"param":"p"},{"param":"q"}]}').param == "p"
 
 
 def test_a_body_is_bounded() -> None:
-    found = unfold(b'{"error":{"message":"' + b"x" * 1_000_000)
+    found = parse_body(b'{"error":{"message":"' + b"x" * 1_000_000)
     assert len(found.text) <= body.LONG
     assert len(found.line) <= body.LINE
     deep: Any = "bottom"
     for _ in range(30):
         deep = {"error": deep}
-    assert unfold_value(deep).sentences == []
-    many = unfold_value([{"message": f"number {n}", "code": n} for n in range(100)])
+    assert parse_value(deep).sentences == []
+    many = parse_value([{"message": f"number {n}", "code": n} for n in range(100)])
     assert len(many.sentences) == body.SENTENCES
-    assert len(unfold_value([[{"code": n} for n in range(8)]] * 8).codes) == body.CODES
+    assert len(parse_value([[{"code": n} for n in range(8)]] * 8).codes) == body.CODES
     assert len(of({"error": {"message": "word " * 3000}}).message) <= scrub.LIMIT
 
 
@@ -160,7 +161,7 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
     ],
 )
 def test_waiting_from_headers(headers: dict[str, str], seconds: float | None) -> None:
-    assert waiting.seconds(headers, Found()) == seconds
+    assert waiting.seconds(headers, ErrorBody()) == seconds
     error = failure.read(429, {name.title(): value for name, value in headers.items()}, b"")
     assert error.retry_after == seconds
     assert ("retry-after" in error.headers()) is (seconds is not None)
@@ -183,8 +184,8 @@ def test_waiting_from_headers(headers: dict[str, str], seconds: float | None) ->
     ],
 )
 def test_waiting_from_sentences(text: str, seconds: float | None) -> None:
-    found = Found()
-    found.say(text)
+    found = ErrorBody()
+    found.add_sentence(text)
     assert waiting.seconds({}, found) == pytest.approx(seconds)
 
 
@@ -234,7 +235,7 @@ def test_scrub(text: str, shown: str) -> None:
 
 def test_the_secret_that_was_sent_is_known_exactly() -> None:
     assert said("key hunter2! is odd", secrets=("hunter2!", "", "abc")).message == "key … is odd"
-    assert "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', secrets=("hunter2!",)).message
+    assert "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', Peer(secrets=("hunter2!",))).message
 
 
 def test_phrases_with_a_meaning_are_said_only_where_they_are_meant() -> None:
