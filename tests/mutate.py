@@ -72,6 +72,7 @@ RULES = {
     "a2py/wires/native/strip.py": "A14|C[0-9]",
     "a2py/wires/native/stream.py": "B[0-9]+|C[0-9]",
     "a2py/wires/native/mend.py": "B[0-9]+|C[0-9]",
+    "a2py/wires/native/ending.py": "B[0-9]+|C[0-9]",
 }
 #: Fields that no golden can show, because no wire reads them: what tests them instead.
 ELSEWHERE: dict[str, str] = {

@@ -104,11 +104,13 @@ def fish(words: list[str], cwd: Path) -> list[str]:
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("words, offered", [*CASES, JOINED])
 def test_fish(words: list[str], offered: list[str], tmp_path: Path) -> None:
     assert fish(words, tmp_path) == offered
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("words", FILES)
 def test_fish_offers_files(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
@@ -146,6 +148,7 @@ class Zsh:
         os.close(self.main)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("begin", ['compinit -u -D; eval "$(<_a2py)"', "fpath=($PWD $fpath); compinit -u -D"], ids=["sourced", "in fpath"])
 def test_zsh(tmp_path: Path, begin: str) -> None:
     """Each line, completed and put into quotes by the shell itself, is printed whole."""

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from a2py.providers import PROVIDERS
 from tests.commands import nothing
 
 
-def read(folder: Path, name: str = "a2py.yaml") -> object:
+def read(folder: Path, name: str = "a2py.yaml") -> Any:
     return yaml.safe_load((folder / name).read_text())
 
 
@@ -69,7 +70,7 @@ def test_init_that_lacks_something(nothing: Path, flags: list[str], code: int, t
 def test_init_asks_on_a_terminal(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     answers = io.StringIO("hosted_vllm\nqwen\nhttp://127.0.0.1:8000/v1\n")
     answers.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(command.sys, "stdin", answers)
+    monkeypatch.setattr("sys.stdin", answers)
     monkeypatch.setenv("GROQ_API_KEY", "k")
     assert main(["config", "init", "-o", "x.yaml"]) == exits.OK
     asked = capsys.readouterr()
@@ -77,7 +78,7 @@ def test_init_asks_on_a_terminal(nothing: Path, monkeypatch: pytest.MonkeyPatch,
     assert read(nothing, "x.yaml")["model_list"][0]["litellm_params"] == {
         "model": "hosted_vllm/qwen",
         "api_base": "http://127.0.0.1:8000/v1",
-    }  # type: ignore[index]
+    }
 
 
 FILE = """

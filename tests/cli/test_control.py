@@ -33,7 +33,7 @@ async def pair() -> AsyncIterator[tuple[control.Link, Worker]]:
 async def taken(worker: Worker, count: int) -> list[Order]:
     orders = worker.orders()
     out = [await asyncio.wait_for(orders.__anext__(), LIMIT) for _ in range(count)]
-    await orders.aclose()
+    await orders.aclose()  # type: ignore[attr-defined]
     return out
 
 

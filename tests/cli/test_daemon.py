@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from a2py.cli import daemon, exits, listen, main, record, running, state, workers
+from a2py.cli import control, daemon, exits, listen, main, record, running, state, workers
 from a2py.cli.exits import Stop
 from a2py.cli.notify import Notifier
 from a2py.cli.terminal import Terminal
@@ -109,7 +109,7 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
 
 
 def test_where_there_is_no_proc_ps_tells_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record.os.path, "exists", lambda path: False)
+    monkeypatch.setattr("os.path.exists", lambda path: False)
     assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.born(os.getpid())) and record.born(2**22 + 5) == ""
 
 
@@ -151,7 +151,7 @@ def test_stop_now_and_the_one_that_does_not_end(nothing: Path, monkeypatch: pyte
 
 
 def test_it_is_not_there_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon.sys, "platform", "win32")
+    monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(Stop, match="Windows"):
         daemon.run("start", [])
 
@@ -312,7 +312,7 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path,
 
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
-            ready = f"import os; os.write(int(os.environ['{workers.CONTROL}']), b'r'); raise SystemExit(5)"
+            ready = f"import os; os.write(int(os.environ['{control.CONTROL}']), b'r'); raise SystemExit(5)"
             made = workers.Supervisor([sys.executable, "-c", ready], [sock], 1, "http://x", os.environ, say)
             task = asyncio.ensure_future(made.run())
             await asyncio.wait_for(enough.wait(), LIMIT)
@@ -331,7 +331,7 @@ def test_one_process_serves_where_no_descriptors_are_handed_on(nothing: Path, mo
     served = []
     monkeypatch.setattr(serve, "run_loop", lambda main: served.append(main.close()))
     with monkeypatch.context() as patch:
-        patch.setattr(serve.sys, "platform", "win32")
+        patch.setattr("sys.platform", "win32")
         assert serve.run("serve", ["--demo", "--port", "0", "--num-workers", "4"]) == exits.OK
     assert len(served) == 1 and "on Windows one process serves, not 4" in capsys.readouterr().err
 
@@ -359,7 +359,7 @@ def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         for sock in made:
             sock.close()
-    monkeypatch.setattr(listen.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     (only,) = listen.bind("::1", 0, 3)
     only.close()
 

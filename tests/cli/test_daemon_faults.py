@@ -231,15 +231,16 @@ def test_nothing_is_lost_to_who_follows_a_log_that_is_moved_aside(tmp_path: Path
         os.replace(log, f"{log}.1")
         log.write_text("first of the new\n")
 
-    looked = []
+    looked: list[bool] = []
 
     def read(*args: int) -> str:
-        text: str = io.TextIOWrapper.read(file)  # type: ignore[arg-type]
+        text: str = io.TextIOWrapper.read(file)
         if not looked:
-            looked.append(late())
+            looked.append(True)
+            late()
         return text
 
-    file.read = read  # type: ignore[method-assign]
+    file.read = read  # type: ignore[assignment]
     rounds = iter(range(5))
 
     def ended() -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,8 @@ def test_a_whole_life(tmp_path: Path, manager: Manager, workers: int) -> None:
 
 
 def test_a_long_drain_asks_again_and_again(tmp_path: Path, manager: Manager) -> None:
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}) as run:
         thread = threading.Thread(target=stream, args=(run.url, begun, ends, 200))
         thread.start()
@@ -117,7 +119,7 @@ def test_without_a_watchdog_it_beats_slowly(manager: Manager, monkeypatch: pytes
 def test_a_reload_that_raises_is_framed_too(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.path}, 1)
     with pytest.raises(KeyError):
-        notifier.reloading(lambda: {}["x"])()
+        notifier.reloading(lambda: dict[str, Any]()["x"])()
     assert "RELOADING" in manager.until(lambda m: True) and manager.until(lambda m: True) == {"READY": "1"}
 
 

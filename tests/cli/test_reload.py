@@ -91,7 +91,9 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
 
 def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
-    texts, checked, warned = iter([HALF, good, HALF, "a: ["]), [], []
+    texts = iter([HALF, good, HALF, "a: ["])
+    checked: list[Any] = []
+    warned: list[Any] = []
     reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append)
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
@@ -156,7 +158,7 @@ def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count:
     ):
         file.write_text(text)
         os.kill(int(str(before["pid"])), signal.SIGHUP)
-        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)
+        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)  # type: ignore[misc]
         seen = a2py("status", cwd=place)
         assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[1]
     file.write_text(WHOLE)

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import pytest
@@ -24,7 +25,7 @@ from a2py.cli.terminal import Terminal
 from tests.commands import a2py, serving
 
 DEMO = ["--port", "0"]
-Sdk = Callable[..., anthropic.Anthropic]
+Sdk = Callable[..., Any]
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
 
 
 def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(service.sys, "executable", "/root/venv/bin/python")
+    monkeypatch.setattr("sys.executable", "/root/venv/bin/python")
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
     assert "lies in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
@@ -115,7 +115,7 @@ def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatc
     (nothing / ".config").write_text("a file")
     assert main(["service", "install", "--root", "//"]) == exits.FAILED
     assert ".config/systemd/user can't be written: Not a directory" in capsys.readouterr().err
-    monkeypatch.setattr(service.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
 
 
@@ -129,8 +129,8 @@ def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pyte
 def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would go on, or keep the port that the new one is to have."""
     done: list[str] = []
-    monkeypatch.setattr(service.shutil, "which", lambda name: name)
-    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)  # type: ignore[func-returns-value]
     stopped = "disable --now a2py.service"
     for args, expected in (
         (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
@@ -207,6 +207,7 @@ def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.real
 def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     """In a mount namespace of its own, where root and the kernel allow that."""
     unshare = needs("unshare")

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from a2py.cli import exits, main, setup, state
 from a2py.cli.exits import Stop
 from tests.commands import nothing
 
-MINE = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
+MINE: dict[str, Any] = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
 
 
 def settings(home: Path) -> Path:
@@ -131,7 +132,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(Stop, match="f can't be written: No space left on device"):
         state.write(str(path), "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]

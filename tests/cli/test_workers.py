@@ -111,7 +111,7 @@ async def test_a_parent_that_was_stopped_itself_kills_nobody(monkeypatch: pytest
 async def test_words_instead_of_signals(tmp_path: Path) -> None:
     """The first stop says drain, the second one now; all workers hear both."""
     told: list[str] = []
-    callbacks = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
+    callbacks: dict[str, Any] = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
     async with watched(OBEYS, 2, str(tmp_path / "out"), **callbacks) as seen:
         await seen.until(lambda: seen.made.is_announced)
         seen.made.stop()
@@ -332,7 +332,8 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
     """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the same."""
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
         threads = [threading.Thread(target=stream, args=(run.url, begun, ends, 100)) for _ in range(6)]
         for thread in threads:
@@ -355,7 +356,8 @@ def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_nobody_waits_at_a_port_that_drains(tmp_path: Path, count: int) -> None:
     """New connections are refused at once, also while answers still run."""
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
         port = int(run.url.rpartition(":")[2])
         thread = threading.Thread(target=stream, args=(run.url, begun, ends, 300))
@@ -425,7 +427,7 @@ def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: in
     os.close(write_end)
     if out != write_end:
         os.close(out)
-    run = SimpleNamespace(process=process)
+    run: Any = SimpleNamespace(process=process)
     url = f"http://127.0.0.1:{port}"
     try:
         assert until(lambda: ask(url))

@@ -315,7 +315,7 @@ async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.M
     monkeypatch.setitem(ROUTES, "/crash", Route(("POST",), crash))  # type: ignore[arg-type]
     here: list[Upstream] = []
     case = cases(here)[name]
-    settings = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
+    settings: dict[str, Any] = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
     with Upstream(case.script) as upstream:
         here.append(upstream)
         made = config(upstream.base, disable_cooldowns=True, **settings)

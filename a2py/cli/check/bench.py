@@ -26,6 +26,7 @@ from a2py.upstream import Failure, Gather, Patient, Response, Upstream
 from a2py.upstream.client import ERROR_BODY, REPLY_BODY, api_error
 from a2py.wires import reply, wire
 from a2py.wires.failure import read
+from a2py.wires.refusal.peer import Peer
 
 JSON = dict[str, Any]
 
@@ -133,7 +134,7 @@ class Bench:
         try:
             if response.status // 100 != 2:
                 body = await _error_body(response)
-                raise read(response.status, response.headers, body, provider=dep.provider, model=dep.model, secrets=dep.secrets)
+                raise read(response.status, response.headers, body, Peer.of(dep))
             if not prepared.stream:
                 data = await response.whole(REPLY_BODY)
                 told.reads.append(data)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Usage
+from a2py.wires.failure import reply_error
+from a2py.wires.refusal.peer import Peer
 
 #: finish_reason → stop reason. Together and TGI say eos (2025-06), Z.ai sensitive (docs), old models function_call, watsonx time_limit and
 #: Mistral model_length (docs, 2026-08), relays of Gemini its own words.
@@ -57,10 +59,10 @@ def _plain(word: str) -> str:
     return word.partition(":")[0].strip().lower()
 
 
-def failed(word: str) -> ApiError | None:
+def failed(word: str, peer: Peer) -> ApiError | None:
     """The failure that a finish_reason tells."""
     kind = FAILED.get(_plain(word))
-    return ApiError(kind, f"the upstream stopped: {word[:80]}") if kind else None
+    return reply_error(f"stopped: {word[:80]}", peer, kind=kind) if kind else None
 
 
 def promises_calls(word: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
@@ -83,7 +82,7 @@ class SearchDecoder(ChatDecoder):
             return False
         self._seen_size += len(mark) + more + SEEN_COST
         if self._seen_size > SEEN_LIMIT:
-            self._fail(ApiError("upstream", "the upstream named more pages than can be kept"))
+            self._fail_reply("listed more pages than a2py can keep")
             return False
         self._seen.add(mark)
         return True

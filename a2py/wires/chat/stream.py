@@ -130,7 +130,7 @@ class ChatDecoder(Intake):
         if len(parts) > 1:
             self._events([(name, part) for part in parts])
         elif name == b"error":
-            self._fail(failure.event(data, provider=self._provider, sent=self._sent))
+            self._fail(failure.read_event(data, self._peer))
         elif data.strip():  # an empty one is a sign of life
             self._bad = True
             self._bad_lines += 1
@@ -196,7 +196,7 @@ class ChatDecoder(Intake):
         self._extra_usage(chunk)
         error = self._error_in(chunk)
         if error is None and name == b"error":
-            error = failure.event(chunk, provider=self._provider, sent=self._sent)
+            error = failure.read_event(chunk, self._peer)
         self._blame(error)
 
     def _blame(self, error: ApiError | None) -> None:
@@ -233,7 +233,7 @@ class ChatDecoder(Intake):
             self._before_call()
             self._calls.fragments(calls, self._field == "message")
             if self._calls.full:
-                self._fail(ApiError("upstream", "the upstream sent more of tool calls than can be kept"))
+                self._fail_reply("sent longer tool calls than a2py can keep")
         if delta.get("function_call"):
             self._before_call()
             self._calls.legacy(delta["function_call"])
@@ -312,7 +312,7 @@ class ChatDecoder(Intake):
             return reasoning
         text = "".join([self._details.see(detail) for detail in details if isinstance(detail, dict) and not self._details.full])
         if self._details.full:
-            self._fail(ApiError("upstream", "the upstream sent more reasoning details than can be kept"))
+            self._fail_reply("sent more reasoning details than a2py can keep")
         return reasoning or text
 
     def _state(self, delta: JSON) -> None:
@@ -327,7 +327,7 @@ class ChatDecoder(Intake):
 
     def _keep(self, name: str, value: str) -> None:
         if len(value) > LIMIT:
-            self._fail(ApiError("upstream", f"the upstream sent more than {LIMIT} characters of state (`{name}`)"))
+            self._fail_reply(f"sent more than {LIMIT} characters of state (`{name}`)")
         else:
             self._fields[name] = value
 
@@ -368,20 +368,20 @@ class ChatDecoder(Intake):
             return None
         lost = not self._some or (promises_calls(self._finish) and not self._calls.open)
         if self._bad_lines and (self._bad or self._torn or lost or self._bad_lines > 1 or not self._finish):
-            return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
+            return failure.reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
         if self._calls.nameless:
-            return ApiError("upstream", "the upstream sent a tool call without a name")
+            return failure.reply_error("sent a tool call without a name", self._peer, failure.CHECK_TOOLS)
         if self._finish or (self._done and self._some):
-            return failed(self._finish)
+            return failed(self._finish, self._peer)
         if self._some:
-            return ApiError("upstream", "upstream closed the stream early")
-        return ApiError("upstream", "the upstream's reply was empty")
+            return failure.reply_error("closed the stream early", self._peer)
+        return failure.reply_error("sent an empty reply", self._peer)
 
     def whole(self, value: JSON) -> None:
         """A unary body, or a JSON body that answers a stream request."""
         error = self._error_in(value)
         if error is None and "choices" not in value:
-            error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
+            error = failure.reply_error("sent a reply that is no chat completion", self._peer, "Check `api_base`.")
         if error is not None:
             self._fail(error)
             return

@@ -76,5 +76,6 @@ def prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int = 0)
         think_open=quirks.think_open,
         limit=limit,
         provider=draft.dep.provider,
+        address=draft.dep.address,
         search=draft.search,
     )

@@ -15,6 +15,8 @@ from a2py.messages.splice import Splice
 from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import LINE_LIMIT, Event, SSEParser
 from a2py.wires import failure
+from a2py.wires.refusal.message import DEFAULT_ADVICE
+from a2py.wires.refusal.peer import Peer
 
 #: Bytes of a JSON body (32 MiB).
 BODY_LIMIT = 32 * 1024 * 1024
@@ -35,8 +37,7 @@ class Intake:
         "_notes",
         "_outcome",
         "_parser",
-        "_provider",
-        "_sent",
+        "_peer",
         "_sniffed",
         "finished",
         "progress",
@@ -45,8 +46,7 @@ class Intake:
     splice: Splice | None = None
 
     def __init__(self, prepared: Prepared) -> None:
-        self._provider = prepared.provider
-        self._sent = prepared.sent
+        self._peer = Peer(prepared.provider, prepared.address, sent=prepared.sent)  # the upstream, for errors
         self._parser = SSEParser()
         self._head = bytearray()  # white space ahead of the first byte that means something
         self._sniffed = False
@@ -75,7 +75,7 @@ class Intake:
         if self._body is not None:
             self._body += data
             if len(self._body) > BODY_LIMIT:
-                self._fail(ApiError("upstream", f"the upstream's reply is larger than {BODY_LIMIT >> 20} MiB"))
+                self._fail_reply(f"sent a reply larger than {BODY_LIMIT >> 20} MiB")
             self.progress += 0 if data.isspace() else 1
             return
         parser = self._parser
@@ -91,14 +91,14 @@ class Intake:
         else:
             self._events(events)
         if parser.overflow:
-            self._fail(ApiError("upstream", f"the upstream sent an event larger than {LINE_LIMIT >> 20} MiB"))
+            self._fail_reply(f"sent an event larger than {LINE_LIMIT >> 20} MiB")
 
     def _checked(self, events: list[Event]) -> None:
         """Events of which one may hold too many values to be parsed."""
         fine = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
         self._events(events[:fine])
         if fine < len(events) and not self.finished:
-            self._fail(_too_many("an event"))
+            self._fail_reply(_too_many("an event"))
 
     def _sniff(self, data: bytes) -> bytes:
         """Everything so far, once the first byte that means something is there; until then nothing."""
@@ -106,7 +106,7 @@ class Intake:
         self._head += data
         if not start:
             if len(self._head) > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
+                self._fail_reply("sends nothing but white space")
             return b""
         self._sniffed = True
         data = bytes(self._head)
@@ -120,9 +120,9 @@ class Intake:
             if not self.finished and self._body is not None:
                 body = bytes(self._body.lstrip(BLANK))
                 if body[:1] == b"<":
-                    self._fail(failure.page(body, self._provider))
+                    self._fail(failure.web_page_error(body, self._peer))
                 elif jsonsize.exceeds(body):
-                    self._fail(_too_many("a reply"))
+                    self._fail_reply(_too_many("a reply"))
                 else:
                     self._object(body)
             elif not self.finished:
@@ -137,24 +137,28 @@ class Intake:
         try:
             value: Any = jsontext.loads(body)
         except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            self._fail_reply("sent a reply that is not valid JSON; it may have been cut")
             return
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, dict):
             self.whole(value)
         else:
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+            self._fail_reply("sent a reply that is not a JSON object", "Check `api_base`.")
 
     def _error_in(self, payload: JSON) -> ApiError | None:
         """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message; what the
         error repeats of the request is not read as the upstream's own words."""
-        return failure.inside(payload, provider=self._provider, sent=self._sent)
+        return failure.find_error(payload, self._peer)
+
+    def _fail_reply(self, fault: str, advice: str = DEFAULT_ADVICE) -> None:
+        """End with an error about the upstream's reply. `fault`: what the server did, starting with a verb."""
+        self._fail(failure.reply_error(fault, self._peer, advice))
 
     def _fail(self, error: ApiError) -> None:
         self._error = self._error or error
         self.finished = True
 
 
-def _too_many(what: str) -> ApiError:
-    return ApiError("upstream", f"the upstream sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values")
+def _too_many(what: str) -> str:
+    return f"sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values"
