@@ -44,10 +44,11 @@ RULES = {
     "a2py/wires/openai/thinking.py": "A10|A12|A13|A15",
     "a2py/wires/chat/request.py": "A12|A15|A16|A18|A[0-9]+",
     "a2py/wires/chat/tools.py": "A8|A9|A10|A11",
-    "a2py/wires/chat/found.py": "A11",
+    "a2py/wires/chat/search_results.py": "A11",
     "a2py/wires/common/schema.py": "A8|A15",
     "a2py/wires/chat/reasoning.py": "A12|A13|A14",
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
+    "a2py/wires/chat/output.py": "A12|A14|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
     "a2py/wires/chat/finish.py": "B4",
     "a2py/wires/chat/pieces.py": "B2|B3|B4",
@@ -105,7 +106,8 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         for condition in (
             "any((new[name] is not table[name] for name in table))",
             "one is not node[key]",
-            "any((a is not b for a, b in zip(many, items, strict=True)))",
+            "many is not node[key]",
+            "table is not node[key]",
             "changes",
             "schema.get('type') != 'object'",
         )
@@ -115,12 +117,12 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
     ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",
-    ("a2py/wires/chat/stream.py", "self._tags is None and self._stops is None", False): "the short way; the long one gives the same",
+    ("a2py/wires/chat/output.py", "not self.has_filters", False): "the short way; the long one gives the same",
     ("a2py/wires/chat/stream.py", "not content or len(delta) > 2", True): "the short way; such a delta has no state",
-    **{("a2py/wires/chat/stream.py", "self._bad_lines", value): "a note for the log" for value in (True, False)},
+    **{("a2py/wires/chat/stream.py", "ending.bad_lines", value): "a note for the log" for value in (True, False)},
     **{
-        ("a2py/wires/chat/stream.py", condition, True): "the sink takes no empty text; nothing is kept"
-        for condition in ("details", "self._details or self._fields", "text", "rest")
+        ("a2py/wires/chat/output.py", condition, True): "the sink takes no empty text; nothing is kept"
+        for condition in ("self.has_state", "text", "rest")
     },
     **{("a2py/wires/common/typed.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",

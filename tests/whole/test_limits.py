@@ -317,7 +317,7 @@ FLOODS: dict[str, list[Flood]] = {
     "a2py.messages.signatures.LIMIT": [
         Flood("state (`reasoning_opaque`)", "chat", lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1))),
     ],
-    "a2py.wires.chat.found.SEEN_LIMIT": [
+    "a2py.wires.chat.search_results.SEEN_LIMIT": [
         Flood(
             "more pages",
             "chat",
@@ -400,7 +400,7 @@ PIECES = (
     "a2py.messages.reply.REPLY_LIMIT",
     "a2py.wires.chat.calls.KEPT_LIMIT",
     "a2py.wires.chat.pieces.LIMIT",
-    "a2py.wires.chat.found.SEEN_LIMIT",
+    "a2py.wires.chat.search_results.SEEN_LIMIT",
     "a2py.wires.responses.budget.KEPT_LIMIT",
     "a2py.wires.responses.budget.ITEMS_LIMIT",
 )

@@ -292,8 +292,8 @@ def test_search_ids_that_were_made_to_collide() -> None:
     """An endless loop until 2026-11: each next id of the last search, cut to its end, is another's."""
     call = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
     ids = ["x_"]
-    while search.block_id(ids[-1]) not in map(search.block_id, ids[:-1]):
-        ids.append(f"{search.block_id(ids[-1])}_60")
+    while search.make_block_id(ids[-1]) not in map(search.make_block_id, ids[:-1]):
+        ids.append(f"{search.make_block_id(ids[-1])}_60")
     found = [item({**call, "id": id}, n) for n, id in enumerate(ids)]
     blocks = message_of(*found, item({**call, "id": "x."}, 60), DONE)["content"]
     used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
