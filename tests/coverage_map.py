@@ -35,6 +35,8 @@ CORE = ("messages", "providers", "wires")
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
 
 
+#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check both at once.
+TOGETHER = {"a2py/wires/responses/output.py": "a2py/wires/responses/stream.py"}
 #: The context of what runs at import.
 IMPORT = "import"
 #: A program that imports the core under coverage. Arguments: the data file, the context, the modules.
@@ -87,7 +89,8 @@ def gaps(data_file: str) -> Iterator[str]:
             report = Path(folder, "report.json")
             measured = coverage.Coverage(data_file=data_file, config_file=False, branch=True)
             measured.load()
-            contexts = [f"^{own_tests(module)}$", *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT))]
+            together = Path(TOGETHER.get(module.as_posix(), module))
+            contexts = [f"^{own_tests(module)}$", f"^{own_tests(together)}$", *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT))]
             measured.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
             found: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
         inside = function_lines(ROOT / module)

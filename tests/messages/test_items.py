@@ -127,3 +127,9 @@ def test_torn_after_a_look_for_the_end() -> None:
     assert item.is_cut_off()
     item.parts = ['"}']
     assert not item.is_cut_off()
+
+
+def test_arguments_of_too_many_values_count_as_torn() -> None:
+    item = Item(TOOL, 0)
+    item.parts = ['{"a":[' + "[]," * 600_000 + "1]}"]
+    assert item.is_cut_off()

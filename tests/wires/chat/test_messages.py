@@ -31,3 +31,9 @@ def test_an_empty_result_text_beside_other_blocks() -> None:
         }
     )
     assert out["messages"][1] == {"role": "tool", "tool_call_id": "a", "content": ""}
+
+
+def test_a_link_to_a_pdf_is_no_part() -> None:
+    source = {"type": "url", "url": "https://x/a.pdf"}
+    out = sent({"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]}, deployment(documents="file"))
+    assert isinstance(out["messages"][0]["content"], str)

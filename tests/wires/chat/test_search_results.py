@@ -98,22 +98,6 @@ def test_the_upstreams_own_count_of_searches() -> None:
     assert message["usage"]["server_tool_use"]["web_search_requests"] == 3
 
 
-@pytest.mark.parametrize(
-    ("messages", "question"),
-    [
-        ([{"role": "user", "content": "Why?"}], "Why?"),
-        ([{"role": "user", "content": "Why?"}, {"role": "system", "content": "So"}], "Why?"),
-        ([{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "content": "1"}]}], "web_search"),
-        ([{"role": "user", "content": "x" * 500}], "x" * 400),
-    ],
-)
-def test_the_question(messages: list[JSON], question: str) -> None:
-    body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [SEARCH]}
-    call = golden.call(body, OPENROUTER)
-    prepared = CHAT.prepare(call, golden.deployment(OPENROUTER), True)
-    assert prepared.search == question
-
-
 def test_the_server_tool_takes_the_clients_wishes() -> None:
     wishes = {"allowed_domains": ["a.org"], "blocked_domains": ["b.org"], "user_location": {"type": "approximate", "city": "Bern"}}
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}

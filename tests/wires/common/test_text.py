@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from a2py.messages.types import JSON
 from a2py.wires.common.text import as_text, block_text, strip_billing
 
 
@@ -17,3 +18,10 @@ def test_texts_of_blocks_that_no_wire_shows() -> None:
     assert as_text([{"type": 5, "text": "a"}, {"type": {}}, {"text": "b"}]) == "a\nb"
     assert block_text({"type": "compaction", "content": "sum"}) == "sum"
     assert block_text({"type": "container_upload"}) == "[file, not shown]"
+
+
+def test_unchecked_results_are_shown_to_a_bounded_depth() -> None:
+    nest: JSON = {"data": 1}
+    for _ in range(99):
+        nest = {"x": nest}
+    assert block_text({"type": "later_tool_result", "content": nest}).count("x") == 32

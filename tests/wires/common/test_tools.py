@@ -9,28 +9,11 @@ from a2py.messages.types import JSON, Call, Request
 from a2py.slices import at_once
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.tools import ToolList, as_function
-from a2py.wires.openai.tools import current_tools, select_tools
+from a2py.wires.openai.tools import select_tools
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
     return Draft(Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x"))
-
-
-def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
-    messages: list[JSON] = [
-        {"role": "system", "content": "text"},
-        {
-            "role": "system",
-            "content": [
-                {"type": "tool_addition", "tool": "junk"},
-                {"type": "tool_addition", "tool": {"name": 5}},
-                {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "a"}},
-                {"type": "tool_removal", "tool": {"tool_name": "b"}},
-            ],
-        },
-    ]
-    tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
-    assert at_once(current_tools(draft(messages, tools))) == tools[:1]
 
 
 def test_a_tool_that_is_none() -> None:

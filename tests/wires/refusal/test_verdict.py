@@ -14,6 +14,8 @@ from a2py.proxy.router import CLIENT_ERRORS
 from a2py.wires import failure
 from a2py.wires.refusal import topic, verdict
 from a2py.wires.refusal.body import ErrorBody, parse_body
+from a2py.wires.refusal.fields import FIELDS
+from a2py.wires.refusal.wordings import EARLY, LATE
 from tests import golden
 
 CAP = "max_tokens must be less than or equal to 1"
@@ -196,3 +198,8 @@ def test_names() -> None:
 def test_every_family_is_made_of_names() -> None:
     words = [word for words in topic._FAMILIES.values() for word in words.split()]
     assert all(re.fullmatch(r"[a-z_]+", word) for word in words)
+
+
+def test_rules_are_asked_in_their_order() -> None:
+    verdict.rules.cache_clear()
+    assert verdict.rules() == (*EARLY, *FIELDS, *LATE)
