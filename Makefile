@@ -16,11 +16,13 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
 
 $(VENV)/.run: setup.cfg pyproject.toml
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) || { echo "making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing a2py and what it needs into $(VENV) (only this time, some 10 s) …"
 	@$(PY) -m pip install -q --disable-pip-version-check -e . && touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) || { echo "making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing a2py and what its tests need into $(VENV) (only this time, half a minute) …"
 	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test,check]' && touch $@ $(VENV)/.run
 
 run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_config.yaml --port 4000")

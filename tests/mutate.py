@@ -83,21 +83,24 @@ ELSEWHERE: dict[str, str] = {
 }
 #: (file, condition, value) → why nothing notices.
 SURVIVORS: dict[tuple[str, str, bool], str] = {
-    ("a2py/messages/blocks.py", "key == self._live", False): "the short way; the long one gives the same",
-    ("a2py/messages/blocks.py", "item is not self._item", True): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "not item.opened", False): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "item is self._item", False): "a whole block is closed later, its bytes are the same",
+    ("a2py/messages/blocks.py", "s and key == self._open_key", False): "the short way; the long one gives the same",
+    ("a2py/messages/blocks.py", "item is not self._current", True): "the block opens later, its bytes are the same",
+    ("a2py/messages/blocks.py", "not item.is_started", False): "the block opens later, its bytes are the same",
+    ("a2py/messages/blocks.py", "item is self._current", False): "a whole block is closed later, its bytes are the same",
     ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
     **{("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for" for value in (True, False)},
-    ("a2py/messages/blocks.py", "item.closed", False): "what is kept of a closed call is never given out, it only counts",
-    **{("a2py/messages/blocks.py", "self._held", value): "the next block opens later, its bytes are the same" for value in (True, False)},
-    ("a2py/messages/blocks.py", "item is not None and item.size > SCAN_SIZE", True): "only slower",
+    ("a2py/messages/blocks.py", "item.is_closed", False): "what is kept of a closed call is never given out, it only counts",
     **{
-        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_tool`, the writer's short way: messages/test_writer.py"
+        ("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same"
         for value in (True, False)
     },
-    ("a2py/messages/blocks.py", "self._held[0].kind == TOOL", True): "the loop behind it asks again",
-    ("a2py/messages/blocks.py", "self._hidden(item)", True): "how much is kept",
+    ("a2py/messages/blocks.py", "item.size > SCAN_SIZE", True): "only slower",
+    **{
+        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_open_call`, the short way of `args`: messages/test_writer.py"
+        for value in (True, False)
+    },
+    ("a2py/messages/items.py", "self.items[0].kind == TOOL", True): "the loop behind it asks again",
+    ("a2py/messages/blocks.py", "self._is_hidden(item)", True): "how much is kept",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
     ("a2py/wires/openai/tools.py", "message['role'] == 'system'", True): "only slower: no other message holds such a block",
     ("a2py/wires/chat/messages.py", "self._marks", True): "the short way; nothing is marked",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from a2py.deployment import Deployment, telling
+from a2py.deployment import Deployment, is_secret_name
 from tests import golden
 
 
@@ -14,12 +14,12 @@ from tests import golden
     "name", ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"]
 )
 def test_names_that_tell_a_secret(name: str) -> None:
-    assert telling(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "model", "x-title", "temperature"])
 def test_names_that_tell_none(name: str) -> None:
-    assert not telling(name)
+    assert not is_secret_name(name)
 
 
 def test_secrets_wherever_they_stand() -> None:

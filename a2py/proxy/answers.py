@@ -49,7 +49,7 @@ class Streamed(Exchange):
 
     @property
     def delivered(self) -> bool:
-        return self.writer is not None and self.writer.delivered
+        return self.writer is not None and self.writer.has_delivered
 
     def _begin(self, deployment: Deployment, prepared: Prepared) -> None:
         super()._begin(deployment, prepared)

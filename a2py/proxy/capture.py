@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from a2py.deployment import Deployment, telling
+from a2py.deployment import Deployment, is_secret_name
 from a2py.errors import ApiError
 from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
@@ -174,7 +174,8 @@ class _Attempt:
 def clean(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
     """`headers` without secrets and URL queries."""
     return {
-        name.lower(): REDACTED.decode() if telling(name) else _QUERY.sub(r"\1", redactor.text(value)) for name, value in headers.items()
+        name.lower(): REDACTED.decode() if is_secret_name(name) else _QUERY.sub(r"\1", redactor.text(value))
+        for name, value in headers.items()
     }
 
 
@@ -185,7 +186,7 @@ def secrets_of(config: Config) -> frozenset[str]:
 
 def sent_by(headers: Mapping[str, str]) -> set[str]:
     """The credentials that a client sent: of headers with a telling name, with and without the word before them, and each cookie's."""
-    values = {value for name, value in headers.items() if telling(name)}
+    values = {value for name, value in headers.items() if is_secret_name(name)}
     values |= {value.partition(" ")[2].strip() for value in values}
     values |= {pair.partition("=")[2].strip() for pair in headers.get("cookie", "").split(";")}
     return {value for value in values if len(value) >= SENT_SHORT}

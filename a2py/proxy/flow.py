@@ -64,7 +64,7 @@ class ToClient:
 
     def _begins(self) -> bool:
         """Whether the first output has come. A ping of the upstream's own before any content is none."""
-        if not self._writer.begun and not self._client.committed:
+        if not self._writer.has_begun and not self._client.committed:
             return False
         self._begun = True
         self._first()

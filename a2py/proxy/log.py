@@ -21,6 +21,8 @@ from a2py.printable import printable
 #: A value that needs no quotes in a text line.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
 _SPACE = re.compile(r"[\t-\r ]+")
+#: The folder a2py/, with a slash at its end.
+_ROOT = __file__.replace("\\", "/").removesuffix("proxy/log.py")
 
 
 @dataclass(slots=True)
@@ -121,9 +123,17 @@ class Log:
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
-            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}:{code.co_name}")
+            places.append(f"{_place(code.co_filename)}:{trace.tb_lineno}:{code.co_name}")
             trace = trace.tb_next
         self._write("error", "crash", {"type": type(error).__name__, "at": " < ".join(reversed(places[-8:])), "id": request_id})
+
+
+def _place(filename: str) -> str:
+    """Return the path of a source file below a2py/, like `wires/chat/request.py`; only the name of any other file.
+
+    Several folders have a `request.py`, so the name alone would not tell."""
+    path = filename.replace("\\", "/")
+    return path.removeprefix(_ROOT) if path.startswith(_ROOT) else path.rpartition("/")[2]
 
 
 def _word(value: object) -> str:

@@ -341,7 +341,7 @@ class Exchange:
         outcome = self.outcome
         if outcome is not None:
             record.notes += outcome.notes
-            record.reason = (outcome.told or outcome.reason) if outcome.error is None else ""
+            record.reason = (outcome.final_reason or outcome.reason) if outcome.error is None else ""
             if outcome.usage is not None:
                 usage = outcome.usage
                 record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output

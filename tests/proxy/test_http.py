@@ -555,7 +555,8 @@ async def test_an_exception_nobody_expected() -> None:
                 assert "secret" not in proxy.log and b"secret" not in answer.body
     assert running is not None
     crash = next(line for line in running.lines if line["event"] == "crash")
-    assert crash["type"] == "RuntimeError" and "test_http.py" in crash["at"] and crash["id"] == answer.headers["request-id"]
+    assert crash["type"] == "RuntimeError" and crash["id"] == answer.headers["request-id"]
+    assert crash["at"].startswith("test_http.py:") and " < proxy/" in crash["at"]
 
 
 async def test_every_request_has_its_own_id() -> None:

@@ -53,6 +53,17 @@ def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
 # -- choice ------------------------------------------------------------------------------------------------------------------
 
 
+def blamed(kind: str, blame: Blame) -> ApiError:
+    error = ApiError(kind, "x")
+    error.blame = blame
+    return error
+
+
+def echoed(error: ApiError) -> ApiError:
+    error.echoed = True
+    return error
+
+
 def test_weights() -> None:
     router, config, _ = setup(dep("a", weight=3), dep("b", weight=1), dep("c", weight=0))
     seen = Counter(router.plan(config, "m").first().deployment.id for _ in range(2000))
@@ -333,7 +344,7 @@ def test_the_clients_mistakes_cool_nothing() -> None:
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENTS_OWN))
 def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
-    router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.NONE), config.settings)
+    router.failed(config.deployments[0], blamed(kind, Blame.NONE), config.settings)
     assert not router.cooling
 
 
@@ -341,7 +352,7 @@ def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
 def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=1)
     for cooled in (False, True):
-        router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.FAILURE), config.settings)
+        router.failed(config.deployments[0], blamed(kind, Blame.FAILURE), config.settings)
         assert bool(router.cooling) is cooled
 
 
@@ -590,7 +601,7 @@ def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded
 def test_what_proves_nothing_is_never_kept() -> None:
     lessons = Lessons(Clock())
     trial = Trial(lessons)
-    for error in (cap(512, echoed=True), ApiError("max_tokens", "x", field="room", limit=256)):
+    for error in (echoed(cap(512)), ApiError("max_tokens", "x", field="room", limit=256)):
         assert trial.learn(dep("a"), trial.taught(dep("a")), error, SENT)
     assert trial.taught(dep("a")).quirks.max_tokens_limit == 256
     trial.succeeded(dep("a"))

@@ -1,6 +1,6 @@
 """What the garbage collector finds after requests of every kind of end: nothing.
 
-A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.serve.settle`) and takes no account of how
+A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.eventloop.settle`) and takes no account of how
 large a `bytes` is. A closed connection used to leave 7 objects, malformed HTTP 28, a body that broke off 69 with all frames above them."""
 
 from __future__ import annotations
