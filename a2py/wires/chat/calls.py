@@ -173,17 +173,11 @@ class Calls:
             other = self._by_id.get(id)
             if other is not None and name in ("", other.name):
                 return other
-            return (
-                None if name else call
-            )  # Poolside (2026-05), mlx-openai-server (2026-03): the id changes within a call
+            # Poolside (2026-05), mlx-openai-server (2026-03): the id changes within a call
+            return None if name else call
         if name and call.name:
-<<<<<<< HEAD
-            repeats = not call.id and call.scan.complete and _is_object_start(arguments)
+            repeats = not call.id and call.scan.is_complete and _is_object_start(arguments)
             if name != call.name or repeats:  # relays of Gemini number each call 0, and give no ids (2026-07)
-=======
-            again = not call.id and call.scan.is_complete and _begins(arguments)
-            if name != call.name or again:  # relays of Gemini number each call 0, and give no ids (2026-07)
->>>>>>> core
                 return None
         return call
 
