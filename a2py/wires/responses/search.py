@@ -80,7 +80,8 @@ class SearchWriter:
         if call.has_failed:
             self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
         elif call.sources is not None:
-            self._sink.server_result(item.key, search.RESULT, id, search.result_content(dict.fromkeys(call.sources, "")))
+            pages = dict.fromkeys(call.sources, "")
+            self._sink.server_result(item.key, search.RESULT, id, search.result_content(pages))
         else:
             self._pending.append((item.key, id))
 
