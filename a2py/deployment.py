@@ -58,7 +58,6 @@ class Deployment:
     params: Mapping[str, Any] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()  #: additional_drop_params
     allow: frozenset[str] = frozenset()  #: allowed_openai_params: sent although the provider's row leaves them out
-    drop_params: bool = False  #: LiteLLM's drop_params (here what is not taken is always dropped)
     cache_control_ttl: str = ""  #: of every cache_control sent upstream: `5m`, `1h`, `none`; "": the client's own
     problem: str = ""
     # limits known from the configuration; 0: unknown

@@ -123,9 +123,9 @@ def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -
 
 
 def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:
-    given = {name: getattr(args, name) for name in (*_OF_MODEL, "request_timeout", "drop_params") if getattr(args, name) is not None}
+    params = {name: getattr(args, name) for name in (*_OF_MODEL, "request_timeout")}
     notes: list[str] = []
-    return _with_notes(single(model=args.model, env=environment(env, cwd, notes.append), **given), notes)
+    return _with_notes(single(args.model, env=environment(env, cwd, notes.append), **params), notes)
 
 
 def _with_notes(config: Config, notes: list[str]) -> Config:
@@ -137,8 +137,6 @@ def _changed(config: Config, args: argparse.Namespace) -> Config:
     """`config` with what the command line says on top."""
     wanted: dict[str, tuple[Any, str]] = {
         "request_timeout": (args.request_timeout, "request_timeout"),
-        "drop_params": (args.drop_params, "drop_params"),
-        "set_verbose": (getattr(args, "debug", None), "set_verbose"),
         "capture_dir": (getattr(args, "capture", None), "capture_dir"),
         "json_logs": ({"json": True, "text": False}.get(getattr(args, "log_format", None) or ""), "json_logs"),
     }

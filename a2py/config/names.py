@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from a2py.config.build import quirks_of
 from a2py.config.pairs import Pair, Use
+from a2py.config.quirk_changes import choose_quirks
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -150,9 +150,13 @@ class _Names:
         for dep in config.deployments:
             self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
         starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
-        self.patterns = [(tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)]
+        self.patterns = [
+            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)
+        ]
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
-        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {name.casefold(): name for name in plain}
+        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {
+            name.casefold(): name for name in plain
+        }
         self.bound: dict[str, tuple[Deployment, ...]] = {}
         self.known: dict[str, tuple[Deployment, ...]] = {}  # asked for before, and found
 
@@ -198,8 +202,15 @@ class _Names:
         default = self.config.default_name
         if not default or not _CLAUDE.search(model):
             return ()
-        taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
-        return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
+        taken = any(
+            not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE)
+            for dep in self.groups.get("*", ())
+        )
+        return (
+            ()
+            if taken and not self.config.settings.default_model
+            else self.find(default, claude=False, depth=depth + 1)
+        )
 
     def exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
         if "*" in name:
@@ -229,11 +240,13 @@ class _Names:
     def one(self, dep: Deployment, parts: tuple[str, ...], asked: str) -> Deployment:
         if dep.problem:
             return dep
-        if dep.name == "*" and by_host(dep.base) == dep.provider:  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
+        if (
+            dep.name == "*" and by_host(dep.base) == dep.provider
+        ):  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
             parts = (parts[0].removeprefix(dep.provider + "/"),)
         model = fill(dep.model, parts)
         binder = self.config.binders.get(dep.id)
         if binder:
             return replace(binder(model, asked), weight=dep.weight)
         bound = replace(dep, name=asked, model=model)
-        return replace(bound, quirks=quirks_of(bound, self.config.settings.quirks, lambda _: None))
+        return replace(bound, quirks=choose_quirks(bound, self.config.settings.quirks))
