@@ -2,8 +2,8 @@
 
 Knows: which files are read, and in which order they and the environment count. Must not know: how a name is resolved,
 what a setting does.
-Invariants: `os.environ` is never read or changed; a mistake in a file is a ConfigError, a deployment that cannot work has
-a `problem`.
+Invariants: `os.environ` is never read or changed; a mistake in a file is a ConfigError, a deployment that cannot work
+has a `problem`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool 
     """Return the configuration of `path`, else of the first file that `find` returns, with `.env` and its includes.
 
     A file without models gets those of the environment. Raise ConfigError if there is no file, or a mistake in one.
-    `untrusted`: the file is in the working folder and nobody named it. In this case, and if this function finds it there,
-    `Config.pairs` lists which secrets it would send to which hosts. Ask the user before you serve it."""
+    `untrusted`: the file is in the working folder and nobody named it. In this case, and if this function finds it
+    there, `Config.pairs` lists which secrets it would send to which hosts. Ask the user before you serve it."""
     warnings: list[str] = []
     whole = environment(env, cwd, warnings.append)
     located = locate(path, env, cwd)
@@ -71,9 +71,9 @@ def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool 
 def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
     """Return a configuration without a file, None if the environment sets nothing.
 
-    Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with a
-    default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`: see
-    `environment` for `.env`."""
+    Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with
+    a default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`:
+    see `environment` for `.env`."""
     entries = _entries_from_keys(env, ollama_models)
     if not entries:
         return None
@@ -83,8 +83,8 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
 def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None, **params: Any) -> Config:
     """Return the configuration of one model, which every other name means, too.
 
-    `params`: litellm_params, as in `--model openai/gpt-5.4 --api_base …`; None, "" and 0 are unset, but a temperature may
-    be 0."""
+    `params`: litellm_params, as in `--model openai/gpt-5.4 --api_base …`; None, "" and 0 are unset, but a temperature
+    may be 0."""
     params = {name: value for name, value in params.items() if value or (name == "temperature" and value is not None)}
     name = model if "*" in model else alias or model
     tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": {"model": model, **params}}]}
@@ -100,8 +100,8 @@ def _display_name(file: str, cwd: str) -> str:
 
 
 def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
-    """Return the tree of `file` and its includes. `at`: the include that named it; `files`: name → file of all that were
-    read."""
+    """Return the tree of `file` and its includes. `at`: the include that named it; `files`: name → file of all that
+    were read."""
     try:
         with open(file, "rb") as f:
             data = f.read(t.MAX_BYTES + 1)
@@ -184,7 +184,8 @@ def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]
 
 
 def _with_credentials(tree: Node, warn: Warn) -> Node:
-    """Return the tree with the values of its credential for each `litellm_credential_name`. The entry's own values win."""
+    """Return the tree with the values of its credential for each `litellm_credential_name`. The entry's own values
+    win."""
     listed, sets = tree.get("model_list"), tree.get("credential_list")
     if listed is None or not isinstance(listed.value, list):
         return tree
@@ -312,7 +313,8 @@ def _entries_from_keys(env: Mapping[str, str], ollama_models: Sequence[str]) -> 
 
 
 def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[Deployment, ...]:
-    """Return the deployments with their weights: `weight`, else rpm, else tpm. A missing one is the least of the others."""
+    """Return the deployments with their weights: `weight`, else rpm, else tpm. A missing one is the least of the
+    others."""
     groups: dict[str, list[int]] = {}
     for i, dep in enumerate(deployments):
         groups.setdefault(dep.name, []).append(i)

@@ -108,8 +108,8 @@ def build(
 
 
 class _Target(NamedTuple):
-    """What is requested where. `is_foreign`: the base is not the row's own host; `dotenv_choice`: what `.env` chose of it,
-    "" for nothing; `is_wire_fixed`: the configuration chose the wire."""
+    """What is requested where. `is_foreign`: the base is not the row's own host; `dotenv_choice`: what `.env` chose of
+    it, "" for nothing; `is_wire_fixed`: the configuration chose the wire."""
 
     name: ModelName
     base: bases.Base
@@ -164,7 +164,8 @@ def _find_key(entry: Entry, row: Provider, target: _Target, env: Variables, warn
         warn(f"{entry.place()} has no api_key, so {key.name} is sent to {host}. Write `api_key` to choose.")
     if key.withheld:
         warn(
-            f"{entry.place()}: {choice} comes from .env and {key.withheld} does not, so requests to {route.label} have no "
+            f"{entry.place()}: {choice} comes from .env and {key.withheld} does not, so requests to {route.label} "
+            f"have no "
             f"key. Set both in .env, or {choice} in the environment."
         )
     secrets = sorted(pairs.withheld_from_rest(pairs.join_rest(entry.origins), route)) if choice else []
@@ -225,7 +226,8 @@ def _make_deployment(
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:
-    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify` or the Host header, else ""."""
+    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify` or the Host header, else
+    ""."""
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")
@@ -248,7 +250,7 @@ def _unusable(entry: Entry, model: str) -> str:
     if "model" in entry.unset:
         return unset_problem(entry, "model")
     if not model:
-        return f"{entry.place()}: `model` is missing. Write provider/model below litellm_params, for example openai/gpt-5.4."
+        return f"{entry.place()}: `model` is missing. Write it below litellm_params, for example openai/gpt-5.4."
     if "*" in model and "*" not in entry.model_name:
         return f"{entry.place('model')} has a * and model_name has none. Write the same wildcard in both."
     if entry.mode.lower() in _NO_CHAT:

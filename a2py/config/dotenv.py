@@ -1,8 +1,8 @@
 """Find the configuration file, and read the environment with `.env`.
 
 Knows: the search order, `.env`, which of its names count. Must not know: what any key or variable means.
-Invariants: `os.environ` is neither read nor written: the caller passes the environment; `.env` never overrides it and never
-reads it; `.env` does not decide which file is read; no warning shows a value.
+Invariants: `os.environ` is neither read nor written: the caller passes the environment; `.env` never overrides it and
+never reads it; `.env` does not decide which file is read; no warning shows a value.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def read_dotenv(
     """Return the variables of a `.env`, and warn about the lines that are ignored.
 
     It may have `NAME=value`, `export`, comments, single quotes (literal), double quotes (escapes, several lines) and
-    `${NAME}`. That is the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is in
-    `hidden` is ignored."""
+    `${NAME}`. That is the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is
+    in `hidden` is ignored."""
     return {name: value for name, (value, _) in _read_lines(text, file, env, warn, hidden).items()}
 
 
@@ -113,8 +113,8 @@ def _find_quote(rest: str, quote: str) -> int:
 def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = lambda _: None) -> Variables:
     """Return `env` with the variables that `.env` in `cwd` adds. Warn about a `.env`, or lines of it, that are ignored.
 
-    The author of a cloned repository wrote its `.env`. So `.env` may set keys and addresses, and nothing that decides what
-    runs. A `.env` that is a link out of the folder is ignored, because it could lead to another project's keys."""
+    The author of a cloned repository wrote its `.env`. So `.env` may set keys and addresses, and nothing that decides
+    what runs. A `.env` that is a link out of the folder is ignored, because it could lead to another project's keys."""
     file = os.path.join(cwd, ".env")
     if not within(file, cwd):
         target = os.path.realpath(file)
@@ -167,8 +167,8 @@ class Located(NamedTuple):
 def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
     """Return the configuration file, None if there is none.
 
-    It is `path`, $A2PY_CONFIG or $CONFIG_FILE_PATH (these need not exist), else a2py.yaml or litellm_config.yaml in `cwd`,
-    else $XDG_CONFIG_HOME/a2py/config.yaml. `.env` cannot set it."""
+    It is `path`, $A2PY_CONFIG or $CONFIG_FILE_PATH (these need not exist), else a2py.yaml or litellm_config.yaml in
+    `cwd`, else $XDG_CONFIG_HOME/a2py/config.yaml. `.env` cannot set it."""
     located = locate(path, env, cwd)
     return located.path if located is not None else None
 

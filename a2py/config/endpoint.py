@@ -1,8 +1,8 @@
 """Where a deployment's requests go, and with which key.
 
 Knows: in which order parameters and variables are read. Must not know: files, wires, how requests are routed.
-Invariants: nothing here raises: what cannot work has a `problem`, which shows no key; a key that the environment holds is
-not sent to an address that `.env` chose, unless it is this machine's.
+Invariants: nothing here raises: what cannot work has a `problem`, which shows no key; a key that the environment holds
+is not sent to an address that `.env` chose, unless it is this machine's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Key(NamedTuple):
 
 
 def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: Callable[[Origin], bool]) -> Key:
-    """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go there."""
+    """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go
+    there."""
     if "api_key" in entry.unset:
         problem = unset_problem(entry, "api_key")
         return Key("", "" if row.key_optional else problem, entry.origins.get("api_key", NOWHERE))

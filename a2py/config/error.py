@@ -10,8 +10,8 @@ from __future__ import annotations
 class ConfigError(Exception):
     """A mistake in a configuration file.
 
-    `file`: as the user named it; `line`, `column`: from 1, 0 if unknown; `path`: the key (`router_settings.timeout`), ""
-    if the mistake is in no key; `message`: what is wrong; `cure`: a sentence that says what to write. Example:
+    `file`: as the user named it; `line`, `column`: from 1, 0 if unknown; `path`: the key (`router_settings.timeout`),
+    "" if the mistake is in no key; `message`: what is wrong; `cure`: a sentence that says what to write. Example:
 
         litellm_config.yaml:7: `a2py.unasked_thinking` must be show or hide, got 'no'. Write `unasked_thinking: show`.
     """

@@ -1,7 +1,8 @@
 """What the server is configured to be, and which deployments a model name means.
 
 Knows: how names are matched. Must not know: files, the environment, how one of several deployments is picked.
-Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that; secrets stay out of repr.
+Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that;
+secrets stay out of repr.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _LONG_CONTEXT = re.compile(r"\[\d+[mk]\]\Z", re.IGNORECASE)
 _DATE = re.compile(r"[-@]20\d{6}\Z")
 _CLAUDE = re.compile(r"(?:\A|[./])claude-", re.IGNORECASE)
 _DISCOVERED = re.compile(r"claude|anthropic", re.IGNORECASE)
-#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or "anthropic"); both are understood.
+#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or
+#: "anthropic"); both are understood.
 _OFFERED = ("anthropic/", "claude-")
 #: Rows that a `*` may send `claude-*` names to as they are.
 _SERVES_CLAUDE = frozenset(("anthropic", "litellm_proxy"))
@@ -40,11 +42,12 @@ Binder = Callable[[str, str], Deployment]
 
 @dataclass(frozen=True)
 class Config:
-    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
-    without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
-    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
-    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served.
-    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment)."""
+    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a
+    public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
+    unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
+    wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
+    that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
+    model_list, of which the deployments are (else they are of the environment)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -65,9 +68,11 @@ class Config:
         object.__setattr__(self, "_names", _Names(self))
 
     def resolve(self, model: str) -> tuple[Deployment, ...]:
-        """The deployments that `model` means, those of a wildcard bound to the concrete model, without those that can't work.
+        """The deployments that `model` means, those of a wildcard bound to the concrete model, without those that can't
+        work.
 
-        ApiError: `not_found`, which lists the known names; `permission` where every deployment of the name has a problem."""
+        ApiError: `not_found`, which lists the known names; `permission` where every deployment of the name has a
+        problem."""
         found = self._names.asked(model)
         if not found:
             raise ApiError("not_found", self._unknown(model))
@@ -112,8 +117,9 @@ def public_name(dep: Deployment) -> str:
 
 
 def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
-    """What the stars between the parts of `pattern` (lower case) stand for in `name`, the first ones as much as they can; None: it does not
-    match. In the time of some `rfind`s: as a regular expression, four stars and a name of 900 letters took minutes."""
+    """What the stars between the parts of `pattern` (lower case) stand for in `name`, the first ones as much as they
+    can; None: it does not match. In the time of some `rfind`s: as a regular expression, four stars and a name of 900
+    letters took minutes."""
     folded = name.lower()
     if len(folded) != len(name):  # of İ, say
         folded = name
@@ -172,7 +178,8 @@ class _Names:
         return found
 
     def find(self, model: str, *, claude: bool = True, star: bool = True, depth: int = 0) -> tuple[Deployment, ...]:
-        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*` counts."""
+        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*`
+        counts."""
         if depth > MAX_ALIASES or not 0 < len(model) <= MAX_NAME:
             return ()
         return next(filter(None, self.stages(model, claude, star, depth)), ())

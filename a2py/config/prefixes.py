@@ -37,7 +37,8 @@ UNSERVED = {
     ),
     **dict.fromkeys(
         ("vertex_ai", "vertex_ai_beta"),
-        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible endpoint.",
+        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible "
+        "endpoint.",
     ),
     **dict.fromkeys(
         ("sagemaker", "sagemaker_chat"), "Use an OpenAI-compatible server in front of it: openai/<model> with api_base."
@@ -62,7 +63,8 @@ Warn = Callable[[str], None]
 
 
 class ModelName(NamedTuple):
-    """The meaning of a model string. `has_responses`: it asks for the Responses wire; `problem`: why it cannot be served."""
+    """The meaning of a model string. `has_responses`: it asks for the Responses wire; `problem`: why it cannot be
+    served."""
 
     row: Provider
     model: str
@@ -96,7 +98,8 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
     if entry.api_base:
         if unknown:
             warn(
-                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so model {model} is requested from an "
+                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so model {model} is requested "
+                f"from an "
                 "OpenAI-compatible server at api_base. Write openai/ before it."
             )
         return ModelName(PROVIDERS[by_host(entry.api_base) or "openai"], model, has_responses)

@@ -75,8 +75,8 @@ class Entry:
     """One item of `model_list`.
 
     `at`: its place in the file; `places`: attribute → place and key, for messages; `unset`: attribute → variable that
-    it names and that is not set; `origins`: attribute → origin of its value, with those of the settings (see pairs.py); `file`: the
-    path of its file, if literal keys in that file are secrets."""
+    it names and that is not set; `origins`: attribute → origin of its value, with those of the settings (see pairs.py);
+    `file`: the path of its file, if literal keys in that file are secrets."""
 
     at: Mark = field(default_factory=Mark)
     index: int = 0

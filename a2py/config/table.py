@@ -205,7 +205,8 @@ _TRANSLATION = (
     _set(
         "reasoning_auto_summary",
         v.boolean,
-        "the Responses wire always (or never) requests reasoning summaries; default: if the client wants to see thinking; "
+        "the Responses wire always (or never) requests reasoning summaries; default: if the client wants to see "
+        "thinking; "
         "also `LITELLM_REASONING_AUTO_SUMMARY`",
         LITELLM + "reasoning_auto_summary",
     ),
@@ -221,7 +222,8 @@ _SERVER = (
     _set(
         "master_key",
         v.text,
-        "the key that clients must send; also `LITELLM_MASTER_KEY`; unset: no key needed, but only a loopback address is served",
+        "the key that clients must send; also `LITELLM_MASTER_KEY`; unset: no key needed, but only a loopback address "
+        "is served",
         "master_key",
         ROUTER + "master_key",
         LITELLM + "master_key",

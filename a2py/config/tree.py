@@ -2,8 +2,8 @@
 
 Knows: YAML's safe subset, anchors and merge keys, `os.environ/NAME`. Must not know: what any key means.
 Invariants: no tag constructs an object; a file has at most MAX_BYTES, a tree at most MAX_NODES values and MAX_DEPTH
-levels, where an alias counts each time it is used; a scalar keeps its text, so a key `0123` or a version `2024-10-21` is
-not changed.
+levels, where an alias counts each time it is used; a scalar keeps its text, so a key `0123` or a version `2024-10-21`
+is not changed.
 """
 
 from __future__ import annotations
@@ -215,7 +215,8 @@ class _Reader:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     self.warn(
-                        f"{self.mark(key)}: the key `{key.value}` is written twice, and the last one is used. Remove one."
+                        f"{self.mark(key)}: the key `{key.value}` is written twice, and the last one is used. Remove "
+                        f"one."
                     )
                 seen.add(key.value)
         self.loader.flatten_mapping(node)

@@ -20,7 +20,8 @@ MAX_CALLS, MAX_COUNT, MAX_RESULT = 8, 2000, 2000
 #: Nesting at which objects and arrays are left empty.
 _MAX_DEPTH = 6
 
-#: What Claude Code 2.1.330 adds to the user's words: reminders, output of its own commands, and the summary after a compaction.
+#: What Claude Code 2.1.330 adds to the user's words: reminders, output of its own commands, and the summary after a
+#: compaction.
 _CLIENT_TEXT = re.compile(
     r"<(system-reminder|local-command-\w+|command-\w+)>.*?</\1>"
     r"|This session is being continued from a previous conversation\b.*?(?:as if the break never happened\.|\Z)",
@@ -40,7 +41,8 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
 WHO = "I am the demo model inside a2py: a few rules instead of a language model, reached over a real socket."
 CURE = (
-    "To get a real model, set a key such as OPENAI_API_KEY, DEEPSEEK_API_KEY or OPENROUTER_API_KEY, or start Ollama, or "
+    "To get a real model, set a key such as OPENAI_API_KEY, DEEPSEEK_API_KEY or OPENROUTER_API_KEY, or start Ollama, "
+    "or "
     "write a file with `a2py config init`; then start a2py again."
 )
 
@@ -127,7 +129,8 @@ def _pick_calls(request: ChatRequest, text: str) -> list[tuple[str, JSON]]:
 
 
 def _arguments(schema: Any, text: str) -> tuple[JSON, dict[str, list[str]], bool]:
-    """Return the required arguments, the properties for which the words hold several values, and whether they hold all."""
+    """Return the required arguments, the properties for which the words hold several values, and whether they hold
+    all."""
     arguments, is_complete = _value("", {"type": "object", **(schema or {})}, text, 0)
     strings = {name: _strings(name, text) for name, value in arguments.items() if isinstance(value, str)}
     return arguments, {name: values for name, values in strings.items() if len(values) > 1}, is_complete

@@ -1,4 +1,5 @@
-"""An answer → the deltas that are sent, one a token, cut by stop sequences and the output limit; and the message of a whole reply.
+"""An answer → the deltas that are sent, one a token, cut by stop sequences and the output limit; and the message of a
+whole reply.
 
 Knows: tokens, deltas of a chat completion. Must not know: how deltas are framed and paced, sockets.
 Invariants: pure; the message is its deltas put together; nothing follows a stop sequence or the limit.

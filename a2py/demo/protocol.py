@@ -32,7 +32,8 @@ class RequestError(Exception):
 
 @dataclass
 class ChatRequest:
-    """A valid request. `choice`: `auto`, `required`, `none` or a tool's name; `limit`: tokens of the answer, 0 for none."""
+    """A valid request. `choice`: `auto`, `required`, `none` or a tool's name; `limit`: tokens of the answer, 0 for
+    none."""
 
     messages: list[JSON]
     tools: dict[str, JSON]

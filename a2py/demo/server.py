@@ -1,6 +1,7 @@
 """The demo upstream as a server: `POST /v1/chat/completions`, `GET /v1/models`, on a real socket.
 
-Knows: aiohttp, the clock, randomness. Must not know: what is answered (answer.py), which requests are rejected (protocol.py).
+Knows: aiohttp, the clock, randomness. Must not know: what is answered (answer.py), which requests are rejected
+(protocol.py).
 Invariants: no state outlives a request; a client that disconnects ends its answer.
 """
 

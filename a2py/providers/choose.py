@@ -1,7 +1,9 @@
 """Which row a host belongs to; which quirks, which wire and which base a deployment gets.
 
-Knows: how rows of the two tables are put together. Must not know: any single provider, except that `openai` with a foreign base is not OpenAI.
-Invariants: every function is pure, and total: an unknown provider, host or model gets the common subset on chat completions.
+Knows: how rows of the two tables are put together. Must not know: any single provider, except that `openai` with a
+foreign base is not OpenAI.
+Invariants: every function is pure, and total: an unknown provider, host or model gets the common subset on chat
+completions.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _COMMON = Provider(name="")
 
 
 def by_host(base: str) -> str:
-    """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows it."""
+    """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows
+    it."""
     return _named(base) or _HOSTS.get(f":{_split(base)[1]}", "")
 
 
@@ -38,9 +41,9 @@ def quirks_for(provider: str, base: str, model: str) -> Quirks:
 
 
 def wire_for(provider: str, base: str, model: str) -> str:
-    """The best wire: `native` where the vendor's own Anthropic endpoint serves the model, `responses` for models of api.openai.com that
-    refuse reasoning with tools on chat completions, else `chat`. A base of the user's own is asked by chat, unless it names the vendor's
-    Anthropic endpoint or the provider speaks nothing else."""
+    """The best wire: `native` where the vendor's own Anthropic endpoint serves the model, `responses` for models of
+    api.openai.com that refuse reasoning with tools on chat completions, else `chat`. A base of the user's own is asked
+    by chat, unless it names the vendor's Anthropic endpoint or the provider speaks nothing else."""
     row, asked = _row(provider, base), PROVIDERS.get(provider, _COMMON)
     if asked.wire == "native" or _is_native(row, base):
         return "native"
@@ -52,15 +55,15 @@ def wire_for(provider: str, base: str, model: str) -> str:
 
 
 def native_base(provider: str, base: str) -> str:
-    """The base below which `/v1/messages` stands when the wire is `native`: the row's native base where `base` is empty or the row's own,
-    else `base` without the `/v1` or `/v1/messages` that people write behind it."""
+    """The base below which `/v1/messages` stands when the wire is `native`: the row's native base where `base` is empty
+    or the row's own, else `base` without the `/v1` or `/v1/messages` that people write behind it."""
     row = _row(provider, base)
     return row.native if row.native and _own(row, base) else _root(base)
 
 
 def _row(provider: str, base: str) -> Provider:
-    """A known host tells the row; else the provider's name does, but for `openai`, which at a foreign host only names the protocol; else a
-    local server's port."""
+    """A known host tells the row; else the provider's name does, but for `openai`, which at a foreign host only names
+    the protocol; else a local server's port."""
     asked = PROVIDERS.get(provider, _COMMON)
     name = _named(base)
     if name:
@@ -89,7 +92,8 @@ def _own(row: Provider, base: str) -> bool:
 
 
 def _is_native(row: Provider, base: str) -> bool:
-    """`base` has the path of the row's Anthropic endpoint (another of its hosts may: China, EU), and not that of its own API."""
+    """`base` has the path of the row's Anthropic endpoint (another of its hosts may: China, EU), and not that of its
+    own API."""
     path = urlsplit(base).path.rstrip("/") if _named(base) else urlsplit(row.base).path
     return bool(row.native) and path != urlsplit(row.base).path and _root(path) == urlsplit(row.native).path
 

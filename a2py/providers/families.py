@@ -16,8 +16,8 @@ OLLAMA = ("ollama", "ollama_chat")
 OPENAI = ("openai", "azure", "github")
 ZHIPU = ("zai", "bigmodel")
 #: Smallest output limits of models that always reason, so that their reasoning leaves room for an answer (Claude Code's
-#: check allows 64 tokens). Output under `low` effort was 1,000 to 3,000 tokens with gpt-oss and o-series, 3,000 to 7,400
-#: with Kimi K3 (2026-10).
+#: check allows 64 tokens). Output under `low` effort was 1,000 to 3,000 tokens with gpt-oss and o-series, 3,000 to
+#: 7,400 with Kimi K3 (2026-10).
 ROOM, LARGE_ROOM = 4_096, 8_192
 NO_SAMPLING: frozenset[str] = frozenset()
 

@@ -21,8 +21,8 @@ _NO_SWITCH = (
 )
 
 #: Pattern of a model of api.openai.com → its wire. The first match wins. `responses`: chat completions rejects function
-#: tools while the model reasons ("Function tools with reasoning_effort are not supported", gpt-5.2 and later, 2026-03 to
-#: 2026-09), or does not serve the model at all (codex, pro).
+#: tools while the model reasons ("Function tools with reasoning_effort are not supported", gpt-5.2 and later, 2026-03
+#: to 2026-09), or does not serve the model at all (codex, pro).
 OPENAI_WIRES: tuple[tuple[str, str], ...] = (
     ("gpt-*-chat*", "chat"),
     ("*codex*", "responses"),
@@ -50,7 +50,7 @@ _TEXT_ONLY = (
 )
 
 MODELS: tuple[ModelRow, ...] = (
-    # -- nature of the model, whoever serves it --------------------------------------------------------------------------
+    # -- nature of the model, whoever serves it ------------------------------------------------------------------------
     family(*sum(_TEXT_ONLY, ()), images=False, docs="model cards, no image input (2025–2026)"),
     family(
         *(
@@ -122,7 +122,8 @@ MODELS: tuple[ModelRow, ...] = (
         alternation=True,
         after_tool="Done.",
         tool_ids="mistral9",
-        docs="its templates raise on user after tool, on roles that don't alternate, on ids not of nine characters (2025-07 to 2026-08)",
+        docs="its templates raise on user after tool, on roles that don't alternate, on ids not of nine characters "
+        "(2025-07 to 2026-08)",
     ),
     family(
         "gemma-2*",
@@ -143,7 +144,7 @@ MODELS: tuple[ModelRow, ...] = (
         prefill="instruct",
         docs="400 This model does not support assistant message prefill: 2026-02",
     ),
-    # -- OpenAI ----------------------------------------------------------------------------------------------------------
+    # -- OpenAI --------------------------------------------------------------------------------------------------------
     family(
         *("o1*", "o3*", "o4*", "gpt-5*", "gpt-[6-9]*"),
         on=OPENAI,
@@ -151,7 +152,8 @@ MODELS: tuple[ModelRow, ...] = (
         sampling=NO_SAMPLING,
         stop_limit=0,
         reasoning="effort",
-        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must be 1: 2026-09",
+        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must "
+        "be 1: 2026-09",
     ),
     family("o1*", "o3*", "o4*", on=OPENAI, system_role="developer", parallel_tool_calls=False, docs="OpenAI, 2025"),
     family(
@@ -178,7 +180,8 @@ MODELS: tuple[ModelRow, ...] = (
         efforts=("low", "medium", "high", "xhigh"),
         effort_off="none",
         reasoning_with_tools=False,
-        docs="400 for tools with reasoning_effort on chat completions: openai-openapi 541 (2026-05), LiteLLM 34569 (2026-07)",
+        docs="400 for tools with reasoning_effort on chat completions: openai-openapi 541 (2026-05), LiteLLM 34569 "
+        "(2026-07)",
     ),
     family(
         *("gpt-5.[6-9]*", "gpt-[6-9]*"),
@@ -199,7 +202,7 @@ MODELS: tuple[ModelRow, ...] = (
     family("gpt-4.1*", on=OPENAI, max_tokens_limit=32_768, docs="OpenAI model pages (2025)"),
     family("gpt-4-*", "gpt-3.5*", on=OPENAI, max_tokens_limit=4_096, docs="OpenAI model pages (2024)"),
     family("o1*", "o3*", "o4*", on=OPENAI, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
-    # -- gpt-oss by host -------------------------------------------------------------------------------------------------
+    # -- gpt-oss by host -----------------------------------------------------------------------------------------------
     family(
         "gpt-oss*",
         on=(
@@ -246,7 +249,7 @@ MODELS: tuple[ModelRow, ...] = (
         "*glm-4*", on=("cerebras",), reasoning="effort", effort_off="none", docs="inference-docs.cerebras.ai (2026-08)"
     ),
     family("gemma-4*", on=("cerebras",), images=True, docs="inference-docs.cerebras.ai (2026-08)"),
-    # -- DeepSeek --------------------------------------------------------------------------------------------------------
+    # -- DeepSeek ------------------------------------------------------------------------------------------------------
     family(
         "deepseek-chat",
         on=("deepseek",),
@@ -270,7 +273,7 @@ MODELS: tuple[ModelRow, ...] = (
         template_key="thinking",
         docs="docs.vllm.ai reasoning_outputs (0.26, 2026)",
     ),
-    # -- Qwen, GLM, Gemma 4 where the template is one's own --------------------------------------------------------------
+    # -- Qwen, GLM, Gemma 4 where the template is one's own ------------------------------------------------------------
     family(
         *("qwen3*", "qwen-3*", "glm-4.[5-9]*", "glm-5*", "glm5*", "glm4*", "gemma-4*", "gemma4*"),
         on=TEMPLATED,
@@ -291,7 +294,7 @@ MODELS: tuple[ModelRow, ...] = (
         think_tags=True,
         docs="vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
     ),
-    # -- Ollama ----------------------------------------------------------------------------------------------------------
+    # -- Ollama --------------------------------------------------------------------------------------------------------
     family(
         *(
             "qwen3",
@@ -309,7 +312,8 @@ MODELS: tuple[ModelRow, ...] = (
         on=OLLAMA,
         reasoning="effort",
         effort_off="none",
-        docs="docs.ollama.com openai-compatibility: reasoning_effort for thinking models (2026-10); a plain model answers 400 to it",
+        docs="docs.ollama.com openai-compatibility: reasoning_effort for thinking models (2026-10); a plain model "
+        "answers 400 to it",
     ),
     *SERVED_MODELS,
 )

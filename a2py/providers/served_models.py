@@ -1,7 +1,7 @@
 """Quirks of model families at single vendors and hosts, as data.
 
-Knows: what a vendor's own models, and others' models at a host, accept there. Must not know: a model's own nature, which
-is the same on every server (models.py), how a row is applied (choose.py).
+Knows: what a vendor's own models, and others' models at a host, accept there. Must not know: a model's own nature,
+which is the same on every server (models.py), how a row is applied (choose.py).
 Invariants: later rows win; `docs` names source and date.
 """
 
@@ -11,7 +11,7 @@ from a2py.providers.families import LARGE_ROOM, NO_SAMPLING, ROOM, ZHIPU, family
 from a2py.providers.types import ModelRow
 
 SERVED_MODELS: tuple[ModelRow, ...] = (
-    # -- vendors' own models at the vendor -------------------------------------------------------------------------------
+    # -- vendors' own models at the vendor -----------------------------------------------------------------------------
     family(
         "gemini-2.5*",
         *("gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),
@@ -94,7 +94,8 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         reasoning_history="reasoning_content",
         reasoning_required=True,
         tool_choice_thinking=False,
-        docs="400 invalid temperature: only 1 is allowed: 2026-07, 2026-10; reasoning_content must return with tool calls",
+        docs="400 invalid temperature: only 1 is allowed: 2026-07, 2026-10; reasoning_content must return with tool "
+        "calls",
     ),
     family(
         *("kimi-k2-thinking*", "kimi-k2.7-code*"),
@@ -167,7 +168,7 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         reasoning="thinking_type",
         docs="Ark deep thinking: thinking.type (2025-10)",
     ),
-    # -- others' models by host ------------------------------------------------------------------------------------------
+    # -- others' models by host ----------------------------------------------------------------------------------------
     family(
         *("claude-*", "gemini-*", "gpt-5.[6-9]*", "gpt-[6-9]*"),
         *("qwen3-max*", "qwen-plus*", "qwen3.6-plus*", "qwen3-coder-plus*", "qwen3-coder-flash*"),

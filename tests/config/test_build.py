@@ -81,7 +81,7 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
         ("{model: vertex_ai/gemini-pro}", "3: `{}.model`: the provider vertex_ai is not supported. Use gemini/<model> with GEMINI_API_KEY"),
         ("{model: sagemaker/x}", "3: `{}.model`: the provider sagemaker is not supported. Use an OpenAI-compatible server in front of it"),
         ("{model: os.environ/NO_MODEL}", "3: `{}.model` is os.environ/NO_MODEL, but NO_MODEL is not set. Set it in"),
-        ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write provider/model"),
+        ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write it below litellm_params"),
         ("{model: openai/*}", "3: `{}.model` has a * and model_name has none. Write the same wildcard in both."),
         (
             "{model: groq/x}",
