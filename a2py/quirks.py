@@ -276,10 +276,10 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
 
     Raises KeyError with the name of an unknown field, TypeError for a value of a wrong type, ValueError for an unknown
     word. The messages name the field, the value and what is expected."""
-    known = {field.name for field in fields(Quirks)}
+    names = {field.name for field in fields(Quirks)}
     clean: dict[str, Any] = {}
     for name, value in changes.items():
-        if name not in known:
+        if name not in names:
             raise KeyError(name)
         current = getattr(quirks, name)
         if isinstance(current, frozenset) and isinstance(value, (list, tuple, set, frozenset)):
@@ -290,7 +290,9 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
             value = float(value)
         allowed = words().get(name, ())
         if type(value) is not type(current):
-            expected = f"one of {_listed(allowed)}" if isinstance(current, str) and allowed else _KINDS[type(current)]
+            expected = (
+                f"one of {_join_words(allowed)}" if isinstance(current, str) and allowed else _KINDS[type(current)]
+            )
             raise TypeError(f"{name} must be {expected}, got {value!r}")
         if allowed:
             _check_words(name, (value,) if isinstance(value, str) else sorted(value), allowed)
@@ -298,13 +300,13 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
     return replace(quirks, **clean)
 
 
-def _check_words(name: str, given: Iterable[str], allowed: tuple[str, ...]) -> None:
-    for word in given:
+def _check_words(name: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+    for word in values:
         if word not in allowed:
             near = get_close_matches(word, allowed, 1, 0.6)
             guess = f". Did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{name} must be one of {_listed(allowed)}, got {word!r}{guess}")
+            raise ValueError(f"{name} must be one of {_join_words(allowed)}, got {word!r}{guess}")
 
 
-def _listed(words: tuple[str, ...]) -> str:
+def _join_words(words: tuple[str, ...]) -> str:
     return ", ".join(word or '""' for word in words)

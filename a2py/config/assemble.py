@@ -89,8 +89,8 @@ def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None,
     name = model if "*" in model else alias or model
     tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": {"model": model, **params}}]}
     tree["router_settings"] = {} if "*" in model else {"model_group_alias": {"*": name}}
-    typed = "command line"
-    return replace(_assemble(t.node_of(tree, typed), variables(env or {}), [], {}, {typed: f"/{typed}"}), pairs={})
+    place = "command line"
+    return replace(_assemble(t.node_of(tree, place), variables(env or {}), [], {}, {place: f"/{place}"}), pairs={})
 
 
 def _display_name(file: str, cwd: str) -> str:
@@ -99,7 +99,7 @@ def _display_name(file: str, cwd: str) -> str:
     return file.removeprefix(inside) if file.startswith(inside) else file
 
 
-def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
+def _read(file: str, label: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
     """Return the tree of `file` and its includes. `at`: the include that named it; `files`: name → file of all that
     were read."""
     try:
@@ -113,17 +113,17 @@ def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, file
             else ("", "Correct --config, or write a first file: a2py config init.")
         )
         message = (
-            f"{'names ' if at else ''}{shown}{', which' if at else ''} cannot be read: {e.strerror or type(e).__name__}"
+            f"{'names ' if at else ''}{label}{', which' if at else ''} cannot be read: {e.strerror or type(e).__name__}"
         )
         raise ConfigError(
             message, file=place.file, line=place.line, column=place.column, path=path, cure=cure
         ) from None
-    files[shown] = file
-    tree = t.parse(data, shown, warn)
+    files[label] = file
+    tree = t.parse(data, label, warn)
     if not isinstance(tree.value, (dict, type(None))):
         raise values.wrong(tree, "", "a mapping", "Begin with `model_list:`.")
-    included = tree.get("include")
-    for path, child in values.items(t.resolve(included, env), "include") if included else ():
+    includes = tree.get("include")
+    for path, child in values.items(t.resolve(includes, env), "include") if includes else ():
         for name in values.texts(child, path):
             below = os.path.normpath(os.path.join(os.path.dirname(file), name))
             if below in files.values() or len(files) >= MAX_FILES:
@@ -186,24 +186,28 @@ def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]
 def _with_credentials(tree: Node, warn: Warn) -> Node:
     """Return the tree with the values of its credential for each `litellm_credential_name`. The entry's own values
     win."""
-    listed, sets = tree.get("model_list"), tree.get("credential_list")
-    if listed is None or not isinstance(listed.value, list):
+    models, sets = tree.get("model_list"), tree.get("credential_list")
+    if models is None or not isinstance(models.value, list):
         return tree
-    known = values.credentials(sets, "credential_list") if sets else {}
+    credentials = values.credentials(sets, "credential_list") if sets else {}
     out = []
-    for index, item in enumerate(listed.value):
+    for index, item in enumerate(models.value):
         params = item.get("litellm_params")
         name = params.get("litellm_credential_name") if params else None
-        if params and name and name.raw in known:
-            item = replace(item, value={**item.value, "litellm_params": t.merge(params, known[name.raw])})
+        if params and name and name.raw in credentials:
+            item = replace(item, value={**item.value, "litellm_params": t.merge(params, credentials[name.raw])})
         elif name and name.raw:
-            near = get_close_matches(name.raw, known, 1, 0.7)
-            others = f"`credential_list` has: {', '.join(known)}." if known else "Write it into `credential_list`."
+            near = get_close_matches(name.raw, credentials, 1, 0.7)
+            others = (
+                f"`credential_list` has: {', '.join(credentials)}."
+                if credentials
+                else "Write it into `credential_list`."
+            )
             hint = f"Did you mean {near[0]}?" if near else others
             place = place_of(name, f"model_list[{index}].litellm_params.litellm_credential_name")
             warn(f"{place} is ignored: there is no credential {name.raw}. {hint}")
         out.append(item)
-    return replace(tree, value={**tree.value, "model_list": replace(listed, value=out)})
+    return replace(tree, value={**tree.value, "model_list": replace(models, value=out)})
 
 
 def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
@@ -236,13 +240,13 @@ def _build_deployments(
     out: list[Deployment] = []
     weights: list[Entry] = []
     binders: dict[str, Binder] = {}
-    used: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for entry in _expand(entries, env, warn):
         parsed = parse_model(entry, _silent)
         id = entry.id or f"{parsed.row.name}/{parsed.model}"
-        used[id] = used.get(id, 0) + 1
-        if used[id] > 1:
-            id = f"{id}#{used[id]}"
+        counts[id] = counts.get(id, 0) + 1
+        if counts[id] > 1:
+            id = f"{id}#{counts[id]}"
         entry = replace(entry, id=id)
         out.append(build(entry, settings, env, warn, pairs))
         weights.append(entry)
@@ -284,13 +288,13 @@ def _organization_headers(entry: Entry, organization: str) -> Mapping[str, str]:
     return {"OpenAI-Organization": organization, **entry.extra_headers} if organization else entry.extra_headers
 
 
-def _expand_any_provider(entry: Entry, taken: set[str], env: Mapping[str, str]) -> list[Entry]:
+def _expand_any_provider(entry: Entry, names: set[str], env: Mapping[str, str]) -> list[Entry]:
     rows = [row for row in PROVIDERS.values() if _is_selected(row, env)]
     if any(env.get(name, "").strip() for name in PROVIDERS["anthropic"].keys):
         rows.append(PROVIDERS["anthropic"])
     patterns = [(f"{row.name}/*", f"{row.name}/*") for row in rows]
     patterns += [(pattern, f"{name}/{pattern}") for pattern, name in FAMILIES if name in {row.name for row in rows}]
-    return [replace(entry, model_name=name, model=model) for name, model in patterns if name not in taken] or [entry]
+    return [replace(entry, model_name=name, model=model) for name, model in patterns if name not in names] or [entry]
 
 
 def _is_selected(row: Provider, env: Mapping[str, str]) -> bool:
@@ -336,9 +340,9 @@ def _find_default_name(config: Config) -> str:
     """Return the public name for unknown `claude-*` names, "" if there is none.
 
     It is `a2py: default_model`, else the first model that works (of a wildcard its provider's default model)."""
-    wanted = config.settings.default_model
-    if wanted:
-        return wanted if config.knows(wanted) else ""
+    name = config.settings.default_model
+    if name:
+        return name if config.knows(name) else ""
     working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
     return next((name for dep in working if (name := public_name(dep))), "")
 
@@ -346,26 +350,26 @@ def _find_default_name(config: Config) -> str:
 def _warn_unserved_names(config: Config, warn: Warn) -> None:
     """Warn about names in settings that no model has."""
     settings, origins = config.settings, config.origins
-    mentioned = [
+    references = [
         ("default_model", (settings.default_model,) if settings.default_model else ()),
         ("aliases", tuple(config.aliases.values())),
     ]
-    mentioned += [("default_fallbacks", settings.default_fallbacks)]
+    references += [("default_fallbacks", settings.default_fallbacks)]
     for attr in ("fallbacks", "context_window_fallbacks"):
         table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
-        mentioned.append(
+        references.append(
             (
                 attr,
                 tuple(name for name in table if name != "*")
                 + tuple(name for names in table.values() for name in names),
             )
         )
-    known = [dep.name for dep in config.deployments]
-    for attr, names in mentioned:
+    model_names = [dep.name for dep in config.deployments]
+    for attr, names in references:
         place, _, key = origins.get(attr, attr).rpartition(" ")
         for name in dict.fromkeys(names):
-            if not config.knows(name) and not ("*" in name and name in known):
-                near = get_close_matches(name, known, 1, 0.7)
+            if not config.knows(name) and not ("*" in name and name in model_names):
+                near = get_close_matches(name, model_names, 1, 0.7)
                 hint = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
                 warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
     if settings.routing_strategy != "simple-shuffle":

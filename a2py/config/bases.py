@@ -97,20 +97,22 @@ def azure(base: Base, model: str, version: str, wire: str) -> Base:
     which also is the only one of the Responses wire. `{model}` stands where a wildcard's model will be put (see
     `bind`)."""
     query = dict(parse_qsl(base.query))
-    given = version or query.pop("api-version", "")
+    api_version = version or query.pop("api-version", "")
     path = base.path
     if "/openai/deployments/" in path:
         return base._replace(
-            query=urlencode({**query, "api-version": given if given not in _UNVERSIONED else AZURE_VERSION})
+            query=urlencode({**query, "api-version": api_version if api_version not in _UNVERSIONED else AZURE_VERSION})
         )
     if path.endswith("/models"):
-        return base._replace(query=urlencode({**query, "api-version": given or "2024-05-01-preview"}))
-    if path.endswith("/openai/v1") or given in _UNVERSIONED or wire == "responses":
+        return base._replace(query=urlencode({**query, "api-version": api_version or "2024-05-01-preview"}))
+    if path.endswith("/openai/v1") or api_version in _UNVERSIONED or wire == "responses":
         url = base.url if path.endswith("/openai/v1") else base.url.removesuffix("/openai") + "/openai/v1"
-        return base._replace(url=url, query=urlencode({**query, "api-version": given} if given == "preview" else query))
+        return base._replace(
+            url=url, query=urlencode({**query, "api-version": api_version} if api_version == "preview" else query)
+        )
     name = "{model}" if "*" in model else quote(model, safe="")
     url = base.url.removesuffix("/openai") + f"/openai/deployments/{name}"
-    return base._replace(url=url, query=urlencode({**query, "api-version": given}))
+    return base._replace(url=url, query=urlencode({**query, "api-version": api_version}))
 
 
 def bind(url: str, model: str) -> str:

@@ -135,8 +135,8 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     for name in own:
         warn(f".env:{added[name][1]}: {name} is ignored in .env. Set it in the environment.")
     dotenv = {name: value for name, (value, _) in added.items() if name not in own}
-    counted = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
-    return Variables({**counted, **env}, dotenv, dict.fromkeys(counted, Origin(dotenv=True)))
+    table_values = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
+    return Variables({**table_values, **env}, dotenv, dict.fromkeys(table_values, Origin(dotenv=True)))
 
 
 def within(file: str, folder: str) -> bool:
@@ -145,7 +145,7 @@ def within(file: str, folder: str) -> bool:
     return real.startswith(os.path.join(root, ""))
 
 
-def warn_readable(file: str, shown: str, warn: Callable[[str], None]) -> None:
+def warn_readable(file: str, label: str, warn: Callable[[str], None]) -> None:
     """Warn if others than the owner can read `file`, which contains keys (POSIX only)."""
     if os.name != "posix":
         return
@@ -154,7 +154,7 @@ def warn_readable(file: str, shown: str, warn: Callable[[str], None]) -> None:
     except OSError:
         return
     if mode & 0o044:
-        warn(f"{shown} contains keys, and other users of this machine can read it. Run: chmod 600 {shown}")
+        warn(f"{label} contains keys, and other users of this machine can read it. Run: chmod 600 {label}")
 
 
 class Located(NamedTuple):
@@ -175,10 +175,10 @@ def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
 
 def locate(path: str | None, env: Mapping[str, str], cwd: str) -> Located | None:
     """Return the configuration file (see `find`), and whether it is trusted."""
-    named = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
-    if named:
+    given_path = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
+    if given_path:
         home = env.get("HOME") or env.get("USERPROFILE") or "~"
-        return Located(os.path.join(cwd, home + named[1:] if named.startswith("~/") else named), False)
+        return Located(os.path.join(cwd, home + given_path[1:] if given_path.startswith("~/") else given_path), False)
     file = next((file for file in places(env, cwd) if os.path.isfile(file)), None)
     if file is None:
         return None

@@ -58,11 +58,11 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
                 withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
             if value:
                 return _check_key(value, name, origin, entry)
-    wanted = (rows or [row])[0]
-    if withheld or wanted.key_optional or (row.name == "openai" and host and not rows):
+    owner = (rows or [row])[0]
+    if withheld or owner.key_optional or (row.name == "openai" and host and not rows):
         return Key(withheld=withheld)
-    cure = f"Set {wanted.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
-    return Key("", f"{entry.place()}: there is no key for {wanted.name}. {cure}")
+    cure = f"Set {owner.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
+    return Key("", f"{entry.place()}: there is no key for {owner.name}. {cure}")
 
 
 def _check_key(key: str, source: str, origin: Origin, entry: Entry) -> Key:

@@ -103,36 +103,36 @@ class _Reader:
             self.warn(f"not supported and ignored: {', '.join(self.unsupported.values())}")
         return contents
 
-    def read_mapping(self, node: Node, schema: Schema, path: str, shown: str, values: _Values) -> None:
+    def read_mapping(self, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
         """Read the keys of a mapping. `path`: keys from the top with `[]`; `shown`: the same with each item's index."""
         if node.value is None:
             return
         if not isinstance(node.value, dict):
-            raise wrong(node, shown, "a mapping", "Write one `key: value` a line, indented.")
+            raise wrong(node, label, "a mapping", "Write one `key: value` a line, indented.")
         for key, child in node.value.items():
-            below, shown_below = (f"{path}.{key}", f"{shown}.{key}") if path else (key, key)
-            self.read_key(key, child, schema, below, shown_below, values)
+            below, label_below = (f"{path}.{key}", f"{label}.{key}") if path else (key, key)
+            self.read_key(key, child, schema, below, label_below, values)
 
-    def read_key(self, key: str, node: Node, schema: Schema, path: str, shown: str, values: _Values) -> None:
+    def read_key(self, key: str, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
         row = schema.get(key)
         if row is None:
             row = next((row for pattern, row in schema.items() if "*" in pattern and fnmatchcase(key, pattern)), None)
         if row is None:
-            self.warn_unknown(key, node, schema, shown)
+            self.warn_unknown(key, node, schema, label)
         elif isinstance(row, dict):
             if "[]" in row:
-                self.read_list(node, row["[]"], path, shown)
+                self.read_list(node, row["[]"], path, label)
             else:
-                self.read_mapping(node, row, path, shown, values)
+                self.read_mapping(node, row, path, label, values)
         elif row.kind == "warned":
             name = path.replace("[]", "")
             self.unsupported.setdefault(name, f"`{name}` ({node.key_at})" if node.key_at.line else f"`{name}`")
         elif row.kind == "set":
-            self.read_value(row, node, path, shown, values)
+            self.read_value(row, node, path, label, values)
 
-    def read_value(self, row: Setting, node: Node, path: str, shown: str, values: _Values) -> None:
+    def read_value(self, row: Setting, node: Node, path: str, label: str, values: _Values) -> None:
         values.nodes[path] = node
-        values.places[row.attr] = place_of(node, shown)
+        values.places[row.attr] = place_of(node, label)
         origin = origin_of(row.attr, node, self.env, self.secret_files)
         if origin != NOWHERE:
             values.origins[row.attr] = values.origins.get(row.attr, NOWHERE) | origin
@@ -141,8 +141,8 @@ class _Reader:
                 values.unset[path] = node.env
             return
         for child, name in _unset_parts(node):
-            self.warn(f"{child.at}: a part of `{shown}` is ignored: the variable {name} is not set. Set {name}.")
-        values.parsed[path] = row.parse(node, shown)
+            self.warn(f"{child.at}: a part of `{label}` is ignored: the variable {name} is not set. Set {name}.")
+        values.parsed[path] = row.parse(node, label)
         self.contents.literal_keys.update(
             child.at.file
             for child in _secret_nodes(row.attr, node)
@@ -151,14 +151,14 @@ class _Reader:
         if row.attr == "master_key" and not path.startswith("general_settings"):
             self.warn(f"{place_of(node, path)} is used. Better write it below `general_settings:`.")
 
-    def read_list(self, node: Node, schema: Schema, path: str, shown: str) -> None:
+    def read_list(self, node: Node, schema: Schema, path: str, label: str) -> None:
         if node.value is None:
             return
         if not isinstance(node.value, list):
-            raise wrong(node, shown, "a list", "Begin each item with `- model_name: …`.")
+            raise wrong(node, label, "a list", "Begin each item with `- model_name: …`.")
         for index, child in enumerate(node.value):
             values = _Values()
-            self.read_mapping(child, schema, f"{path}[]", f"{shown}[{index}]", values)
+            self.read_mapping(child, schema, f"{path}[]", f"{label}[{index}]", values)
             unset = {_ATTRS[path]: name for path, name in values.unset.items()}
             file = self.secret_files.get(child.at.file, "")
             attrs = {**self.collect(values), "places": values.places, "unset": unset, "origins": values.origins}
@@ -168,12 +168,12 @@ class _Reader:
         """Return attribute → value. If several paths set an attribute, the last one of its row wins."""
         return {_ATTRS[path]: values.parsed[path] for path in sorted(values.parsed, key=_RANK.__getitem__)}
 
-    def warn_unknown(self, key: str, node: Node, schema: Schema, shown: str) -> None:
-        near = get_close_matches(key, [known for known in schema if "*" not in known and known != "[]"], 1, 0.75)
+    def warn_unknown(self, key: str, node: Node, schema: Schema, label: str) -> None:
+        near = get_close_matches(key, [other for other in schema if "*" not in other and other != "[]"], 1, 0.75)
         hint = f" Did you mean `{near[0]}`?" if near else ""
-        if not near and (sections := _sections_with(key, shown)):
+        if not near and (sections := _sections_with(key, label)):
             hint = f" Write it below `{sections[0]}:`." if sections[0] else " Write it at the top of the file."
-        self.warn(f"{place_of(node, shown)} is unknown and ignored.{hint}")
+        self.warn(f"{place_of(node, label)} is unknown and ignored.{hint}")
 
 
 def place_of(node: Node, path: str) -> str:
@@ -188,7 +188,7 @@ def _secret_nodes(attr: str, node: Node) -> list[Node]:
     return [node] if attr in _SECRETS else []
 
 
-def _sections_with(key: str, shown: str) -> list[str]:
+def _sections_with(key: str, label: str) -> list[str]:
     """Return the sections in which `key` is known, first those of the same half of the file: models or settings."""
     paths = [
         path
@@ -197,7 +197,7 @@ def _sections_with(key: str, shown: str) -> list[str]:
         for path in row.paths
         if path.rpartition(".")[2] == key
     ]
-    paths.sort(key=lambda path: path.startswith("model_list") == shown.startswith("model_list"))
+    paths.sort(key=lambda path: path.startswith("model_list") == label.startswith("model_list"))
     return [path.rpartition(".")[0] for path in reversed(paths)]
 
 

@@ -210,15 +210,15 @@ class _Reader:
             ) from None
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Node]:
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
+                if key.value in names:
                     self.warn(
                         f"{self.mark(key)}: the key `{key.value}` is written twice, and the last one is used. Remove "
                         f"one."
                     )
-                seen.add(key.value)
+                names.add(key.value)
         self.loader.flatten_mapping(node)
         out: dict[str, Node] = {}
         for key, child in node.value:

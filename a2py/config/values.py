@@ -184,9 +184,9 @@ def origins(node: Node, path: str) -> tuple[str, ...]:
 
 def _each(node: Node, path: str, spell: Callable[[str], str], expected: str, example: str) -> tuple[str, ...]:
     """Return `spell(text)` of each text of a list. A text for which it returns "" is wrong."""
-    listed = [(path, node)] if isinstance(node.value, str) else items(node, path)
+    nodes = [(path, node)] if isinstance(node.value, str) else items(node, path)
     out = []
-    for at, child in listed:
+    for at, child in nodes:
         for name in texts(child, at):
             spelling = spell(name)
             if not spelling:
@@ -248,15 +248,15 @@ def _target(node: Node, path: str) -> str:
 
 
 def _targets(node: Node, path: str) -> tuple[str, ...]:
-    listed = [(path, node)] if isinstance(node.value, dict) else items(node, path)
-    return tuple(_target(child, at) for at, child in listed)
+    nodes = [(path, node)] if isinstance(node.value, dict) else items(node, path)
+    return tuple(_target(child, at) for at, child in nodes)
 
 
 def fallbacks(node: Node, path: str) -> dict[str, tuple[str, ...]]:
     """Parse name → names: LiteLLM's list of mappings of one entry each, or one mapping."""
-    listed = [(path, node)] if isinstance(node.value, dict) else items(node, path)
+    nodes = [(path, node)] if isinstance(node.value, dict) else items(node, path)
     out: dict[str, tuple[str, ...]] = {}
-    for at, child in listed:
+    for at, child in nodes:
         for name, below, targets in members(child, at):
             out[name] = out.get(name, ()) + _targets(targets, below)
     return out

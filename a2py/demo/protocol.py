@@ -107,14 +107,14 @@ def is_thinking(body: dict[str, Any]) -> bool:
 
 def _check_pairs(messages: list[JSON]) -> None:
     """Raise RequestError unless the results of each turn's tool calls follow it, as OpenAI demands."""
-    waiting: set[str] = set()
+    pending: set[str] = set()
     for n, message in enumerate([*messages, {"role": "user"}]):
-        is_answer = message["role"] == "tool" and message["tool_call_id"] in waiting
-        if not is_answer and (waiting or message["role"] == "tool"):
+        is_answer = message["role"] == "tool" and message["tool_call_id"] in pending
+        if not is_answer and (pending or message["role"] == "tool"):
             text = "Messages with role 'tool' must answer the 'tool_calls' of the message before them."
             raise RequestError(text, f"messages[{n}].role")
-        waiting -= {message.get("tool_call_id", "")}
-        waiting |= {call["id"] for call in message.get("tool_calls") or ()}
+        pending -= {message.get("tool_call_id", "")}
+        pending |= {call["id"] for call in message.get("tool_calls") or ()}
 
 
 def _parse_choice(choice: Any, tools: dict[str, JSON]) -> str:
