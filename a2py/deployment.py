@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from a2py.quirks import Quirks
 
@@ -84,6 +84,21 @@ class Deployment:
     def origin(self) -> str:
         """Who made a reply; a signature envelope carries it, and another origin's thinking is not replayed."""
         return f"{self.wire}:{self.provider}:{self.model}"
+
+    @property
+    def address(self) -> str:
+        """Where the upstream answers, for messages: `host` or `host:port` of `base`, without scheme, login and path.
+
+        The port is there only if `base` has one. The provider's name if `base` is no URL with a host."""
+        try:
+            parts = urlsplit(self.base)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # a port that is no number, an IPv6 address without its closing bracket
+            return self.provider
+        if not host:
+            return self.provider
+        name = f"[{host}]" if ":" in host else host
+        return name if port is None else f"{name}:{port}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

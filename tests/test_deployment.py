@@ -47,3 +47,20 @@ def test_secrets_wherever_they_stand() -> None:
 def test_the_password_of_a_login_is_a_secret_too(header: str, hidden: set[str]) -> None:
     made = Deployment("n", "i", "p", "m", "http://x/v1", headers={"authorization": header})
     assert set(made.secrets) == hidden
+
+
+@pytest.mark.parametrize(
+    ("base", "address"),
+    [
+        ("http://127.0.0.1:8000/v1", "127.0.0.1:8000"),
+        ("https://api.openai.com/v1", "api.openai.com"),
+        ("https://user:sk-login@host.example:8443/v1", "host.example:8443"),
+        ("http://[::1]:11434", "[::1]:11434"),
+        ("http://[::1]/v1", "[::1]"),
+        ("http://host:port/v1", "p"),
+        ("http://[::1", "p"),
+        ("", "p"),
+    ],
+)
+def test_address_is_host_and_port_of_the_base(base: str, address: str) -> None:
+    assert Deployment("n", "i", "p", "m", base).address == address

@@ -139,7 +139,8 @@ class Prepared(NamedTuple):
     think_tags: bool = False
     think_open: bool = False
     limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
-    provider: str = ""  #: names the upstream in messages
+    provider: str = ""  #: decides what some error codes mean
+    address: str = ""  #: host and port, for messages about the upstream
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
     sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 

@@ -202,7 +202,7 @@ class Writer(RawBlocks):
     # -- the relay's verbs -------------------------------------------------------------------------------------------
 
     def keepalive(self) -> None:
-        """A sign of life: the open block's own empty delta (text, thinking), else a ping (measured: CLAUDE_CODE §8)."""
+        """A sign of life: the open block's own empty delta (text, thinking), else a ping (why: proxy/keepalive.py)."""
         if self.ended:
             return
         item = self._item

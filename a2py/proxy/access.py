@@ -1,6 +1,6 @@
 """Who may ask: the master key; where there is none, the Host and the Origin.
 
-Knows: CONFIG's rules. Must not know: paths, bodies.
+Knows: the rules of docs/translation.md ("Refused"). Must not know: paths, bodies.
 Invariants: keys are compared in constant time; `Sec-Fetch-*` is never looked at (Node's SDK sends it); a Host that is no valid one is not
 allowed, whatever is listed.
 """

@@ -4,7 +4,7 @@ Knows: the clock, the stream, the writer of the attempt that runs. Must not know
 Invariants: one timer per stream, never a task; nothing is written over a client that does not read.
 
 Why these intervals: Claude Code 2.1.330 gives up after 300 s of silence, and after 30 heartbeats of pings alone; the open block's own
-empty delta carries any length (measured, CLAUDE_CODE §8: ping every 25 s, empty delta every 15 s).
+empty delta carries any length (measured: ping every 25 s, empty delta every 15 s).
 """
 
 from __future__ import annotations

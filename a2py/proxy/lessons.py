@@ -19,7 +19,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.providers import PROVIDERS, quirks_for
 from a2py.quirks import override
-from a2py.wires.lessons import lasting, lesson, together
+from a2py.wires.lessons import find_lesson, is_lasting, join_lessons
 
 #: Seconds that a lesson holds: an upstream that was updated is asked the full question again.
 HOLDS = 3600.0
@@ -48,7 +48,7 @@ class Lessons:
         known = self._live(self._known.pop(key, {}), now)
         for name, value in changes.items():
             before = known.get(name)
-            known[name] = Lesson(together(name, before.value, value) if before else value, now + HOLDS)
+            known[name] = Lesson(join_lessons(name, before.value, value) if before else value, now + HOLDS)
         self._known[key] = known
         self._trim(deployment.id, now)
 
@@ -119,12 +119,12 @@ class Trial:
         cause = _cause(error)
         waiting = self._unproven.get(original.id, [])
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]  # those did not help
-        changes = lesson(error, asked.quirks, added)
+        changes = find_lesson(error, asked.quirks, added)
         if changes is None:
             return ()
         now = self.taught(original).quirks
         if any(getattr(now, name) == getattr(asked.quirks, name) for name in changes):
-            self.change(original, error, changes, keep=lasting(error))
+            self.change(original, error, changes, keep=is_lasting(error))
         return tuple(changes)
 
     def change(self, original: Deployment, error: ApiError, changes: dict[str, Any], *, keep: bool = True) -> None:

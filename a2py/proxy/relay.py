@@ -28,6 +28,7 @@ from a2py.upstream.client import api_error
 from a2py.upstream.failure import Cause, Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
+from a2py.wires.refusal.peer import Peer
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -43,8 +44,7 @@ COUNTED_BYTES = 1024 * 1024
 
 
 def _refused(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
-    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
+    return read(response.status, response.headers, body, Peer.of(deployment, sent))
 
 
 #: Statuses of a redirect.

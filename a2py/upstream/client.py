@@ -26,7 +26,8 @@ from a2py.upstream.flow import Flow, Gather
 from a2py.upstream.origin import ProxyServer, Target, environment_proxy, parse
 from a2py.upstream.pool import Pool
 from a2py.upstream.watch import Limits
-from a2py.wires.failure import transport
+from a2py.wires.failure import transport_error
+from a2py.wires.refusal.peer import Peer
 
 #: Seconds for the look-up, TCP, a proxy's tunnel and TLS together.
 CONNECT_SECONDS = 15.0
@@ -49,7 +50,7 @@ def api_error(cause: Cause, deployment: Deployment) -> ApiError:
     """What the client is told of a failure."""
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
-    error = transport(cause.kind, cause.detail, deployment.provider)
+    error = transport_error(cause.kind, cause.detail, Peer.of(deployment))
     return NoAnswer(error.kind, error.message) if cause.unanswered else error
 
 
@@ -168,7 +169,7 @@ class Upstream:
             cause = failure.cause
         else:
             if response.status != 200:
-                raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
+                raise ApiError("upstream", f"{deployment.address} answered HTTP {response.status}", status=response.status)
             answer = orjson.loads(data)
             if not isinstance(answer, dict):
                 raise ValueError("the answer is no object")

@@ -16,7 +16,7 @@ class Cause(NamedTuple):
     """What is known of a failure. It refers to no exception, so that keeping it keeps no frames alive.
 
     `kind`: `connect`, `proxy`, `dns`, `tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`, `timeout_contentless`, `timeout_total`, `broken`
-    or `cut`, as `wires.failure.transport` takes it, or `ca` for a CA file that can't be loaded; `detail`: the cause in a few words;
+    or `cut`, as `wires.failure.transport_error` takes it, or `ca` for a CA file that can't be loaded; `detail`: the cause in a few words;
     `unanswered`: see `Unanswered`."""
 
     kind: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import openai
@@ -13,7 +15,7 @@ from openai.types.chat import ChatCompletionChunk
 from a2py.demo import Demo, protocol
 from a2py.demo.answer import CURE, MAX_RESULT, WHO, answer
 
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -29,29 +31,29 @@ WEATHER = {
         },
     },
 }
-BASH = {
+BASH: dict[str, Any] = {
     "type": "function",
     "function": {"name": "Bash", "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}},
 }
 
 
-def user(text):
+def user(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
 @pytest.fixture
-async def demo():
+async def demo() -> AsyncIterator[Demo]:
     async with Demo(pace=0) as running:
         yield running
 
 
 @pytest.fixture
-async def client(demo):
+async def client(demo: Demo) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=demo.base, api_key="any", max_retries=0) as sdk:
         yield sdk
 
 
-async def collect(stream):
+async def collect(stream: Any) -> tuple[str, str, list[list[str]], Any, Any]:
     """The chunks of a stream put together: (text, reasoning, calls, finish, usage)."""
     text = reasoning = ""
     calls: dict[int, list[str]] = {}
@@ -81,7 +83,7 @@ async def collect(stream):
         {"messages": user("say hello"), "stop": "H"},
     ],
 )
-async def test_stream_equals_whole_reply(client, body):
+async def test_stream_equals_whole_reply(client: Any, body: dict[str, Any]) -> None:
     whole = await client.chat.completions.create(model="demo", **body)
     message = whole.choices[0].message
     streamed = await collect(
@@ -94,7 +96,7 @@ async def test_stream_equals_whole_reply(client, body):
     assert whole.usage.completion_tokens_details.reasoning_tokens == len(protocol.split_tokens(reasoning))
 
 
-async def test_limit_counts_reasoning_and_arguments(client):
+async def test_limit_counts_reasoning_and_arguments(client: Any) -> None:
     for limit, kind in ((3, "reasoning"), (20, "call")):
         reply = await client.chat.completions.create(
             model="demo", messages=user("weather in Paris"), tools=[WEATHER], max_completion_tokens=limit, reasoning_effort="low"
@@ -105,7 +107,7 @@ async def test_limit_counts_reasoning_and_arguments(client):
     assert not reply.choices[0].message.tool_calls[0].function.arguments.endswith("}")
 
 
-async def test_tool_loop(client):
+async def test_tool_loop(client: Any) -> None:
     messages = user("What's the weather in San Francisco?")
     first = await client.chat.completions.create(model="demo", messages=messages, tools=[WEATHER])
     (call,) = first.choices[0].message.tool_calls
@@ -118,8 +120,8 @@ async def test_tool_loop(client):
     assert second.choices[0].message.content == "`get_weather` returned: 17 °C, fog"
 
 
-async def test_tool_choice(client):
-    async def ask(text, **more):
+async def test_tool_choice(client: Any) -> None:
+    async def ask(text: str, **more: Any) -> list[Any]:
         reply = await client.chat.completions.create(model="demo", messages=user(text), tools=[WEATHER, BASH], **more)
         return [(call.function.name, json.loads(call.function.arguments)) for call in reply.choices[0].message.tool_calls or ()]
 
@@ -132,12 +134,12 @@ async def test_tool_choice(client):
     assert await ask("Use the Bash tool to run echo hi") == [("Bash", {"command": "echo hi"})]
 
 
-def request(messages, **more):
+def request(messages: list[Any], **more: Any) -> protocol.ChatRequest:
     body = {"model": "demo", "messages": messages, **more}
     return protocol.parse_request(json.dumps(body).encode(), "demo", 200_000)
 
 
-def words(text):
+def words(text: str) -> str:
     return answer(request(user(text))).text
 
 
@@ -153,12 +155,12 @@ def words(text):
         ("Count to 2.", "1, 2."),
     ],
 )
-def test_words(text, reply):
+def test_words(text: str, reply: str) -> None:
     assert words(text) == reply
 
 
 @pytest.mark.parametrize("text", ["Hi!", "9 ** 9", "2024-11-05", "Explain monads"])
-def test_other_words_get_the_introduction(text):
+def test_other_words_get_the_introduction(text: str) -> None:
     assert WHO in words(text) and CURE in words(text)
     assert words(text).startswith("Hello!" if text == "Hi!" else "You asked: ")
 
@@ -182,7 +184,7 @@ Resume directly. Pick up the last task as if the break never happened.
 """
 
 
-def test_text_of_the_client_is_no_request():
+def test_text_of_the_client_is_no_request() -> None:
     assert words(COMPACTED + "\n\nsay two\n") == "two"
     assert words(COMPACTED) == "Noted."
     history = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
@@ -190,21 +192,21 @@ def test_text_of_the_client_is_no_request():
     assert answer(request(history + notice, tools=[BASH])).text == "Noted."
 
 
-def test_long_results_are_cut():
+def test_long_results_are_cut() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "Read", "arguments": "{}"}}
     history = [*user("read"), {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a", "content": "x" * 50_000}]
     text = answer(request(history)).text
     assert text.endswith("x …") and len(text) < MAX_RESULT + 50
 
 
-async def test_images_are_accepted(client):
+async def test_images_are_accepted(client: Any) -> None:
     parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}, {"type": "text", "text": "Describe"}]
     reply = await client.chat.completions.create(model="demo", messages=[{"role": "user", "content": parts}])
     assert "You asked: “Describe”" in reply.choices[0].message.content
 
 
-def test_structured_output_has_the_types_of_its_schema():
-    loop = {"type": "array"}
+def test_structured_output_has_the_types_of_its_schema() -> None:
+    loop: dict[str, Any] = {"type": "array"}
     loop["items"] = {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {}}}}}
     properties = {
         "title": {"type": "string"},
@@ -221,7 +223,7 @@ def test_structured_output_has_the_types_of_its_schema():
     assert deep == [[[[[[""]]]]]]
 
 
-async def test_models_and_errors(client, demo):
+async def test_models_and_errors(client: Any, demo: Demo) -> None:
     (model,) = (await client.models.list()).data
     assert model.id == "demo" and model.context_length == 200_000
     with pytest.raises(openai.NotFoundError) as failure:
@@ -236,7 +238,7 @@ async def test_models_and_errors(client, demo):
             assert (await response.json()) == {"status": "ok"}
 
 
-async def test_context_overflow():
+async def test_context_overflow() -> None:
     async with Demo(pace=0, context=100) as small, openai.AsyncOpenAI(base_url=small.base, api_key="any", max_retries=0) as sdk:
         with pytest.raises(openai.BadRequestError) as failure:
             await sdk.chat.completions.create(model="demo", messages=user("word " * 200))
@@ -268,7 +270,7 @@ OK = {"model": "demo", "messages": user("hi")}
         ({**OK, "max_tokens": "many"}, None),
     ],
 )
-def test_wrong_requests_are_rejected(body, param):
+def test_wrong_requests_are_rejected(body: Any, param: str | None) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(protocol.RequestError) as error:
         protocol.parse_request(raw, "demo", 1000)
@@ -288,20 +290,20 @@ def test_wrong_requests_are_rejected(body, param):
         ({"chat_template_kwargs": {}}, False),
     ],
 )
-def test_dialects_of_thinking(body, is_thinking):
+def test_dialects_of_thinking(body: dict[str, Any], is_thinking: bool) -> None:
     assert protocol.is_thinking(body) is is_thinking
 
 
 @pytest.mark.parametrize("text", ["", " ", "a  b\n\n", "Wörter über 6 Buchstaben… 🙂", "{}[]\t\r\n_"])
-def test_tokens_lose_nothing(text):
+def test_tokens_lose_nothing(text: str) -> None:
     assert "".join(protocol.split_tokens(text)) == text
 
 
-async def test_a_client_that_leaves_ends_its_answer():
+async def test_a_client_that_leaves_ends_its_answer() -> None:
     ended = asyncio.Event()
 
     class Watched(Demo):
-        async def _stream(self, request, chunks):
+        async def _stream(self, request: Any, chunks: Any) -> Any:
             try:
                 return await super()._stream(request, chunks)
             finally:
@@ -315,7 +317,7 @@ async def test_a_client_that_leaves_ends_its_answer():
         await asyncio.wait_for(ended.wait(), 5)
 
 
-async def test_a_taken_port_is_an_error_and_leaves_nothing():
+async def test_a_taken_port_is_an_error_and_leaves_nothing() -> None:
     async with Demo() as first:
         with pytest.raises(OSError):
             await Demo(port=int(first.base.split(":")[2].split("/")[0])).__aenter__()

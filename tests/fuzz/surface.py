@@ -17,9 +17,9 @@ import h11
 import orjson
 from aiohttp import web
 
+from a2py.proxy.app import Proxy
 from a2py.proxy.connection import Connections
 from a2py.proxy.log import Log
-from a2py.proxy.server import Proxy
 from tests import scripted
 from tests.proxied import SECRET, config
 
@@ -218,7 +218,7 @@ def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
             assert event is not h11.NEED_DATA or number == len(seen), "h11 is still in the body"
             if parser.their_state is not h11.DONE:  # closes (HTTP/1.0), or would leave HTTP
                 return
-            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))  # type: ignore[arg-type]
+            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
             parser.send(h11.EndOfMessage())
             parser.start_next_cycle()
         except (h11.RemoteProtocolError, h11.LocalProtocolError):

@@ -232,8 +232,14 @@ def test_garbage_is_passed_as_it_came() -> None:
 
 
 def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = []
-    monkeypatch.setattr(Item, "joined", lambda item: looks.append(1) or "".join(item.parts))
+    looks: list[Item] = []
+    real = Item.joined
+
+    def joined(item: Item) -> str:
+        looks.append(item)
+        return real(item)
+
+    monkeypatch.setattr(Item, "joined", joined)
     log = Log()
     log.tool(0, "c", "f")
     for _ in range(1000):
@@ -657,14 +663,15 @@ def test_one_huge_fragment_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_subclass_must_say_everything() -> None:
     bare = Blocks()
-    for verb in (
+    verbs: tuple[Callable[[], object], ...] = (
         lambda: bare._start(Item("text", "t")),
         lambda: bare._delta("x"),
         lambda: bare._delta_json(b"x"),
         lambda: bare._sign("x"),
         lambda: bare._cite({}),
         lambda: bare._stop(),
-    ):
+    )
+    for verb in verbs:
         with pytest.raises(NotImplementedError):
             verb()
 

@@ -155,7 +155,7 @@ def raw(reply: Reply, type: str, **body: Any) -> None:
 
 def raw_message(reply: Reply, *blocks: tuple[JSON, list[JSON], bool]) -> None:
     usage = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 4, "service_tier": "standard"}
-    message = {"id": "", "type": "message", "role": "assistant", "model": "up", "content": [], "usage": usage, "container": None}
+    message: JSON = {"id": "", "type": "message", "role": "assistant", "model": "up", "content": [], "usage": usage, "container": None}
     raw(reply, "message_start", message=message)
     raw(reply, "ping")
     for n, (block, deltas, stopped) in enumerate(blocks):

@@ -207,7 +207,7 @@ def test_an_error_is_the_last_event_and_closes_nothing() -> None:
     out.close(Outcome(error=ApiError("overloaded", "busy")))
     assert out.take() == b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
     for late in (out.close, out.error):
-        late(Outcome(usage=USAGE) if late == out.close else ApiError("api", "x"))  # type: ignore[operator]
+        late(Outcome(usage=USAGE) if late == out.close else ApiError("api", "x"))  # type: ignore[arg-type]
     out.keepalive()
     assert out.take() == b""
 

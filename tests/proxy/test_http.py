@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from typing import Any
 
 import orjson
 import pytest
@@ -414,7 +415,7 @@ def test_local_host(host: str, local: bool) -> None:
     ],
 )
 async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: bool) -> None:
-    settings = {"allowed_hosts": ("a2py.lan", "Other.LAN:4000"), "allowed_origins": ("https://mine.example",)}
+    settings: dict[str, Any] = {"allowed_hosts": ("a2py.lan", "Other.LAN:4000"), "allowed_origins": ("https://mine.example",)}
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
         answer = await client.answer()
@@ -511,7 +512,7 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    settings = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    settings: dict[str, Any] = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
     async with (
         Scripted(slow) as upstream,
         proxied(config(upstream.base, **settings)) as proxy,

@@ -46,7 +46,8 @@ def test_an_amount_counts_for_exactly_a_minute() -> None:
 
 @given(st.lists(st.tuples(PAUSES, st.integers(0, 50)), max_size=60))
 def test_the_sum_is_exact(amounts: list[tuple[float, int]]) -> None:
-    window, added, now = RateWindow(), [], 0.0
+    window, now = RateWindow(), 0.0
+    added: list[Any] = []
     for pause, amount in amounts:
         now += pause
         assert window.total(now) == sum(one for at, one in added if at > now - WINDOW)
@@ -62,7 +63,8 @@ def test_a_coarse_sum_is_never_too_low(amounts: list[tuple[float, int]]) -> None
     """With more amounts than exact entries: at least the true sum, at most that of a grain more, in bounded memory."""
     exact = 5
     grain = WINDOW / exact
-    window, added, now = RateWindow(exact), [], 0.0
+    window, now = RateWindow(exact), 0.0
+    added: list[Any] = []
     for pause, amount in amounts:
         now += pause
         least = sum(one for at, one in added if now - at < WINDOW)

@@ -40,7 +40,7 @@ def setup(*deployments: Deployment, **settings: Any) -> tuple[Router, Config, Cl
 def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
     """Ids of the deployments asked, while each answers with the next of `kinds`; `-` where the plan ends."""
     step: Step | None = plan.first()
-    out = []
+    out: list[Any] = []
     for kind in kinds:
         if step is None:
             return [*out, "-"]

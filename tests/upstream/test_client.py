@@ -514,4 +514,4 @@ async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
     async with Scripted(script, tls=tls) as upstream, proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
         assert (await proxy.ask(message())).status == 200
     assert offered == ["http/1.1"]
-    assert context_of(True) is context_of(True) and connect_module.context_of is context_of
+    assert context_of(True) is context_of(True) and connect_module.context_of is context_of  # type: ignore[attr-defined]

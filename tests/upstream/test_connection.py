@@ -21,6 +21,7 @@ from a2py.upstream.failure import Failure, Unanswered
 from a2py.upstream.flow import Gather
 from a2py.upstream.origin import Origin
 from a2py.upstream.pool import MAX_AGE, Pool
+from a2py.upstream.transports import READ_SIZE
 from a2py.upstream.watch import Limits
 from tests.proxied import settle
 
@@ -124,7 +125,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
             assert head.status == 200 and await body_of(connection) == b"ok"
             assert connection.phase is Phase.COMPLETE
             connection.leave(finished=True)
-            assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)
+            assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)  # type: ignore[comparison-overlap]
             assert connection.is_usable(asyncio.get_running_loop().time(), 10)
     assert owner.lost == [connection]
 
@@ -543,7 +544,7 @@ async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
         assert connection.phase is Phase.TAIL
         go.set()
         await settle(lambda: connection.phase is not Phase.TAIL)
-        assert connection.phase is phase and owner.idle == ([connection] if phase is Phase.IDLE else [])
+        assert connection.phase is phase and owner.idle == ([connection] if phase is Phase.IDLE else [])  # type: ignore[comparison-overlap]
 
 
 async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,7 +560,7 @@ async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         connection.leave(finished=True)
         assert connection.phase is Phase.TAIL
         await settle(lambda: connection.phase is not Phase.TAIL)
-        assert connection.phase is Phase.CLOSED
+        assert connection.phase is Phase.CLOSED  # type: ignore[comparison-overlap]
 
 
 async def test_leaving_an_unfinished_answer_closes_at_once() -> None:
@@ -594,7 +595,7 @@ async def test_what_comes_before_anybody_reads_is_bounded() -> None:
     async with connected(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         await asyncio.sleep(0.1)
-        assert sum(map(len, connection._early)) <= 8 * module.READ_SIZE
+        assert sum(map(len, connection._early)) <= 8 * READ_SIZE
         flow = Gather(1 << 30)
         await connection.read(flow)
         assert flow.body() == block * 200

@@ -9,7 +9,7 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.quirks import Quirks
-from tests.proxied import FAST, config, deployment, message, proxied, settle
+from tests.proxied import config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Scripted, answering, chunk, completion, refusing
 
 
@@ -62,7 +62,7 @@ async def test_an_overflow_goes_to_the_larger_context() -> None:
     async with Scripted(overflow) as small, Scripted(answering("large")) as large:
         settings = Config(
             deployments=(deployment(small.base), deployment(large.base, name="large", id="large")),
-            settings=Settings(**FAST, context_window_fallbacks={"test-model": ("large",)}),
+            settings=Settings(num_retries=0, drain_seconds=5.0, context_window_fallbacks={"test-model": ("large",)}),
         )
         async with proxied(settings) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"

@@ -362,10 +362,10 @@ ASK: dict[str, Any] = {"model": "test-model", "max_tokens": 100, "messages": [{"
 
 async def test_sdk_create_and_stream() -> None:
     async with Scripted(answering("Hel", "lo")) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
-        whole = await client.messages.create(**ASK)
+        whole: Any = await client.messages.create(**ASK)
         async with client.messages.stream(**ASK) as stream:
             texts = [piece async for piece in stream.text_stream]
-            streamed = await stream.get_final_message()
+            streamed: Any = await stream.get_final_message()
         raw = [event.type async for event in await client.messages.create(**ASK, stream=True)]
     assert texts == ["Hel", "lo"]
     assert streamed.content[0].text == whole.content[0].text == "Hello" and streamed.stop_reason == whole.stop_reason == "end_turn"
@@ -443,7 +443,7 @@ async def test_sdk_pings_are_no_trouble() -> None:
         c.events(*text("Hi"))
         c.end()
 
-    settings = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
+    settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
     async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, sdk(proxy) as client:
         manager = client.messages.stream(**ASK)
         async with manager as stream:
