@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from a2py.config import Config, Settings, from_environment
-from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_TOLD, fill, stars
+from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_SUGGESTIONS, fill, stars
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.providers import PROVIDERS, quirks_for
@@ -178,7 +178,7 @@ def test_wildcards_are_bound_to_the_model(tmp_path: Path) -> None:
 def test_bound_models_are_bounded(config: Config) -> None:
     for i in range(MAX_BOUND + 10):
         config.resolve(f"openai/m{i}")
-    assert len(config._names.bound) <= MAX_BOUND
+    assert len(config._names.bindings) <= MAX_BOUND
 
 
 STAR = "model_list: [{model_name: '*', litellm_params: {model: %s}}, {model_name: named, litellm_params: {model: groq/named}}]\n%s"
@@ -271,7 +271,7 @@ def test_a_config_made_by_hand() -> None:
 
 
 def test_many_names_are_not_all_told() -> None:
-    deps = tuple(Deployment(f"name-{i}", str(i), "x", "m", "http://h") for i in range(MAX_TOLD + 3))
+    deps = tuple(Deployment(f"name-{i}", str(i), "x", "m", "http://h") for i in range(MAX_SUGGESTIONS + 3))
     with pytest.raises(ApiError, match=r"name-39 and 3 more"):
         Config(deps).resolve("zzz")
 
