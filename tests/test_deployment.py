@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from a2py.deployment import Deployment, telling
+from a2py.deployment import Deployment, is_secret_name
 from tests import golden
 
 
 @pytest.mark.parametrize(
-    "name", ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"]
+    "name",
+    ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"],
 )
 def test_names_that_tell_a_secret(name: str) -> None:
-    assert telling(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "model", "x-title", "temperature"])
 def test_names_that_tell_none(name: str) -> None:
-    assert not telling(name)
+    assert not is_secret_name(name)
 
 
 def test_secrets_wherever_they_stand() -> None:
@@ -28,7 +29,12 @@ def test_secrets_wherever_they_stand() -> None:
         key="sk-main-key",
         headers={"authorization": "Bearer sk-header", "x-title": "a title"},
         query="api-key=sk-query&v=2026",
-        extra_body={"auth": {"deep": [{"token": "sk-deep"}, "sk-under-auth"]}, "model_key": "abc", "user": "somebody", "n": 1},
+        extra_body={
+            "auth": {"deep": [{"token": "sk-deep"}, "sk-under-auth"]},
+            "model_key": "abc",
+            "user": "somebody",
+            "n": 1,
+        },
     )
     assert set(dep.secrets) == {"sk-main-key", "Bearer sk-header", "sk-header", "sk-query", "sk-deep"}
 

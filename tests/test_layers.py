@@ -25,7 +25,21 @@ STRATA = {
     "cli": 4,
     "__main__": 5,
 }
-IMPURE = {"asyncio", "aiohttp", "socket", "ssl", "os", "time", "random", "uuid", "logging", "pathlib", "subprocess", "threading", "signal"}
+IMPURE = {
+    "asyncio",
+    "aiohttp",
+    "socket",
+    "ssl",
+    "os",
+    "time",
+    "random",
+    "uuid",
+    "logging",
+    "pathlib",
+    "subprocess",
+    "threading",
+    "signal",
+}
 #: Part of wires → stratum within it. Two parts of one stratum do not import each other.
 WIRES = {
     "refusal": 0,
@@ -56,7 +70,11 @@ def imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module or ""
+            base = (
+                ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module or ""
+            )
             yield from (f"{base}.{alias.name}" if base == "a2py" else base for alias in node.names)
 
 
@@ -67,7 +85,9 @@ def test_a_file_keeps_to_its_stratum(path: Path) -> None:
     for name in imports(path):
         top = name.split(".")[0]
         if top == "a2py" and part(name) != own:
-            assert STRATA.get(part(name), 0) < level or level == 0 == STRATA.get(part(name), 0), f"{path} must not import {name}"
+            assert STRATA.get(part(name), 0) < level or level == 0 == STRATA.get(part(name), 0), (
+                f"{path} must not import {name}"
+            )
         if level <= 2:
             assert top not in IMPURE, f"{path} must not import {name}: the core is a function of its input"
         if top in ("asyncio", "aiohttp"):
@@ -122,7 +142,9 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
             seen |= found
             waiting += found
         reach[start] = seen
-    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]}
+    groups = {
+        frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]
+    }
     return [set(group) for group in groups]
 
 
@@ -135,12 +157,18 @@ def test_no_files_of_the_core_import_each_other_in_a_circle() -> None:
 
 def test_the_rules_catch_what_they_forbid() -> None:
     """The helpers see imports of every form, or the tests above could not fail."""
-    assert upward("a2py.wires.responses.reasoning", "a2py.wires.chat.reasoning") and upward("a2py.wires.failure", "a2py.wires.common.text")
+    assert upward("a2py.wires.responses.reasoning", "a2py.wires.chat.reasoning") and upward(
+        "a2py.wires.failure", "a2py.wires.common.text"
+    )
     assert upward("a2py.wires.common.intake", "a2py.wires") and upward("a2py.wires.types", "a2py.wires.failure")
-    assert not upward("a2py.wires.chat.stream", "a2py.wires.failure") and not upward("a2py.wires.chat.stream", "a2py.wires.chat.calls")
+    assert not upward("a2py.wires.chat.stream", "a2py.wires.failure") and not upward(
+        "a2py.wires.chat.stream", "a2py.wires.chat.calls"
+    )
     assert "a2py.wires.failure" in set(modules(Path("wires/common/intake.py")))
     assert "a2py.messages.splice" in set(modules(Path("messages/types.py"))), "an import under TYPE_CHECKING"
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [{"a"}]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [
+        {"a"}
+    ]
     seen = {name for path in FILES for name in imports(path)}
     assert {"a2py.errors", "a2py.messages.types", "orjson"} <= seen
     assert part("a2py.wires.chat.stream") == "wires"
@@ -190,3 +218,40 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
     assert sorted(name for names in CLI for name in names) == sorted(place(module(path)) for path in CLI_FILES)
     assert "a2py.cli.check" in set(modules(Path("cli/health.py"))), "an import inside a function"
     assert "a2py.cli.listen" in set(modules(Path("cli/sharing.py"))), "`from a2py.cli import listen`"
+
+
+# -- within proxy/ -----------------------------------------------------------------------------------------------------
+
+#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING. Two modules of one line
+#: do not import each other, so there can be no circle.
+PROXY = (
+    ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
+    ("metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("__init__", "responses", "router", "sizes", "tokenizers"),
+    ("connection",),
+    ("body", "client", "connections"),
+    ("capture", "flow", "keepalive", "services"),
+    ("inbound",),
+    ("answer",),
+    ("attempt",),
+    ("exchange",),
+    ("messages_api",),
+    ("routes",),
+    ("app",),
+    ("embed", "server"),
+)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "proxy"], ids=str)
+def test_a_module_of_the_proxy_imports_only_lower_ones(path: Path) -> None:
+    strata = {name: number for number, names in enumerate(PROXY) for name in names}
+    assert path.stem in strata, f"{path}: PROXY does not say on which stratum it is"
+    imported = [name.removeprefix("a2py.proxy.") for name in modules(path) if name.startswith("a2py.proxy.")]
+    bad = [name for name in imported if strata[name] >= strata[path.stem]]
+    assert not bad, f"{path} must not import {bad}"
+
+
+def test_the_strata_of_the_proxy_are_those_of_its_files() -> None:
+    named = [name for names in PROXY for name in names]
+    assert sorted(named) == sorted(path.stem for path in FILES if path.parts[0] == "proxy")
+    assert "a2py.proxy.aiohttp_server" in set(modules(Path("proxy/responses.py"))), "the rule above sees imports"

@@ -15,7 +15,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.context import Contexts
 from a2py.upstream import Upstream
-from a2py.wires.common.headers import headers
+from a2py.wires.common.headers import build_headers
 
 #: Seconds for one lookup.
 SECONDS = 15.0
@@ -70,7 +70,7 @@ async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) 
 
 async def _ask(upstream: Upstream, dep: Deployment, url: str, seconds: float) -> tuple[int, dict[str, Any]]:
     try:
-        return 200, await upstream.ask(dep, url, None, headers(dep, False), seconds)
+        return 200, await upstream.ask(dep, url, None, build_headers(dep, False), seconds)
     except ApiError as error:
         return error.status, {}
     except ValueError:

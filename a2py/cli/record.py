@@ -66,6 +66,8 @@ def read_running() -> Record | None:
         os.kill(record.pid, 0)
     except OSError:
         return None
+    if is_zombie(record.pid):  # it has ended, and keeps its pid until its parent asks for the exit code
+        return None
     return record if record.born == read_start_time(record.pid) else None
 
 

@@ -60,12 +60,12 @@ class Job:
 
 async def serve_job(job: Job, worker: Worker) -> None:
     """Serve until SIGTERM, Ctrl-C or the parent's order to end."""
-    from a2py.proxy import connection, files
-    from a2py.proxy.server import serve
+    from a2py.proxy import files
+    from a2py.proxy.server import Lifecycle, Listen, serve
+    from a2py.proxy.timeouts import Timeouts
 
     files.raise_limit()
-    if job.args.keepalive_timeout:
-        connection.IDLE_SECONDS = job.args.keepalive_timeout  # read when the server is made
+    timeouts = Timeouts(idle=job.args.keepalive_timeout) if job.args.keepalive_timeout else Timeouts()
     async with AsyncExitStack() as stack:
         config = await open_source(stack, job.source, job.args)
         check_capture(config.settings.capture_dir)
@@ -99,21 +99,16 @@ async def serve_job(job: Job, worker: Worker) -> None:
 
         notifier.describe(describe_served(config, job.source.what))
         settle()
-        await serve(
-            config,
-            job.host,
-            job.port,
-            sockets=job.sockets or None,
-            ssl_context=job.tls,
-            log=log,
-            reload=None if is_worker else _reload(job, config, notifier, log),
-            ready=ready,
+        life = Lifecycle(
             stop=stop,
             at_once=at_once,
             signals=not is_worker,
-            draining=draining,
             on_start=on_start,
+            on_ready=ready,
+            on_drain=draining,
+            load=None if is_worker else _reload(job, config, notifier, log),
         )
+        await serve(config, Listen(job.host, job.port, job.sockets, job.tls), life, log=log, timeouts=timeouts)
 
 
 def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[[], Config] | None:

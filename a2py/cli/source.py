@@ -136,10 +136,9 @@ def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -
 
 def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:
     """Return the configuration of --model and its flags."""
-    names = (*_MODEL_FLAGS, "request_timeout", "drop_params")
-    flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    flags = {name: getattr(args, name) for name in (*_MODEL_FLAGS, "request_timeout")}
     notes: list[str] = []
-    return _with_notes(single(model=args.model, env=environment(env, cwd, notes.append), **flags), notes)
+    return _with_notes(single(args.model, env=environment(env, cwd, notes.append), **flags), notes)
 
 
 def _with_notes(config: Config, notes: list[str]) -> Config:
@@ -152,8 +151,6 @@ def apply_flags(config: Config, args: argparse.Namespace) -> Config:
     log_format = getattr(args, "log_format", None) or ""
     flags: dict[str, Any] = {
         "request_timeout": args.request_timeout,
-        "drop_params": args.drop_params,
-        "set_verbose": getattr(args, "debug", None),
         "capture_dir": getattr(args, "capture", None),
         "json_logs": {"json": True, "text": False}.get(log_format),
     }

@@ -196,7 +196,7 @@ LESSONS: tuple[Row, ...] = (
 )
 
 
-def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
+def find_lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
     """Return the quirk changes with which the request may succeed, None if there are none.
 
     They are field → value, as `quirks.override` takes them.
@@ -212,7 +212,7 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | N
     return None
 
 
-def lasting(error: ApiError) -> bool:
+def is_lasting(error: ApiError) -> bool:
     """Return whether a lesson from `error` may be kept for other requests.
 
     It may not if it comes from the size of this request or from the credit that is left, or if its words are in this
@@ -228,6 +228,6 @@ _TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def together(quirk: str, old: Any, new: Any) -> Any:
+def join_lessons(quirk: str, old: Any, new: Any) -> Any:
     """Return the value of `quirk` after two lessons about it. For most quirks the newer one counts."""
     return _TOGETHER[quirk](old, new) if quirk in _TOGETHER else new

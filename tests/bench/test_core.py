@@ -8,6 +8,7 @@ import pytest
 
 from a2py.messages.request import parse
 from bench import core_chunk, core_request, longest_hold
+from bench.shapes import KINDS
 
 
 @pytest.mark.parametrize("kind", core_request.KINDS)
@@ -15,7 +16,12 @@ def test_bodies_have_their_size_and_are_valid(kind: str) -> None:
     raw = json.dumps(core_request.KINDS[kind](300_000), ensure_ascii=False).encode()
     assert 250_000 < len(raw) < 400_000
     request = parse(raw)
-    answered = [b["tool_use_id"] for m in request.messages for b in m["content"] if isinstance(b, dict) and b["type"] == "tool_result"]
+    answered = [
+        b["tool_use_id"]
+        for m in request.messages
+        for b in m["content"]
+        if isinstance(b, dict) and b["type"] == "tool_result"
+    ]
     assert set(answered) == request.tool_ids and len(answered) == len(request.tool_ids)
 
 
@@ -27,7 +33,7 @@ def test_a_measured_row() -> None:
     assert row.copies >= 2  # the data URL and the body that holds it
 
 
-@pytest.mark.parametrize("kind", core_chunk.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_chunk_is_measured_both_ways(kind: str) -> None:
     """Both write the same (it raises where they don't), and each of its stamps is there."""
     row = await core_chunk.measure(kind, 1)

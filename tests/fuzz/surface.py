@@ -17,9 +17,10 @@ import h11
 import orjson
 from aiohttp import web
 
-from a2py.proxy.connection import Connections
+from a2py.proxy.app import Proxy
+from a2py.proxy.connections import Connections
 from a2py.proxy.log import Log
-from a2py.proxy.server import Proxy
+from a2py.proxy.services import Services
 from tests import scripted
 from tests.proxied import SECRET, config
 
@@ -91,7 +92,9 @@ class Upstream:
             for part in parts:
                 flow.pass_on(part)
 
-        return SimpleNamespace(status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None)
+        return SimpleNamespace(
+            status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None
+        )
 
     async def ask(self, *given: Any) -> Any:
         raise ValueError
@@ -110,9 +113,12 @@ class Surface:
         self.loop.run_until_complete(self._start(key))
 
     async def _start(self, key: str) -> None:
-        self.proxy = Proxy(config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json"))
-        await self.proxy.start()
-        self.proxy.upstream = Upstream()  # type: ignore[assignment]
+        self.services = Services(
+            config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json")
+        )
+        await self.services.start()
+        self.services.upstream = Upstream()  # type: ignore[assignment]
+        self.proxy = Proxy(self.services)
         self.connections = Connections(self._handle, buffer_limit=1 << 18, max_connections=10)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -128,7 +134,11 @@ class Surface:
         check(out)
         log = self.log.getvalue()
         assert '"crash"' not in log, log
-        assert SECRET.encode() not in out and SECRET not in log and (KEY.encode() not in out or KEY.encode() in b"".join(pieces))
+        assert (
+            SECRET.encode() not in out
+            and SECRET not in log
+            and (KEY.encode() not in out or KEY.encode() in b"".join(pieces))
+        )
         same_requests(b"".join(pieces), self.seen)
         return out
 
@@ -153,7 +163,7 @@ class Surface:
                 break
         left = asyncio.all_tasks() - {own}
         assert not left, f"a task is left: {left}"
-        kept = self.proxy.running, self.proxy.busy, self.connections.connections
+        kept = self.services.running.exchanges, self.connections.busy, self.connections.connections
         assert not any(kept), f"something is left: {kept}"
         return bytes(wire.out)
 
@@ -188,7 +198,11 @@ def check(out: bytes) -> list[int]:
             body, out = out[:size], out[size:]
         if status >= 400 and body:
             error = orjson.loads(body)
-            assert error["type"] == "error" and error["error"]["message"] and error["request_id"] == headers[b"request-id"].decode()
+            assert (
+                error["type"] == "error"
+                and error["error"]["message"]
+                and error["request_id"] == headers[b"request-id"].decode()
+            )
     return statuses
 
 
@@ -218,7 +232,7 @@ def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
             assert event is not h11.NEED_DATA or number == len(seen), "h11 is still in the body"
             if parser.their_state is not h11.DONE:  # closes (HTTP/1.0), or would leave HTTP
                 return
-            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))  # type: ignore[arg-type]
+            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
             parser.send(h11.EndOfMessage())
             parser.start_next_cycle()
         except (h11.RemoteProtocolError, h11.LocalProtocolError):

@@ -37,7 +37,9 @@ def containers(*roots: Any) -> dict[int, tuple[str, int]]:
             queue.extend((f"{where}[]", one) for one in inner)
         elif type(value).__module__.startswith("a2py"):
             slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-            queue.extend((f"{where}.{name}", getattr(value, name, None)) for name in {*slots, *getattr(value, "__dict__", ())})
+            queue.extend(
+                (f"{where}.{name}", getattr(value, name, None)) for name in {*slots, *getattr(value, "__dict__", ())}
+            )
     return found
 
 
@@ -46,8 +48,20 @@ async def upstream_script(c: Peer) -> None:
     if c.asked.target.startswith("/api/"):
         c.reply({"models": [], "parameters": "num_ctx 100000"})
     elif "max_tokens" in c.asked.json:
-        error = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        c.reply({"error": {"message": error, "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}}, 400)
+        error = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        c.reply(
+            {
+                "error": {
+                    "message": error,
+                    "type": "invalid_request_error",
+                    "param": "max_tokens",
+                    "code": "unsupported_parameter",
+                }
+            },
+            400,
+        )
     elif "fails" in c.asked.json["model"]:
         c.reply({"error": {"message": "no such model"}}, 404)
     else:
@@ -58,11 +72,11 @@ async def upstream_script(c: Peer) -> None:
 async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (names, "MAX_BOUND"),
-        (context, "KEPT"),
-        (lessons, "LIMIT"),
-        (metrics, "LOST"),
-        (metrics, "SERIES"),
-        (router, "MODELS"),
+        (context, "MAX_CONTEXTS"),
+        (lessons, "MAX_LESSONS"),
+        (metrics, "MAX_DEGRADED"),
+        (metrics, "MAX_SERIES"),
+        (router, "MAX_MODELS"),
         (Calibration, "MODELS"),
     ):
         assert getattr(module, name) > BOUND
@@ -78,19 +92,35 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             async def ask(first: int) -> None:
                 for n in range(first, first + NAMES):
                     name = f"some/{'fails' if n % 4 == 0 else 'good'}-{n}"
-                    body = message("word " * 2000, n % 2 == 0, model=name, tools=[{"type": f"odd_tool_{n}", "name": f"t{n}"}])
-                    headers = {"x-claude-code-session-id": f"s{n}", "x-a2py-hop": f"h{n}", "anthropic-beta": f"beta-{n}"}
+                    body = message(
+                        "word " * 2000, n % 2 == 0, model=name, tools=[{"type": f"odd_tool_{n}", "name": f"t{n}"}]
+                    )
+                    headers = {
+                        "x-claude-code-session-id": f"s{n}",
+                        "x-a2py-hop": f"h{n}",
+                        "anthropic-beta": f"beta-{n}",
+                    }
                     await proxy.ask(body, headers=headers)
                     await proxy.ask(body, f"/p{n}/v1/messages/count_tokens")
                     await proxy.ask(None, f"/v1/models/{name}", "GET", {"host": f"h{n}.example:{n + 1}"})
-                    await proxy.ask(None, f"/v1/models/{name}-x", "GET", {"host": f"[::{n + 1:x}]:80", "origin": f"https://o{n}.example"})
+                    await proxy.ask(
+                        None,
+                        f"/v1/models/{name}-x",
+                        "GET",
+                        {"host": f"[::{n + 1:x}]:80", "origin": f"https://o{n}.example"},
+                    )
 
             await ask(0)
-            before = containers(proxy.proxy)
-            assert access._local.cache_info().maxsize == 64
+            before = containers(proxy.services)
+            assert access._is_local.cache_info().maxsize == 64
             await ask(1000)
-            after = containers(proxy.proxy)
-            kept = [proxy.proxy.contexts._known, proxy.proxy.lessons._known, proxy.proxy.counts._models, proxy.proxy.config._names.bound]
+            after = containers(proxy.services)
+            kept = [
+                proxy.services.contexts._known,
+                proxy.services.lessons._known,
+                proxy.services.sizes.counts._models,
+                proxy.services.config._names.bindings,
+            ]
             assert all(kept), "nothing was taught, or this tests nothing"
             text = (await proxy.ask(None, "/metrics", "GET")).body.decode()
     for id_, (where, size) in after.items():
@@ -109,19 +139,22 @@ def test_forgotten_lessons_leave_nothing() -> None:
 
     for n in range(50):
         known.learn(deployment("http://x/v1", model=f"m{n}"), {"max_tokens_field": "max_completion_tokens"})
-    now = lessons.HOLDS + 1
+    now = lessons.LESSON_SECONDS + 1
     for n in range(50):
-        assert known.taught(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
+        assert known.apply(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
     assert not known._known
 
 
 def test_what_requests_lose_is_counted_by_name() -> None:
     counters = metrics.Metrics()
     for what in ("image", "image", "a\u202eb", "Bad-Name", "x" * 41, "web_search.blocked_domains"):
-        counters.lost(what)
-    for n in range(2 * metrics.LOST):
-        counters.lost(f"odd_{n}")
-    counters.lost("image")
+        counters.add_degraded(what)
+    for n in range(2 * metrics.MAX_DEGRADED):
+        counters.add_degraded(f"odd_{n}")
+    counters.add_degraded("image")
     lines = [line for line in counters.text({}).splitlines() if line.startswith("a2py_degraded_total{")]
-    assert 'a2py_degraded_total{what="image"} 3' in lines and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
-    assert len(lines) <= metrics.LOST + 1
+    assert (
+        'a2py_degraded_total{what="image"} 3' in lines
+        and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
+    )
+    assert len(lines) <= metrics.MAX_DEGRADED + 1

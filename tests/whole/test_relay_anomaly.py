@@ -18,7 +18,8 @@ import pytest
 
 from a2py.config import Config
 from a2py.errors import ApiError
-from a2py.proxy import app, connection, count, router
+from a2py.proxy import router, tokenizers
+from a2py.proxy.timeouts import Timeouts
 from a2py.quirks import Quirks
 from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
@@ -60,7 +61,15 @@ async def native(c: Peer) -> None:
         await refusing(429)(c)
         return
     usage = {"input_tokens": 9, "output_tokens": 1}
-    start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None, "stop_sequence": None}
+    start: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     c.head(200, SSE)
     for name, body in (
@@ -124,7 +133,9 @@ SCENARIOS: dict[str, Scenario] = {
     "committed": Scenario((slow_start,), SOON),
     "count": Scenario((tokenizer,), counting=True),
 }
-TOOLS = [{"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}]
+TOOLS = [
+    {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+]
 #: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end it, the client leaves
 #: (by a reset, by a close), or a drain does.
 UPSTREAM = ("error", "close", "short", "timeout", "leave", "hang up", "drain")
@@ -134,15 +145,17 @@ CLIENT = (*FAULTS, "timeout")
 
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
-    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else ""), ssl_verify=False, rpm=10**6, tpm=10**9)
+    made = deployment(
+        base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9
+    )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     return config(deployments=(made, other), **{**limits, **scenario.settings})
 
 
 async def idle(proxy: Running) -> None:
     """Nothing runs, and no upstream connection is in use (kept ones are idle)."""
-    await settle(lambda: not proxy.proxy.running and not proxy.proxy.busy)
-    upstream = proxy.proxy.upstream
+    await settle(lambda: not proxy.services.running.exchanges and not proxy.busy)
+    upstream = proxy.services.upstream
     await settle(lambda: upstream.connections == upstream.idle)
     for client in proxy.server._connections.connections:  # type: ignore[union-attr]
         client.force_close()
@@ -166,7 +179,9 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
         async with gate:
             base = f"{'https' if tls else 'http'}://{NAME}:{gate.port}/v1"
             settings = settings_for(base, scenario, fault if side == "upstream" else "")
-            async with proxied(settings, collect=False) as proxy:
+            is_slow_client = fault == "timeout" and side == "client"
+            timeouts = Timeouts(body_pause=0.1, idle=0.2) if is_slow_client else None
+            async with proxied(settings, collect=False, timeouts=timeouts) as proxy:
                 front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
                 async with front, Raw(front.port) as client:
                     client.ask("POST", scenario.path, body)
@@ -182,18 +197,24 @@ async def finish(
     proxy: Running, gate: Gate, front: Gate, client: Raw, reading: asyncio.Future[Answer | None], fault: str, side: str
 ) -> str:
     """What the client got: `ok`, `error`, or `gone` where its own connection was the one that failed."""
-    waits = {reading, asyncio.ensure_future(gate.met.wait()), asyncio.ensure_future(front.met.wait())}
+    waits: set[asyncio.Future[Any]] = {
+        reading,
+        asyncio.ensure_future(gate.met.wait()),
+        asyncio.ensure_future(front.met.wait()),
+    }
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=20)
         if not reading.done() and fault == "timeout" and front.met.is_set():
             await asyncio.wait({reading}, timeout=0.25)
-        if not reading.done() and (fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")):
+        if not reading.done() and (
+            fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")
+        ):
             reading.cancel()
             client.writer.close() if fault == "hang up" else client.reset()
             front._free.set()
             return "gone"
         if not reading.done() and fault == "drain":
-            for exchange in list(proxy.proxy.running):
+            for exchange in list(proxy.services.running.exchanges):
                 exchange.interrupt(ApiError("overloaded", "shutting down"))
         answer = await asyncio.wait_for(asyncio.shield(reading), 20)
     finally:
@@ -235,7 +256,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries do not wait, and what has ended is closed soon."""
     monkeypatch.setattr(router, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(connection_module, "TAIL_SECONDS", 0.02)
-    monkeypatch.setattr(count, "TOKENIZER_SECONDS", 0.2)
+    monkeypatch.setattr(tokenizers, "TOKENIZER_SECONDS", 0.2)
     yield
 
 
@@ -259,7 +280,9 @@ def tls(request: pytest.FixtureRequest, name: str) -> ssl.SSLContext | None:
 
 @pytest.mark.parametrize("fault", UPSTREAM)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_operation_of_the_upstream(
+    name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if fault == "timeout":
         monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.2)
     seen = await loop(name, fault, "upstream", tls)
@@ -274,10 +297,7 @@ async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.S
 
 @pytest.mark.parametrize("fault", CLIENT)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if fault == "timeout":
-        monkeypatch.setattr(app, "BODY_SECONDS", 0.1)
-        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None) -> None:
     seen = await loop(name, fault, "client", tls)
     assert seen["gone"] > 1
     if fault == "timeout" and SCENARIOS[name].prompt > 1000:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,10 @@ def reset(client: Raw) -> None:
 PHASES: dict[str, Callable[[Peer], None] | None] = {
     "before the headers": None,
     "after the headers": lambda c: c.head(200, SSE),
-    "after a role": lambda c: (c.head(200, SSE), c.events(chunk({"role": "assistant"})))[0],
-    "inside a text": lambda c: (c.head(200, SSE), c.events(chunk({"content": "Hi"})))[0],
-    "inside an error body": lambda c: (c.head(500, length=100), c.write(b'{"error'))[0],
-    "inside a whole body": lambda c: (c.head(200, {"content-type": "application/json"}, length=100), c.write(b"{"))[0],
+    "after a role": lambda c: (c.head(200, SSE), c.events(chunk({"role": "assistant"})))[0],  # type: ignore[func-returns-value]
+    "inside a text": lambda c: (c.head(200, SSE), c.events(chunk({"content": "Hi"})))[0],  # type: ignore[func-returns-value]
+    "inside an error body": lambda c: (c.head(500, length=100), c.write(b'{"error'))[0],  # type: ignore[func-returns-value]
+    "inside a whole body": lambda c: (c.head(200, {"content-type": "application/json"}, length=100), c.write(b"{"))[0],  # type: ignore[func-returns-value]
 }
 
 
@@ -48,12 +49,16 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
         asked.set()
         await c.left()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=3)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, num_retries=3)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(stream=stream))
         await asked.wait()
         leave(client)
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         assert len(upstream.asked) == 1
         assert [line["status"] for line in proxy.lines if line["event"] == "request"] == [499]
 
@@ -63,8 +68,12 @@ async def test_it_sees_it_after_a_commit_too(commit: float) -> None:
     async def script(c: Peer) -> None:
         await c.left()
 
-    settings = {"commit_seconds": commit, "keepalive_seconds": 0.02}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    settings: dict[str, Any] = {"commit_seconds": commit, "keepalive_seconds": 0.02}
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         if commit < 1:
             await client.head()
@@ -95,11 +104,15 @@ async def test_before_the_next_paced_chunk() -> None:
 
 
 async def test_while_a_retry_waits() -> None:
-    async with Scripted(refusing(500)) as upstream, proxied(config(upstream.base, num_retries=9)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(refusing(500)) as upstream,
+        proxied(config(upstream.base, num_retries=9)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: upstream.asked)
         client.reset()
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         assert len(upstream.asked) < 9
 
 
@@ -153,9 +166,9 @@ async def test_while_a_large_request_is_sent() -> None:
     async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message("x" * (20 << 20)))
         await asyncio.wait_for(accepted.wait(), 10)
-        await settle(lambda: proxy.proxy.limits.running)
+        await settle(lambda: proxy.services.limits.running)
         client.reset()
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         go.set()
         await asyncio.wait_for(gone.wait(), 10)
     server.close()
@@ -185,11 +198,15 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
             written += 16_000
         await c.left()
 
-    async with Scripted(flood) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(flood) as upstream,
+        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        proxy.client() as client,
+    ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
         await asyncio.wait_for(stuck.wait(), 30)
-        connection = next(iter(proxy.proxy.busy))
+        connection = next(iter(proxy.busy))
         transport = connection.transport
         assert transport is not None and transport.get_write_buffer_size() < 1_000_000
         assert written < 30_000_000
@@ -200,10 +217,14 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
 async def test_a_slow_client_gets_everything() -> None:
     pieces = [f"{n:05d}" + "x" * 4000 for n in range(5000)]
 
-    async with Scripted(answering(*pieces)) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering(*pieces)) as upstream,
+        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        proxy.client() as client,
+    ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: any(c.transport and c.transport.get_write_buffer_size() > 65536 for c in proxy.proxy.busy))
+        await settle(lambda: any(c.transport and c.transport.get_write_buffer_size() > 65536 for c in proxy.busy))
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         answer = await client.answer()
     deltas = [data["delta"]["text"] for name, data in answer.events if name == "content_block_delta"]
@@ -246,7 +267,7 @@ async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
 
 
 def _pooled(proxy: Running) -> int:
-    return proxy.proxy.upstream.idle
+    return proxy.services.upstream.idle
 
 
 async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:
@@ -283,7 +304,10 @@ async def test_a_kept_connection_that_was_just_closed_is_asked_again_invisibly(h
     async def lost(c: Peer) -> None:
         c.close() if how == "close" else c.reset()
 
-    async with Scripted(first, lost, answering("third")) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with (
+        Scripted(first, lost, answering("third")) as upstream,
+        proxied(config(upstream.base, num_retries=0)) as proxy,
+    ):
         assert (await proxy.ask(message(stream=False))).status == 200
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 200 and answer.json["content"][0]["text"] == "third"

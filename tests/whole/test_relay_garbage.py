@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from a2py.proxy import app, connection, router
+from a2py.proxy import router
 from a2py.proxy.routes import ROUTES, Route
+from a2py.proxy.timeouts import Timeouts
 from a2py.upstream.transports import free
 from tests.blocking import Client, Peer, Script, Upstream, request
 from tests.proxied import Running, config, message, proxied, settle
@@ -51,7 +52,9 @@ def refuses(status: int, **error: Any) -> Script:
 def unknown_field(c: Peer) -> bool:
     if "stream_options" not in c.body:
         return answers(c)
-    return refuses(400, message="Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")(c)
+    return refuses(
+        400, message="Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter"
+    )(c)
 
 
 def error_inside(c: Peer) -> bool:
@@ -187,7 +190,10 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "several on one connection": Case(answers, asks_on),
         "the proxy closes": Case(answers, is_closed(request(message(), "/v1/messages", "POST", "connection: close"))),
         "HTTP/1.0": Case(answers, is_closed(STREAM.replace(b"HTTP/1.1", b"HTTP/1.0"))),
-        "tokens": Case(answers, asks(request({"model": "test-model", "messages": message()["messages"]}, "/v1/messages/count_tokens"))),
+        "tokens": Case(
+            answers,
+            asks(request({"model": "test-model", "messages": message()["messages"]}, "/v1/messages/count_tokens")),
+        ),
         "a page": Case(answers, asks(request(None, "/health", "GET"))),
         # refusals of the proxy
         "no such path": Case(answers, asks(request({}, "/nowhere"))),
@@ -198,11 +204,17 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "another HTTP": Case(answers, is_closed(b"GET / HTTP/2.0\r\nhost: localhost\r\n\r\n")),
         "a long line": Case(answers, is_closed(b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\n\r\n")),
         "a long header": Case(answers, is_closed(b"GET / HTTP/1.1\r\nx: " + b"a" * 30_000 + b"\r\n\r\n")),
-        "two lengths": Case(answers, is_closed(BODY + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")),
+        "two lengths": Case(
+            answers, is_closed(BODY + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+        ),
         "too large": Case(answers, is_closed(BODY + b"content-length: 999999999\r\n\r\n")),
-        "a body that breaks off": Case(answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n")),
+        "a body that breaks off": Case(
+            answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n")
+        ),
         "a body of bad chunks": Case(answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\nzz\r\n")),
-        "a body that is no gzip": Case(answers, is_closed(STREAM.replace(b"host:", b"content-encoding: gzip\r\nhost:"))),
+        "a body that is no gzip": Case(
+            answers, is_closed(STREAM.replace(b"host:", b"content-encoding: gzip\r\nhost:"))
+        ),
         "a body that stalls": Case(answers, is_closed(STREAM[:-10])),
         "idle too long": Case(answers, is_closed(b"")),
         "a crash": Case(answers, asks(request({}, "/crash"))),
@@ -240,10 +252,9 @@ NAMES = list(cases([]))
 #: Seconds that no test waits for: until a body has stalled, a connection was idle for too long, a refused body is no longer read, an
 #: upstream is asked again.
 SOON = {
-    "a body that stalls": [(app, "BODY_SECONDS"), (connection, "LINGER_SECONDS")],
-    "too large": [(connection, "LINGER_SECONDS")],
-    "idle too long": [(connection, "IDLE_SECONDS")],
-    "failed, asked again": [(router, "FIRST_WAIT")],
+    "a body that stalls": Timeouts(body_pause=0.05, linger=0.05),
+    "too large": Timeouts(linger=0.05),
+    "idle too long": Timeouts(idle=0.05),
 }
 
 
@@ -262,7 +273,7 @@ async def run(proxy: Running, upstream: Upstream, act: Callable[[Client, Upstrea
     loop = asyncio.get_running_loop()
     for _ in range(rounds):
         await loop.run_in_executor(None, one)
-        await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy or proxy.server._connections.open))  # type: ignore[union-attr]
+        await settle(lambda: not (proxy.services.running.exchanges or proxy.busy or proxy.server._connections.open))  # type: ignore[union-attr]
     for _ in range(3):
         await asyncio.sleep(0)  # what was scheduled by the last
 
@@ -294,12 +305,13 @@ async def test_a_write_that_fails() -> None:
             async def one() -> None:
                 client = Client(proxy.port)
                 client.send(STREAM)
-                await settle(lambda: proxy.proxy.running and next(iter(proxy.proxy.running)).delivered)
-                exchange: Any = next(iter(proxy.proxy.running))
+                running: Any = proxy.services.running.exchanges
+                await settle(lambda: running and next(iter(running)).answer.is_delivered)
+                exchange = next(iter(running))
                 client.reset()
-                exchange.client.write(b": x\n\n")
+                exchange.answer.client.write(b": x\n\n")
                 del exchange
-                await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy))
+                await settle(lambda: not (proxy.services.running.exchanges or proxy.busy))
 
             await one()
             async with everything_kept() as found:
@@ -310,16 +322,15 @@ async def test_a_write_that_fails() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    for module, constant in SOON.get(name, ()):
-        monkeypatch.setattr(module, constant, 0.05)
+    monkeypatch.setattr(router, "FIRST_WAIT", 0.05)
     monkeypatch.setitem(ROUTES, "/crash", Route(("POST",), crash))  # type: ignore[arg-type]
     here: list[Upstream] = []
     case = cases(here)[name]
-    settings = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
+    settings: dict[str, Any] = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
     with Upstream(case.script) as upstream:
         here.append(upstream)
         made = config(upstream.base, disable_cooldowns=True, **settings)
-        async with proxied(made, collect=False, crashes=name == "a crash") as proxy:
+        async with proxied(made, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
             await run(proxy, upstream, case.client, 2)
             async with everything_kept() as found:
                 await run(proxy, upstream, case.client, ROUNDS)

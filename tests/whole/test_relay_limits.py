@@ -14,8 +14,8 @@ import pytest
 
 from a2py.messages.count import count
 from a2py.messages.request import parse
-from a2py.proxy import relay
-from a2py.proxy.limits import FIRST_OUTPUT, Used
+from a2py.proxy import sizes
+from a2py.proxy.limits import FIRST_OUTPUT, Use
 from a2py.quirks import Quirks
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
@@ -33,7 +33,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any) -> AsyncIterator[Running]:
+async def limited(
+    *bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any
+) -> AsyncIterator[Running]:
     """A proxy whose deployments d0, d1, … have these limits. `quirks`, `max_parallel`: of the deployments; the rest: settings."""
     own = {name: more.pop(name) for name in ("quirks", "max_parallel") if name in more}
     made = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
@@ -41,8 +43,8 @@ async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock 
         yield proxy
 
 
-def used(proxy: Running, id: str = "d0") -> Used:
-    return proxy.proxy.limits.used()[id]
+def used(proxy: Running, id: str = "d0") -> Use:
+    return proxy.services.limits.usage()[id]
 
 
 # -- the ways in which an attempt ends -------------------------------------------------------------------------------------------
@@ -90,13 +92,17 @@ async def silent_later(c: Peer) -> None:
 
 LONG = "x" * 40_000  # some 10,000 tokens
 NO_USAGE = {name: value for name, value in completion("Hello there").items() if name != "usage"}
-CACHED = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
+CACHED: dict[str, Any] = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
 #: What happens: script, streamed or whole, tokens that count afterwards.
 ENDS: dict[str, tuple[Script, bool, int]] = {
     "a stream, counted by the upstream": (streams(*text("Hi", tokens=usage(200, 30))), True, 230),
     "a whole reply": (whole({**completion("Hi"), "usage": usage(200, 30)}), False, 230),
     "cached input counts too": (streams(*text("Hi", tokens=CACHED)), True, 230),
-    "a stream that nobody counted": (streams(chunk({"content": "abcd" * 20}), chunk({}, "stop"), DONE), True, INPUT + 21),
+    "a stream that nobody counted": (
+        streams(chunk({"content": "abcd" * 20}), chunk({}, "stop"), DONE),
+        True,
+        INPUT + 21,
+    ),
     "a whole reply that nobody counted": (whole(NO_USAGE), False, INPUT + 3),
     "more than was reserved": (streams(*text("Hi", tokens=usage(5000, 700))), True, 5700),
     "refused": (refusing(400), True, 0),
@@ -111,7 +117,11 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
     "broken off": (breaks_off(chunk({"content": "Hel"})), True, INPUT + OUTPUT),
     "broken off late": (breaks_off(chunk({"content": LONG})), True, INPUT + 10_001),
     "broken off after the count": (breaks_off(chunk({"content": "Hi"}), chunk(usage=usage(300, 200))), True, 500),
-    "an error in the stream": (streams(chunk({"content": "Hi"}), {"error": {"message": "no", "code": 500}}), True, INPUT + OUTPUT),
+    "an error in the stream": (
+        streams(chunk({"content": "Hi"}), {"error": {"message": "no", "code": 500}}),
+        True,
+        INPUT + OUTPUT,
+    ),
     "an error in a 200, whole": (whole({"error": {"message": "no", "code": 500}}), False, INPUT + OUTPUT),
     "not JSON, whole": (whole(b"<html>"), False, INPUT + OUTPUT),
 }
@@ -120,11 +130,11 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
 @pytest.mark.parametrize("end", ENDS)
 async def test_what_counts_after_an_attempt(end: str) -> None:
     script, stream, tokens = ENDS[end]
-    times = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
+    times: dict[str, Any] = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
     async with Scripted(script) as up, limited(up.base, rpm=100, **times) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert used(proxy) == (len(up.asked), tokens, 0), answer.body
-        assert not proxy.proxy.limits.running
+        assert not proxy.services.limits.running
 
 
 async def test_what_could_not_be_sent_counts_no_tokens() -> None:
@@ -160,7 +170,7 @@ async def test_a_client_that_leaves(seen: str | None, stream: bool) -> None:
             if seen and stream:
                 await client.reader.readuntil(b"content_block_delta")
             assert used(proxy) == (0, INPUT + OUTPUT, OUTPUT)
-        await settle(lambda: not proxy.proxy.limits.running)
+        await settle(lambda: not proxy.services.limits.running)
         assert used(proxy) == (0, INPUT + (10_001 if seen == LONG and stream else OUTPUT), 0)
 
 
@@ -183,13 +193,20 @@ async def test_a_drain_settles_too() -> None:
 
 
 async def test_each_retry_counts() -> None:
-    async with Scripted(refusing(500), refusing(500), answering("Hi")) as up, limited(up.base, rpm=100, num_retries=2) as proxy:
+    async with (
+        Scripted(refusing(500), refusing(500), answering("Hi")) as up,
+        limited(up.base, rpm=100, num_retries=2) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 200
         assert used(proxy) == (3, 14, 0)
 
 
 async def test_a_fallback_counts_where_it_went() -> None:
-    async with Scripted(refusing(429)) as full, Scripted(answering("Hi")) as other, limited(full.base, other.base, rpm=100) as proxy:
+    async with (
+        Scripted(refusing(429)) as full,
+        Scripted(answering("Hi")) as other,
+        limited(full.base, other.base, rpm=100) as proxy,
+    ):
         for _ in range(6):
             assert (await proxy.ask(message())).status == 200
         assert used(proxy, "d1") == (6, 6 * 14, 0)
@@ -249,7 +266,7 @@ async def test_a_large_max_tokens_reserves_the_usual_output() -> None:
         assert sorted(await asking) == [200, 200, 429, 429, 429]
         for _ in range(10):
             await proxy.ask(message(max_tokens=64_000))
-        assert proxy.proxy.limits.usual_output(proxy.proxy.config.deployments[0]) < 900
+        assert proxy.services.limits.usual_output(proxy.services.config.deployments[0]) < 900
 
 
 async def test_never_more_than_rpm() -> None:
@@ -258,7 +275,9 @@ async def test_never_more_than_rpm() -> None:
 
     async def script(c: Peer) -> None:
         if "stream_options" in c.asked.json:
-            await refusing(400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")(c)
+            await refusing(
+                400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter"
+            )(c)
         else:
             await answering("Hi")(c)
 
@@ -306,7 +325,10 @@ async def test_the_places_of_a_deployment() -> None:
         asking = asyncio.ensure_future(statuses(proxy, 8))
         await settle(lambda: len(up.asked) == 3 and len(proxy.lines) == 5)
         refused = await proxy.ask(message())
-        assert refused.headers["retry-after"] == "1" and "max_parallel_requests 3 of d0" in refused.json["error"]["message"]
+        assert (
+            refused.headers["retry-after"] == "1"
+            and "max_parallel_requests 3 of d0" in refused.json["error"]["message"]
+        )
         go.set()
         assert sorted(await asking) == [200] * 3 + [429] * 5
 
@@ -314,8 +336,15 @@ async def test_the_places_of_a_deployment() -> None:
 async def test_a_request_that_can_never_fit() -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, tpm=100) as proxy:
         refused = await proxy.ask(message("word " * 2000))
-        assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (429, "false", False)
-        assert "takes no request of this size" in refused.json["error"]["message"] and "tpm 100 of d0" in refused.json["error"]["message"]
+        assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (
+            429,
+            "false",
+            False,
+        )
+        assert (
+            "takes no request of this size" in refused.json["error"]["message"]
+            and "tpm 100 of d0" in refused.json["error"]["message"]
+        )
         assert (await proxy.ask(message())).status == 200 and len(up.asked) == 1
 
 
@@ -325,15 +354,15 @@ async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
     def counts(request: object) -> int:
         raise AssertionError("counted")
 
-    monkeypatch.setattr(relay, "count", counts)
-    monkeypatch.setattr(relay, "COUNTED_BYTES", 10_000)
+    monkeypatch.setattr(sizes, "count", counts)
+    monkeypatch.setattr(sizes, "COUNTED_BYTES", 10_000)
     async with Scripted(silent) as up, limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
         await proxy.ask(message("word " * 4000))
         assert 4000 < used(proxy).tokens < 6000
 
 
 @pytest.mark.parametrize("limits", [{"tpm": 1000, "rpm": 10}, {"tpm": 0, "rpm": 0}])
-async def test_health_shows_what_counts(limits: dict[str, int]) -> None:
+async def test_health_shows_what_counts(limits: dict[str, Any]) -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, **limits) as proxy:
         await proxy.ask(message())
         row = (await proxy.ask({}, "/health", "GET")).json["deployments"][0]
@@ -343,5 +372,5 @@ async def test_health_shows_what_counts(limits: dict[str, int]) -> None:
 async def test_a_reload_keeps_what_counts() -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, tpm=0, rpm=1) as proxy:
         assert (await proxy.ask(message())).status == 200
-        proxy.proxy.reload(proxy.proxy.config)
+        proxy.services.reload(proxy.services.config)
         assert (await proxy.ask(message())).status == 429

@@ -20,7 +20,7 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
-from a2py.wires.common.paths import mapped
+from a2py.wires.common.paths import map_list
 from a2py.wires.common.text import block_text
 from a2py.wires.native.strip import join_user_turns
 
@@ -110,7 +110,7 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
     """Return a text for an image or a document that the upstream does not accept, also inside the result of a tool."""
     kind = block["type"]
     if kind == "tool_result" and isinstance(block.get("content"), list):
-        content = mapped(block["content"], lambda inner: _media_as_text(inner, draft))
+        content = map_list(block["content"], lambda inner: _media_as_text(inner, draft))
         return block if content is block["content"] else {**block, "content": content}
     is_refused_image = kind == "image" and not draft.quirks.images
     if not is_refused_image and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):

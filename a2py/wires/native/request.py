@@ -14,9 +14,9 @@ from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.slices import Slices
 from a2py.wires.common import headers as common
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.effort import always_reasons, nearest
-from a2py.wires.common.paths import changed, lasting, steps
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.effort import always_reasons, nearest_effort
+from a2py.wires.common.paths import change_at, parse_path, set_ttl
 from a2py.wires.native import history, tools
 from a2py.wires.native.strip import strip
 
@@ -30,7 +30,7 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget", "thinking")
 #: Paths at which cache_control may be.
 CACHE_MARKS = tuple(
-    steps(path)
+    parse_path(path)
     for path in (
         "cache_control",
         "system.cache_control",
@@ -48,12 +48,12 @@ def url(dep: Deployment) -> str:
     base = dep.base.rstrip("/")
     endings = (("/v1/messages", ""), ("/v1", "/messages"))
     path = next((rest for ending, rest in endings if base.endswith(ending)), "/v1/messages")
-    return common.url(dep, path)
+    return common.build_url(dep, path)
 
 
 def headers(call: Call, dep: Deployment, stream: bool) -> dict[str, str]:
     """Return the headers. Only Anthropic itself gets the client's betas: others reject those that they do not know."""
-    out = common.headers(dep, stream)
+    out = common.build_headers(dep, stream)
     is_anthropic = dep.quirks.native_betas == "all"
     out.setdefault("anthropic-version", call.version if is_anthropic else VERSION)
     own = [beta.strip() for beta in out.get("anthropic-beta", "").split(",")]
@@ -77,7 +77,7 @@ def _set_defaults(draft: Draft) -> None:
     if effort == "none":
         body["thinking"] = {"type": "disabled"}
     else:
-        body["output_config"] = {**config, "effort": nearest(effort, EFFORTS)}
+        body["output_config"] = {**config, "effort": nearest_effort(effort, EFFORTS)}
 
 
 def _thinking_floor(draft: Draft) -> int:
@@ -96,10 +96,10 @@ def _limit_tokens(draft: Draft, floor: int) -> None:
     """Lower `max_tokens` to the smallest limit that is known, or raise it to `floor`."""
     body, dep = draft.body, draft.dep
     presets = [dep.params.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    known = [
+    limits = [
         n for n in (*presets, draft.quirks.max_tokens_limit, dep.max_output_tokens) if isinstance(n, int) and n > 0
     ]
-    limit = min([max(draft.request.max_tokens, floor), *known])
+    limit = min([max(draft.request.max_tokens, floor), *limits])
     draft.added.add("max_tokens")
     if limit == draft.request.max_tokens:
         return
@@ -159,8 +159,8 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     yield from strip(body, dep.drop)
     if dep.cache_control_ttl:
         for path in CACHE_MARKS:
-            body = yield from changed(body, path, lambda mark: lasting(mark, dep.cache_control_ttl))
+            body = yield from change_at(body, path, lambda mark: set_ttl(mark, dep.cache_control_ttl))
     if not is_count:
         body.update(dep.extra_body)
     draft.body = body
-    return prepared(draft, url(dep), headers(call, dep, draft.stream))
+    return make_prepared(draft, url(dep), headers(call, dep, draft.stream))

@@ -12,8 +12,8 @@ from typing import Any
 
 from a2py.messages.types import JSON
 from a2py.slices import Slices
-from a2py.wires.common.paths import drop, mapped
-from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
+from a2py.wires.common.paths import delete_field, map_list
+from a2py.wires.common.text import BILLING, blocks, strip_billing, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 
 
@@ -23,10 +23,10 @@ def drop_billing_header(body: JSON) -> None:
     It changes, so that other upstreams' prefix caches would miss."""
     system = body.get("system")
     if isinstance(system, str):
-        body["system"] = without_billing(system)
+        body["system"] = strip_billing(system)
     elif isinstance(system, list) and any(block["text"].startswith(BILLING) for block in system):
         rest = [
-            {**block, "text": without_billing(block["text"])} if block["text"].startswith(BILLING) else block
+            {**block, "text": strip_billing(block["text"])} if block["text"].startswith(BILLING) else block
             for block in system
         ]
         body["system"] = [block for block in rest if block["text"]]
@@ -50,15 +50,15 @@ def drop_tool_references(body: JSON) -> None:
         if block["type"] == "tool_reference":
             return {"type": "text", "text": f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]"}
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
-            content = mapped(block["content"], as_text)
+            content = map_list(block["content"], as_text)
             return block if content is block["content"] else {**block, "content": content}
         return block
 
     def convert(message: Any) -> Any:
-        content = mapped(message["content"], as_text) if isinstance(message["content"], list) else message["content"]
+        content = map_list(message["content"], as_text) if isinstance(message["content"], list) else message["content"]
         return message if content is message["content"] else {**message, "content": content}
 
-    body["messages"] = mapped(body["messages"], convert)
+    body["messages"] = map_list(body["messages"], convert)
 
 
 def drop_system_role(body: JSON) -> None:
@@ -74,14 +74,14 @@ def drop_system_role(body: JSON) -> None:
         texts = []
         for block in blocks(message["content"]):
             if block["type"] == "text" and block["text"]:
-                texts.append({**block, "text": reminder(block["text"])})
+                texts.append({**block, "text": wrap_reminder(block["text"])})
             else:
                 tools.change(block)
         if texts:
             out.append({"role": "user", "content": texts})
     body["messages"] = join_user_turns(out)
-    if tools.changed:
-        body["tools"] = tools.left()
+    if tools.is_changed:
+        body["tools"] = tools.current()
 
 
 def join_user_turns(messages: list[JSON]) -> list[JSON]:
@@ -119,4 +119,4 @@ def strip(body: JSON, names: frozenset[str]) -> Slices[None]:
             special(body)
             yield
         else:
-            yield from drop(body, name)
+            yield from delete_field(body, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import always_reasons
-from a2py.wires.common.tools import function, server_name
+from a2py.wires.common.tools import as_function, server_name
 
 #: Members of `Quirks.native_drop`: tools of Anthropic's own types except its web search, and the web search.
 TYPED, WEB_SEARCH = "tools.typed", "tools.web_search"
@@ -33,7 +33,7 @@ def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
             draft.lose(name)
             lost.add(str(tool.get("name")))
         elif not name and TYPED in drop and "input_schema" not in tool:
-            plain = function(tool)
+            plain = as_function(tool)
             if plain:
                 kept.append({"name": plain.name, "description": plain.description, "input_schema": plain.schema})
         else:

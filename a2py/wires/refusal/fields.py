@@ -2,7 +2,7 @@
 
 The rule's `field`, or the group `field` of its pattern, is what a lesson looks up.
 
-Knows: wordings and field names. Must not know: what a lesson changes (lessons.py).
+Knows: wordings and field names. Must not know: what a lesson changes (wires/lessons.py).
 Invariants: special wordings come before general ones; a general one captures the name as the upstream writes it.
 """
 

@@ -139,7 +139,7 @@ def _error(kind: str, message: str, case: Case) -> ApiError:
 
 
 def _field(case: Case) -> str:
-    """Return the request field that the error is about, as lessons.py looks it up.
+    """Return the request field that the error is about, as wires/lessons.py looks it up.
 
     The rule names it, or the wording does. If the wording lists the accepted values, they follow:
     `reasoning_effort=low,high`."""

@@ -159,7 +159,7 @@ class Output:
 
     def add_citation(self, item: Item, n: int, annotation: Any) -> None:
         """Pass on an annotation of the item's `n`th text, unless the upstream repeats it."""
-        citation = search.citation(annotation)
+        citation = search.convert_citation(annotation)
         if citation is None:
             return
         part = item.parts.get((TEXT, n)) or self._add_part(item, TEXT, n)

@@ -30,7 +30,7 @@ def ask(draft: Draft) -> Want:
     if q.reasoning == "none":
         return want
     reasoning: JSON = {}
-    word = thinking.effort_word(q, want)
+    word = thinking.pick_effort_word(q, want)
     if word:
         reasoning["effort"] = word
     if _wants_summary(draft, want):

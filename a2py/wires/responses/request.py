@@ -14,8 +14,8 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.headers import headers, url
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.headers import build_headers, build_url
 from a2py.wires.openai import fields
 from a2py.wires.openai.turns import JOINT
 from a2py.wires.responses import items, reasoning, tools
@@ -34,22 +34,22 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     want = reasoning.ask(draft)
     draft.body["max_output_tokens"] = max(fields.output_limit(draft, want), LEAST_OUTPUT)
     draft.added.add("max_tokens")
-    fields.sampling(draft)  # the API has no field for stop sequences, so the decoder applies them
+    fields.write_sampling(draft)  # the API has no field for stop sequences, so the decoder applies them
     yield
     _text(draft)
     yield
     draft.body["store"] = False
     draft.added.add("store")
-    fields.cache_key(draft)
+    fields.write_cache_key(draft)
     if draft.stream:
         draft.body["stream"] = True
     yield from fields.finish(draft)
     yield
     limit: Any = draft.body.get("max_output_tokens")  # extra_body may have put anything there
-    return prepared(
+    return make_prepared(
         draft,
-        url(dep, "/responses"),
-        headers(dep, draft.stream, call.session),
+        build_url(dep, "/responses"),
+        build_headers(dep, draft.stream, call.session),
         limit=limit if isinstance(limit, int) else 0,
     )
 
@@ -58,7 +58,7 @@ def _text(draft: Draft) -> None:
     """Write `text.format` for structured output, and `text.verbosity` as the deployment sets it.
 
     A server that has no `text.format` gets the schema as a rule in the instructions."""
-    form, rule = fields.structured(draft)
+    form, rule = fields.build_format(draft)
     if rule and draft.quirks.system_as_user:
         content = [{"type": "input_text", "text": rule}]
         draft.body["input"].insert(0, {"type": "message", "role": "user", "content": content})

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from a2py.messages.types import JSON, Sink
 from a2py.wires.common import search
-from a2py.wires.common.search import MARK, clean
+from a2py.wires.common.search import MARK, strip_mark
 from a2py.wires.responses.item import Item
 
 
@@ -38,7 +38,7 @@ def read(item: JSON) -> Search:
     unique = dict.fromkeys(word for word in words if isinstance(word, str))
     texts = [text for text in unique if text and not text.startswith(MARK)]
     url = action.get("url")
-    opened = [clean(url)] if isinstance(url, str) and url else []
+    opened = [strip_mark(url)] if isinstance(url, str) and url else []
     sources = _urls(action.get("sources")) or _urls(item.get("results")) or opened
     return Search(
         input={"query": "; ".join(texts or opened)},
@@ -52,7 +52,7 @@ def _urls(sources: Any) -> list[str]:
     """Return the URLs of a list of sources, each once. A source is an object or a bare URL."""
     values = sources if isinstance(sources, list) else []
     urls = (source.get("url") if isinstance(source, dict) else source for source in values)
-    return list(dict.fromkeys(clean(url) for url in urls if isinstance(url, str) and url))
+    return list(dict.fromkeys(strip_mark(url) for url in urls if isinstance(url, str) and url))
 
 
 class SearchWriter:
@@ -80,7 +80,8 @@ class SearchWriter:
         if call.has_failed:
             self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
         elif call.sources is not None:
-            self._sink.server_result(item.key, search.RESULT, id, search.results(dict.fromkeys(call.sources, "")))
+            pages = dict.fromkeys(call.sources, "")
+            self._sink.server_result(item.key, search.RESULT, id, search.result_content(pages))
         else:
             self._pending.append((item.key, id))
 
@@ -88,14 +89,14 @@ class SearchWriter:
         """Write the missing results. The pages that the reply cites become the result of the last search."""
         for n, (key, id) in enumerate(self._pending, 1):
             pages = self._pages if n == len(self._pending) else {}
-            self._sink.server_result(key, search.RESULT, id, search.results(pages))
+            self._sink.server_result(key, search.RESULT, id, search.result_content(pages))
 
     def _new_block_id(self, item: Item) -> str:
         """Return an id that no other block has.
 
-        Items may share an id, or have ids that differ only where `block_id` cuts."""
+        Items may share an id, or have ids that differ only where `make_block_id` cuts."""
         name = item.id or str(item.key)
         names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
-        id = next(id for id in map(search.block_id, names) if id not in self._block_ids)
+        id = next(id for id in map(search.make_block_id, names) if id not in self._block_ids)
         self._block_ids.add(id)
         return id

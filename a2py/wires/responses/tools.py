@@ -12,9 +12,9 @@ from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import clean
+from a2py.wires.common.schema import clean_tool_schema
 from a2py.wires.common.typed import Function
-from a2py.wires.openai.tools import choose, offered
+from a2py.wires.openai.tools import choose, select_tools
 
 #: Value of `include` that makes an upstream list the pages that its search found.
 SOURCES = "web_search_call.action.sources"
@@ -25,7 +25,7 @@ _SEARCH_ONLY: JSON = {"type": "allowed_tools", "mode": "required", "tools": [{"t
 def add(draft: Draft) -> Slices[None]:
     """Write `tools`, `tool_choice`, `parallel_tool_calls`, and the fields of the hosted search."""
     q = draft.quirks
-    functions, search_tool = yield from offered(draft, q.web_search == "responses")
+    functions, search_tool = yield from select_tools(draft, q.web_search == "responses")
     sent: dict[str, JSON] = {}
     for function in functions:
         sent[function.name] = _tool(draft, function)
@@ -67,7 +67,7 @@ def _tool(draft: Draft, function: Function) -> JSON:
         "type": "function",
         "name": draft.names.sent(function.name),
         **({"description": function.description} if function.description else {}),
-        "parameters": clean(function.schema, draft.quirks.schema),
+        "parameters": clean_tool_schema(function.schema, draft.quirks.schema),
         "strict": False,  # without it OpenAI makes the schema strict, and the model fills optional fields with null
     }
 
@@ -78,12 +78,12 @@ def _hosted(draft: Draft, tool: JSON) -> JSON:
     `blocked_domains` has no counterpart. `max_uses` becomes `max_tool_calls`, which limits all hosted calls of the
     reply."""
     out: JSON = {"type": "web_search"}
-    allowed = search.domains(tool.get("allowed_domains"))
+    allowed = search.list_domains(tool.get("allowed_domains"))
     if allowed:
         out["filters"] = {"allowed_domains": allowed}
-    if search.domains(tool.get("blocked_domains")):
+    if search.list_domains(tool.get("blocked_domains")):
         draft.lose("web_search.blocked_domains")
-    place = search.place(tool.get("user_location"))
+    place = search.convert_location(tool.get("user_location"))
     if place is not None:
         out["user_location"] = place
     uses = tool.get("max_uses")
