@@ -16,11 +16,13 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
 
 $(VENV)/.run: setup.cfg pyproject.toml
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) || { echo "making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing a2py and what it needs into $(VENV) (only this time, some 10 s) …"
 	@$(PY) -m pip install -q --disable-pip-version-check -e . && touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) || { echo "making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing a2py and what its tests need into $(VENV) (only this time, half a minute) …"
 	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test,check]' && touch $@ $(VENV)/.run
 
 run: $(VENV)/.run ## start the proxy on 127.0.0.1:4000 (ARGS="--config litellm_config.yaml --port 4000")
@@ -54,7 +56,7 @@ test-oldest: .venv-oldest/.done ## the fast part of the tests with the oldest ai
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
 	@A2PY_GOLDENS=write $(PY) -m pytest tests/goldens/test_goldens.py $(ARGS)
 
-mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
+mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="openai/media.py")
 	@$(PY) -m tests.mutate $(ARGS)
 
 digest: $(VENV)/.test ## write a digest of all upstream requests, or compare with it (ARGS=/tmp/requests.digest, before and after a change)
@@ -93,7 +95,10 @@ test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on
 	@rm -rf dist && $(PY) -m pip wheel -q --no-deps --wheel-dir dist . && $(PY) -m tools.pyz
 	@A2PY_DIST=dist $(PY) -m pytest tests/packaging/test_pyz.py tests/packaging/test_containers.py $(ARGS)
 
+release: $(VENV)/.test ## check, set VERSION=1.2.3, build wheel, sdist and pyz, say what to push; pushes nothing
+	@$(PY) -m tools.release $(VERSION)
+
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
-.PHONY: help run test test-real test-uvloop test-claude test-oldest goldens mutate digest fuzz check cov bench bench-peers dist pyz test-dist clean
+.PHONY: help run test test-real test-uvloop test-claude test-oldest goldens mutate digest fuzz check cov bench bench-peers dist pyz test-dist release clean

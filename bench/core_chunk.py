@@ -77,10 +77,10 @@ def chunks(kind: str) -> list[bytes]:
 
 
 class _Owner:
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         pass
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 

@@ -1,7 +1,7 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
-The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of a2py/wires/chat/tools.py are
-tests/wires/chat/test_tools.py and tests/wires/chat/test_tools_*.py. Together with the golden cases, and the floods and slices of SHARED, they must
+The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of a2py/wires/native/strip.py are
+tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with the golden cases, and the floods and slices of SHARED, they must
 reach every line and every branch of every function.
 
 How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a context of coverage, so

@@ -43,17 +43,17 @@ def shell(name: str) -> str:
 
 
 def test_the_table_knows_what_the_parsers_know() -> None:
-    rows = completion.table()
-    words = {key: {word.word for word in row} for key, row in rows.items()}
+    rows = completion.collect_words()
+    words = {key: {word.text for word in row} for key, row in rows.items()}
     assert (
         set(COMMANDS) <= set(rows) and set(COMMANDS) <= words[""] and {"--config", "--api-base", "--health"} <= words["serve"] & words[""]
     )
     assert words["config"] == {"init", "show", "validate", "--help"} and {"--provider", "--yes"} <= words["config init"]
     assert {"print", "install", "remove", "--socket"} <= words["service"] and {"bash", "zsh", "fish"} <= words["completion"]
-    format = next(word for word in rows["serve"] if word.word == "--log-format")
-    config = next(word for word in rows["serve"] if word.word == "--config")
+    format = next(word for word in rows["serve"] if word.text == "--log-format")
+    config = next(word for word in rows["serve"] if word.text == "--config")
     assert format.values == ("json", "text") and config.values == () and config.also == ("-c",)
-    assert next(word for word in rows["serve"] if word.word == "--insecure").values is None
+    assert next(word for word in rows["serve"] if word.text == "--insecure").values is None
     assert all(word.help for word in rows["serve"])
 
 

@@ -24,7 +24,7 @@ def parameter(block: Block) -> Any:
     return pytest.param(block, id=block.name, marks=[pytest.mark.claude] if block.claude else [])
 
 
-@pytest.mark.parametrize("block", map(parameter, ALL))
+@pytest.mark.parametrize("block", [*map(parameter, ALL)])
 def test_transcript(block: Block) -> None:
     if block.claude and not find():
         pytest.skip("Claude Code is not here: make test-claude")

@@ -79,19 +79,21 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--num_workers", "0"], "'0' is not a whole number of at least 1"),
         (["setup"], "the following arguments are required: claude"),
-        (["run"], "a2py: name the program behind --"),
+        (["run", "--ulr", "x"], "unrecognized arguments: --ulr; did you mean --url?"),
+        (["run"], "a2py: name the program after --"),
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_what_to_do(args: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == exits.USAGE
     out, err = capsys.readouterr()
     assert told in err and not out
+    assert err.count("\n") <= 2 and err.count("usage:") == ("--help" in err)
 
 
 def test_a_wrong_environment_is_2_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "many")
     assert main(["serve"]) == exits.USAGE
-    assert "PORT is 'many'" in capsys.readouterr().err
+    assert "environment variable PORT: 'many' is not a port, 0 to 65535; unset or correct it" in capsys.readouterr().err
 
 
 def test_dashes_and_underscores_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,16 @@ import socket
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from a2py.cli import exits, notify, serve
+from a2py.cli import exits, notify
 from a2py.cli.notify import Notifier
+from a2py.cli.serving import Job, _reload
 from a2py.cli.source import Source
 from a2py.config import Config
 from a2py.proxy.log import Log
@@ -128,5 +130,5 @@ def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(monkeypatch: p
     """On a terminal SIGHUP keeps its meaning: the window was closed."""
     config = Config(deployments=())
     monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda self: terminal})())
-    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1), lambda config: None, Log())
+    reload = _reload(Job(Namespace(), Source(config, "the keys in the environment"), "", 0, None), config, Notifier({}, 1), Log())
     assert reload is None if terminal else reload is not None and reload() is config

@@ -1,4 +1,4 @@
-"""The table of settings against the dataclasses it fills, against CONFIG's keys, and against docs/configuration.md.
+"""The table of settings against the dataclasses it fills, against LiteLLM's keys, and against docs/configuration.md.
 
 `python -m tests.config.test_table` writes the tables of docs/configuration.md anew.
 """

@@ -139,7 +139,7 @@ def test_what_one_string_cannot_hold() -> None:
     reply.text_json("t", b"no \\json")
     [block] = reply.message(Outcome(), Usage())["content"]
     assert block["text"] == "a\ufffd\ufffdbchalf \ufffdno \\json"
-    assert jsontext.whole(block["text"]) == block["text"]
+    assert jsontext.without_surrogates(block["text"]) == block["text"]
 
 
 def raw(reply: Reply, type: str, **body: Any) -> None:
@@ -270,7 +270,7 @@ def test_a_message_that_is_too_long(verb: str, monkeypatch: pytest.MonkeyPatch) 
         else:
             reply.raw("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "x" * 100}}, b"")
     too_long(reply)
-    assert reply._content == []
+    assert reply._content.blocks == []
 
 
 def test_arguments_of_too_many_values_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

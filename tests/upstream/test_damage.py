@@ -18,10 +18,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Nobody:
     """An owner that keeps nothing."""
 
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         connection.close()
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 

@@ -24,6 +24,7 @@ from a2py.messages.types import JSON, Call
 from a2py.sse import SSEParser
 from a2py.wires import failure, wire
 from a2py.wires.common import schema as schemas
+from a2py.wires.refusal.peer import Peer
 from tests import golden, streams
 from tests.counted_work import work
 
@@ -280,7 +281,7 @@ REFUSALS = (
 
 def refused(text: str, n: int) -> Run:
     body = orjson.dumps({"error": {"message": text * n}})
-    return lambda: [failure.read(400, {}, raw, sent=Sent(body)) for raw in (body, text.encode() * n)]
+    return lambda: [failure.read(400, {}, raw, Peer(sent=Sent(body))) for raw in (body, text.encode() * n)]
 
 
 CASES: dict[str, tuple[int, Make]] = {
@@ -309,11 +310,20 @@ def test_references_in_a_schema_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert work(schema(100 * GROWTH)) <= MOST * work(schema(100))
 
 
+def insertions(n: int) -> Run:
+    def run() -> None:
+        values: list[int] = []
+        for _ in range(n):
+            values.insert(0, 1)
+
+    return run
+
+
 SQUARES: dict[str, tuple[int, Make]] = {
     "loops": (50, lambda n: lambda: ["" for _ in range(n) for _ in range(n)]),
     "copies": (1000, lambda n: lambda: [bytes(n) for _ in range(n)]),
     "searches": (1000, lambda n: lambda: [b"".find(b"x"), *(text.find(b"x") for text in [bytes(n)] * n)]),
-    "insertions": (1000, lambda n: lambda: [values := [0] * n, *(values.insert(0, 1) for _ in range(n))]),
+    "insertions": (1000, insertions),
 }
 
 

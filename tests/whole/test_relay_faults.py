@@ -483,3 +483,21 @@ async def test_many_at_once() -> None:
             assert words == "".join(f"word{n}.{k} " for k in range(10)) and answer.names[-1] == "message_stop"
 
         await asyncio.gather(*map(one, range(50)))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_wrong_api_base_is_named_with_host_port_and_model(stream: bool) -> None:
+    """`openai` is the prefix of every compatible server, so the provider's name would not say which one it is."""
+
+    async def web_page(c: Peer) -> None:
+        c.reply(b"<html><body>Welcome</body></html>", headers={"content-type": "text/html"})
+
+    for script, problem in (
+        (refusing(301), "answered 301, a redirect. Set `api_base` to"),
+        (web_page, "web page"),
+    ):
+        async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+            answer = await proxy.ask(message(stream=stream))
+        error = answer.json["error"]["message"]
+        assert f"127.0.0.1:{upstream.port}" in error and problem in error and "`api_base`" in error, error
+        assert "scripted" not in error

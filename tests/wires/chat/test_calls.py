@@ -10,6 +10,6 @@ from a2py.wires.chat.calls import Calls
 def test_a_custom_call_without_text() -> None:
     reply = Reply("msg_1", "m")
     calls = Calls(reply, {})
-    calls.fragments([{"id": "a", "custom": {"name": "f", "input": None}}])
+    calls.add_fragments([{"id": "a", "custom": {"name": "f", "input": None}}])
     calls.close(False)
     assert reply.message(Outcome(), Usage())["content"][0]["input"] == {"input": ""}

@@ -1,6 +1,6 @@
 """Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer itself are the same.
 
-Knows: the liberties of wire/quirks B to G that servers take while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
+Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
 """
 
 from __future__ import annotations

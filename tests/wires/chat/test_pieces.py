@@ -24,7 +24,7 @@ def test_details_merge_field_by_field() -> None:
     reply = Reply("msg_1", "m")
     decoder = ChatDecoder(PREPARED, reply)
     decoder.feed(body)
-    assert decoder._details.take() == [
+    assert decoder._output.details.take() == [
         {"type": "reasoning.text", "index": 0, "text": "ab", "signature": "s"},
         {"type": "reasoning.text", "index": 1, "text": "c"},
     ]

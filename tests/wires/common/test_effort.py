@@ -6,7 +6,7 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Request
-from a2py.wires.common.effort import Want, nearest, wanted
+from a2py.wires.common.effort import Want, nearest_effort, read_want
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,9 @@ from a2py.wires.common.effort import Want, nearest, wanted
     ],
 )
 def test_wanted(body: JSON, params: JSON, want: Want) -> None:
-    assert wanted(Request(body, "m", []), Deployment("n", "i", "c", "m", "b", params=params)) == want
+    assert read_want(Request(body, "m", []), Deployment("n", "i", "c", "m", "b", params=params)) == want
 
 
 def test_nearest_without_words_or_with_foreign_ones() -> None:
-    assert nearest("high", ()) == ""
-    assert nearest("high", ("on", "medium")) == "medium"
+    assert nearest_effort("high", ()) == ""
+    assert nearest_effort("high", ("on", "medium")) == "medium"

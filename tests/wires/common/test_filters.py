@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from a2py.wires.common.filters import Stops, ThinkTags, held
+from a2py.wires.common.filters import Stops, ThinkTags, count_held
 
 
 @pytest.mark.parametrize("size", range(1, 9))
@@ -79,4 +79,4 @@ def test_a_tag_behind_endless_white_space_is_none() -> None:
 
 
 def test_held() -> None:
-    assert [held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]
+    assert [count_held(s, ("</t>",)) for s in ("", "x", "x<", "x</t", "x</t>")] == [0, 0, 1, 3, 0]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from a2py.deployment import Deployment
-from a2py.wires.common.headers import headers
+from a2py.wires.common.headers import build_headers
 
 
 def test_auth_none_sends_no_key() -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x", "k", "none")
-    assert set(headers(dep, False)) == {"content-type", "accept", "accept-encoding"}
+    assert set(build_headers(dep, False)) == {"content-type", "accept", "accept-encoding"}

@@ -17,14 +17,14 @@ def nest(depth: int) -> JSON:
 
 def test_hostile_depth_passes_unchanged() -> None:
     deep = nest(schema.DEPTH)
-    assert schema.clean(deep, ("drop_$schema",)) is deep
-    assert not schema.strict(nest(schema.DEPTH + 1))
-    assert schema._walk({"$schema": 1}, [schema.SCHEMA_STEPS["drop_$schema"]], schema.DEPTH + 1) == {"$schema": 1}
+    assert schema.clean_tool_schema(deep, ("drop_$schema",)) is deep
+    assert not schema.is_strict(nest(schema.DEPTH + 1))
+    assert schema._rewrite({"$schema": 1}, [schema.SCHEMA_STEPS["drop_$schema"]], schema.DEPTH + 1) == {"$schema": 1}
 
 
 def test_a_clean_schema_is_the_same_object() -> None:
     plain: JSON = {"type": "object", "properties": {"a": {"type": "string"}}, "allOf": [{"type": "object"}], "items": {"type": "object"}}
-    assert schema.clean(plain, tuple(schema.SCHEMA_STEPS)) is plain
+    assert schema.clean_tool_schema(plain, tuple(schema.SCHEMA_STEPS)) is plain
 
 
 def test_refs_are_bounded_and_cycles_end() -> None:
@@ -34,7 +34,7 @@ def test_refs_are_bounded_and_cycles_end() -> None:
         "gone": {"$ref": "#/nowhere/x", "description": "d"},
         "list": {"anyOf": [{"$ref": "http://x"}]},
     }
-    out = schema.clean(tree, ("inline_refs",))
+    out = schema.clean_tool_schema(tree, ("inline_refs",))
     assert "$defs" not in out and out["properties"]["gone"] == {"type": "object", "description": "d"}
     assert out["properties"]["list"] == {"anyOf": [{"$ref": "http://x"}]}
 
@@ -51,4 +51,4 @@ def test_refs_are_bounded_and_cycles_end() -> None:
     ],
 )
 def test_strict(node: object, ok: bool) -> None:
-    assert schema.strict(node) is ok
+    assert schema.is_strict(node) is ok

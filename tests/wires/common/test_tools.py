@@ -8,8 +8,8 @@ from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
 from a2py.slices import at_once
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.tools import ToolList, function
-from a2py.wires.openai.tools import offered
+from a2py.wires.common.tools import ToolList, as_function
+from a2py.wires.openai.tools import select_tools
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
@@ -17,9 +17,9 @@ def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
 
 
 def test_a_tool_that_is_none() -> None:
-    assert function({"type": "bash_20250124"}) is not None
-    assert function({"type": "custom"}) is None
-    assert at_once(offered(draft([], [{"type": "custom"}]), False)) == ([], None)
+    assert as_function({"type": "bash_20250124"}) is not None
+    assert as_function({"type": "custom"}) is None
+    assert at_once(select_tools(draft([], [{"type": "custom"}]), False)) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list
     tools = ToolList([{"name": "a", "n": "a1"}, {"name": "b", "n": "b1"}, {"n": ""}, {"name": "a", "n": "a2"}])
     for kind, change in changes:
         tools.change({"type": kind, "tool": change})
-    assert ([tool["n"] for tool in tools.left()], tools.changed) == (left, changed)
+    assert ([tool["n"] for tool in tools.current()], tools.is_changed) == (left, changed)

@@ -6,7 +6,7 @@ from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Request
 from a2py.slices import ITEMS, at_once
 from a2py.wires.common.draft import Draft
-from a2py.wires.openai.tools import in_force
+from a2py.wires.openai.tools import current_tools
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
@@ -27,10 +27,10 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
         },
     ]
     tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
-    assert at_once(in_force(draft(messages, tools))) == tools[:1]
+    assert at_once(current_tools(draft(messages, tools))) == tools[:1]
 
 
 def test_changes_of_tools_are_read_in_slices() -> None:
     changes: list[JSON] = [{"role": "system", "content": [{"type": "tool_removal", "tool": {"tool_name": "a"}}]}] * ITEMS
-    work = in_force(draft(changes, [{"name": "a"}, {"name": "b"}]))
-    assert sum(1 for _ in work) == 3 and at_once(in_force(draft(changes, [{"name": "a"}, {"name": "b"}]))) == [{"name": "b"}]
+    work = current_tools(draft(changes, [{"name": "a"}, {"name": "b"}]))
+    assert sum(1 for _ in work) == 3 and at_once(current_tools(draft(changes, [{"name": "a"}, {"name": "b"}]))) == [{"name": "b"}]

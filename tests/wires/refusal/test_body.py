@@ -10,11 +10,12 @@ import pytest
 from a2py.errors import ApiError
 from a2py.wires import failure
 from a2py.wires.refusal import body, scrub
-from a2py.wires.refusal.body import unfold, unfold_value
+from a2py.wires.refusal.body import parse_body, parse_value
+from a2py.wires.refusal.peer import Peer
 
 
 def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **k
         (b'{"message":"outer","error":{"message":"inner"}}', ["outer", "inner"]),
         (b'{"message":"the whole story","error":"whole"}', ["the whole story"]),
         (b'{"error":"whole","detail":"the whole story"}', ["the whole story"]),
-        (b'{"detail":"Not Found"}', ["Not Found"]),
+        (b'{"detail":"Not ErrorBody"}', ["Not ErrorBody"]),
         (b'{"detail":[{"loc":["body","a",0],"msg":"bad"},{"loc":[],"msg":"worse"}]}', ["a.0: bad", "worse"]),
         (b'{"detail":{"error":{"message":"x"}}}', ["x"]),
         (b'{"errors":[{"message":"one"},{"message":"two"}]}', ["one", "two"]),
@@ -73,34 +74,34 @@ def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **k
     ],
 )
 def test_forms(data: bytes, sentences: list[str]) -> None:
-    assert unfold(data).sentences == sentences
+    assert parse_body(data).sentences == sentences
 
 
 def test_codes_param_and_status() -> None:
-    found = unfold(b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}')
+    found = parse_body(b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}')
     assert (found.codes, found.param, found.status) == (["c", "t", "429", "inner"], "p", 429)
-    cut = unfold(b'{"error":{"message":"m","code":"c","param":"p')
+    cut = parse_body(b'{"error":{"message":"m","code":"c","param":"p')
     assert (cut.codes, cut.param) == (["c"], "p")
-    inner = unfold(
+    inner = parse_body(
         b'{"detail":[{"loc":["body"],"msg":"m","input":{"code":"invalid_api_key","message":"x","param":"p","status":401}}' + b"x" * 9
     )
     assert (inner.codes, inner.sentences, inner.param, inner.status) == ([], ["m"], "", 0), "what a client sent is nothing that was said"
-    assert unfold(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
-    assert unfold(b'{"code":"404","message":"m"}').status == 404
-    assert unfold(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
-    assert unfold(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]
-    assert unfold(b'{"errors":[{"param":"p"},{"param":"q"}]}').param == "p"
+    assert parse_body(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
+    assert parse_body(b'{"code":"404","message":"m"}').status == 404
+    assert parse_body(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
+    assert parse_body(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]
+    assert parse_body(b'{"errors":[{"param":"p"},{"param":"q"}]}').param == "p"
 
 
 def test_a_body_is_bounded() -> None:
-    found = unfold(b'{"error":{"message":"' + b"x" * 1_000_000)
+    found = parse_body(b'{"error":{"message":"' + b"x" * 1_000_000)
     assert len(found.text) <= body.LONG
     assert len(found.line) <= body.LINE
     deep: Any = "bottom"
     for _ in range(30):
         deep = {"error": deep}
-    assert unfold_value(deep).sentences == []
-    many = unfold_value([{"message": f"number {n}", "code": n} for n in range(100)])
+    assert parse_value(deep).sentences == []
+    many = parse_value([{"message": f"number {n}", "code": n} for n in range(100)])
     assert len(many.sentences) == body.SENTENCES
-    assert len(unfold_value([[{"code": n} for n in range(8)]] * 8).codes) == body.CODES
+    assert len(parse_value([[{"code": n} for n in range(8)]] * 8).codes) == body.CODES
     assert len(of({"error": {"message": "word " * 3000}}).message) <= scrub.LIMIT

@@ -10,10 +10,11 @@ import pytest
 from a2py.errors import ApiError
 from a2py.wires import failure
 from a2py.wires.refusal import scrub
+from a2py.wires.refusal.peer import Peer
 
 
 def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
 
 
 def said(message: str, status: int = 400, **known: Any) -> ApiError:
@@ -53,7 +54,7 @@ def test_scrub(text: str, shown: str) -> None:
 
 def test_the_secret_that_was_sent_is_known_exactly() -> None:
     assert said("key hunter2! is odd", secrets=("hunter2!", "", "abc")).message == "key … is odd"
-    assert "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', secrets=("hunter2!",)).message
+    assert "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', Peer(secrets=("hunter2!",))).message
 
 
 def test_phrases_with_a_meaning_are_said_only_where_they_are_meant() -> None:

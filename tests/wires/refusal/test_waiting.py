@@ -10,11 +10,12 @@ import pytest
 from a2py.errors import ApiError
 from a2py.wires import failure
 from a2py.wires.refusal import waiting
-from a2py.wires.refusal.body import Found
+from a2py.wires.refusal.body import ErrorBody
+from a2py.wires.refusal.peer import Peer
 
 
 def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
 
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -62,7 +63,7 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
     ],
 )
 def test_waiting_from_headers(headers: dict[str, str], seconds: float | None) -> None:
-    assert waiting.seconds(headers, Found()) == seconds
+    assert waiting.seconds(headers, ErrorBody()) == seconds
     error = failure.read(429, {name.title(): value for name, value in headers.items()}, b"")
     assert error.retry_after == seconds
     assert ("retry-after" in error.headers()) is (seconds is not None)
@@ -85,8 +86,8 @@ def test_waiting_from_headers(headers: dict[str, str], seconds: float | None) ->
     ],
 )
 def test_waiting_from_sentences(text: str, seconds: float | None) -> None:
-    found = Found()
-    found.say(text)
+    found = ErrorBody()
+    found.add_sentence(text)
     assert waiting.seconds({}, found) == pytest.approx(seconds)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from a2py.messages.types import JSON
-from a2py.wires.responses import output
+from a2py.wires.responses import budget
 from tests.wires.responses.test_stream import DONE, item, message_of, texts
 
 FREE: JSON = {"type": "custom_tool_call", "id": "x", "call_id": "c", "name": "run", "input": ""}
@@ -35,7 +35,7 @@ def test_a_tool_of_free_text_whose_item_has_no_end(events: tuple[JSON, ...]) -> 
 
 
 def test_free_text_too_long_to_keep_is_never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT_LIMIT", 3)
+    monkeypatch.setattr(budget, "KEPT_LIMIT", 3)
     begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
     told = message_of(begun, free("delta", delta="ab"), free("delta", delta="cd"), DONE)
     assert told["stop_reason"] == "max_tokens" and "__unparsedToolInput" in told["content"][0]["input"]

@@ -10,7 +10,7 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from a2py.wires.chat.fastpath import FastDecoder
-from a2py.wires.chat.found import SearchDecoder, decoder
+from a2py.wires.chat.search_results import SearchDecoder, make_decoder
 from tests import golden, streams
 from tests.recordings import Recording, recordings
 
@@ -42,8 +42,8 @@ def kinds(message: JSON) -> list[str]:
 
 def test_only_a_search_takes_the_slower_decoder() -> None:
     sink = streams.writer()
-    assert type(decoder(ASKED, sink)) is SearchDecoder
-    assert type(decoder(streams.prepared(), sink)) is FastDecoder
+    assert type(make_decoder(ASKED, sink)) is SearchDecoder
+    assert type(make_decoder(streams.prepared(), sink)) is FastDecoder
 
 
 @pytest.mark.parametrize(
