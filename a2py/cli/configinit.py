@@ -21,7 +21,7 @@ from a2py.cli.exits import FAILED, OK, USAGE, Stop
 from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 from a2py.config import SETTINGS, load
-from a2py.providers import PROVIDERS
+from a2py.providers import PROVIDERS, Provider
 
 #: How many models of a server's list are shown.
 MAX_MODELS = 12
@@ -44,20 +44,8 @@ def init(args: argparse.Namespace, terminal: Terminal) -> int:
     if os.path.lexists(path) and not args.force:  # also a dangling link, which writing would follow
         raise Stop(f"{args.output} exists: --force replaces it, -o writes another file", FAILED)
     ask = asker(args, terminal)
-    provider = ask("provider (openai for any compatible server)", args.provider, _likely_provider())
-    row = PROVIDERS.get(provider)
-    if row is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(provider, PROVIDERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(PROVIDERS)}"
-        raise Stop(f"unknown provider {provider!r}; {hint}", USAGE)
-    base = args.api_base or ""
-    if not base and (provider == "openai" or not row.base):
-        note = " (Enter: OpenAI itself)" if row.base else ""
-        base = ask(f"address of the server, for example http://localhost:8000/v1{note}", None, "")
-    if not base and not row.base:
-        raise Stop(f"{provider} has no default address: name one with --api-base", USAGE)
+    row = _choose_provider(args, ask)
+    provider, base = row.name, _choose_address(args, ask, row)
     server = Server(base)
     if base and args.model is None:
         server = describe_server(base, terminal)
@@ -79,6 +67,30 @@ def init(args: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.print(f"next: {start}")
     return OK
+
+
+def _choose_provider(args: argparse.Namespace, ask: Ask) -> Provider:
+    """Return the row of the provider that the user names. Raise Stop if it is unknown."""
+    provider = ask("provider (openai for any compatible server)", args.provider, _likely_provider())
+    row = PROVIDERS.get(provider)
+    if row is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(provider, PROVIDERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(PROVIDERS)}"
+        raise Stop(f"unknown provider {provider!r}; {hint}", USAGE)
+    return row
+
+
+def _choose_address(args: argparse.Namespace, ask: Ask, row: Provider) -> str:
+    """Return the address of the user's own server, "" for the provider's own. Raise Stop if there is neither."""
+    base = args.api_base or ""
+    if not base and (row.name == "openai" or not row.base):
+        note = " (Enter: OpenAI itself)" if row.base else ""
+        base = ask(f"address of the server, for example http://localhost:8000/v1{note}", None, "")
+    if not base and not row.base:
+        raise Stop(f"{row.name} has no default address: name one with --api-base", USAGE)
+    return str(base)
 
 
 def describe_server(address: str, terminal: Terminal) -> Server:

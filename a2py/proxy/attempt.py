@@ -20,10 +20,10 @@ from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
-from a2py.upstream import Flow, Gather, Response
+from a2py.upstream import Gather, Response
 from a2py.upstream import client as upstream
 from a2py.upstream.client import api_error
-from a2py.upstream.failure import Cause, Failure
+from a2py.upstream.failure import Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
 from a2py.wires.refusal.peer import Peer
@@ -147,7 +147,11 @@ class Attempt:
         if capture is not None:
             decoder = capture.decoder(decoder)
         self._decoder = decoder
-        cause = await _pass_on(response, answer.flow_of(decoder))
+        cause = None
+        try:
+            await response.read(answer.flow_of(decoder))
+        except Failure as failure:
+            cause = failure.cause  # and not the exception, whose frames hold the whole exchange
         outcome = answer.outcome = decoder.close()
         # A connection that breaks after the last event does no harm: the decoder has no error then.
         if cause is not None and outcome.error is not None:
@@ -175,17 +179,6 @@ class Attempt:
         else:
             output = max(usage.output, outcome.output_estimate)
             reservation.settle(max(input, reservation.input), max(output, reservation.output))
-
-
-async def _pass_on(response: Response, flow: Flow) -> Cause | None:
-    """Pass the body of `response` on to `flow`. Return why it broke off, None if it did not.
-
-    Only the cause leaves this function: the exception's frames would hold the whole exchange."""
-    try:
-        await response.read(flow)
-    except Failure as failure:
-        return failure.cause
-    return None
 
 
 async def _read_error_body(response: Response) -> bytes:

@@ -9,7 +9,7 @@ or its connection is closed.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from aiohttp import StreamReader
 
@@ -69,17 +69,17 @@ class Connection(RequestHandler):
     `is_paused`: the client has left more unread than the limit; `answer_time`: loop time at the end of its latest
     answer, 0 before the first.
 
-    aiohttp sets `_manager` to None once the connection is lost, or closed by force."""
+    aiohttp's `_manager` is the `Keeper`, and becomes None once the connection is lost, or closed by force."""
 
     __slots__ = ("_body", "_body_left", "_held", "_stall_guard", "_tail", "_transport", "answer_time", "is_paused")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         assert keeper is not None
         self.is_paused = False
         self.answer_time = 0.0
         self._transport = transport  # still needed after aiohttp has closed and forgotten it
-        self._stall_guard = StallGuard(cast(asyncio.Transport, transport), keeper.timeouts.stall)
+        self._stall_guard = StallGuard(transport, keeper.timeouts.stall)  # type: ignore[arg-type]
         self._tail = b""  # the last three bytes that the parser was fed: a head may end in the next ones
         self._body_left = 0  # bytes to come of a body of known length
         self._held = b""  # received, but the parser takes no more for now
@@ -90,13 +90,9 @@ class Connection(RequestHandler):
         keeper.admit(self)
 
     @property
-    def _keeper(self) -> Keeper | None:
-        return cast("Keeper | None", self._manager)
-
-    @property
     def is_leaving(self) -> bool:
         """Whether the answer that runs is this connection's last."""
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         return keeper is not None and keeper.is_leaving
 
     def has_unsent(self) -> bool:
@@ -122,7 +118,7 @@ class Connection(RequestHandler):
             self.answer_time = asyncio.get_running_loop().time()
             if self.is_leaving:
                 self.close()  # not earlier: aiohttp reads no more of a request's body after that
-            keeper = self._keeper
+            keeper: Keeper | None = self._manager  # type: ignore[assignment]
             if keeper is not None:
                 keeper.record_answer(self)
 
@@ -240,7 +236,7 @@ class Connection(RequestHandler):
                 self._stall_guard.start()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         self._stall_guard.stop()
         drop_frames(
             exc

@@ -80,7 +80,8 @@ class SearchWriter:
         if call.has_failed:
             self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
         elif call.sources is not None:
-            self._sink.server_result(item.key, search.RESULT, id, search.result_content(dict.fromkeys(call.sources, "")))
+            pages = dict.fromkeys(call.sources, "")
+            self._sink.server_result(item.key, search.RESULT, id, search.result_content(pages))
         else:
             self._pending.append((item.key, id))
 
@@ -93,7 +94,7 @@ class SearchWriter:
     def _new_block_id(self, item: Item) -> str:
         """Return an id that no other block has.
 
-        Items may share an id, or have ids that differ only where `block_id` cuts."""
+        Items may share an id, or have ids that differ only where `make_block_id` cuts."""
         name = item.id or str(item.key)
         names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
         id = next(id for id in map(search.make_block_id, names) if id not in self._block_ids)
