@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from a2py.deployment import Deployment
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Prepared
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.quirks import override
 from a2py.wires import wire
 from bench import bodies
@@ -123,7 +123,7 @@ KINDS: dict[str, Callable[[int], Body]] = {"turns": turns, "result": result, "im
 
 def deployment(name: str) -> Deployment:
     base = "http://127.0.0.1:9/v1"
-    quirks = override(quirks_for("openai", base, "m"), {"images": True})
+    quirks = override(find_quirks("openai", base, "m"), {"images": True})
     return Deployment(name="m", id="m", provider="openai", model="m", base=base, key="sk-x", wire=name, quirks=quirks)
 
 

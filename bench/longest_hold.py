@@ -28,7 +28,7 @@ from a2py.cli.eventloop import settle
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from a2py.messages import signatures
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.proxy.log import Log
 from a2py.proxy.server import Listen, Server
 
@@ -236,7 +236,7 @@ def ask(port: int, path: str, model: str) -> None:
 
 def configuration(port: int) -> Config:
     base = f"http://127.0.0.1:{port}/v1"
-    quirks = quirks_for("openai", "https://api.openai.com/v1", MODEL)
+    quirks = find_quirks("openai", "https://api.openai.com/v1", MODEL)
     made = [Deployment(wire, wire, "openai", MODEL, base, key="sk-x", wire=wire, quirks=quirks) for wire in WIRES]
     return Config(deployments=tuple(made), settings=Settings(num_retries=0))
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from a2py.config.prefixes import Warn
 from a2py.config.settings import Entry
 from a2py.deployment import Deployment
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.quirks import Quirks, override
 
 #: Attribute of an entry → quirk, and what each value of the attribute sets.
@@ -80,7 +80,7 @@ def choose_quirks(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]]) ->
     Later ones win: the provider tables, allowed_openai_params, `a2py: quirks` whose pattern matches the name, the id,
     `provider/model` or the model, then those of the entry itself."""
     model = dep.base_model.rpartition("/")[2] or dep.model
-    quirks = quirks_for(dep.provider, dep.base, model)
+    quirks = find_quirks(dep.provider, dep.base, model)
     for name in sorted(dep.allow):
         quirks = override(quirks, _allowed(name, quirks))
     names = {dep.name, dep.id, f"{dep.provider}/{dep.model}", dep.model}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.providers import PROVIDERS, quirks_for
+from a2py.providers import PROVIDERS, find_quirks
 from a2py.quirks import override
 from a2py.wires.lessons import find_lesson, is_lasting, join_lessons
 
@@ -169,7 +169,7 @@ def with_wire(deployment: Deployment, wire: str) -> Deployment:
     base, row = deployment.base, PROVIDERS.get(deployment.provider)
     if deployment.wire == "native":
         base = row.base if row and row.base and row.native == base else f"{base}/v1"
-    quirks = override(quirks_for(deployment.provider, base, deployment.model), dict(deployment.overrides))
+    quirks = override(find_quirks(deployment.provider, base, deployment.model), dict(deployment.overrides))
     return replace(deployment, wire=wire, base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
 
 
