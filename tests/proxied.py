@@ -1,8 +1,8 @@
 """A running proxy in front of scripted upstreams, for the tests of a2py/proxy.
 
 Knows: Config and Server. Must not know: what any test checks.
-Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is left.
-"""
+Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is
+left."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class Running:
 async def proxied(
     settings: Config, *, collect: bool = True, crashes: bool = False, **more: Any
 ) -> AsyncIterator[Running]:
-    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of `Server`."""
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of
+    `Server`."""
     out = io.StringIO()
     before = asyncio.all_tasks()
     server = Server(settings, log=Log(out, "json"), **more)

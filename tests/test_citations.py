@@ -1,9 +1,9 @@
 """What code, tests, goldens and docs cite exists: files, modules, rules, pages, anchors, recordings.
 
 Knows: how each is written. Must not know: what the cited thing says.
-Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that are nothing else
-than a path or a list of rules. Each kind of citation is found at least once, or the test below it could not fail.
-"""
+Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that
+are nothing else than a path or a list of rules. Each kind of citation is found at least once, or the test below it
+could not fail."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def spoken(name: str) -> Iterator[str]:
 
 
 def resolve(name: str, cited: str) -> bool:
-    """Whether `cited`, read in the file `name`, is a file. A bare name is a neighbour's, or one that the repository has once."""
+    """Whether `cited`, read in the file `name`, is a file. A bare name is a neighbour's, or one that the repository has
+    once."""
     if cited in EXAMPLES | COMING or (ROOT / cited).exists() or (ROOT / name).parent.joinpath(cited).exists():
         return True
     ends = [other for other in tree() if other == cited or other.endswith("/" + cited)]
