@@ -1,4 +1,4 @@
-"""How long one large request keeps the proxy's event loop busy in one go: the longest hold, by the shape of the body.
+"""Measure the longest time for which one large request holds the proxy's event loop, by the shape of the body.
 
 Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is
 worked on. Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this
@@ -35,13 +35,14 @@ from a2py.proxy.server import Listen, Server
 MB = 1024 * 1024
 WIRES = ("chat", "responses", "native")
 MODEL = "gpt-5.6"
-#: Seconds between two looks; what is measured is how much later they come.
+#: Seconds between two ticks of the timer. The delay of a tick is what is measured.
 TICK = 0.001
 JSON = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """`hold_ms`, `cpu_ms`: the longest hold; `ticks`: turns that everybody else got while the request was in work."""
+    """One shape. `hold_ms`, `cpu_ms`: the longest hold. `ticks`: how often the loop served others while the request was
+    processed."""
 
     shape: str
     wire: str
@@ -74,7 +75,7 @@ def text(s: str) -> JSON:
 
 
 def spliced(raw: bytes) -> bytes:
-    """A body whose only text is `raw`, which is not escaped."""
+    """Return a body whose only text is `raw`, inserted without escaping."""
     return body([said("@")]).replace(b'"@"', b'"%b"' % raw)
 
 
@@ -92,7 +93,7 @@ def image(size: int, seed: int) -> JSON:
 
 
 def jpeg() -> JSON:
-    """Nothing but segments without content."""
+    """Return a JPEG that consists of segments without content."""
     data = base64.b64encode(b"\xff\xd8" + b"\xff\xe1\x00\x02" * (5 * MB)).decode()
     return {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}}
 
@@ -117,7 +118,7 @@ def tool(name: str, properties: int = 1) -> JSON:
 
 
 def turn(*blocks: JSON) -> list[JSON]:
-    """A turn of the assistant that is over."""
+    """Return a completed turn of the assistant."""
     return [said("Hi"), answered(*blocks), said("Go on")]
 
 
@@ -191,7 +192,7 @@ REPLIES = {
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Reads a request and answers in a word."""
+    """Reads a request and answers with one word."""
 
     protocol_version = "HTTP/1.1"
 
@@ -242,7 +243,7 @@ def configuration(port: int) -> Config:
 
 
 async def watch(row: list[float]) -> None:
-    """`row`: the longest hold by the clock and in CPU time, the number of looks."""
+    """Record in `row` the longest hold by the clock and in CPU time, and the number of ticks."""
     while True:
         began, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(TICK)
