@@ -12,7 +12,7 @@ import pytest
 import a2py
 
 ROOT = Path(a2py.__file__).parent
-#: Part of the tree → stratum. What is not named stands in the root and is L0.
+#: Part of the tree → stratum. Modules in the root that are not listed are L0.
 STRATA = {
     "messages": 1,
     "providers": 1,
@@ -53,7 +53,7 @@ WIRES = {
     "native": 4,
     "__init__": 5,
 }
-#: asyncio and aiohttp stand nowhere else; cli/ may start what they run.
+#: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
 SHELL = ("upstream", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

@@ -293,7 +293,7 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
 def test_without_a_manager_nothing_is_written(
     nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """systemctl is there, but has nobody to talk to: in a container, or after `su`."""
+    """systemctl is installed but cannot reach a manager: in a container, or after `su`."""
     tool = nothing / "bin/systemctl"
     tool.parent.mkdir()
     tool.write_text("#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n")

@@ -165,7 +165,8 @@ PINGS = b": keep-alive\n\n"
     "what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"]
 )
 async def test_comments_reset_the_silence(what: bytes) -> None:
-    """DeepSeek and OpenRouter send comments for minutes while a request waits: that is no silence (stream_timeout)."""
+    """DeepSeek and OpenRouter send comments for minutes while a request waits. These are not silence
+    (stream_timeout)."""
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)
