@@ -302,11 +302,10 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
     if sys.platform != "linux":
         raise Stop("systemd units are for Linux only; `a2py start` runs a2py in the background", FAILED)
     for program in build_command([]) if system else ():
-        if os.path.realpath(program).startswith(HIDDEN):
+        if os.path.isabs(program) and os.path.realpath(program).startswith(HIDDEN):  # not the -m of python -m a2py
             terminal.warn(
-                f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below "
-                "/opt or "
-                "/usr"
+                f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt "
+                "or /usr"
             )
     if root == "/":
         check_install(system, config)
