@@ -210,9 +210,9 @@ def test_each_module_of_the_shell_has_tests_that_can_be_found() -> None:
     table: set[str] = set()
     for row in text.partition("## Shell modules")[2].partition("## Files")[0].splitlines():
         if row.startswith("| `"):
-            files, modules = (re.findall(r"`([\w/.]+)`", cell) for cell in row.strip("| ").split(" | "))
+            files, listed = (re.findall(r"`([\w/.]+)`", cell) for cell in row.strip("| ").split(" | "))
             assert [file for file in files if not (ROOT / "tests" / file).is_file()] == []
-            table.update(modules)
+            table.update(listed)
     named = {
         str(path.relative_to(ROOT / "tests").with_name(path.stem.removeprefix("test_")))
         for path in (ROOT / "tests").rglob("test_*.py")

@@ -266,8 +266,8 @@ class Connection(RequestHandler):
         if isinstance(exc, LineTooLong):  # aiohttp says 400
             status = 431
         drop_frames(exc)
-        known = MALFORMED.get(status)
-        kind, text = ("invalid_request", known) if known else ("api", "Internal error of the proxy")
+        malformed = MALFORMED.get(status)
+        kind, text = ("invalid_request", malformed) if malformed else ("api", "Internal error of the proxy")
         response = error_response(ApiError(kind, text, status=status), new_id("req_"))
         response.force_close()
         return response

@@ -114,32 +114,31 @@ class Exchange:
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
         another question."""
-        asked, prepared = attempt.deployment, attempt.prepared
+        deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
         notes = self._inbound.record.notes
-        wire = self._other_wire(original, asked, error)
+        wire = self._other_wire(original, deployment, error)
         if wire:
             self._trial.use(original, error, {WIRE: wire})
-            notes.append(f"no {asked.wire} wire here: asked by {wire}")
+            notes.append(f"no {deployment.wire} wire here: asked by {wire}")
             return True
-        changes = self._trial.learn(original, asked, error, prepared.added)
+        changes = self._trial.learn(original, deployment, error, prepared.added)
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
 
-    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
+    def _other_wire(self, original: Deployment, deployment: Deployment, error: ApiError) -> str:
         """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
         configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
         if original.wire_fixed or self._trial.has_changed_wire(original):
             return ""
-        if asked.wire != "chat":
+        if deployment.wire != "chat":
             return "chat"
-        return (
-            "responses" if "/responses" in error.message and not asked.path else ""
-        )  # OpenAI names it (codex, pro models, 2026)
+        # OpenAI's error for its codex and pro models names the path (2026).
+        return "responses" if "/responses" in error.message and not deployment.path else ""
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""

@@ -44,38 +44,38 @@ class Lessons:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
+        self._by_pair: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
 
     def learn(self, deployment: Deployment, changes: dict[str, Any]) -> None:
         """Keep `changes` (quirk → value)."""
         key, now = (deployment.id, deployment.model), self._clock()
-        known = _unexpired(self._known.pop(key, {}), now)
+        current = _unexpired(self._by_pair.pop(key, {}), now)
         for name, value in changes.items():
-            earlier = known.get(name)
+            earlier = current.get(name)
             value = join_lessons(name, earlier.value, value) if earlier else value
-            known[name] = Lesson(value, now + LESSON_SECONDS)
-        self._known[key] = known
+            current[name] = Lesson(value, now + LESSON_SECONDS)
+        self._by_pair[key] = current
         self._trim(deployment.id, now)
 
     def _trim(self, id: str, now: float) -> None:
         """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has
         just learned."""
-        known = {key: unexpired for key, lessons in self._known.items() if (unexpired := _unexpired(lessons, now))}
-        for key in [key for key in known if key[0] == id][:-MAX_MODELS]:
-            del known[key]
-        while sum(map(len, known.values())) > MAX_LESSONS:
-            del known[next(iter(known))]
-        self._known = known
+        current = {key: unexpired for key, lessons in self._by_pair.items() if (unexpired := _unexpired(lessons, now))}
+        for key in [key for key in current if key[0] == id][:-MAX_MODELS]:
+            del current[key]
+        while sum(map(len, current.values())) > MAX_LESSONS:
+            del current[next(iter(current))]
+        self._by_pair = current
 
     def apply(self, deployment: Deployment) -> Deployment:
         """Return `deployment` with its lessons."""
         key = (deployment.id, deployment.model)
-        known = self._known.get(key)
-        if not known:
+        current = self._by_pair.get(key)
+        if not current:
             return deployment
-        unexpired = _unexpired(known, self._clock())
+        unexpired = _unexpired(current, self._clock())
         if not unexpired:
-            del self._known[key]  # otherwise there would be an empty entry for each name that clients think of
+            del self._by_pair[key]  # otherwise there would be an empty entry for each name that clients think of
             return deployment
         return with_changes(deployment, {name: lesson.value for name, lesson in unexpired.items()})
 
@@ -90,8 +90,8 @@ class Lessons:
                 "value": _plain(lesson.value),
                 "seconds_left": round(lesson.expiry - now),
             }
-            for (id, model), known in self._known.items()
-            for name, lesson in known.items()
+            for (id, model), current in self._by_pair.items()
+            for name, lesson in current.items()
             if lesson.expiry > now
         ]
 
@@ -125,21 +125,23 @@ class Trial:
         """Return whether this request has changed the wire of `original` already."""
         return WIRE in self._own.get(original.id, ())
 
-    def learn(self, original: Deployment, asked: Deployment, error: ApiError, added: frozenset[str]) -> tuple[str, ...]:
+    def learn(
+        self, original: Deployment, deployment: Deployment, error: ApiError, added: frozenset[str]
+    ) -> tuple[str, ...]:
         """Return the quirks to change before `original` is asked once more; () if `error` teaches nothing.
 
-        `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
-        other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
-        already, their values are used."""
+        `deployment`: the one that the failed attempt used, with the lessons of that time. `added`: the optional fields
+        that the attempt sent. What other requests have learned meanwhile does not matter to that error. Where they have
+        changed the same quirks already, their values are used."""
         cause = _cause_of(error)
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, asked.quirks, added)
+        changes = find_lesson(error, deployment.quirks, added)
         if changes is None:
             return ()
         current = self.apply(original).quirks
-        if any(getattr(current, name) == getattr(asked.quirks, name) for name in changes):
+        if any(getattr(current, name) == getattr(deployment.quirks, name) for name in changes):
             self.use(original, error, changes, keep=is_lasting(error))
         return tuple(changes)
 

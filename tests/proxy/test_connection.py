@@ -253,10 +253,10 @@ def upgraded(request: bytes, upgrade: bytes) -> bytes:
 @asynccontextmanager
 async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
     """A client, and the server's end of its connection, which can be given bytes in any pieces."""
-    before = set(proxy.server._connections._known)  # type: ignore[union-attr]
+    before = set(proxy.server._connections._handlers)  # type: ignore[union-attr]
     async with proxy.client() as client:
-        await settle(lambda: set(proxy.server._connections._known) - before)  # type: ignore[union-attr]
-        (connection,) = set(proxy.server._connections._known) - before  # type: ignore[union-attr]
+        await settle(lambda: set(proxy.server._connections._handlers) - before)  # type: ignore[union-attr]
+        (connection,) = set(proxy.server._connections._handlers) - before  # type: ignore[union-attr]
         assert isinstance(connection, Connection)
         yield client, connection
 

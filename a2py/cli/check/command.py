@@ -54,7 +54,7 @@ class Choice:
     only: tuple[str, ...] = ()
     is_offline: bool = False
     is_json: bool = False
-    is_written: bool = False
+    should_write: bool = False
     seconds: float = SECONDS
 
 
@@ -134,11 +134,11 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
     finally:
         await upstream.close()
     if choice.is_json:
-        rows = [_plain(dep, progress) for dep, progress in results]
+        rows = [_describe_result(dep, progress) for dep, progress in results]
         terminal.print(json.dumps(rows, indent=2, ensure_ascii=False))
     quirks = {dep.id: progress.quirks for dep, progress in results if progress.quirks}
     if quirks:
-        _write_quirks(terminal, config, quirks, choice.is_written)
+        _write_quirks(terminal, config, quirks, choice.should_write)
     has_failed = any(finding.state == FAIL for _, progress in results for finding in progress.findings.values())
     return FAILED if has_failed or broken or not models else DONE
 
@@ -178,7 +178,7 @@ def _count_skipped(progress: Progress) -> dict[str, int]:
     return counts
 
 
-def _plain(dep: Deployment, progress: Progress) -> dict[str, Any]:
+def _describe_result(dep: Deployment, progress: Progress) -> dict[str, Any]:
     findings = {name: finding._asdict() for name, finding in progress.findings.items()}
     return {
         "name": dep.name,
@@ -189,10 +189,10 @@ def _plain(dep: Deployment, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _write_quirks(terminal: Terminal, config: Config, quirks: write.QuirksById, is_wanted: bool) -> None:
-    """Write the quirks that work into the file if that `is_wanted`, else print them."""
+def _write_quirks(terminal: Terminal, config: Config, quirks: write.QuirksById, should_write: bool) -> None:
+    """Write the quirks that work into the file if `should_write`, else print them."""
     path = config.sources[0] if config.sources else ""
-    if is_wanted and path:
+    if should_write and path:
         path = os.path.join(os.getcwd(), path)
         with open(path, encoding="utf-8") as file:
             text = write.edit(file.read(), quirks)
