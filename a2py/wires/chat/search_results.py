@@ -25,7 +25,17 @@ class SearchOutput(Output):
     """An `Output` that also writes the pages of a search. `calls`: search calls written so far. `is_full`: more pages
     came than are kept."""
 
-    __slots__ = ("_citations", "_has_text", "_pages", "_query", "_reply_id", "_seen_keys", "_seen_size", "calls", "is_full")
+    __slots__ = (
+        "_citations",
+        "_has_text",
+        "_pages",
+        "_query",
+        "_reply_id",
+        "_seen_keys",
+        "_seen_size",
+        "calls",
+        "is_full",
+    )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
