@@ -125,13 +125,10 @@ MODELS: tuple[ModelRow, ...] = (
     _for(
         *("o1*", "o3*", "o4*", "gpt-5*", "gpt-[6-9]*"),
         on=_OPENAI,
-        max_tokens_field="max_completion_tokens",
-        sampling=_NO_SAMPLING,
-        stop_limit=0,
         reasoning="effort",
-        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must be 1: 2026-09",
+        docs="OpenAI reasoning guide, 2025-08",
     ),
-    _for("o1*", "o3*", "o4*", on=_OPENAI, system_role="developer", parallel_tool_calls=False, docs="OpenAI, 2025"),
+    _for("o1*", "o3*", "o4*", on=_OPENAI, system_role="developer", docs="OpenAI, 2025"),
     _for(
         "gpt-5*",
         on=_OPENAI,
@@ -165,10 +162,6 @@ MODELS: tuple[ModelRow, ...] = (
         cache="key",
         docs="the chat models don't reason (OpenAI model pages, 2025-08)",
     ),
-    _for("gpt-4o*", "chatgpt-4o*", on=_OPENAI, max_tokens_limit=16_384, docs="OpenAI model pages (2025): 400 beyond"),
-    _for("gpt-4.1*", on=_OPENAI, max_tokens_limit=32_768, docs="OpenAI model pages (2025)"),
-    _for("gpt-4-*", "gpt-3.5*", on=_OPENAI, max_tokens_limit=4_096, docs="OpenAI model pages (2024)"),
-    _for("o1*", "o3*", "o4*", on=_OPENAI, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     # -- gpt-oss by host -------------------------------------------------------------------------------------------------
     _for(
         "gpt-oss*",
@@ -252,12 +245,6 @@ MODELS: tuple[ModelRow, ...] = (
     _for("gemini-2.0*", "gemini-1.5*", on=("gemini",), max_tokens_limit=8_192, docs="ai.google.dev model pages (2025)"),
     _for("gemini-2.5-flash*", on=("gemini",), effort_off="none", docs="reasoning can be off in 2.5 Flash only (2025-06)"),
     _for("gemini-[3-9]*", on=("gemini",), reasoning_required=True, docs="400 without a thought signature: gemini-compat (2025-11)"),
-    _for(
-        *("grok-4*", "grok-[5-9]*", "grok-code*", "grok-build*", "grok-3-mini*", "grok-latest"),
-        on=("xai",),
-        stop_limit=0,
-        docs="400 Model does not support parameter stop: grok-4.3, grok-4.5, grok-build-0.1 (2026-07)",
-    ),
     _for("grok-3-mini*", on=("xai",), reasoning="effort", efforts=("low", "high"), docs="docs.x.ai reasoning (2025-07)"),
     _for(
         *("grok-4.3*", "grok-latest"),
@@ -389,6 +376,13 @@ MODELS: tuple[ModelRow, ...] = (
     ),
     _for("gpt-5.4-pro*", "gpt-5.5-pro*", on=("openrouter",), min_tokens=LARGE_ROOM, docs="reasoning is mandatory: 2026-10"),
     _for("gpt-5*", "gpt-[6-9]*", "o1*", "o3*", "o4*", on=("litellm_proxy",), reasoning="effort", docs="docs.litellm.ai (2026-10)"),
+    _for(
+        *("claude-*", "gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*", "grok-3-mini*", "grok-4.[3-9]*", "grok-[5-9]*"),
+        on=("litellm_proxy",),
+        reasoning="effort",
+        docs="docs.litellm.ai reasoning_content (2026-10): reasoning_effort becomes the vendor's own field",
+    ),
+    _for("claude-*", on=("litellm_proxy",), tool_choice_thinking=False, docs="Anthropic: no forced tool while it thinks (2026-09)"),
     _for("gpt-5.*", "gpt-[6-9]*", on=("litellm_proxy",), effort_off="none", docs="OpenAI reasoning guide: none since gpt-5.1 (2025-11)"),
     _for(
         *("deepseek-v3.1*", "deepseek-v4*", "kimi-k2.[5-9]*", "glm-5", "glm-5.[0-2]*", "qwen3.[5-9]*", "gemma-4*", "minimax-m3*"),
