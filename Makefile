@@ -33,7 +33,7 @@ test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAU
 	A2PY_CLAUDE="$$claude" $(PY) -m pytest tests/claude $(ARGS)
 
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
-	@A2PY_GOLDENS=write $(PY) -m pytest tests/test_goldens.py $(ARGS)
+	@A2PY_GOLDENS=write $(PY) -m pytest tests/goldens/test_goldens.py $(ARGS)
 
 mutate: $(VENV)/.test ## switch off quirk fields and rule branches one by one: a golden must notice each (ARGS="chat/media.py")
 	@$(PY) -m tests.mutate $(ARGS)
@@ -72,7 +72,7 @@ pyz: $(VENV)/.run ## one file for CPython 3.10 to 3.14 on Linux, dist/a2py.pyz (
 
 test-dist: $(VENV)/.test ## build the wheel and the single file, and run them on the Pythons that are here (pipx, uvx where installed)
 	@rm -rf dist && $(PY) -m pip wheel -q --no-deps --wheel-dir dist . && $(PY) -m tools.pyz
-	@A2PY_DIST=dist $(PY) -m pytest tests/test_pyz.py tests/test_containers.py $(ARGS)
+	@A2PY_DIST=dist $(PY) -m pytest tests/packaging/test_pyz.py tests/packaging/test_containers.py $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov

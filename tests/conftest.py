@@ -26,7 +26,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     folder = Path(__file__).parent
-    users = {f"{folder.name}/{path.name}" for path in folder.glob("test_*.py") if "llamacpp: " in path.read_text("utf-8")}
+    users = {
+        f"{folder.name}/{path.relative_to(folder).as_posix()}"
+        for path in folder.rglob("test_*.py")
+        if "llamacpp: " in path.read_text("utf-8")
+    }
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:

@@ -34,7 +34,7 @@ from a2py.providers.models import MODELS
 from a2py.quirks import EFFORTS, Quirks
 from a2py.wires import WIRES, wire
 from tests import golden, streams
-from tests.test_fuzz_wires import mutated, written
+from tests.wires.test_fuzz import mutated, written
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Hexadecimal digits of a request's digest in the file.

@@ -1,5 +1,5 @@
 """The hardened system unit with the single file, run by a real `systemd --user` in a mount namespace of its own: started under `unshare -m`
-by test_pyz.py.
+by packaging/test_pyz.py.
 
 All lines of the unit stand but two, which a user's manager has not: DynamicUser=, and ProtectHome= (its credentials and its cache lie in what
 that hides). So seccomp, capabilities, the read-only system, MemoryDenyWriteExecute=, CacheDirectory= and LoadCredential= are real.

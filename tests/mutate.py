@@ -91,7 +91,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     **{("a2py/messages/blocks.py", "self._held", value): "the next block opens later, its bytes are the same" for value in (True, False)},
     ("a2py/messages/blocks.py", "item is not None and item.size > SCAN_SIZE", True): "only slower",
     **{
-        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_tool`, the writer's short way: test_writer.py"
+        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_tool`, the writer's short way: messages/test_writer.py"
         for value in (True, False)
     },
     ("a2py/messages/blocks.py", "self._held[0].kind == TOOL", True): "the loop behind it asks again",
@@ -320,8 +320,8 @@ def pytest_configure(config: object) -> None:
 def unit_tests(file: str) -> list[str]:
     """The unit tests of a module, by name; those that read recordings are left out."""
     module = Path(file)
-    stems = [module.stem] if module.parent.name == "messages" else [f"{module.parent.name}_{module.stem}", module.parent.name]
-    found = {path for stem in stems for pattern in (f"test_{stem}.py", f"test_{stem}_*.py") for path in (ROOT / "tests").glob(pattern)}
+    folder = ROOT / "tests" / module.parent.relative_to("a2py")
+    found = {path for stem in (module.stem, module.parent.name) for path in folder.glob(f"test_{stem}.py")}
     return sorted(str(path) for path in found if "recordings" not in path.name)
 
 

@@ -310,7 +310,7 @@ async def _serve(
 
 
 #: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;
-#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/test_relay_garbage.py), but a closed TLS
+#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/whole/test_relay_garbage.py), but a closed TLS
 #: connection is one, of 7 objects and 1 to 2 KB (asyncio's, until Python 3.11): 10,000 keep at most some 2 MB of them waiting.
 COLLECT_AFTER = 10_000
 

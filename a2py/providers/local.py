@@ -83,7 +83,7 @@ LOCAL: tuple[Provider, ...] = (
         hosts=(),
         quirks=_LLAMA_CPP,
         docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 is anybody's port; "
-        "500 Failed to parse tool call arguments as JSON: llama.cpp 25510 (2026-07), and the real server in tests/test_real_llamacpp.py",
+        "500 Failed to parse tool call arguments as JSON: llama.cpp 25510 (2026-07), and the real server in tests/whole/test_llamacpp.py",
     ),
     row(
         "llamafile",

@@ -32,7 +32,7 @@ def fuzz(name: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["a2py"]):
         from tests.fuzz.targets import TARGETS
-    from tests.test_fuzz_wires import mutated_lines
+    from tests.wires.test_fuzz import mutated_lines
 
     target = TARGETS[name]
     folder = CORPUS / name

@@ -25,11 +25,13 @@ from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
 from a2py.wires import WIRES, failure, wire
 from a2py.wires.chat.stream import ChatDecoder
-from tests import golden, streams, test_fuzz_wires, test_native_fuzz, test_sse
+from tests import golden, streams, test_sse
 from tests.fuzz.surface import KEY, Surface
 from tests.http1.hostile import RESPONSES
 from tests.http1.reading import check
 from tests.proxied import message
+from tests.wires import test_fuzz as wires_fuzz
+from tests.wires.native import test_fuzz as native_fuzz
 
 
 def pieces(data: bytes, dice: random.Random) -> list[bytes]:
@@ -79,7 +81,7 @@ def decode(name: str, data: bytes) -> None:
     """A stream keeps the decoder's contract, and its unary form says the same."""
     dice, body = random.Random(data[:1]), data[1:]
     if name == "native":
-        test_native_fuzz.check(body, dice)
+        native_fuzz.check(body, dice)
         return
     prepared = streams.prepared(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
     thinking = dice.choice(["show", "omit", "none"])
@@ -178,13 +180,11 @@ class Target(NamedTuple):
 
 
 def request_seeds() -> list[bytes]:
-    return [
-        bytes([n >> 8 & 255, n & 255]) + orjson.dumps({"model": "m", **row["request"]}) for n, row in enumerate(test_fuzz_wires.requests())
-    ]
+    return [bytes([n >> 8 & 255, n & 255]) + orjson.dumps({"model": "m", **row["request"]}) for n, row in enumerate(wires_fuzz.requests())]
 
 
 def body_seeds(name: str) -> list[bytes]:
-    return [bytes([n & 255]) + body for n, body in enumerate(test_fuzz_wires.bodies(name)) if len(body) < 8000]
+    return [bytes([n & 255]) + body for n, body in enumerate(wires_fuzz.bodies(name)) if len(body) < 8000]
 
 
 def forged_seeds() -> list[bytes]:

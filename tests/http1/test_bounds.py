@@ -107,7 +107,7 @@ def test_memory(name: str, size: int) -> None:
 
 # -- work ----------------------------------------------------------------------------------------------------------------
 
-#: Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (test_linear.py).
+#: Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (../whole/test_linear.py).
 GROWTH, MOST = 8, 10
 
 

@@ -23,8 +23,8 @@ from a2py.upstream.connect import Deadline, Resolver
 from a2py.upstream.failure import Failure
 from a2py.upstream.origin import Origin, Target, is_local, parse
 from tests.proxied import SECRET, config, deployment, message, proxied, settle
+from tests.proxy.test_server import certificate, server_context
 from tests.scripted import Peer, Scripted, answering, completion, refusing
-from tests.test_proxy_server import certificate, server_context
 
 __all__ = ["certificate"]
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,8 +20,8 @@ from a2py.upstream.connect import Resolver, Route, connect
 from a2py.upstream.connection import Connection, Phase
 from a2py.upstream.origin import Origin
 from tests.proxied import config, settle
+from tests.proxy.test_server import certificate, server_context
 from tests.scripted import Peer, Scripted
-from tests.test_proxy_server import certificate, server_context
 
 __all__ = ["certificate"]
 

@@ -20,7 +20,7 @@ from a2py.upstream.origin import Origin
 from a2py.upstream.pool import IDLE_ALL, IDLE_EACH, Pool
 from a2py.upstream.transports import READ_SIZE
 from a2py.upstream.watch import Limits
-from tests.test_limits import table
+from tests.whole.test_limits import table
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"

@@ -1,0 +1,185 @@
+# ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
+"""What a reload refuses, and where it says so: the log, `a2py status`, `systemctl status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2py.cli import exits, record, state
+from a2py.cli.exits import Stop
+from a2py.cli.notify import STATUS_LENGTH, Notifier
+from a2py.cli.reload import Reloader, check_reload
+from a2py.config import Config, ConfigError, load
+from a2py.deployment import Deployment
+from tests.cli.test_daemon import place
+from tests.cli.test_restart import told
+from tests.commands import LIMIT, a2py, nothing, serving
+from tests.process import free_port
+from tests.user_manager import ask, until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+#: Models, then the master key: what an editor has written first of it is valid YAML, too.
+WHOLE = """\
+model_list:
+  - model_name: one
+    litellm_params: {model: openai/x, api_base: "http://127.0.0.1:9/v1", api_key: k}
+general_settings:
+  master_key: sk-m
+"""
+HALF = WHOLE.partition("general_settings")[0]
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------------------
+
+
+def read(place: Path, text: str, **env: str) -> Config:
+    (place / "a2py.yaml").write_text(text)
+    return load(None, env, str(place))
+
+
+@pytest.mark.parametrize(
+    "text, env, reason",
+    [
+        (WHOLE, {}, ""),
+        (WHOLE.replace("sk-m", "sk-other").replace("one", "two"), {}, ""),
+        (HALF, {"LITELLM_MASTER_KEY": "sk-env"}, ""),
+        (HALF, {}, "a2py.yaml has no master_key any more"),
+        (WHOLE.replace("sk-m", "''"), {}, "a2py.yaml has no master_key any more"),
+        (WHOLE.replace("sk-m", "os.environ/NOT_SET"), {}, "a2py.yaml has no master_key any more"),
+        ("", {}, "a2py.yaml has no master_key any more"),
+        ("", {"LITELLM_MASTER_KEY": "sk-env"}, "a2py.yaml has no model_list any more"),
+        ("model_list: []", {"LITELLM_MASTER_KEY": "sk-env"}, "a2py.yaml has no model_list any more"),
+        ("model_list:", {"LITELLM_MASTER_KEY": "sk-env", "OPENAI_API_KEY": "sk-o"}, "a2py.yaml has no model_list any more"),
+        (WHOLE.replace("openai/x", "openia/x"), {}, ""),  # any provider at a base of its own
+        (WHOLE.replace("openai/x", "bedrock/x"), {}, "no model of a2py.yaml can be asked: "),
+    ],
+)
+def test_a_file_that_would_end_or_open_the_proxy(tmp_path: Path, text: str, env: dict[str, str], reason: str) -> None:
+    old = read(tmp_path, WHOLE, **env)
+    said = check_reload(old, read(tmp_path, text, **env))
+    assert said is None if not reason else said is not None and said.startswith(reason)
+
+
+def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
+    """No key, models of the environment, nothing that can be asked: each may stay so."""
+    env = {"OPENAI_API_KEY": "sk-o"}
+    keyless = read(tmp_path, "a2py: {drain_seconds: 5}", **env)
+    assert keyless.deployments and not keyless.has_models
+    assert check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}", **env)) is None
+    assert check_reload(keyless, read(tmp_path, WHOLE, **env)) is None, "a key and models may come"
+    gone = check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}"))
+    assert gone is not None and gone.startswith("a2py.yaml gives no model that could be served")
+    empty = read(tmp_path, "model_list: []")
+    assert check_reload(empty, empty) is None
+    broken = Config(deployments=(Deployment("m", "m", "", "x", "", problem="no key"),))
+    assert check_reload(broken, broken) is None and check_reload(empty, broken) is None
+    assert (
+        check_reload(replace(broken, deployments=(Deployment("m", "m", "", "x", ""),)), broken)
+        == "no model of the configuration can be asked: no key"
+    )
+
+
+def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
+    good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
+    texts, checked, warned = iter([HALF, good, HALF, "a: ["]), [], []
+    reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append)
+    with pytest.raises(Stop, match="no master_key"):
+        reloader.load()
+    assert reloader.load() is reloader.config and reloader.config.deployments[0].name == "two" and len(checked) == 2
+    with pytest.raises(Stop):
+        reloader.load()
+    with pytest.raises(ConfigError, match="line 2"):
+        reloader.load()
+    assert reloader.config.deployments[0].name == "two"
+    assert len(warned) == 1 and "unknown_key" in warned[0], "of the warnings those that are new"
+
+
+# -- where it says so ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_half_a_file_does_not_open_the_proxy(tmp_path: Path, count: int) -> None:
+    file = tmp_path / "a2py.yaml"
+    file.write_text(WHOLE)
+    with serving("--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
+        url = run.url
+        file.write_text(HALF)
+        run.process.send_signal(signal.SIGHUP)
+        run.until(r"reload refused error=.*a2py\.yaml has no master_key any more")
+        for _ in range(10):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url + "/v1/models", timeout=LIMIT)
+            assert refused.value.code == 401
+            refused.value.close()
+        file.write_text(WHOLE)
+        run.process.send_signal(signal.SIGHUP)
+        run.until("(?s)" + ".*".join(["reloaded"] * count))
+        assert run.end() == exits.OK
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_start_refuses_a_reload_refuses_too(tmp_path: Path, count: int) -> None:
+    """A public address without a key, that was permitted by the file; captures that can't be written."""
+    file = tmp_path / "a2py.yaml"
+    open_to_all = HALF + "general_settings: {dangerously_permit_weak_or_unset_master_key: true}\n"
+    file.write_text(open_to_all)
+    with serving("--host", "0.0.0.0", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
+        run.until("Try it:")
+        for text, reason in ((HALF, "public address"), (open_to_all + "a2py: {capture_dir: /dev/null/x}\n", "captures can't be written")):
+            file.write_text(text)
+            run.process.send_signal(signal.SIGHUP)
+            run.until(f"reload refused error=.*{reason}")
+        assert "reloaded" not in run.said and ask(run.url) and run.end() == exits.OK
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count: int) -> None:
+    file = place / "a2py.yaml"
+    file.write_text(WHOLE)
+    done = a2py("start", "--port", str(free_port()), "--num-workers", str(count), cwd=place)
+    assert done.returncode == exits.OK, done.stderr
+    before = told(place)
+    assert before["trouble"] == ""
+    for text, trouble in (
+        (HALF, "the latest reload was refused: a2py.yaml has no master_key any more"),
+        ("a: [", "the latest reload was refused: a2py.yaml, line 2"),
+    ):
+        file.write_text(text)
+        os.kill(int(str(before["pid"])), signal.SIGHUP)
+        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)
+        seen = a2py("status", cwd=place)
+        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[1]
+    file.write_text(WHOLE)
+    os.kill(int(str(before["pid"])), signal.SIGHUP)
+    assert until(lambda: told(place) == before)
+    assert len(a2py("status", cwd=place).stdout.splitlines()) == 1
+    assert "stopped" in a2py("stop", cwd=place).stdout
+
+
+def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(nothing / "none")}, 1)
+    notifier._recorded = True
+    state.make_private(state.state_dir(os.environ))
+    record.take_over("http://x", [])
+    notifier.trouble("a\n  b " + "x" * 10_000)
+    found = record.current()
+    assert found is not None and found.trouble.startswith("a b xxx") and len(found.trouble) == STATUS_LENGTH
+
+    def full(*args: Any) -> None:
+        raise Stop("the disk is full")
+
+    monkeypatch.setattr(state, "write", full)
+    notifier.trouble("")
+    assert json.loads(Path(record.paths()[0]).read_text())["trouble"]
+    os.unlink(record.paths()[0])
+    record.note("of a record that has gone")

@@ -1,0 +1,240 @@
+# ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
+"""systemd: units that systemd itself finds right and safe, a socket that it keeps, a manager that starts, watches and restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from a2py.cli import exits, main, service, source
+from a2py.cli.exits import Stop
+from tests.commands import LIMIT, clean_env, nothing
+from tests.process import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def needs(program: str) -> str:
+    found = shutil.which(program)
+    if not found:
+        pytest.skip(f"{program} is not here")
+    return found
+
+
+@pytest.fixture
+def units(nothing: Path) -> dict[str, Path]:
+    """All four units, installed below a root of their own; `system`, `user`: their directories."""
+    where = {}
+    for scope in ("system", "user"):
+        root = nothing / scope
+        assert main(["service", "install", f"--{scope}", "--socket", "--root", str(root)]) == exits.OK
+        where[scope] = Path(service.directory(scope == "system", str(root)))
+        assert sorted(os.listdir(where[scope])) == ["a2py.service", "a2py.socket"]
+    return where
+
+
+@pytest.mark.parametrize("scope", ["system", "user"])
+def test_systemd_finds_the_units_right(units: dict[str, Path], scope: str) -> None:
+    command = [needs("systemd-analyze"), "verify", "--recursive-errors=yes", "--man=no", *(["--user"] if scope == "user" else [])]
+    with tempfile.TemporaryDirectory() as short:  # other units of the user make socket addresses of it
+        env = {**os.environ, "XDG_RUNTIME_DIR": short}
+        done = subprocess.run([*command, *map(str, units[scope].iterdir())], capture_output=True, text=True, timeout=LIMIT, env=env)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_system_unit_is_safe(units: dict[str, Path]) -> None:
+    command = [needs("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(units["system"] / "a2py.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    exposure = re.search(r"exposure level for a2py.service: ([\d.]+)", done.stdout)
+    assert done.returncode == 0 and exposure and float(exposure[1]) <= 1.5, done.stdout
+
+
+def test_keys_come_from_a_credential(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "LoadCredential=env:/etc/a2py/env" in service.units([], True, False, "127.0.0.1", 1).service
+    (nothing / "env").write_text("# keys\nDEEPSEEK_API_KEY=from-credential\nHOME=/elsewhere\n")
+    assert source.process_env() == dict(os.environ)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
+    env = source.process_env()
+    assert env["DEEPSEEK_API_KEY"] == "from-credential" and env["HOME"] == str(nothing)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")
+    assert source.process_env() == dict(os.environ)
+
+
+def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = nothing / "system/etc/a2py/env"
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    keys.write_text("MINE=1\n")
+    again = ["service", "install", "--system", "--root", str(nothing / "system")]
+    assert main(again) == exits.OK and keys.read_text() == "MINE=1\n"
+    assert os.listdir(units["system"]) == ["a2py.service"], "the socket of the install before would keep its port"
+    unit = units["system"] / "a2py.service"
+    for text, said in (("[Service]\n", "was not written by a2py"), (unit.read_text() + "Nice=5\n", "has been changed since a2py wrote it")):
+        unit.write_text(text)
+        for args in (again, ["service", "remove", "--system", "--root", str(nothing / "system")]):
+            assert main(args) == exits.FAILED
+            assert said in capsys.readouterr().err and unit.read_text() == text
+    assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
+    assert os.listdir(units["user"]) == []
+    assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
+    assert "there is no unit" in capsys.readouterr().out
+
+
+def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (nothing / "c d.yaml").write_text("")
+    assert (
+        main(["service", "print", "--system", "--socket", "--host", "::1", "--port", "81", "-c", "c d.yaml", "--num-workers", "2"])
+        == exits.OK
+    )
+    out = capsys.readouterr().out
+    assert "ListenStream=[::1]:81\n" in out and "Requires=a2py.socket" in out and "--num-workers 2\n" in out
+    assert f"{nothing}/c d.yaml" in out
+    assert main(["service", "print"]) == exits.OK
+    out = capsys.readouterr().out
+    assert "--config" not in out and "EnvironmentFile=-%E/a2py/env" in out and "DynamicUser" not in out
+    assert service._quoted('a "b" $c %d') == '"a \\"b\\" $$c %%d"' and service._quoted("") == '""'
+
+
+def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(service.sys, "executable", "/root/venv/bin/python")
+    assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
+    assert "lies in a home directory or /tmp" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(nothing))
+    assert main(["service", "install"]) == exits.FAILED
+    assert "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
+    (nothing / ".config").write_text("a file")
+    assert main(["service", "install", "--root", "//"]) == exits.FAILED
+    assert ".config/systemd/user can't be written: Not a directory" in capsys.readouterr().err
+    monkeypatch.setattr(service.sys, "platform", "darwin")
+    assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
+
+
+def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "install", "--root", "//"]) == exits.OK
+    monkeypatch.setenv("PATH", str(nothing))
+    assert main(["service", "remove"]) == exits.OK
+    assert "a2py.service removed" in capsys.readouterr().out and os.listdir(nothing / ".config/systemd/user") == []
+
+
+def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on, or keep the port that the new one is to have."""
+    done: list[str] = []
+    monkeypatch.setattr(service.shutil, "which", lambda name: name)
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)
+    stopped = "disable --now a2py.service"
+    for args, expected in (
+        (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
+        (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
+        (["--port", "4002"], [stopped, "daemon-reload", "enable --now a2py.service"]),
+        (["--socket"], [stopped, "daemon-reload", "enable --now a2py.socket"]),
+        ([], [f"{stopped} a2py.socket", "daemon-reload", "enable --now a2py.service"]),
+    ):
+        done.clear()
+        assert main(["service", "install", *args]) == exits.OK
+        assert done == expected
+    done.clear()
+    assert main(["service", "remove"]) == exits.OK and done == [stopped, "daemon-reload"]
+
+
+@pytest.mark.parametrize("base, expected", [("/x", "/x/systemd/user"), ("relative", "/home/me/.config/systemd/user")])
+def test_where_units_of_a_user_lie(monkeypatch: pytest.MonkeyPatch, base: str, expected: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CONFIG_HOME", base)
+    assert service.directory(False, "/") == expected
+
+
+def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = nothing / "c d%.yaml"
+    file.write_text("model_list: []")
+
+    def printed(mode: int, scope: str = "--system") -> str:
+        file.chmod(mode)
+        assert main(["service", "print", scope, "-c", str(file)]) == exits.OK
+        return capsys.readouterr().out
+
+    hidden = str(nothing).startswith(service.HIDDEN)  # below /tmp
+    secret = printed(0o600)
+    assert "serve --config %d/config.yaml " in secret and f"LoadCredential=config.yaml:{nothing}/c d%%.yaml\n" in secret
+    assert "ExecReload" not in secret, "a reload would find the old one"
+    assert ("LoadCredential=config.yaml" in printed(0o644)) is hidden
+    assert "LoadCredential" not in printed(0o600, "--user") and "ExecReload" in printed(0o600, "--user")
+    assert service.public("/etc/passwd") and service.public("/no/such/file") and not service.public("/root/x")
+    assert not service.public("/etc/shadow")
+
+
+def test_a_configuration_that_is_not_there_is_said_before_anything_is_started(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "systemctl", lambda *words: pytest.fail("nothing is to be started"))
+    assert main(["service", "install", "--system", "-c", "/no/such/config.yaml"]) == exits.CONFIG
+    assert "a2py config init -o /no/such/config.yaml" in capsys.readouterr().err
+
+
+def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
+    port = free_port()
+    command = [needs("systemd-socket-activate"), "-l", f"127.0.0.1:{port}"]
+    env = clean_env(tmp_path)
+    passed = [f"--setenv={name}={env[name]}" for name in ("HOME", "PATH", "PORT", "OLLAMA_HOST")]
+    process = subprocess.Popen(
+        [*command, *passed, sys.executable, "-m", "a2py", "--host", "0.0.0.0", "--port", "1"],
+        cwd=ROOT,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr and "Listening on" in process.stderr.readline()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveliness", timeout=LIMIT) as answer:
+            assert json.load(answer)["name"] == "a2py"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT) == 0
+        assert f"at http://127.0.0.1:{port}" in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr
+        process.stderr.close()
+
+
+@pytest.mark.integration
+def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
+    """In a mount namespace of its own, where root and the kernel allow that."""
+    unshare = needs("unshare")
+    needs("systemd")
+    allowed = subprocess.run(
+        [unshare, "-m", "sh", "-c", "mount --make-rprivate / && mount -t tmpfs x /mnt"], capture_output=True, timeout=LIMIT
+    )
+    if allowed.returncode:
+        pytest.skip("no mount namespaces here")
+    env = {**clean_env(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [unshare, "-m", sys.executable, "-m", "tests.user_manager", str(tmp_path), "50"],
+        capture_output=True,
+        text=True,
+        timeout=10 * LIMIT,
+        cwd=ROOT,
+        env=env,
+    )
+    if done.returncode:
+        pytest.fail(done.stderr[-2000:] + (tmp_path / "manager.log").read_text()[-2000:])
+    seen = json.loads(done.stdout)
+    if not seen["manager"]:
+        pytest.skip("systemd --user does not run in this sandbox")
+    told = f"{seen}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
+    assert seen["install"][0] == 0 and "enabled and started: a2py.socket" in seen["install"][1], told
+    assert seen["before the first request"] == "inactive" and seen["answers"] and seen["active"] == "active", told
+    assert seen["status"].startswith("serving at http://127.0.0.1:") and seen["watchdog"] == "1min", told
+    assert seen["restarted"] and seen["answers again"] and seen["new process"] and seen["answers at last"], told
+    assert seen["whole through a restart"] == 50, told
+    assert seen["moved"] and seen["moved back"], told
+    assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told

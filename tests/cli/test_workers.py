@@ -1,0 +1,444 @@
+# ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
+"""The one that watches over workers, on workers of a few lines; what a real worker obeys; and real workers that die, hang and can't start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from a2py.cli import control, exits, listen, workers
+from tests.cli.test_notify import manager
+from tests.commands import LIMIT, Running, clean_env, nothing, serving
+from tests.process import free_port
+from tests.proxied import settle
+from tests.scripted import Raw
+from tests.user_manager import ask, stream, until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+ROOT = Path(__file__).resolve().parents[2]
+#: Says that it serves, then does as the last line says. `order`: the parent's next word, except the one to announce.
+WORKER = """
+import os, sys, time
+from a2py.cli.control import *
+worker = Worker(os.environ)
+def order():
+    while (given := worker._order()) is None or given.kind == ANNOUNCE:
+        assert given or worker._receive()
+    return given
+config = worker.configuration()
+worker.say(READY)
+"""
+OBEYS = WORKER + "for word in (DRAIN, NOW):\n    assert order().kind == word\nopen(sys.argv[1], 'a').write('obeyed ')"
+
+
+class Watched:
+    """`said`: the supervisor's lines; `made`: the supervisor itself."""
+
+    def __init__(self, made: workers.Supervisor, said: list[str], code: asyncio.Future[int]) -> None:
+        self.made, self.said, self.code = made, said, code
+
+    async def until(self, what: Callable[[], object]) -> None:
+        await settle(what, LIMIT)
+
+
+@asynccontextmanager
+async def watched(script: str, count: int = 1, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> AsyncIterator[Watched]:
+    said: list[str] = []
+    sockets = listen.bind("127.0.0.1", 0, count)
+    whole = {**(env or os.environ), "PYTHONPATH": str(ROOT)}
+    made = workers.Supervisor([sys.executable, "-c", script, *arguments], sockets, count, "http://x", whole, said.append, **more)
+    code = asyncio.ensure_future(made.run())
+    try:
+        yield Watched(made, said, code)
+    finally:
+        if not code.done():
+            made.stop()
+            for process in list(made.running.values()):
+                process.kill()
+            await asyncio.wait_for(code, LIMIT)
+        for sock in sockets:
+            sock.close()
+
+
+async def test_one_that_falls_silent_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SILENCE", 0.3)
+    async with watched(WORKER + "time.sleep(1000)") as seen:
+        await seen.until(lambda: sum("is started" in line for line in seen.said) >= 2)
+    assert seen.said[:2] == ["worker 0 does not answer: it is killed", "worker 0 ended (signal 9): another is started in 0.25 s"]
+
+
+async def test_one_that_gives_signs_of_life_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SILENCE", 3.0)
+    beats = WORKER + "for n in range(16):\n    time.sleep(0.25)\n    worker.say(ALIVE)\nsys.exit(3)"  # 4 s in all
+    async with watched(beats) as seen:
+        await seen.until(lambda: seen.said)
+    assert seen.said[0].startswith("worker 0 ended (exit code 3)")
+
+
+async def test_a_parent_that_was_stopped_itself_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker pause` stops all of them: the silence is the parent's own."""
+    monkeypatch.setattr(workers, "SILENCE", 3.0)
+    monkeypatch.setattr(workers, "LATE", 0.5)
+    async with watched(WORKER + "while True:\n    time.sleep(0.02)\n    worker.say(ALIVE)") as seen:
+        await seen.until(lambda: seen.made.is_announced)
+        seen.made.running[0].send_signal(signal.SIGSTOP)
+        await asyncio.sleep(0.1)  # what it has said is heard
+        time.sleep(4.0)  # noqa: ASYNC251  (the point: nothing runs here meanwhile)
+        seen.made.running[0].send_signal(signal.SIGCONT)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not seen.said and seen.made.ready == {0}
+
+
+async def test_words_instead_of_signals(tmp_path: Path) -> None:
+    """The first stop says drain, the second one now; all workers hear both."""
+    told: list[str] = []
+    callbacks = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
+    async with watched(OBEYS, 2, str(tmp_path / "out"), **callbacks) as seen:
+        await seen.until(lambda: seen.made.is_announced)
+        seen.made.stop()
+        seen.made.stop()
+        assert await asyncio.wait_for(seen.code, LIMIT) == exits.OK
+    assert told == ["serving", "ending"] and seen.said == [] and (tmp_path / "out").read_text() == "obeyed obeyed "
+
+
+@pytest.mark.parametrize("successor", [True, False])
+async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, successor: bool) -> None:
+    """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the workers."""
+    script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
+    async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
+        await seen.until(lambda: seen.made.is_announced)
+        seen.made.stop()
+        assert [sock.fileno() for sock in seen.made.sockets] == [-1]
+        await asyncio.wait_for(seen.code, LIMIT)
+    assert (tmp_path / "out").read_text() == ("b'1'" if successor else "b''")
+
+
+# -- workers that can't start ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_fails_before_it_served_fails_the_whole() -> None:
+    async with watched("raise SystemExit(7)", 2) as seen:
+        assert await asyncio.wait_for(seen.code, LIMIT) == 7
+    assert seen.said[-1].endswith("ended (exit code 7) before it served")
+    async with watched("import os; os.kill(os.getpid(), 9)") as seen:
+        assert await asyncio.wait_for(seen.code, LIMIT) == exits.FAILED
+    async with watched("") as seen:
+        seen.made.command = ["/no/such/program"]
+        assert await asyncio.wait_for(seen.code, LIMIT) == exits.FAILED
+    assert seen.said[0].startswith("worker 0 can't be started: ")
+
+
+@pytest.mark.parametrize("code", [exits.FAILED, exits.USAGE, exits.UNAVAILABLE, exits.REFUSED, exits.CONFIG])
+async def test_one_that_can_not_start_does_not_end_its_siblings(code: int, manager: Any) -> None:
+    """Whatever it says of the reason: it is tried again, and the whole serves without it."""
+    script = f"import os, sys\nif os.environ['{control.NUMBER}'] == '1': sys.exit({code})\n{WORKER}time.sleep(1000)"
+    async with watched(script, 2, env={**os.environ, "NOTIFY_SOCKET": manager.path}) as seen:
+        await seen.until(lambda: len(seen.said) >= 2 and seen.made.is_announced)
+        assert seen.made.ready == {0} and not seen.code.done()
+        ready = await asyncio.to_thread(manager.until, lambda message: "READY" in message)
+        assert ready["STATUS"] == "1 of 2 workers at http://x"
+    assert seen.said[:2] == [f"worker 1 ended (exit code {code}) before it served: another is started in {n} s" for n in (0.25, 0.5)]
+
+
+#: A real worker, unless the file of the second argument is there: then worker 1 ends with 3.
+REAL = f"""
+import os, sys
+if os.environ["{control.NUMBER}"] == "1" and os.path.exists(sys.argv[1]):
+    sys.exit(3)
+sys.argv[1:] = sys.argv[2:]
+from a2py.cli import main
+sys.exit(main())
+"""
+
+
+async def hello(port: int, count: int) -> list[int]:
+    """The statuses of as many requests, at once and each on a connection of its own."""
+
+    async def one() -> int:
+        async with Raw(port) as client:
+            client.ask("GET", "/health/liveliness")
+            return (await client.answer("GET")).status
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing: Path) -> None:
+    """On Linux the kernel goes on to give each socket its share of the connections, whether its worker lives or not."""
+    broken = nothing / "broken"
+    given = pickle.dumps((None, "the demo"))
+    async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:
+        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        await seen.until(lambda: made.is_announced)
+        for _ in range(2):
+            broken.touch()
+            made.running[1].kill()
+            await seen.until(lambda: 1 not in made.ready)
+            assert await hello(port, 40) == [200] * 40
+            assert made.ready == {0} and (made.borrowers == {1: 0} or len(made.sockets) == 1)
+            broken.unlink()
+            await seen.until(lambda: 1 in made.ready)
+            assert await hello(port, 40) == [200] * 40 and not made.borrowers
+
+
+async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
+    """The sibling dies too."""
+    broken = nothing / "broken"
+    given = pickle.dumps((None, "the demo"))
+    async with watched(REAL, 3, str(broken), "serve", "--demo", config=given) as seen:
+        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        await seen.until(lambda: made.is_announced)
+        broken.touch()
+        made.running[1].kill()
+        await seen.until(lambda: 1 not in made.ready)
+        holder = made.borrowers.get(1, 0)
+        made.running[holder].kill()
+        await seen.until(lambda: holder not in made.ready)
+        assert await hello(port, 40) == [200] * 40
+        await seen.until(lambda: holder in made.ready)
+        assert await hello(port, 40) == [200] * 40
+
+
+# -- the configuration -----------------------------------------------------------------------------------------------------------
+
+ENTRY = {"model_name": "one", "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"}}
+
+
+def write(place: Path, **more: Any) -> Path:
+    """A configuration that names one model."""
+    (place / "a2py.yaml").write_text(json.dumps({"model_list": [ENTRY], **more}))
+    return place / "a2py.yaml"
+
+
+def children(run: Running) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()]
+
+
+def test_a_file_that_is_broken_when_a_worker_dies_ends_nothing(tmp_path: Path) -> None:
+    """The new worker serves what the parent has read; the file is looked at when somebody asks for that."""
+    file = write(tmp_path)
+    with serving("--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
+        url = run.url
+        before = children(run)
+        file.write_text("model_list: [")
+        os.kill(before[0], signal.SIGKILL)
+        run.until(r"worker \d ended \(signal 9\): another is started")
+        assert until(lambda: len(children(run)) == 2 and before[0] not in children(run))
+        assert all(ask(url) for _ in range(20))
+        with urllib.request.urlopen(url + "/v1/models", timeout=LIMIT) as answer:
+            assert json.load(answer)["data"][0]["display_name"] == "one"
+        assert run.end() == exits.OK
+        assert run.said.count("ended") == 1, run.said
+
+
+def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
+    """Also one that is starting: the parent reads the file once, for all."""
+    file = write(tmp_path)
+    with serving("--port", "0", "--num-workers", "2", "--log-format", "json", cwd=tmp_path) as run:
+        run.until(r'"event":"started"')
+        (dies, _) = children(run)
+        os.kill(dies, signal.SIGKILL)
+        assert until(lambda: len(children(run)) == 2 and dies not in children(run))
+        file.write_text(file.read_text().replace('"one"', '"two"'))
+        run.process.send_signal(signal.SIGHUP)
+        run.until(r'(?s)"event":"reloaded".*"event":"reloaded"')
+        url = re.search(r'"url":"(http[^"]+)"', run.said)
+        assert url
+        for _ in range(20):
+            with urllib.request.urlopen(url[1] + "/v1/models", timeout=LIMIT) as answer:
+                assert json.load(answer)["data"][0]["display_name"] == "two"
+        file.write_text("")
+        run.process.send_signal(signal.SIGHUP)
+        run.until(r'"event":"reload refused"')
+        assert run.said.count("reload refused") == 1
+        for pid in children(run):
+            os.kill(pid, signal.SIGHUP)  # `kill -HUP` of a whole control group: it is the parent that reads
+        assert ask(url[1]) and run.end() == exits.OK
+        assert run.said.count('"reloaded"') == 2
+
+
+async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
+    """systemd learns so; a worker that dies is waited for no longer."""
+    slow = WORKER + "assert order() == Order(CONFIG, b'new', None)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+    slow += "worker.say(LOADED)\ntime.sleep(1000)"
+    env = {**os.environ, "NOTIFY_SOCKET": manager.path}
+    go = Path(manager.path + ".go")
+    async with watched(slow, 2, str(go), env=env, load=lambda: b"new") as seen:
+        made = seen.made
+        await seen.until(lambda: made.is_announced)
+        made.reload()
+        assert made.is_reloading and made.config == b"new"
+        made.running[1].kill()
+        await seen.until(lambda: 1 not in made.ready)
+        assert made.is_reloading, "worker 0 has not loaded it"
+        await asyncio.to_thread(go.touch)
+        await seen.until(lambda: not made.is_reloading)
+        heard = [await asyncio.to_thread(manager.until, lambda message: True) for _ in range(3)]
+        assert [sorted(message)[0] for message in heard] == ["MAINPID", "MONOTONIC_USEC", "READY"]
+
+
+async def test_a_refused_reload_changes_nothing(manager: Any) -> None:
+    async with watched(WORKER + "time.sleep(1000)", env={**os.environ, "NOTIFY_SOCKET": manager.path}, config=b"old") as seen:
+        await seen.until(lambda: seen.made.is_announced)
+        seen.made.reload()
+        assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].unloaded
+
+
+async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a2py was replaced on disk while it ran: what the parent pickled may mean nothing to the new classes."""
+    file = write(nothing)
+    monkeypatch.setattr(control, "VERSION", "0.0.1")
+    script = REAL.replace("from a2py.cli import main", "import a2py.cli.serve\nfrom a2py.cli import main")
+    async with watched(
+        script, 1, str(nothing / "no"), "serve", "--config", str(file), config=b"no pickle", load=lambda: b"nor this"
+    ) as seen:
+        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        await seen.until(lambda: made.is_announced)
+        made.reload()
+        await seen.until(lambda: not made.is_reloading)
+        assert await hello(port, 2) == [200] * 2 and not seen.said
+
+
+def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "a2py"
+    script.write_text("")
+    for started, command in ((str(script), [str(script)]), (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]), (__file__, ["-m", "a2py"])):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert workers.command(["serve"]) == [sys.executable, *command, "serve"]
+    monkeypatch.setattr(sys.modules["__main__"], "PARTS", {}, raising=False)
+    assert workers.command([]) == [sys.executable, __file__], "the single file, whatever its name"
+
+
+# -- the end ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the same."""
+    begun, ends = threading.Semaphore(0), []
+    with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
+        threads = [threading.Thread(target=stream, args=(run.url, begun, ends, 100)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert begun.acquire(timeout=LIMIT)
+        pids = children(run)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            for pid in pids:
+                os.kill(pid, number)
+        run.process.send_signal(signal.SIGTERM)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        assert run.process.wait(LIMIT) == exits.OK
+        for thread in threads:
+            thread.join(LIMIT)
+    assert len(pids) == 2 and len(ends) == 6 and all(b"event: message_stop" in data and b"event: error" not in data for data in ends)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_nobody_waits_at_a_port_that_drains(tmp_path: Path, count: int) -> None:
+    """New connections are refused at once, also while answers still run."""
+    begun, ends = threading.Semaphore(0), []
+    with serving("--demo", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
+        port = int(run.url.rpartition(":")[2])
+        thread = threading.Thread(target=stream, args=(run.url, begun, ends, 300))
+        thread.start()
+        assert begun.acquire(timeout=LIMIT)
+        run.process.send_signal(signal.SIGTERM)
+        run.until("(?s)" + ".*".join(["draining"] * count))
+        for _ in range(20):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), LIMIT)
+        assert thread.is_alive(), "the test's own premise"
+        thread.join(LIMIT)
+        assert run.process.wait(LIMIT) == exits.OK
+    assert b"event: message_stop" in ends[0]
+
+
+def test_all_workers_leave_when_one_is_asked_to(tmp_path: Path) -> None:
+    write(tmp_path, general_settings={"enable_drain_endpoint": True})
+    with serving("--port", "0", "--num-workers", "3", cwd=tmp_path) as run:
+        with urllib.request.urlopen(run.url + "/health/drain", data=b"", timeout=LIMIT) as answer:
+            assert json.load(answer)["status"] == "drained"
+
+        def statuses() -> set[int]:
+            found = set()
+            for _ in range(20):
+                try:
+                    with urllib.request.urlopen(run.url + "/health/readiness", timeout=LIMIT) as answer:
+                        found.add(answer.status)
+                except urllib.error.HTTPError as error:
+                    found.add(error.code)
+                    error.close()
+            return found
+
+        assert until(lambda: statuses() == {503})
+        pid = children(run)[0]
+        os.kill(pid, signal.SIGKILL)
+        assert until(lambda: len(children(run)) == 3 and pid not in children(run))
+        run.until("ended")
+        assert until(lambda: statuses() == {503}) and ask(run.url)
+        assert run.end() == exits.OK
+
+
+# -- standard error --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("how", ["full", "closed", "dead reader"])
+def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: int) -> None:
+    """A full disk, `2>&-`, `2>&1 | tee log` whose tee has died: it starts, serves, replaces a worker, reloads and ends as ever."""
+    if how == "full" and not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
+    write(tmp_path)
+    port = free_port()
+    read, write_end = os.pipe()
+    out = os.open("/dev/full", os.O_WRONLY) if how == "full" else write_end
+    command = [sys.executable, "-m", "a2py", "--port", str(port), "--num-workers", str(count)]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**clean_env(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        preexec_fn=(lambda: os.closerange(1, 3)) if how == "closed" else None,
+    )
+    os.close(read)
+    os.close(write_end)
+    if out != write_end:
+        os.close(out)
+    run = SimpleNamespace(process=process)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert until(lambda: ask(url))
+        if count > 1:
+            assert until(lambda: len(children(run)) == 2)
+            pid = children(run)[0]
+            os.kill(pid, signal.SIGKILL)
+            assert until(lambda: len(children(run)) == 2 and pid not in children(run))
+        write(tmp_path, model_list=[])
+        process.send_signal(signal.SIGHUP)
+        assert all(ask(url) for _ in range(20))
+        process.terminate()
+        assert process.wait(LIMIT) == exits.OK
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,374 @@
+"""Errors of upstreams: the rules and their goldens, bare statuses, errors inside a 200, connections, whatever else comes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2py.errors import KINDS, ApiError
+from a2py.messages.sent import NOTHING, Sent
+from a2py.wires import failure
+from a2py.wires.refusal import scrub, verdict, waiting
+from a2py.wires.refusal.body import unfold
+from tests import golden
+
+GOLDENS = golden.read(golden.FOLDER / "errors.md")
+DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
+
+
+def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
+    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+
+
+def said(message: str, status: int = 400, **known: Any) -> ApiError:
+    return of({"error": {"message": message}}, status, **known)
+
+
+# -- rules and goldens ---------------------------------------------------------------------------------------------------
+
+
+def golden_rule(case: golden.Case) -> str:
+    match = re.search(r"Rule `([\w.]+)`", case.prose)
+    assert match, f"{case.id}: names no rule"
+    return match[1]
+
+
+@pytest.mark.parametrize("case", GOLDENS, ids=lambda case: case.title)
+def test_a_golden_is_decided_by_the_rule_that_it_names(case: golden.Case) -> None:
+    """And becomes what its client block says (../goldens/test_goldens.py runs the same through the wire)."""
+    blocks = {block.name: block for block in case.blocks}
+    status, *options = blocks["upstream"].options
+    data = golden.upstream_bytes(blocks["upstream"])
+    sent = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
+    rule = verdict.find(int(status), unfold(data), "", sent).rule
+    assert (rule.name if rule else "status") == golden_rule(case)
+    headers = {name: value for name, _, value in (option.partition("=") for option in options)}
+    assert golden.error_lines(failure.read(int(status), headers, data, sent=sent)) == blocks["client"].lines
+
+
+def test_each_rule_has_a_golden() -> None:
+    """But those for errors inside a 200 and for one provider alone, which stand below."""
+    proven = {golden_rule(case) for case in GOLDENS}
+    rules = [rule.name for rule in verdict.rules() if not rule.name.startswith("inside.") and not rule.provider]
+    assert [name for name in rules if name not in proven] == []
+    assert len(set(rules)) == len(rules)
+
+
+def test_each_rule_names_who_says_it_and_when() -> None:
+    for rule in verdict.rules():
+        assert rule.kind in KINDS
+        assert rule.text or rule.codes
+        assert re.search(r"20\d\d|many$|adds itself$", rule.seen), f"{rule.name}: seen by whom, and when?"
+
+
+@pytest.mark.parametrize("status", [*verdict.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])
+def test_a_bare_status(status: int) -> None:
+    error = failure.read(status, {}, b"", provider="acme")
+    assert error.kind == verdict.STATUSES.get(status, "invalid_request" if status < 500 else "api")
+    kept = status in failure.KEPT or status not in verdict.STATUSES
+    assert error.status == (status if kept else KINDS[error.kind].status)
+    assert "acme" in error.message
+
+
+@pytest.mark.parametrize(("status", "kind"), [(302, "upstream"), (0, "api"), (-1, "api"), (99, "upstream"), (1000, "api")])
+def test_a_status_that_is_none(status: int, kind: str) -> None:
+    error = failure.read(status, {}, b"oops")
+    assert (error.kind, error.status, error.message) == (kind, KINDS[kind].status, "oops")
+
+
+def test_a_provider_of_its_own_kind() -> None:
+    quota = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    assert of(quota, 429, provider="azure").kind == "rate_limit"
+    assert of(quota, 429, provider="openai").kind == "billing"
+    for status in (400, 413):
+        assert failure.read(status, {}, b" ", provider="cerebras").message == "prompt is too long"
+        assert failure.read(status, {}, b"", provider="groq").kind != "context_overflow"
+    assert failure.read(500, {}, b"", provider="cerebras").kind == "api"
+    assert failure.read(400, {}, b"{}", provider="cerebras").kind == "invalid_request"
+
+
+def test_whose_fault_it_is_stands_in_front() -> None:
+    assert said("too many requests", 429, provider="groq").message == "groq: too many requests"
+    assert said("Bad schema", provider="groq").message == "Bad schema"  # about the request: native upstreams' words stay theirs
+    assert failure.read(404, {}, b"<title>404</title>", provider="acme").message == (
+        "acme answered with a web page (HTTP 404): 404 (check `api_base` and the model's name)"
+    )
+    assert failure.read(405, {}, b"", provider="acme").message.endswith("(check `api_base` and the model's name)")
+    assert (
+        of({"error": {"code": "odd", "type": "odder"}}, 500, provider="acme").message
+        == "acme answered HTTP 500 without saying why (odd, odder)"
+    )
+
+
+def test_a_5xx_is_not_the_clients_fault_though_it_is_worded_so() -> None:
+    error = said("requires --jinja", 503)
+    assert (error.kind, error.status, error.should_retry) == ("api", 503, False)
+    assert said("Unknown parameter: 'stream_options'", 500).kind == "unsupported"  # a lesson cures it
+
+
+def test_should_retry() -> None:
+    assert said("nope", headers={"X-Should-Retry": "true"}).should_retry is True
+    assert said("nope", headers={"x-should-retry": "false"}).should_retry is False
+    assert said("nope", headers={"x-should-retry": "perhaps"}).should_retry is None
+    assert said("invalid api key", 401, headers={"x-should-retry": "true"}).should_retry is False
+    assert of({"error": {"message": "Failed", "code": "tool_use_failed"}}).should_retry is True
+
+
+def test_no_wait_for_what_no_wait_cures() -> None:
+    size = "on tokens per minute (TPM): Limit 6000, Requested 14810"
+    assert said(size, 429, headers={"retry-after": "9"}).retry_after is None
+    assert said("bad", 400, headers={"retry-after": "9"}).retry_after is None
+    assert said("slow down", 429, headers={"Retry-After": "9"}).retry_after == 9
+
+
+def test_room_is_worth_having_from_1024_tokens_or_half_of_what_was_asked() -> None:
+    def room(used: int, out: int) -> ApiError:
+        return said(f"input length and `max_tokens` exceed context limit: {used} + {out} > 10000")
+
+    assert (room(8976, 32000).kind, room(8976, 32000).limit) == ("max_tokens", 1024)
+    assert room(8977, 32000).message == "prompt is too long"
+    assert (room(9990, 20).field, room(9990, 20).limit) == ("room", 10)
+    assert room(9991, 20).kind == "context_overflow"
+    assert room(10000, 1).message == "prompt is too long"
+    assert room(5000, 10).message == "prompt is too long"  # the numbers contradict the sentence
+    assert room(10001, 1).message == "prompt is too long: 10001 tokens > 10000 maximum"
+
+
+def test_the_cap_names_the_model_where_it_is_known() -> None:
+    text = "max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas you provided 32000."
+    assert (
+        said(text, model="gpt-4o").message == "max_tokens: 32000 > 16384, which is the maximum allowed number of output tokens for gpt-4o"
+    )
+
+
+# -- errors inside a 200 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"choices": [], "usage": {"total_tokens": 3}},
+        {"choices": [{"delta": {}}], "code": 17, "message": "x"},
+        {"error": None, "id": "x"},
+        {"error": {}, "choices": []},
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"base_resp": "odd"},
+        {"code": 0, "message": "ok"},
+        {"code": 200, "message": "success"},
+        {"code": "17"},
+        {"message": {"role": "assistant"}},
+        {"type": "response.created", "response": {"error": None}},
+        {"detail": None},
+    ],
+)
+def test_no_error_inside(payload: dict[str, Any]) -> None:
+    assert failure.inside(payload) is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind", "status"),
+    [
+        ({"error": {"message": "m", "code": 429}}, "rate_limit", 429),
+        ({"error": {"message": "m", "code": "500"}}, "overloaded", 529),
+        ({"error": {"message": "m", "code": 504}}, "overloaded", 529),
+        ({"error": {"message": "m", "type": "server_error"}}, "api", 500),
+        ({"error": "m"}, "api", 500),
+        ({"error": True}, "api", 500),
+        ({"error": {"message": "maximum context length is 5 tokens"}}, "context_overflow", 400),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded", 529),
+        ({"type": "error", "error": {"type": "invalid_request_error", "message": "m"}}, "invalid_request", 400),
+        ({"type": "error", "error": {"type": "permission_error", "message": "m"}}, "permission", 403),
+        ({"type": "error", "error": {"type": "not_found_error", "message": "m"}}, "not_found", 404),
+        ({"type": "error", "error": {"type": "request_too_large", "message": "m"}}, "request_too_large", 413),
+        ({"type": "error", "error": {"type": "timeout_error", "message": "m"}}, "timeout", 504),
+        ({"type": "error", "error": {"type": "billing_error", "message": "m"}}, "billing", 402),
+        ({"type": "error", "error": {"type": "authentication_error", "message": "m"}}, "authentication", 401),
+        ({"type": "error", "code": "rate_limit_exceeded", "message": "m", "param": None}, "rate_limit", 429),
+        ({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "m"}}}, "api", 500),
+        ({"object": "error", "message": "m", "code": 400}, "invalid_request", 400),
+        ({"detail": "m"}, "api", 500),
+        ({"success": False, "message": "m"}, "api", 500),
+        ({"code": 50508, "message": "System is too busy now", "data": None}, "overloaded", 529),
+        ({"choices": None, "code": 17, "msg": "m"}, "api", 500),
+        (
+            {"choices": None, "base_resp": {"status_code": 2061, "status_msg": "your current token plan not support model"}},
+            "permission",
+            403,
+        ),
+        ({"base_resp": {"status_code": 2013, "status_msg": "invalid params, context window exceeds limit"}}, "context_overflow", 400),
+        ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, "billing", 402),
+        ({"base_resp": {"status_code": 1002, "status_msg": "m"}}, "rate_limit", 429),
+        ({"base_resp": {"status_code": "odd"}}, "invalid_request", 400),
+    ],
+)
+def test_an_error_inside(payload: dict[str, Any], kind: str, status: int) -> None:
+    error = failure.inside(payload)
+    assert error is not None
+    assert (error.kind, error.status) == (kind, status)
+
+
+def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
+    error = failure.inside({"error": {"message": "Rate limit, try again in 6s", "code": 429}}, provider="groq")
+    assert error is not None
+    assert (error.retry_after, error.message) == (6, "groq: Rate limit, try again in 6s")
+    unknown = failure.inside({"error": {"code": "odd"}}, provider="groq")
+    assert unknown is not None
+    assert unknown.message == "groq reported an error without saying which (odd)"
+    key = failure.inside({"error": {"code": "invalid_api_key", "message": "sk-abc is wrong"}}, provider="groq")
+    assert key is not None
+    assert key.message.startswith("groq refused the API key. ")
+
+
+# -- transport -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("connect", "upstream"),
+        ("dns", "upstream"),
+        ("tls", "upstream"),
+        ("timeout_connect", "timeout"),
+        ("timeout_first_byte", "timeout"),
+        ("timeout_idle", "timeout"),
+        ("timeout_contentless", "timeout"),
+        ("timeout_total", "timeout"),
+        ("broken", "upstream"),
+        ("cut", "upstream"),
+        ("anything else", "upstream"),
+    ],
+)
+def test_transport(kind: str, expected: str) -> None:
+    error = failure.transport(kind, "refused by https://u:p@host/x?key=1 with sk-abc.", "acme")
+    assert error.kind == expected
+    assert "acme" in error.message
+    assert "refused by https://host/x with …" in error.message
+    assert not re.search(r"key=1|sk-abc|u:p", error.message)
+    assert error.should_retry is (False if kind == "tls" else None)
+    assert error.message.endswith(".")
+
+
+def test_transport_knows_little() -> None:
+    assert failure.transport("cut", "", "").message == "upstream closed the stream early (the upstream): no further cause is known."
+
+
+# -- whatever comes ------------------------------------------------------------------------------------------------------
+
+KEYS = st.from_regex(r"(sk|gsk|xai|csk|nvapi|pplx)[-_][A-Za-z0-9]{8,40}", fullmatch=True) | st.from_regex(
+    r"(AIza|ghp_|eyJ)[A-Za-z0-9_-]{8,40}", fullmatch=True
+)
+WORDS = st.sampled_from(
+    [rule.text.pattern[:60] for rule in verdict.rules() if rule.text]
+    + [
+        "prompt is too long: 9 tokens > 3 maximum",
+        "x-api-key",
+        "maximum context length is 7 tokens",
+        "max_tokens: 9 > 3, which is the maximum",
+    ]
+)
+TEXTS = st.text(max_size=60) | WORDS | st.builds(lambda a, b: f"{a} {b}", WORDS, st.text(max_size=30))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "code",
+                    "type",
+                    "param",
+                    "detail",
+                    "loc",
+                    "msg",
+                    "metadata",
+                    "raw",
+                    "headers",
+                    "status",
+                    "base_resp",
+                    "status_code",
+                    "choices",
+                ]
+            )
+            | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["retry-after", "retry-after-ms", "date", "x-ratelimit-reset", "x-ratelimit-remaining-a", "x-ratelimit-reset-a", "x-should-retry"]
+    ),
+    st.text(max_size=30) | st.sampled_from(["7", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "1754667660000", "6m0s", "true"]),
+)
+STATUSES = st.integers(-5, 1100) | st.sampled_from([400, 401, 402, 403, 404, 413, 422, 429, 500, 503])
+OVERFLOW = re.compile(r"prompt is too long|maximum context length|context_length_exceeded|reduce the length of the messages", re.IGNORECASE)
+
+
+def check(error: ApiError) -> None:
+    assert error.kind in KINDS
+    assert 400 <= error.status < 600
+    assert len(error.message) <= scrub.LIMIT
+    assert error.message
+    assert "x-api-key" not in error.message.lower()
+    assert OVERFLOW.search(error.message) is None or error.kind in ("context_overflow", "max_tokens")
+    assert error.retry_after is None or 0 <= error.retry_after <= waiting.LONGEST
+    assert error.limit >= 0
+    error.headers()
+    assert orjson.loads(error.body("req_1"))["error"]["message"] == error.message
+
+
+@given(STATUSES, HEADERS, st.binary(max_size=300) | JSON.map(orjson.dumps), st.sampled_from(["", "openai", "azure", "cerebras"]))
+def test_read_raises_on_nothing(status: int, headers: dict[str, str], data: bytes, provider: str) -> None:
+    check(failure.read(status, headers, data, provider=provider))
+
+
+@given(JSON.map(orjson.dumps), st.integers(0, 400))
+def test_read_raises_on_no_cut(data: bytes, length: int) -> None:
+    check(failure.read(400, {}, data[:length]))
+
+
+@given(st.dictionaries(st.sampled_from(["error", "base_resp", "choices", "type", "code", "message", "detail"]), JSON, max_size=5))
+def test_inside_raises_on_nothing(payload: dict[str, Any]) -> None:
+    error = failure.inside(payload)
+    if error is not None:
+        check(error)
+
+
+@given(KEYS, STATUSES, TEXTS, TEXTS, st.sampled_from(["message", "code", "param", "type", "detail"]))
+def test_no_planted_key_gets_out(key: str, status: int, before: str, after: str, place: str) -> None:
+    planted = {"error": {"message": "refused", place: f"{before} {key} {after}"}, "detail": f"{before}\n{key}"}
+    for data in (orjson.dumps(planted), f"{before} {key}".encode(), orjson.dumps(planted)[:-9]):
+        assert key not in failure.read(status, {}, data, provider="acme").message
+    assert key not in failure.transport("connect", f"{before} {key} {after}", "acme").message
+
+
+@given(st.text(alphabet="abcdefgh123*!", min_size=4, max_size=20), TEXTS)
+def test_no_known_secret_gets_out(secret: str, text: str) -> None:
+    message = failure.read(400, {}, orjson.dumps({"error": {"message": f"{text} {secret}"}}), secrets=(secret,)).message
+    assert secret not in message or secret in failure.read(400, {}, orjson.dumps({"error": {"message": text}})).message
+
+
+def test_a_gigabyte_is_not_read() -> None:
+    error = failure.read(400, {}, b'{"error":{"message":"bad"},"echo":"' + b"A" * 50_000_000)
+    assert error.message == "bad"
+
+
+# -- docs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_docs_list_each_kind_with_its_status_and_type() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| (yes|no) \|", DOCS.read_text("utf-8"), re.MULTILINE)
+    assert {name: (int(status), type_, again == "yes") for name, status, type_, again in rows} == {
+        name: (kind.status, kind.type, kind.retryable) for name, kind in KINDS.items()
+    }
