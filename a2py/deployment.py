@@ -79,6 +79,7 @@ class Deployment:
     # where it comes from
     base_model: str = ""  #: model_info.base_model: quirks are chosen by it
     overrides: Mapping[str, Any] = field(default_factory=dict)  #: quirk fields that the configuration sets for this deployment
+    fixed: frozenset[str] = frozenset()  #: quirk fields that the configuration has set, here or by a pattern: nothing learned changes them
     source: str = ""  #: file and line
 
     @property

@@ -17,6 +17,7 @@ STRATA = {
     "messages": 1,
     "providers": 1,
     "deployment": 1,
+    "evidence": 1.5,
     "wires": 2,
     "upstream": 2.5,
     "config": 3,

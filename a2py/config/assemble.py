@@ -18,7 +18,7 @@ from a2py.config import values
 from a2py.config.build import FAMILIES, build, named
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
-from a2py.config.names import Binder, Config, public_name
+from a2py.config.names import Binder, Config, home_of
 from a2py.config.pairs import SHARED, Pair, Use, origin_of
 from a2py.config.settings import Entry, Read, Settings, read
 from a2py.config.tree import Node
@@ -167,7 +167,7 @@ def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[st
         pairs=pairs,
     )
     _check(config, warn)
-    return replace(config, default_name=_home(config), warnings=tuple(dict.fromkeys(warnings)))
+    return replace(config, default_name=home_of(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
@@ -306,15 +306,6 @@ def _weighted(deployments: list[Deployment], entries: list[Entry]) -> tuple[Depl
                     deployments[i] = replace(deployments[i], weight=given.get(i, min(given.values())))
                 break
     return tuple(deployments)
-
-
-def _home(config: Config) -> str:
-    """The public name of unknown `claude-*`: `a2py: default_model`, else the first model that works (of a wildcard its row's default)."""
-    wanted = config.settings.default_model
-    if wanted:
-        return wanted if config.knows(wanted) else ""
-    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
-    return next((name for dep in working if (name := public_name(dep))), "")
 
 
 def _check(config: Config, warn: Warn) -> None:

@@ -19,8 +19,8 @@ from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment
-from a2py.providers import PROVIDERS, Provider, by_host, native_base, quirks_for, wire_for
-from a2py.quirks import Quirks, override
+from a2py.evidence.resolve import accepted, known
+from a2py.providers import PROVIDERS, Provider, by_host, native_base, wire_for
 
 #: Other prefixes (LiteLLM's and common ones) → rows.
 PREFIXES = {
@@ -236,21 +236,6 @@ def choose_wire(entry: Entry, named: Named, base: str, settings: Settings) -> tu
     return wire, bool(asked)
 
 
-#: allowed_openai_params → the quirks that send the field after all; of a quirk that already has a say of its own (a word, a limit) that stays.
-_ALLOWED: dict[str, dict[str, Any]] = {
-    "tools": {"tools": True},
-    "parallel_tool_calls": {"parallel_tool_calls": True},
-    "tool_choice": {"tool_choice_named": "object", "tool_choice_any": "required"},
-    "response_format": {"structured": "json_schema", "structured_with_tools": True},
-    "reasoning_effort": {"reasoning": "effort"},
-    "thinking": {"reasoning": "thinking_type"},
-    "stream_options": {"stream_usage": True},
-    "service_tier": {"service_tier": True},
-    "stop": {"stop_limit": 4},
-    "prompt_cache_key": {"cache": "key"},
-}
-
-
 #: litellm_params that a row may leave out → the name under which allowed_openai_params lets them through.
 _OFFERED = {
     "reasoning_effort": "reasoning_effort",
@@ -270,45 +255,6 @@ def _tell_unsent(dep: Deployment, where: str, warn: Warn) -> None:
         if name in dep.params and not taken:
             who = f"{dep.model} at {urlsplit(dep.base).netloc}"
             warn(f"{where}: {name} is not sent, {who} is not known to take it; allowed_openai_params: [{allowed}] sends it")
-
-
-def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
-    if name in ("temperature", "top_p", "top_k"):
-        return {"sampling": quirks.sampling | {name}}
-    return {quirk: value for quirk, value in _ALLOWED.get(name, {}).items() if getattr(quirks, quirk) in (False, 0, "none", "")}
-
-
-def quirks_of(dep: Deployment, patterns: Mapping[str, Mapping[str, Any]], warn: Warn) -> Quirks:
-    """Tables, then `a2py: quirks` that match the name, the id, `provider/model` or the model, then the entry's own."""
-    model = dep.base_model.rpartition("/")[2] or dep.model
-    quirks = quirks_for(dep.provider, dep.base, model)
-    for name in sorted(dep.allow):
-        quirks = _changed(quirks, _allowed(name, quirks), f"allowed_openai_params of {dep.name}", warn)
-    candidates = {dep.name, dep.id, f"{dep.provider}/{dep.model}", dep.model}
-    for pattern, changes in patterns.items():
-        if any(name == pattern or fnmatchcase(name, pattern) for name in candidates):
-            quirks = _changed(quirks, changes, f"a2py.quirks.{pattern}", warn)
-    return _changed(quirks, dep.overrides, f"model_info.quirks of {dep.name}", warn)
-
-
-def _changed(quirks: Quirks, changes: Mapping[str, Any], where: str, warn: Warn) -> Quirks:
-    return override(quirks, _accepted(changes, where, warn))
-
-
-def _accepted(changes: Mapping[str, Any], where: str, warn: Warn) -> dict[str, Any]:
-    """Return the changes that `override` takes. Warn about the others: a request must never meet them."""
-    accepted: dict[str, Any] = {}
-    for name, value in changes.items():
-        try:
-            override(Quirks(), {name: value})
-        except KeyError:
-            near = get_close_matches(name, Quirks.__dataclass_fields__, 1, 0.7)
-            warn(f"{where}: unknown quirk {name} is ignored" + (f"; did you mean {near[0]}?" if near else ""))
-        except (TypeError, ValueError) as error:
-            warn(f"{where}: ignored: {error}")
-        else:
-            accepted[name] = value
-    return accepted
 
 
 def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None) -> Deployment:
@@ -359,7 +305,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
             if pair not in collected or live:
                 collected[pair] = Use(str(entry.at), live)
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
-    overrides = _accepted({**overrides, **entry.quirks}, f"{entry.where}: model_info.quirks", warn)
+    overrides = accepted({**overrides, **entry.quirks}, f"{entry.where}: model_info.quirks", warn)
     params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
     if settings.reasoning_auto_summary is not None:
         params["reasoning_auto_summary"] = settings.reasoning_auto_summary
@@ -402,7 +348,7 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
         overrides=overrides,
         source=str(entry.at),
     )
-    dep = replace(dep, quirks=quirks_of(dep, settings.quirks, warn))
+    dep = known(dep, settings.quirks, None, warn)
     _tell_unsent(dep, entry.where, warn)
     return dep
 

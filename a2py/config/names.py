@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from a2py.config.build import quirks_of
 from a2py.config.pairs import Pair, Use
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.resolve import known
+from a2py.evidence.server import ServerWord, is_chat_name
 from a2py.providers import PROVIDERS, by_host
 
 #: Names told in a 404, and concrete models kept of wildcards.
@@ -44,7 +45,8 @@ class Config:
     without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
     none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
     which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served.
-    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment)."""
+    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment); `servers`: base → what the
+    server there says of itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Config:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
     pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
+    servers: Mapping[str, ServerWord] = field(default_factory=dict, repr=False, compare=False)
     _names: _Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -76,16 +79,32 @@ class Config:
             raise ApiError("permission", "; ".join(dict.fromkeys(dep.problem for dep in found[:3])), should_retry=False)
         return working
 
+    def with_servers(self, servers: Mapping[str, ServerWord]) -> Config:
+        """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models behind wildcards and the
+        home of `claude-*`."""
+        informed = tuple(inform(dep, self.settings, servers) for dep in self.deployments)
+        config = replace(self, deployments=informed, servers=servers, default_name="")
+        return replace(config, default_name=home_of(config))
+
     def knows(self, model: str) -> bool:
         """Whether `model` is configured: by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
     def listing(self) -> tuple[str, ...]:
-        """Public names that work: models, aliases, and of a wildcard the provider's default model; nothing hidden."""
-        names = [public_name(dep) for dep in self.deployments if dep.name != "*"]
+        """Public names that work: models, aliases, and of a wildcard the models that its server lists, the home of `claude-*` first, else the
+        provider's default model; nothing hidden."""
+        names = [name for dep in self.deployments for name in self._public(dep)]
         names += [alias for alias in self.aliases if "*" not in alias]
         shown = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
         return tuple(name for name in shown if any(not dep.problem for dep in self._names.find(name)))
+
+    def _public(self, dep: Deployment) -> tuple[str, ...]:
+        if "*" not in dep.name:
+            return (dep.name,)
+        if dep.base in self.servers:
+            listed = [filled(dep, model.id) for model in self.servers[dep.base].models]
+            return tuple(sorted(filter(None, listed), key=lambda name: name != self.default_name))
+        return (public_name(dep, self.servers),) if dep.name != "*" else ()
 
     def offered(self, name: str) -> str:
         """`name` as an id that Claude Code's model discovery keeps; `resolve` understands it."""
@@ -102,13 +121,48 @@ class Config:
         return "; ".join(parts)
 
 
-def public_name(dep: Deployment) -> str:
-    """A name that `dep` answers to; of a wildcard the one with the provider's default model; "" where none is known."""
+def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:
+    """Return `dep` with what its server says of itself, as it is if that is nothing."""
+    word = servers.get(dep.base)
+    return dep if word is None or dep.problem else known(dep, settings.quirks, word, lambda _: None)
+
+
+def filled(dep: Deployment, model: str) -> str:
+    """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
+    if dep.name.count("*") != 1:
+        return ""
+    parts = stars(tuple(dep.model.lower().split("*")), model)
+    return dep.name.replace("*", parts[0], 1) if parts is not None and len(parts) == 1 else ""
+
+
+def public_name(dep: Deployment, servers: Mapping[str, ServerWord]) -> str:
+    """Return a name that `dep` answers to. Of a wildcard it is the first chat model that its server lists, else the default model of a provider
+    at its own address; "" if neither is known: an id that nobody has named is never asked for."""
     if "*" not in dep.name:
         return dep.name
+    if dep.base in servers:
+        return next((name for model in servers[dep.base].chat_models if (name := filled(dep, model))), "")
     row = PROVIDERS.get(dep.provider)
-    known = row.default_model if row and dep.model == "*" else ""
-    return dep.name.replace("*", known, 1) if known and dep.name.count("*") == 1 else ""
+    default = row.default_model if row and dep.model == "*" and _at_home(dep) else ""
+    return filled(dep, default) if default else ""
+
+
+def _at_home(dep: Deployment) -> bool:
+    """Return whether `dep` is asked at an address of its own provider."""
+    row = PROVIDERS.get(dep.provider)
+    return row is not None and (dep.base in (row.base, row.native) or by_host(dep.base) == dep.provider)
+
+
+def home_of(config: Config) -> str:
+    """Return the public name of unknown `claude-*`: `a2py: default_model`, else the first chat model that works. A wildcard of a server whose
+    models only its own list tells comes after all others. "": none is known."""
+    wanted = config.settings.default_model
+    if wanted:
+        return wanted if config.knows(wanted) else ""
+    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
+    listed = [dep for dep in working if "*" in dep.name and not _at_home(dep)]
+    first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
+    return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
 
 
 def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
@@ -196,10 +250,19 @@ class _Names:
     def home(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Where an unknown `claude-*` name goes, unless a `*` takes it as it is."""
         default = self.config.default_name
-        if not default or not _CLAUDE.search(model):
+        if not _CLAUDE.search(model):
             return ()
+        if not default:
+            return self.as_it_is(model)
         taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
         return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
+
+    def as_it_is(self, model: str) -> tuple[Deployment, ...]:
+        """The first wildcard with a single star that works, bound to `model`: its server lists nothing, so it is asked for the name itself."""
+        for pattern, group in self.groups.items():
+            if pattern.count("*") == 1 and pattern != "*" and any(not dep.problem and dep.model.count("*") == 1 for dep in group):
+                return self.bind(pattern, (model,), pattern.replace("*", model, 1))
+        return ()
 
     def exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
         if "*" in name:
@@ -234,6 +297,6 @@ class _Names:
         model = fill(dep.model, parts)
         binder = self.config.binders.get(dep.id)
         if binder:
-            return replace(binder(model, asked), weight=dep.weight)
-        bound = replace(dep, name=asked, model=model)
-        return replace(bound, quirks=quirks_of(bound, self.config.settings.quirks, lambda _: None))
+            return replace(inform(binder(model, asked), self.config.settings, self.config.servers), weight=dep.weight)
+        bound = replace(dep, name=asked, model=model, max_input_tokens=0)
+        return known(bound, self.config.settings.quirks, self.config.servers.get(dep.base), lambda _: None)

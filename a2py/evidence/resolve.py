@@ -10,6 +10,7 @@ Invariants: total: any model at any address gets quirks; each quirk that is not 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -59,12 +60,18 @@ def quirks_of(facts: Facts) -> Quirks:
     return override(Quirks(), fact.values(facts))
 
 
+def known(deployment: Deployment, patterns: Patterns, word: ServerWord | None, warn: Warn) -> Deployment:
+    """Return `deployment` with the quirks that `resolve` gives, and the context that its server names, unless the file has named one."""
+    facts = resolve(deployment, patterns, word, warn)
+    context = deployment.max_input_tokens or (word.context(deployment.model) if word is not None else 0)
+    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context)
+
+
 def _add_file(facts: Facts, deployment: Deployment, patterns: Patterns, warn: Warn) -> None:
     """Add what the configuration says: allowed_openai_params, then `a2py: quirks` by pattern, then the entry's own."""
     for name in sorted(deployment.allow):
         where = f"allowed_openai_params of {deployment.name}"
-        changes = _allowed(name, quirks_of(facts))
-        fact.add(facts, accepted(changes, where, warn), "file", where)
+        fact.add(facts, accepted(_allowed(name, quirks_of(facts)), where, warn), "file", where)
     candidates = {deployment.name, deployment.id, f"{deployment.provider}/{deployment.model}", deployment.model}
     for pattern, changes in patterns.items():
         if any(name == pattern or fnmatchcase(name, pattern) for name in candidates):

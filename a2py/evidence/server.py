@@ -104,6 +104,11 @@ _OWNERS = {
 }
 
 
+def is_chat_name(model: str) -> bool:
+    """Return whether `model` is not the name of an embedding, speech or image model."""
+    return not _NO_CHAT.search(model)
+
+
 def read(answers: Mapping[str, Answer]) -> ServerWord:
     """Return what a server says of itself. `answers`: path → answer, as far as there was one; the paths are MODELS and ROOT_PATHS."""
     entries = list(_entries(answers.get(MODELS)))
@@ -113,7 +118,7 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
     slot_context = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else 0
     models = tuple(_listed(entry, slot_context if program is _LLAMA_CPP else 0) for entry in entries)
     if not models and program is _OLLAMA:
-        models = tuple(Listed(name, 0, not _NO_CHAT.search(name)) for name in _tags(answers))
+        models = tuple(Listed(name, 0, is_chat_name(name)) for name in _tags(answers))
     return ServerWord(
         program=program.name if program else "",
         row=program.row if program else "",
@@ -170,7 +175,7 @@ def _listed(entry: dict[str, Any], slot_context: int) -> Listed:
     if not context and isinstance(meta, dict):
         context = _tokens(meta.get("n_ctx"))
     kind = str(entry.get("type") or entry.get("model_type") or "").lower()
-    return Listed(id, context, "embed" not in kind and not _NO_CHAT.search(id), entry.get("state") != "not-loaded")
+    return Listed(id, context, "embed" not in kind and is_chat_name(id), entry.get("state") != "not-loaded")
 
 
 #: Names under which servers and relays give the context: vLLM and SGLang; LM Studio; OpenRouter-like relays; Groq-like; LiteLLM-like.

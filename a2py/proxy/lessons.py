@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.providers import PROVIDERS, quirks_for
+from a2py.evidence.resolve import known
+from a2py.providers import PROVIDERS
 from a2py.quirks import override
 from a2py.wires.lessons import lasting, lesson, together
 
@@ -119,7 +120,7 @@ class Trial:
         cause = _cause(error)
         waiting = self._unproven.get(original.id, [])
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]  # those did not help
-        changes = lesson(error, asked.quirks, added)
+        changes = lesson(error, asked.quirks, added, original.fixed)
         if changes is None:
             return ()
         now = self.taught(original).quirks
@@ -148,12 +149,15 @@ def _plain(value: Any) -> Any:
 
 
 def on_wire(deployment: Deployment, wire: str) -> Deployment:
-    """`deployment` asked by an OpenAI wire instead of the one that was chosen for it."""
-    base, row = deployment.base, PROVIDERS.get(deployment.provider)
-    if deployment.wire == "native":
-        base = row.base if row and row.base and row.native == base else f"{base}/v1"
-    quirks = override(quirks_for(deployment.provider, base, deployment.model), dict(deployment.overrides))
-    return replace(deployment, wire=wire, base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
+    """Return `deployment` asked by an OpenAI wire instead of the one that was chosen for it."""
+    row = PROVIDERS.get(deployment.provider)
+    moved = replace(deployment, wire=wire, path="", auth=row.auth if row else "bearer")
+    if deployment.wire != "native":
+        return moved
+    base = row.base if row and row.base and row.native == deployment.base else f"{deployment.base}/v1"
+    moved = known(replace(moved, base=base), {}, None, lambda _: None)
+    configured = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
+    return replace(moved, quirks=override(moved.quirks, configured), fixed=deployment.fixed)
 
 
 def changed(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
@@ -162,4 +166,5 @@ def changed(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
     wire = rest.pop(WIRE, "")
     if wire and wire != deployment.wire:
         deployment = on_wire(deployment, wire)
+    rest = {name: value for name, value in rest.items() if name not in deployment.fixed}
     return replace(deployment, quirks=override(deployment.quirks, rest)) if rest else deployment

@@ -175,6 +175,18 @@ class Upstream:
             return answer
         raise api_error(cause, deployment)
 
+    async def get(
+        self, deployment: Deployment, address: str, headers: Mapping[str, str], seconds: float, limit: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        """GET `address`. Return the status, the headers (lower-case names) and at most `limit` bytes of the body. Raises `Failure`, also if that
+        takes more than `seconds`."""
+        sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        response = await self._exchange(deployment, address, sent, None, seconds, None, None)
+        try:
+            return response.status, response.headers, await response.whole(limit)
+        finally:
+            response.leave(finished=True)
+
     async def _exchange(
         self,
         deployment: Deployment,

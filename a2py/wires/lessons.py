@@ -169,17 +169,18 @@ LESSONS: tuple[Row, ...] = (
 )
 
 
-def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
+def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozenset[str] = frozenset()) -> Changes | None:
     """The quirk changes (field → value, for `quirks.override`) with which the request may go through when asked once more; None: none.
 
-    `sent`: the optional fields that went out (`Prepared.added`)."""
+    `sent`: the optional fields that went out (`Prepared.added`); `fixed`: quirks that the configuration has set, which no refusal changes."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
             name = ".".join(filter(None, match.groups())) or error.field
             for changes in row.changes(error, quirks, name):
-                if any(getattr(quirks, quirk) != value for quirk, value in changes.items()):
-                    return changes
+                free = {quirk: value for quirk, value in changes.items() if quirk not in fixed}
+                if any(getattr(quirks, quirk) != value for quirk, value in free.items()):
+                    return free
             return None
     return None
 

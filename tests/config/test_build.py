@@ -322,7 +322,7 @@ def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Fo
     """The tables know a vendor's models better; of a server of one's own they know nothing."""
     plain = folder.one("{model: openai/gpt-4o}", ENV)
     assert folder.one("{model: openai/gpt-4o}", ENV, "{supports_reasoning: true}").quirks == plain.quirks
-    own = "{model: openai/qwen3, api_base: 'http://h/v1'}"
+    own = "{model: openai/mine, api_base: 'http://h/v1'}"
     assert folder.one(own, ENV).quirks.reasoning == "none"
     assert folder.one(own, ENV, "{supports_reasoning: true}").quirks.reasoning == "effort"
     assert folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
@@ -499,7 +499,7 @@ def test_the_key_is_not_in_the_repr(folder: Folder) -> None:
 
 
 def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
-    from a2py.config.build import _allowed
+    from a2py.evidence.resolve import _allowed
     from a2py.quirks import Quirks, override
 
     plain = Quirks(tools=False, stop_limit=0, sampling=frozenset(), stream_usage=False)

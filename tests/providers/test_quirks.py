@@ -24,7 +24,7 @@ GEMINI_SCHEMA = (
 FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     # the common subset: unknown servers, and `openai` at a foreign host
     ("openai", "http://10.0.0.2:8000/v1", "my-model", _COMMON),
-    ("openai", "https://gateway.example/v1", "gpt-5.4", _COMMON),
+    ("openai", "https://gateway.example/v1", "llama-4-scout", _COMMON),
     ("nobody", "", "my-model", _COMMON),
     ("nobody", "https://gateway.example", "", _COMMON),
     # a host tells the row: openai/ with DeepSeek's base (2026-10)
@@ -192,7 +192,9 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("ollama_chat", "", "qwen3:8b", {"reasoning": "effort", "effort_off": "none", "reasoning_history": "reasoning"}),
     ("ollama", "", "gpt-oss:20b", {"reasoning": "effort", "effort_off": "", "min_tokens": 4096}),
     ("ollama", "", "qwen3-coder:30b", {"reasoning": "none"}),
-    ("litellm_proxy", "http://proxy:4000", "claude-sonnet", {"cache": "blocks", "documents": "file", "reasoning": "none"}),
+    ("litellm_proxy", "http://proxy:4000", "llama-4", {"cache": "blocks", "documents": "file", "reasoning": "none"}),
+    ("litellm_proxy", "http://proxy:4000", "claude-sonnet-5.5", {"reasoning": "effort", "tool_choice_thinking": False}),
+    ("litellm_proxy", "http://proxy:4000", "gemini-3-flash", {"reasoning": "effort"}),
     ("litellm_proxy", "http://proxy:4000", "gpt-5.4", {"reasoning": "effort", "reasoning_with_tools": True}),
     # facts of a row whatever the model is called
     ("azure", "https://x.openai.azure.com", "my-deployment", {"tool_id_limit": 40}),

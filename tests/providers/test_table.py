@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.providers import PROVIDERS, ModelRow, Provider, by_host, native_base, wire_for
+from a2py.providers.families import FAMILIES
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.quirks import EFFORTS, Quirks, override
 
@@ -270,6 +271,13 @@ def test_docs_name_each_provider_with_its_base_key_and_wire() -> None:
 def test_docs_name_each_model_family() -> None:
     for row in MODELS:
         line = f"| {_code(row.models)} | {', '.join(sorted(row.providers)) or 'every server'} | {_code(sorted(row.quirks))} | {row.docs} |"
+        assert line in DOC, f"docs/providers.md lacks the line\n{line}"
+
+
+def test_docs_name_each_family_row_of_servers_that_no_row_knows() -> None:
+    for row in FAMILIES:
+        where = "hosts that no row knows" if row.providers else "every vendor and relay"
+        line = f"| {_code(row.models)} | {where} | {_code(sorted(row.quirks))} | {row.docs} |"
         assert line in DOC, f"docs/providers.md lacks the line\n{line}"
 
 
