@@ -68,12 +68,8 @@ class Discovery:
         self._upstream = upstream
         self.is_on = is_on
         for deployment in deployments if is_on else ():
-            if not deployment.problem and self._is_asked_at_start(deployment) and deployment.base not in self.words:
+            if _is_asked_at_start(deployment) and deployment.base not in self.words:
                 self._ask(deployment, TRIES)
-
-    @staticmethod
-    def _is_asked_at_start(deployment: Deployment) -> bool:
-        return deployment.wire != "native" and row_is_guess(deployment.provider, deployment.base) and is_private(deployment.base)
 
     def succeeded(self, deployment: Deployment) -> None:
         """Note that a request to `deployment` has succeeded."""
@@ -83,13 +79,13 @@ class Discovery:
         if base in self._stale:
             self._ask(self._stale.pop(base), 1)
         elif base not in self.words and base not in self._asked and len(self._asked) < MAX_SERVERS:
-            if deployment.wire != "native" and row_is_guess(deployment.provider, base) and not is_private(base):
+            if _is_unknown(deployment) and not is_private(base):
                 self._asked.add(base)
                 self._ask(deployment, 1)
 
     def unreachable(self, deployment: Deployment) -> None:
         """Note that a connection to `deployment` has failed: what its server said may no longer hold when it is back."""
-        if self.is_on and deployment.base not in self._tasks and self._is_asked_at_start(deployment):
+        if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
 
     async def close(self) -> None:
@@ -155,6 +151,15 @@ class Discovery:
         except Failure:
             return None
         return Answer(status, answered, _json(body))
+
+
+def _is_unknown(deployment: Deployment) -> bool:
+    """Return whether only its server can say what stands at `deployment`."""
+    return not deployment.problem and deployment.wire != "native" and row_is_guess(deployment.provider, deployment.base)
+
+
+def _is_asked_at_start(deployment: Deployment) -> bool:
+    return _is_unknown(deployment) and is_private(deployment.base)
 
 
 def _json(body: bytes) -> object:

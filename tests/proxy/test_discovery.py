@@ -1,0 +1,229 @@
+"""When servers are asked what they are: private ones at the start and after a failed connection, others once after a success, hosts of the
+provider table never."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from a2py.deployment import Deployment
+from a2py.evidence.server import ServerWord
+from a2py.providers import PROVIDERS
+from a2py.proxy import discovery
+from a2py.proxy.discovery import Discovery, is_private
+from a2py.upstream import Upstream
+from tests.process import free_port
+from tests.proxied import settle
+from tests.scripted import Peer, Scripted
+
+VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
+
+
+def deployment(base: str, **more: Any) -> Deployment:
+    return Deployment(**{"name": "m", "id": "m", "provider": "openai", "model": "m", "base": base, "key": "sk-deployment", **more})
+
+
+def serving(models: Any, status: int = 200) -> Callable[[Peer], Any]:
+    async def script(c: Peer) -> None:
+        if c.asked.target.startswith("/v1/models"):
+            c.reply(models, status)
+        else:
+            c.reply({"error": "not found"}, 404)
+
+    return script
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    client = Upstream("hop")
+    yield client
+    await client.close()
+
+
+class Watched(Discovery):
+    """Records what it was told to change."""
+
+    def __init__(self) -> None:
+        self.changes: list[dict[str, ServerWord]] = []
+        super().__init__(self.note)
+
+    def note(self, words: Mapping[str, ServerWord]) -> None:
+        self.changes.append(dict(words))
+
+    async def done(self) -> None:
+        await settle(lambda: not self._tasks)
+
+
+async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> None:
+    async with Scripted(serving(VLLM)) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
+        await found.done()
+        assert found.words[server.base].program == "vLLM" and found.words[server.base].context("m") == 4096
+        assert [asked.target for asked in server.asked] == ["/v1/models", "/props", "/version", "/api/version", "/api/tags"]
+        assert all(asked.method == "GET" and not asked.body for asked in server.asked)
+        assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-deployment"}
+        found.start(upstream, [deployment(server.base)], True)  # a reload
+        found.succeeded(deployment(server.base))
+        assert not found._tasks and len(found.changes) == 1
+        await found.close()
+
+
+async def test_nobody_is_asked_if_it_is_switched_off(upstream: Upstream) -> None:
+    async with Scripted(serving(VLLM)) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], False)
+        found.succeeded(deployment(server.base))
+        found.unreachable(deployment(server.base))
+        found.succeeded(deployment("https://relay.example/v1"))
+        assert not found._tasks and not found._stale and not server.asked
+
+
+async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any) -> Any:
+        raise AssertionError("a host of the provider table was asked")
+
+    monkeypatch.setattr(upstream, "get", refuse)
+    found = Watched()
+    rows = [deployment(row.base or "https://x.openai.azure.com", provider=row.name) for row in PROVIDERS.values()]
+    behind_openai = [deployment(row.base) for row in PROVIDERS.values() if row.base.startswith("https:")]
+    native = deployment("http://127.0.0.1:1/anthropic", provider="anthropic", wire="native")
+    everyone = [*rows, *behind_openai, native, deployment("http://127.0.0.1:1", problem="no key")]
+    found.start(upstream, everyone, True)
+    for one in everyone:
+        found.unreachable(one)
+        found.succeeded(one)
+    assert not found._tasks and not found._stale and not found._asked
+
+
+async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "is_private", lambda base: False)
+    async with Scripted(serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], True)
+        found.unreachable(deployment(server.base))
+        assert not found._tasks, "not before a request has succeeded there"
+        found.succeeded(deployment(server.base, query="version=1"))
+        await found.done()
+        assert [asked.target for asked in server.asked] == ["/v1/models?version=1"], "its root is not asked"
+        assert found.words[server.base].program == "new-api"
+        found.succeeded(deployment(server.base))
+        assert not found._tasks
+        await found.close()
+
+
+async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> None:
+    async with Scripted(serving({"error": "no key"}, 401)) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], True)
+        await found.done()
+        assert found.words[server.base] == ServerWord()
+        found.succeeded(deployment(server.base))
+        assert not found._tasks
+        await found.close()
+
+
+async def test_a_server_that_is_not_there_yet_is_asked_again(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "FIRST_WAIT", 0.01)
+    port = free_port()
+    found = Watched()
+    found.start(upstream, [deployment(f"http://127.0.0.1:{port}/v1")], True)
+    await asyncio.sleep(0.05)
+    async with Scripted(serving(VLLM), port=port) as server:
+        await found.done()
+        assert found.words[server.base].program == "vLLM"
+    await found.close()
+
+
+async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come back as another program."""
+    async with Scripted(serving(VLLM)) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], True)
+        await found.done()
+        found.unreachable(deployment(server.base))
+        server.scripts = [serving({"data": [{"id": "tiny", "owned_by": "llamacpp"}]})]
+        found.succeeded(deployment(server.base))
+        await found.done()
+        assert [words[server.base].program for words in found.changes] == ["vLLM", "llama.cpp"]
+        await found.close()
+
+
+async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(discovery, "TRIES", 2)
+    away = deployment(f"http://127.0.0.1:{free_port()}/v1")
+    found = Watched()
+    found.start(upstream, [away], True)
+    await found.done()
+    assert not found.words and list(found._stale) == [away.base]
+    await found.close()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b'{"data": [' + b"0," * 300_000 + b"0]}", b"x" * (3 * 1024 * 1024)])
+async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -> None:
+    async def script(c: Peer) -> None:
+        c.head(200, {"content-type": "application/json"}, length=len(body))
+        c.write(body)
+
+    async with Scripted(script) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], True)
+        await found.done()
+        assert found.words[server.base] == ServerWord()
+        await found.close()
+
+
+async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(discovery, "TRIES", 1)
+
+    async def silent(c: Peer) -> None:
+        await c.left()
+
+    async with Scripted(silent) as server:
+        found = Watched()
+        found.start(upstream, [deployment(server.base)], True)
+        await found.done()
+        assert not found.words
+        monkeypatch.setattr(discovery, "ANSWER_SECONDS", 30.0)
+        found.start(upstream, [deployment(server.base)], True)
+        await settle(lambda: len(server.asked) == 2)
+        await found.close()
+        assert not found._tasks
+
+
+@pytest.mark.parametrize(
+    ("base", "private"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://10.1.2.3/v1", True),
+        ("http://192.168.0.5:1234/v1", True),
+        ("http://172.16.0.1/v1", True),
+        ("http://169.254.1.1/v1", True),
+        ("http://vllm:8000/v1", True),
+        ("http://gpu.lan:8000/v1", True),
+        ("http://host.docker.internal:8000/v1", True),
+        ("https://api.example.com/v1", False),
+        ("http://8.8.8.8/v1", False),
+        ("http://[::ffff:8.8.8.8", False),
+        ("", False),
+    ],
+)
+def test_private_addresses(base: str, private: bool) -> None:
+    assert is_private(base) is private
+
+
+def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "MAX_SERVERS", 1)
+    found = Watched()
+    found.words["http://a/v1"] = ServerWord()
+    found._ask(deployment("http://b/v1"), 1)
+    assert not found._tasks
+
+
