@@ -29,7 +29,7 @@ from a2py.deployment import Deployment
 from a2py.messages import signatures
 from a2py.providers import quirks_for
 from a2py.proxy.log import Log
-from a2py.proxy.server import Server
+from a2py.proxy.server import Listen, Server
 
 MB = 1024 * 1024
 WIRES = ("chat", "responses", "native")
@@ -253,7 +253,7 @@ async def run(shapes: list[str], wires: list[str], show: Callable[[Row], None], 
     assert other.stdout is not None
     server = Server(configuration(int(await other.stdout.readline())), log=Log(quiet=True))
     try:
-        addresses = await server.start("127.0.0.1", 0)
+        addresses = await server.start(Listen("127.0.0.1", 0))
         if collector:
             settle()
         for shape in shapes:

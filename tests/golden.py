@@ -23,7 +23,7 @@ from a2py.messages import signatures
 from a2py.messages.request import parse
 from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.proxy.router import CLIENTS_OWN
+from a2py.proxy.router import CLIENT_ERRORS
 from a2py.quirks import override
 from a2py.wires import failure, wire
 from tests import streams
@@ -283,7 +283,7 @@ def error_lines(error: ApiError) -> list[str]:
         f"error {error.status} {error.type} {_string(error.message)}",
         f"kind: {error.kind}",
         *(f"{name}: {value}" for name, value in error.headers().items()),
-        *([f"blame: {error.blame.value}"] if error.blame is not Blame.KIND and error.kind not in CLIENTS_OWN else []),
+        *([f"blame: {error.blame.value}"] if error.blame is not Blame.KIND and error.kind not in CLIENT_ERRORS else []),
         *(["echoed: yes"] if error.echoed else []),
     ]
 

@@ -76,7 +76,7 @@ RULES = {
 #: Fields that no golden can show, because no wire reads them: what tests them instead.
 ELSEWHERE: dict[str, str] = {
     "context_probe": "proxy/context.py asks the server: tests of the proxy",
-    "tokenizer": "proxy/count.py asks the server: tests of the proxy",
+    "tokenizer": "proxy/tokenizers.py asks the server: tests of the proxy",
     "native_count": "the proxy asks the upstream's count_tokens: tests of the proxy",
 }
 #: (file, condition, value) → why nothing notices.

@@ -22,7 +22,7 @@ import a2py
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from a2py.proxy.log import Log
-from a2py.proxy.server import Server
+from a2py.proxy.server import Listen, Server
 from tests.scripted import Answer, Raw
 
 #: The upstream's key: it must never show anywhere.
@@ -47,10 +47,17 @@ class Running:
 
     def __init__(self, server: Server, port: int, out: io.StringIO) -> None:
         self.server = server
-        self.proxy = server.proxy
+        self.services = server.services
         self.port = port
         self.base = f"http://127.0.0.1:{port}"
         self._out = out
+
+    @property
+    def busy(self) -> set[Any]:
+        """Connections whose request is not answered yet."""
+        connections = self.services.connections
+        assert connections is not None
+        return connections.busy  # type: ignore[return-value]
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -76,21 +83,21 @@ async def proxied(settings: Config, *, collect: bool = True, crashes: bool = Fal
     out = io.StringIO()
     before = asyncio.all_tasks()
     server = Server(settings, log=Log(out, "json"), **more)
-    addresses = await server.start("127.0.0.1", 0)
+    addresses = await server.start(Listen("127.0.0.1", 0))
     running = Running(server, addresses[0][1], out)
     try:
         yield running
         assert crashes or not [line for line in running.lines if line["event"] == "crash"], running.log
-        await settle(lambda: not server.proxy.running)
-        await settle(lambda: server.proxy.upstream.connections == server.proxy.upstream.idle)
+        await settle(lambda: not server.services.running.exchanges)
+        await settle(lambda: server.services.upstream.connections == server.services.upstream.idle)
     finally:
         await server.close()
     await settle(lambda: not [task for task in asyncio.all_tasks() - before if _ours(task)])
-    assert not server.proxy.running, "an answer is left"
-    assert not server.proxy.upstream.connections, "an upstream connection is left"
-    assert not server.proxy.busy, "a connection is left"
-    assert not server.proxy.limits.running, "a slot of a deployment is left"
-    assert not any(used.held for used in server.proxy.limits.used().values()), "reserved tokens are left"
+    assert not server.services.running.exchanges, "an answer is left"
+    assert not server.services.upstream.connections, "an upstream connection is left"
+    assert not running.busy, "a connection is left"
+    assert not server.services.limits.running, "a slot of a deployment is left"
+    assert not any(used.held for used in server.services.limits.used().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

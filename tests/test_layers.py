@@ -150,3 +150,40 @@ def test_the_rules_catch_what_they_forbid() -> None:
 
 def test_importing_a2py_imports_nothing() -> None:
     assert list(imports(Path("__init__.py"))) in ([], ["__future__"])
+
+
+# -- within proxy/ -----------------------------------------------------------------------------------------------------
+
+#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING. Two modules of one line
+#: do not import each other, so there can be no circle.
+PROXY = (
+    ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
+    ("metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("__init__", "responses", "router", "sizes", "tokenizers"),
+    ("connection",),
+    ("body", "client", "connections"),
+    ("capture", "flow", "keepalive", "services"),
+    ("inbound",),
+    ("answer",),
+    ("attempt",),
+    ("exchange",),
+    ("messages_api",),
+    ("routes",),
+    ("app",),
+    ("embed", "server"),
+)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "proxy"], ids=str)
+def test_a_module_of_the_proxy_imports_only_lower_ones(path: Path) -> None:
+    strata = {name: number for number, names in enumerate(PROXY) for name in names}
+    assert path.stem in strata, f"{path}: PROXY does not say on which stratum it is"
+    imported = [name.removeprefix("a2py.proxy.") for name in modules(path) if name.startswith("a2py.proxy.")]
+    bad = [name for name in imported if strata[name] >= strata[path.stem]]
+    assert not bad, f"{path} must not import {bad}"
+
+
+def test_the_strata_of_the_proxy_are_those_of_its_files() -> None:
+    named = [name for names in PROXY for name in names]
+    assert sorted(named) == sorted(path.stem for path in FILES if path.parts[0] == "proxy")
+    assert "a2py.proxy.aiohttp_server" in set(modules(Path("proxy/responses.py"))), "the rule above sees imports"

@@ -124,13 +124,13 @@ def find_claude(env: Mapping[str, str]) -> str:
 async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace, shown: Terminal) -> Target:
     """Start a proxy on a free port of this machine, with a random token; it ends with `stack`."""
     from a2py.proxy.log import Log
-    from a2py.proxy.server import Server
+    from a2py.proxy.server import Listen, Server
 
     config = replace(await open_source(stack, source, args), master_key=secrets.token_urlsafe(32))
     path = args.log or os.path.join(state.state_dir(os.environ), "claude.log")
     log = Log(stack.enter_context(state.open_log(path)), "json" if config.settings.json_logs else "text")
     server = Server(config, log=log)
-    addresses = await server.start(options.HOST, 0)
+    addresses = await server.start(Listen(options.HOST, 0))
     stack.push_async_callback(server.close)
     for warning in config.warnings:
         log.warning("config", text=warning)

@@ -35,7 +35,7 @@ class Orders:
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it too, and reads the file for all
         self.server = server
-        server.proxy.leave = self.leave_all
+        server.set_leave_handler(self.leave_all)
         return asyncio.ensure_future(self.follow())
 
     def leave_all(self) -> None:

@@ -255,12 +255,12 @@ async def _serve(
     offer: handover.Offer | None,
     check: Callable[[Config], None],
 ) -> None:
-    from a2py.proxy import connection, files
-    from a2py.proxy.server import serve
+    from a2py.proxy import files
+    from a2py.proxy.server import Lifecycle, Listen, serve
+    from a2py.proxy.timeouts import Timeouts
 
     files.raise_limit()
-    if args.keepalive_timeout:
-        connection.IDLE_SECONDS = args.keepalive_timeout  # read when the server is made
+    timeouts = Timeouts(idle=args.keepalive_timeout) if args.keepalive_timeout else Timeouts()
     async with AsyncExitStack() as stack:
         config = await open_source(stack, source, args)
         check_capture(config.settings.capture_dir)
@@ -292,21 +292,16 @@ async def _serve(
             return orders.handed_over or (offer is not None and _has_successor(offer, url))
 
         settle()
-        await serve(
-            config,
-            host,
-            port,
-            sockets=sockets or None,
-            ssl_context=tls,
-            log=log,
-            reload=_reload(source, config, notifier, check, log) if worker.number is None else None,
-            ready=ready,
+        life = Lifecycle(
             stop=stop,
             at_once=at_once,
             signals=worker.number is None,
-            draining=draining,
             on_start=on_start,
+            on_ready=ready,
+            on_drain=draining,
+            load=_reload(source, config, notifier, check, log) if worker.number is None else None,
         )
+        await serve(config, Listen(host, port, sockets, tls), life, log=log, timeouts=timeouts)
 
 
 #: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;

@@ -25,6 +25,7 @@ _real = ssl.create_default_context
 ssl.create_default_context = _trusts_nobody
 try:
     import aiohttp
+    from aiohttp.http_exceptions import LineTooLong
 finally:
     ssl.create_default_context = _real
 
@@ -38,6 +39,7 @@ except ImportError:
 
 __all__ = [
     "BaseRequest",
+    "LineTooLong",
     "RequestHandler",
     "RequestPayloadError",
     "Response",

@@ -11,6 +11,7 @@ Replay: give `client.body` to a proxy whose upstream answers with each attempt's
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import re
@@ -27,6 +28,7 @@ from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.client import EventStream
+from a2py.proxy.log import Log
 from a2py.proxy.redact import REDACTED, Redactor
 
 if TYPE_CHECKING:
@@ -80,33 +82,41 @@ class Capture:
         self._secrets = set(secrets)
         self._client = (request.method, request.path, dict(request.headers), Body(body))
         self._attempts: list[_Attempt] = []
-        self._got = Body()
+        self._answer = Body()
 
-    def asked(self, deployment: Deployment, prepared: Prepared) -> None:
+    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self._secrets.update(deployment.secrets)
         self._attempts.append(_Attempt(deployment, prepared))
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        self._attempts[-1].answer = (status, dict(headers))
+    def add_head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Record the head of the upstream's response."""
+        self._attempts[-1].head = (status, dict(headers))
 
-    def came(self, data: bytes) -> None:
-        """A piece of the upstream's body."""
-        self._attempts[-1].came.add(data)
+    def add_reply(self, data: bytes) -> None:
+        """Record a piece of the upstream's body."""
+        self._attempts[-1].reply.add(data)
 
-    def got(self, data: bytes) -> None:
-        """A piece of what the client gets."""
-        self._got.add(data)
+    def add_answer(self, data: bytes) -> None:
+        """Record a piece of what the client gets."""
+        self._answer.add(data)
 
     @property
-    def begun(self) -> bool:
+    def has_answer(self) -> bool:
         """Whether the client has got anything."""
-        return self._got.size > 0
+        return self._answer.size > 0
+
+    async def save_in_thread(self, status: int, error: ApiError | None, log: Log) -> None:
+        """Save without blocking the loop: a capture may have some ten megabytes, and the disk may be slow. Raise nothing."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.save, status, error)
+        except OSError as problem:
+            log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
     def save(self, status: int, error: ApiError | None) -> None:
         """Write the file. Raises OSError, and leaves nothing behind then."""
         redactor = Redactor(self._secrets)
         method, path, headers, body = self._client
-        answer = {"status": status, "body": _plain(b"".join(self._got.without(redactor)))}
+        answer = {"status": status, "body": _plain(b"".join(self._answer.without(redactor)))}
         whole = {
             "client": {
                 "method": method,
@@ -116,7 +126,7 @@ class Capture:
                 **({"cut": True} if body.cut else {}),
             },
             "attempts": [attempt.as_json(redactor) for attempt in self._attempts],
-            "answer": {**answer, "cut": True} if self._got.cut else answer,
+            "answer": {**answer, "cut": True} if self._answer.cut else answer,
             "outcome": redactor.text(f"{error.kind}: {error.message}") if error is not None else "ok",
         }
         self._write(orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -138,10 +148,13 @@ class Capture:
     # -- where it listens --------------------------------------------------------------------------------------------
 
     def decoder(self, inner: Decoder) -> Decoder:
-        return _Listening(inner, self)
+        return _RecordingDecoder(inner, self)
 
-    def stream(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> EventStream:
-        return _Recorded(request, request_id, limit, extra, self)
+    def stream(
+        self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None, stall_seconds: float
+    ) -> EventStream:
+        """Return a stream that records what it sends."""
+        return _RecordingStream(self, request, request_id, limit, extra, stall_seconds)
 
 
 class _Attempt:
@@ -156,18 +169,18 @@ class _Attempt:
         }
         self._headers = dict(prepared.headers)
         self._body = Body(prepared.body)
-        self.came = Body()
-        self.answer: tuple[int, dict[str, str]] | None = None
+        self.reply = Body()
+        self.head: tuple[int, dict[str, str]] | None = None
 
     def as_json(self, redactor: Redactor) -> dict[str, Any]:
         """Return what the file says of it."""
         out: dict[str, Any] = {name: redactor.text(value) for name, value in self._asked.items()}
         out |= {"headers": clean(self._headers, redactor), "body": _plain(b"".join(self._body.without(redactor)))}
-        out["pieces"] = [_plain(piece) for piece in self.came.without(redactor)]
-        if self.came.cut or self._body.cut:
+        out["pieces"] = [_plain(piece) for piece in self.reply.without(redactor)]
+        if self.reply.cut or self._body.cut:
             out["cut"] = True
-        if self.answer is not None:
-            out |= {"status": self.answer[0], "response_headers": clean(self.answer[1], redactor)}
+        if self.head is not None:
+            out |= {"status": self.head[0], "response_headers": clean(self.head[1], redactor)}
         return out
 
 
@@ -183,7 +196,7 @@ def secrets_of(config: Config) -> frozenset[str]:
     return frozenset((config.master_key, *(secret for deployment in config.deployments for secret in deployment.secrets)))
 
 
-def sent_by(headers: Mapping[str, str]) -> set[str]:
+def credentials_in(headers: Mapping[str, str]) -> set[str]:
     """The credentials that a client sent: of headers with a telling name, with and without the word before them, and each cookie's."""
     values = {value for name, value in headers.items() if telling(name)}
     values |= {value.partition(" ")[2].strip() for value in values}
@@ -198,7 +211,7 @@ def _plain(data: bytes) -> Any:
         return {"base64": base64.b64encode(data).decode()}
 
 
-class _Listening:
+class _RecordingDecoder:
     splice: Splice | None = None  # every piece is recorded
 
     def __init__(self, inner: Decoder, capture: Capture) -> None:
@@ -207,7 +220,7 @@ class _Listening:
         self.finished = inner.finished
 
     def feed(self, data: bytes) -> None:
-        self._capture.came(data)
+        self._capture.add_reply(data)
         self._inner.feed(data)
         self.finished = self._inner.finished
 
@@ -219,17 +232,17 @@ class _Listening:
         return self._inner.close()
 
 
-class _Recorded(EventStream):
+class _RecordingStream(EventStream):
     __slots__ = ("_capture",)
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None, capture: Capture) -> None:
-        super().__init__(request, request_id, limit, extra)
+    def __init__(self, capture: Capture, *args: Any) -> None:
+        super().__init__(*args)
         self._capture = capture
 
     def write(self, data: bytes) -> None:
-        self._capture.got(data)
+        self._capture.add_answer(data)
         super().write(data)
 
     def finish(self, data: bytes = b"") -> StreamResponse:
-        self._capture.got(data)
+        self._capture.add_answer(data)
         return super().finish(data)

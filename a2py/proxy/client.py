@@ -1,12 +1,12 @@
 """The client's end of one streamed answer: status line, chunks, back-pressure, end.
 
-Knows: HTTP/1.1 chunked framing, the client's transport (`request.transport`, public).
+Why not `StreamResponse.write`: framing the chunk here and writing it to the transport costs 42 µs of CPU per paced chunk instead of 45
+(CPython 3.11, aiohttp 3.14), and a timer can do it, without a task.
+
+Knows: HTTP/1.1 chunked framing (RFC 9112, 7.1), the client's transport (`request.transport`, public).
 Must not know: events, upstreams, retries.
 Invariants: nothing is written before `commit`; one `write` is one `transport.write` (head, chunk, or both: one segment on the wire);
-after `finish`, or once the client has left, nothing is.
-
-Why not `StreamResponse.write`: framing the chunk here and writing it to the transport costs 42 µs of CPU per paced chunk against 45 (CPython
-3.11, aiohttp 3.14), and a timer can do it, without a task.
+nothing is written after `finish`, or once the client has left.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ import asyncio
 from collections.abc import Mapping
 
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
-from a2py.proxy.connection import STALL_SECONDS, Connection
-from a2py.proxy.responses import Sent, header_list
+from a2py.proxy.connection import Connection
+from a2py.proxy.responses import SentResponse, header_list
+from a2py.proxy.timeouts import Timeouts
 
+#: As long as nobody says otherwise.
+STALL_SECONDS = Timeouts().stall
+# x-accel-buffering: nginx would collect the events otherwise.
 _HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\nrequest-id: "
 )
 
 
-class _Nowhere(asyncio.Transport):
+class _NullTransport(asyncio.Transport):
     """The transport of a client that had left before its answer began."""
 
     def write(self, data: object) -> None:
@@ -40,8 +44,11 @@ class _Nowhere(asyncio.Transport):
 
 
 class EventStream:
-    """`last`: when bytes were last written (loop time); `committed`: the status line is out; `send`: the transport's `write`, for whole
-    chunks that were framed elsewhere, where the answer is `chunked` and something was written already. `extra`: more headers."""
+    """`limit`: bytes that the client may leave unread; `extra`: more headers; `stall_seconds`: how long it may read nothing (seconds).
+
+    `last_write`: loop time of the latest write; `committed`: the head is out, or goes out with the next write; `chunked`: the body is framed
+    in chunks (not for HTTP/1.0, whose body ends with the connection); `send`: the transport's `write`, for whole chunks that were framed
+    elsewhere (messages/splice.py). It may be used once something was written and if the answer is `chunked`."""
 
     __slots__ = (
         "_connection",
@@ -50,23 +57,32 @@ class EventStream:
         "_limit",
         "_loop",
         "_request",
+        "_stall_seconds",
         "_transport",
         "chunked",
         "committed",
         "finished",
         "keep_alive",
-        "last",
+        "last_write",
         "request_id",
         "send",
     )
 
-    def __init__(self, request: BaseRequest, request_id: str, limit: int, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        request: BaseRequest,
+        request_id: str,
+        limit: int,
+        extra: Mapping[str, str] | None = None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self._request = request
         self._extra = extra
         connection = request.protocol
         self._connection = connection if isinstance(connection, Connection) else None
         self._limit = limit
-        self._transport: asyncio.Transport = request.transport or _Nowhere()
+        self._stall_seconds = stall_seconds
+        self._transport: asyncio.Transport = request.transport or _NullTransport()
         self.send = self._transport.write
         self._loop = asyncio.get_running_loop()
         self.chunked = request.version >= (1, 1)
@@ -75,14 +91,15 @@ class EventStream:
         self.request_id = request_id
         self.committed = False
         self.finished = False
-        self.last = self._loop.time()
+        self.last_write = self._loop.time()
 
     @property
     def gone(self) -> bool:
+        """Whether the client has left."""
         return self._transport.is_closing()
 
     def commit(self, degraded: tuple[str, ...] = ()) -> None:
-        """From here on the answer is a 200 and an event stream; the head goes out with the next `write`."""
+        """Make the answer a 200 and an event stream. The head goes out with the next `write`."""
         if self.committed:
             return
         self.committed = True
@@ -101,25 +118,25 @@ class EventStream:
         self._head = "".join(head).encode()
 
     def write(self, data: bytes) -> None:
-        """`data`, not empty (an empty chunk would end the body), at once. What a client that has left does not get is dropped."""
+        """Send `data` at once. It must not be empty: an empty chunk ends the body. For a client that has left it is dropped."""
         if self.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._head:
             data = self._head + data
             self._head = b""
         self.send(data)
-        self.last = self._loop.time()
+        self.last_write = self._loop.time()
 
     def full(self) -> bool:
-        """The client reads slower than the upstream writes."""
+        """Return whether the client reads more slowly than the upstream writes."""
         connection = self._connection
         if connection is not None:
-            return connection.stalled
+            return connection.is_paused
         return self._transport.get_write_buffer_size() > self._limit  # inside another aiohttp server
 
     async def drain(self) -> None:
-        """Wait until the client has read; one that takes nothing for STALL_SECONDS is cut off, which cancels the handler."""
-        timer = self._loop.call_later(STALL_SECONDS, self.abort)
+        """Wait until the client has read. If it reads nothing for `stall_seconds`, cut it off, which cancels the handler."""
+        timer = self._loop.call_later(self._stall_seconds, self.abort)
         try:
             await self._request.writer.drain()
         finally:
@@ -129,11 +146,11 @@ class EventStream:
         self._transport.abort()
 
     def finish(self, data: bytes = b"") -> StreamResponse:
-        """The last bytes and the end of the body, in one write; gives what the handler returns."""
+        """Send the last bytes and the end of the body in one write. Return what the handler must return."""
         if not self.finished and not self.gone:
             if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)
             self._head = b""
         self.finished = True
-        return Sent(200, self.keep_alive)
+        return SentResponse(200, self.keep_alive)

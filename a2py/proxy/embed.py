@@ -13,6 +13,7 @@ from aiohttp import web
 
 from a2py.proxy.app import Proxy
 from a2py.proxy.log import Log
+from a2py.proxy.services import Services
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -21,17 +22,18 @@ PROXY: web.AppKey[Proxy] = web.AppKey("proxy", Proxy)
 
 
 def build_app(config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> web.Application:
-    """The proxy as an `aiohttp.web.Application`; `app[PROXY]` is the `Proxy`. Serve it with `handler_cancellation=True`: else an upstream
-    learns that the client has left only when the next byte can't be written."""
-    proxy = Proxy(config, clock=clock, log=log)
+    """Return the proxy as an `aiohttp.web.Application`; `app[PROXY]` is the `Proxy`.
+
+    Serve it with `handler_cancellation=True`. Otherwise an upstream is not told that the client has left until a byte cannot be written."""
+    proxy = Proxy(Services(config, clock=clock, log=log))
     app = web.Application(client_max_size=0)
     app[PROXY] = proxy
     app.router.add_route("*", "/{path:.*}", proxy.handle)
 
-    async def life(app: web.Application) -> AsyncIterator[None]:
-        await proxy.start()
+    async def run_services(app: web.Application) -> AsyncIterator[None]:
+        await proxy.services.start()
         yield
-        await proxy.close()
+        await proxy.services.close()
 
-    app.cleanup_ctx.append(life)
+    app.cleanup_ctx.append(run_services)
     return app

@@ -54,7 +54,7 @@ class ToClient:
     def forward(self, data: bytes, now: float) -> None:
         client = self._client
         client.send(data)
-        client.last = now
+        client.last_write = now
 
     def full(self) -> bool:
         return self._client.full()

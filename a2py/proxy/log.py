@@ -38,8 +38,8 @@ class Record:
     error: str = ""
     reason: str = ""
     attempts: int = 0
-    first: float = 0.0
-    took: float = 0.0
+    first_content: float = 0.0
+    duration: float = 0.0
     input: int = 0
     cached: int = 0
     output: int = 0
@@ -57,13 +57,13 @@ class Record:
             out["stream"] = True
         if self.attempts > 1:
             out["attempts"] = self.attempts
-        if self.first:
-            out["first_ms"] = round(self.first * 1000)
-        out["ms"] = round(self.took * 1000)
+        if self.first_content:
+            out["first_ms"] = round(self.first_content * 1000)
+        out["ms"] = round(self.duration * 1000)
         if self.input or self.output or self.cached:
             out |= {"in": self.input, "cached": self.cached, "out": self.output}
-            if self.output and self.took > self.first:
-                out["tok/s"] = round(self.output / (self.took - self.first), 1)
+            if self.output and self.duration > self.first_content:
+                out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
         if self.reason:
             out["stop"] = self.reason
         if self.degraded:

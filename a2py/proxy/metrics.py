@@ -49,7 +49,7 @@ class Metrics:
             key = tuple((label, "other") for label in labels)
         series[key] = series.get(key, 0) + amount
 
-    def lost(self, what: str) -> None:
+    def add_degraded(self, what: str) -> None:
         """Count a thing that a request could not carry."""
         series = self._values.setdefault("a2py_degraded_total", {})
         known = len(series) < LOST or (("what", what),) in series

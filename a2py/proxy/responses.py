@@ -30,7 +30,7 @@ def header_list(names: tuple[str, ...]) -> str:
     return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
 
 
-class Sent(StreamResponse):
+class SentResponse(StreamResponse):
     """What aiohttp is told of a response whose bytes went straight to the transport: there is nothing left to write."""
 
     def __init__(self, status: int, keep_alive: bool) -> None:

@@ -29,7 +29,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 #: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming fallback.)
 PATIENCE = 120.0
 #: Kinds that are the client's own doing: another deployment of the name would say the same. (A configured fallback is asked nevertheless.)
-CLIENTS_OWN = frozenset(
+CLIENT_ERRORS = frozenset(
     {"invalid_request", "context_overflow", "max_tokens", "unsupported", "image", "document", "content_policy", "request_too_large"}
 )
 #: Kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
@@ -108,7 +108,7 @@ class Router:
     def failed(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
         """Count a failure that the deployment is to blame for. Some kinds put it into cooldown at once, any other if there are enough of them
         in a minute. A failure that only the upstream's text blames on the deployment does not count: the text may be the client's."""
-        if error.kind in CLIENTS_OWN or error.blame is Blame.NONE or settings.disable_cooldowns:
+        if error.kind in CLIENT_ERRORS or error.blame is Blame.NONE or settings.disable_cooldowns:
             return
         now = self.clock()
         lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
@@ -246,7 +246,7 @@ class Plan:
 
     def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
         told = self._told(deployment, error)
-        if error.kind in CLIENTS_OWN and not told:
+        if error.kind in CLIENT_ERRORS and not told:
             return None
         others = [d for d in self._group if d.id not in self._tried]
         step = self._next(others) if others else None

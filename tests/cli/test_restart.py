@@ -19,7 +19,7 @@ import pytest
 from a2py.cli import exits, handover, listen, record, serve
 from a2py.cli.exits import Stop
 from a2py.cli.source import Source
-from a2py.proxy.connection import FRESH_SECONDS
+from a2py.proxy.timeouts import Timeouts
 from tests.cli.test_daemon import hello, place
 from tests.commands import LIMIT, a2py, nothing
 from tests.process import free_port
@@ -45,7 +45,7 @@ def gone(pid: object) -> bool:
 
 class Knocking:
     """Asks for the health page on ever new connections until it is told to stop; `failed`: what went wrong with those that asked in time
-    (a drain gives a new connection FRESH_SECONDS for that, and this thread may have to wait for its turn)."""
+    (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for its turn)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -65,7 +65,7 @@ class Knocking:
                         assert b'"name":"a2py"' in answer.read()
                 self.done += 1
             except (OSError, AssertionError) as error:
-                if asked < FRESH_SECONDS / 2:
+                if asked < Timeouts().fresh / 2:
                     self.failed.append(f"{error!r}, asked in {asked:.3f} s")
 
     def __enter__(self) -> Knocking:

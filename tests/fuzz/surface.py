@@ -17,9 +17,10 @@ import h11
 import orjson
 from aiohttp import web
 
-from a2py.proxy.connection import Connections
+from a2py.proxy.app import Proxy
+from a2py.proxy.connections import Connections
 from a2py.proxy.log import Log
-from a2py.proxy.server import Proxy
+from a2py.proxy.services import Services
 from tests import scripted
 from tests.proxied import SECRET, config
 
@@ -110,9 +111,10 @@ class Surface:
         self.loop.run_until_complete(self._start(key))
 
     async def _start(self, key: str) -> None:
-        self.proxy = Proxy(config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json"))
-        await self.proxy.start()
-        self.proxy.upstream = Upstream()  # type: ignore[assignment]
+        self.services = Services(config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json"))
+        await self.services.start()
+        self.services.upstream = Upstream()  # type: ignore[assignment]
+        self.proxy = Proxy(self.services)
         self.connections = Connections(self._handle, buffer_limit=1 << 18, max_connections=10)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -153,7 +155,7 @@ class Surface:
                 break
         left = asyncio.all_tasks() - {own}
         assert not left, f"a task is left: {left}"
-        kept = self.proxy.running, self.proxy.busy, self.connections.connections
+        kept = self.services.running.exchanges, self.connections.busy, self.connections.connections
         assert not any(kept), f"something is left: {kept}"
         return bytes(wire.out)
 

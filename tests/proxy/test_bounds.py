@@ -58,7 +58,7 @@ async def upstream_script(c: Peer) -> None:
 async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (names, "MAX_BOUND"),
-        (context, "KEPT"),
+        (context, "MAX_CONTEXTS"),
         (lessons, "LIMIT"),
         (metrics, "LOST"),
         (metrics, "SERIES"),
@@ -86,11 +86,16 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
                     await proxy.ask(None, f"/v1/models/{name}-x", "GET", {"host": f"[::{n + 1:x}]:80", "origin": f"https://o{n}.example"})
 
             await ask(0)
-            before = containers(proxy.proxy)
+            before = containers(proxy.services)
             assert access._local.cache_info().maxsize == 64
             await ask(1000)
-            after = containers(proxy.proxy)
-            kept = [proxy.proxy.contexts._known, proxy.proxy.lessons._known, proxy.proxy.counts._models, proxy.proxy.config._names.bound]
+            after = containers(proxy.services)
+            kept = [
+                proxy.services.contexts._known,
+                proxy.services.lessons._known,
+                proxy.services.sizes.counts._models,
+                proxy.services.config._names.bound,
+            ]
             assert all(kept), "nothing was taught, or this tests nothing"
             text = (await proxy.ask(None, "/metrics", "GET")).body.decode()
     for id_, (where, size) in after.items():
@@ -118,10 +123,10 @@ def test_forgotten_lessons_leave_nothing() -> None:
 def test_what_requests_lose_is_counted_by_name() -> None:
     counters = metrics.Metrics()
     for what in ("image", "image", "a\u202eb", "Bad-Name", "x" * 41, "web_search.blocked_domains"):
-        counters.lost(what)
+        counters.add_degraded(what)
     for n in range(2 * metrics.LOST):
-        counters.lost(f"odd_{n}")
-    counters.lost("image")
+        counters.add_degraded(f"odd_{n}")
+    counters.add_degraded("image")
     lines = [line for line in counters.text({}).splitlines() if line.startswith("a2py_degraded_total{")]
     assert 'a2py_degraded_total{what="image"} 3' in lines and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
     assert len(lines) <= metrics.LOST + 1

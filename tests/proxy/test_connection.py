@@ -198,7 +198,7 @@ async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
     """Not only where its head and the broken chunk arrive together: whoever reads the body must not wait for the rest of it."""
     async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        await settle(lambda: proxy.proxy.busy)
+        await settle(lambda: proxy.busy)
         client.send(b"zz\r\n")
         envelope(await client.answer(), 400, "invalid_request_error")
         assert await closed(client) == b""
@@ -215,7 +215,7 @@ async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.Log
                 async with proxy.client() as client:
                     client.send(head + broken[:first])
                     if not first:
-                        await settle(lambda: proxy.proxy.busy or path == b"/nothing")
+                        await settle(lambda: proxy.busy or path == b"/nothing")
                     client.send(broken[first:])
                     assert (await client.answer()).status == (400 if path == b"/v1/messages" else 404)
                     assert await closed(client) == b""

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from a2py.proxy import connection, server
+from a2py.proxy import server
 from a2py.proxy.log import Log
+from a2py.proxy.timeouts import Timeouts
 from tests.proxied import Running, config, message, proxied, settle
 from tests.proxy.test_server import Process, certificate, server_context
 from tests.scripted import SSE, Peer, Raw, Scripted, answering, completion, text
@@ -74,7 +75,7 @@ async def test_what_waits_in_the_kernel_is_left_to_a_successor() -> None:
         successor = socket.socket(fileno=os.dup(listening.fileno()))
         with successor, callers(proxy.port, 10):
             await asyncio.wait_for(proxy.server.drain(handed_over=True), 10)
-            left = server._accept_rest(successor)
+            left = server._accept_queued(successor)
             assert len(left) == 10
             for connection in left:
                 connection.close()
@@ -82,7 +83,7 @@ async def test_what_waits_in_the_kernel_is_left_to_a_successor() -> None:
 
 async def test_a_handshake_of_tls_that_runs_is_waited_for(certificate: Path) -> None:
     made = server.Server(config("http://127.0.0.1:1/v1"), log=Log(io.StringIO()))
-    addresses = await made.start("127.0.0.1", 0, ssl_context=server_context(certificate))
+    addresses = await made.start(server.Listen("127.0.0.1", 0, ssl_context=server_context(certificate)))
     port = addresses[0][1]
     accepted = socket.create_connection(("127.0.0.1", port))
     for _ in range(3):
@@ -105,9 +106,9 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
     body = json.dumps(message(stream=False)).encode()
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         client.ask("POST", PATH, body[:20], (("content-length", str(len(body))),))
-        await settle(lambda: proxy.proxy.busy)
+        await settle(lambda: proxy.busy)
         drained = asyncio.ensure_future(proxy.server.drain())
-        await settle(lambda: proxy.proxy.draining)
+        await settle(lambda: proxy.services.running.is_draining)
         await asyncio.sleep(0.05)
         assert not drained.done()
         client.send(body[20:])
@@ -118,9 +119,12 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool) -> None:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base), timeouts=Timeouts(fresh=30.0)) as proxy,
+        proxy.client() as client,
+    ):
         await settle(lambda: proxy.server._connections.connections)
         drained = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.log.count("draining"))
@@ -131,18 +135,16 @@ async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool, monkeyp
         assert await client.reader.read() == b""
 
 
-async def test_one_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "FRESH_SECONDS", 0.05)
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
+async def test_one_that_never_asks_is_closed() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.05)) as proxy, proxy.client() as client:
         await settle(lambda: proxy.server._connections.connections)
         await asyncio.wait_for(proxy.server.drain(), 10)
         assert await client.reader.read() == b""
 
 
-async def test_one_that_was_answered_a_moment_ago_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
     """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and then."""
-    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
+    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy, proxy.client() as client:
         client.ask("GET", "/")
         assert "connection" not in (await client.answer()).headers
         drained = asyncio.ensure_future(proxy.server.drain())
@@ -152,9 +154,8 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again(monkeypatch: pyt
         await asyncio.wait_for(drained, 10)
 
 
-async def test_one_that_has_been_idle_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "FRESH_SECONDS", 0.0)
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60)) as proxy, proxy.client() as client:
+async def test_one_that_has_been_idle_is_closed_at_once() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.0)) as proxy, proxy.client() as client:
         client.ask("GET", "/")
         await client.answer()
         drained = asyncio.ensure_future(proxy.server.drain())
@@ -172,9 +173,8 @@ async def test_an_idle_connection_that_has_just_asked_is_answered() -> None:
         assert (await client.answer()).status == 200
 
 
-async def test_a_client_that_leaves_does_not_hold_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "FRESH_SECONDS", 30.0)
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=30)) as proxy:
+async def test_a_client_that_leaves_does_not_hold_the_drain() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=30), timeouts=Timeouts(fresh=30.0)) as proxy:
         async with proxy.client() as client:
             await settle(lambda: proxy.server._connections.connections)
             drained = asyncio.ensure_future(proxy.server.drain())
@@ -236,7 +236,7 @@ async def test_a_drain_waits_until_an_answer_is_read(stream: bool, monkeypatch: 
         await settle(lambda: proxy.log.count('"request"'))
         drained = asyncio.ensure_future(proxy.server.drain())
         await asyncio.wait({drained}, timeout=0.5)
-        assert not drained.done() and not proxy.proxy.running
+        assert not drained.done() and not proxy.services.running.exchanges
         client.read()
         answer = await client.answer()
         assert answer.whole and content(stream, answer.body) == LARGE

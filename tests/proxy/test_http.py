@@ -8,10 +8,11 @@ import gzip
 import orjson
 import pytest
 
-from a2py.proxy import app as app_module
 from a2py.proxy.access import local_host
+from a2py.proxy.messages_api import parse_patience
 from a2py.proxy.responses import header_list, new_id
-from a2py.proxy.routes import _seconds, find
+from a2py.proxy.routes import find_route
+from a2py.proxy.timeouts import Timeouts
 from tests.proxied import SECRET, Running, config, message, proxied, settle
 from tests.scripted import Answer, Scripted, answering, completion
 
@@ -67,8 +68,8 @@ def envelope(answer: Answer, status: int, type: str) -> str:
         ("/foo", False),
     ],
 )
-def test_find(path: str, known: bool) -> None:
-    assert (find(path) is not None) is known
+def test_find_route(path: str, known: bool) -> None:
+    assert (find_route(path) is not None) is known
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_find(path: str, known: bool) -> None:
     [("300", 300), ("0", 1), ("-5", 1), ("1e9", 3600), ("inf", 3600), ("nan", 600), ("soon", 600), ("", 600), (None, 600)],
 )
 def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
-    assert _seconds(told) == seconds
+    assert parse_patience(told) == seconds
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -229,19 +230,19 @@ async def test_chunked_and_expect_100() -> None:
         assert (await client.answer()).status == 200
 
 
-async def test_a_body_that_stalls_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.05)
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+async def test_a_body_that_stalls_is_cut() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.05)) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
         envelope(await client.answer(), 408, "timeout_error")
         assert await client.reader.read() == b""
 
 
-async def test_a_body_that_trickles_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_trickles_is_cut() -> None:
     """A byte now and then is no stall, and yet it would last for ever. That more of them come is no reason to reset the answer away."""
-    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(app_module, "BODY_RATE", 1_000_000)
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with (
+        proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.3, body_rate=1_000_000)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(ASK + b"Content-Length: 1000\r\n\r\n{")
 
         async def trickle() -> None:
@@ -255,11 +256,13 @@ async def test_a_body_that_trickles_is_cut(monkeypatch: pytest.MonkeyPatch) -> N
         envelope(answer, 408, "timeout_error")
 
 
-async def test_a_large_body_on_a_slow_line_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(app_module, "BODY_RATE", 10_000)
+async def test_a_large_body_on_a_slow_line_is_taken() -> None:
     body = orjson.dumps(message("x" * 20_000, stream=False))
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base), timeouts=Timeouts(body_pause=0.2, body_rate=10_000)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(ASK + b"Content-Length: %d\r\n\r\n" % len(body))
         for at in range(0, len(body), 2000):
             client.send(body[at : at + 2000])
@@ -270,9 +273,9 @@ async def test_a_large_body_on_a_slow_line_is_taken(monkeypatch: pytest.MonkeyPa
 async def test_a_client_that_leaves_in_mid_body() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
-        await settle(lambda: proxy.proxy.busy)
+        await settle(lambda: proxy.busy)
         client.reset()
-        await settle(lambda: not proxy.proxy.busy)
+        await settle(lambda: not proxy.busy)
 
 
 async def test_a_broken_chunk() -> None:
@@ -461,7 +464,7 @@ async def test_responses_of_the_upstream_set_nothing_on_the_client() -> None:
 
 async def test_a_proxy_that_is_its_own_upstream_says_so() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
-        proxy.proxy.reload(config(f"{proxy.base}/v1"))
+        proxy.services.reload(config(f"{proxy.base}/v1"))
         text = envelope(await proxy.ask(message()), 508, "api_error")
         assert "is its own upstream" in text and "api_base" in text
         envelope(await proxy.ask(message(), headers={"x-a2py-hop": "a,b,c,d,e"}), 508, "invalid_request_error")
@@ -470,7 +473,7 @@ async def test_a_proxy_that_is_its_own_upstream_says_so() -> None:
 async def test_hops_are_counted_along() -> None:
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
         await proxy.ask(message(), headers={"x-a2py-hop": "first"})
-        assert upstream.asked[0].headers["x-a2py-hop"] == f"first,{proxy.proxy.name}"
+        assert upstream.asked[0].headers["x-a2py-hop"] == f"first,{proxy.services.name}"
 
 
 async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
@@ -581,4 +584,4 @@ async def test_as_an_application_inside_aiohttp() -> None:
             assert answer.status == 200 and (await answer.read()).endswith(b'data: {"type":"message_stop"}\n\n')
             answer = await client.get("/nothing")
             assert answer.status == 404 and (await answer.json())["error"]["type"] == "not_found_error"
-        assert app[PROXY].config.resolve("test-model")
+        assert app[PROXY].services.config.resolve("test-model")

@@ -113,9 +113,9 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
 
     async with Scripted(script) as upstream, proxied(config(upstream.base, enable_drain_endpoint=True)) as proxy:
         asked = [asyncio.ensure_future(proxy.ask(message())) for _ in range(2)]
-        await settle(lambda: len(proxy.proxy.running) == 2)
+        await settle(lambda: len(proxy.services.running.exchanges) == 2)
         drains = [asyncio.ensure_future(proxy.ask(None, PATH, "POST")) for _ in range(2)]
-        await settle(lambda: proxy.proxy.draining)
+        await settle(lambda: proxy.services.running.is_draining)
         assert not await is_ready(proxy) and not any(drain.done() for drain in drains)
         go.set()
         for drain in drains:
@@ -130,7 +130,7 @@ async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
     settings = {"enable_drain_endpoint": True, "drain_seconds": 0.05}
     async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: proxy.proxy.running)
+        await settle(lambda: proxy.services.running.exchanges)
         answer = await proxy.ask(None, PATH, "GET")
         assert answer.status == 200 and answer.json == {"status": "draining", "drained_requests": 0, "running": 1}
 
@@ -138,7 +138,7 @@ async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
 async def refused(proxy: Running, path: str = PATH, method: str = "GET", headers: dict[str, str] | None = None) -> int:
     """The status, of a request that must have had no effect."""
     answer = await proxy.ask(None, path, method, headers)
-    assert not proxy.proxy.draining and answer.json["type"] == "error"
+    assert not proxy.services.running.is_draining and answer.json["type"] == "error"
     return answer.status
 
 
@@ -151,7 +151,7 @@ async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
     "path", ["/v1/health/drain", "/x/health/drain", "/health/drain/", "//health/drain", "/health/drain/x", "/Health/drain"]
 )
 async def test_the_endpoint_has_exactly_one_path(path: str) -> None:
-    assert routes.find(path) is not routes.DRAIN
+    assert routes.find_route(path) is not routes.DRAIN
     async with proxied(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
         assert await refused(proxy, path) == 404
 
@@ -161,7 +161,7 @@ async def test_the_endpoint_asks_for_the_master_key() -> None:
         assert await refused(proxy) == 401
         assert await refused(proxy, headers={"x-api-key": "sk-other"}) == 401
         answer = await proxy.ask(None, PATH, "GET", {"authorization": "Bearer sk-m"})
-        assert answer.status == 200 and proxy.proxy.draining
+        assert answer.status == 200 and proxy.services.running.is_draining
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ async def test_the_endpoint_has_two_methods(method: str) -> None:
         async with proxy.client() as client:
             client.ask(method, PATH)
             status, headers = await client.head()
-        assert status == 405 and headers["allow"] == "GET, POST" and not proxy.proxy.draining
+        assert status == 405 and headers["allow"] == "GET, POST" and not proxy.services.running.is_draining

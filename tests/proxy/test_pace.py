@@ -108,10 +108,10 @@ async def test_a_small_request_overtakes_a_large_one(wire: str) -> None:
         settings = config(upstream.base)
         settings = replace(settings, deployments=tuple(replace(d, wire=wire) for d in settings.deployments))
         async with proxied(settings) as proxy:
-            proxy.proxy.pace.seconds = 0.0
+            proxy.services.pace.seconds = 0.0
             turns = {"role": "user", "content": "x"}, {"role": "assistant", "content": [{"type": "text", "text": "y"}]}
             large = asyncio.create_task(proxy.ask(message("x", messages=[*turns * 10_000][:-1])))
-            await settle(lambda: proxy.proxy.pace._turn.locked())
+            await settle(lambda: proxy.services.pace._turn.locked())
             small = await proxy.ask(None, "/health", "GET")
             assert small.status == 200 and not upstream.asked and not large.done()
             await large
@@ -120,10 +120,10 @@ async def test_a_small_request_overtakes_a_large_one(wire: str) -> None:
 
 async def test_counting_a_large_request_gives_way() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
-        proxy.proxy.pace.seconds = 0.0
+        proxy.services.pace.seconds = 0.0
         body = {"model": "test-model", "messages": [{"role": "user", "content": "x"}] * 20_000}
         large = asyncio.create_task(proxy.ask(body, "/v1/messages/count_tokens"))
-        await settle(lambda: proxy.proxy.pace._turn.locked())
+        await settle(lambda: proxy.services.pace._turn.locked())
         small = await proxy.ask(None, "/health", "GET")
         assert small.status == 200 and not large.done()
         assert (await large).json["input_tokens"] > 80_000

@@ -16,7 +16,7 @@ from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
 from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
-from a2py.proxy.router import ATTEMPTS, CLIENTS_OWN, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
+from a2py.proxy.router import ATTEMPTS, CLIENT_ERRORS, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
 from a2py.upstream import NoAnswer
 
 
@@ -87,7 +87,7 @@ def test_another_deployment_of_the_name(kind: str) -> None:
     plan = router.plan(config, "m")
     first = plan.first()
     step = plan.after(first.deployment, ApiError(kind, "x"), delivered=False)
-    assert step == (None if kind in CLIENTS_OWN else Step(config.deployments[1], 0.0))
+    assert step == (None if kind in CLIENT_ERRORS else Step(config.deployments[1], 0.0))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -325,12 +325,12 @@ def test_a_rate_limits_own_time() -> None:
 
 def test_the_clients_mistakes_cool_nothing() -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
-    for kind in CLIENTS_OWN:
+    for kind in CLIENT_ERRORS:
         fail(router, config, 0, kind)
     assert not router.cooling
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENTS_OWN))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENT_ERRORS))
 def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
     router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.NONE), config.settings)

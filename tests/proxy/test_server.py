@@ -18,7 +18,7 @@ import pytest
 
 from a2py.config import Config
 from a2py.proxy.log import Log, Record
-from a2py.proxy.server import Server, serve
+from a2py.proxy.server import Lifecycle, Listen, Server, serve
 from a2py.upstream import origin
 from a2py.upstream.origin import Origin, environment_proxy, parse
 from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
@@ -58,7 +58,7 @@ async def test_running_streams_end_and_nobody_new_comes_in() -> None:
         await idle.answer()
         await begin(proxy, client)
         drained = asyncio.ensure_future(proxy.server.drain())
-        await settle(lambda: proxy.proxy.draining)
+        await settle(lambda: proxy.services.running.is_draining)
         assert await idle.reader.read() == b"", "an idle connection is closed at once"
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -88,7 +88,7 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
         await begin(proxy, client)
         drained = asyncio.ensure_future(proxy.server.drain(at_once))
         if how != "time":
-            await settle(lambda: proxy.proxy.draining)
+            await settle(lambda: proxy.services.running.is_draining)
             at_once.set()
         rest = await client.piece()
         assert rest.startswith(b"event: error\n") and b'"overloaded_error"' in rest and b"content_block_stop" not in rest
@@ -114,7 +114,7 @@ async def test_an_answer_that_has_not_begun_gets_a_status(stream: bool) -> None:
 async def test_readiness_while_draining() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
         assert (await proxy.ask(None, "/health/readiness", "GET")).json["status"] == "ready"
-        proxy.proxy.draining = True
+        proxy.services.running.is_draining = True
         answer = await proxy.ask(None, "/health/readiness", "GET")
         assert answer.status == 503 and answer.json["status"] == "draining"
 
@@ -125,7 +125,7 @@ async def test_readiness_while_draining() -> None:
 async def test_serve_on_given_sockets_until_stopped() -> None:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [sock.getsockname()[1] for sock in sockets]
-    stop, told, drains = asyncio.Event(), asyncio.Event(), []
+    told, drains = asyncio.Event(), []
     addresses: list[Any] = []
 
     def ready(where: list[Any]) -> None:
@@ -133,29 +133,28 @@ async def test_serve_on_given_sockets_until_stopped() -> None:
         told.set()
 
     async with Scripted(answering("Hi")) as upstream:
-        running = asyncio.ensure_future(
-            serve(config(upstream.base), sockets=sockets, ready=ready, stop=stop, draining=lambda: drains.append(1), log=Log(io.StringIO()))
-        )
+        life = Lifecycle(on_ready=ready, on_drain=lambda: drains.append(1))
+        running = asyncio.ensure_future(serve(config(upstream.base), Listen(sockets=sockets), life, log=Log(io.StringIO())))
         await asyncio.wait_for(told.wait(), 10)
         assert [address[1] for address in addresses] == ports
         for port in ports:
             async with Raw(port) as client:
                 client.ask("POST", "/v1/messages", message())
                 assert (await client.answer()).names[-1] == "message_stop"
-        stop.set()
+        life.stop.set()
         await asyncio.wait_for(running, 10)
         assert drains == [1]
 
 
 async def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
-        await serve(config("http://127.0.0.1:1/v1"), port=taken.getsockname()[1], log=Log(io.StringIO()))
+        await serve(config("http://127.0.0.1:1/v1"), Listen(port=taken.getsockname()[1]), log=Log(io.StringIO()))
 
 
 SCRIPT = """
 import asyncio, sys
 from a2py.proxy.log import Log
-from a2py.proxy.server import serve
+from a2py.proxy.server import Lifecycle, Listen, serve
 from tests.proxied import config
 bases = sys.argv[1:]
 def reload():
@@ -165,7 +164,8 @@ def reload():
     return config(bases[0], drain_seconds=20)
 def ready(addresses):
     print("READY", addresses[0][1], flush=True)
-asyncio.run(serve(config(bases[0], drain_seconds=20), port=0, ready=ready, reload=reload, log=Log(sys.stdout, "json")))
+life = Lifecycle(on_ready=ready, load=reload)
+asyncio.run(serve(config(bases[0], drain_seconds=20), Listen(port=0), life, log=Log(sys.stdout, "json")))
 print("ENDED", flush=True)
 """
 
@@ -265,9 +265,11 @@ async def test_sighup_reloads_and_refuses_a_broken_file() -> None:
 async def test_reload_changes_the_limits() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
         assert proxy.server.reload(lambda: config("http://127.0.0.1:1/v1", max_body_mb=1, max_connections=7, buffer_kb=8))
-        assert proxy.proxy.max_body == 1 << 20 and proxy.proxy.buffer_limit == 8192
+        connections = proxy.services.connections
+        assert connections is not None and connections.buffer_limit == 8192 and connections.max_connections == 7
+        assert proxy.services.config.settings.max_body_mb == 1
         assert not proxy.server.reload(_raises)
-        assert proxy.proxy.max_body == 1 << 20
+        assert proxy.services.config.settings.max_body_mb == 1
 
 
 def _raises() -> Config:
@@ -360,7 +362,7 @@ async def test_tls_where_none_is_spoken() -> None:
 async def test_tls_towards_the_client(certificate: Path) -> None:
     async with Scripted(answering("Hi")) as upstream:
         server = Server(config(upstream.base), log=Log(io.StringIO()))
-        addresses = await server.start("127.0.0.1", 0, ssl_context=server_context(certificate))
+        addresses = await server.start(Listen("127.0.0.1", 0, ssl_context=server_context(certificate)))
         context = ssl.create_default_context(cafile=str(certificate))
         reader, writer = await asyncio.open_connection("localhost", addresses[0][1], ssl=context)
         body = json.dumps(message()).encode()

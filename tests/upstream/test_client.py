@@ -136,8 +136,8 @@ async def test_idle_connections_are_bounded_in_number_and_time(monkeypatch: pyte
         await settle(lambda: len(upstream.asked) == 10)
         go.set()
         assert {(await task).status for task in asking} == {200}
-        await settle(lambda: proxy.proxy.upstream.idle == proxy.proxy.upstream.connections == 3)
-        await settle(lambda: proxy.proxy.upstream.connections == 0)
+        await settle(lambda: proxy.services.upstream.idle == proxy.services.upstream.connections == 3)
+        await settle(lambda: proxy.services.upstream.connections == 0)
         await settle(lambda: upstream.open == 0)
 
 
@@ -262,7 +262,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
         async with proxied(config(base, num_retries=0)) as proxy:
             answers = await asyncio.gather(*(proxy.ask(message()) for _ in range(20)))
             assert {answer.status for answer in answers} == {200} and len(asked) == 1
-            resolver = proxy.proxy.upstream._resolver
+            resolver = proxy.services.upstream._resolver
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 1
             resolver._known = {key: (0.0, value[1]) for key, value in resolver._known.items()}
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 2
@@ -284,7 +284,7 @@ async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: p
     monkeypatch.setattr(loop, "sock_connect", connect)
     async with proxied(config("http://localhost:9/v1", num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 504
-        assert not proxy.proxy.upstream._resolver._known
+        assert not proxy.services.upstream._resolver._known
 
 
 async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -> None:
@@ -295,7 +295,7 @@ async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -
         async with proxied(settings) as proxy:
             assert (await proxy.ask(message())).status == 500
             await asyncio.to_thread(shutil.copy, certificate, ca)
-            proxy.proxy.reload(settings)
+            proxy.services.reload(settings)
             assert (await proxy.ask(message())).status == 200
 
 

@@ -489,10 +489,10 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: any(connection.stalled for connection in proxy.proxy.busy))  # type: ignore[attr-defined]
+        await settle(lambda: any(connection.is_paused for connection in proxy.busy))  # type: ignore[attr-defined]
         for _ in range(100):
             await asyncio.sleep(0)
-            sizes = [connection.transport.get_write_buffer_size() for connection in proxy.proxy.busy if connection.transport]
+            sizes = [connection.transport.get_write_buffer_size() for connection in proxy.busy if connection.transport]
             assert sizes and limit < max(sizes) <= 2 * limit
         client.reset()
 

@@ -18,7 +18,8 @@ import pytest
 
 from a2py.config import Config
 from a2py.errors import ApiError
-from a2py.proxy import app, connection, count, router
+from a2py.proxy import router, tokenizers
+from a2py.proxy.timeouts import Timeouts
 from a2py.quirks import Quirks
 from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
@@ -141,8 +142,8 @@ def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
 
 async def idle(proxy: Running) -> None:
     """Nothing runs, and no upstream connection is in use (kept ones are idle)."""
-    await settle(lambda: not proxy.proxy.running and not proxy.proxy.busy)
-    upstream = proxy.proxy.upstream
+    await settle(lambda: not proxy.services.running.exchanges and not proxy.busy)
+    upstream = proxy.services.upstream
     await settle(lambda: upstream.connections == upstream.idle)
     for client in proxy.server._connections.connections:  # type: ignore[union-attr]
         client.force_close()
@@ -166,7 +167,9 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
         async with gate:
             base = f"{'https' if tls else 'http'}://{NAME}:{gate.port}/v1"
             settings = settings_for(base, scenario, fault if side == "upstream" else "")
-            async with proxied(settings, collect=False) as proxy:
+            is_slow_client = fault == "timeout" and side == "client"
+            timeouts = Timeouts(body_pause=0.1, idle=0.2) if is_slow_client else None
+            async with proxied(settings, collect=False, timeouts=timeouts) as proxy:
                 front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
                 async with front, Raw(front.port) as client:
                     client.ask("POST", scenario.path, body)
@@ -193,7 +196,7 @@ async def finish(
             front._free.set()
             return "gone"
         if not reading.done() and fault == "drain":
-            for exchange in list(proxy.proxy.running):
+            for exchange in list(proxy.services.running.exchanges):
                 exchange.interrupt(ApiError("overloaded", "shutting down"))
         answer = await asyncio.wait_for(asyncio.shield(reading), 20)
     finally:
@@ -235,7 +238,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries do not wait, and what has ended is closed soon."""
     monkeypatch.setattr(router, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(connection_module, "TAIL_SECONDS", 0.02)
-    monkeypatch.setattr(count, "TOKENIZER_SECONDS", 0.2)
+    monkeypatch.setattr(tokenizers, "TOKENIZER_SECONDS", 0.2)
     yield
 
 
@@ -274,10 +277,7 @@ async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.S
 
 @pytest.mark.parametrize("fault", CLIENT)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if fault == "timeout":
-        monkeypatch.setattr(app, "BODY_SECONDS", 0.1)
-        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None) -> None:
     seen = await loop(name, fault, "client", tls)
     assert seen["gone"] > 1
     if fault == "timeout" and SCENARIOS[name].prompt > 1000:

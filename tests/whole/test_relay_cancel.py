@@ -53,7 +53,7 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
         await asked.wait()
         leave(client)
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         assert len(upstream.asked) == 1
         assert [line["status"] for line in proxy.lines if line["event"] == "request"] == [499]
 
@@ -99,7 +99,7 @@ async def test_while_a_retry_waits() -> None:
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: upstream.asked)
         client.reset()
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         assert len(upstream.asked) < 9
 
 
@@ -153,9 +153,9 @@ async def test_while_a_large_request_is_sent() -> None:
     async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message("x" * (20 << 20)))
         await asyncio.wait_for(accepted.wait(), 10)
-        await settle(lambda: proxy.proxy.limits.running)
+        await settle(lambda: proxy.services.limits.running)
         client.reset()
-        await settle(lambda: not proxy.proxy.running)
+        await settle(lambda: not proxy.services.running.exchanges)
         go.set()
         await asyncio.wait_for(gone.wait(), 10)
     server.close()
@@ -189,7 +189,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
         await asyncio.wait_for(stuck.wait(), 30)
-        connection = next(iter(proxy.proxy.busy))
+        connection = next(iter(proxy.busy))
         transport = connection.transport
         assert transport is not None and transport.get_write_buffer_size() < 1_000_000
         assert written < 30_000_000
@@ -203,7 +203,7 @@ async def test_a_slow_client_gets_everything() -> None:
     async with Scripted(answering(*pieces)) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: any(c.transport and c.transport.get_write_buffer_size() > 65536 for c in proxy.proxy.busy))
+        await settle(lambda: any(c.transport and c.transport.get_write_buffer_size() > 65536 for c in proxy.busy))
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         answer = await client.answer()
     deltas = [data["delta"]["text"] for name, data in answer.events if name == "content_block_delta"]
@@ -246,7 +246,7 @@ async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
 
 
 def _pooled(proxy: Running) -> int:
-    return proxy.proxy.upstream.idle
+    return proxy.services.upstream.idle
 
 
 async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:

@@ -93,7 +93,7 @@ async def test_a_dead_deployment_is_passed_over() -> None:
         async with proxied(settings) as proxy:
             for _ in range(6):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert proxy.proxy.router.shown()[0]["deployment"] == "dead"
+            assert proxy.services.router.shown()[0]["deployment"] == "dead"
 
 
 async def test_a_running_stream_keeps_its_configuration() -> None:
@@ -111,7 +111,7 @@ async def test_a_running_stream_keeps_its_configuration() -> None:
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await settle(lambda: old.asked)
-            proxy.proxy.reload(config(new.base))
+            proxy.services.reload(config(new.base))
             go.set()
             assert (await client.answer()).names[-1] == "message_stop"
         assert len(old.asked) == 2 and not new.asked
@@ -174,7 +174,7 @@ async def test_a_limit_that_holds_for_this_request_only() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(max_tokens=4100))
         assert answer.status == 200, answer.body
-        assert not proxy.proxy.lessons.shown()
+        assert not proxy.services.lessons.shown()
     assert [asked.json["max_tokens"] for asked in upstream.asked] == [4100, 4000]
 
 
@@ -198,7 +198,7 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
         async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
             for _ in range(2):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert proxy.proxy.lessons.shown()[0]["field"] == "wire"
+            assert proxy.services.lessons.shown()[0]["field"] == "wire"
         assert [asked.target for asked in upstream.asked][1:] == ["/v1/chat/completions"] * 2
         async with proxied(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
             assert (await proxy.ask(message())).status == 404
@@ -209,7 +209,7 @@ async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
     async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message())).status == 404
-        assert proxy.proxy.lessons.shown() == []
+        assert proxy.services.lessons.shown() == []
     assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions"] * 2
 
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from a2py.proxy import app, connection, router
+from a2py.proxy import router
 from a2py.proxy.routes import ROUTES, Route
+from a2py.proxy.timeouts import Timeouts
 from a2py.upstream.transports import free
 from tests.blocking import Client, Peer, Script, Upstream, request
 from tests.proxied import Running, config, message, proxied, settle
@@ -240,10 +241,9 @@ NAMES = list(cases([]))
 #: Seconds that no test waits for: until a body has stalled, a connection was idle for too long, a refused body is no longer read, an
 #: upstream is asked again.
 SOON = {
-    "a body that stalls": [(app, "BODY_SECONDS"), (connection, "LINGER_SECONDS")],
-    "too large": [(connection, "LINGER_SECONDS")],
-    "idle too long": [(connection, "IDLE_SECONDS")],
-    "failed, asked again": [(router, "FIRST_WAIT")],
+    "a body that stalls": Timeouts(body_pause=0.05, linger=0.05),
+    "too large": Timeouts(linger=0.05),
+    "idle too long": Timeouts(idle=0.05),
 }
 
 
@@ -262,7 +262,7 @@ async def run(proxy: Running, upstream: Upstream, act: Callable[[Client, Upstrea
     loop = asyncio.get_running_loop()
     for _ in range(rounds):
         await loop.run_in_executor(None, one)
-        await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy or proxy.server._connections.open))  # type: ignore[union-attr]
+        await settle(lambda: not (proxy.services.running.exchanges or proxy.busy or proxy.server._connections.open))  # type: ignore[union-attr]
     for _ in range(3):
         await asyncio.sleep(0)  # what was scheduled by the last
 
@@ -294,12 +294,12 @@ async def test_a_write_that_fails() -> None:
             async def one() -> None:
                 client = Client(proxy.port)
                 client.send(STREAM)
-                await settle(lambda: proxy.proxy.running and next(iter(proxy.proxy.running)).delivered)
-                exchange: Any = next(iter(proxy.proxy.running))
+                await settle(lambda: proxy.services.running.exchanges and next(iter(proxy.services.running.exchanges)).answer.is_delivered)
+                exchange: Any = next(iter(proxy.services.running.exchanges))
                 client.reset()
-                exchange.client.write(b": x\n\n")
+                exchange.answer.client.write(b": x\n\n")
                 del exchange
-                await settle(lambda: not (proxy.proxy.running or proxy.proxy.busy))
+                await settle(lambda: not (proxy.services.running.exchanges or proxy.busy))
 
             await one()
             async with everything_kept() as found:
@@ -310,8 +310,7 @@ async def test_a_write_that_fails() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    for module, constant in SOON.get(name, ()):
-        monkeypatch.setattr(module, constant, 0.05)
+    monkeypatch.setattr(router, "FIRST_WAIT", 0.05)
     monkeypatch.setitem(ROUTES, "/crash", Route(("POST",), crash))  # type: ignore[arg-type]
     here: list[Upstream] = []
     case = cases(here)[name]
@@ -319,7 +318,7 @@ async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.M
     with Upstream(case.script) as upstream:
         here.append(upstream)
         made = config(upstream.base, disable_cooldowns=True, **settings)
-        async with proxied(made, collect=False, crashes=name == "a crash") as proxy:
+        async with proxied(made, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
             await run(proxy, upstream, case.client, 2)
             async with everything_kept() as found:
                 await run(proxy, upstream, case.client, ROUNDS)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from a2py.messages.types import Call
-from a2py.proxy import connection
-from a2py.proxy.relay import Exchange
+from a2py.proxy.attempt import Attempt
+from a2py.proxy.exchange import Exchange
+from a2py.proxy.timeouts import Timeouts
 from a2py.upstream import Gather
 from tests.proxied import config, message, proxied, settle
 from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
@@ -62,7 +63,7 @@ SCRIPTS: list[Script] = [answering("Hi"), refusing(500), refusing(400), cut, cut
 
 
 def alive() -> list[Any]:
-    return [thing for thing in gc.get_objects() if isinstance(thing, (Exchange, Call, Gather))]
+    return [thing for thing in gc.get_objects() if isinstance(thing, (Exchange, Attempt, Call, Gather))]
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def test_nothing_waits_for_the_garbage_collector(
     async with Scripted(script) as up, proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy:
         for _ in range(2):
             await proxy.ask(message(stream=stream))
-        await settle(lambda: not proxy.proxy.busy)
+        await settle(lambda: not proxy.busy)
         await asyncio.sleep(0)
         assert left() == []
 
@@ -96,8 +97,8 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
         for _ in range(2):
             async with proxy.client() as client:
                 client.ask("POST", "/v1/messages", message(stream=stream))
-                await settle(lambda: proxy.proxy.running and proxy.proxy.limits.running)
-            await settle(lambda: not proxy.proxy.busy)
+                await settle(lambda: proxy.services.running.exchanges and proxy.services.limits.running)
+            await settle(lambda: not proxy.busy)
         await asyncio.sleep(0)
         assert left() == []
 
@@ -106,11 +107,14 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
 
 
 @pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])
-async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_takes_nothing_is_cut_off(kind: str) -> None:
     """Its answer would be held for as long as it likes."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     piece = "x" * 100_000
-    async with Scripted(answering(*[piece] * 200)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering(*[piece] * 200)) as up,
+        proxied(config(up.base), timeouts=Timeouts(stall=0.2)) as proxy,
+        proxy.client() as client,
+    ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         if kind == "pipelined":
             client.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40_000)
@@ -121,27 +125,29 @@ async def test_a_client_that_takes_nothing_is_cut_off(kind: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bool) -> None:
     """An answer that fits into the buffer: its handler has ended, `close` waits for the client."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     async with (
         Scripted(answering(*["x" * 100_000] * 200)) as up,
-        proxied(config(up.base, buffer_kb=64_000)) as proxy,
+        proxied(config(up.base, buffer_kb=64_000), timeouts=Timeouts(stall=0.2)) as proxy,
         proxy.client() as client,
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message(stream=stream), (("connection", "close"),))
-        await settle(lambda: proxy.lines and not proxy.proxy.busy)
+        await settle(lambda: proxy.lines and not proxy.busy)
         assert proxy.lines[-1]["status"] == 200
         await settle(lambda: not proxy.server._connections.connections)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_takes_little_gets_everything(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_takes_little_gets_everything(stream: bool) -> None:
     """Its pauses are a twentieth of what would be a stall, all of them together are more."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     sent = "x" * 100_000
-    async with Scripted(answering(*[sent] * 150)) as up, proxied(config(up.base)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering(*[sent] * 150)) as up,
+        proxied(config(up.base), timeouts=Timeouts(stall=2.0)) as proxy,
+        proxy.client() as client,
+    ):
         transport = client.writer.transport
         client.ask("POST", "/v1/messages", message(stream=stream))
 

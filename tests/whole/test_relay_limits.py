@@ -14,7 +14,7 @@ import pytest
 
 from a2py.messages.count import count
 from a2py.messages.request import parse
-from a2py.proxy import relay
+from a2py.proxy import sizes
 from a2py.proxy.limits import FIRST_OUTPUT, Used
 from a2py.quirks import Quirks
 from tests.proxied import Running, config, deployment, message, proxied, settle
@@ -42,7 +42,7 @@ async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock 
 
 
 def used(proxy: Running, id: str = "d0") -> Used:
-    return proxy.proxy.limits.used()[id]
+    return proxy.services.limits.used()[id]
 
 
 # -- the ways in which an attempt ends -------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ async def test_what_counts_after_an_attempt(end: str) -> None:
     async with Scripted(script) as up, limited(up.base, rpm=100, **times) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert used(proxy) == (len(up.asked), tokens, 0), answer.body
-        assert not proxy.proxy.limits.running
+        assert not proxy.services.limits.running
 
 
 async def test_what_could_not_be_sent_counts_no_tokens() -> None:
@@ -160,7 +160,7 @@ async def test_a_client_that_leaves(seen: str | None, stream: bool) -> None:
             if seen and stream:
                 await client.reader.readuntil(b"content_block_delta")
             assert used(proxy) == (0, INPUT + OUTPUT, OUTPUT)
-        await settle(lambda: not proxy.proxy.limits.running)
+        await settle(lambda: not proxy.services.limits.running)
         assert used(proxy) == (0, INPUT + (10_001 if seen == LONG and stream else OUTPUT), 0)
 
 
@@ -249,7 +249,7 @@ async def test_a_large_max_tokens_reserves_the_usual_output() -> None:
         assert sorted(await asking) == [200, 200, 429, 429, 429]
         for _ in range(10):
             await proxy.ask(message(max_tokens=64_000))
-        assert proxy.proxy.limits.usual_output(proxy.proxy.config.deployments[0]) < 900
+        assert proxy.services.limits.usual_output(proxy.services.config.deployments[0]) < 900
 
 
 async def test_never_more_than_rpm() -> None:
@@ -325,8 +325,8 @@ async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
     def counts(request: object) -> int:
         raise AssertionError("counted")
 
-    monkeypatch.setattr(relay, "count", counts)
-    monkeypatch.setattr(relay, "COUNTED_BYTES", 10_000)
+    monkeypatch.setattr(sizes, "count", counts)
+    monkeypatch.setattr(sizes, "COUNTED_BYTES", 10_000)
     async with Scripted(silent) as up, limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
         await proxy.ask(message("word " * 4000))
         assert 4000 < used(proxy).tokens < 6000
@@ -343,5 +343,5 @@ async def test_health_shows_what_counts(limits: dict[str, int]) -> None:
 async def test_a_reload_keeps_what_counts() -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, tpm=0, rpm=1) as proxy:
         assert (await proxy.ask(message())).status == 200
-        proxy.proxy.reload(proxy.proxy.config)
+        proxy.services.reload(proxy.services.config)
         assert (await proxy.ask(message())).status == 429

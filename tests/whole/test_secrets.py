@@ -23,7 +23,7 @@ from a2py.config import load
 from a2py.deployment import Deployment
 from a2py.messages.request import parse
 from a2py.messages.types import Call
-from a2py.proxy import relay
+from a2py.proxy import attempt
 from a2py.wires import wire
 from tests import process, proxied
 from tests.commands import a2py
@@ -225,21 +225,21 @@ async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ..
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("place", ["send", "wire_of", "_refused"])
+@pytest.mark.parametrize("place", ["send", "wire_of", "_refusal_error"])
 async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, place: str, stream: bool) -> None:
     """An exception that nobody expected, with the key and the content in its text."""
 
     def crash(*args: object, **more: object) -> Any:
         raise LookupError(f"{UPSTREAM} {[repr(arg) for arg in args]}")
 
-    script = echo if place == "_refused" else answering("Hi")
+    script = echo if place == "_refusal_error" else answering("Hi")
     async with Scripted(script) as upstream:
         served = proxied.deployment(upstream.base, key=UPSTREAM, headers={"x-gateway-token": HEADER})
         async with proxied.proxied(proxied.config(deployments=(served,), master_key=MASTER)) as proxy:
             if place == "send":
-                monkeypatch.setattr(proxy.proxy.upstream, "send", crash)
+                monkeypatch.setattr(proxy.services.upstream, "send", crash)
             else:
-                monkeypatch.setattr(relay, place, crash)
+                monkeypatch.setattr(attempt, place, crash)
             answer = await proxy.ask(proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)})
             log = proxy.log
             proxy._out.truncate(0)  # a crash is what was asked for

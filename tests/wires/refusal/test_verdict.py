@@ -10,7 +10,7 @@ import pytest
 
 from a2py.errors import COOLDOWN_KINDS, KINDS, Blame
 from a2py.messages.sent import NOTHING, Sent
-from a2py.proxy.router import CLIENTS_OWN
+from a2py.proxy.router import CLIENT_ERRORS
 from a2py.wires import failure
 from a2py.wires.refusal import topic, verdict
 from a2py.wires.refusal.body import Found, unfold
@@ -61,7 +61,7 @@ def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
         ruled = verdict.find(status, found, "")
         assert ruled.rule is not None and (ruled.rule.kind, ruled.blame) == (rule.kind, Blame.NONE)
         repeated = verdict.find(status, found, "", asked(f"Why {text}?"))
-        assert repeated.rule is None or repeated.rule.kind in CLIENTS_OWN
+        assert repeated.rule is None or repeated.rule.kind in CLIENT_ERRORS
         inside = verdict.find(0, found, "")
         assert inside.rule is not None and inside.blame is Blame.NONE, "inside a 200 no status supports it either"
     if not rule.statuses:
@@ -85,8 +85,8 @@ def test_codes_support_what_the_text_says() -> None:
 
 def test_the_kinds_are_sorted() -> None:
     assert COOLDOWN_KINDS < verdict.ABOUT_DEPLOYMENT
-    assert verdict.ABOUT_DEPLOYMENT | CLIENTS_OWN | {"method_not_allowed"} == set(KINDS)
-    assert not verdict.ABOUT_DEPLOYMENT & CLIENTS_OWN
+    assert verdict.ABOUT_DEPLOYMENT | CLIENT_ERRORS | {"method_not_allowed"} == set(KINDS)
+    assert not verdict.ABOUT_DEPLOYMENT & CLIENT_ERRORS
 
 
 def test_a_404_about_the_clients_content_is_not_the_deployments() -> None:

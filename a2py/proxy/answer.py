@@ -1,0 +1,223 @@
+"""The two forms of an answer to /v1/messages: an event stream, and one JSON message.
+
+An exchange makes one answer and hands it to each of its attempts in turn. An attempt asks it for a sink, into which the upstream's reply is
+decoded, and for the flow that carries the upstream's body there. If an attempt fails before anything was delivered, the next one gets a new
+sink.
+
+Knows: Writer and Reply, the client's stream and its keep-alive. Must not know: attempts, retries (exchange.py), upstream formats.
+Invariants: exactly one answer; what a stream has delivered is ended by exactly one terminal event; nothing of an attempt that delivered
+nothing reaches the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import orjson
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.messages.reply import Reply
+from a2py.messages.sent import NOTHING
+from a2py.messages.types import Decoder, Outcome, Prepared, Sink, Usage
+from a2py.messages.writer import Writer
+from a2py.proxy.aiohttp_server import StreamResponse
+from a2py.proxy.client import EventStream
+from a2py.proxy.cors import grant
+from a2py.proxy.flow import ToClient, ToReply
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.keepalive import KeepAlive
+from a2py.proxy.responses import header_list, json_response
+from a2py.upstream import Flow
+
+
+class Answer(Protocol):
+    """`is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream; `outcome`: of the latest
+    attempt that got a reply."""
+
+    is_stream: bool
+    degraded: tuple[str, ...]
+    outcome: Outcome | None
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the client has got content, so that no other deployment may be asked any more."""
+
+    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
+        """Take over what the client is told about an attempt that is about to be sent."""
+
+    def open_sink(self, deployment: Deployment, prepared: Prepared) -> Sink:
+        """Return a new sink for the reply of `deployment`."""
+
+    def flow_of(self, decoder: Decoder) -> Flow:
+        """Return the flow that feeds the upstream's body to `decoder`, which writes into the sink opened last."""
+
+    def complete(self, outcome: Outcome, model: str) -> ApiError | None:
+        """End the sink opened last with `outcome`. Return the error if the reply is not a complete one. `model` is the upstream's id."""
+
+    def start(self) -> None:
+        """Begin to wait for content."""
+
+    def stop(self) -> None:
+        """Nothing more comes from upstreams."""
+
+    def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
+        """Return the response; `error` itself if nothing was sent, so that it can still become an HTTP status."""
+
+
+def _initial_usage(inbound: Inbound, model: str) -> Usage:
+    """Return the usage that the client is told before the upstream has counted. `model` "": none has been asked."""
+    if not inbound.config.settings.estimate_initial_input_tokens:
+        return Usage()
+    return Usage(input=inbound.size.estimated_tokens(model))
+
+
+class StreamAnswer:
+    """An answer as an event stream.
+
+    Pivots: `client.committed` (the status line is out: from then on an error is an event) and `is_delivered` (content is out: from then on
+    nothing is asked again). Keep-alives can commit before anything was delivered."""
+
+    is_stream = True
+
+    def __init__(self, inbound: Inbound, stall_seconds: float) -> None:
+        self._inbound = inbound
+        request, settings = inbound.request, inbound.config.settings
+        granted = grant(settings.allowed_origins, request.headers)
+        make_stream = EventStream if inbound.capture is None else inbound.capture.stream
+        self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, granted, stall_seconds)
+        self._writer: Writer | None = None
+        self._keepalive = KeepAlive(
+            self.client,
+            commit_time=inbound.start_time + settings.commit_seconds,
+            ping_interval=settings.keepalive_seconds,
+            delta_interval=settings.delta_keepalive_seconds,
+        )
+        self.degraded: tuple[str, ...] = ()
+        self.outcome: Outcome | None = None
+        self._model = ""  # of the latest attempt
+        self._sent = NOTHING  # request body of the latest attempt
+
+    @property
+    def is_delivered(self) -> bool:
+        return self._writer is not None and self._writer.delivered
+
+    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
+        self.degraded = prepared.degraded
+        self._model = deployment.model
+        keepalive = self._keepalive
+        keepalive.writer = None
+        keepalive.degraded = prepared.degraded
+        keepalive.ping_interval = deployment.keepalive or self._inbound.config.settings.keepalive_seconds
+
+    def open_sink(self, deployment: Deployment, prepared: Prepared) -> Writer:
+        self._sent = prepared.sent
+        writer = self._writer = self._keepalive.writer = self._new_writer(deployment.origin, deployment.model)
+        return writer
+
+    def flow_of(self, decoder: Decoder) -> Flow:
+        assert self._writer is not None
+        return ToClient(decoder, self._writer, self.client, self._begin_content)
+
+    def complete(self, outcome: Outcome, model: str) -> ApiError | None:
+        writer = self._writer
+        assert writer is not None
+        error = outcome.error = writer.problem or outcome.error
+        if error is None:
+            writer.close(outcome)
+        return error
+
+    def start(self) -> None:
+        self._keepalive.start()
+
+    def stop(self) -> None:
+        self._keepalive.stop()
+
+    def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
+        client = self.client
+        if error is not None and not client.committed:
+            return error
+        if not client.committed:
+            self._begin_content()
+        writer = self._writer
+        if error is not None:
+            # Claude Code (2.1.330) asks again as a stream if it gets overloaded_error before content. With any other type it falls back to a
+            # request without streaming at once.
+            kind = "overloaded_error" if error.retryable and not self.is_delivered else ""
+            if writer is None or not self.is_delivered:
+                writer = self._new_writer("", "")
+            writer.error(error, self._inbound.record.id, kind)
+        assert writer is not None
+        return client.finish(writer.take())
+
+    def _new_writer(self, origin: str, model: str) -> Writer:
+        inbound, request = self._inbound, self._inbound.call.request
+        usage = _initial_usage(inbound, model)
+        return Writer(inbound.call.message_id, request.model, usage, origin, inbound.thinking_mode, request.tool_ids)
+
+    def _begin_content(self) -> None:
+        """Commit to a 200, because content has come. Nothing is asked again from here on."""
+        loop = asyncio.get_running_loop()
+        self._inbound.record.first_content = loop.time() - self._inbound.start_time
+        loop.call_soon(self._release_conversation)  # after the content is out
+        self.client.commit(self.degraded)
+
+    def _release_conversation(self) -> None:
+        """Free the request's messages. 100 KB of JSON are some 300 KB of objects, and the stream may last for minutes."""
+        self._inbound.size.sample(self._model)
+        self._sent.forget()
+        request = self._inbound.call.request
+        request.body, request.messages, request.system, request.tools = {}, [], [], []
+
+
+class JsonAnswer:
+    """An answer as one JSON message, which is sent once it is complete."""
+
+    is_stream = False
+    is_delivered = False
+
+    def __init__(self, inbound: Inbound) -> None:
+        self._inbound = inbound
+        self._reply: Reply | None = None
+        self._message: dict[str, object] | None = None
+        self.degraded: tuple[str, ...] = ()
+        self.outcome: Outcome | None = None
+
+    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
+        self.degraded = prepared.degraded
+
+    def open_sink(self, deployment: Deployment, prepared: Prepared) -> Reply:
+        inbound, request = self._inbound, self._inbound.call.request
+        reply = self._reply = Reply(inbound.call.message_id, request.model, deployment.origin, inbound.thinking_mode, request.tool_ids)
+        return reply
+
+    def flow_of(self, decoder: Decoder) -> Flow:
+        assert self._reply is not None
+        return ToReply(decoder, self._reply)
+
+    def complete(self, outcome: Outcome, model: str) -> ApiError | None:
+        assert self._reply is not None
+        try:
+            self._message = self._reply.message(outcome, _initial_usage(self._inbound, model))
+        except ApiError as error:
+            outcome.error = error.with_traceback(None)  # its frames refer to this answer: a reference cycle
+            return error
+        return None
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
+        if error is not None:
+            return error
+        inbound = self._inbound
+        inbound.record.first_content = asyncio.get_running_loop().time() - inbound.start_time
+        body = orjson.dumps(self._message)
+        if inbound.capture is not None:
+            inbound.capture.add_answer(body)
+        headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else None
+        return json_response(body, inbound.record.id, headers=headers)

@@ -1,0 +1,210 @@
+"""One question to one deployment: prepare it, send it, read the reply into the answer.
+
+Knows: the order of these steps, the time limits of each, what is counted towards the deployment's limits. Must not know: which deployment is
+next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream formats (wires).
+Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request body is not
+referred to once the reply has begun, except by `Prepared.sent`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.messages.sent import Sent
+from a2py.messages.types import Decoder, Outcome, Prepared, Usage
+from a2py.proxy.answer import Answer
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.limits import Reservation
+from a2py.proxy.router import AtLimit
+from a2py.proxy.services import Services
+from a2py.upstream import Flow, Gather, Response
+from a2py.upstream import client as upstream
+from a2py.upstream.client import api_error
+from a2py.upstream.failure import Cause, Failure
+from a2py.wires import wire as wire_of
+from a2py.wires.failure import read
+
+#: Statuses of a redirect.
+REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
+
+
+class Attempt:
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `prepared`: the request, None until it is prepared.
+    Its body and headers are dropped once it is sent."""
+
+    def __init__(self, services: Services, inbound: Inbound, answer: Answer, original: Deployment, deployment: Deployment) -> None:
+        self._services = services
+        self._inbound = inbound
+        self._answer = answer
+        self._original = original
+        self.deployment = deployment
+        self.prepared: Prepared | None = None
+        self._decoder: Decoder | None = None
+
+    async def run(self) -> ApiError | None:
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` means that nothing was sent."""
+        services, deployment, record = self._services, self.deployment, self._inbound.record
+        record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
+        if deployment.problem:
+            return ApiError("api", deployment.problem, should_retry=False)
+        try:
+            await self._prepare()
+        except ApiError as error:
+            return error
+        reservation = services.limits.reserve(self._original, self._inbound.size)
+        if reservation is None:
+            return AtLimit()
+        response: Response | None = None
+        outcome: Outcome | None = None
+        is_refused = False  # the upstream did no work, as far as one can tell
+        try:
+            response = await self._send()
+            if not 200 <= response.status < 300:
+                is_refused = True
+                return await self._read_refusal(response)
+            outcome = await self._read_reply(response)
+            failure = self._answer.complete(outcome, deployment.model)
+            if failure is not None and not self._answer.is_delivered and response.content_type == "text/html":
+                return _web_page_error(deployment)
+            return failure
+        except ApiError as error:
+            is_refused = response is None and error.kind != "timeout"
+            return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
+        finally:
+            if response is not None:
+                # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
+                is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
+                response.leave(finished=is_complete)
+            self._settle(reservation, outcome, is_refused)
+
+    async def _prepare(self) -> None:
+        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's context."""
+        services, call, deployment = self._services, self._inbound.call, self.deployment
+        work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
+        prepared = self.prepared = await services.pace.run(work)
+        self._answer.begin_attempt(deployment, prepared)
+        if deployment.quirks.context_probe:
+            tokens = await services.sizes.count(call.request, deployment.model)
+            await services.contexts.check(services.upstream, deployment, tokens)
+
+    async def _send(self) -> Response:
+        """Send the request, and return the response once its head has come. Raise `ApiError`."""
+        prepared, inbound = self.prepared, self._inbound
+        assert prepared is not None
+        capture = inbound.capture
+        if capture is not None:
+            capture.begin_attempt(self.deployment, prepared)
+        total, silence, contentless = self._time_limits(prepared.stream)
+        response = await self._services.upstream.send(
+            self.deployment, prepared, total=total, silence=silence, contentless=contentless, hops=inbound.hops
+        )
+        if response.resent:
+            inbound.record.notes.append("sent again: the kept connection had been closed")
+        # The body is kept as `sent` until the reply begins, because an error may quote it.
+        self.prepared = prepared._replace(headers={}, body=b"", sent=Sent(prepared.body))
+        if capture is not None:
+            capture.add_head(response.status, response.headers)
+        return response
+
+    def _time_limits(self, is_upstream_stream: bool) -> tuple[float | None, float | None, float | None]:
+        """Return seconds for the whole reply, without a byte, and without content; None for no limit.
+
+        A stream may last as long as it brings content. DeepSeek and OpenRouter send comments while a request waits in their queue: comments
+        alone keep a stream alive only for the time that a whole reply gets."""
+        settings, deployment = self._inbound.config.settings, self.deployment
+        whole = deployment.timeout or settings.timeout or settings.request_timeout or None
+        if not is_upstream_stream:
+            return whole, None, None
+        silence = deployment.stream_timeout or settings.stream_timeout or whole
+        return (None, silence, whole) if self._answer.is_stream else (whole, silence, None)
+
+    async def _read_refusal(self, response: Response) -> ApiError:
+        """Return the error that a response with a status outside of 2xx means."""
+        deployment, prepared = self.deployment, self.prepared
+        assert prepared is not None
+        if response.status < 400:
+            return _address_error(response.status, deployment)
+        body = await _read_error_body(response)
+        if self._inbound.capture is not None:
+            self._inbound.capture.add_reply(body)
+        return _refusal_error(response, body, deployment, prepared.sent)
+
+    async def _read_reply(self, response: Response) -> Outcome:
+        """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
+        deployment, prepared, answer = self.deployment, self.prepared, self._answer
+        assert prepared is not None
+        sink = answer.open_sink(deployment, prepared)
+        decoder = wire_of(deployment.wire).decoder(prepared, sink)  # reads a JSON body as well as a stream
+        capture = self._inbound.capture
+        if capture is not None:
+            decoder = capture.decoder(decoder)
+        self._decoder = decoder
+        cause = await _pass_on(response, answer.flow_of(decoder))
+        outcome = answer.outcome = decoder.close()
+        # A connection that breaks after the last event does no harm: the decoder has no error then.
+        if cause is not None and outcome.error is not None:
+            outcome.error = api_error(cause, deployment)
+        return outcome
+
+    def _settle(self, reservation: Reservation, outcome: Outcome | None, is_refused: bool) -> None:
+        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were seen.
+
+        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far the upstream has
+        come."""
+        if is_refused:
+            reservation.settle(0, 0)
+            return
+        if outcome is None and self._decoder is not None:  # cancelled
+            outcome = self._decoder.close()
+        if outcome is None:
+            reservation.settle(reservation.input, reservation.output)
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+
+
+async def _pass_on(response: Response, flow: Flow) -> Cause | None:
+    """Pass the body of `response` on to `flow`. Return why it broke off, None if it did not.
+
+    Only the cause leaves this function: the exception's frames would hold the whole exchange."""
+    try:
+        await response.read(flow)
+    except Failure as failure:
+        return failure.cause
+    return None
+
+
+async def _read_error_body(response: Response) -> bytes:
+    """Return as much of an error's body as is worth reading. If the rest of it fails, that does not matter."""
+    body = Gather(upstream.ERROR_BODY)
+    timer = asyncio.get_running_loop().call_later(upstream.ERROR_SECONDS, response.close)
+    try:
+        await response.read(body)
+    except Failure:
+        pass
+    finally:
+        timer.cancel()
+    return body.body()
+
+
+def _refusal_error(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
+    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
+    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
+
+
+def _address_error(status: int, deployment: Deployment) -> ApiError:
+    """Return the error for a status that no model's server gives: the configured address is wrong, and a retry will not help."""
+    what = f"{status}, a redirect: set api_base to its final address" if status in REDIRECTS else f"HTTP {status}: check api_base"
+    return ApiError("upstream", f"{deployment.provider} answered {what}", should_retry=False)
+
+
+def _web_page_error(deployment: Deployment) -> ApiError:
+    what = "a web page where a model's reply was expected: check api_base (most end in /v1)"
+    return ApiError("upstream", f"{deployment.provider} answered with {what}", should_retry=False)

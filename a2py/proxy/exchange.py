@@ -1,0 +1,171 @@
+"""One request to /v1/messages: its attempts at upstreams, and its one answer.
+
+Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form the client is answered
+(answer.py), which deployment is next (router).
+Invariants: exactly one answer, whatever fails; before the answer is committed a failure is an HTTP status, after it an `event: error`; once
+content was delivered nothing is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError, Blame
+from a2py.proxy.aiohttp_server import StreamResponse
+from a2py.proxy.answer import Answer
+from a2py.proxy.attempt import Attempt
+from a2py.proxy.capture import Capture
+from a2py.proxy.context import is_cut
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.lessons import WIRE, Trial
+from a2py.proxy.router import AtLimit, Plan, Step
+from a2py.proxy.services import Services
+
+#: Statuses that mean the upstream does not implement this path.
+NO_SUCH_PATH = frozenset({404, 405})
+
+
+class Exchange:
+    """`answer`: made for this exchange; every attempt writes into it."""
+
+    def __init__(self, services: Services, inbound: Inbound, answer: Answer) -> None:
+        self._services = services
+        self._inbound = inbound
+        self.answer = answer
+        self._attempt: Attempt | None = None  # the latest
+        self._trial = Trial(services.lessons)
+        self._task = asyncio.current_task()
+        self._interruption: ApiError | None = None
+
+    async def run(self) -> StreamResponse | ApiError:
+        """Return the response; an `ApiError` if nothing was sent to the client yet.
+
+        The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the whole request."""
+        answer = self.answer
+        answer.start()
+        try:
+            error = await self._ask()
+        finally:
+            answer.stop()
+        response = answer.finish(error)
+        self._record_end(error, response.status)
+        return response
+
+    def interrupt(self, error: ApiError) -> None:
+        """Answer with `error` now, whatever this exchange waits for. Called from outside its task."""
+        if self._interruption is None and self._task is not None:
+            self._interruption = error
+            self._task.cancel()
+
+    async def _ask(self) -> ApiError | None:
+        """Ask until the answer is complete (None), or has failed for good."""
+        try:
+            return await self._try_deployments()
+        except ApiError as error:
+            return error.with_traceback(None)
+        except asyncio.CancelledError:
+            if self._interruption is None or self._inbound.request.transport is None:
+                raise  # the client has left
+            uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
+            if uncancel is not None:
+                uncancel()
+            return self._interruption
+        except Exception as error:
+            self._services.log.crash(error, self._inbound.record.id)
+            return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+        finally:
+            self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
+
+    async def _try_deployments(self) -> ApiError | None:
+        services, inbound, record = self._services, self._inbound, self._inbound.record
+        plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
+        step: Step | None = plan.first()
+        while step is not None:
+            original = step.deployment
+            if step.delay:
+                await asyncio.sleep(step.delay)
+            record.attempts += 1
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.taught(original))
+            error = await attempt.run()
+            if isinstance(error, AtLimit):
+                record.attempts -= 1
+                step = plan.instead()
+                continue
+            services.metrics.add("a2py_attempts_total", deployment=original.id, result=error.kind if error else "ok")
+            if error is None:
+                self._trial.succeeded(original)
+                services.router.succeeded(original)
+                return None
+            error.hide(original.secrets)
+            step = self._next_step(plan, attempt, original, error)
+        return error
+
+    def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
+        """Return what follows the failure `error`; None if it is the answer."""
+        is_delivered = self.answer.is_delivered
+        if not is_delivered and self._learn(attempt, original, error):
+            step = plan.again(original)
+            if step is not None:
+                return step
+        return plan.after(original, error, delivered=is_delivered, patience=self._inbound.patience)
+
+    def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
+        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth another question."""
+        asked, prepared = attempt.deployment, attempt.prepared
+        if prepared is None:
+            return False
+        notes = self._inbound.record.notes
+        wire = self._other_wire(original, asked, error)
+        if wire:
+            self._trial.change(original, error, {WIRE: wire})
+            notes.append(f"no {asked.wire} wire here: asked by {wire}")
+            return True
+        changes = self._trial.learn(original, asked, error, prepared.added)
+        if changes:
+            notes.append(f"learned {','.join(changes)}")
+        return bool(changes)
+
+    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
+        """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the configuration chose the
+        wire, or if this request has changed it already."""
+        if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
+            return ""
+        if original.wire_fixed or self._trial.moved(original):
+            return ""
+        if asked.wire != "chat":
+            return "chat"
+        return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
+
+    def _record_end(self, error: ApiError | None, status: int) -> None:
+        """Fill the log's record, and let the reply teach how many tokens prompts have."""
+        inbound, outcome = self._inbound, self.answer.outcome
+        if inbound.capture is not None:
+            self._save_capture(inbound.capture, error, status)
+        record = inbound.record
+        record.status = status
+        record.degraded = self.answer.degraded
+        if error is not None:
+            record.error = f"{error.kind}: {error.message}"
+        if outcome is None:
+            return
+        record.notes += outcome.notes
+        record.reason = (outcome.told or outcome.reason) if outcome.error is None else ""
+        usage = outcome.usage
+        if usage is None:
+            return
+        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
+        if error is None and self._attempt is not None:
+            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+
+    def _learn_size(self, deployment: Deployment, reported: int) -> None:
+        size = self._inbound.size
+        if is_cut(deployment, size.estimate, reported):
+            self._inbound.record.notes.append("the upstream seems to have cut the prompt to its context")
+        else:
+            size.learn(deployment.model, reported)
+
+    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
+        if error is not None and not capture.has_answer:
+            capture.add_answer(error.body(self._inbound.record.id))
+        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))

@@ -1,0 +1,43 @@
+"""One request to /v1/messages, as its exchange, its attempts and its answer see it.
+
+Knows: what belongs to one request. Must not know: what is done with it.
+Invariants: `config` stays the one that was in force when the request came, whatever is reloaded meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from a2py.messages.types import Call
+from a2py.proxy.aiohttp_server import BaseRequest
+from a2py.proxy.log import Record
+from a2py.proxy.sizes import PromptSize
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+    from a2py.proxy.capture import Capture
+
+
+@dataclass(slots=True)
+class Inbound:
+    """`start_time`: loop time at which the exchange began; `hops`: value of the hop header for upstreams; `patience`: seconds that the
+    client waits for a complete answer, 0 if it waits for ever; `record`: its line in the log, filled on the way."""
+
+    request: BaseRequest
+    call: Call
+    record: Record
+    config: Config
+    size: PromptSize
+    start_time: float
+    hops: str = ""
+    patience: float = 0.0
+    capture: Capture | None = None
+
+    @property
+    def thinking_mode(self) -> str:
+        """What the client sees of reasoning: `show`, `omit` or `none`."""
+        mode = self.call.request.thinking_mode
+        if mode:
+            return mode
+        return "none" if self.config.settings.unasked_thinking == "hide" else "show"

@@ -1,0 +1,174 @@
+"""POST /v1/messages and /v1/messages/count_tokens: from a client's body to a `Call`, and from there to an answer.
+
+Knows: what of a client's request a Call is made of, the hop header. Must not know: sockets, upstreams, who may ask (access.py).
+Invariants: nothing that a client sends is fetched; client credentials never enter a Call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import orjson
+
+from a2py.errors import ApiError
+from a2py.messages.count import estimate_in_slices
+from a2py.messages.request import parse_in_slices
+from a2py.messages.types import Call, Request
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.answer import Answer, JsonAnswer, StreamAnswer
+from a2py.proxy.body import MIB, read_body
+from a2py.proxy.exchange import Exchange
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.log import Record
+from a2py.proxy.responses import json_response, new_id
+from a2py.proxy.services import Services
+from a2py.proxy.sizes import PromptSize
+from a2py.upstream import HOP_HEADER
+
+#: How many a2py proxies a request may pass.
+MAX_HOPS = 5
+#: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
+CLIENT_SECONDS = 600.0
+#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.330), the API takes 256.
+USER_LIMIT = 4096
+#: Client headers that a native wire may pass on. No credential is among them.
+_PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
+
+
+async def create_message(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
+    body = await _read(services, request)
+    parsed = await services.pace.run(parse_in_slices(body), size=len(body))
+    call = make_call(services, request, parsed)
+    call.estimate = await services.pace.run(estimate_in_slices(parsed))
+    record.model, record.stream = parsed.model, parsed.stream
+    config, running = services.config, services.running
+    most = config.settings.global_max_parallel_requests
+    if most and len(running.exchanges) >= most:
+        raise ApiError(
+            "rate_limit",
+            f"The proxy answers {most} requests at a time (global_max_parallel_requests)."
+            " Ask again, or raise the limit in the configuration.",
+            retry_after=1,
+        )
+    inbound = Inbound(
+        request,
+        call,
+        record,
+        config,
+        PromptSize(services.sizes, call),
+        asyncio.get_running_loop().time(),
+        hops=extend_hops(services, request),
+    )
+    if config.settings.capture_dir:
+        _capture(inbound, body)
+    del body  # not kept for as long as the answer streams
+    answer: Answer
+    if record.stream:
+        answer = StreamAnswer(inbound, services.timeouts.stall)
+    else:
+        inbound.patience = parse_patience(request.headers.get("x-stainless-timeout"))
+        answer = JsonAnswer(inbound)
+    exchange = Exchange(services, inbound, answer)
+    running.add(exchange)
+    try:
+        return await exchange.run()
+    finally:
+        running.remove(exchange)
+
+
+async def count_tokens(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
+    body = await _read(services, request)
+    call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
+    del body
+    record.model = call.request.model
+    tokens = await _count(services, call)
+    record.status, record.input = 200, tokens
+    return json_response({"input_tokens": tokens}, record.id)
+
+
+async def _count(services: Services, call: Call) -> int:
+    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted here."""
+    model, tokens = "", None
+    try:
+        deployment = services.lessons.taught(services.config.resolve(call.request.model)[0])
+    except ApiError:
+        pass  # nobody serves this name: the count is still worth something to the client
+    else:
+        model = deployment.model
+        tokens = await services.tokenizers.count(services.upstream, deployment, call)
+    if tokens is None:
+        tokens = await services.sizes.count(call.request, model)
+    return max(1, tokens)
+
+
+async def _read(services: Services, request: BaseRequest) -> bytes:
+    return await read_body(request, services.config.settings.max_body_mb * MIB, services.timeouts)
+
+
+def _capture(inbound: Inbound, body: bytes) -> None:
+    """Begin to capture the exchange of `inbound`."""
+    from a2py.proxy.capture import Capture, credentials_in, secrets_of
+
+    config, request = inbound.config, inbound.request
+    secrets = secrets_of(config) | credentials_in(request.headers)
+    inbound.capture = Capture(config.settings.capture_dir, inbound.record.id, request, body, secrets)
+
+
+def make_call(services: Services, request: BaseRequest, parsed: Request) -> Call:
+    """Return `parsed` with everything impure that the core may need, read once."""
+    headers = request.headers
+    return Call(
+        request=parsed,
+        message_id=new_id("msg_"),
+        now=time.time(),
+        session=find_session(request, parsed),
+        betas=tuple(beta.strip() for beta in headers.get("anthropic-beta", "").split(",") if beta.strip()),
+        version=headers.get("anthropic-version", "2023-06-01"),
+        unasked_thinking=services.config.settings.unasked_thinking != "hide",
+        client_headers={name: headers[name] for name in _PASSED_HEADERS if name in headers},
+    )
+
+
+def parse_patience(header: str | None) -> float:
+    """Return the seconds that a client waits for a complete answer, by its SDK's `x-stainless-timeout`; between 1 and 3600."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return CLIENT_SECONDS
+    is_number = seconds == seconds  # NaN is not
+    return min(max(seconds, 1.0), 3600.0) if is_number else CLIENT_SECONDS
+
+
+def find_session(request: BaseRequest, parsed: Request) -> str:
+    """Return the client's session: of Claude Code's header, else of the JSON in metadata.user_id, else ""."""
+    header = request.headers.get("x-claude-code-session-id")
+    if header:
+        return header[:128]
+    user = (parsed.body.get("metadata") or {}).get("user_id")
+    if isinstance(user, str) and user[:1] == "{" and len(user) <= USER_LIMIT:
+        try:
+            session = orjson.loads(user).get("session_id")
+        except ValueError:
+            return ""
+        return session[:128] if isinstance(session, str) else ""
+    return ""
+
+
+def extend_hops(services: Services, request: BaseRequest) -> str:
+    """Return the hop header for the upstream: the names of the proxies passed so far, and this one's.
+
+    Raise `ApiError` if this proxy is its own upstream, or if the chain is too long. Without this a loop would double the request until
+    connections run out."""
+    header = request.headers.get(HOP_HEADER)
+    if header is None:
+        return services.name
+    names = [name for name in header.replace(" ", "").split(",") if name]
+    if services.name in names or len(names) >= MAX_HOPS:
+        raise ApiError(
+            "invalid_request",
+            "Loop: this proxy is its own upstream; point api_base at the model's server, not at a2py",
+            status=508,
+            should_retry=False,
+        )
+    return ",".join([*(name[:16] for name in names), services.name])

@@ -1,0 +1,136 @@
+"""What outlives a request: the configuration in force, and everything that requests share.
+
+A request's handlers get a `Services` instead of the application, so that they depend only on what is below them. Nothing here knows that
+there are routes or exchanges.
+
+Knows: how the shared parts are made and closed. Must not know: HTTP, paths, what a request does with the parts.
+Invariants: `upstream` exists between `start` and `close`; a reload replaces `config` and nothing that a running request holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from a2py.errors import ApiError
+from a2py.proxy.context import Contexts
+from a2py.proxy.lessons import Lessons
+from a2py.proxy.limits import Limits
+from a2py.proxy.log import Log
+from a2py.proxy.metrics import Metrics
+from a2py.proxy.pace import Pace
+from a2py.proxy.responses import new_id
+from a2py.proxy.router import Router
+from a2py.proxy.sizes import Sizes
+from a2py.proxy.timeouts import Timeouts
+from a2py.proxy.tokenizers import Tokenizers
+from a2py.upstream import Upstream, tls
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+    from a2py.proxy.connections import Connections
+
+#: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading takes 35 ms, in which
+#: nothing else runs, so it should not delay the first connections.
+TRUST_DELAY = 0.2
+
+
+class Interruptible(Protocol):
+    """An exchange, as the server sees it."""
+
+    def interrupt(self, error: ApiError) -> None:
+        """Make the exchange answer with `error` now."""
+
+
+class Running:
+    """The work that must end before the proxy may stop.
+
+    `exchanges`: requests to /v1/messages that are being answered; `is_draining`: the proxy is out of rotation."""
+
+    def __init__(self) -> None:
+        self.exchanges: set[Interruptible] = set()
+        self.is_draining = False
+        self._idle: asyncio.Event | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    def add(self, exchange: Interruptible) -> None:
+        self.exchanges.add(exchange)
+
+    def remove(self, exchange: Interruptible) -> None:
+        self.exchanges.discard(exchange)
+        if self._idle is not None and not self.exchanges:
+            self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Return once no exchange runs."""
+        while self.exchanges:
+            if self._idle is None or self._idle.is_set():
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, which must not raise, after its answer has gone out. `finish` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)  # the loop itself keeps only weak references to tasks
+        task.add_done_callback(self._background.discard)
+
+    async def finish(self) -> None:
+        """Wait for everything that runs in the background."""
+        if self._background:
+            await asyncio.wait(self._background)
+
+
+class Services:
+    """The shared parts of one proxy.
+
+    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called when a client asks to
+    take the proxy out of rotation; `connections`: the clients' connections, None inside another aiohttp application."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        log: Log | None = None,
+        timeouts: Timeouts | None = None,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.log = log or Log(format="json" if config.settings.json_logs else "text")
+        self.timeouts = timeouts or Timeouts()
+        self.leave = leave
+        self.name = new_id("")[:8]
+        self.start_time = clock()
+        self.limits = Limits(clock)
+        self.router = Router(clock, self.limits)
+        self.lessons = Lessons(clock)
+        self.metrics = Metrics()
+        self.pace = Pace()
+        self.sizes = Sizes(self.pace)
+        self.tokenizers = Tokenizers(clock, self.pace)
+        self.contexts = Contexts(clock)
+        self.running = Running()
+        self.connections: Connections | None = None
+        self.upstream: Upstream  # made by `start`, because it belongs to the running loop
+        self._trust_timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        settings = self.config.settings
+        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
+        if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
+            self._trust_timer = asyncio.get_running_loop().call_later(TRUST_DELAY, tls.trusting)
+
+    async def close(self) -> None:
+        if self._trust_timer is not None:
+            self._trust_timer.cancel()
+        await self.running.finish()
+        await self.upstream.close()
+
+    def reload(self, config: Config) -> None:
+        """Use `config` for every request from now on. Running requests keep the one they began with."""
+        self.config = config
+        tls.forget()
+        self.limits.keep(deployment.id for deployment in config.deployments)
