@@ -159,7 +159,7 @@ def test_importing_a2py_imports_nothing() -> None:
 PROXY = (
     ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
     ("metrics", "models", "pace", "redact", "stall", "timeouts"),
-    ("__init__", "responses", "router", "sizes", "tokenizers"),
+    ("__init__", "discovery", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
     ("body", "client", "connections"),
     ("capture", "flow", "keepalive", "services"),

@@ -8,10 +8,9 @@ holds a key or a base's query; to an address that `.env` chose goes nothing that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config import bases, pairs

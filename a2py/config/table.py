@@ -65,6 +65,13 @@ _OWN = (
     ),
     _set("quirks", v.overrides, {}, "name, id, `provider/model` or pattern → fields of `Quirks`", OWN + "quirks"),
     _set("default_model", v.text, "", "where unknown `claude-*` names go; without it the first model that works", OWN + "default_model"),
+    _set(
+        "discover",
+        v.boolean,
+        True,
+        "ask servers that no row of the provider table knows what they are (docs/providers.md)",
+        OWN + "discover",
+    ),
     _set("allowed_hosts", v.hosts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
     _set(
         "allowed_origins",

@@ -111,7 +111,9 @@ FAMILIES: tuple[ModelRow, ...] = (
         reasoning_required=True,
         docs="platform.kimi.ai: low, high, max, never off (2026-10)",
     ),
-    _unknown("minimax-m*", think_tags=True, temperature_max=1.0, docs="minimax.io: thoughts stand in content without reasoning_split (2026-06)"),
+    _unknown(
+        "minimax-m*", think_tags=True, temperature_max=1.0, docs="minimax.io: thoughts stand in content without reasoning_split (2026-06)"
+    ),
     # -- Gemini, Grok, Mistral -------------------------------------------------------------------------------------------
     _unknown(
         *("gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),

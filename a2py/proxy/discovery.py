@@ -14,6 +14,7 @@ MAX_SERVERS servers; a refused or strange answer is no failure, nothing is logge
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from a2py.deployment import Deployment
 from a2py.evidence.server import MODELS, ROOT_PATHS, Answer, ServerWord, read
 from a2py.jsonsize import exceeds
 from a2py.providers import row_is_guess
+from a2py.proxy.lessons import iso_date
 from a2py.upstream import Failure, Upstream
 from a2py.wires.common.headers import headers
 
@@ -56,12 +58,13 @@ class Discovery:
 
     def __init__(self, changed: Callable[[Mapping[str, ServerWord]], None]) -> None:
         self.words: dict[str, ServerWord] = {}
+        self.dates: dict[str, str] = {}  # base → when its word was learned
         self.is_on = True
         self._changed = changed
         self._upstream: Upstream | None = None
         self._stale: dict[str, Deployment] = {}  # private servers that could not be reached
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._asked: set[str] = set()  # public servers
+        self._decided: set[str] = set()  # bases of which it is decided whether they are asked after a success
 
     def start(self, upstream: Upstream, deployments: Iterable[Deployment], is_on: bool) -> None:
         """Ask the private servers among `deployments` that were not asked yet. Call again after a reload."""
@@ -78,9 +81,9 @@ class Discovery:
             return
         if base in self._stale:
             self._ask(self._stale.pop(base), 1)
-        elif base not in self.words and base not in self._asked and len(self._asked) < MAX_SERVERS:
-            if _is_unknown(deployment) and not is_private(base):
-                self._asked.add(base)
+        elif base not in self._decided and len(self._decided) < MAX_SERVERS:
+            self._decided.add(base)  # so that the next requests pay nothing
+            if base not in self.words and _is_unknown(deployment) and not is_private(base):
                 self._ask(deployment, 1)
 
     def unreachable(self, deployment: Deployment) -> None:
@@ -112,6 +115,7 @@ class Discovery:
                 self._stale[base] = deployment
         elif self.words.get(base) != word:
             self.words[base] = word
+            self.dates[base] = iso_date(time.time())
             self._changed(self.words)
 
     async def _word(self, deployment: Deployment, tries: int) -> ServerWord | None:
@@ -147,7 +151,9 @@ class Discovery:
         assert self._upstream is not None
         address += f"?{deployment.query}" if deployment.query else ""
         try:
-            status, answered, body = await self._upstream.get(deployment, address, headers(deployment, False), ANSWER_SECONDS, ANSWER_BYTES + 1)
+            status, answered, body = await self._upstream.get(
+                deployment, address, headers(deployment, False), ANSWER_SECONDS, ANSWER_BYTES + 1
+            )
         except Failure:
             return None
         return Answer(status, answered, _json(body))

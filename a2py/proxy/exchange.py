@@ -21,6 +21,7 @@ from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.router import AtLimit, Plan, Step
 from a2py.proxy.services import Services
+from a2py.upstream.client import NotConnected
 
 #: Statuses that mean the upstream does not implement this path.
 NO_SUCH_PATH = frozenset({404, 405})
@@ -96,7 +97,10 @@ class Exchange:
             if error is None:
                 self._trial.succeeded(original)
                 services.router.succeeded(original)
+                services.discovery.succeeded(original)
                 return None
+            if isinstance(error, NotConnected):
+                services.discovery.unreachable(original)
             error.hide(original.secrets)
             step = self._next_step(plan, attempt, original, error)
         return error

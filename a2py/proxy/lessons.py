@@ -11,12 +11,14 @@ request; no lesson of one request reaches another before it has proven itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.fact import Fact, Source
 from a2py.evidence.resolve import known
 from a2py.providers import PROVIDERS
 from a2py.quirks import override
@@ -32,24 +34,29 @@ MODELS = 64
 
 
 class Lesson(NamedTuple):
+    """`until`: monotonic seconds; `fact`: what is shown of it."""
+
     value: Any
     until: float
+    fact: Fact
 
 
 class Lessons:
-    """What holds for everybody. `clock`: monotonic seconds."""
+    """What holds for everybody. `clock`: monotonic seconds; `wall_clock`: seconds since the epoch."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._wall_clock = wall_clock
         self._known: dict[tuple[str, str], dict[str, Lesson]] = {}  # the one that learned last stands last
 
-    def learn(self, deployment: Deployment, changes: dict[str, Any]) -> None:
-        """Keep `changes` (quirk → value)."""
-        key, now = (deployment.id, deployment.model), self._clock()
+    def learn(self, deployment: Deployment, changes: dict[str, Any], source: Source = "refusal", reason: str = "") -> None:
+        """Keep `changes` (quirk → value) for an hour."""
+        key, now, date = (deployment.id, deployment.model), self._clock(), iso_date(self._wall_clock())
         known = self._live(self._known.pop(key, {}), now)
         for name, value in changes.items():
             before = known.get(name)
-            known[name] = Lesson(together(name, before.value, value) if before else value, now + HOLDS)
+            value = together(name, before.value, value) if before else value
+            known[name] = Lesson(value, now + HOLDS, Fact(value, source, reason, date))
         self._known[key] = known
         self._trim(deployment.id, now)
 
@@ -76,6 +83,11 @@ class Lessons:
             del self._known[deployment.id, deployment.model]  # else there would be one empty entry for each name that clients think of
         return changed(deployment, {name: lesson.value for name, lesson in live.items()}) if live else deployment
 
+    def facts(self, deployment: Deployment) -> list[tuple[str, Fact]]:
+        """Return what is learned of `deployment`, a wildcard's models left out."""
+        known = self._live(self._known.get((deployment.id, deployment.model), {}), self._clock())
+        return [(name, lesson.fact) for name, lesson in known.items()]
+
     def shown(self) -> list[dict[str, Any]]:
         """For `/health`."""
         now = self._clock()
@@ -92,6 +104,7 @@ class _Unproven(NamedTuple):
 
     changes: dict[str, Any]
     cause: tuple[str, str, int]
+    reason: str
 
 
 class Trial:
@@ -132,16 +145,26 @@ class Trial:
         """Use `changes` for this request from now on; `keep`: for everybody once it has succeeded."""
         self._own[original.id] = {**self._own.get(original.id, {}), **changes}
         if keep:
-            self._unproven.setdefault(original.id, []).append(_Unproven(changes, _cause(error)))
+            self._unproven.setdefault(original.id, []).append(_Unproven(changes, _cause(error), _reason(error)))
 
     def succeeded(self, original: Deployment) -> None:
         """This request has its answer from `original`: what it learned there holds for everybody."""
         for one in self._unproven.pop(original.id, ()):
-            self._lessons.learn(original, one.changes)
+            self._lessons.learn(original, one.changes, "refusal", one.reason)
 
 
 def _cause(error: ApiError) -> tuple[str, str, int]:
     return error.kind, error.field, error.limit
+
+
+def _reason(error: ApiError) -> str:
+    """Return why a lesson holds, without the error's words: they may quote the client."""
+    return f"it answered {error.status} and named {error.field}" if error.field else f"it answered {error.status}"
+
+
+def iso_date(seconds: float) -> str:
+    """Return seconds since the epoch as `2026-11-29T20:15Z`."""
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(seconds))
 
 
 def _plain(value: Any) -> Any:

@@ -90,7 +90,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     "wire": deployment.wire,
                     "running": services.limits.running.get(deployment.id, 0),
                     **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
-                    **({"problem": deployment.problem} if deployment.problem else {}),
+                    **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
                 for deployment in services.config.deployments
             ],

@@ -45,12 +45,24 @@ class NoAnswer(ApiError):
     """The upstream got the request, and the connection ended without a byte of an answer. It may have worked on the request."""
 
 
+class NotConnected(ApiError):
+    """There was no connection to the upstream: nothing was sent."""
+
+
+#: Kinds of `Cause` that end before a connection is there.
+_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "timeout_connect"))
+
+
 def api_error(cause: Cause, deployment: Deployment) -> ApiError:
     """What the client is told of a failure."""
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
     error = transport(cause.kind, cause.detail, deployment.provider)
-    return NoAnswer(error.kind, error.message) if cause.unanswered else error
+    if cause.unanswered:
+        return NoAnswer(error.kind, error.message)
+    if cause.kind in _BEFORE_CONNECTION:
+        return NotConnected(error.kind, error.message, should_retry=error.should_retry)
+    return error
 
 
 class Response:

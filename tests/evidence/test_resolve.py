@@ -129,7 +129,9 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "word", "quirk", "value", "source"), CASES, ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES])
+@pytest.mark.parametrize(
+    ("model", "word", "quirk", "value", "source"), CASES, ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES]
+)
 def test_a_model_and_what_its_server_says(model: str, word: ServerWord | None, quirk: str, value: Any, source: str) -> None:
     facts = resolve(deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, nobody, "2026-11-29")
     assert getattr(quirks_of(facts), quirk) == value

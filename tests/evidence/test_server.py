@@ -25,14 +25,21 @@ def listing(*entries: dict[str, Any]) -> dict[str, Any]:
 
 PROGRAMS = [
     # vLLM 0.9 to 0.26: docs.vllm.ai, entrypoints/openai/protocol.py ModelCard
-    (said(listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}), "vLLM", "hosted_vllm"),
+    (
+        said(listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}),
+        "vLLM",
+        "hosted_vllm",
+    ),
     # a fork that renames the owner keeps max_model_len
     (said(listing({"id": "m", "owned_by": "me", "max_model_len": 8192})), "vLLM", "hosted_vllm"),
     (said(listing({"id": "m", "owned_by": "sglang", "root": "m", "max_model_len": 32768})), "SGLang", "sglang"),
     # the real llama.cpp server (xllamacpp 2026.10)
     (
         said(
-            {"models": [{"name": "tiny"}], **listing({"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 131072}})},
+            {
+                "models": [{"name": "tiny"}],
+                **listing({"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 131072}}),
+            },
             {"server": "llama.cpp"},
             props={"default_generation_settings": {"n_ctx": 4096}, "total_slots": 2, "modalities": {"vision": False}},
         ),
@@ -45,7 +52,11 @@ PROGRAMS = [
     (said(props={"default_generation_settings": {"n_ctx": 512}, "total_slots": 1}), "llama.cpp", "llamacpp"),
     (said(listing({"id": "qwen3-8b", "object": "model", "owned_by": "organization_owner"})), "LM Studio", "lm_studio"),
     (
-        said(listing({"id": "qwen3:8b", "owned_by": "library"}), api_version={"version": "0.11.4"}, api_tags={"models": [{"name": "qwen3:8b"}]}),
+        said(
+            listing({"id": "qwen3:8b", "owned_by": "library"}),
+            api_version={"version": "0.11.4"},
+            api_tags={"models": [{"name": "qwen3:8b"}]},
+        ),
         "Ollama",
         "ollama",
     ),
@@ -66,7 +77,9 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize(("answers", "program", "row"), PROGRAMS, ids=[f"{at}-{program or 'unknown'}" for at, (_, program, _) in enumerate(PROGRAMS)])
+@pytest.mark.parametrize(
+    ("answers", "program", "row"), PROGRAMS, ids=[f"{at}-{program or 'unknown'}" for at, (_, program, _) in enumerate(PROGRAMS)]
+)
 def test_a_server_is_known_by_what_it_says(answers: dict[str, Answer], program: str, row: str) -> None:
     word = read(answers)
     assert (word.program, word.row) == (program, row)
@@ -123,7 +136,9 @@ def test_chat_models_come_without_embeddings_and_the_loaded_ones_first() -> None
     assert [model.id for model in word.models] == ["text-embedding-nomic", "old", "vectors", "new"]
 
 
-@pytest.mark.parametrize("name", ["text-embedding-3-small", "bge-m3", "BAAI/bge-large", "whisper-1", "tts-1", "dall-e-3", "jina-reranker", "nomic-embed-text"])
+@pytest.mark.parametrize(
+    "name", ["text-embedding-3-small", "bge-m3", "BAAI/bge-large", "whisper-1", "tts-1", "dall-e-3", "jina-reranker", "nomic-embed-text"]
+)
 def test_names_of_models_that_do_not_chat(name: str) -> None:
     assert not is_chat_name(name)
 
@@ -151,11 +166,15 @@ def test_a_list_is_bounded_and_may_be_bare() -> None:
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["vllm", "llamacpp", "library"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["id", "data", "models", "owned_by", "meta", "max_model_len", "version", "name", "default_generation_settings", "n_ctx"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "data", "models", "owned_by", "meta", "max_model_len", "version", "name", "default_generation_settings", "n_ctx"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
 )

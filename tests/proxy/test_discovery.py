@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.evidence.server import ServerWord
 from a2py.providers import PROVIDERS
@@ -16,8 +18,8 @@ from a2py.proxy import discovery
 from a2py.proxy.discovery import Discovery, is_private
 from a2py.upstream import Upstream
 from tests.process import free_port
-from tests.proxied import settle
-from tests.scripted import Peer, Scripted
+from tests.proxied import config, message, proxied, settle
+from tests.scripted import Peer, Scripted, answering, completion
 
 VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
@@ -96,7 +98,7 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
     for one in everyone:
         found.unreachable(one)
         found.succeeded(one)
-    assert not found._tasks and not found._stale and not found._asked
+    assert not found._tasks and not found._stale
 
 
 async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +229,87 @@ def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert not found._tasks
 
 
+# -- the whole proxy ---------------------------------------------------------------------------------------------------------
+
+NAMED_TOOL = {
+    "tools": [{"name": "look", "input_schema": {"type": "object"}}, {"name": "other", "input_schema": {"type": "object"}}],
+    "tool_choice": {"type": "tool", "name": "look"},
+}
+
+
+def of_llama_cpp(c: Peer) -> bool:
+    """Answer as llama.cpp does; False if the request is another one."""
+    if c.asked.target == "/v1/models":
+        c.reply({"data": [{"id": "tiny", "owned_by": "llamacpp"}, {"id": "bge-m3"}]}, headers={"server": "llama.cpp"})
+    elif c.asked.target == "/props":
+        c.reply({"default_generation_settings": {"n_ctx": 4096}, "total_slots": 1})
+    elif c.asked.method == "GET":
+        c.reply({"error": {"message": "File Not Found"}}, 404)
+    else:
+        return False
+    return True
+
+
+async def llama_cpp(c: Peer) -> None:
+    if not of_llama_cpp(c):
+        c.reply(completion("Hello"))
+
+
+def own_server(base: str, **more: Any) -> Config:
+    return config(deployments=(replace(deployment(base), name="local", model="tiny", **more),))
+
+
+async def test_a_deployment_behind_openai_is_served_as_its_server_says() -> None:
+    async with Scripted(llama_cpp) as server, proxied(own_server(server.base), discover=True) as proxy:
+        await settle(lambda: proxy.services.discovery.words)
+        answer = await proxy.ask({**message(stream=False), "model": "local", **NAMED_TOOL})
+        assert answer.status == 200
+        sent = server.asked[-1].json
+        assert sent["tool_choice"] == "required" and [tool["function"]["name"] for tool in sent["tools"]] == ["look"]
+        health = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]
+        assert health["server"]["program"] == "llama.cpp" and health["context"] == 4096
+        reason = health["quirks"]["tool_choice_named"]
+        assert reason["source"] == "server" and "llama.cpp" in reason["reason"] and reason["date"]
+        models = (await proxy.ask(None, "/v1/models", "GET")).json["data"]
+        assert models[0]["max_input_tokens"] == 4096
+
+
+async def test_a_request_does_not_wait_for_a_server_that_does_not_say_what_it_is() -> None:
+    async def silent(c: Peer) -> None:
+        if c.asked.method == "GET":
+            await c.left()
+        else:
+            c.reply(completion("Hello"))
+
+    async with Scripted(silent) as server, proxied(own_server(server.base), discover=True) as proxy:
+        assert (await proxy.ask({**message(stream=False), "model": "local"})).status == 200
+
+
+async def test_claude_goes_to_a_chat_model_that_the_server_lists() -> None:
+    settings = config(deployments=(replace(deployment("http://127.0.0.1:1/v1"), name="openai/*", model="*"),))
+    async with Scripted(llama_cpp) as server:
+        settings = replace(settings, deployments=tuple(replace(one, base=server.base) for one in settings.deployments))
+        async with proxied(settings, discover=True) as proxy:
+            await settle(lambda: proxy.services.discovery.words)
+            answer = await proxy.ask({**message(stream=False), "model": "claude-opus-5-5"})
+            assert answer.status == 200 and server.asked[-1].json["model"] == "tiny"
+            names = [entry["id"] for entry in (await proxy.ask(None, "/v1/models", "GET")).json["data"]]
+            assert names[:2] == ["openai/tiny", "openai/bge-m3"]
+
+
+async def test_where_nothing_is_listed_the_name_goes_as_it_is() -> None:
+    settings = config(deployments=(replace(deployment("http://127.0.0.1:1/v1"), name="openai/*", model="*"),))
+    async with Scripted(answering("Hi")) as server:
+        settings = replace(settings, deployments=tuple(replace(one, base=server.base) for one in settings.deployments))
+        async with proxied(settings) as proxy:
+            answer = await proxy.ask({**message(stream=False), "model": "claude-opus-5-5"})
+            assert answer.status == 200 and server.asked[-1].json["model"] == "claude-opus-5-5"
+
+
+async def test_what_a_server_said_outlives_a_reload_and_a_restart_of_the_server_is_seen() -> None:
+    port = free_port()
+    settings = own_server(f"http://127.0.0.1:{port}/v1")
+    async with Scripted(llama_cpp, port=port), proxied(settings, discover=True) as proxy:
+        await settle(lambda: proxy.services.discovery.words)
+        proxy.services.reload(replace(settings, settings=replace(settings.settings, discover=True)))
+        assert proxy.services.config.resolve("local")[0].quirks.tool_choice_named == "only"

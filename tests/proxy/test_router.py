@@ -17,6 +17,7 @@ from a2py.proxy import lessons as lessons_module
 from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
 from a2py.proxy.router import ATTEMPTS, CLIENT_ERRORS, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
+from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
 
 
@@ -516,7 +517,7 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False}, quirks=Quirks(stream_usage=False))
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.taught(one)
