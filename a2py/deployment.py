@@ -1,4 +1,6 @@
-"""One place where a model can be asked: what the configuration, the provider table and the quirks say of it, put together.
+"""A deployment: one server that answers for one model name.
+
+Configuration, provider table and quirks are combined here.
 
 Knows: plain values. Must not know: files, the environment, sockets.
 Invariants: frozen; keys and headers never show in its repr.
@@ -11,21 +13,22 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from a2py.quirks import Quirks
 
-#: Names of headers, query parameters and body fields whose values are secrets (`max_tokens` is none); shorter values would eat ordinary words.
+#: Names of headers, query parameters and body fields whose values are secrets (`max_tokens` is not). Values shorter
+#: than _SHORT are not treated as secrets, because ordinary words would be removed from messages.
 _SECRET, _SHORT = re.compile(r"key|token(?!s)|secret|password|auth|cookie|credential|signature", re.IGNORECASE), 4
 
 
-def telling(name: str) -> bool:
-    """Whether what goes by this name is a secret."""
+def is_secret_name(name: str) -> bool:
+    """Return whether a header, parameter or field of this name holds a secret."""
     return _SECRET.search(name) is not None
 
 
 def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every string of a JSON value, with the name that is nearest above it."""
+    """Yield every string of a JSON value, with the nearest name above it."""
     if isinstance(value, str):
         yield name, value
     elif isinstance(value, Mapping):
@@ -38,9 +41,10 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`name`: the model_name of the configuration; `model`: the upstream's own id; `base`: API base without a trailing slash;
-    `auth`: how the key travels (`bearer`, `x-api-key`, `api-key`, `none`); `params`: request fields that the configuration sets
-    (temperature, max_tokens, reasoning_effort, …: defaults, the client's own value wins); `problem`: why it can't work, with the cure."""
+    """`name`: the model_name of the configuration; `model`: the upstream's own id; `base`: API base without a trailing
+    slash; `auth`: how the key travels (`bearer`, `x-api-key`, `api-key`, `none`); `params`: request fields that the
+    configuration sets (temperature, max_tokens, reasoning_effort, …). They are defaults: the client's own value wins.
+    `problem`: why it can't work, and what to do."""
 
     name: str
     id: str
@@ -52,16 +56,18 @@ class Deployment:
     wire: str = "chat"
     quirks: Quirks = field(default_factory=Quirks)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    query: str = field(default="", repr=False)  #: URL query of every request, without the question mark (Azure's api-version)
-    path: str = ""  #: path below base, where it is not the wire's usual one
+    query: str = field(
+        default="", repr=False
+    )  #: URL query of every request, without the question mark (Azure's api-version)
+    path: str = ""  #: path below base, "" for the wire's usual one
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()  #: additional_drop_params
     allow: frozenset[str] = frozenset()  #: allowed_openai_params: sent although the provider's row leaves them out
-    drop_params: bool = False  #: LiteLLM's drop_params (here what is not taken is always dropped)
+    drop_params: bool = False  #: LiteLLM's drop_params (a2py always drops what the server does not accept)
     cache_control_ttl: str = ""  #: of every cache_control sent upstream: `5m`, `1h`, `none`; "": the client's own
     problem: str = ""
-    # limits known from the configuration; 0: unknown
+    # limits of the model that the configuration sets; 0: unknown
     max_input_tokens: int = 0
     max_output_tokens: int = 0
     # routing
@@ -78,27 +84,45 @@ class Deployment:
     keepalive: float = 0.0  #: seconds of silence before a ping; 0: the server's
     # where it comes from
     base_model: str = ""  #: model_info.base_model: quirks are chosen by it
-    overrides: Mapping[str, Any] = field(default_factory=dict)  #: quirk fields that the configuration sets for this deployment
-    fixed: frozenset[str] = frozenset()  #: quirk fields that the configuration has set, here or by a pattern: nothing learned changes them
+    #: quirk fields that the configuration sets for this deployment
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    #: quirk fields that the configuration has set, here or by a pattern: nothing that is learned changes them
+    fixed: frozenset[str] = frozenset()
     source: str = ""  #: file and line
 
     @property
     def origin(self) -> str:
-        """Who made a reply; a signature envelope carries it, and another origin's thinking is not replayed."""
+        """Who made a reply, `wire:provider:model`. Signatures carry it: thinking of another origin is not sent back."""
         return f"{self.wire}:{self.provider}:{self.model}"
 
     @property
+    def address(self) -> str:
+        """Where the upstream answers, for messages: `host` or `host:port` of `base`, without scheme, login and path.
+
+        The port is there only if `base` has one. The provider's name if `base` is no URL with a host."""
+        try:
+            parts = urlsplit(self.base)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # a port that is no number, an IPv6 address without its closing bracket
+            return self.provider
+        if not host:
+            return self.provider
+        name = f"[{host}]" if ":" in host else host
+        return name if port is None else f"{name}:{port}"
+
+    @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message and no capture may repeat: the key, and what goes with it in headers, query and body under a telling name."""
+        """What no message and no capture may repeat: the key, and values in headers, query and body whose names say
+        that they are secret."""
         sent = (*self.headers.items(), *parse_qsl(self.query), *_texts(self.extra_body))
-        named = [value for name, value in sent if telling(name)]
+        named = [value for name, value in sent if is_secret_name(name)]
         bare = [value.partition(" ")[2].strip() for value in named]  # without "Bearer"
         logins = [_password(value) for value in named]
         return tuple(value for value in (self.key, *named, *bare, *logins) if len(value) >= _SHORT)
 
 
 def _password(header: str) -> str:
-    """The password of a `Basic` login; "" if it is none."""
+    """Return the password of a `Basic` login; "" if the header is not one."""
     kind, _, pair = header.partition(" ")
     if kind.lower() != "basic":
         return ""

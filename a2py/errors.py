@@ -1,8 +1,9 @@
-"""Error kinds and the Anthropic error envelope.
+"""Error kinds and Anthropic's error envelope.
 
-Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, and how an error is worded to the client.
+Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, the headers of an error.
 Must not know: upstream wordings (wires/failure.py), HTTP servers, how errors are retried.
-Invariants: an `ApiError` never holds a key, a URL query or a stack; its message says what to do next where anything can be done.
+Invariants: an `ApiError` never holds a key, a URL query or a stack; its message says what to do next if anything can be
+done.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from a2py.printable import printable
 
 
 class Kind(NamedTuple):
-    """One row of KINDS. `retryable`: another attempt, now or at another deployment, may succeed unchanged."""
+    """One row of KINDS. `retryable`: the same request may succeed later, or at another deployment."""
 
     status: int
     type: str
@@ -52,7 +53,8 @@ COOLDOWN_KINDS = frozenset({"authentication", "billing", "permission", "not_foun
 
 
 class Blame(Enum):
-    """What a failure says about the deployment that was asked. An upstream's free text may repeat the request, so text alone never blames."""
+    """What a failure says about the deployment. An upstream's free text may repeat the request, so text alone never
+    blames."""
 
     #: Count the failure as its kind says: the HTTP status or a code in the body says so too.
     KIND = "kind"
@@ -63,12 +65,14 @@ class Blame(Enum):
 
 
 class ApiError(Exception):
-    """A failure as the client will see it: a kind, a message, and the headers that steer its retry.
+    """A failure as the client will see it: a kind of KINDS, a message, and the headers that control its retry.
 
-    `status` overrides the kind's own HTTP status (an upstream's 422 stays 422); `retry_after` is in seconds; `should_retry`
-    becomes `x-should-retry` (None: the header is not sent); `field` is the request field that the upstream named, `limit` the
-    number that it named for it (tokens); `blame` says what the failure means for the deployment; `echoed` is True if the words
-    that decided the kind and the field also stand in the request, so that they may be the client's own.
+    `status`: replaces the kind's own HTTP status (an upstream's 422 stays 422). `retry_after`: seconds. `should_retry`:
+    value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
+    that the upstream named; `limit`: the number that it named for it (tokens).
+
+    The reader of an upstream's error also sets two attributes. `blame`: what the failure says about the deployment.
+    `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
     """
 
     def __init__(
@@ -81,10 +85,8 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         field: str = "",
         limit: int = 0,
-        blame: Blame = Blame.KIND,
-        echoed: bool = False,
     ) -> None:
-        message = message.encode(errors="replace").decode()  # a lone surrogate would make the envelope unwritable
+        message = message.encode(errors="replace").decode()  # orjson refuses a lone surrogate
         super().__init__(message)
         self.kind = kind
         self.message = message
@@ -93,8 +95,8 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.field = field
         self.limit = limit
-        self.blame = blame
-        self.echoed = echoed
+        self.blame = Blame.KIND
+        self.echoed = False
 
     @property
     def type(self) -> str:
@@ -103,10 +105,12 @@ class ApiError(Exception):
 
     @property
     def retryable(self) -> bool:
+        """Whether the same request may succeed later, or at another deployment."""
         return KINDS[self.kind].retryable
 
     def hide(self, secrets: Iterable[str]) -> ApiError:
-        """Take `secrets` and control characters out of the message (Claude Code shows it on a terminal). Return this error."""
+        """Remove `secrets` and control characters from the message, which Claude Code shows on a terminal. Return this
+        error."""
         for secret in secrets:
             self.message = self.message.replace(secret, "…")
         self.message = printable(self.message)
@@ -114,15 +118,23 @@ class ApiError(Exception):
         return self
 
     def envelope(self, request_id: str, type: str = "") -> dict[str, Any]:
-        """`{"type":"error","error":{"type","message"},"request_id"}` (docs.claude.com, API errors); `type` overrides."""
-        return {"type": "error", "error": {"type": type or self.type, "message": self.message}, "request_id": request_id}
+        """Return `{"type": "error", "error": {"type": …, "message": …}, "request_id": …}` (docs.claude.com, API
+        errors).
+
+        `type` replaces the kind's own `error.type`."""
+        return {
+            "type": "error",
+            "error": {"type": type or self.type, "message": self.message},
+            "request_id": request_id,
+        }
 
     def body(self, request_id: str) -> bytes:
-        """The envelope as the bytes of an HTTP body."""
+        """Return the envelope as the bytes of an HTTP body."""
         return orjson.dumps(self.envelope(request_id))
 
     def headers(self) -> dict[str, str]:
-        """`retry-after` (whole seconds, rounded up) and `x-should-retry`, where set; no number or endless is not told."""
+        """Return `retry-after` (whole seconds, rounded up) and `x-should-retry` if they are set. NaN and infinity are
+        left out."""
         out = {}
         if self.retry_after is not None and math.isfinite(self.retry_after):
             out["retry-after"] = str(max(0, math.ceil(self.retry_after)))

@@ -1,7 +1,7 @@
 """Parse the name and port of an HTTP authority strictly.
 
-Who may ask without a master key is decided by the `Host` of a request. A parser that only looks for the last colon, or for a closing bracket,
-takes `localhost:80@evil.com` and `[::1].evil.com` for this machine.
+Who may ask without a master key is decided by the `Host` of a request. A parser that only looks for the last colon, or
+for a closing bracket, takes `localhost:80@evil.com` and `[::1].evil.com` for this machine.
 
 Knows: RFC 9112, 3.2 (`Host = uri-host [ ":" port ]`) and RFC 3986, 3.2.2.
 Must not know: which names are allowed.
@@ -17,12 +17,14 @@ from typing import NamedTuple
 #: Longest host (RFC 1035) with a port.
 LIMIT = 255 + 6
 _AUTHORITY = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)(?:%(?:25)?[0-9A-Za-z._~-]+)?\]|(?P<name>[0-9A-Za-z_-][0-9A-Za-z._-]*))(?::(?P<port>[0-9]{0,5}))?"
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)(?:%(?:25)?[0-9A-Za-z._~-]+)?\]|(?P<name>[0-9A-Za-z_-][0-9A-Za-z._-]*))"
+    r"(?::(?P<port>[0-9]{0,5}))?"
 )
 
 
 class Host(NamedTuple):
-    """`name`: in lower case, an IPv6 address without brackets and zone, a name without its final dot; `port`: "" if none is given."""
+    """`name`: in lower case, an IPv6 address without brackets and zone, a name without its final dot; `port`: "" if
+    none is given."""
 
     name: str
     port: str = ""

@@ -1,23 +1,26 @@
-"""How many values a JSON text holds, told before it is parsed.
+"""Count the values of a JSON text before it is parsed.
 
 Knows: JSON's strings and punctuation. Must not know: what the JSON means, HTTP.
 Invariants: nothing is parsed; a text that is no JSON is counted like any other.
 
-Why: `orjson.loads` cannot be interrupted. Its time depends on the number of values, not of bytes: a string of 32 MB takes 50 ms, but 32 MB of
-`[],` take 2.5 s and a gigabyte (CPython 3.11, orjson 3.13). So a text with too many values is refused before it is parsed.
+Why: `orjson.loads` cannot be interrupted. Its time depends on the number of values, not of bytes: a string of 32 MB
+takes 50 ms, but 32 MB of `[],` take 2.5 s and a gigabyte (CPython 3.11, orjson 3.13). So a text with too many values is
+refused before it is parsed.
 
-Each value needs a `,` before it or an opening bracket around it, and each member's name needs a `:`. The count of these bytes outside strings
-is what VALUES_LIMIT bounds. Example: `{"a": [1, 2], "b": "x,y"}` has 6: `{`, `:`, `[`, `,`, `,`, `:`; the comma in the string is not counted.
+Each value needs a `,` before it or an opening bracket around it, and each member's name needs a `:`. The count of these
+bytes outside strings is what VALUES_LIMIT bounds. Example: `{"a": [1, 2], "b": "x,y"}` has 6: `{`, `:`, `[`, `,`, `,`,
+`:`; the comma in the string is not counted.
 """
 
 from __future__ import annotations
 
 from a2py.slices import BYTES, Slices, at_once
 
-#: Values and member names of one JSON text. `orjson.loads` takes 30 to 220 ns for each: most for an object whose names are all different,
-#: 0.2 s for this many (CPython 3.11). 100,000 messages with one text block each have 1,000,000.
+#: Values and member names of one JSON text. `orjson.loads` takes 30 to 220 ns for each: most for an object whose names
+#: are all different, 0.2 s for this many (CPython 3.11). 100,000 messages with one text block each have 1,000,000.
 VALUES_LIMIT = 1_010_000
-#: Bytes that a value takes beside its text (CPython 3.11: a list 56, a short string 50, a dict 64 and 100 for its members).
+#: Bytes that a value takes beside its text (CPython 3.11: a list 56, a short string 50, a dict 64 and 100 for its
+#: members).
 VALUE_COST = 64
 _MARKS = b",:[{"
 
@@ -36,7 +39,8 @@ def count_in_slices(raw: bytes, limit: int = VALUES_LIMIT) -> Slices[int]:
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # the last backslash escapes the next byte
             piece = raw[at : at + BYTES + 1]
         at += len(piece)
-        # Without escaped backslashes each `\"` is an escaped quote, and without these each quote begins or ends a string
+        # Without escaped backslashes each `\"` is an escaped quote, and without these each quote begins or ends a
+        # string
         parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         total += upper_bound(b"".join(parts[in_string::2]))
         in_string ^= (len(parts) - 1) & 1
@@ -50,5 +54,6 @@ def weight(raw: bytes) -> int:
 
 
 def exceeds(raw: bytes, limit: int = VALUES_LIMIT) -> bool:
-    """Whether `raw` holds more than `limit` values. The exact count is made only if the cheap upper bound exceeds the limit."""
+    """Whether `raw` holds more than `limit` values. The exact count is made only if the cheap upper bound exceeds the
+    limit."""
     return len(raw) > limit and upper_bound(raw) > limit and at_once(count_in_slices(raw, limit)) > limit

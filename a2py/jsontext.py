@@ -1,9 +1,13 @@
-"""JSON as it really comes: half a surrogate pair in a string, or half a character, is no reason to lose the rest.
+"""Read and write JSON that orjson refuses: lone surrogates, bytes that are no UTF-8.
 
-Knows: orjson, JavaScript's habit of cutting strings between the two halves of a pair (clients and gateways written in it send
-`"\\ud83d"` alone; orjson refuses the whole document), servers that send a token's bytes as they are.
+JavaScript cuts strings between the two halves of a surrogate pair: clients and gateways written in it send `"\\ud83d"`
+alone. Some servers send the bytes of a token as they are, which may be half a character. Neither is a reason to refuse
+the whole document, as orjson does.
+
+Knows: orjson, UTF-8, JSON's escapes.
 Must not know: what the JSON means.
-Invariants: `loads` gives no string that `orjson.dumps` refuses; `dumps` raises on nothing that is made of JSON's types.
+Invariants: `loads` returns no string that `orjson.dumps` refuses. `dumps` raises on nothing that is made of JSON's
+types.
 """
 
 from __future__ import annotations
@@ -19,14 +23,18 @@ from a2py.slices import BYTES, ITEMS, Slices, at_once
 #: A surrogate as `\uXXXX`: a pair (12 bytes), or half of one (6).
 _SURROGATE = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})")
 _PAIR = 12
-#: Bytes by which a text may grow while it is mended: each byte that is no UTF-8 becomes three. A text that grows more is no text.
+#: Bytes by which a text may grow when it is repaired: each byte that is no UTF-8 becomes three. What grows more is not
+#: repaired.
 GROWTH = 8 * 1024 * 1024
 
 
-def mend_in_slices(raw: bytes) -> Slices[bytes]:
-    """`raw` with each escaped half of a surrogate pair, and what is no UTF-8 (as event streams are read), replaced by U+FFFD."""
+def repair_in_slices(raw: bytes) -> Slices[bytes]:
+    """Return `raw` with each escaped half of a surrogate pair, and all that is no UTF-8, replaced by U+FFFD.
+
+    Example: `"a\\ud83d"` becomes `"a\\ufffd"`; `"\\\\ud83d"` has an escaped backslash, not an escaped surrogate, and
+    stays. So escaped backslashes become NUL bytes, which JSON can't contain, while surrogates are looked for."""
     if b"\0" in raw:
-        return raw  # stands in no JSON, and stands for an escaped backslash below
+        return raw  # not JSON; and NUL means an escaped backslash below
     text = (yield from _utf8_in_slices(raw)).replace(b"\\\\", b"\0")  # now each `\u` is an escape
     yield
     out = bytearray()
@@ -47,7 +55,7 @@ def mend_in_slices(raw: bytes) -> Slices[bytes]:
 
 
 def _utf8_in_slices(raw: bytes) -> Slices[bytes]:
-    """`raw` with each byte that is no UTF-8 replaced by U+FFFD."""
+    """Return `raw` with each byte that is no UTF-8 replaced by U+FFFD, as the HTML standard wants for event streams."""
     try:
         raw.decode()
         return raw
@@ -64,61 +72,66 @@ def _utf8_in_slices(raw: bytes) -> Slices[bytes]:
 
 
 def loads_in_slices(raw: bytes) -> Slices[Any]:
-    """`orjson.loads`, tried once more on the mended text; ValueError where it is no JSON. The caller has counted the values (jsonsize)."""
+    """Return the parsed text. If orjson refuses it, repair and parse it again. Raises ValueError.
+
+    The caller must have counted the values (jsonsize): parsing can't be interrupted."""
     try:
         return orjson.loads(raw)
     except ValueError:
         pass
     yield
-    mended = yield from mend_in_slices(raw)
+    repaired = yield from repair_in_slices(raw)
     yield
-    return orjson.loads(mended)
+    return orjson.loads(repaired)
 
 
 def loads(raw: bytes) -> Any:
-    """`loads_in_slices`, at once."""
+    """Run `loads_in_slices` at once."""
     try:
         return orjson.loads(raw)
     except ValueError:
-        return orjson.loads(at_once(mend_in_slices(raw)))
+        return orjson.loads(at_once(repair_in_slices(raw)))
 
 
-#: Levels that `dumps` keeps of what orjson refuses to write (it stops at 254).
+#: Levels that `dumps` keeps of a value that orjson refuses to write (orjson's limit is 254).
 DEPTH = 200
 
 
-def whole(s: str) -> str:
-    """`s` with lone surrogates as U+FFFD; two halves that follow each other become their character."""
+def without_surrogates(s: str) -> str:
+    """Return `s` with lone surrogates replaced by U+FFFD. Two halves that follow each other become their character."""
     return s.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _whole(value: Any, depth: int) -> Any:
+def _writable(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return whole(value)
+        return without_surrogates(value)
     if isinstance(value, (dict, list)) and not depth:
         return None
     if isinstance(value, dict):
-        return {whole(str(name)): _whole(inner, depth - 1) for name, inner in value.items()}
+        return {without_surrogates(str(name)): _writable(inner, depth - 1) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_whole(inner, depth - 1) for inner in value]
+        return [_writable(inner, depth - 1) for inner in value]
     if isinstance(value, int) and value.bit_length() > 63:
         return float(value) if value.bit_length() < 1024 else None
     return value
 
 
-#: Bytes up to which `packed` copies.
+#: Bytes of the largest text that `packed` copies.
 SMALL = 16 * 1024
 
 
 def packed(value: Any) -> bytes:
-    """`dumps` for what is kept a while: orjson 3.13 gives bytes whose memory is 4 to 13 times as large (8 KiB for 600 bytes)."""
+    """Return `dumps(value)` for what is kept a while.
+
+    The bytes that orjson 3.13 returns occupy 4 to 13 times their size (8 KiB for 600 bytes). A copy does not."""
     data = dumps(value)
     return data[:-1] + data[-1:] if len(data) < SMALL else data
 
 
 def dumps(value: Any) -> bytes:
-    """`orjson.dumps` of JSON's types; where it refuses: strings made whole, huge integers as floats, what is nested too deep as null."""
+    """Return `value` as JSON. Where orjson refuses: strings without lone surrogates, huge integers as floats, null
+    below DEPTH levels."""
     try:
         return orjson.dumps(value)
     except TypeError:
-        return orjson.dumps(_whole(value, DEPTH))
+        return orjson.dumps(_writable(value, DEPTH))

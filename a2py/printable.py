@@ -1,7 +1,8 @@
 """Show foreign text safely: control and format characters become visible escapes.
 
-A path, a model's name or an upstream's error may hold an escape sequence that rewrites the terminal's screen, a line break that makes one log
-line look like two, or a mark that reverses what is read (U+202E). The log, the command line and error messages pass foreign text through here.
+A path, a model's name or an upstream's error may hold an escape sequence that rewrites the terminal's screen, a line
+break that makes one log line look like two, or a mark that reverses what is read (U+202E). The log, the command line
+and error messages pass foreign text through here.
 
 Knows: Unicode's general categories.
 Must not know: where a text comes from, or where it is shown.
@@ -10,14 +11,16 @@ Invariants: the result holds no character of HIDDEN other than those in `keep`. 
 
 from __future__ import annotations
 
-#: Categories of characters that are never shown: control (Cc), format (Cf), line and paragraph separators (Zl, Zp), lone surrogates (Cs).
+#: Categories of characters that are never shown: control (Cc), format (Cf), line and paragraph separators (Zl, Zp),
+#: lone surrogates (Cs).
 HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 #: Hidden characters that only separate words. They become a space. (JSON has none of them inside a string.)
 _BREAKS = frozenset("\t\n\v\f\r")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return `text` with its hidden characters replaced: line breaks and tabs by a space, others by a JSON escape (U+202E by `\\u202e`).
+    """Return `text` with its hidden characters replaced: line breaks and tabs by a space, others by a JSON escape
+    (U+202E by `\\u202e`).
 
     `keep`: hidden characters to leave as they are, such as the line breaks of a message that has several lines."""
     if text.isprintable():

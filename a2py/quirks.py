@@ -208,14 +208,14 @@ class Quirks:
     #: The server only streams. A unary request is answered from a stream. wires/common/draft.py
     stream_only: bool = False
     #: A local server that cuts the prompt to its context in silence. Its context is read, and larger prompts are refused by the proxy
-    #: (Ollama). proxy/context.py, proxy/relay.py
+    #: (Ollama). proxy/attempt.py, proxy/context.py
     context_probe: Literal["", "ollama"] = ""
     #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server tool beside other
     #: tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/responses/tools.py
     web_search: Literal["none", "responses", "plugin", "always"] = "none"
     #: Responses: `max_tool_calls` bounds hosted calls. If not, the `max_uses` of a search is left out. wires/responses/tools.py
     max_tool_calls: bool = True
-    #: The upstream's own tokenizer: `none`, `vllm` or `llamacpp`. proxy/count.py
+    #: The upstream's own tokenizer: `none`, `vllm` or `llamacpp`. proxy/tokenizers.py
     tokenizer: Literal["none", "vllm", "llamacpp"] = "none"
 
     # -- native wire -----------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class Quirks:
     #: The `thinking.type` value that enables thinking, for servers that ignore `enabled`: `adaptive` (MiniMax, 2026-06). "": as the
     #: client says. wires/native/tools.py
     native_thinking: str = ""
-    #: The native upstream has a `count_tokens` endpoint. proxy/count.py
+    #: The native upstream has a `count_tokens` endpoint. proxy/tokenizers.py
     native_count: bool = False
 
 

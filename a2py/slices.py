@@ -3,9 +3,9 @@
 Knows: generators. Must not know: asyncio, clocks, what the work is.
 Invariants: a yield carries no value; the result does not depend on when the work is resumed.
 
-Why: the core is synchronous, and a request of 32 MB with 100,000 messages needs a second of it. A function that may take long is a generator:
-it yields after each slice (some hundred list items, or a megabyte) and returns its result at the end. The proxy resumes it from the event loop
-(proxy/pace.py). Everybody else calls `at_once`.
+Why: the core is synchronous, and a request of 32 MB with 100,000 messages needs a second of it. A function that may
+take long is a generator: it yields after each slice (some hundred list items, or a megabyte) and returns its result at
+the end. The proxy resumes it from the event loop (proxy/pace.py). Everybody else calls `at_once`.
 """
 
 from __future__ import annotations

@@ -1,43 +1,49 @@
-"""An incremental parser of server-sent events.
+"""Parse server-sent events, piece by piece.
 
-Knows: the event-stream format of the HTML standard, and the liberties that OpenAI-compatible servers take with it
-(CRLF, CR, `data:` without a space, a space before the field, comments, no blank line at the end; a JSON object without its field's name,
-which is how a server that fails in mid-stream may say so).
+Knows: the event-stream format of the HTML standard (section 9.2.6), and what OpenAI-compatible servers make of it: no
+blank line at the end, a space before the field's name, a JSON object without a field's name (some servers that fail in
+mid-stream write that).
 Must not know: JSON, or what an event means.
-Invariants: the events depend on the concatenation of what was fed, never on the cuts; the buffer is bounded by LINE_LIMIT.
+Invariants: the events depend only on the bytes, not on where they were split. The buffer is bounded by LINE_LIMIT.
+
+Example: `event: a LF data: 1 LF data: 2 LF LF data: 3` gives (a, 1 LF 2) at the empty line, and `close()` gives ("",
+3).
 """
 
 from __future__ import annotations
 
-#: Bytes of one unfinished event (32 MiB): an image in a data URL fits, an endless line does not.
+#: Bytes of one unfinished event (32 MiB). An image in a data URL fits, an endless line does not.
 LINE_LIMIT = 32 * 1024 * 1024
-#: What a line of an event's data counts for beside its bytes: CPython's object for it.
+#: Bytes that a line of data counts for beside its length: CPython's object for it.
 LINE_COST = 48
 
+#: Name and data of an event.
 Event = tuple[bytes, bytes]
 
 
 class SSEParser:
-    """`feed(bytes)` gives the `(event name, data)` pairs that became whole; `close()` what the end of the body completes."""
+    """One stream. `size`: bytes of the unfinished event; `overflow`: it exceeds LINE_LIMIT, and nothing more is
+    parsed."""
 
-    __slots__ = ("_data", "_data_size", "_line", "_name", "_skip_lf", "_start", "overflow", "size")
+    __slots__ = ("_data", "_data_size", "_is_start", "_line", "_name", "_skips_lf", "overflow", "size")
 
     def __init__(self) -> None:
-        self._line = bytearray()  # an unfinished line: pieces of a byte or two would take 40 bytes each
+        self._line = bytearray()  # an unfinished line; as a list, pieces of a byte or two would take 40 bytes each
         self._data: list[bytes] = []
         self._data_size = 0
         self._name = b""
         self.size = 0  # bytes of the unfinished event
-        self._start = True
-        self._skip_lf = False
+        self._is_start = True
+        self._skips_lf = False
         self.overflow = False
 
     def feed(self, data: bytes) -> list[Event]:
+        """Take bytes and return the events that they complete."""
         events: list[Event] = []
         if not data or self.overflow:
             return events
-        if self._skip_lf or self._start or b"\r" in data:
-            data = self._normalise(data)
+        if self._skips_lf or self._is_start or b"\r" in data:
+            data = self._normalize(data)
         if b"\n" not in data:
             self._line += data
             self.size += len(data)
@@ -52,7 +58,7 @@ class SSEParser:
         if rest:
             self._line += rest
         fields = self._data
-        known = len(fields)
+        counted = len(fields)
         for line in lines:
             if line[:6] == b"data: ":
                 fields.append(line[6:])
@@ -61,24 +67,25 @@ class SSEParser:
             elif fields:
                 events.append((self._name, fields[0] if len(fields) == 1 else b"\n".join(fields)))
                 fields.clear()
-                known = self._data_size = 0
+                counted = self._data_size = 0
                 self._name = b""
             else:
                 self._name = b""
         self.size = len(rest)
         if fields:
-            self._data_size += sum(map(len, fields[known:])) + LINE_COST * (len(fields) - known)
+            self._data_size += sum(map(len, fields[counted:])) + LINE_COST * (len(fields) - counted)
             self.size += self._data_size
         self.overflow = self.size > LINE_LIMIT
         return events
 
     @property
     def inside_field(self) -> bool:
-        """Whether the last line so far is incomplete, and no comment."""
+        """Whether the last line is incomplete, and is not a comment."""
         return bool(self._line) and not self._line.startswith(b":")
 
     def close(self) -> list[Event]:
-        """The last event, where the body ended without its blank line (xAI, Groq, OpenRouter, Mistral: 2025-11)."""
+        """End the stream. Return the last event if its blank line is missing (xAI, Groq, OpenRouter, Mistral:
+        2025-11)."""
         return self.feed(b"\n\n") if self._line or self._data else []
 
     def _field(self, line: bytes) -> None:
@@ -92,22 +99,25 @@ class SSEParser:
         elif name[:1] == b"{":
             self._data.append(line)
 
-    def _normalise(self, data: bytes) -> bytes:
-        """Line ends to LF; a CR at the very end is a line end at once, and an LF that follows it is swallowed."""
-        if self._skip_lf:
-            self._skip_lf = False
+    def _normalize(self, data: bytes) -> bytes:
+        """Turn line ends into LF, and drop a byte order mark at the start.
+
+        A CR at the end of a piece is a line end at once, so that its event is not delayed. An LF at the start of the
+        next piece then belongs to it and is dropped."""
+        if self._skips_lf:
+            self._skips_lf = False
             if data[:1] == b"\n":
                 data = data[1:]
-        if self._start:
+        if self._is_start:
             self._line += data
             data = bytes(self._line)
-            if b"\xef\xbb\xbf".startswith(data):  # too short to tell a byte order mark
+            if b"\xef\xbb\xbf".startswith(data):  # it may be the start of a byte order mark
                 return b""
             self._line = bytearray()
-            self._start = False
+            self._is_start = False
             if data[:3] == b"\xef\xbb\xbf":
                 data = data[3:]
         if b"\r" in data:
-            self._skip_lf = data[-1:] == b"\r"
+            self._skips_lf = data[-1:] == b"\r"
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data

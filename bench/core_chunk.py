@@ -77,10 +77,10 @@ def chunks(kind: str) -> list[bytes]:
 
 
 class _Owner:
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         pass
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 
@@ -120,7 +120,7 @@ async def measure(kind: str, repeat: int) -> Row:
         sizes.append(transport.size)
     if sizes[0] != sizes[1]:
         raise SystemExit(f"{kind}: {sizes[0]} bytes were written, {sizes[1]} without the splice")
-    return Row(kind, *best, sizes[0])
+    return Row(kind, best[0], best[1], sizes[0])
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from a2py.cli.serve import settle
+from a2py.cli.eventloop import settle
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from a2py.messages import signatures

@@ -83,7 +83,7 @@ class Gate:
     async def __aexit__(self, *exc: object) -> None:
         if self.dialled:
             loop = asyncio.get_running_loop()
-            del loop.getaddrinfo, loop.sock_connect  # type: ignore[attr-defined]
+            del loop.getaddrinfo, loop.sock_connect
         self._free.set()
         self._server.close()
         for task in list(self._tasks):

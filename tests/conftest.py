@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import anomaly
+from tests import anomaly, coverage_map
 from tests import llamacpp as llama
 
 #: No time decides: a loaded machine takes seconds for what takes a millisecond.
@@ -23,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """`--dist loadfile`, and all files that use llama.cpp's servers in one process: they are built and started once."""
     if config.getoption("dist") != "loadfile":
         return None
-    from xdist.scheduler import LoadFileScheduling
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
     folder = Path(__file__).parent
     users = {
@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         if "llamacpp: " in path.read_text("utf-8")
     }
 
-    class ByFile(LoadFileScheduling):
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
             return "llama.cpp" if file in users else file
@@ -40,8 +40,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--coverage-map", action="store_true", help="check that each core module is covered by its own tests and the goldens")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Skipped tests are told, one line each reason."""
+    """List the reasons of skipped tests, one line each."""
+    coverage_map.register(config)
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"
 

@@ -6,7 +6,7 @@
 The product of three lists is prepared: the turns of all goldens (deployment and request), the three wires, and sets of quirks. These are the
 golden's own, those of each provider's row and of each model family, and each quirk field set alone to each of its values, both over the
 defaults and over the golden's own. MIXED seeded conversations are added to the turns. Each joins the messages of some goldens, damages them
-a little, and changes several quirks at once. The digest of a request covers all that `Prepared` holds but `provider`, which names the
+a little, and changes several quirks at once. The digest of a request covers all of `Prepared` but `provider` and `address`, which name the
 upstream in messages and is not sent. The file has one line for each turn on each wire, and must lie outside the repository.
 """
 

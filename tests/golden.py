@@ -26,6 +26,7 @@ from a2py.messages.types import JSON, Call, Prepared
 from a2py.proxy.router import CLIENT_ERRORS
 from a2py.quirks import override
 from a2py.wires import failure, wire
+from a2py.wires.refusal.peer import Peer
 from tests import streams
 
 FOLDER = Path(__file__).parent / "goldens"
@@ -385,7 +386,7 @@ class Run:
 
     def refusal(self, upstream: Block, status: int, request: Prepared) -> ApiError:
         headers = {name.lower(): value for name, _, value in (o.partition("=") for o in upstream.options) if value}
-        return failure.read(status, headers, upstream_bytes(upstream), sent=Sent(request.body))
+        return failure.read(status, headers, upstream_bytes(upstream), Peer(sent=Sent(request.body)))
 
     def stream(self, step: Step, data: bytes, to: Deployment, request: Prepared, options: JSON) -> JSON:
         message = streams.check_contract(wire(to.wire), request, data, **options)

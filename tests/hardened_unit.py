@@ -27,6 +27,16 @@ from tests.user_manager import LIMIT, control, show, until
 KEY = "sk-from-a-credential"
 
 
+ROOT = Path(__file__).resolve().parents[1]
+#: The interpreter without its virtual environment, which may be in a folder that the unit hides (PrivateTmp=). The single file needs no more.
+PYTHON = os.path.realpath(sys.executable)
+
+
+def place() -> Path:
+    """Return a folder to cover with an empty file system for the unit's files: one that this program is not in."""
+    return next(Path(name) for name in ("/srv", "/opt", "/mnt") if not any(path.is_relative_to(name) for path in (ROOT, Path(PYTHON))))
+
+
 def ask(url: str, key: str) -> tuple[int, bytes]:
     body = {"model": "demo", "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "Say hello"}]}
     headers = {"content-type": "application/json", "x-api-key": key}
@@ -55,21 +65,23 @@ def configuration(port: int, name: str) -> str:
 
 def main(folder: Path, archive: Path) -> dict[str, object]:
     shared = "mount --make-rprivate / && mount --make-rshared /"  # systemd hands credentials on from a namespace of its own
-    subprocess.run(["sh", "-c", f"{shared} && mount -t tmpfs x /run && mount -t tmpfs -o mode=755 x /srv"], check=True, timeout=LIMIT)
+    srv = place()
+    covers = f"mount -t tmpfs x /run && mount -t tmpfs -o mode=755 x {srv}"
+    subprocess.run(["sh", "-c", f"{shared} && {covers}"], check=True, timeout=LIMIT)
     os.makedirs("/run/systemd/system")
     os.makedirs("/run/user/0", mode=0o700)
     os.makedirs("/run/systemd/inaccessible/dir", mode=0)  # as systemd makes it at boot: what is hidden is covered with these
     for name, kind in {"reg": stat.S_IFREG, "fifo": stat.S_IFIFO, "sock": stat.S_IFSOCK, "chr": stat.S_IFCHR, "blk": stat.S_IFBLK}.items():
         os.mknod(f"/run/systemd/inaccessible/{name}", kind, os.makedev(0, 0))
     os.environ.update(XDG_RUNTIME_DIR="/run/user/0", HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
-    shutil.copy(archive, "/srv/a2py.pyz")
+    shutil.copy(archive, srv / "a2py.pyz")
     port, upstream = free_port(), free_port()
-    config, env = Path("/srv/config.yaml"), Path("/srv/env")
+    config, env = srv / "config.yaml", srv / "env"
     config.write_text(configuration(upstream, "demo"))
     config.chmod(0o644)
     env.write_text(f"LITELLM_MASTER_KEY={KEY}\nDEMO_KEY=x\n")
     env.chmod(0o600)
-    command = [sys.executable, "/srv/a2py.pyz"]
+    command = [PYTHON, str(srv / "a2py.pyz")]
     text = subprocess.run(
         [*command, "service", "print", "--system", "--port", str(port), "-c", str(config)], capture_output=True, text=True, timeout=LIMIT
     ).stdout

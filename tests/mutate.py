@@ -3,7 +3,7 @@ names the field or the rule must notice.
 
     python -m tests.mutate                       # all (some minutes); prints the survivors
     python -m tests.mutate max_tokens_field      # one field
-    python -m tests.mutate chat/media.py         # one file
+    python -m tests.mutate openai/media.py       # one file
     python -m tests.mutate --goldens             # without the unit tests: a minute
 
 How: a mutant is a function compiled again with one condition replaced by True or False; only the goldens that run through that line are
@@ -34,7 +34,7 @@ from a2py.quirks import Quirks
 from tests import golden, streams
 
 ROOT = Path(__file__).resolve().parents[1]
-#: File → the rules of TRANSLATION.md that its branches are. A golden counts if it names one of them, or a quirk field.
+#: File → the rules (docs/translation.md) that its branches implement. A golden counts if it names one of them, or a quirk field.
 RULES = {
     "a2py/wires/chat/messages.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
     "a2py/wires/openai/turns.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
@@ -44,13 +44,14 @@ RULES = {
     "a2py/wires/openai/thinking.py": "A10|A12|A13|A15",
     "a2py/wires/chat/request.py": "A12|A15|A16|A18|A[0-9]+",
     "a2py/wires/chat/tools.py": "A8|A9|A10|A11",
-    "a2py/wires/chat/found.py": "A11",
+    "a2py/wires/chat/search_results.py": "A11",
     "a2py/wires/common/schema.py": "A8|A15",
     "a2py/wires/chat/reasoning.py": "A12|A13|A14",
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
+    "a2py/wires/chat/output.py": "A12|A14|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
     "a2py/wires/chat/finish.py": "B4",
-    "a2py/wires/chat/pieces.py": "B3|B4|C",
+    "a2py/wires/chat/pieces.py": "B2|B3|B4",
     "a2py/wires/common/usage.py": "B5",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
     "a2py/wires/common/tools.py": "A8|A9|A11",
@@ -62,16 +63,17 @@ RULES = {
     "a2py/messages/blocks.py": "B1|B2|B3|B4|B15",
     "a2py/messages/items.py": "B1|B2",
     "a2py/messages/ids.py": "B15",
-    "a2py/wires/responses/request.py": "A[0-9]+|C",
-    "a2py/wires/responses/items.py": "A[0-9]+|C",
-    "a2py/wires/responses/tools.py": "A[0-9]+|C",
-    "a2py/wires/responses/stream.py": "B[0-9]*|C",
-    "a2py/wires/native/request.py": "A10|A12|A14|C",
-    "a2py/wires/native/history.py": "A7|A14|B15|C",
-    "a2py/wires/native/tools.py": "A9|A10|A11|C",
-    "a2py/wires/native/strip.py": "A14|C",
-    "a2py/wires/native/stream.py": "B[0-9]*|C",
-    "a2py/wires/native/mend.py": "B[0-9]*|C",
+    "a2py/wires/responses/request.py": "A[0-9]+|C[0-9]",
+    "a2py/wires/responses/items.py": "A[0-9]+|C[0-9]",
+    "a2py/wires/responses/tools.py": "A[0-9]+|C[0-9]",
+    "a2py/wires/responses/stream.py": "A11|B[0-9]+|C[0-9]",
+    "a2py/wires/native/request.py": "A10|A12|A14|C[0-9]",
+    "a2py/wires/native/history.py": "A7|A14|B15|C[0-9]",
+    "a2py/wires/native/tools.py": "A9|A10|A11|C[0-9]",
+    "a2py/wires/native/strip.py": "A14|C[0-9]",
+    "a2py/wires/native/stream.py": "B[0-9]+|C[0-9]",
+    "a2py/wires/native/mend.py": "B[0-9]+|C[0-9]",
+    "a2py/wires/native/ending.py": "B[0-9]+|C[0-9]",
 }
 #: Fields that no golden can show, because no wire reads them: what tests them instead.
 ELSEWHERE: dict[str, str] = {
@@ -81,21 +83,24 @@ ELSEWHERE: dict[str, str] = {
 }
 #: (file, condition, value) → why nothing notices.
 SURVIVORS: dict[tuple[str, str, bool], str] = {
-    ("a2py/messages/blocks.py", "key == self._live", False): "the short way; the long one gives the same",
-    ("a2py/messages/blocks.py", "item is not self._item", True): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "not item.opened", False): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "item is self._item", False): "a whole block is closed later, its bytes are the same",
+    ("a2py/messages/blocks.py", "s and key == self._open_key", False): "the short way; the long one gives the same",
+    ("a2py/messages/blocks.py", "item is not self._current", True): "the block opens later, its bytes are the same",
+    ("a2py/messages/blocks.py", "not item.is_started", False): "the block opens later, its bytes are the same",
+    ("a2py/messages/blocks.py", "item is self._current", False): "a whole block is closed later, its bytes are the same",
     ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
     **{("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for" for value in (True, False)},
-    ("a2py/messages/blocks.py", "item.closed", False): "what is kept of a closed call is never given out, it only counts",
-    **{("a2py/messages/blocks.py", "self._held", value): "the next block opens later, its bytes are the same" for value in (True, False)},
-    ("a2py/messages/blocks.py", "item is not None and item.size > SCAN_SIZE", True): "only slower",
+    ("a2py/messages/blocks.py", "item.is_closed", False): "what is kept of a closed call is never given out, it only counts",
     **{
-        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_tool`, the writer's short way: messages/test_writer.py"
+        ("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same"
         for value in (True, False)
     },
-    ("a2py/messages/blocks.py", "self._held[0].kind == TOOL", True): "the loop behind it asks again",
-    ("a2py/messages/blocks.py", "self._hidden(item)", True): "how much is kept",
+    ("a2py/messages/blocks.py", "item.size > SCAN_SIZE", True): "only slower",
+    **{
+        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_open_call`, the short way of `args`: messages/test_writer.py"
+        for value in (True, False)
+    },
+    ("a2py/messages/items.py", "self.items[0].kind == TOOL", True): "the loop behind it asks again",
+    ("a2py/messages/blocks.py", "self._is_hidden(item)", True): "how much is kept",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
     ("a2py/wires/openai/tools.py", "message['role'] == 'system'", True): "only slower: no other message holds such a block",
     ("a2py/wires/chat/messages.py", "self._marks", True): "the short way; nothing is marked",
@@ -104,7 +109,8 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         for condition in (
             "any((new[name] is not table[name] for name in table))",
             "one is not node[key]",
-            "any((a is not b for a, b in zip(many, items, strict=True)))",
+            "many is not node[key]",
+            "table is not node[key]",
             "changes",
             "schema.get('type') != 'object'",
         )
@@ -114,12 +120,12 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
     ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",
-    ("a2py/wires/chat/stream.py", "self._tags is None and self._stops is None", False): "the short way; the long one gives the same",
+    ("a2py/wires/chat/output.py", "not self.has_filters", False): "the short way; the long one gives the same",
     ("a2py/wires/chat/stream.py", "not content or len(delta) > 2", True): "the short way; such a delta has no state",
-    **{("a2py/wires/chat/stream.py", "self._bad_lines", value): "a note for the log" for value in (True, False)},
+    **{("a2py/wires/chat/stream.py", "ending.bad_lines", value): "a note for the log" for value in (True, False)},
     **{
-        ("a2py/wires/chat/stream.py", condition, True): "the sink takes no empty text; nothing is kept"
-        for condition in ("details", "self._details or self._fields", "text", "rest")
+        ("a2py/wires/chat/output.py", condition, True): "the sink takes no empty text; nothing is kept"
+        for condition in ("self.has_state", "text", "rest")
     },
     **{("a2py/wires/common/typed.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",

@@ -57,7 +57,7 @@ class Running:
         """Connections whose request is not answered yet."""
         connections = self.services.connections
         assert connections is not None
-        return connections.busy  # type: ignore[return-value]
+        return connections.busy
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ async def proxied(
     assert not server.services.upstream.connections, "an upstream connection is left"
     assert not running.busy, "a connection is left"
     assert not server.services.limits.running, "a slot of a deployment is left"
-    assert not any(used.held for used in server.services.limits.used().values()), "reserved tokens are left"
+    assert not any(used.held for used in server.services.limits.usage().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()

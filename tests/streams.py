@@ -1,7 +1,7 @@
 """The one helper of all stream tests: splits, a run of a wire, a strict reader of Anthropic event streams, the decoder contract.
 
-Knows: what the Anthropic SDKs and Claude Code take (CLAUDE_CODE.md §6, measured on 2.1.330), and the five points of the contract
-(DESIGN.md). Must not know: any upstream format.
+Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.330), and the five clauses of a decoder
+(docs/design.md). Must not know: any upstream format.
 Use: `check_contract(wire("chat"), prepared(), data)` runs `data` through every split and gives the accumulated message.
 """
 
@@ -374,7 +374,7 @@ def tools_of(message: JSON) -> list[JSON]:
 def check_contract(
     wire: Wire, request: Prepared, data: bytes, *, make: Callable[[], Writer] | None = None, cuts: bool = True, **options: Any
 ) -> JSON:
-    """The five points of DESIGN.md for `data`, and the message of the whole stream.
+    """Check the five clauses of docs/design.md on `data`, and return the message of the whole stream.
 
     `make`: another Writer than `writer(**options)`; `cuts`: also end the stream early at places, where nothing may be completed."""
     new = make or (lambda: writer(**options))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from a2py.deployment import Deployment, telling
+from a2py.deployment import Deployment, is_secret_name
 from tests import golden
 
 
@@ -14,12 +14,12 @@ from tests import golden
     "name", ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"]
 )
 def test_names_that_tell_a_secret(name: str) -> None:
-    assert telling(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "model", "x-title", "temperature"])
 def test_names_that_tell_none(name: str) -> None:
-    assert not telling(name)
+    assert not is_secret_name(name)
 
 
 def test_secrets_wherever_they_stand() -> None:
@@ -47,3 +47,20 @@ def test_secrets_wherever_they_stand() -> None:
 def test_the_password_of_a_login_is_a_secret_too(header: str, hidden: set[str]) -> None:
     made = Deployment("n", "i", "p", "m", "http://x/v1", headers={"authorization": header})
     assert set(made.secrets) == hidden
+
+
+@pytest.mark.parametrize(
+    ("base", "address"),
+    [
+        ("http://127.0.0.1:8000/v1", "127.0.0.1:8000"),
+        ("https://api.openai.com/v1", "api.openai.com"),
+        ("https://user:sk-login@host.example:8443/v1", "host.example:8443"),
+        ("http://[::1]:11434", "[::1]:11434"),
+        ("http://[::1]/v1", "[::1]"),
+        ("http://host:port/v1", "p"),
+        ("http://[::1", "p"),
+        ("", "p"),
+    ],
+)
+def test_address_is_host_and_port_of_the_base(base: str, address: str) -> None:
+    assert Deployment("n", "i", "p", "m", base).address == address

@@ -152,6 +152,47 @@ def test_importing_a2py_imports_nothing() -> None:
     assert list(imports(Path("__init__.py"))) in ([], ["__future__"])
 
 
+# -- within cli/ -------------------------------------------------------------------------------------------------------
+
+#: Modules of cli/, the lowest first. A module imports only from the lines above its own, also under TYPE_CHECKING. Two
+#: modules of one line do not import each other, so there can be no circle.
+CLI = (
+    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "terminal"),
+    ("main", "ollama", "options", "orders", "sharing", "state", "check.bench", "check.write"),
+    ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
+    ("notify", "source", "check.probes"),
+    ("configinit", "embedded", "summary", "trust", "workers"),
+    ("reload", "running", "service"),
+    ("config", "env", "models", "serving", "setup", "check.command"),
+    ("launch", "check.__init__"),
+    ("health",),
+    ("serve",),
+    ("daemon",),
+)
+CLI_FILES = [path for path in FILES if path.parts[0] == "cli"]
+
+
+def place(name: str) -> str:
+    """`a2py.cli.check.bench` → `check.bench`, `a2py.cli.check` → `check.__init__`."""
+    inner = name.removeprefix("a2py.cli").removeprefix(".")
+    return {"": "__init__", "check": "check.__init__"}.get(inner, inner)
+
+
+@pytest.mark.parametrize("path", CLI_FILES, ids=str)
+def test_a_module_of_the_command_line_imports_only_lower_ones(path: Path) -> None:
+    strata = {name: number for number, names in enumerate(CLI) for name in names}
+    own = place(module(path))
+    assert own in strata, f"{path}: CLI does not say on which stratum it is"
+    imported = {place(name) for name in modules(path) if name.startswith("a2py.cli")} - {own}
+    assert not [name for name in imported if strata[name] >= strata[own]], f"{path} must import only from lower strata"
+
+
+def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
+    assert sorted(name for names in CLI for name in names) == sorted(place(module(path)) for path in CLI_FILES)
+    assert "a2py.cli.check" in set(modules(Path("cli/health.py"))), "an import inside a function"
+    assert "a2py.cli.listen" in set(modules(Path("cli/sharing.py"))), "`from a2py.cli import listen`"
+
+
 # -- within proxy/ -----------------------------------------------------------------------------------------------------
 
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING. Two modules of one line

@@ -20,7 +20,7 @@ from tests.commands import a2py
 from tests.proxied import config, message, proxied
 from tests.scripted import Scripted, refusing
 
-#: ESC, C1's CSI, a mark that reverses the reading order, a zero-width space, line and paragraph separators, DEL, a tag beyond the BMP.
+#: ESC, CSI as one character, a mark that reverses the reading order, a zero-width space, line and paragraph separators, DEL, a tag beyond the BMP.
 NASTY = "a\x1b[31m\x9b1m\u202e\u200b\u2028\u2029\x7f\U000e0041z"
 
 

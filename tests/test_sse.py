@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,8 @@ def parse(*pieces: bytes) -> list[tuple[bytes, bytes]]:
 def slow(data: bytes) -> list[tuple[bytes, bytes]]:
     """The standard's algorithm, line by line over the whole body; an unfinished last event counts, as we want it."""
     out: list[tuple[bytes, bytes]] = []
-    name, fields = b"", []
+    name = b""
+    fields: list[Any] = []
     if data[:3] == b"\xef\xbb\xbf":
         data = data[3:]
     for line in [*re.split(rb"\r\n|\r|\n", data), b""]:

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.process import free_port
 
@@ -66,7 +67,8 @@ def stream(url: str, begun: threading.Semaphore, ends: list[bytes], upto: int) -
 
 def streams_through(url: str, count: int, upto: int, then: Callable[[], object]) -> int:
     """`then` happens while `count` streams run; gives how many ended whole."""
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     threads = [threading.Thread(target=stream, args=(url, begun, ends, upto)) for _ in range(count)]
     for thread in threads:
         thread.start()

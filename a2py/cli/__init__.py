@@ -1,4 +1,4 @@
-"""What a person types."""
+"""The command line: `a2py` and its commands."""
 
 from a2py.cli.main import main
 

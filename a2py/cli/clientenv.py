@@ -1,7 +1,9 @@
-"""The environment with which Claude Code (and any program of Anthropic's SDKs) works best on this proxy, and its spelling in each shell.
+"""The environment with which Claude Code and programs of Anthropic's SDKs work best on this proxy, and its syntax in
+each shell.
 
-Knows: the variables that Claude Code 2.1.330 reads (measured 2026-11-22). Must not know: files, processes, where the values come from.
-Invariants: pure; `SHELLS` quote whatever stands in a value.
+Knows: the variables that Claude Code 2.1.330 reads (measured 2026-11-22).
+Must not know: files, processes, where the values come from.
+Invariants: pure. `SHELLS` quote every value.
 """
 
 from __future__ import annotations
@@ -12,23 +14,29 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-#: Always set, with the reason. A value that the user has set already is kept.
+#: Variables that are always set → value and reason. A value that the user has set is kept.
 TUNING: dict[str, tuple[str, str]] = {
     "API_TIMEOUT_MS": ("3000000", "a slow model may take 50 minutes for one answer (else 10)"),
     "CLAUDE_STREAM_IDLE_TIMEOUT_MS": ("1800000", "pings carry 30 minutes of silent reasoning (else 5 to 20)"),
-    "CLAUDE_CODE_AUTO_MODE_SERVER": ("0", "auto mode asks the model itself: no gateway answers the vendor's own safety field"),
-    "CLAUDE_CODE_ATTRIBUTION_HEADER": ("0", "no fingerprint that changes inside the prompt: the upstream's prefix cache hits"),
+    "CLAUDE_CODE_AUTO_MODE_SERVER": (
+        "0",
+        "auto mode asks the model itself: no gateway answers the vendor's own safety field",
+    ),
+    "CLAUDE_CODE_ATTRIBUTION_HEADER": (
+        "0",
+        "no fingerprint that changes inside the prompt: the upstream's prefix cache hits",
+    ),
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": ("1", "no calls to other servers than this proxy"),
     "DISABLE_TELEMETRY": ("1", "no telemetry"),
 }
-#: The families that Claude Code asks for by itself → the variable that renames each.
+#: Families of models that Claude Code asks for by itself → the variable that sets the model to use instead.
 FAMILIES: dict[str, str] = {
     "opus": "ANTHROPIC_DEFAULT_OPUS_MODEL",
     "sonnet": "ANTHROPIC_DEFAULT_SONNET_MODEL",
     "haiku": "ANTHROPIC_DEFAULT_HAIKU_MODEL",
     "fable": "ANTHROPIC_DEFAULT_FABLE_MODEL",
 }
-#: Variables that would lead the client past the proxy, or make it send a second credential.
+#: Variables that make a client bypass the proxy, or send a second credential.
 REMOVED = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BEDROCK_BASE_URL",
@@ -39,18 +47,21 @@ REMOVED = (
     "CLAUDE_CODE_USE_GATEWAY",
     "CLAUDE_CODE_USE_VERTEX",
 )
-#: What a client sends as a token where the proxy asks for none: some clients refuse to start without one.
+#: The token for a proxy that asks for none: some clients do not start without one.
 NO_TOKEN = "a2py"
-#: Claude Code assumes this window for a model that it does not know; a window at least as large need not be told.
+#: The window that Claude Code assumes for a model that it does not know. A larger window needs no variable.
 ASSUMED_WINDOW = 1_000_000
-#: It compacts 33,000 tokens before the window's end (2.1.330, measured 2026-11) and needs some 15,000 for itself: a smaller window can't be told.
+#: The smallest window that works. Claude Code compacts 33,000 tokens before the window's end (2.1.330, measured
+#: 2026-11), and needs some 15,000 for itself.
 SMALLEST_WINDOW = 50_000
 
 
 @dataclass(frozen=True)
 class Target:
-    """A running proxy as a client needs it. `model`: the name for everything, "" where the client's own names do; `names`: all that are
-    served; `window`, `output`: limits of `model` in tokens, 0: unknown."""
+    """A proxy as a client needs it.
+
+    `model`: the model to use, "" if the client's own names work. `names`: of all models that are served. `window`,
+    `output`: limits of `model` in tokens, 0 if unknown."""
 
     url: str
     token: str = field(default="", repr=False)
@@ -61,12 +72,12 @@ class Target:
 
 
 def family_model(family: str, target: Target) -> str:
-    """The served name that stands for a family: one that carries its word, else the one model."""
+    """Return the model to use for a family: one whose name contains the family's word, else `target.model`."""
     return next((name for name in target.names if family in name.lower() and "*" not in name), target.model)
 
 
 def client_env(target: Target) -> dict[str, str]:
-    """Variable → value, in the order in which they are shown."""
+    """Return variable → value, in the order in which they are printed."""
     env = {"ANTHROPIC_BASE_URL": target.url, "ANTHROPIC_AUTH_TOKEN": target.token or NO_TOKEN}
     if target.model:
         env["ANTHROPIC_MODEL"] = target.model
@@ -81,26 +92,37 @@ def client_env(target: Target) -> dict[str, str]:
     return env
 
 
-#: What of `client_env` is the proxy's own: always set, whatever the user's environment says.
+#: Variables of `client_env` that are always set, even if the user has set them.
 ROUTE = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN")
 
 
 def overlay(user: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    """`user`'s environment with `env` under it: what the user has set stays, except the route to the proxy and what would lead past it."""
-    kept = {name: value for name, value in user.items() if name not in REMOVED and name not in ROUTE}
-    return {**kept, **{name: value for name, value in env.items() if name not in kept}}
+    """Return `user`'s environment with `env` added. The user's values win, except those that bypass the proxy."""
+    own = {name: value for name, value in user.items() if name not in REMOVED and name not in ROUTE}
+    return {**own, **{name: value for name, value in env.items() if name not in own}}
 
 
 def _sh(env: Mapping[str, str], unset: tuple[str, ...]) -> str:
-    return "\n".join([*(f"unset {name}" for name in unset), *(f"export {name}={shlex.quote(value)}" for name, value in env.items())])
+    return "\n".join(
+        [*(f"unset {name}" for name in unset), *(f"export {name}={shlex.quote(value)}" for name, value in env.items())]
+    )
 
 
 def _fish_quote(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if not re.fullmatch(r"[\w@%+=:,./-]+", value) else value
+    return (
+        "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        if not re.fullmatch(r"[\w@%+=:,./-]+", value)
+        else value
+    )
 
 
 def _fish(env: Mapping[str, str], unset: tuple[str, ...]) -> str:
-    return "\n".join([*(f"set -e {name}" for name in unset), *(f"set -gx {name} {_fish_quote(value)}" for name, value in env.items())])
+    return "\n".join(
+        [
+            *(f"set -e {name}" for name in unset),
+            *(f"set -gx {name} {_fish_quote(value)}" for name, value in env.items()),
+        ]
+    )
 
 
 def _powershell(env: Mapping[str, str], unset: tuple[str, ...]) -> str:
@@ -116,7 +138,7 @@ def _settings(env: Mapping[str, str], unset: tuple[str, ...]) -> str:
     return json.dumps({"env": dict(env)}, indent=2)
 
 
-#: Shell → how it is told. `settings` is what stands in ~/.claude/settings.json.
+#: Shell → function that prints the environment for it. `settings`: for ~/.claude/settings.json.
 SHELLS: dict[str, Callable[[Mapping[str, str], tuple[str, ...]], str]] = {
     "sh": _sh,
     "fish": _fish,

@@ -1,15 +1,16 @@
-"""`a2py completion`: commands, flags and their values for bash, zsh and fish.
+"""`a2py completion`: print a script that completes commands, flags and their values in bash, zsh or fish.
 
-Knows: the tables of commands and the parsers' flags, how each shell is told (zsh: sourced or found in fpath). Must not know: any single flag.
-Invariants: what is printed is made from the parsers themselves, so it can't grow old; behind a lone `--`, and where a file is wanted, the
-shell completes files.
+Knows: the table of commands, each command's parser, the shells' completion (zsh: sourced, or found in fpath).
+Must not know: any single flag.
+Invariants: the script is made from the parsers, so it is never out of date. After a lone `--`, and where a flag takes a
+file, the shell completes files.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import NamedTuple
 
@@ -26,10 +27,12 @@ EXAMPLES = (
 
 
 class Word(NamedTuple):
-    """One thing that can be typed. `values`: what may follow a flag: None nothing, () something that is not known, else one of these;
+    """A word that a user can type.
+
+    `values`: what may follow a flag. None: nothing; (): a value that is not known here; else one of these.
     `also`: other spellings, which are not offered."""
 
-    word: str
+    text: str
     help: str = ""
     values: tuple[str, ...] | None = None
     also: tuple[str, ...] = ()
@@ -38,36 +41,14 @@ class Word(NamedTuple):
 Table = dict[str, list[Word]]
 
 
-class _Caught(Exception):
-    """Carries a parser out of its command before anything is read."""
-
-
-def table() -> Table:
-    """`serve` → its words; `config` → its subcommands, `config init` → theirs; "" → what may stand first."""
+def collect_words() -> Table:
+    """Return the words of each command: `serve` → its flags, `config` → its subcommands, `config init` → its flags, ""
+    → first words."""
     out: Table = {}
-    for name in COMMANDS:
-        _collect(name, _parser(name), out)
+    for name, command in COMMANDS.items():
+        _collect(name, import_module(f"a2py.cli.{command.module}").parser(name), out)
     out[""] = [Word(name, command.help) for name, command in COMMANDS.items()] + out["serve"]
     return out
-
-
-def _parser(name: str) -> argparse.ArgumentParser:
-    """A command's parser; it is made, nothing runs."""
-    made: list[options.Parser] = []
-    read = options.Parser.read
-
-    def catch(self: options.Parser, args: Sequence[str]) -> argparse.Namespace:
-        made.append(self)
-        raise _Caught
-
-    options.Parser.read = catch  # type: ignore[method-assign]
-    try:
-        import_module(f"a2py.cli.{COMMANDS[name].module}").run(name, [])
-    except _Caught:
-        pass
-    finally:
-        options.Parser.read = read  # type: ignore[method-assign]
-    return made[0]
 
 
 def _collect(key: str, parser: argparse.ArgumentParser, out: Table) -> None:
@@ -75,9 +56,9 @@ def _collect(key: str, parser: argparse.ArgumentParser, out: Table) -> None:
     for action in parser._actions:
         help = (action.help or "").split("\n")[0]
         if isinstance(action, argparse._SubParsersAction):
-            told = {one.dest: one.help or "" for one in action._choices_actions}
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
             for name, sub in action.choices.items():
-                words.append(Word(name, told.get(name, "")))
+                words.append(Word(name, helps.get(name, "")))
                 _collect(f"{key} {name}", sub, out)
         elif not action.option_strings:
             words += [Word(str(choice)) for choice in action.choices or ()]
@@ -87,17 +68,18 @@ def _collect(key: str, parser: argparse.ArgumentParser, out: Table) -> None:
             words += [Word(flag, help, values, short) for flag in action.option_strings if flag.startswith("--")]
 
 
-def _valued(rows: Table) -> dict[tuple[str, ...], str]:
-    """Values that may stand behind a flag → a shell pattern of the keys and flags behind which they do."""
+def _flags_by_values(rows: Table) -> dict[tuple[str, ...], str]:
+    """Return, for each tuple of values, the shell pattern of the keys and flags that they may follow."""
     out: dict[tuple[str, ...], list[str]] = {}
     for key, words in rows.items():
         for word in words:
             if word.values is not None and key:
-                out.setdefault(word.values, []).extend(f'"{key} {flag}"' for flag in (word.word, *word.also))
+                out.setdefault(word.values, []).extend(f'"{key} {flag}"' for flag in (word.text, *word.also))
     return {values: "|".join(dict.fromkeys(patterns)) for values, patterns in out.items()}
 
 
-#: Finds in `words` (the line, from 1: what follows the program) the table's key, and leaves early behind `--`; the same in bash and zsh.
+#: Shell code that finds the table's key in the words of the line, and returns early after a `--`. It is the same in
+#: bash and zsh, but for the names and numbers of the words.
 _KEY = """  local key=serve n
   for ((n = {first}; n < {current}; n++)); do [ "${{{words}[n]}}" = -- ] && {files}; done
   case "${{{words}[{first}]-}}" in
@@ -115,12 +97,16 @@ def _key(rows: Table, **names: str) -> str:
 
 
 def _bash() -> str:
-    rows = table()
+    rows = collect_words()
     values = "\n".join(
-        f"    {pattern}) " + (f'COMPREPLY=($(compgen -W {shlex.quote(" ".join(known))} -- "$word")); ' if known else "") + "return ;;"
-        for known, pattern in _valued(rows).items()
+        f"    {pattern}) "
+        + (f'COMPREPLY=($(compgen -W {shlex.quote(" ".join(choices))} -- "$word")); ' if choices else "")
+        + "return ;;"
+        for choices, pattern in _flags_by_values(rows).items()
     )
-    words = "\n".join(f'    "{key}") words={shlex.quote(" ".join(word.word for word in row))} ;;' for key, row in rows.items())
+    words = "\n".join(
+        f'    "{key}") words={shlex.quote(" ".join(word.text for word in row))} ;;' for key, row in rows.items()
+    )
     key = _key(rows, words="COMP_WORDS", first="1", second="2", current="COMP_CWORD", files="return")
     return f"""_a2py() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words
@@ -139,16 +125,20 @@ complete -o default -F _a2py a2py"""
 
 
 def _zsh() -> str:
-    rows = table()
+    rows = collect_words()
 
-    def listed(row: Iterable[Word]) -> str:
-        return " ".join(shlex.quote(word.word.replace(":", "\\:") + (f":{word.help}" if word.help else "")) for word in row)
+    def describe(row: Iterable[Word]) -> str:
+        return " ".join(
+            shlex.quote(word.text.replace(":", "\\:") + (f":{word.help}" if word.help else "")) for word in row
+        )
 
     values = "\n".join(
-        f"    {pattern}) " + (f"compadd -- {' '.join(map(shlex.quote, known))}" if known else "_files") + "; return ;;"
-        for known, pattern in _valued(rows).items()
+        f"    {pattern}) "
+        + (f"compadd -- {' '.join(map(shlex.quote, choices))}" if choices else "_files")
+        + "; return ;;"
+        for choices, pattern in _flags_by_values(rows).items()
     )
-    words = "\n".join(f'    "{key}") items=({listed(row)}) ;;' for key, row in rows.items())
+    words = "\n".join(f'    "{key}") items=({describe(row)}) ;;' for key, row in rows.items())
     key = _key(rows, words="words", first="2", second="3", current="CURRENT", files="{ _files; return }")
     return f"""#compdef a2py
 _a2py() {{
@@ -168,20 +158,25 @@ if [[ "$funcstack[1]" = _a2py ]]; then _a2py "$@"; else compdef _a2py a2py; fi""
 
 
 def _fish() -> str:
-    rows = table()
-    seen = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
-    subs = {key: [word.word for word in row if not word.word.startswith("--")] for key, row in rows.items()}
-    for key in seen:
+    rows = collect_words()
+    conditions = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
+    subs = {key: [word.text for word in row if not word.text.startswith("--")] for key, row in rows.items()}
+    for key in conditions:
         if " " in key:
-            seen[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
+            conditions[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
         elif any(f"{key} {sub}" in rows for sub in subs[key]):
-            seen[key] += f"; and not __fish_seen_subcommand_from {' '.join(subs[key])}"
-    lines = [f"complete -c a2py -f -n __fish_use_subcommand -a {name} -d {shlex.quote(command.help)}" for name, command in COMMANDS.items()]
-    for key, condition in [("serve", f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"), *seen.items()]:
+            conditions[key] += f"; and not __fish_seen_subcommand_from {' '.join(subs[key])}"
+    lines = [
+        f"complete -c a2py -f -n __fish_use_subcommand -a {name} -d {shlex.quote(command.help)}"
+        for name, command in COMMANDS.items()
+    ]
+    for key, condition in [("serve", f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"), *conditions.items()]:
         for word in rows[key]:
             line = f"complete -c a2py -n {shlex.quote(condition)} "
-            line += f"-l {word.word[2:]}" if word.word.startswith("--") else f"-f -a {word.word}"
-            line += "" if word.values is None else f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
+            line += f"-l {word.text[2:]}" if word.text.startswith("--") else f"-f -a {word.text}"
+            line += (
+                "" if word.values is None else f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
+            )
             lines.append(line + (f" -d {shlex.quote(word.help)}" if word.help else ""))
     return "\n".join(lines)
 
@@ -189,8 +184,14 @@ def _fish() -> str:
 SHELLS: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
 
+def parser(name: str) -> options.Parser:
+    description = "Print a script with which a shell completes a2py's commands, flags and their values."
+    out = options.Parser(name, description, EXAMPLES)
+    out.add_argument("shell", choices=tuple(SHELLS))
+    return out
+
+
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(name, "Print what makes a shell complete a2py's commands, flags and their values.", EXAMPLES)
-    parser.add_argument("shell", choices=tuple(SHELLS))
-    Terminal().print(SHELLS[parser.read(argv).shell]())
+    args = parser(name).read(argv)
+    Terminal().print(SHELLS[args.shell]())
     return OK

@@ -1,11 +1,14 @@
-"""The pair of sockets between the parent of `--num-workers` and one worker: what they say to each other.
+"""The protocol between the parent of `--num-workers` and a worker, over a pair of sockets.
+
+The parent sends frames: one byte for the kind, four bytes for the payload's length (big-endian), the payload. LEND also
+brings a descriptor. The worker sends single bytes.
 
 Knows: frames, SCM_RIGHTS (unix(7)). Must not know: what a configuration holds, when a worker is started or stopped.
-Invariants: frames arrive whole and in order; an end that has gone is no failure; a worker reads a configuration only if its parent runs the
-same version of a2py, since the bytes are a pickle of its classes; of configurations that wait to be sent only the newest is kept.
-
-To the worker: one byte that says what, the payload's length in 4 bytes (big-endian), the payload; LEND brings a descriptor. To the parent: one
-byte each.
+Invariants:
+- Frames arrive complete and in order. It is not an error if the other end has gone.
+- A worker reads a configuration only if its parent runs the same version of a2py: the bytes are a pickle of its
+  classes.
+- Of the configurations that wait to be sent, only the newest is kept.
 """
 
 from __future__ import annotations
@@ -21,69 +24,77 @@ from typing import NamedTuple
 
 from a2py import __version__
 
-#: The worker's end of the pair; the worker's number; the version of its parent.
+#: Variables: the descriptor of the worker's socket, the worker's number, the version of its parent.
 CONTROL, NUMBER, PARENT = "A2PY_CONTROL", "A2PY_WORKER", "A2PY_PARENT"
 VERSION = f"{__version__} {sys.version}"
-#: Parent to worker. CONFIG: serve this. LEND: accept from this listening socket too, until TAKE; the payload is its number. ANNOUNCE: print what
-#: is served. LEAVE: go out of rotation. DRAIN: stop listening and end once nobody waits for an answer; with a payload another process accepts
-#: from the same sockets already. NOW: end.
+#: Parent to worker.
+#: CONFIG: serve this configuration.
+#: LEND: also accept from this listening socket, until TAKE. The payload is its number.
+#: ANNOUNCE: print what is served.
+#: LEAVE: go out of rotation.
+#: DRAIN: stop listening, and end once no client waits for an answer. A payload means that another process already
+#: accepts from the same sockets.
+#: NOW: end at once.
 CONFIG, LEND, TAKE, ANNOUNCE, LEAVE, DRAIN, NOW = b"c", b"+", b"-", b"a", b"l", b"d", b"n"
-#: Worker to parent. LOADED: the CONFIG is served. LEFT: somebody asked this worker to go out of rotation.
+#: Worker to parent. READY: it serves. ALIVE: a sign of life. LOADED: it serves the latest CONFIG. LEFT: a client asked
+#: it to go out of rotation.
 READY, ALIVE, LOADED, LEFT = b"r", b".", b"c", b"l"
-#: Seconds between two signs of life, here and towards systemd where it asks for none.
+#: Seconds between two signs of life, to the parent and, during a drain, to systemd.
 BEAT = 5.0
 _HEAD, _CHUNK = 5, 65536
 
 
 class Order(NamedTuple):
-    """One frame; `sock`: what LEND brought."""
+    """One frame. `sock`: the socket of a LEND."""
 
     kind: bytes
     payload: bytes = b""
     sock: socket.socket | None = None
 
 
-class _Waiting:
-    """A frame of which a part is still to be sent."""
+class _PendingFrame:
+    """A frame that has not been sent completely."""
 
     __slots__ = ("data", "descriptor", "kind")
 
     def __init__(self, kind: bytes, payload: bytes, descriptor: int) -> None:
         self.kind = kind
         self.data = memoryview(kind + len(payload).to_bytes(4, "big") + payload)
-        self.descriptor = descriptor  # a copy of ours, or -1
+        self.descriptor = descriptor  # a duplicate, to be closed here, or -1
 
 
 class Link:
-    """The parent's end. Needs a running loop. `unloaded`: configurations that the worker has not loaded yet."""
+    """The parent's end.
+
+    Needs a running event loop. `unloaded`: how many configurations the worker has not loaded yet."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.unloaded = 0
-        self._out: deque[_Waiting] = deque()
+        self._frames: deque[_PendingFrame] = deque()
 
     def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None) -> None:
-        self._out.append(_Waiting(kind, payload, os.dup(sock.fileno()) if sock is not None else -1))
+        self._frames.append(_PendingFrame(kind, payload, os.dup(sock.fileno()) if sock is not None else -1))
         self._flush()
 
     def configure(self, config: bytes) -> None:
-        """Send `config`, in the place of one that has not begun to go out."""
-        for frame in list(self._out)[1:]:
+        """Send `config`. It replaces a configuration that waits to be sent."""
+        for frame in list(self._frames)[1:]:
             if frame.kind == CONFIG:
-                self._out.remove(frame)
+                self._frames.remove(frame)
                 self.unloaded -= 1
         self.unloaded += 1
         self.send(CONFIG, config)
 
     def count_loaded(self, count: int) -> None:
-        """Record that the worker has loaded as many configurations."""
+        """Record that the worker has loaded `count` configurations."""
         self.unloaded = max(0, self.unloaded - count)
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._out:
-            frame = self._out[0]
+        while self._frames:
+            frame = self._frames[0]
             try:
                 if frame.descriptor >= 0:
                     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [frame.descriptor]))]
@@ -95,17 +106,17 @@ class Link:
             except BlockingIOError:
                 loop.add_writer(self.sock, self._flush)
                 return
-            except OSError:  # the worker has gone
+            except OSError:  # the worker has died
                 self._drop()
                 break
             frame.data = frame.data[sent:]
             if not frame.data:
-                self._out.popleft()
+                self._frames.popleft()
         loop.remove_writer(self.sock)
 
     def _drop(self) -> None:
-        while self._out:
-            descriptor = self._out.popleft().descriptor
+        while self._frames:
+            descriptor = self._frames.popleft().descriptor
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -118,7 +129,7 @@ class Link:
 
 
 class Worker:
-    """The worker's end. `number` None: this process is no worker, and nothing here does anything."""
+    """The worker's end. If `number` is None, this process is not a worker, and the methods do nothing."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.number = int(env[NUMBER]) if env.get(NUMBER, "").isdigit() else None
@@ -131,8 +142,9 @@ class Worker:
             os.set_inheritable(self._control.fileno(), False)
 
     def configuration(self) -> bytes | None:
-        """Wait for the parent's first order, a CONFIG, and return its payload. None: this process has to read the configuration for itself.
-        EOFError: the parent has gone."""
+        """Wait for the parent's first order, a CONFIG, and return its payload. Raise EOFError if the parent has died.
+
+        None: this process must read the configuration itself."""
         if self._control is None or not self.has_same_version:
             return None
         while (order := self._order()) is None:
@@ -141,6 +153,7 @@ class Worker:
         return order.payload
 
     def say(self, word: bytes) -> None:
+        """Send a word to the parent."""
         if self._control is not None:
             try:
                 self._control.send(word, getattr(socket, "MSG_DONTWAIT", 0))
@@ -148,31 +161,23 @@ class Worker:
                 pass
 
     async def beat(self) -> None:
+        """Send a sign of life every BEAT seconds."""
         while self._control is not None:
             await asyncio.sleep(BEAT)
             self.say(ALIVE)
 
     async def orders(self) -> AsyncIterator[Order]:
-        """What the parent says, in order; its death is a DRAIN, and the last."""
+        """Yield the parent's orders. Its death is a DRAIN, and the last order."""
         while self._control is not None:
             while (order := self._order()) is not None:
                 yield order
-            await self._readable(self._control)
+            await _wait_readable(self._control)
             if not self._receive():
                 yield Order(DRAIN)
                 return
 
-    async def _readable(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_reader(sock, ready.set)
-        try:
-            await ready.wait()
-        finally:
-            loop.remove_reader(sock)
-
     def _receive(self) -> bool:
-        """Take what has arrived; False: the parent has gone."""
+        """Read what has arrived. Return False if the parent has died."""
         assert self._control is not None
         try:
             data, descriptors, _, _ = socket.recv_fds(self._control, _CHUNK, 16)
@@ -183,6 +188,7 @@ class Worker:
         return bool(data)
 
     def _order(self) -> Order | None:
+        """Return the next order, None if it has not arrived completely."""
         end = _HEAD + int.from_bytes(self._data[1:_HEAD], "big")
         if len(self._data) < max(end, _HEAD):
             return None
@@ -195,3 +201,13 @@ class Worker:
             self._control = None
         while self._sockets:
             self._sockets.popleft().close()
+
+
+async def _wait_readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    is_ready = asyncio.Event()
+    loop.add_reader(sock, is_ready.set)
+    try:
+        await is_ready.wait()
+    finally:
+        loop.remove_reader(sock)

@@ -11,7 +11,7 @@ import sys
 from a2py.cli import options, running
 from a2py.cli.clientenv import REMOVED, SHELLS, client_env
 from a2py.cli.exits import OK
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = (
@@ -23,25 +23,31 @@ EXAMPLES = (
 )
 
 
+def parser(name: str) -> options.Parser:
+    out = options.Parser(
+        name, "Print the environment with which Claude Code and other clients use this proxy.", EXAMPLES
+    )
+    out.flags((running.URL, *options.LISTEN), options.SOURCE)
+    out.add_argument("--shell", choices=tuple(SHELLS), help="the output's syntax (default: that of your shell)")
+    return out
+
+
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(name, "Print the environment with which Claude Code and other clients use this proxy.", EXAMPLES)
-    parser.flags((running.URL, *options.LISTEN), options.SOURCE)
-    parser.add_argument("--shell", choices=tuple(SHELLS), help="how it is printed (default: your shell's way)")
-    args = parser.read(argv)
-    shown = Terminal()
-    target = running.present(args, process_env())
+    args, terminal = parser(name).read(argv), Terminal()
+    target = running.find_running(args, read_environment())
     if target is None:
-        target = running.configured(args, process_env(), running.url_of(args, os.environ))
-        shown.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
-    if running.too_small(target):
-        shown.warn(running.too_small(target))
+        target = running.configure_target(args, read_environment(), running.find_url(args, os.environ))
+        terminal.note(f"no a2py answers at {target.url} yet: start one with `a2py`")
+    problem = running.describe_small_window(target)
+    if problem:
+        terminal.warn(problem)
     unset = tuple(name for name in REMOVED if os.environ.get(name))
-    shown.print_exact(SHELLS[args.shell or guess()](client_env(target), unset))
+    terminal.print_exact(SHELLS[args.shell or guess_shell()](client_env(target), unset))
     return OK
 
 
-def guess() -> str:
-    """The shell that this runs under, as far as the environment tells."""
+def guess_shell() -> str:
+    """Return the syntax of the user's shell, as far as the environment says."""
     if sys.platform == "win32":
         return "powershell"
     return "fish" if os.path.basename(os.environ.get("SHELL", "")) == "fish" else "sh"

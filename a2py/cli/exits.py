@@ -1,11 +1,24 @@
-"""Exit codes and what they mean (docs/troubleshooting.md is tested against the table; systemd reads 77 and 78 as "do not start again").
+"""Exit codes and what they mean.
 
-Knows: the numbers of sysexits.h that fit. Must not know: who uses them.
+The documentation is tested against the table. The systemd units do not restart a2py after 2, 77 and 78.
+
+Knows: the numbers of sysexits.h that fit. Must not know: which command uses them.
 """
 
 from __future__ import annotations
 
-OK, FAILED, USAGE, NOT_RUNNING, UNAVAILABLE, REFUSED, CONFIG, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 69, 77, 78, 126, 127, 130
+OK, FAILED, USAGE, NOT_RUNNING, UNAVAILABLE, REFUSED, CONFIG, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    69,
+    77,
+    78,
+    126,
+    127,
+    130,
+)
 
 EXITS: dict[int, str] = {
     OK: "done",
@@ -22,7 +35,7 @@ EXITS: dict[int, str] = {
 
 
 class Stop(Exception):
-    """Ends a command: a message for standard error, and the exit code."""
+    """End a command with a message for standard error and an exit code."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)

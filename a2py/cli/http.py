@@ -1,7 +1,8 @@
-"""Short HTTP questions to servers nearby: is an Ollama there, is that port an a2py, what does it serve.
+"""Send a short HTTP request to a server nearby, such as an Ollama or an a2py on this machine.
 
 Knows: the standard library's client. Must not know: aiohttp, what the answers mean.
-Invariants: at most TIMEOUT seconds without a byte and BODY bytes; no redirects, no environment proxies; a failure is None, never an exception.
+Invariants: a request waits at most `timeout` seconds for a byte and reads at most BODY bytes. It follows no redirect
+and uses no proxy of the environment. A failure is None, not an exception.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-#: Seconds without a byte; a server on this machine answers in milliseconds.
+#: Seconds without a byte. A server on this machine answers in milliseconds.
 TIMEOUT = 2.0
-#: Bytes of an answer that are read.
+#: How many bytes of an answer are read.
 BODY = 8 * 1024 * 1024
 
 
@@ -24,15 +25,17 @@ class Answer(NamedTuple):
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON, None where it is none."""
+        """Return the parsed body, None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
             return None
 
 
-def ask(url: str, *, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Answer | None:
-    """GET, or POST of `body` as JSON. None: nobody answered, or not in HTTP."""
+def ask(
+    url: str, *, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+) -> Answer | None:
+    """Send a GET, or a POST with `body` as JSON. Return None if no HTTP server answers."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
@@ -44,8 +47,10 @@ def ask(url: str, *, body: Any = None, headers: Mapping[str, str] | None = None,
     sent = {**({"content-type": "application/json"} if data is not None else {}), **(headers or {})}
     try:
         connection.request("GET" if data is None else "POST", path, data, sent)
-        with connection.getresponse() as response:  # it holds the socket where its body has no length
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read(BODY))
+        with connection.getresponse() as response:  # a response without a length keeps the socket open
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read(BODY)
+            )
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:

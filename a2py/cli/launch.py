@@ -1,9 +1,11 @@
-"""`a2py claude` and `a2py run`: a program with the environment of a client, and a proxy for as long as it runs.
+"""`a2py claude` and `a2py run`: run a program with the environment of a client, and a proxy for as long as it runs.
 
 Knows: processes, signals, a2py.proxy's Server. Must not know: any variable (clientenv.py), what the program does.
-Invariants: the terminal is the program's: the proxy's log goes to a file; the exit code is the program's; whatever was started is ended; the
-program's environment is this process's own, with the route on top, and nothing of the folder's `.env`; a proxy that is started here accepts
-only the random token made for this program.
+Invariants:
+- The terminal belongs to the program: the proxy's log goes to a file. The exit code is the program's.
+- What was started here ends here.
+- The program's environment is this process's own plus the route to the proxy; it has nothing of the folder's `.env`.
+- A proxy that is started here accepts only the random token made for this program.
 """
 
 from __future__ import annotations
@@ -23,106 +25,132 @@ from functools import partial
 
 from a2py.cli import options, running, setup, state
 from a2py.cli.clientenv import Target, client_env, overlay
+from a2py.cli.embedded import open_source
+from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import NOT_FOUND, NOT_RUNNABLE, USAGE, Stop
-from a2py.cli.serve import open_source, run_loop
-from a2py.cli.source import Source, process_env
-from a2py.cli.summary import own_url, target
+from a2py.cli.source import Source, read_environment
+from a2py.cli.summary import describe_target, own_url
 from a2py.cli.terminal import Terminal
 
 FLAGS = (
     running.URL,
     options.Flag(("--new",), "start a proxy even if one is running", bool),
-    options.Flag(("--log",), "the log of a proxy that is started (default: claude.log in a2py's state directory)", metavar="FILE"),
+    options.Flag(
+        ("--log",),
+        "log file of a proxy that is started (default: claude.log in a2py's state directory)",
+        metavar="FILE",
+    ),
 )
 EXAMPLES = {
     "claude": (
-        "a2py claude                                  what a2py would serve here, with Claude Code on it",
+        "a2py claude                                  Claude Code on what a2py would serve here",
         'a2py claude -p "say hello"                   arguments go to Claude Code',
         "a2py claude --config litellm_config.yaml -- --model gpt -c     flags of a2py come first, then --",
         "a2py claude -- --help                        Claude Code's own help",
     ),
     "run": ("a2py run -- python my_sdk_script.py", "a2py run --url http://127.0.0.1:4000 -- ./bin/claude-haha"),
 }
-#: Where Claude Code's installers put it when it is not on the PATH.
-PLACES = ("~/.local/bin/claude", "~/.claude/local/claude", "~/.npm-global/bin/claude", "/usr/local/bin/claude", "/opt/homebrew/bin/claude")
-#: Signals that a terminal sends to the program too, and those that only we get and hand on.
+#: Where Claude Code's installers put it, in case that is not on the PATH.
+PLACES = (
+    "~/.local/bin/claude",
+    "~/.claude/local/claude",
+    "~/.npm-global/bin/claude",
+    "/usr/local/bin/claude",
+    "/opt/homebrew/bin/claude",
+)
+#: SHARED: signals that a terminal also sends to the program. FORWARDED: signals that only this process gets, and sends
+#: on.
 SHARED, FORWARDED = ("SIGINT", "SIGQUIT"), ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
+def parser(name: str) -> options.Parser:
+    if name == "claude":
+        description = "Run Claude Code on the proxy that is running, or on one that is started for it."
+        arguments = "[arguments of Claude Code]"
+    else:
+        description, arguments = "Run a program with a client's environment.", "PROGRAM [arguments]"
+    usage = f"a2py {name} [options] [--] {arguments}"
+    return options.Parser(name, description, EXAMPLES[name], usage=usage).flags(FLAGS, options.SOURCE)
+
+
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(
-        name,
-        "Run Claude Code on the proxy that is running, or on one that is started for it."
-        if name == "claude"
-        else "Run a program with a client's environment.",
-        EXAMPLES[name],
-        usage=f"a2py {name} [options] [--] {'[arguments of Claude Code]' if name == 'claude' else 'PROGRAM [arguments]'}",
-    ).flags(FLAGS, options.SOURCE)
-    own, rest = split(parser, argv)
-    args = parser.read(own)
-    claude = name == "claude"
-    if claude:
-        rest = [find_claude(os.environ), *rest]
-    elif not rest:
-        raise Stop("name the program behind --, for example: a2py run -- python script.py", USAGE)
-    shown = Terminal()
-    aim = None if args.new or args.config or args.model or args.demo else running.present(args, process_env())
-    if aim is None and args.url:
-        aim = running.required(args, process_env())
-    if aim is not None:
-        shown.note(f"using the a2py at {aim.url} (--new starts another)")
-    source = running.local(args, process_env()) if aim is None else None  # asks for consent, so before the loop: Ctrl-C works
+    reader = parser(name)
+    flags, command = split(reader, argv)
+    args = reader.read(flags)
+    is_claude = name == "claude"
+    if is_claude:
+        command = [find_claude(os.environ), *command]
+    elif not command:
+        raise Stop("name the program after --, for example: a2py run -- python script.py", USAGE)
+    elif command[0].startswith("-") and "--" not in argv:
+        reader.error(f"unrecognized arguments: {command[0]}")
+    terminal = Terminal()
+    running_proxy = None
+    if not (args.new or args.config or args.model or args.demo):
+        running_proxy = running.find_running(args, read_environment())
+    if running_proxy is None and args.url:
+        running_proxy = running.require_running(args, read_environment())
+    if running_proxy is not None:
+        terminal.note(f"using the a2py at {running_proxy.url} (--new starts another)")
+    # This may ask for consent, so it comes before the event loop: Ctrl-C then works as usual.
+    source = running.choose_source(args, read_environment()) if running_proxy is None else None
     code = 0
 
     async def main() -> None:
         nonlocal code
         async with AsyncExitStack() as stack:
-            found = aim if source is None else await _start(stack, source, args, shown)
-            assert found is not None
-            if claude and running.too_small(found):
-                shown.warn(running.too_small(found))
-            here = client_env(found)
-            command = [rest[0], *(_outvoting(stack, here, shown, rest) if claude else ()), *rest[1:]]
-            code = await attend(command, overlay(os.environ, here))
+            target = running_proxy if source is None else await _start(stack, source, args, terminal)
+            assert target is not None
+            env, options = client_env(target), []
+            if is_claude:
+                problem = running.describe_small_window(target)
+                if problem:
+                    terminal.warn(problem)
+                options = _override_settings(stack, env, terminal, command)
+            code = await attend([command[0], *options, *command[1:]], overlay(os.environ, env))
 
     run_loop(main())
     return code
 
 
 def split(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our own flags, which come first, and the program's arguments, behind them or behind a lone `--`."""
-    known = {name: action.nargs == 0 for action in parser._actions for name in action.option_strings}
-    shared = {"-c", "-p", "-m", "--model"}  # the program's, where no -- tells
+    """Return our own flags, which come first, and the rest: the program's arguments, after a lone `--` or without
+    one."""
+    is_switch = {name: action.nargs == 0 for action in parser._actions for name in action.option_strings}
+    shared = {"-c", "-p", "-m", "--model"}  # without a --, these belong to the program
     i = 0
     while i < len(argv):
         arg = argv[i]
         if arg == "--":
             return list(argv[:i]), list(argv[i + 1 :])
         name, equals, _ = options.dashed([arg])[0].partition("=")
-        if name not in known or (name in shared and "--" not in argv):
+        if name not in is_switch or (name in shared and "--" not in argv):
             break
-        i += 1 if known[name] or equals else 2
+        i += 1 if is_switch[name] or equals else 2
     return list(argv[:i]), list(argv[i:])
 
 
 def find_claude(env: Mapping[str, str]) -> str:
-    """Claude Code's program: $A2PY_CLAUDE, the PATH, then where its installers put it."""
-    named = env.get("A2PY_CLAUDE", "").strip()
-    found = shutil.which(named or "claude", path=env.get("PATH"))
-    if found and not named and not os.path.isabs(found):
-        found = None  # Windows looks into the working folder first
-    for place in () if named or found else PLACES:
-        found = found or shutil.which(os.path.expanduser(place))
-    if found is None:
-        what = f"{named} (A2PY_CLAUDE)" if named else "claude"
+    """Return the path of Claude Code: from $A2PY_CLAUDE, the PATH, or the places where its installers put it."""
+    name = env.get("A2PY_CLAUDE", "").strip()
+    path = shutil.which(name or "claude", path=env.get("PATH"))
+    if path and not name and not os.path.isabs(path):
+        path = None  # Windows searches the working folder first, and a stranger's folder may contain a `claude`
+    for place in () if name or path else PLACES:
+        path = path or shutil.which(os.path.expanduser(place))
+    if path is None:
+        program = f"{name} (A2PY_CLAUDE)" if name else "claude"
         raise Stop(
-            f"{what} was not found: install Claude Code (npm install -g @anthropic-ai/claude-code), or name it in A2PY_CLAUDE", NOT_FOUND
+            f"{program} was not found: install Claude Code (npm install -g @anthropic-ai/claude-code), or set "
+            "A2PY_CLAUDE "
+            "to its path",
+            NOT_FOUND,
         )
-    return found
+    return path
 
 
-async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace, shown: Terminal) -> Target:
-    """Start a proxy on a free port of this machine, with a random token; it ends with `stack`."""
+async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace, terminal: Terminal) -> Target:
+    """Start a proxy on a free port of this machine, with a random token. It ends with `stack`."""
     from a2py.proxy.log import Log
     from a2py.proxy.server import Listen, Server
 
@@ -134,31 +162,39 @@ async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace
     stack.push_async_callback(server.close)
     for warning in config.warnings:
         log.warning("config", text=warning)
-        shown.warn(warning)
-    aim = await running.measured(target(config, own_url(options.HOST, addresses[0][1])), config)
-    shown.note(f"a2py at {aim.url}, serving {source.what}; log: {path}")
-    return aim
+        terminal.warn(warning)
+    url = own_url(options.HOST, addresses[0][1])
+    target = await running.measure_target(describe_target(config, url), config)
+    terminal.note(f"a2py at {target.url}, serving {source.what}; log: {path}")
+    return target
 
 
-def _outvoting(stack: AsyncExitStack, env: Mapping[str, str], shown: Terminal, command: Sequence[str]) -> list[str]:
-    """Arguments that put `env` above the user's settings files, where these lead elsewhere: they win over the process environment, and
-    `--settings` wins over them (2.1.330, measured 2026-11). The values go through a file of ours: a command line can be read by others."""
-    names = setup.leading_elsewhere(env, os.environ, os.getcwd())
+def _override_settings(
+    stack: AsyncExitStack, env: Mapping[str, str], terminal: Terminal, command: Sequence[str]
+) -> list[str]:
+    """Return the arguments that override the user's settings files, if those lead past the proxy.
+
+    Claude Code prefers these files to the process environment, and `--settings` to both (2.1.330, measured 2026-11).
+    The values go through a file, because other users can read a command line."""
+    names = setup.list_misleading(env, os.environ, os.getcwd())
     if not names:
         return []
     if any(word.partition("=")[0] == "--settings" for word in command):
-        shown.warn(f"settings of Claude Code set {', '.join(names)}, and --settings is given: they may lead past this proxy")
+        terminal.warn(
+            f"Claude Code's settings set {', '.join(names)}, and --settings is given: Claude Code may not use "
+            "this proxy"
+        )
         return []
-    told = {**{name: "" for name in names if name not in env}, **env}
+    values = {**{name: "" for name in names if name not in env}, **env}
     path = os.path.join(state.make_private(state.state_dir(os.environ)), f"claude-{os.getpid()}.json")
-    state.write(path, json.dumps({"env": told}), 0o600)
+    state.write(path, json.dumps({"env": values}), 0o600)
     stack.callback(os.unlink, path)
-    shown.note(f"outvoting settings of Claude Code: {', '.join(names)}")
+    terminal.note(f"overriding Claude Code's settings: {', '.join(names)}")
     return ["--settings", path]
 
 
 async def attend(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run `command` on this terminal until it ends; its exit code, 128 + n where signal n ended it."""
+    """Run `command` on this terminal, and return its exit code: 128 + n if signal n ended it."""
     try:
         process = await asyncio.create_subprocess_exec(*command, env=env)
     except FileNotFoundError:
@@ -177,9 +213,11 @@ async def attend(command: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def _forward(process: asyncio.subprocess.Process) -> Callable[[], None]:
-    """Signals for us become the program's; those that the terminal sends to both are left to it. Gives what takes the handlers away."""
+    """Send our signals on to the program; ignore those that the terminal sends to both.
 
-    def hand_on(number: int) -> None:
+    Return a function that undoes this."""
+
+    def forward(number: int) -> None:
         try:
             process.send_signal(number)
         except ProcessLookupError:
@@ -193,7 +231,7 @@ def _forward(process: asyncio.subprocess.Process) -> Callable[[], None]:
         undo = []
         for name in (*SHARED, *FORWARDED):
             number = getattr(signal, name)
-            loop.add_signal_handler(number, hand_on if name in FORWARDED else _leave, number)
+            loop.add_signal_handler(number, forward if name in FORWARDED else _ignore, number)
             undo.append(partial(loop.remove_signal_handler, number))
 
     def restore() -> None:
@@ -203,5 +241,5 @@ def _forward(process: asyncio.subprocess.Process) -> Callable[[], None]:
     return restore
 
 
-def _leave(number: int) -> None:
-    """Ctrl-C belongs to the program: it asks whether to end."""
+def _ignore(number: int) -> None:
+    """Leave Ctrl-C to the program, which may ask whether to end."""

@@ -1,8 +1,8 @@
-"""The command line's front door: which command, help, version, and how a command's end becomes an exit code.
+"""The entry point: find the command, print help or version, turn the command's end into an exit code.
 
-Knows: the table of commands. Must not know: what any of them does; each is imported when it runs.
-Invariants: `a2py --version` and `a2py --help` import neither aiohttp nor yaml nor argparse; a message goes to standard error, a result
-to standard output.
+Knows: the table of commands. Must not know: what a command does; each is imported when it runs.
+Invariants: `a2py --version` and `a2py --help` import neither aiohttp nor yaml nor argparse. A message goes to standard
+error, a result to standard output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from a2py.cli.exits import CONFIG, FAILED, INTERRUPTED, USAGE, Stop
 
 
 class Command(NamedTuple):
-    """`module`: has `run(argv) -> exit code`; `help`: one line; `example`: what one would type."""
+    """A row of the table. `module`: has `parser(name)` and `run(name, argv)`, which returns the exit code."""
 
     module: str
     help: str
@@ -25,28 +25,36 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "serve": Command("serve", "serve models to Anthropic clients (the default)", "a2py --config litellm_config.yaml --port 4000"),
+    "serve": Command(
+        "serve", "serve models to Anthropic clients (the default)", "a2py --config litellm_config.yaml --port 4000"
+    ),
     "claude": Command("launch", "run Claude Code on this configuration", 'a2py claude -p "say hello"'),
     "run": Command("launch", "run any program with the environment of a client", "a2py run -- python my_sdk_script.py"),
     "env": Command("env", "print that environment for a shell", 'eval "$(a2py env)"'),
-    "setup": Command("setup", "write it into ~/.claude/settings.json, or take it back", "a2py setup claude"),
-    "models": Command("models", "list what is served under which names", "a2py models"),
+    "setup": Command("setup", "write it into ~/.claude/settings.json, or restore that file", "a2py setup claude"),
+    "models": Command("models", "list the models that are served, with their contexts", "a2py models"),
     "config": Command("config", "write, show or validate a configuration", "a2py config init"),
-    "trust": Command("trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"),
-    "check": Command("check", "probe each model and say what works, and what to do", "a2py check"),
+    "trust": Command(
+        "trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"
+    ),
+    "check": Command("check", "probe each model, say what works and what to do", "a2py check"),
     "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
-    "stop": Command("daemon", "stop it; running answers may end", "a2py stop"),
-    "restart": Command("daemon", "put a new one in its place, with the same flags; nobody is refused", "a2py restart"),
-    "status": Command("daemon", "say whether it runs, and answers", "a2py status"),
+    "stop": Command("daemon", "stop it, after its running answers have ended", "a2py stop"),
+    "restart": Command(
+        "daemon", "replace it by a new one with the same flags; no connection is refused", "a2py restart"
+    ),
+    "status": Command("daemon", "say whether it runs and answers, and what it serves", "a2py status"),
     "logs": Command("daemon", "show its log", "a2py logs -f"),
-    "service": Command("service", "systemd units: print, install, remove", "a2py service install"),
-    "completion": Command("completion", "complete a2py's commands and flags in a shell", 'eval "$(a2py completion bash)"'),
+    "service": Command("service", "print, install or remove systemd units", "a2py service install"),
+    "completion": Command(
+        "completion", "complete a2py's commands and flags in a shell", 'eval "$(a2py completion bash)"'
+    ),
     "demo": Command("demo", "serve the demo upstream alone", "a2py demo --port 8080"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line; gives its exit code."""
+    """Run one command line, and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
     try:
@@ -64,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _complain(f"the result can't be written: {error.strerror}", FAILED)
     except Exception as error:
-        if type(error).__name__ != "ConfigError":  # a2py.config is not imported for this
+        from a2py.config import ConfigError  # imported late: `a2py --version` does not need yaml
+
+        if not isinstance(error, ConfigError):
             raise
         return _complain(str(error), CONFIG)
     finally:
@@ -72,15 +82,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Open the standard streams that are closed (`2>&-`). Left so, the next file or socket that is opened would become standard error."""
+    """Open the standard streams that are closed (`2>&-`).
+
+    Otherwise the next file or socket would become standard error."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _flush_streams() -> None:
-    """Flush the standard streams; one that nobody reads, or that is on a full disk, goes nowhere from now on: Python's own flush at exit would
-    make the exit code 120."""
+    """Flush the standard streams. Replace a stream that nobody reads, or that is on a full disk, by the null device.
+
+    Otherwise Python would flush it again at exit, fail, and exit with code 120."""
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
@@ -146,8 +159,8 @@ commands:
 examples:
 {examples}
 
-Without a command a2py serves: the file that --config names, or a2py.yaml or litellm_config.yaml here, or the keys in the
-environment (OPENAI_API_KEY, DEEPSEEK_API_KEY, …), or an Ollama that is running, or its own demo model."""
+Without a command a2py serves: the file that --config names, or a2py.yaml or litellm_config.yaml here, or the providers
+whose keys are set (OPENAI_API_KEY, DEEPSEEK_API_KEY, …), or an Ollama that is running, or its own demo model."""
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,7 +1,7 @@
-"""What a worker does at each word of its parent.
+"""Carry out the orders that a worker gets from its parent.
 
-Knows: the words (control.py), the server that obeys. Must not know: the parent.
-Invariants: orders are obeyed one after the other; one that fails is logged, and the next is obeyed.
+Knows: the orders (control.py), the server that carries them out. Must not know: the parent.
+Invariants: orders are carried out one after the other. One that fails is logged, and the next is carried out.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
 
 class Orders:
-    """A worker obeys its parent. `handed_over`: a process of a later start accepts from the same sockets."""
+    """`is_handed_over`: another a2py accepts from the same sockets. `announce`: prints what is served."""
 
     def __init__(self, worker: Worker, stop: asyncio.Event, at_once: asyncio.Event, log: Log) -> None:
         self.worker = worker
         self.stop = stop
         self.at_once = at_once
         self.log = log
-        self.handed_over = False
+        self.is_handed_over = False
         self.announce: Callable[[], None] = lambda: None
 
     def begin(self, server: Server) -> asyncio.Future[None]:
+        """Start to follow orders. Cancel the result to stop."""
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it too, and reads the file for all
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it, too, and reads the file for all workers
         self.server = server
         server.set_leave_handler(self.leave_all)
         return asyncio.ensure_future(self.follow())
 
     def leave_all(self) -> None:
-        """Somebody asked this worker to go out of rotation: it does, and through the parent all others do."""
+        """Leave rotation, and tell the parent, so that all other workers leave, too."""
         self.server.leave()
         self.worker.say(LEFT)
 
@@ -47,7 +48,7 @@ class Orders:
         async for order in self.worker.orders():
             try:
                 await getattr(self, _ORDERS[order.kind])(order)
-            except Exception as error:  # one that can't be obeyed must not make this worker deaf to the next
+            except Exception as error:  # the next order must still be carried out
                 self.log.crash(error, "")
 
     async def configure(self, order: Order) -> None:
@@ -56,7 +57,7 @@ class Orders:
             if config is not None:
                 self.server.reload(lambda: config)
         else:
-            self.log.warning("reload refused", error="a2py was replaced while it ran: a2py restart")
+            self.log.warning("reload refused", error="a2py was updated while it was running: run a2py restart")
         self.worker.say(LOADED)
 
     async def lend(self, order: Order) -> None:
@@ -74,7 +75,7 @@ class Orders:
         self.server.leave()
 
     async def drain(self, order: Order) -> None:
-        self.handed_over = bool(order.payload)
+        self.is_handed_over = bool(order.payload)
         self.stop.set()
 
     async def now(self, order: Order) -> None:

@@ -1,7 +1,9 @@
-"""What SIGHUP does: read the configuration again, check it as a start does, and refuse one that would end or open the proxy.
+"""Reload the configuration on SIGHUP: check it as a start does, and reject one that would end the proxy or open it to
+everybody.
 
 Knows: two Configs. Must not know: how a configuration is read, who serves it.
-Invariants: if anything is wrong with the new configuration the old one goes on being served, and the log and `a2py status` say why.
+Invariants: if anything is wrong with the new configuration, the old one is still served, and the log and `a2py status`
+say why.
 """
 
 from __future__ import annotations
@@ -10,28 +12,37 @@ from collections.abc import Callable
 
 from a2py.cli.exits import CONFIG, Stop
 from a2py.cli.notify import Notifier
+from a2py.cli.summary import describe_served
 from a2py.config import Config
 
 
 def check_reload(old: Config, new: Config) -> str | None:
-    """Return why `new` must not take the place of `old`, or None. What a start checks is checked elsewhere: this is about what was there before.
+    """Return why `new` must not replace `old`, or None. What a start checks is checked elsewhere.
 
-    A file that an editor is still writing is often valid YAML: it ends early. Without its master key the proxy would be open to everybody."""
+    A file that an editor is still writing is often valid YAML that ends early. If its master key is still missing, the
+    proxy would be open to everybody."""
     file = new.sources[0] if new.sources else "the configuration"
     if old.master_key and not new.master_key:
-        return f"{file} has no master_key any more, and anybody could use this proxy: put it back, or `a2py restart` to run without one"
+        return (
+            f"{file} has no master_key any more, so anybody could use this proxy: restore it, or run `a2py "
+            "restart` to serve without one"
+        )
     if old.has_models and not new.has_models:
-        return f"{file} has no model_list any more: put it back, or `a2py restart` to serve what the environment's keys give"
+        return (
+            f"{file} has no model_list any more: restore it, or run `a2py restart` to serve the providers "
+            "whose keys are set"
+        )
     if old.deployments and not new.deployments:
-        return f"{file} gives no model that could be served: add one to model_list"
+        return f"{file} has no model: add one to model_list"
     if any(not dep.problem for dep in old.deployments) and all(dep.problem for dep in new.deployments):
-        return f"no model of {file} can be asked: {new.deployments[0].problem}"
+        return f"no model of {file} can be used: {new.deployments[0].problem}"
     return None
 
 
 class Reloader:
-    """`read`: gives the configuration as it is now; `check`: raises if a start would refuse it; `warn`: gets its warnings that are new;
-    `config`: what is served."""
+    """`config`: what is served. `read`: returns the file's current configuration. `check`: raises if a start would
+    refuse it.
+    `warn`: called with each warning that is new. `what`: where the configuration comes from."""
 
     def __init__(
         self,
@@ -40,15 +51,17 @@ class Reloader:
         check: Callable[[Config], None],
         notifier: Notifier,
         warn: Callable[[str], None],
+        what: str = "",
     ) -> None:
         self.config = config
         self._read = read
         self._check = check
         self._notifier = notifier
         self._warn = warn
+        self._what = what
 
     def load(self) -> Config:
-        """Return the new configuration. Whatever is raised says why there is none, and has been noted for `a2py status`."""
+        """Return the new configuration. If it is rejected, raise the reason; `a2py status` shows it, too."""
         try:
             new = self._read()
             self._check(new)
@@ -59,6 +72,7 @@ class Reloader:
             self._notifier.trouble(f"the latest reload was refused: {str(error) or type(error).__name__}")
             raise
         self._notifier.trouble("")
+        self._notifier.describe(describe_served(new, self._what))
         for warning in new.warnings:
             if warning not in self.config.warnings:
                 self._warn(warning)

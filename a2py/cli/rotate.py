@@ -1,8 +1,8 @@
-"""A log that is this process's standard error, and is moved aside when it is long.
+"""A log file that is this process's standard error, and is moved aside when it is long.
 
 Knows: descriptors, inodes, renaming. Must not know: what is logged.
-Invariants: everything that goes to standard error lands in the file, tracebacks too; several processes may share it: each finds out by
-itself that another has moved it aside; two never move it at once.
+Invariants: everything that is written to standard error is in the file, also tracebacks. Several processes may share
+the file; each notices by itself that another has moved it. Two processes never move it at the same time.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 
 from a2py.cli import state
 
-#: Set by `a2py start`: the file that standard error is.
+#: Variable, set by `a2py start`: the path of the file that is standard error.
 VARIABLE = "A2PY_LOG"
-#: Bytes after which the file is moved aside, and how many lines are written between two looks.
+#: LIMIT: bytes after which the file is moved aside. EVERY: how many lines are written between two checks.
 LIMIT, EVERY = 10 * 1024 * 1024, 64
 
 
 class Rotating:
-    """What a2py.proxy's Log writes to (`write`, `flush`)."""
+    """A stream for a2py.proxy's Log."""
 
     def __init__(self, path: str, limit: int = LIMIT, every: int = EVERY) -> None:
         self.path = path
@@ -31,26 +31,27 @@ class Rotating:
         self._count += 1
         if self._count >= self._every:
             self._count = 0
-            self.look()
+            self.check()
         return sys.stderr.write(text)
 
     def flush(self) -> None:
         sys.stderr.flush()
 
-    def look(self) -> None:
-        """Move the file aside if it is long and still ours; take the new one if somebody else has."""
+    def check(self) -> None:
+        """Move the file aside if it is long. Switch to the new file if another process has moved it."""
         import fcntl
 
         try:
-            there = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            current = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError:
-            return  # a log that can't be moved goes on growing; no request fails for it
+            return  # a log that can't be moved grows on, but no request fails
         try:
-            if self._is(2) and os.fstat(2).st_size < self._limit:
+            if self._is_current(2) and os.fstat(2).st_size < self._limit:
                 return
-            # On an opening of our own: parent and workers share the one that is standard error, and a lock on that is held by all of them.
-            fcntl.flock(there, fcntl.LOCK_EX)
-            if self._is(2) and self._is(there):
+            # A lock on standard error would be held by the parent and all workers, because they share its open file
+            # description. So lock this one, which is our own.
+            fcntl.flock(current, fcntl.LOCK_EX)
+            if self._is_current(2) and self._is_current(current):
                 state.move_aside(self.path)
             sys.stderr.flush()
             new = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -59,10 +60,10 @@ class Rotating:
         except OSError:
             pass
         finally:
-            os.close(there)
+            os.close(current)
 
-    def _is(self, descriptor: int) -> bool:
-        """Whether `descriptor` is what now lies at the path."""
+    def _is_current(self, descriptor: int) -> bool:
+        """Return whether `descriptor` is the file that is now at the path."""
         try:
             return os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
         except FileNotFoundError:

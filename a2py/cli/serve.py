@@ -1,7 +1,8 @@
-"""`a2py serve`: from flags to a running proxy.
+"""`a2py serve`: check the flags, open the sockets, then serve in this process or in several.
 
-Knows: a2py.proxy's `serve`, event loops, the demo's life. Must not know: HTTP, models.
-Invariants: nothing listens on a public address without a key unless it was said twice (an address, and --insecure).
+Knows: flags, what a start refuses, sockets. Must not know: HTTP, models, what a serving process does (serving.py).
+Invariants: nothing listens on a public address without a master key unless the user asks twice (the address, and
+--insecure).
 """
 
 from __future__ import annotations
@@ -9,33 +10,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import gc
 import os
 import pickle
-import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from a2py.cli import handover, http, listen, options, record, rotate
-from a2py.cli.control import READY, Worker
+from a2py.cli import handover, http, listen, options
+from a2py.cli.control import Worker
+from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
-from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
-from a2py.cli.source import Source, choose, demo_config, master_key, process_env
-from a2py.cli.summary import loopback, own_url, target, text
-from a2py.cli.terminal import Terminal, closing, on_terminal
-from a2py.cli.workers import Supervisor
-from a2py.cli.workers import command as again
+from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to
+from a2py.cli.sharing import Sharing
+from a2py.cli.source import Source, choose, master_key, read_environment
+from a2py.cli.summary import describe_served, is_loopback, own_url
+from a2py.cli.terminal import Terminal
+from a2py.cli.workers import Hooks, Supervisor
+from a2py.cli.workers import build_command as command_line
 from a2py.config import Config
 from a2py.proxy.log import Log
-
-if TYPE_CHECKING:
-    from a2py.proxy.server import Server
 
 EXAMPLES = (
     "a2py                                                 a file here, keys in the environment, Ollama, or the demo",
@@ -44,105 +39,108 @@ EXAMPLES = (
     "a2py --model openai/qwen3 --api_base http://localhost:8000/v1",
     "a2py --host 0.0.0.0                                  other machines too: needs a master key",
 )
-HELP = "Serve models to Claude Code and any other Anthropic client."
 
 
 def parser(name: str) -> options.Parser:
-    out = options.Parser(name, HELP, EXAMPLES).flags(options.SOURCE, options.LISTEN, options.SERVER)
-    out.add_argument("--health", action="store_true", help="ask each model for one token, print who answers, and end")
-    out.add_argument("--test", action="store_true", help="send one request to the proxy that is running, print the answer, and end")
+    description = "Serve models to Claude Code and any other Anthropic client."
+    out = options.Parser(name, description, EXAMPLES).flags(options.SOURCE, options.LISTEN, options.SERVER)
+    out.add_argument(
+        "--health", action="store_true", help="send each model one short request, print the results, and exit"
+    )
+    out.add_argument(
+        "--test", action="store_true", help="send one request to the running proxy, print the answer, and exit"
+    )
     return out
 
 
 def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
     if args.health or args.test:
-        from a2py.cli.quick import health, test
+        from a2py.cli.health import health, test
 
         return health(args) if args.health else test(args)
-    worker, sockets = Worker(os.environ), listen.inherited(os.environ, os.getpid())
+    worker, sockets = Worker(os.environ), listen.take_inherited(os.environ, os.getpid())
     try:
-        given = worker.configuration()
+        pickled = worker.configuration()
     except EOFError:
-        return OK  # the parent has gone
-    if given is not None:
-        return serve_for_parent(args, given, worker, sockets)
-    source = choose(args, process_env(), os.getcwd())
-    tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
+        return OK  # the parent has died
+    if pickled is not None:  # the parent has read and checked the configuration
+        config, what = pickle.loads(pickled)
+        tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
+        job = Job(args, Source(config, what), args.host or options.HOST, 0, tls, sockets)
+        run_loop(serve_job(job, worker))
+        return OK
+    job = make_job(args, sockets)
+    count = 1 if worker.number is not None else count_workers(args)
+    path = os.environ.get(handover.VARIABLE, "")
+    try:
+        if not job.sockets and (path or count > 1):
+            job.sockets = listen.bind(job.host, job.port, count)
+        if path:
+            job.offer = handover.Offer(path, job.sockets)
+        if count > 1:
+            return supervise(argv, job, count)
+        run_loop(serve_job(job, worker))
+    except OSError as error:
+        raise Stop(describe_bind_error(error, job), UNAVAILABLE) from None
+    return OK
+
+
+def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
+    """Return what to serve, checked. Raise Stop or ConfigError for what a start refuses."""
+    source = choose(args, read_environment(), os.getcwd())
+    tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
-    count = 1 if worker.number is not None else args.num_workers or 1
-    if count > 1 and sys.platform == "win32":
-        Terminal().warn(f"on Windows one process serves, not {count}: leave --num-workers (NUM_WORKERS) out")
-        count = 1
-    offered = os.environ.get(handover.VARIABLE, "")
-    if offered and not listen.fit(sockets, host, port):
-        for sock in sockets:  # of the one before, which listened elsewhere
+    if os.environ.get(handover.VARIABLE) and not listen.have_address(sockets, host, port):
+        for sock in sockets:  # handed over by a proxy that listened elsewhere
             sock.close()
         sockets = []
-    hosts = [listen.host(sock) for sock in sockets if not listen.local(sock)] if sockets else [host]
+    hosts = [listen.listening_host(sock) for sock in sockets if not listen.is_unix(sock)] if sockets else [host]
 
     def check(config: Config) -> None:
-        """What a start refuses."""
         for each in hosts:
             check_public(each, Source(config, ""), bool(args.insecure))
         check_capture(config.settings.capture_dir)
 
     for each in hosts:
         check_public(each, source, bool(args.insecure))
-    try:
-        if offered and not sockets:
-            sockets = listen.bind(host, port, count)
-        if count > 1:
-            return supervise(argv, args, source, check, count, sockets, host, port, tls is not None)
-        offer = handover.Offer(offered, sockets) if offered else None
-        run_loop(_serve(args, source, host, port, tls, worker, sockets, offer, check))
-    except OSError as error:
-        raise Stop(_bind_message(error, host, port, tls is not None), UNAVAILABLE) from None
-    return OK
+    return Job(args, source, host, port, tls, sockets, check)
 
 
-def serve_for_parent(args: argparse.Namespace, given: bytes, worker: Worker, sockets: list[socket.socket]) -> int:
-    """Serve what the parent has read and checked."""
-    config, what = pickle.loads(given)
-    tls = tls_context(args.ssl_certfile_path, args.ssl_keyfile_path)
-    host = args.host or options.HOST
-    run_loop(_serve(args, Source(config, what), host, 0, tls, worker, sockets, None, lambda config: None))
-    return OK
+def count_workers(args: argparse.Namespace) -> int:
+    count = int(args.num_workers or 1)
+    if count > 1 and sys.platform == "win32":
+        Terminal().warn(f"on Windows one process serves, not {count}: omit --num-workers (NUM_WORKERS)")
+        return 1
+    return count
 
 
-def supervise(
-    argv: list[str],
-    args: argparse.Namespace,
-    source: Source,
-    check: Callable[[Config], None],
-    count: int,
-    sockets: list[socket.socket],
-    host: str,
-    port: int,
-    tls: bool,
-) -> int:
-    """N workers; this process only watches over them, and reads the configuration for them."""
+def supervise(argv: list[str], job: Job, count: int) -> int:
+    """Run `count` workers. This process watches over them and reads the configuration for them."""
+    source = job.source
     if source.config is not None:
         check_capture(source.config.settings.capture_dir)
-    sockets = sockets or listen.bind(host, port, count)
-    offer = handover.Offer(os.environ[handover.VARIABLE], sockets) if os.environ.get(handover.VARIABLE) else None
-    url = _url_of(sockets[0].getsockname(), host, tls)
-    log = _log(source.config, 1)
+    url = job.url(job.sockets[0].getsockname())
+    log = open_log(source.config, 1)
+    notifier, hooks = Notifier(os.environ, os.getpid()), Hooks(log.warning)
+    notifier.describe(describe_served(source.config, source.what) if source.config else f"serving {source.what}")
+    offer = job.offer
+    if offer is not None:
+        hooks.serving, hooks.ending = offer.open, lambda: has_successor(offer, url)
+    if source.config is not None and source.again is not None:
+        reloader = Reloader(source.config, source.again, job.check, notifier, warnings_to(log), source.what)
+        hooks.load = lambda: _pickle_reload(reloader, source.what, log)
 
     async def main() -> int:
-        made = Supervisor(again(["serve", *argv]), sockets, count, url, os.environ, log.warning, pickle.dumps((source.config, source.what)))
-        if offer is not None:
-            made.serving, made.ending = offer.open, lambda: _has_successor(offer, url)
-        if source.config is not None and source.again is not None:
-            reloader = Reloader(source.config, source.again, check, made.notifier, _warns(log))
-            made.load = lambda: _reload_pickled(reloader, source.what, log)
-        return await made.run()
+        command, sharing = command_line(["serve", *argv]), Sharing(job.sockets, count)
+        config = pickle.dumps((source.config, source.what))
+        return await Supervisor(command, sharing, url, os.environ, notifier, hooks, config).run()
 
     return asyncio.run(main())
 
 
-def _reload_pickled(reloader: Reloader, what: str, log: Log) -> bytes | None:
-    """A new configuration for the workers; None: it was refused."""
+def _pickle_reload(reloader: Reloader, what: str, log: Log) -> bytes | None:
+    """Return a new configuration for the workers, None if it was refused."""
     try:
         return pickle.dumps((reloader.load(), what))
     except Exception as error:
@@ -150,224 +148,56 @@ def _reload_pickled(reloader: Reloader, what: str, log: Log) -> bytes | None:
         return None
 
 
-def _warns(log: Log) -> Callable[[str], None]:
-    return lambda warning: log.warning("configuration", warning=warning)
-
-
-def _has_successor(offer: handover.Offer, url: str) -> bool:
-    """Offer the sockets no longer. Return whether a successor serves on them."""
-    if not offer.close():
-        return False
-    successor = record.current()
-    return successor is not None and successor.pid != os.getpid() and successor.url == url
-
-
-def _log(config: Config | None, every: int = rotate.EVERY) -> Log:
-    """`every`: lines between two looks whether the log was moved aside; one who writes little looks each time."""
-    moved = os.environ.get(rotate.VARIABLE, "")
-    stream = cast(TextIO, rotate.Rotating(moved, every=every)) if moved else None
-    return Log(stream, "json" if config is not None and config.settings.json_logs else "text")
-
-
-def _url_of(address: Any, host: str, tls: bool) -> str:
-    """Where a listening socket is reached; `unix:PATH` for a Unix socket."""
-    return f"unix:{os.fsdecode(address)}" if isinstance(address, (str, bytes)) else own_url(host, address[1], tls)
-
-
-def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """asyncio.run, on uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
-
-
-def parts_present() -> dict[str, bool]:
-    """Which optional parts are there."""
-    from importlib.util import find_spec
-
-    from aiohttp import http_parser
-
-    c_parser = http_parser.HttpRequestParser is not getattr(http_parser, "HttpRequestParserPy", None)
-    return {"c_parser": c_parser, "uvloop": find_spec("uvloop") is not None}
-
-
 def check_public(host: str, source: Source, insecure: bool) -> None:
+    """Raise Stop if `host` is a public address and nothing protects the keys."""
     config = source.config
-    keyed = bool(master_key(config, process_env(), os.getcwd()))
-    allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
-    if loopback(host) or keyed or allowed:
+    has_key = bool(master_key(config, read_environment(), os.getcwd()))
+    is_allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
+    if is_loopback(host) or has_key or is_allowed:
         return
     raise Stop(
-        f"{host} is a public address, and without a master key anybody who reaches it spends your keys: set LITELLM_MASTER_KEY "
-        "(or general_settings.master_key), or say --insecure (A2PY_INSECURE=1) if something else guards it",
+        f"{host} is a public address, and without a master key anybody who reaches it can spend your keys: set "
+        "LITELLM_MASTER_KEY (or general_settings.master_key), or pass --insecure (A2PY_INSECURE=1) if something else "
+        "protects it",
         REFUSED,
     )
 
 
-def check_capture(directory: str) -> None:
-    """A directory that can't hold captures is told at the start, not at each request."""
-    if not directory:
-        return
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        writable = os.access(directory, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise Stop(f"captures can't be written into {directory}: name another directory with --capture (or `a2py: capture_dir`)", CONFIG)
-
-
-def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+def load_tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     if cert is None and key is None:
         return None
     if cert is None:
-        raise Stop("--ssl-keyfile-path goes with --ssl-certfile-path", USAGE)
+        raise Stop("--ssl-keyfile-path needs --ssl-certfile-path", USAGE)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        what = error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__
-        raise Stop(f"the certificate {cert} (key {key or 'in the same file'}) can't be loaded: {what}", CONFIG) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise Stop(
+            f"the certificate {cert} (key {key or 'in the same file'}) can't be loaded: {reason}", CONFIG
+        ) from None
     return context
 
 
-async def open_source(stack: AsyncExitStack, source: Source, args: argparse.Namespace) -> Config:
-    """The source's Config; starts the demo upstream where it stands for it."""
-    if source.config is not None:
-        return source.config
-    from a2py.demo import CONTEXT, Demo
-
-    demo = await stack.enter_async_context(Demo())
-    return demo_config(demo.base, CONTEXT, args)
-
-
-async def _serve(
-    args: argparse.Namespace,
-    source: Source,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None,
-    worker: Worker,
-    sockets: list[socket.socket],
-    offer: handover.Offer | None,
-    check: Callable[[Config], None],
-) -> None:
-    from a2py.proxy import files
-    from a2py.proxy.server import Lifecycle, Listen, serve
-    from a2py.proxy.timeouts import Timeouts
-
-    files.raise_limit()
-    timeouts = Timeouts(idle=args.keepalive_timeout) if args.keepalive_timeout else Timeouts()
-    async with AsyncExitStack() as stack:
-        config = await open_source(stack, source, args)
-        check_capture(config.settings.capture_dir)
-        log = _log(config)
-        notifier, stop, at_once = Notifier(os.environ, os.getpid()), asyncio.Event(), asyncio.Event()
-        for beat in (asyncio.ensure_future(notifier.beat()), asyncio.ensure_future(worker.beat())):
-            stack.callback(beat.cancel)
-        announce = announcer(config, source, host, tls is not None, log)
-        orders = Orders(worker, stop, at_once, log)
-        url = ""
-
-        def on_start(server: Server) -> None:
-            if worker.number is not None:
-                stack.callback(orders.begin(server).cancel)
-
-        def ready(addresses: list[Any]) -> None:
-            nonlocal url
-            url = _url_of(addresses[0], host, tls is not None)
-            orders.announce = lambda: announce(addresses)
-            worker.say(READY)
-            if offer is not None:
-                offer.open()
-            notifier.ready(url, "serving")
-            if worker.number is None:
-                announce(addresses)
-
-        def draining() -> bool:
-            notifier.stopping()
-            return orders.handed_over or (offer is not None and _has_successor(offer, url))
-
-        settle()
-        life = Lifecycle(
-            stop=stop,
-            at_once=at_once,
-            signals=worker.number is None,
-            on_start=on_start,
-            on_ready=ready,
-            on_drain=draining,
-            load=_reload(source, config, notifier, check, log) if worker.number is None else None,
-        )
-        await serve(config, Listen(host, port, sockets, tls), life, log=log, timeouts=timeouts)
-
-
-#: New objects after which the garbage collector looks for cycles. With 5,000 and more, eight requests of 100 KB at a time need no collection;
-#: with 2,000, collections take 52 µs of each request (bench/NOTES.md). Requests leave no cycles (tests/whole/test_relay_garbage.py), but a closed TLS
-#: connection is one, of 7 objects and 1 to 2 KB (asyncio's, until Python 3.11): 10,000 keep at most some 2 MB of them waiting.
-COLLECT_AFTER = 10_000
-
-
-def settle() -> None:
-    """Take what the start has made out of the garbage collector's sight, so that no collection walks through all imported modules in the middle
-    of a stream, and let it look for cycles after COLLECT_AFTER objects, not after 700."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, 10)
-
-
-def _reload(source: Source, config: Config, notifier: Notifier, check: Callable[[Config], None], log: Log) -> Callable[[], Config] | None:
-    """What SIGHUP does. Without a file there is nothing to read again: in the background that changes nothing (`systemctl reload` must not
-    end the service), on a terminal SIGHUP keeps its meaning. With one, too, once the terminal has been closed."""
-    if source.again is None:
-        return None if on_terminal() else notifier.reloading(lambda: config)
-    reloader, closed = Reloader(config, source.again, check, notifier, _warns(log)), closing()
-
-    def load() -> Config:
-        if closed():
-            os.kill(os.getpid(), signal.SIGTERM)
-            return reloader.config
-        return reloader.load()
-
-    return notifier.reloading(load)
-
-
-def announcer(config: Config, source: Source, host: str, tls: bool, log: Any) -> Callable[[list[Any]], None]:
-    """Prints the summary once the addresses listen; one line where the log is JSON."""
-
-    def announce(addresses: list[Any]) -> None:
-        url = listening = _url_of(addresses[0], host, tls)
-        if url.startswith("unix:"):
-            url = "http://localhost"  # for a front server, which knows where it is
-        else:
-            listening = f"{f'[{host}]' if ':' in host else host}:{addresses[0][1]}"
-        aim = target(config, url)
-        if config.settings.json_logs:
-            log.info("started", url=url, source=source.what, models=list(aim.names), model=aim.model, warnings=list(config.warnings))
-            return
-        shown = Terminal()
-        key_variable = bool(config.master_key) and os.environ.get("LITELLM_MASTER_KEY") == config.master_key
-        shown.note(text(shown, config, aim, source.what, listening, parts_present(), source.config is None, key_variable))
-
-    return announce
-
-
-def _bind_message(error: OSError, host: str, port: int, tls: bool) -> str:
+def describe_bind_error(error: OSError, job: Job) -> str:
+    """Return what to tell a person whose address cannot be bound."""
+    host, port = job.host, job.port
     if error.errno == errno.EADDRINUSE:
-        url = own_url(host, port, tls)
-        who, use = ("an a2py answers there already", "use it, or ") if answers(url) else ("another program listens there", "")
-        return f"port {port} on {host} is taken: {who} ({use}choose another with --port N)"
+        if is_a2py(own_url(host, port, job.tls is not None)):
+            return (
+                f"port {port} on {host} is taken: an a2py answers there already (use it, or choose another "
+                "with --port N)"
+            )
+        return f"port {port} on {host} is taken: another program listens there (choose another with --port N)"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {port} may not be opened by this user: choose one above 1023 with --port N"
+        return f"this user may not open port {port}: choose one above 1023 with --port N"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine: correct --host"
+        return f"{host} is not an address of this machine: correct --host"
     return f"{host}:{port} can't be opened: {error.strerror or type(error).__name__}"
 
 
-def answers(url: str) -> bool:
-    """Whether an a2py answers at `url`."""
+def is_a2py(url: str) -> bool:
+    """Return whether an a2py answers at `url`."""
     answer = http.ask(url + "/health/liveliness", timeout=1)
-    told = answer.json() if answer is not None else None
-    return isinstance(told, dict) and told.get("name") == "a2py"
+    body = answer.json() if answer is not None else None
+    return isinstance(body, dict) and body.get("name") == "a2py"

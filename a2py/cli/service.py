@@ -1,9 +1,13 @@
-"""`a2py service`: systemd units, printed, installed, removed.
+"""`a2py service`: print, install and remove systemd units.
 
-Knows: systemd's unit files (systemd.unit(5), systemd.exec(5), systemd.service(5), as of version 252). Must not know: what is served.
-Invariants: `print` touches nothing; `install` and `remove` never touch a unit that `install` did not write, or that somebody has changed
-since; what `install` has written is what runs afterwards; a unit holds no key: these come from a credential (system) or from an
-environment file (user).
+Knows: systemd's unit files (systemd.unit(5), systemd.exec(5), systemd.service(5), as of version 252).
+Must not know: what is served.
+Invariants:
+- `print` changes nothing.
+- `install` and `remove` leave a unit alone that `install` did not write, or that somebody has edited since.
+- What `install` has written is what runs afterwards.
+- `install` writes nothing if the manager that would run the unit cannot be reached.
+- A unit holds no key. Keys come from a credential (system) or from an environment file (user).
 """
 
 from __future__ import annotations
@@ -19,24 +23,29 @@ from typing import NamedTuple
 from a2py.cli import options, state
 from a2py.cli.exits import CONFIG, FAILED, OK, REFUSED, USAGE, Stop
 from a2py.cli.terminal import Terminal
-from a2py.cli.workers import command
+from a2py.cli.workers import build_command
 
 NAME = "a2py"
-#: The first line: this, and a digest of what follows.
-MARK = "# Written by `a2py service install`, which replaces and removes it as long as nobody changes it (systemctl edit keeps changes): "
+#: A unit's first line: this text, and a digest of what follows.
+MARK = (
+    "# Written by `a2py service install`, which replaces and removes it as long as nobody changes it "
+    "(systemctl edit keeps changes): "
+)
 EXAMPLES = (
     "a2py service print                     a unit for this user",
     "a2py service install                   write it, enable it, start it",
     "a2py service print --system --socket   hardened, with socket activation",
     "a2py service remove",
 )
-#: Seconds: until systemd takes a silent proxy for dead; until it kills one that drains.
+#: WATCHDOG: seconds after which systemd restarts a silent proxy. DRAIN: seconds after which it kills one that drains.
 WATCHDOG, DRAIN = 60, 90
 
-#: What ProtectHome and PrivateTmp hide.
+#: Seconds for systemctl to say whether it reaches its manager.
+ANSWER_SECONDS = 10.0
+#: Folders that ProtectHome and PrivateTmp hide.
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 
-#: Hardening of the system unit, one line each; with all of them `systemd-analyze security` gives an exposure of at most 1.5.
+#: Hardening of the system unit. With all lines, `systemd-analyze security` reports an exposure of at most 1.5.
 HARDENING = (
     "DynamicUser=yes",
     "UMask=0077",
@@ -84,19 +93,25 @@ class Units(NamedTuple):
         return {f"{NAME}.service": self.service, **({f"{NAME}.socket": self.socket} if self.socket else {})}
 
 
-def units(argv: list[str], system: bool, socket: bool, host: str, port: int, secret: str = "") -> Units:
-    """The units. `argv`: flags of serve; `secret`: a configuration file that the service's own user can't read, so that systemd reads it (as
-    a credential, once a start: SIGHUP would find the old one)."""
-    start = " ".join(_quoted(word) for word in command(["serve", *argv]))
+def render_units(argv: list[str], system: bool, socket: bool, host: str, port: int, secret: str = "") -> Units:
+    """Return the units. `argv`: flags of serve.
+
+    `secret`: a configuration file that the service's own user can't read. systemd reads it at each start and passes it
+    as a credential. There is no ExecReload then, because a reload would read the old credential again."""
+    start = " ".join(_quoted(word) for word in build_command(["serve", *argv]))
     lines = ["[Unit]", "Description=a2py: Anthropic Messages clients on any model"]
-    if system:  # a user's manager knows no such target
+    if system:  # a user's manager has no such target
         lines += ["After=network-online.target", "Wants=network-online.target"]
     if socket:
         lines += [f"Requires={NAME}.socket", f"After={NAME}.socket"]
     if secret:
         start = start.replace(_quoted(secret), "%d/config.yaml")
     lines += ["", "[Service]", "Type=notify", f"ExecStart={start}"]
-    lines += [f"LoadCredential=config.yaml:{_specified(secret)}"] if secret else ["ExecReload=/bin/kill -HUP $MAINPID"]
+    lines += (
+        [f"LoadCredential=config.yaml:{_escape_specifiers(secret)}"]
+        if secret
+        else ["ExecReload=/bin/kill -HUP $MAINPID"]
+    )
     lines += ["Restart=on-failure", "RestartSec=1", f"RestartPreventExitStatus={USAGE} {REFUSED} {CONFIG}"]
     lines += [f"WatchdogSec={WATCHDOG}", f"TimeoutStopSec={DRAIN}", "KillMode=mixed", "Environment=PYTHONUNBUFFERED=1"]
     if system:
@@ -111,71 +126,96 @@ def units(argv: list[str], system: bool, socket: bool, host: str, port: int, sec
         lines += ["EnvironmentFile=-%E/a2py/env", "NoNewPrivileges=yes", "UMask=0077"]
     lines += ["", "[Install]", f"WantedBy={'multi-user.target' if system else 'default.target'}", ""]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    opened = ["[Unit]", "Description=a2py's socket", "", "[Socket]", f"ListenStream={address}", "Backlog=1024", "NoDelay=yes"]
-    opened += ["", "[Install]", "WantedBy=sockets.target", ""]
-    return Units("\n".join(lines), "\n".join(opened) if socket else "")
+    listener = [
+        "[Unit]",
+        "Description=a2py's socket",
+        "",
+        "[Socket]",
+        f"ListenStream={address}",
+        "Backlog=1024",
+        "NoDelay=yes",
+    ]
+    listener += ["", "[Install]", "WantedBy=sockets.target", ""]
+    return Units("\n".join(lines), "\n".join(listener) if socket else "")
 
 
 def _marked(text: str) -> str:
     return f"{MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n{text}"
 
 
-def _specified(word: str) -> str:
-    """`word` where systemd looks for specifiers."""
+def _escape_specifiers(word: str) -> str:
+    """Return `word` for a place where systemd expands specifiers (%h)."""
     return word.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """One word of ExecStart."""
-    word = _specified(word).replace("$", "$$")
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if any(c in word for c in " \t\"'\\;") or not word else word
+    """Return `word` as one word of ExecStart."""
+    word = _escape_specifiers(word).replace("$", "$$")
+    return (
+        '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        if any(c in word for c in " \t\"'\\;") or not word
+        else word
+    )
+
+
+def parser(name: str) -> options.Parser:
+    out = options.Parser(name, "Print, install or remove systemd units.", EXAMPLES)
+    out.add_argument("what", choices=("print", "install", "remove"))
+    scope = out.add_mutually_exclusive_group()
+    scope.add_argument("--user", action="store_true", help="for this user (default)")
+    scope.add_argument(
+        "--system", action="store_true", help="for the machine: a user of its own, hardened, keys in /etc/a2py/env"
+    )
+    out.add_argument(
+        "--socket", action="store_true", help="socket activation: systemd keeps the port, a restart loses no connection"
+    )
+    out.add_argument(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="the configuration file (default: config.yaml in ~/.config/a2py or /etc/a2py)",
+    )
+    out.flags(options.LISTEN)
+    out.add_argument("--num-workers", type=options.positive, metavar="N", help="processes that share the port")
+    out.add_argument("--root", default="/", help="install below this directory, and start nothing (packagers)")
+    return out
 
 
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(name, "systemd units: print them, install them, remove them.", EXAMPLES)
-    parser.add_argument("what", choices=("print", "install", "remove"))
-    scope = parser.add_mutually_exclusive_group()
-    scope.add_argument("--user", action="store_true", help="for this user (default)")
-    scope.add_argument("--system", action="store_true", help="for the machine: a user of its own, hardened, keys in /etc/a2py/env")
-    parser.add_argument("--socket", action="store_true", help="socket activation: systemd keeps the port, a restart loses no connection")
-    parser.add_argument(
-        "--config", "-c", metavar="FILE", help="the configuration file (default: config.yaml in ~/.config/a2py or /etc/a2py)"
-    )
-    parser.flags(options.LISTEN)
-    parser.add_argument("--num-workers", type=options.positive, metavar="N", help="processes that share the port")
-    parser.add_argument("--root", default="/", help="install below this directory, and start nothing (packagers)")
-    args = parser.read(argv)
-    shown = Terminal()
+    args, terminal = parser(name).read(argv), Terminal()
     if args.what == "remove":
-        return remove(args.system, args.root, shown)
+        return remove(args.system, args.root, terminal)
     host, port = args.host or options.HOST, args.port or options.PORT
     file = os.path.abspath(args.config) if args.config else os.path.join(_config_dir(args.system), "config.yaml")
     flags = ["--host", host, "--port", str(port)]
     if args.config or os.path.exists(file) or args.system:
         flags = ["--config", file, *flags]
     flags += ["--num-workers", str(args.num_workers)] if args.num_workers else []
-    made = units(flags, args.system, args.socket, host, port, file if args.system and not public(file) else "")
+    secret = file if args.system and not is_readable(file) else ""
+    new = render_units(flags, args.system, args.socket, host, port, secret)
     if args.what == "print":
-        for path, text in made.files().items():
-            shown.print_exact(f"# {os.path.join(directory(args.system, '/'), path)}\n{text}")
+        for path, text in new.files().items():
+            terminal.print_exact(f"# {os.path.join(units_folder(args.system, '/'), path)}\n{text}")
         return OK
-    return install(made, args.system, args.root, file, shown)
+    return install(new, args.system, args.root, file, terminal)
 
 
-def public(path: str) -> bool:
-    """Whether a user of its own, who sees no HIDDEN directory, can read `path`; true of one that is not there yet."""
+def is_readable(path: str) -> bool:
+    """Return whether the hardened unit's user can read `path`; True if there is no file yet.
+
+    That user sees no HIDDEN directory."""
     path = os.path.realpath(path)
     if path.startswith(HIDDEN):
         return False
     try:
         if not os.stat(path).st_mode & 0o004:
             return False
-        return all(os.stat(place).st_mode & 0o001 for place in _above(path))
+        return all(os.stat(parent).st_mode & 0o001 for parent in _parents(path))
     except OSError:
         return True
 
 
-def _above(path: str) -> Iterator[str]:
+def _parents(path: str) -> Iterator[str]:
     while path != os.path.dirname(path):
         path = os.path.dirname(path)
         yield path
@@ -186,12 +226,12 @@ def _config_dir(system: bool) -> str:
 
 
 def _base() -> str:
-    named = os.environ.get("XDG_CONFIG_HOME", "")
-    return named if os.path.isabs(named) else os.path.expanduser("~/.config")
+    path = os.environ.get("XDG_CONFIG_HOME", "")
+    return path if os.path.isabs(path) else os.path.expanduser("~/.config")
 
 
-def directory(system: bool, root: str) -> str:
-    """Where units lie."""
+def units_folder(system: bool, root: str) -> str:
+    """Return the folder of the units."""
     if system:
         return os.path.join(root, "etc/systemd/system")
     base = _base()
@@ -199,82 +239,147 @@ def directory(system: bool, root: str) -> str:
 
 
 def systemctl(system: bool, *words: str) -> int:
-    return subprocess.run(["systemctl", *(() if system else ("--user",)), *words], stdin=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(_systemctl(system, *words), stdin=subprocess.DEVNULL, check=False).returncode
 
 
-def present(system: bool, root: str) -> dict[str, str]:
-    """Our units that are there, file name → text. Stop for one that is not as `install` wrote it."""
-    found = {}
+def _systemctl(system: bool, *words: str) -> list[str]:
+    return ["systemctl", *(() if system else ("--user",)), *words]
+
+
+def describe_manager_problem(system: bool) -> str:
+    """Return why the manager that runs the units cannot be reached, "" if it answers.
+
+    A user's manager is missing in a container, and its bus is missing after `su` or `sudo`."""
+    if shutil.which("systemctl") is None:
+        return "there is no systemctl here"
+    try:
+        done = subprocess.run(
+            _systemctl(system, "show", "--property=Version"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"systemctl does not work here ({type(error).__name__})"
+    if done.returncode == 0:
+        return ""
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"systemctl reaches no systemd {'' if system else 'of this user '}({lines[-1]})"
+
+
+def read_installed(system: bool, root: str) -> dict[str, str]:
+    """Return the units that `install` wrote, file name → text. Raise Stop for one that is not as it was written."""
+    texts = {}
     for name in (f"{NAME}.service", f"{NAME}.socket"):
-        path = os.path.join(directory(system, root), name)
+        path = os.path.join(units_folder(system, root), name)
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                found[name] = text = file.read()
+                texts[name] = text = file.read()
         except (FileNotFoundError, NotADirectoryError):
             continue
         if not text.startswith(MARK):
-            raise Stop(f"{path} was not written by a2py: it stays; move it away first", FAILED)
+            raise Stop(f"{path} was not written by a2py and stays as it is: move it away first", FAILED)
         if text != _marked(text.partition("\n")[2]):
             edit = f"systemctl {'' if system else '--user '}edit {name}"
-            raise Stop(f"{path} has been changed since a2py wrote it: it stays; move it away first ({edit} keeps changes apart)", FAILED)
-    return found
+            raise Stop(
+                f"{path} has been changed since a2py wrote it and stays as it is: move it away first ({edit} keeps "
+                "changes in a file of their own)",
+                FAILED,
+            )
+    return texts
 
 
-def _delete(where: str, names: Iterable[str]) -> None:
-    with state.writing(where):
+def _delete(folder: str, names: Iterable[str]) -> None:
+    with state.writing(folder):
         for name in names:
-            os.unlink(os.path.join(where, name))
+            os.unlink(os.path.join(folder, name))
 
 
-def install(made: Units, system: bool, root: str, config: str, shown: Terminal) -> int:
+def install(new: Units, system: bool, root: str, config: str, terminal: Terminal) -> int:
+    """Write the units. Start them, unless `root` is another directory."""
     if sys.platform != "linux":
-        raise Stop("systemd units are for Linux", FAILED)
-    for program in (word for word in command([]) if system and os.path.realpath(word).startswith(HIDDEN)):
-        shown.warn(f"{program} lies in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt or /usr")
-    if system and root == "/" and not os.path.exists(config):
-        raise Stop(f"{config} is not there: write it first (a2py config init -o {config}), or name another with --config", CONFIG)
-    if root == "/" and shutil.which("systemctl") is None:
-        raise Stop("there is no systemctl here, and nothing was written: `a2py service print` shows the units", FAILED)
-    where, before = directory(system, root), present(system, root)
-    files = {name: _marked(text) for name, text in made.files().items()}
-    if before and before != files:
+        raise Stop("systemd units are for Linux only; `a2py start` runs a2py in the background", FAILED)
+    for program in build_command([]) if system else ():
+        if os.path.realpath(program).startswith(HIDDEN):
+            terminal.warn(
+                f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below "
+                "/opt or "
+                "/usr"
+            )
+    if root == "/":
+        check_install(system, config)
+    folder, old = units_folder(system, root), read_installed(system, root)
+    files = {name: _marked(text) for name, text in new.files().items()}
+    if old and old != files:
         if root == "/":
-            systemctl(system, "disable", "--now", *before)  # it may listen elsewhere, or where the other kind of unit is to
-        _delete(where, before)
-    with state.writing(where):
-        os.makedirs(where, exist_ok=True)
+            # The old units may listen elsewhere, or where the other kind of unit is about to listen.
+            systemctl(system, "disable", "--now", *old)
+        _delete(folder, old)
+    with state.writing(folder):
+        os.makedirs(folder, exist_ok=True)
     for name, text in files.items():
-        state.write(os.path.join(where, name), text, 0o644)
-        shown.print(f"{os.path.join(where, name)} written")
-    secrets = os.path.join(root, "etc/a2py/env") if system else os.path.join(_config_dir(False), "env")
-    if system and not os.path.exists(secrets):
-        with state.writing(secrets):
-            os.makedirs(os.path.dirname(secrets), exist_ok=True)
-        state.write(secrets, "# NAME=value a line, as in .env: OPENAI_API_KEY=…, LITELLM_MASTER_KEY=…\n", 0o600)
-    shown.print(f"keys: {secrets} (0600), one NAME=value a line; models: {config}")
+        state.write(os.path.join(folder, name), text, 0o644)
+        terminal.print(f"{os.path.join(folder, name)} written")
+    terminal.print(f"keys: {_write_keys(system, root)} (0600), one NAME=value a line; models: {config}")
     if root != "/":
         return OK
-    unit = f"{NAME}.socket" if made.socket else f"{NAME}.service"
+    unit = f"{NAME}.socket" if new.socket else f"{NAME}.service"
     code = systemctl(system, "daemon-reload") or systemctl(system, "enable", "--now", unit)
+    scope = "" if system else "--user "
     if code:
-        raise Stop(f"systemctl failed ({code}): see above", FAILED)
-    shown.print(f"enabled and started: {unit} (journalctl {'' if system else '--user '}-u {NAME} shows its log)")
+        raise Stop(
+            f"the units are written, but systemctl could not start {unit} (exit code {code}, its own message is "
+            "above): "
+            f"`journalctl {scope}-u {NAME}` may say why; `a2py service remove` removes them",
+            FAILED,
+        )
+    terminal.print(f"enabled and started: {unit} (journalctl {scope}-u {NAME} shows its log)")
     if not system:
-        shown.note("it ends when you log out, unless: loginctl enable-linger")
+        terminal.note("it ends when you log out, unless you run: loginctl enable-linger")
     return OK
 
 
-def remove(system: bool, root: str, shown: Terminal) -> int:
-    where, there = directory(system, root), present(system, root)
-    if not there:
-        shown.print(f"there is no unit in {where}")
+def check_install(system: bool, config: str) -> None:
+    """Raise Stop if the units could not run. Nothing has been written then."""
+    if system and not os.path.exists(config):
+        raise Stop(
+            f"there is no {config}: write it first (a2py config init -o {config}), or name another file with --config",
+            CONFIG,
+        )
+    problem = describe_manager_problem(system)
+    if problem:
+        cure = "" if system else "log in as this user (ssh, or machinectl shell), or "
+        raise Stop(
+            f"{problem}, and nothing was written: {cure}use `a2py start`; `a2py service print` prints the units", FAILED
+        )
+
+
+def _write_keys(system: bool, root: str) -> str:
+    """Return the path of the file with the keys. The system unit needs it to exist."""
+    path = os.path.join(root, "etc/a2py/env") if system else os.path.join(_config_dir(False), "env")
+    if system and not os.path.exists(path):
+        with state.writing(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        state.write(path, "# NAME=value a line, as in .env: OPENAI_API_KEY=…, LITELLM_MASTER_KEY=…\n", 0o600)
+    return path
+
+
+def remove(system: bool, root: str, terminal: Terminal) -> int:
+    folder, old = units_folder(system, root), read_installed(system, root)
+    if not old:
+        terminal.print(f"there is no unit in {folder}")
         return OK
-    running = root == "/" and shutil.which("systemctl") is not None
-    if running:
-        systemctl(system, "disable", "--now", *there)
-    _delete(where, there)
-    for name in there:
-        shown.print(f"{os.path.join(where, name)} removed")
-    if running:
+    problem = "" if root != "/" else describe_manager_problem(system)
+    has_manager = root == "/" and not problem
+    if has_manager:
+        systemctl(system, "disable", "--now", *old)
+    _delete(folder, old)
+    for name in old:
+        terminal.print(f"{os.path.join(folder, name)} removed")
+    if has_manager:
         systemctl(system, "daemon-reload")
+    if problem:
+        terminal.warn(f"{problem}: a service that is running was not stopped")
     return OK

@@ -1,8 +1,10 @@
-"""`a2py setup claude`: the environment of a client inside ~/.claude/settings.json, and back.
+"""`a2py setup claude`: write a client's environment into ~/.claude/settings.json, and remove it again.
 
 Knows: that file's shape (an object whose `env` maps variables to strings). Must not know: any variable (clientenv.py).
-Invariants: every other key keeps its value and place; what was there before is kept beside it, and `--undo` puts back exactly what is still
-ours; a file that is no JSON object is never touched.
+Invariants:
+- Every other key keeps its value and place.
+- The file as it was is kept beside it. `--undo` restores exactly the variables that still have the values written here.
+- A file that is not a JSON object is never changed.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from typing import Any
 from a2py.cli import options, running, state
 from a2py.cli.clientenv import REMOVED, ROUTE, client_env
 from a2py.cli.exits import FAILED, OK, Stop
-from a2py.cli.source import process_env
+from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
 
 EXAMPLES = ("a2py setup claude", "a2py setup claude --url http://gateway.local:4000", "a2py setup claude --undo")
-#: Beside the settings: the file as it was, and what we changed in it.
+#: Suffixes of the files beside the settings: the settings as they were, and what was changed.
 BACKUP, RECORD = ".a2py-backup", ".a2py-record"
 
 
@@ -28,46 +30,55 @@ def settings_path(env: Mapping[str, str]) -> str:
     return os.path.join(directory, "settings.json")
 
 
-def leading_elsewhere(wanted: Mapping[str, str], env: Mapping[str, str], cwd: str) -> list[str]:
-    """Variables of the user's and the project's settings files that would lead Claude Code past the proxy that `wanted` describes."""
-    here = os.path.join(cwd, ".claude")
-    found: dict[str, None] = {}
-    for path in (settings_path(env), os.path.join(here, "settings.json"), os.path.join(here, "settings.local.json")):
+def list_misleading(route: Mapping[str, str], env: Mapping[str, str], cwd: str) -> list[str]:
+    """Return the variables in the user's and the project's settings that would lead Claude Code past the proxy in
+    `route`."""
+    project = os.path.join(cwd, ".claude")
+    paths = (
+        settings_path(env),
+        os.path.join(project, "settings.json"),
+        os.path.join(project, "settings.local.json"),
+    )
+    names: dict[str, None] = {}
+    for path in paths:
         try:
             settings = _read(path)
         except Stop:
-            continue  # Claude Code itself says what is wrong with it
+            continue  # Claude Code itself reports what is wrong with the file
         for name, value in ((settings or {}).get("env") or {}).items():
-            if (name in ROUTE and value != wanted[name]) or (name in REMOVED and value):
-                found[name] = None
-    return list(found)
+            if (name in ROUTE and value != route[name]) or (name in REMOVED and value):
+                names[name] = None
+    return list(names)
+
+
+def parser(name: str) -> options.Parser:
+    description = "Write the client's environment into Claude Code's settings, so that plain `claude` uses this proxy."
+    out = options.Parser(name, description, EXAMPLES)
+    out.add_argument("what", choices=("claude",), metavar="claude", help="the program whose settings are written")
+    out.add_argument("--undo", action="store_true", help="restore the settings")
+    return out.flags((running.URL, *options.LISTEN), options.SOURCE)
 
 
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(
-        name, "Write the client's environment into Claude Code's settings, so that plain `claude` uses this proxy.", EXAMPLES
-    )
-    parser.add_argument("what", choices=("claude",), metavar="claude", help="whose settings are written")
-    parser.add_argument("--undo", action="store_true", help="take it back")
-    parser.flags((running.URL, *options.LISTEN), options.SOURCE)
-    args = parser.read(argv)
-    shown, path = Terminal(), settings_path(os.environ)
+    args = parser(name).read(argv)
+    terminal, path = Terminal(), settings_path(os.environ)
     if args.undo:
-        left = undo(path)
-        shown.print(f"{path}: taken back" + (f"; changed by somebody else since, and left: {', '.join(left)}" if left else ""))
+        changed = undo(path)
+        note = f"; kept, because they have changed since: {', '.join(changed)}" if changed else ""
+        terminal.print(f"{path}: restored{note}")
         return OK
-    target = running.present(args, process_env())
+    target = running.find_running(args, read_environment())
     if target is None:
-        target = running.configured(args, process_env(), running.url_of(args, os.environ))
-        shown.warn(f"no a2py answers at {target.url} yet: start one with `a2py`")
+        target = running.configure_target(args, read_environment(), running.find_url(args, os.environ))
+        terminal.warn(f"no a2py answers at {target.url} yet: start one with `a2py`")
     env = client_env(target)
     write(path, env)
-    shown.print(f"{path}: {len(env)} variables written, everything else kept (a2py setup claude --undo takes them back)")
+    terminal.print(f"{path}: {len(env)} variables written, nothing else changed (a2py setup claude --undo restores it)")
     return OK
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """The object in `path`; None: there is no file. Stop: it is something else."""
+    """Return the object in `path`, None if there is no file. Raise Stop if the file holds anything else."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
@@ -75,7 +86,9 @@ def _read(path: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Stop(f"{path} can't be read: {error.strerror or type(error).__name__}; nothing was changed", FAILED) from None
+        raise Stop(
+            f"{path} can't be read: {error.strerror or type(error).__name__}; nothing was changed", FAILED
+        ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise Stop(f"{path} can't be read as JSON{place}: correct it first; nothing was changed", FAILED) from None
@@ -85,7 +98,7 @@ def _read(path: str) -> dict[str, Any] | None:
 
 
 def _text(path: str) -> str:
-    """The text of a file to the byte; "" where there is none."""
+    """Return a file's text with its own line endings, "" if there is no file."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()
@@ -94,12 +107,12 @@ def _text(path: str) -> str:
 
 
 def write(path: str, env: Mapping[str, str]) -> None:
-    """Put `env` into the settings at `path`. Said twice, what was there before the first time stays on record."""
+    """Put `env` into the settings at `path`. A second call keeps the record of what was there before the first."""
     settings = _read(path)
     record = _read(path + RECORD)
     if record is None:
-        had = settings if settings is not None else {}
-        record = {"existed": settings is not None, "had_env": "env" in had, "before": {}, "written": {}}
+        had_env = settings is not None and "env" in settings
+        record = {"existed": settings is not None, "had_env": had_env, "before": {}, "written": {}}
         if settings is not None:
             record["mode"] = os.stat(path).st_mode & 0o777
             state.write(path + BACKUP, _text(path), 0o600)
@@ -114,11 +127,13 @@ def write(path: str, env: Mapping[str, str]) -> None:
         record["written"][name] = current[name] = value
     state.make_private(os.path.dirname(path))
     state.write(path + RECORD, json.dumps(record, indent=2) + "\n", 0o600)
-    state.write(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600)  # it may hold the proxy's key now
+    state.write(
+        path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n", 0o600
+    )  # 0600: it may hold the proxy's key now
 
 
 def _restore(current: dict[str, Any], record: dict[str, Any], name: str) -> bool:
-    """One variable as it was; False: it is no longer what we wrote, and stays."""
+    """Restore one variable. Return False, and leave it, if it no longer has the value that was written here."""
     written = record["written"].pop(name)
     before = record["before"].pop(name, None)
     if name in current and current[name] != written:
@@ -130,26 +145,31 @@ def _restore(current: dict[str, Any], record: dict[str, Any], name: str) -> bool
     return True
 
 
+def _with_env(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return `settings` with an `env` object, so that a missing one equals an empty one."""
+    return {**settings, "env": settings.get("env") or {}}
+
+
 def undo(path: str) -> list[str]:
-    """Take back what `write` wrote; gives the variables that somebody else has changed since."""
+    """Undo what `write` wrote. Return the variables that something else has changed since; they stay."""
     record = _read(path + RECORD)
     if record is None:
-        raise Stop(f"there is nothing to take back: {path} was not written by a2py", FAILED)
+        raise Stop(f"there is nothing to undo: a2py has not written {path}", FAILED)
     settings = _read(path)
-    left: list[str] = []
+    changed: list[str] = []
     if settings is not None:
         current = settings.get("env") or {}
-        left = [name for name in list(record["written"]) if not _restore(current, record, name)]
+        changed = [name for name in list(record["written"]) if not _restore(current, record, name)]
         if not current and not record["had_env"]:
             settings.pop("env", None)
         if settings or record["existed"]:
-            was = _read(path + BACKUP)
-            as_it_was = was is not None and {**was, "env": was.get("env") or {}} == {**settings, "env": settings.get("env") or {}}
-            text = _text(path + BACKUP) if as_it_was else json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            backup = _read(path + BACKUP)
+            is_as_before = backup is not None and _with_env(backup) == _with_env(settings)
+            text = _text(path + BACKUP) if is_as_before else json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
             state.write(path, text, record.get("mode"))
         else:
             os.unlink(path)
     for end in (RECORD, BACKUP):
         if os.path.exists(path + end):
             os.unlink(path + end)
-    return left
+    return changed

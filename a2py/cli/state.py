@@ -1,8 +1,11 @@
-"""Files that a2py keeps for itself: where they lie, and how they are written.
+"""Write files that a2py keeps for itself.
 
-Knows: XDG directories, atomic replacement, old logs. Must not know: what stands in a file.
-Invariants: whatever may hold a key is 0600 from its first byte; a file is either the old one or the whole new one; a link is followed,
-never replaced; what can't be written ends the command with its name and the reason.
+Knows: XDG directories, atomic replacement, old logs. Must not know: what a file contains.
+Invariants:
+- A file that may contain a key has mode 0600 from its first byte.
+- A reader sees the old file or the complete new one.
+- A link is followed, not replaced.
+- If a file can't be written, the command ends with its path and the reason.
 """
 
 from __future__ import annotations
@@ -14,35 +17,37 @@ from typing import TextIO
 
 from a2py.cli.exits import FAILED, Stop
 
-#: Bytes of a log that a new run still appends to; how many older ones stay.
+#: LOG_BYTES: a new run starts a new log if the old one is longer. LOGS_KEPT: how many old logs are kept.
 LOG_BYTES, LOGS_KEPT = 5 * 1024 * 1024, 3
 
 
 def state_dir(env: Mapping[str, str]) -> str:
-    """`$XDG_STATE_HOME/a2py` (Windows: `%LOCALAPPDATA%\\a2py`); a path that is not absolute counts as none."""
-    named = (env.get(name, "") for name in ("XDG_STATE_HOME", "LOCALAPPDATA"))
-    base = next(filter(os.path.isabs, named), os.path.join(os.path.expanduser("~"), ".local", "state"))
+    """Return `$XDG_STATE_HOME/a2py` (Windows: `%LOCALAPPDATA%\\a2py`). A path that is not absolute is ignored."""
+    paths = (env.get(name, "") for name in ("XDG_STATE_HOME", "LOCALAPPDATA"))
+    base = next(filter(os.path.isabs, paths), os.path.join(os.path.expanduser("~"), ".local", "state"))
     return os.path.join(base, "a2py")
 
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
+    """Turn an OSError of the block into a Stop that names `path`."""
     try:
         yield
     except OSError as error:
-        hint = " (XDG_STATE_HOME names another place)" if path.startswith(state_dir(os.environ)) else ""
+        hint = " (XDG_STATE_HOME chooses another folder)" if path.startswith(state_dir(os.environ)) else ""
         raise Stop(f"{path} can't be written: {error.strerror or type(error).__name__}{hint}", FAILED) from None
 
 
 def make_private(directory: str) -> str:
+    """Make a directory that only this user can enter, unless it exists. Return its path."""
     with writing(directory):
         os.makedirs(directory, mode=0o700, exist_ok=True)
     return directory
 
 
 def write(path: str, text: str, mode: int | None = None) -> None:
-    """Replace `path` as a whole. `mode` None: the old file's, or 0600 for a new one."""
-    import tempfile  # 5 ms that a start has no need of
+    """Replace the file at `path`. `mode` None: the old file's mode, or 0600 for a new file."""
+    import tempfile  # takes 5 ms, and most starts do not need it
 
     path = os.path.realpath(path)
     with writing(path):
@@ -65,7 +70,7 @@ def write(path: str, text: str, mode: int | None = None) -> None:
 
 
 def open_log(path: str) -> TextIO:
-    """The log at `path`, to append to, 0600; a long one is moved to `.1` before."""
+    """Open the log at `path` for appending, with mode 0600. A long log is moved to `.1` first."""
     make_private(os.path.dirname(os.path.abspath(path)))
     with writing(path):
         if os.path.isfile(path) and os.path.getsize(path) > LOG_BYTES:
@@ -74,7 +79,7 @@ def open_log(path: str) -> TextIO:
 
 
 def move_aside(log: str) -> None:
-    """`log` becomes `.1`, `.1` becomes `.2` …"""
+    """Rename `log` to `.1`, `.1` to `.2` and so on."""
     for n in range(LOGS_KEPT - 1, 0, -1):
         if os.path.exists(f"{log}.{n}"):
             os.replace(f"{log}.{n}", f"{log}.{n + 1}")

@@ -1,14 +1,14 @@
-"""What a start says: what is served under which names, where, what is off, and how to use it.
+"""What a start prints: which models are served, where, and how to use them.
 
-Knows: a Config, an address, which optional parts are there. Must not know: how anything is served.
-Invariants: pure; a key never shows: where one is needed, the text names the variable.
+Knows: a Config, an address. Must not know: how anything is served.
+Invariants: pure. A key never shows: where a client needs one, the text names the variable.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from a2py import __version__
@@ -18,12 +18,40 @@ from a2py.cli.terminal import Terminal
 from a2py.config import Config
 from a2py.errors import ApiError
 
-#: Names that are listed; the rest are counted.
-SHOWN = 20
+#: How many names the summary lists; it only counts the others.
+MAX_ROWS = 20
+#: How many models `a2py status` names; it only counts the others.
+MAX_NAMES = 8
+
+
+class Row(NamedTuple):
+    """A line of the models table.
+
+    `upstream`: `provider/model`, or `→ name` for an alias; `place`: the host, or the problem."""
+
+    name: str
+    upstream: str
+    wire: str
+    place: str
+
+
+class Served(NamedTuple):
+    """What a start has to report.
+
+    `what`: where the configuration comes from. `listening`: the address as it was bound. `has_key_variable`: the master
+    key is the value of LITELLM_MASTER_KEY. `has_c_parser`: aiohttp's C parser is installed."""
+
+    config: Config
+    target: Target
+    what: str
+    listening: str
+    is_demo: bool
+    has_key_variable: bool
+    has_c_parser: bool = True
 
 
 def own_url(host: str, port: int, tls: bool = False) -> str:
-    """The URL under which this machine reaches a server that listens on `host`."""
+    """Return the URL under which this machine reaches a server that listens on `host`."""
     name = host
     try:
         if ipaddress.ip_address(host).is_unspecified:
@@ -33,7 +61,7 @@ def own_url(host: str, port: int, tls: bool = False) -> str:
     return f"http{'s' if tls else ''}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -42,8 +70,8 @@ def loopback(host: str) -> bool:
         return False
 
 
-def target(config: Config, url: str) -> Target:
-    """The proxy as a client needs it."""
+def describe_target(config: Config, url: str) -> Target:
+    """Return the proxy at `url` as a client needs it."""
     names = config.listing()
     model = config.default_name or (names[0] if names else "")
     window = output = 0
@@ -56,20 +84,20 @@ def target(config: Config, url: str) -> Target:
     return Target(url, config.master_key, model, names, window, output)
 
 
-def rows(config: Config) -> list[tuple[str, str, str, str]]:
-    """Name, `provider/model`, wire, host or problem; one row a deployment, then the aliases."""
+def list_rows(config: Config) -> list[Row]:
+    """Return one row for each deployment, in the configuration's order, then the aliases."""
     out = []
     for dep in config.deployments:
-        where = f"✗ {dep.problem}" if dep.problem else urlsplit(dep.base).netloc
-        out.append((dep.name, "/".join(filter(None, (dep.provider, dep.model))), dep.wire, where))
-    out += [(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden]
+        place = f"✗ {dep.problem}" if dep.problem else urlsplit(dep.base).netloc
+        out.append(Row(dep.name, "/".join(filter(None, (dep.provider, dep.model))), dep.wire, place))
+    out += [Row(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden]
     if config.default_name and _upstream(config, "claude-opus-5-5") == _upstream(config, config.default_name) != "":
-        out.append(("claude-*", f"→ {config.default_name}", "", ""))
+        out.append(Row("claude-*", f"→ {config.default_name}", "", ""))
     return out
 
 
 def _upstream(config: Config, name: str) -> str:
-    """`provider/model` that `name` means; "" where it means none that works."""
+    """Return the `provider/model` that serves `name`, "" if none does."""
     try:
         dep = config.resolve(name)[0]
     except ApiError:
@@ -77,18 +105,17 @@ def _upstream(config: Config, name: str) -> str:
     return f"{dep.provider}/{dep.model}"
 
 
-def parts_off(present: Mapping[str, bool]) -> list[str]:
-    """Optional parts that are not there, with the cure. `present`: `c_parser`, `uvloop`."""
-    off = []
-    if not present["c_parser"]:
-        off.append("aiohttp's C parser (slower; reinstall aiohttp from a wheel)")
-    if not present["uvloop"]:
-        off.append("uvloop (pip install 'a2py[speed]')")
-    return off
+def describe_served(config: Config, what: str) -> str:
+    """Return in one line what is served, for `a2py status`."""
+    names = list(dict.fromkeys(dep.name for dep in config.deployments if not dep.problem))
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return (
+        f"serving {what} ({', '.join(names[:MAX_NAMES])}{more})" if names else f"serving {what} (no model can be used)"
+    )
 
 
-def curl(target: Target) -> str:
-    """One line that streams an answer, in any POSIX shell."""
+def format_curl(target: Target) -> str:
+    """Return a line for any POSIX shell that streams an answer."""
     body = {
         "model": target.model or "claude-sonnet-4-5",
         "max_tokens": 200,
@@ -100,35 +127,40 @@ def curl(target: Target) -> str:
     return f"curl -N {target.url}/v1/messages -H 'content-type: application/json'{key} -d '{quoted}'"
 
 
-def exports(target: Target, key_variable: bool) -> list[str]:
-    """The three lines that Claude Code needs. `key_variable`: the master key stands in LITELLM_MASTER_KEY."""
-    token = "a2py" if not target.token else '"$LITELLM_MASTER_KEY"' if key_variable else "…  # your master_key"
+def format_exports(target: Target, has_key_variable: bool) -> list[str]:
+    """Return the three lines that Claude Code needs."""
+    if not target.token:
+        token = "a2py"
+    else:
+        token = '"$LITELLM_MASTER_KEY"' if has_key_variable else "…  # your master_key"
     lines = [f"export ANTHROPIC_BASE_URL={target.url}", f"export ANTHROPIC_AUTH_TOKEN={token}"]
     return [*lines, f"export ANTHROPIC_MODEL={target.model}"] if target.model else lines
 
 
-def text(
-    shown: Terminal, config: Config, target: Target, what: str, listening: str, present: Mapping[str, bool], demo: bool, key_variable: bool
-) -> str:
-    """The whole summary. `listening`: the address as it was bound."""
-    stream = shown.err
-    public = "" if target.url.endswith(listening) else f", listening on {listening}"
-    lines = [f"{shown.style(f'a2py {__version__}', 'bold', stream)} at {shown.style(target.url, 'cyan', stream)}{public}, serving {what}"]
-    if demo:
-        lines.append(shown.style("  for a real model: " + "; ".join(CURE), "yellow", stream))
-    listed = rows(config)
-    if listed:
-        lines += ["", shown.table(listed[:SHOWN], indent="  ")]
-    if len(listed) > SHOWN:
-        lines.append(f"  … and {len(listed) - SHOWN} more: a2py models")
-    lines += [f"{shown.style('warning:', 'yellow', stream)} {warning}" for warning in config.warnings]
-    off = parts_off(present)
-    if off:
-        lines.append(f"off: {', '.join(off)}")
+def summarize(terminal: Terminal, served: Served) -> str:
+    """Return the whole summary."""
+    config, target, stream = served.config, served.target, terminal.err
+    title, url = terminal.style(f"a2py {__version__}", "bold", stream), terminal.style(target.url, "cyan", stream)
+    address = "" if target.url.endswith(served.listening) else f", listening on {served.listening}"
+    lines = [f"{title} at {url}{address}, serving {served.what}"]
+    if served.is_demo:
+        lines.append(terminal.style("  for a real model: " + "; ".join(CURE), "yellow", stream))
+    table = list_rows(config)
+    if table:
+        lines += ["", terminal.table(table[:MAX_ROWS], indent="  ")]
+    if len(table) > MAX_ROWS:
+        lines.append(f"  … and {len(table) - MAX_ROWS} more: a2py models")
+    lines += [f"{terminal.style('warning:', 'yellow', stream)} {warning}" for warning in config.warnings]
+    if not served.has_c_parser:
+        lines.append("slow: aiohttp's C parser is missing (reinstall aiohttp from a wheel)")
     if all(dep.problem for dep in config.deployments):
-        cure = "mend what is marked ✗ above" if listed else "add a model to model_list (a2py config init writes an example)"
-        return "\n".join([*lines, "", shown.style(f"nothing can be asked yet: {cure}", "yellow", stream), ""])
+        cure = (
+            "correct what is marked ✗ above"
+            if table
+            else "add a model to model_list (a2py config init writes an example)"
+        )
+        return "\n".join([*lines, "", terminal.style(f"no model can be used yet: {cure}", "yellow", stream), ""])
     lines += ["", "Claude Code, here or elsewhere on this machine (or: a2py claude; more variables: a2py env):"]
-    lines += [f"  {line}" for line in exports(target, key_variable)]
-    lines += ["", "Try it:", f"  {curl(target)}", ""]
+    lines += [f"  {line}" for line in format_exports(target, served.has_key_variable)]
+    lines += ["", "Try it:", f"  {format_curl(target)}", ""]
     return "\n".join(lines)

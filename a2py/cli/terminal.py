@@ -1,9 +1,11 @@
-"""Words for a terminal: colours where it is one, tables, errors.
+"""Print to a terminal or a pipe: colours if it is a terminal, tables, errors.
 
 Knows: streams, NO_COLOR, FORCE_COLOR, TERM. Must not know: what is printed.
-Invariants: no escape sequence ever reaches a stream that is not a terminal (unless FORCE_COLOR asks for it); no text brings one of its own
-(see printable.py); what is said on standard error may get lost (a full disk, a dead `| tee`), and nothing ends for it; a result that can't be
-written does end the command.
+Invariants:
+- No escape sequence reaches a stream that is not a terminal, unless FORCE_COLOR is set. No text brings one of its own
+  (see printable.py).
+- A message that cannot be written to standard error (a full disk, a dead `| tee`) is lost, and the command goes on. A
+  result that cannot be written ends the command.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from typing import TextIO
 
 from a2py.printable import printable
 
-#: Control characters that a message of several lines, or in columns, may hold.
+#: Control characters that a message of several lines or columns may contain.
 _LAYOUT = "\n\t"
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
-def coloured(stream: TextIO) -> bool:
-    """Whether `stream` takes colours."""
+def has_colours(stream: TextIO) -> bool:
+    """Return whether to use colours on `stream`."""
     env = os.environ
     if env.get("NO_COLOR"):
         return False
@@ -33,29 +35,32 @@ def coloured(stream: TextIO) -> bool:
 
 
 def on_terminal() -> bool:
-    """Whether a person's terminal is standard input."""
+    """Return whether standard input is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def closing() -> Callable[[], bool]:
-    """Tells from now on whether the terminal that is standard input has been closed; never where it is none."""
-    before = on_terminal()
-    return lambda: before and not on_terminal()
+def watch_terminal() -> Callable[[], bool]:
+    """Return a function that returns whether the terminal on standard input has been closed since.
+
+    Always False without one."""
+    had_terminal = on_terminal()
+    return lambda: had_terminal and not on_terminal()
 
 
-def counted(number: int, word: str) -> str:
-    """`1 model`, `2 models`."""
+def pluralize(number: int, word: str) -> str:
+    """Return `1 model` or `2 models`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 class Terminal:
-    """`out` for results, `err` for everything that is about them."""
+    """`out`: for results. `err`: for messages about them."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.out = out or sys.stdout
         self.err = err or sys.stderr
-        self._colours = {id(self.out): coloured(self.out), id(self.err): coloured(self.err)}
-        #: Stands for the beginning of an escape sequence until the text is written. No foreign text can know it.
+        self._colours = {id(self.out): has_colours(self.out), id(self.err): has_colours(self.err)}
+        #: Placeholder for the start of an escape sequence until the text is written. It is random, so no foreign text
+        #: contains it.
         self._mark = f"\0{os.urandom(8).hex()}"
 
     def style(self, text: str, style: str, stream: TextIO | None = None) -> str:
@@ -73,6 +78,10 @@ class Terminal:
         except (OSError, ValueError):
             pass
 
+    def prompt(self, question: str) -> None:
+        """Print a question, without a line break."""
+        self._write(self.err, question, "")
+
     def warn(self, text: str) -> None:
         self.note(f"{self.style('warning:', 'yellow', self.err)} {text}")
 
@@ -80,7 +89,7 @@ class Terminal:
         self.note(f"{self.style('a2py:', 'red', self.err)} {text}")
 
     def print_exact(self, text: str) -> None:
-        """Print what a program reads (a shell, systemd): exactly `text`, unless a person looks at it."""
+        """Print `text` for a program (a shell, systemd): unchanged, unless it goes to a terminal."""
         if self.out.isatty():
             self.print(text)
         else:
@@ -101,9 +110,12 @@ class Terminal:
             stream.write(text.encode(stream.encoding or "ascii", "replace").decode(stream.encoding or "ascii"))
 
     def table(self, rows: Sequence[Sequence[str]], head: Sequence[str] = (), indent: str = "") -> str:
-        """`rows` in columns as wide as their widest cell; the last column is not padded."""
+        """Return `rows` in columns as wide as their widest cell. The last column is not padded."""
         lines = [[printable(cell) for cell in row] for row in ((head, *rows) if head else rows)]
-        widths = [max((len(line[i]) for line in lines if i < len(line)), default=0) for i in range(max(map(len, lines), default=0))]
+        widths = [
+            max((len(line[i]) for line in lines if i < len(line)), default=0)
+            for i in range(max(map(len, lines), default=0))
+        ]
         out = []
         for n, line in enumerate(lines):
             cells = [cell.ljust(widths[i]) if i < len(line) - 1 else cell for i, cell in enumerate(line)]

@@ -1,12 +1,16 @@
-"""`--num-workers N`: N processes on one port, and the one that watches over them.
+"""`--num-workers N`: N processes on one port, and the parent that watches over them.
 
-Knows: processes, signals, listening sockets, the pair of sockets between parent and worker (control.py). Must not know: HTTP, what a
-configuration holds.
-Invariants: a worker that dies or falls silent is replaced (ever more slowly if it dies at once), and never ends its siblings; only if none has
-ever served and each has failed, the whole fails; workers serve the configuration that the parent has read, a later one too; every listening
-socket has a worker that accepts from it: a sibling, until its own is back; a worker whose parent has died drains and ends; a worker ends by its
-parent's word alone: of a signal that went to the whole group (a terminal's, systemd's KillMode=control-group) parent and worker would make two;
-the parent holds the sockets so that no waiting connection is lost with a worker, and closes them when the drain begins.
+Knows: processes, signals, the sockets between parent and worker (control.py), who accepts from what (sharing.py).
+Must not know: HTTP, what a configuration holds.
+Invariants:
+- A worker that dies or falls silent is replaced, after a growing pause if it dies young. It never ends its siblings.
+  The whole fails only if no worker has ever served and each has failed.
+- Workers serve the configuration that the parent has read, also after a reload.
+- A worker whose parent has died drains and ends. Otherwise a worker ends only when its parent says so: a signal to the
+  whole process group (from a terminal, or systemd's KillMode=control-group) would reach it twice, from the group and
+  the parent.
+- The parent keeps the sockets open so that no waiting connection is lost with a worker, and closes them when the drain
+  begins.
 """
 
 from __future__ import annotations
@@ -18,155 +22,185 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from a2py.cli import control, handover, listen
 from a2py.cli.control import CONTROL, LEFT, LOADED, NUMBER, PARENT, READY, Link
 from a2py.cli.exits import FAILED, OK
 from a2py.cli.notify import PIPE, Notifier
-from a2py.cli.terminal import closing
+from a2py.cli.sharing import Sharing
+from a2py.cli.terminal import watch_terminal
 
-#: A worker that lived shorter than this (seconds) is replaced after a pause that doubles, up to LONGEST.
+#: A worker that lived shorter than YOUNG seconds is replaced after a pause. The pause doubles, up to LONGEST seconds.
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
-#: Seconds without a sign of life (one comes every BEAT) after which a worker is taken for hung, and killed.
+#: Seconds without a sign of life after which a worker is killed. A worker sends one every BEAT seconds.
 SILENCE = 60.0
-#: Seconds by which that is noticed too late if this process itself was stopped (`docker pause`, a debugger): the workers may have been, too.
+#: If the silence is noticed this many seconds too late, the parent itself was stopped (`docker pause`, a debugger), and
+#: the workers may have been stopped with it: the silence does not count.
 LATE = 5.0
-#: What concerns the parent alone.
-_OURS = (PIPE, handover.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+#: Variables that are for the parent alone.
+_PARENT_ONLY = (
+    PIPE,
+    handover.VARIABLE,
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
+
+
+@dataclass
+class Hooks:
+    """What the supervisor calls.
+
+    `say`: print one line for a person.
+    `load`: return a newer configuration, or None if it was refused.
+    `serving`: called once, when every worker that can start serves.
+    `ending`: called when the drain begins; returns True if another process already accepts from the same sockets."""
+
+    say: Callable[[str], None]
+    load: Callable[[], bytes | None] = lambda: None
+    serving: Callable[[], object] = lambda: None
+    ending: Callable[[], object] = lambda: None
 
 
 class Supervisor:
-    """`url`: where the whole is reached; `say`: one line for a person; `config`: what each worker gets; `load`: gives a newer one, None: that
-    was refused; `serving`: called once, when all workers that can start serve; `ending`: called when the drain begins, and returns True if
-    another process accepts from the same sockets already."""
+    """The parent.
+
+    `url`: where clients reach the workers; `config`: the configuration that each worker gets, as bytes."""
 
     def __init__(
         self,
         command: Sequence[str],
-        sockets: Sequence[socket.socket],
-        count: int,
+        sharing: Sharing,
         url: str,
         env: Mapping[str, str],
-        say: Callable[[str], None],
+        notifier: Notifier,
+        hooks: Hooks,
         config: bytes = b"",
-        load: Callable[[], bytes | None] = lambda: None,
-        serving: Callable[[], object] = lambda: None,
-        ending: Callable[[], object] = lambda: None,
     ) -> None:
         self.command = list(command)
+        self.sharing = sharing
         self.url = url
-        self.sockets = list(sockets)
-        self.shares = listen.shares(sockets, count)
-        self.count = count
-        self.env = {name: value for name, value in env.items() if name not in _OURS}
-        self.say = say
-        self.config, self.load = config, load
-        self.serving, self.ending = serving, ending
+        self.env = {name: value for name, value in env.items() if name not in _PARENT_ONLY}
+        self.notifier = notifier
+        self.hooks = hooks
+        self.config = config
         self.running: dict[int, asyncio.subprocess.Process] = {}
         self.links: dict[int, Link] = {}
         self.ready: set[int] = set()
         self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
-        self.borrowers: dict[int, int] = {}  # index of a socket → the worker that accepts from it in the place of its own
         self.stopping = asyncio.Event()
         self.code = OK
-        self.notifier = Notifier(env, os.getpid())
-        self.closed = closing()
+        self.is_terminal_closed = watch_terminal()
         self.is_announced = self.is_reloading = self.is_leaving = False
 
     async def run(self) -> int:
+        """Run until all workers have ended, and return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         beat = asyncio.ensure_future(self.notifier.beat())
         try:
-            await asyncio.gather(*(self.keep(number) for number in range(self.count)))
+            await asyncio.gather(*(self.keep(number) for number in range(self.sharing.count)))
         finally:
             beat.cancel()
         return self.code
 
     def stop(self) -> None:
-        """The first time a drain, the second time at once."""
+        """Begin to drain. Called a second time: end at once."""
         if self.stopping.is_set():
             for link in self.links.values():
                 link.send(control.NOW)
             return
         self.stopping.set()
         self.notifier.stopping()
-        handed_over = self.ending() is True
+        is_handed_over = self.hooks.ending() is True
         for link in self.links.values():
-            link.send(control.DRAIN, b"1" if handed_over else b"")
-        for sock in self.sockets:  # open here, they would take connections that nobody accepts, until the last worker has ended
-            sock.close()
+            link.send(control.DRAIN, b"1" if is_handed_over else b"")
+        self.sharing.close()  # left open, they would take connections that nobody accepts until the last worker ends
 
     def reload(self) -> None:
-        """Read the configuration again, and give it to every worker, also to one that is starting. A closed terminal ends all."""
-        if self.closed():
+        """Read the configuration again and give it to every worker, also to one that is starting.
+
+        SIGHUP also arrives when the terminal is closed; then everything ends."""
+        if self.is_terminal_closed():
             self.stop()
             return
         self.notifier.reload_begins()
         self.is_reloading = True
-        config = self.load()
+        config = self.hooks.load()
         if config is not None:
             self.config = config
             for link in self.links.values():
                 link.configure(config)
-        self._reloaded()
+        self._finish_reload()
 
-    def _reloaded(self) -> None:
+    def _finish_reload(self) -> None:
+        """Tell systemd that the reload is over, once every worker has loaded the configuration."""
         if self.is_reloading and not any(link.unloaded for link in self.links.values()):
             self.is_reloading = False
             self.notifier.reload_ends()
 
     def leave(self) -> None:
-        """Out of rotation, all workers: one was asked to."""
+        """Take all workers out of rotation. One of them was asked to leave."""
         self.is_leaving = True
         for link in self.links.values():
             link.send(control.LEAVE)
 
     async def keep(self, number: int) -> None:
-        """One worker and its successors, until the end."""
+        """Run worker `number` and its successors until the end."""
         pause = FIRST_PAUSE
         while not self.stopping.is_set():
-            born = time.monotonic()
+            start = time.monotonic()
             try:
                 code = await self.once(number)
             except OSError as error:  # no memory, no descriptors, or the program is being replaced
-                self.say(f"worker {number} can't be started: {error.strerror}")
+                self.hooks.say(f"worker {number} can't be started: {error.strerror}")
                 code = FAILED
             if self.stopping.is_set():
                 return
-            served = self.exit_codes.get(number) == OK
+            has_served = self.exit_codes.get(number) == OK
             self.exit_codes[number] = code or FAILED
-            if len(self.exit_codes) == self.count and not self.is_announced and not self.ready:
-                self.say(f"worker {number} ended ({_ended(code)}) before it served")
+            if self._has_all_failed():
+                self.hooks.say(f"worker {number} ended ({_format_code(code)}) before it served")
                 self.code = code if code > 0 else FAILED
                 self.stop()
                 return
-            young = time.monotonic() - born < YOUNG
-            when = "" if served else " before it served"
-            self.say(f"worker {number} ended ({_ended(code)}){when}: another is started" + (f" in {pause:g} s" if young else ""))
+            is_young = time.monotonic() - start < YOUNG
+            when = "" if has_served else " before it served"
+            delay = f" in {pause:g} s" if is_young else ""
+            self.hooks.say(f"worker {number} ended ({_format_code(code)}){when}: another is started{delay}")
             self._announce()
-            if young:
+            if is_young:
                 try:
                     await asyncio.wait_for(self.stopping.wait(), pause)
                 except asyncio.TimeoutError:
                     pass
-            pause = min(2 * pause, LONGEST) if young else FIRST_PAUSE
+            pause = min(2 * pause, LONGEST) if is_young else FIRST_PAUSE
+
+    def _has_all_failed(self) -> bool:
+        """Return whether every worker has ended and none has ever served."""
+        return len(self.exit_codes) == self.sharing.count and not self.is_announced and not self.ready
 
     async def once(self, number: int) -> int:
-        """One worker's life; returns its exit code."""
+        """Run one worker process, and return its exit code."""
         here, there = socket.socketpair()
-        own = [sock.fileno() for sock in self.shares[number]]
+        descriptors = self.sharing.descriptors(number)
         env = {
             **self.env,
-            listen.VARIABLE: ",".join(map(str, own)),
+            listen.VARIABLE: ",".join(map(str, descriptors)),
             CONTROL: str(there.fileno()),
             NUMBER: str(number),
             PARENT: control.VERSION,
         }
         with here, there:
-            process = await asyncio.create_subprocess_exec(*self.command, env=env, pass_fds=(*own, there.fileno()), start_new_session=True)
+            process = await asyncio.create_subprocess_exec(
+                *self.command, env=env, pass_fds=(*descriptors, there.fileno()), start_new_session=True
+            )
             there.close()
             self.running[number], self.links[number] = process, Link(here)
             link = self.links[number]
@@ -184,11 +218,11 @@ class Supervisor:
                 del self.running[number], self.links[number]
                 link.close()
                 self.ready.discard(number)
-                self._reloaded()
+                self._finish_reload()
                 self.cover()
 
     async def watch(self, number: int, link: Link, process: asyncio.subprocess.Process) -> None:
-        """A worker says that it serves; once all do, so does the whole. One that has said so and falls silent is killed."""
+        """Act on what a worker says, until it ends. Kill a worker that has served and falls silent."""
         try:
             while words := await self.hear(number, link):
                 if READY in words:
@@ -199,15 +233,17 @@ class Supervisor:
                 if LEFT in words:
                     self.leave()
                 link.count_loaded(words.count(LOADED))
-                self._reloaded()
+                self._finish_reload()
         except asyncio.TimeoutError:
-            self.say(f"worker {number} does not answer: it is killed")
+            self.hooks.say(f"worker {number} does not answer: it is killed")
             process.kill()
         except OSError:
             return
 
     async def hear(self, number: int, link: Link) -> bytes:
-        """Return the next words of a worker, b"" at its end. TimeoutError: one that serves was silent for too long."""
+        """Return the next words of a worker, b"" if it has ended.
+
+        Raise TimeoutError if it has served and is silent too long."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + SILENCE
@@ -218,47 +254,36 @@ class Supervisor:
                     raise
 
     def _announce(self) -> None:
-        """Once every worker has served or failed: the whole serves."""
-        if self.is_announced or not self.ready or len(self.exit_codes) < self.count or self.stopping.is_set():
+        """Say once that the port is served: as soon as every worker has either served or failed."""
+        if self.is_announced or not self.ready or len(self.exit_codes) < self.sharing.count or self.stopping.is_set():
             return
         self.is_announced = True
-        self.serving()
-        of = "" if len(self.ready) == self.count else f"{len(self.ready)} of "
-        self.notifier.ready(self.url, f"{of}{self.count} workers")
+        self.hooks.serving()
+        count = self.sharing.count
+        share = "" if len(self.ready) == count else f"{len(self.ready)} of "
+        self.notifier.ready(self.url, f"{share}{count} workers")
         self.links[min(self.ready)].send(control.ANNOUNCE)
 
     def cover(self) -> None:
-        """Lend every socket whose own workers are all gone to one that serves, and take it back once one of its own does.
-
-        On Linux each worker has a socket of its own (SO_REUSEPORT), and the kernel gives each its share of the connections, whether its worker
-        lives or not: those of one that can't start would wait for up to LONGEST, again and again. One socket for all would have no such
-        trouble, but the worker that wakes first accepts all that wait, and long streams pile up on one."""
+        """Let workers that serve borrow the sockets of those that do not."""
         if not self.is_announced or self.stopping.is_set():
             return
-        for index, sock in enumerate(self.sockets):
-            served = any(number in self.ready for number in range(self.count) if sock in self.shares[number])
-            holder = self.borrowers.get(index)
-            name = index.to_bytes(4, "big")
-            if holder is not None and (served or holder not in self.ready):
-                del self.borrowers[index]
-                if holder in self.ready:
-                    self.links[holder].send(control.TAKE, name)
-            if self.ready and not served and index not in self.borrowers:
-                sibling = min(self.ready, key=list(self.borrowers.values()).count)
-                self.borrowers[index] = sibling
-                self.links[sibling].send(control.LEND, name, sock)
+        for loan in self.sharing.cover(self.ready):
+            kind = control.TAKE if loan.sock is None else control.LEND
+            self.links[loan.worker].send(kind, loan.position.to_bytes(4, "big"), loan.sock)
 
 
-def _ended(code: int) -> str:
+def _format_code(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def command(argv: Sequence[str]) -> list[str]:
-    """This program again, with other arguments: the script or single file that was started, whatever its name, else the package.
+def build_command(argv: Sequence[str]) -> list[str]:
+    """Return the command line that runs this program again with `argv`.
 
-    `-m` is only used for who used it: it puts the working directory in front of every import."""
-    started = os.path.abspath(sys.argv[0])
-    script = os.path.splitext(os.path.basename(started))[0] == "a2py" or hasattr(sys.modules["__main__"], "PARTS")
-    if script and os.path.isfile(started):
-        return [sys.executable, started, *argv]
+    It is the script or single file that was started, whatever its name, else the package. `-m` is used only if this
+    process was started with it, because `-m` puts the working directory first in sys.path."""
+    path = os.path.abspath(sys.argv[0])
+    is_script = os.path.splitext(os.path.basename(path))[0] == "a2py" or hasattr(sys.modules["__main__"], "PARTS")
+    if is_script and os.path.isfile(path):
+        return [sys.executable, path, *argv]
     return [sys.executable, "-m", "a2py", *argv]

@@ -21,7 +21,7 @@ from a2py.config import bases
 from a2py.config.dotenv import SECRET
 from a2py.config.tree import Node
 from a2py.config.variables import NOWHERE, Origin, Variables
-from a2py.deployment import telling
+from a2py.deployment import is_secret_name
 from a2py.providers import PROVIDERS, Provider
 
 
@@ -102,7 +102,7 @@ def origin_of(attr: str, node: Node, env: Variables, secret_files: Mapping[str, 
 
 
 def _names_secret(name: str) -> bool:
-    return telling(name) or SECRET.search(name) is not None
+    return is_secret_name(name) or SECRET.search(name) is not None
 
 
 class Route(NamedTuple):

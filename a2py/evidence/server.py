@@ -12,7 +12,7 @@ of a name, MAX_CONTEXT tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 #: Models of one server that are kept, characters of an id, tokens of a context.
@@ -130,31 +130,58 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
     )
 
 
+class _Marks:
+    """What gives a program away, taken from its answers."""
+
+    def __init__(self, answers: Mapping[str, Answer], entries: list[dict[str, Any]]) -> None:
+        listing = answers.get(MODELS)
+        self.headers = listing.headers if listing is not None else {}
+        self.server = self.headers.get("server", "").lower()
+        self.entries = entries
+        owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
+        self.owner = next(iter(owners)) if len(owners) == 1 else ""
+        self.has_props = isinstance(_object(answers, "/props").get("default_generation_settings"), dict)
+        self.has_tags = bool(_object(answers, "/api/version").get("version")) and "models" in _object(answers, "/api/tags")
+
+    def all_entries(self, is_so: Callable[[dict[str, Any]], bool]) -> bool:
+        return bool(self.entries) and all(map(is_so, self.entries))
+
+
+#: Program, the mark in words, the mark. The first that is there counts: a program's own marks come before those that others copy.
+_MARKS: tuple[tuple[_Program, str, Callable[[_Marks], bool]], ...] = (
+    (_LITELLM, "its answers carry x-litellm headers", lambda m: any(name.startswith("x-litellm") for name in m.headers)),
+    (_NEW_API, "its answers carry x-new-api-version", lambda m: "x-new-api-version" in m.headers),
+    (
+        _NEW_API,
+        "its model list has supported_endpoint_types",
+        lambda m: any("supported_endpoint_types" in entry for entry in m.entries),
+    ),
+    (_ONE_API, "its answers carry x-oneapi-request-id", lambda m: "x-oneapi-request-id" in m.headers),
+    (_LLAMA_CPP, "its Server header", lambda m: m.server.startswith("llama.cpp")),
+    (_LLAMA_CPP, "its /props", lambda m: m.has_props),
+    *(
+        (program, f"its model list says owned_by: {owner}", lambda m, owner=owner: m.owner == owner)
+        for owner, program in _OWNERS.items()
+    ),
+    (_OLLAMA, "it answers /api/version and /api/tags", lambda m: m.has_tags),
+    (_VLLM, "its model list has max_model_len", lambda m: m.all_entries(lambda entry: "max_model_len" in entry)),
+    (
+        _TGI,
+        "its model list names each model as its own owner",
+        lambda m: m.all_entries(lambda entry: entry.get("owned_by") == entry["id"]),
+    ),
+    (
+        _MLX,
+        "its Server header, and a model list without owned_by",
+        lambda m: m.server.startswith("basehttp") and m.all_entries(lambda entry: "owned_by" not in entry),
+    ),
+)
+
+
 def _program(answers: Mapping[str, Answer], entries: list[dict[str, Any]]) -> tuple[_Program | None, str]:
-    """Return the program, and what gave it away. Its own marks count before those that others copy."""
-    listing = answers.get(MODELS)
-    headers = listing.headers if listing is not None else {}
-    server = headers.get("server", "").lower()
-    owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
-    if any(name.startswith("x-litellm") for name in headers):
-        return _LITELLM, "its answers carry x-litellm headers"
-    if "x-new-api-version" in headers or any("supported_endpoint_types" in entry for entry in entries):
-        return _NEW_API, "its model list has supported_endpoint_types"
-    if "x-oneapi-request-id" in headers:
-        return _ONE_API, "its answers carry x-oneapi-request-id"
-    if server.startswith("llama.cpp") or isinstance(_object(answers, "/props").get("default_generation_settings"), dict):
-        return _LLAMA_CPP, "its Server header or /props"
-    if len(owners) == 1 and (owner := next(iter(owners))) in _OWNERS:
-        return _OWNERS[owner], f"its model list says owned_by: {owner}"
-    if _object(answers, "/api/version").get("version") and "models" in _object(answers, "/api/tags"):
-        return _OLLAMA, "/api/version and /api/tags"
-    if entries and all("max_model_len" in entry for entry in entries):
-        return _VLLM, "its model list has max_model_len"
-    if entries and all(entry.get("owned_by") == entry.get("id") for entry in entries):
-        return _TGI, "its model list names each model as its own owner"
-    if server.startswith("basehttp") and entries and not any("owned_by" in entry for entry in entries):
-        return _MLX, "its Server header, and a model list without owned_by"
-    return None, ""
+    """Return the program, and what gave it away."""
+    marks = _Marks(answers, entries)
+    return next(((program, words) for program, words, is_there in _MARKS if is_there(marks)), (None, ""))
 
 
 def _entries(listing: Answer | None) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """Decompress a body in bounded steps.
 
-Knows: the content codings gzip and deflate (RFC 9110, section 8.4.1), which some servers use although a2py asks for `identity`.
+Knows: the content codings gzip and deflate (RFC 9110, section 8.4.1), which some servers use although a2py asks for
+`identity`.
 Must not know: heads, framing, sockets.
-Invariants: no step returns more than STEP bytes, whatever the ratio of the compression, so that a caller can stop a bomb between steps. The
-result depends only on the bytes, not on where they were split. Nothing of what was given is kept, but for one byte before the first step.
+Invariants: no step returns more than STEP bytes, whatever the ratio of the compression, so that a caller can stop a
+bomb between steps. The result depends only on the bytes, not on where they were split. No input is kept, but for one
+byte before the first step.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ class Inflater:
     def __init__(self, coding: str) -> None:
         self._bits = CODINGS[coding]
         self._inflate = zlib.decompressobj(self._bits)
-        self._start: bytes | None = b"" if self._bits == _ZLIB else None  # the first byte of a `deflate` body until its form is known
-        self._begun = False
-        self._padded = False
+        # The first byte of a `deflate` body until its form is known; None after that, and for other codings.
+        self._start: bytes | None = b"" if self._bits == _ZLIB else None
+        self._has_begun = False
+        self._is_padded = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` decompresses to, at most STEP bytes at a time. The iterator must be used up before the next call.
+        """Yield what `data` decompresses to, at most STEP bytes at a time. The iterator must be used up before the next
+        call.
 
-        Raises `BadResponse` where the data is damaged."""
+        Raises `BadResponse` if the data is damaged."""
         if self._start is not None:
             data = self._choose_form(self._start + data)
         for at in range(0, len(data), INPUT):
@@ -45,7 +49,7 @@ class Inflater:
         while data:
             if self._inflate.eof and not self._begin_member(data):
                 return
-            self._begun = True
+            self._has_begun = True
             while True:
                 piece = self._decompress(data)
                 if piece:
@@ -56,13 +60,14 @@ class Inflater:
             data = self._inflate.unused_data
 
     def close(self) -> None:
-        """The body has ended. Raises `BadResponse` where it ended too early. (An empty body is whole: some servers name a coding with it.)"""
-        if self._start or (self._begun and not self._inflate.eof):
+        """End the body. Raises `BadResponse` if it ended too early. (An empty body is whole: some servers name
+        a coding with it.)"""
+        if self._start or (self._has_begun and not self._inflate.eof):
             raise BadResponse("its compressed body ends too early")
 
     def _choose_form(self, data: bytes) -> bytes:
-        """Return the data as soon as its form is known. "deflate" is a zlib stream, but some servers send the raw form (RFC 9110, section
-        8.4.1.2). The two bytes of a zlib header tell (RFC 1950, section 2.2)."""
+        """Return the data as soon as its form is known. "deflate" is a zlib stream, but some servers send the raw form
+        (RFC 9110, section 8.4.1.2). The two bytes of a zlib header tell (RFC 1950, section 2.2)."""
         if len(data) < 2:
             self._start = data
             return b""
@@ -72,13 +77,14 @@ class Inflater:
         return data
 
     def _begin_member(self, data: bytes) -> bool:
-        """Whether the bytes after the end begin another gzip member. They may also be padding (NUL). Anything else is an error."""
-        if self._bits == _GZIP and not self._padded and data[0]:
+        """Whether the bytes after the end begin another gzip member. They may also be padding (NUL). Anything else is
+        an error."""
+        if self._bits == _GZIP and not self._is_padded and data[0]:
             self._inflate = zlib.decompressobj(_GZIP)
             return True
         if data.strip(b"\0"):
             raise BadResponse("its compressed body is followed by something else")
-        self._padded = True
+        self._is_padded = True
         return False
 
     def _decompress(self, data: bytes) -> bytes:

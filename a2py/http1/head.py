@@ -4,10 +4,11 @@ Knows: the syntax of a head, and which departures from it real servers make.
 Must not know: bodies, sockets.
 Invariants: a head that two parsers could read differently is an error. Field names are lower case.
 
-Accepted departures, each with one possible meaning only: lines that end in LF alone, a missing reason phrase, status codes up to 999,
-control characters other than CR, LF and NUL in a value, bytes above 127 in a value (decoded as Latin-1, which never fails).
-Rejected: a line that continues the previous one (obs-fold), a CR that is not part of CRLF, NUL, blanks before a colon (a source of
-vulnerabilities; RFC 9112, section 5.1), a field name that is not a token, a line without a colon, more than MAX_HEADERS fields.
+Accepted departures, each with one possible meaning only: lines that end in LF alone, a missing reason phrase, status
+codes up to 999, control characters other than CR, LF and NUL in a value, bytes above 127 in a value (decoded as
+Latin-1, which never fails). Rejected: a line that continues the previous one (obs-fold), a CR that is not part of CRLF,
+NUL, blanks before a colon (a source of vulnerabilities; RFC 9112, section 5.1), a field name that is not a token, a
+line without a colon, more than MAX_HEADERS fields.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _split_lines(section: bytearray) -> list[str]:
 def _parse_fields(lines: list[str]) -> dict[str, str]:
     """Parse header lines. A field with several values gets them joined with ", " (RFC 9110, section 5.3).
 
-    A value equal to the one before it is dropped: some proxies send `Content-Type` twice, and the joined value would be no media type."""
+    A value equal to the one before it is dropped: some proxies send `Content-Type` twice, and the joined value would be
+    no media type."""
     if len(lines) > MAX_HEADERS:
         raise BadResponse(f"more than {MAX_HEADERS} header fields")
     fields: dict[str, str] = {}

@@ -1,7 +1,8 @@
 """Render the head of a request (RFC 9112, section 3).
 
 Knows: the syntax of a request head. Must not know: what the headers mean, sockets.
-Invariants: no name or value can add a line or a header of its own to the head; the head has one Host and at most one length.
+Invariants: no name or value can add a line or a header of its own to the head; the head has one Host and at most one
+length.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
 def request_head(method: str, target: str, host: str, headers: Mapping[str, str], length: int | None) -> bytes:
-    """Return the head, with its empty line. `target` is visible ASCII; `host`: of the Host header, unless `headers` has one; `length`: bytes
-    of the body, None without a body.
+    """Return the head, with its empty line. `target` is visible ASCII; `host`: of the Host header, unless `headers` has
+    one; `length`: bytes of the body, None without a body.
 
     Values are sent as UTF-8. Raises ValueError where the target, a name or a value would break the head."""
     names = [name.lower() for name in headers]

@@ -1,9 +1,16 @@
-"""Keyed verbs → strictly sequential content blocks: the half that the stream writer and the unary reply share.
+"""Turn the decoders' verbs into content blocks, one after the other.
 
-Knows: block order, which items are held back, which tool ids were used, when a tool call counts as complete.
-Must not know: bytes of an event stream, JSON of a message (its two subclasses know one each), any upstream.
-Invariants: at most one block is open; a block once closed is never reopened; nothing that was cut is ever completed
-(Claude Code runs every closed, parsable tool block, whatever follows it); held bytes are bounded by HELD_LIMIT.
+Upstreams may mix the pieces of several items; Anthropic's clients take one block at a time. So the first item that
+comes is the current one, and its pieces are written at once. The others are held until the current block can be closed.
+Example, with two calls that an upstream interleaves (`+` opens a block, `-` closes it):
+
+    verbs     tool(0, "a")  args(0, '{"x":')      tool(1, "b")  args(1, '{}')   args(0, '1}')      finish()
+    written                 +a {"x":                                            1} -               +b {} -
+
+Knows: block order, which items are held, which tool ids were used, when a tool call is complete.
+Must not know: bytes of an event stream, JSON of a message (an `Output` knows one each), any upstream.
+Invariants: at most one block is open. A closed block is never reopened. Nothing that was cut is ever completed, because
+Claude Code runs every closed tool block whose input parses, whatever follows it. What is held is bounded by HELD_LIMIT.
 """
 
 from __future__ import annotations
@@ -13,378 +20,401 @@ from typing import TYPE_CHECKING, Any
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages import ids, signatures
-from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, WHOLE, Item, Part, without_placeholder
+from a2py.messages.items import KINDS, TEXT, THINKING, TOOL, WHOLE, Held, Item, Part
+from a2py.messages.raw import HIDDEN
 
 if TYPE_CHECKING:
+    from a2py.messages.output import Output
     from a2py.messages.types import JSON, Key, Outcome
 
-#: Characters that may wait in memory: items behind an open tool call, arguments without a name, hidden thinking (16 Mi).
+#: Characters that may be held: items after an open tool call, arguments without a name, hidden thinking (16 Mi).
 HELD_LIMIT = 16 * 1024 * 1024
-#: What a waiting part and a waiting item count for beside their characters (CPython objects; so that endless empty ones are bounded).
+#: What a held piece and a held item count for beside their characters. They are CPython objects, so endless empty ones
+#: must count, too.
 PART_COST, ITEM_COST = 64, 16 * 1024
-#: Tool calls of one reply. Their ids and keys are known until its end, some 2 KiB for each.
+#: Tool calls of one reply. Their ids and keys are kept until its end, some 2 KiB for each.
 CALLS_LIMIT = 4096
-#: Fragments of a call in which its argument object must begin, to be streamed; garbage waits for the end of the call.
+#: A call is streamed only if its argument object begins within so many pieces. Others wait for the end of the call.
 TRIES = 64
-#: Characters of an open call between two looks for its end, so that they need not all be kept.
+#: Characters of an open call after which its end is looked for, so that they need not all be kept.
 SCAN_SIZE = 256 * 1024
-#: Stop reasons that say that the reply was cut somewhere.
+#: Stop reasons that mean that the reply was cut.
 CUT = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
+_HIDDEN_TYPES = ("thinking", "redacted_thinking")
 
 
 class Blocks:
-    """The verbs of `Sink`, made sequential. Subclasses say what starting, filling, signing and stopping a block is.
+    """The verbs of `Sink`, made sequential and written to `output`.
 
-    `thinking`: `show`, `omit` (blocks with empty text, the text sealed in the signature) or `none`; `origin`: who replies (for
-    the envelope); `used`: tool ids that stand in the request's history.
-    """
+    `origin`: who replies, for the signatures. `thinking`: `show`, `omit` (blocks with empty text, whose text is in the
+    signature) or `none`. `used`: tool ids of the request's history. `count`: blocks that were opened; `tools_emitted`:
+    calls among them."""
 
-    def __init__(self, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, output: Output, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()
+    ) -> None:
+        self._output = output
         self._origin = origin
-        self._mode = thinking
+        self._thinking = thinking
         self._ids = ids.Allocator(used)
-        self._live: Key | None = None  # key of the open block, if its deltas go straight out
-        self._tool: Key | None = None  # key of the open block, if it is a call
-        self._item: Item | None = None  # the item that streams, opened or about to be
-        self._held: list[Item] = []
-        self._held_size = 0  # of held items, of the live one until it opens, of hidden thinking
-        self._tools: dict[Key, Item] = {}
-        self.count = 0  # blocks opened
+        self._current: Item | None = None  # the item whose pieces are written, or will be when its block opens
+        self._open_key: Key | None = None  # its key, while its block is open and its pieces need nothing but writing
+        self._open_call: Key | None = None  # its key, while its block is open and is a call
+        self._held = Held()
+        self._calls: dict[Key, Item] = {}
+        self._is_call_cut = False  # a call was closed whose arguments have no end
+        self.count = 0
         self.tools_emitted = 0
-        self.torn = False  # a call was closed whose arguments have no end
-        self.problem: ApiError | None = None
 
-    # -- what a subclass knows ---------------------------------------------------------------------------------------
+    @property
+    def problem(self) -> ApiError | None:
+        """Why the reply can't be completed."""
+        return self._output.problem
 
-    def _start(self, item: Item) -> None:
-        raise NotImplementedError
-
-    def _delta(self, s: str) -> None:
-        raise NotImplementedError
-
-    def _delta_json(self, raw: bytes) -> None:
-        raise NotImplementedError
-
-    def _sign(self, signature: str) -> None:
-        raise NotImplementedError
-
-    def _cite(self, citation: JSON) -> None:
-        raise NotImplementedError
-
-    def _stop(self) -> None:
-        raise NotImplementedError
-
-    # -- verbs -------------------------------------------------------------------------------------------------------
-
-    def again(self) -> None:
-        """A further upstream stream continues this message (after a search of the proxy's own): its keys are new ones."""
-        self._tools.clear()
+    # -- verbs (documented at `Sink`) ----------------------------------------------------------------------------------
 
     def text(self, key: Key, s: str) -> None:
-        if key == self._live:
-            self._delta(s)
+        if s and key == self._open_key:
+            self._output.add_text(s)
         elif s:
-            self._put(self._run(key, TEXT), s)
+            self._add(self._find_run(key, TEXT), s)
 
     def text_json(self, key: Key, raw: bytes) -> None:
-        if key == self._live:
-            self._delta_json(raw)
+        if raw and key == self._open_key:
+            self._output.add_json(raw)
         elif raw:
-            self._put(self._run(key, TEXT), raw)
+            self._add(self._find_run(key, TEXT), raw)
 
     def thinking(self, key: Key, s: str) -> None:
-        if s and self._mode != "none":
-            self._put(self._run(key, THINKING), s)
+        if s and key == self._open_key:
+            self._output.add_text(s)
+        elif s and self._thinking != "none":
+            self._add(self._find_run(key, THINKING), s)
 
     def thinking_json(self, key: Key, raw: bytes) -> None:
-        if raw and self._mode != "none":
-            self._put(self._run(key, THINKING), raw)
+        if raw and key == self._open_key:
+            self._output.add_json(raw)
+        elif raw and self._thinking != "none":
+            self._add(self._find_run(key, THINKING), raw)
 
     def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        return None
+        return self._output.frame if key == self._open_key else None
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
-        if self._mode == "none":
+        if self._thinking == "none":
             return
-        item = self._run(key, THINKING)
-        item.sealed = kind
+        item = self._find_run(key, THINKING)
+        item.state_kind = kind
         item.state = state
-        if item is not self._item:
+        if item is not self._current:
             self._keep(item, "", jsonsize.weight(jsontext.dumps(state)))
 
     def tool(self, key: Key, id: str, name: str) -> None:
-        item = self._call(key)
+        item = self._find_call(key)
         item.id = item.id or id
         if name and not item.name:
             item.name = name
-            if item is self._item and self._ready(item):
+            if item is self._current and self._continue_call(item):
                 self._advance()
 
     def args(self, key: Key, s: str) -> None:
-        if s:
-            self._argue(self._call(key), s)
+        item = self._current
+        if s and item is not None and key == self._open_call:
+            # What `_add_arguments` does, without its calls: every piece of a streamed call comes here.
+            self._output.add_text(s)
+            item.parts.append(s)
+            item.size += len(s)
+            if self._held.items or item.size > SCAN_SIZE:
+                self._check_open_call(item)
+        elif s:
+            self._add_arguments(self._find_call(key), s)
 
     def args_json(self, key: Key, raw: bytes) -> None:
         if raw:
-            self._argue(self._call(key), raw)
+            self._add_arguments(self._find_call(key), raw)
 
     def done(self, key: Key) -> None:
-        item = self._tools.get(key)
+        item = self._calls.get(key)
         if item is not None:
-            item.done = True
-            if item is self._item and self._ready(item):
+            item.is_done = True
+            if item is self._current and self._continue_call(item):
                 self._advance()
-        elif self._item is not None and self._item.key == key:
-            self._end()
+        elif self._current is not None and self._current.key == key:
+            self._close_block()
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
-        self._whole(key, {"type": "server_tool_use", "id": id, "name": name, "input": {}}, jsontext.dumps(input).decode())
+        self._add_whole(
+            key, {"type": "server_tool_use", "id": id, "name": name, "input": {}}, jsontext.dumps(input).decode()
+        )
 
     def server_result(self, key: Key, type: str, tool_use_id: str, content: Any) -> None:
-        self._whole(key, {"type": type, "tool_use_id": tool_use_id, "content": content})
+        self._add_whole(key, {"type": type, "tool_use_id": tool_use_id, "content": content})
 
     def citation(self, key: Key, citation: JSON) -> None:
-        if key == self._live and self._item is not None and self._item.kind == TEXT:
-            self._cite(citation)
+        if key == self._open_key and self._current is not None and self._current.kind == TEXT:
+            self._output.cite(citation)
             return
-        for item in reversed(self._held):
-            if item.key == key and item.kind == TEXT:
-                item.citations.append(citation)
-                self._keep(item, "", PART_COST + jsonsize.weight(jsontext.dumps(citation)))
-                return
+        item = self._held.newest(key, TEXT)
+        if item is not None:
+            item.citations.append(citation)
+            self._keep(item, "", PART_COST + jsonsize.weight(jsontext.dumps(citation)))
 
-    # -- the order of blocks -----------------------------------------------------------------------------------------
+    def raw(self, type: str, event: JSON, data: bytes) -> None:
+        raw = self._output.raw
+        if type == "content_block_delta":
+            event, data = raw.renumber(event, data)
+            if event:
+                self._output.pass_event(type, event, data)
+        elif type == "content_block_start":
+            self._start_raw(event, data)
+        elif type == "content_block_stop":
+            self._stop_raw(event, data)
+        elif type == "message_start":
+            raw.begin(event["message"])
+        elif type == "message_delta":
+            raw.closing = event
+        elif self.count:  # a ping before the first block would commit the answer to its status 200
+            self._output.pass_event(type, event, data)
 
-    def _run(self, key: Key, kind: str) -> Item:
-        """The text or thinking run `key`, if it is still the newest item; else a new run."""
-        last = self._held[-1] if self._held else self._item
+    # -- items: the current one, and those that are held ---------------------------------------------------------------
+
+    def _find_run(self, key: Key, kind: str) -> Item:
+        """Return the run of text or thinking `key` if it is still the newest item, else a new run."""
+        last = self._held.items[-1] if self._held.items else self._current
         if last is None or last.key != key or last.kind != kind:
             last = Item(kind, key)
-            self._arrive(last)
+            self._add_item(last)
         return last
 
-    def _call(self, key: Key) -> Item:
-        item = self._tools.get(key)
+    def _find_call(self, key: Key) -> Item:
+        """Return the call `key`, a new one if there is none."""
+        item = self._calls.get(key)
         if item is None:
             item = Item(TOOL, key)
-            if len(self._tools) >= CALLS_LIMIT:
-                item.closed = True
+            if len(self._calls) >= CALLS_LIMIT:
+                item.is_closed = True
                 self._give_up(f"the upstream sent more than {CALLS_LIMIT} tool calls in one reply")
                 return item
-            self._tools[key] = item
-            self._arrive(item)
+            self._calls[key] = item
+            self._add_item(item)
         return item
 
-    def _whole(self, key: Key, block: JSON, input: str = "") -> None:
-        """A block that comes as a whole; `input` travels in a delta, like any tool's."""
+    def _add_whole(self, key: Key, block: JSON, input: str = "") -> None:
+        """Add a block that comes as a whole. `input` is sent as a delta, like any tool's."""
         item = Item(WHOLE, key)
         item.block = block
         item.parts = [input] if input else []
-        item.done = True
-        self._arrive(item)
-        if item is self._item:
-            self._end()
+        item.is_done = True
+        self._add_item(item)
+        if item is self._current:
+            self._close_block()
 
-    def _arrive(self, item: Item) -> None:
+    def _add_item(self, item: Item) -> None:
         if self.problem is not None:
             return
-        if self._item is None:
-            self._item = item
-        else:
-            self._held.append(item)
-            self._keep(item, "", ITEM_COST + (jsonsize.weight(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0))
-            self._advance()
+        if self._current is None:
+            self._current = item
+            return
+        self._held.items.append(item)
+        block = jsonsize.weight(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0
+        self._keep(item, "", ITEM_COST + block)
+        self._advance()
 
-    def _put(self, item: Item, part: Part) -> None:
-        if item is not self._item:
+    def _add(self, item: Item, part: Part) -> None:
+        """Add a piece to a run of text or thinking."""
+        if item is not self._current:
             self._keep(item, part)
             return
-        if not item.opened:
-            self._open(item)
-        if self._hidden(item):
+        if not item.is_started:
+            self._open_block(item)
+        if self._is_hidden(item):
             self._keep(item, part)
         else:
-            self._fill(part)
+            self._write(part)
 
-    def _hidden(self, item: Item) -> bool:
-        """Its text is not shown, but sealed in the signature."""
-        return item.kind == THINKING and self._mode == "omit"
+    def _is_hidden(self, item: Item) -> bool:
+        """Return whether the text of `item` is not shown, but kept for the signature."""
+        return item.kind == THINKING and self._thinking == "omit"
 
-    def _argue(self, item: Item, part: Part) -> None:
-        if item.closed:
+    def _add_arguments(self, item: Item, part: Part) -> None:
+        """Add a piece to a call. The block opens when an argument object has begun; from then on pieces are written as
+        they come."""
+        if item.is_closed:
             return
-        if item is not self._item:
+        if item is not self._current:
             self._keep(item, part)
-        elif item.opened:
-            self._fill(part)
+        elif item.is_started:
+            self._write(part)
             item.parts.append(part)
             item.size += len(part)
-            self._look()
+            self._check_open_call(item)
             return
         else:
             item.parts.append(part)
-            if item.name and len(item.parts) <= TRIES:
-                self._try(item)
-            if not item.opened:
+            if item.name and len(item.parts) <= TRIES and item.begins_object():
+                self._write_kept(item)
+            if not item.is_started:
                 self._keep(item, item.parts.pop())
-        if self._held:
+        if self._held.items:
             self._advance()
 
-    def _look(self) -> None:
-        """The open call got more."""
-        item = self._item
-        if item is not None and item.size > SCAN_SIZE:
-            item.scanned()
-        if self._held:
+    def _check_open_call(self, item: Item) -> None:
+        """The open call `item` got more: scan what was kept if it is much, and close the block if it is complete and
+        others wait."""
+        if item.size > SCAN_SIZE:
+            item.has_whole_object()
+        if self._held.items:
             self._advance()
 
     def _keep(self, item: Item, part: Part, cost: int = PART_COST) -> None:
-        """`item` holds `part` until it can be given out. Too much of that ends the reply: nothing with a gap is ever opened or closed."""
+        """Keep `part` until it can be written. Too much of that ends the reply: nothing with a gap is ever opened or
+        closed."""
         if self.problem is not None:
             return
-        if part:
-            item.parts.append(part)
-        size = len(part) + cost
-        item.size += size
-        self._held_size += size
-        if self._held_size > HELD_LIMIT:
-            self._give_up(f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking")
+        self._held.keep(item, part, cost)
+        if self._held.size > HELD_LIMIT:
+            self._give_up(
+                f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking"
+            )
 
-    def _give_up(self, why: str) -> None:
-        """The reply ends with an error: more of it can't be kept."""
-        self.problem = self.problem or ApiError("upstream", why)
-        self._held.clear()
-        if self._item is not None and not self._item.opened:
-            self._item = None
+    def _give_up(self, reason: str) -> None:
+        """End the reply with an error, because more of it can't be kept."""
+        self._output.problem = self._output.problem or ApiError("upstream", reason)
+        self._held.items.clear()
+        if self._current is not None and not self._current.is_started:
+            self._current = None
 
-    def _free(self, item: Item) -> None:
-        self._held_size -= item.size
-        item.size = 0
+    # -- blocks: opened, written, closed -------------------------------------------------------------------------------
 
-    def _ready(self, item: Item) -> bool:
-        """Give out what can be given of the live call; whether that was all of it."""
-        if item.name and item.done:
-            self._end()
+    def _advance(self) -> None:
+        """Close the current block and take the next item, for as long as items wait and blocks are complete."""
+        while self._held.items and (self._current is None or self._current.may_close()):
+            if self._current is not None:
+                self._close_block()
+            if self._held.items:  # none if closing the block gave the reply up
+                self._take_next()
+
+    def _take_next(self) -> None:
+        """Make the next held item the current one, and write what it has."""
+        item = self._current = self._held.take_next()
+        if item.kind == TOOL:
+            self._continue_call(item)
+        elif item.kind == WHOLE:
+            self._close_block()
+        elif item.parts or item.kind == TEXT:
+            self._write_kept(item)
+
+    def _continue_call(self, item: Item) -> bool:
+        """Write what can be written of the current call. Return whether it is closed now."""
+        if item.name and item.is_done:
+            self._close_block()
             return True
-        if item.name and item.parts and not item.opened:
-            self._try(item)
+        if item.name and item.parts and not item.is_started and item.begins_object():
+            self._write_kept(item)
         return False
 
-    def _try(self, item: Item) -> None:
-        """Open a call as soon as an argument object has really begun."""
-        text = without_placeholder(item.joined()).lstrip()
-        if text[:1] == "{" and text.rstrip() != "{}":
-            self._flush(item)
-
-    def _flush(self, item: Item, whole: bool = False) -> None:
-        """Open `item` and give out what it holds; `whole`: there is no more of it."""
+    def _write_kept(self, item: Item, *, is_whole: bool = False) -> None:
+        """Open the block of `item` and write what it has kept. `is_whole`: there is no more of it."""
         if item.kind == TOOL:
-            text = item.joined()
-            item.parts = ["{}" if whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
-        self._open(item)
-        if not self._hidden(item):
-            self._free(item)
+            item.settle_arguments(is_whole=is_whole)
+        self._open_block(item)
+        if not self._is_hidden(item):
+            self._held.release(item)
             for part in item.parts:
-                self._fill(part)
+                self._write(part)
             for citation in item.citations:
-                self._cite(citation)
+                self._output.cite(citation)
 
-    def _open(self, item: Item) -> None:
-        item.opened = True
+    def _open_block(self, item: Item) -> None:
+        item.is_started = True
         if item.kind == TOOL:
             item.id = self._ids.legal(item.id)
             self.tools_emitted += 1
+        index = self.count
         self.count += 1
-        self._start(item)
-        # a call's fragments are also kept (to tell its end), a hidden text is not shown: neither takes the short way
-        self._live = None if item.kind == TOOL or self._hidden(item) else item.key
-        self._tool = item.key if item.kind == TOOL else None
+        self._output.start(index, item)
+        # The pieces of a call are kept as well, to find its end, and those of a hidden text are not written: neither is
+        # only written.
+        self._open_key = None if item.kind == TOOL or self._is_hidden(item) else item.key
+        self._open_call = item.key if item.kind == TOOL else None
 
-    def _fill(self, part: Part) -> None:
+    def _write(self, part: Part) -> None:
         if isinstance(part, str):
-            self._delta(part)
+            self._output.add_text(part)
         else:
-            self._delta_json(part)
+            self._output.add_json(part)
 
-    def _complete(self, item: Item) -> bool:
-        """Whether `item` may be closed because another one waits. A call that shows only `{}` may still get its object."""
-        if item.kind != TOOL:
-            return True
-        if not item.opened:
-            return item.done and bool(item.name)
-        return item.done or item.scanned()
-
-    def _advance(self) -> None:
-        while self._held and (self._item is None or self._complete(self._item)):
-            if self._item is not None:
-                self._end()
-            if self._held:  # not if that was too much to keep
-                self._promote()
-
-    def _promote(self) -> None:
-        """The next held item becomes the live one: calls that wait together go by their index."""
-        at = 0
-        if self._held[0].kind == TOOL:
-            for n, other in enumerate(self._held):
-                if other.kind != TOOL:
-                    break
-                if isinstance(other.key, int) and isinstance(self._held[at].key, int) and other.key < self._held[at].key:  # type: ignore[operator]
-                    at = n
-        item = self._item = self._held.pop(at)
-        if item.kind == TOOL:
-            self._ready(item)
-        elif item.kind == WHOLE:
-            self._end()
-        elif item.parts or item.kind == TEXT:
-            self._flush(item)
-
-    def _end(self) -> None:
-        """Close the live item's block; a complete call that never opened is opened for it."""
-        item = self._item
+    def _close_block(self) -> None:
+        """Close the block of the current item. If it has not been opened yet, the item is complete now: open it
+        first."""
+        item = self._current
         assert item is not None
-        if not item.opened:
-            self._flush(item, whole=True)
+        if not item.is_started:
+            self._write_kept(item, is_whole=True)
         if item.kind == THINKING:
-            self._sign(self._seal(item))
+            self._output.sign(self._signature_of(item))
         elif item.kind == TOOL:
-            self.torn = self.torn or item.torn()
-        self._stop()
-        if self._hidden(item):
-            self._free(item)
+            self._is_call_cut = self._is_call_cut or item.is_cut_off()
+        self._output.stop()
+        if self._is_hidden(item):
+            self._held.release(item)
         item.parts = []
-        item.closed = True
-        self._item = None
-        self._live = self._tool = None
+        item.is_closed = True
+        self._current = None
+        self._open_key = self._open_call = None
 
-    def _seal(self, item: Item) -> str:
+    def _signature_of(self, item: Item) -> str:
         state = dict(item.state)
-        if self._mode == "omit":
+        if self._thinking == "omit":
             state["text"] = item.joined()
-        return signatures.make(item.sealed or signatures.PLAIN, self._origin, state)
+        return signatures.make(item.state_kind or signatures.PLAIN, self._origin, state)
+
+    # -- whole events of an upstream that speaks Anthropic -------------------------------------------------------------
+
+    def _start_raw(self, event: JSON, data: bytes) -> None:
+        """Pass a block's start on, with an index of ours and, for a call, a legal id. A block that the client does not
+        get is hidden."""
+        block, upstream_index, raw = event["content_block"], event["index"], self._output.raw
+        kind = KINDS.get(block["type"], WHOLE)
+        if kind == TOOL and self.tools_emitted >= CALLS_LIMIT:
+            self._give_up(f"the upstream sent more than {CALLS_LIMIT} tool calls in one reply")
+        if self.problem is not None or (block["type"] in _HIDDEN_TYPES and self._thinking == "none"):
+            raw.add_block(upstream_index, HIDDEN)
+            return
+        raw.add_block(upstream_index, self.count)
+        event, data = raw.renumber(event, data)
+        item = self._current = Item(kind, upstream_index)
+        item.is_started = True
+        if kind == TOOL:
+            self.tools_emitted += 1
+            id = self._ids.legal(block["id"])
+            if id != block["id"]:
+                event, data = {**event, "content_block": {**block, "id": id}}, b""
+        self.count += 1
+        self._output.pass_event("content_block_start", event, data)
+
+    def _stop_raw(self, event: JSON, data: bytes) -> None:
+        upstream_index, raw = event["index"], self._output.raw
+        event, data = raw.renumber(event, data)
+        raw.remove_block(upstream_index)
+        if event:
+            self._output.pass_event("content_block_stop", event, data)
+            if self._current is not None and self._current.key == upstream_index:
+                self._current = None
+
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def finish(self, outcome: Outcome) -> str:
-        """Close what is open, give out what was held, and tell the final stop reason.
+        """Close what is open, write what is held, and return the final stop reason. The reply has a block then.
 
-        After a cut a call whose arguments never began is left out: an empty object would be run. Arguments without an end were cut,
-        whatever the upstream says (OpenRouter: tool_calls in 16 of 16 recordings, 2025-10)."""
-        cut = outcome.reason in CUT or outcome.reason == "stop_sequence"  # a stop that is applied here cuts, too
-        while self._item is not None or self._held:
-            if self._item is None:
-                self._promote()
-                continue
-            if self._item.kind == TOOL and not self._item.opened and self._lost(self._item, cut):
-                outcome.notes.append(f"a tool call was left out: {self._item.name[:100] or 'it has no name'}")
-                self._item = None
-                continue
-            if self._late(self._item):
-                outcome.notes.append("vendor state behind the text was left out")
-                self._item = None
-                continue
-            self._end()
+        A call whose arguments never began is left out after a cut, because an empty object would be run. A call whose
+        arguments do not end was cut, whatever the upstream says (OpenRouter said tool_calls in 16 of 16 recordings of
+        that, 2025-10). What is left out is noted in `outcome.notes`."""
+        self._close_all(outcome)
         if not self.count:
-            self._open(Item(TEXT, "empty"))
-            self._stop()
-        if self.torn and outcome.reason not in CUT:
+            self._open_block(Item(TEXT, "empty"))
+            self._output.stop()
+        if self._is_call_cut and outcome.reason not in CUT:
             outcome.notes.append("a tool call was cut, though the upstream does not say so")
             return "max_tokens"
         if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):
@@ -393,11 +423,20 @@ class Blocks:
             return outcome.reason if outcome.reason != "tool_use" else "end_turn"
         return outcome.reason
 
-    def _late(self, item: Item) -> bool:
-        """Vendor state that came behind the text of a turn without calls. No vendor demands it back, and `claude -p` (2.1.330) takes the last
-        block for its result: a thinking block there makes it empty."""
-        return item.kind == THINKING and not item.opened and not item.parts and self.count > 0 and not self.tools_emitted
-
-    def _lost(self, item: Item, cut: bool) -> bool:
-        """A call that can't be given out: nameless, or cut before its arguments began."""
-        return not item.name or (cut and not item.done and item.joined().strip() in NO_ARGUMENTS)
+    def _close_all(self, outcome: Outcome) -> None:
+        # a2py applies stop sequences itself, and that cuts the reply, too.
+        is_cut = outcome.reason in CUT or outcome.reason == "stop_sequence"
+        while self._current is not None or self._held.items:
+            item = self._current
+            if item is None:
+                self._take_next()
+            elif item.kind == TOOL and not item.is_started and item.is_lost(is_cut):
+                outcome.notes.append(f"a tool call was left out: {item.name[:100] or 'it has no name'}")
+                self._current = None
+            elif item.is_only_state() and self.count and not self.tools_emitted:
+                # No vendor needs it back after the text of a turn without calls, and `claude -p` (2.1.330) takes the
+                # last block for its result: a thinking block there makes it empty.
+                outcome.notes.append("vendor state behind the text was left out")
+                self._current = None
+            else:
+                self._close_block()

@@ -1,11 +1,13 @@
-"""How many tokens a request is: a cheap guess for message_start, a careful one for count_tokens, and what real replies teach.
+"""Count the tokens of a request: cheaply for message_start, carefully for count_tokens, and better with each reply.
 
 Knows: which parts of a request a model reads, and what they cost on average.
 Must not know: any tokenizer, clocks, how a number reaches the client.
-Invariants: raises on no parsed request; the cost of `estimate` does not grow with the length of strings; nothing is counted twice.
+Invariants: nothing raises on a parsed request. The cost of `estimate` does not grow with the length of strings. Nothing
+is counted twice.
 
-The weights of `text_tokens` were fitted against o200k on 178 files (prose, Markdown, Python, JavaScript, C, tool schemas, JSON) in
-2026-11: mean error 4 %, worst 25 % for a single file; a quarter of the bytes would be 8 % and 35 %. `Calibration` removes what is left.
+The weights of `text_tokens` were fitted against o200k on 178 files (prose, Markdown, Python, JavaScript, C, tool
+schemas, JSON) in 2026-11: the mean error is 4 %, the worst of a single file 25 %. A quarter of the bytes, the usual
+rule, has 8 % and 35 %. `Calibration` corrects what is left.
 """
 
 from __future__ import annotations
@@ -18,17 +20,37 @@ from a2py.messages import media, signatures
 from a2py.messages.types import JSON, Request
 from a2py.slices import BYTES, ITEMS, Slices, at_once
 
-#: Bytes of a JSON body for one token (Claude Code 2.1.330: 4.6 to 5.2 by `count`; schemas and escapes make it more than prose has).
+#: Bytes of a JSON body per token. Requests of Claude Code 2.1.330 have 4.6 to 5.2 by `count`, more than prose because
+#: of schemas and escapes.
 BODY_BYTES = 4.6
 #: Tokens around a message, and around a tool.
 MESSAGE, TOOL = 4, 8
-#: Anthropic's typed client tools come without a schema (docs.claude.com, tool use: what each adds); by the start of their type.
-TYPED_TOOLS = {"bash_": 245, "text_editor_": 700, "computer_": 735, "memory_": 500, "web_search_": 400, "web_fetch_": 400}
-#: Fields that no model reads as text.
-UNREAD = frozenset({"type", "cache_control", "signature", "encrypted_content", "encrypted_index", "data", "id", "tool_use_id", "file_id"})
-#: Levels of an unknown block that are looked at.
+#: Start of the type of an Anthropic tool without a schema → tokens that it adds (docs.claude.com, tool use).
+TYPED_TOOLS = {
+    "bash_": 245,
+    "text_editor_": 700,
+    "computer_": 735,
+    "memory_": 500,
+    "web_search_": 400,
+    "web_fetch_": 400,
+}
+#: Fields that a model does not read as text.
+UNREAD = frozenset(
+    {
+        "type",
+        "cache_control",
+        "signature",
+        "encrypted_content",
+        "encrypted_index",
+        "data",
+        "id",
+        "tool_use_id",
+        "file_id",
+    }
+)
+#: Levels of an unknown block that are counted.
 DEPTH = 32
-#: Characters of text that are counted together.
+#: Characters of text that are counted in one call.
 _PIECE = BYTES // 4
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,13 +60,14 @@ _SPACES = b" \t"
 _LINES = b"\r\n"
 _SIGNS = bytes(c for c in range(128) if c not in _LETTERS + _DIGITS + _SPACES + _LINES)
 _TWO, _THREE, _FOUR = bytes(range(0xC2, 0xE0)), bytes(range(0xE0, 0xF0)), bytes(range(0xF0, 0xF5))
-#: Class of bytes → tokens for each; a capital counts as letter and once more. The last three are first bytes of longer characters.
+#: Class of bytes → tokens for each byte of it. A capital counts as a letter and once more. _FOREIGN: first bytes of
+#: UTF-8 characters of two, three and four bytes.
 _WEIGHTS = ((_LETTERS, 0.171), (_CAPITALS, 0.161), (_DIGITS, 0.62), (_SPACES, 0.249), (_LINES, 0.347), (_SIGNS, 0.512))
 _FOREIGN = ((_TWO, 0.3), (_THREE, 0.75), (_FOUR, 2.0))
 
 
 def bytes_tokens(text: bytes) -> float:
-    """Tokens of UTF-8 text."""
+    """Return the tokens of UTF-8 text."""
     size = len(text)
     total = sum(weight * (size - len(text.translate(None, kind))) for kind, weight in _WEIGHTS)
     if not text.isascii():
@@ -53,23 +76,24 @@ def bytes_tokens(text: bytes) -> float:
 
 
 def text_tokens(text: str) -> float:
+    """Return the tokens of a text."""
     return bytes_tokens(text.encode("utf-8", "replace"))
 
 
-# -- count ---------------------------------------------------------------------------------------------------------------
+# -- count -------------------------------------------------------------------------------------------------------------
 
 
 class _Tally:
-    """What a request holds, gathered block by block: `tokens` that are certain, and texts and values that are still to be counted."""
+    """What a request holds, gathered block by block. `tokens`: counted already. Texts and values wait for `settle`."""
 
-    __slots__ = ("_large", "_sealed", "_size", "_texts", "_values", "tokens")
+    __slots__ = ("_large", "_signatures", "_size", "_texts", "_values", "tokens")
 
     def __init__(self) -> None:
         self.tokens = 0.0
         self._texts: list[str] = []
         self._size = 0
-        self._values: list[tuple[Any, int]] = []  # of blocks without a rule, and the levels that are looked at
-        self._sealed: list[str] = []  # signatures that hold the thinking itself
+        self._values: list[tuple[Any, int]] = []  # of blocks of unknown types, with the levels to count
+        self._signatures: list[str] = []  # that hold the text of omitted thinking
         self._large: list[list[JSON]] = []  # long lists of blocks
 
     def text(self, text: Any) -> None:
@@ -81,14 +105,14 @@ class _Tally:
         self.text(jsontext.dumps(value).decode())
 
     def strings(self, value: Any) -> None:
-        """The strings in `value`."""
+        """Add all strings in `value`."""
         self._values.append((value, DEPTH))
 
-    def sealed(self, signature: str) -> None:
-        self._sealed.append(signature)
+    def thinking_state(self, signature: str) -> None:
+        self._signatures.append(signature)
 
     def content(self, content: Any) -> None:
-        """A string, or a list of blocks."""
+        """Add a string, or a list of blocks."""
         if not isinstance(content, list):
             self.text(content)
         elif len(content) > ITEMS:
@@ -105,28 +129,29 @@ class _Tally:
         return self._size > BYTES or bool(self._large)
 
     def settle(self) -> Slices[None]:
-        """Count what was gathered. Texts are counted together: a call for each of many short ones would take ten times as long."""
+        """Count what was gathered. Texts are joined first: one call for each of many short texts would take ten times
+        as long."""
         while self._large:
             blocks = self._large.pop()
             for at in range(0, len(blocks), ITEMS):
                 self._blocks(blocks[at : at + ITEMS])
                 yield
-        yield from self._open()
-        yield from self._look_into()
+        yield from self._read_signatures()
+        yield from self._read_values()
         texts, self._texts, self._size = self._texts, [], 0
         whole = "".join(texts)
         for at in range(0, len(whole), _PIECE):
             self.tokens += text_tokens(whole[at : at + _PIECE])
             yield
 
-    def _open(self) -> Slices[None]:
-        for signature in self._sealed:
-            opened = signatures.read(signature)
-            self.text(opened.state.get("text") if opened else None)
+    def _read_signatures(self) -> Slices[None]:
+        for signature in self._signatures:
+            vendor_state = signatures.read(signature)
+            self.text(vendor_state.state.get("text") if vendor_state else None)
             yield
-        self._sealed.clear()
+        self._signatures.clear()
 
-    def _look_into(self) -> Slices[None]:
+    def _read_values(self) -> Slices[None]:
         values, n = self._values, 0
         while values:
             value, depth = values.pop()
@@ -162,7 +187,7 @@ def _document(tally: _Tally, block: JSON) -> None:
 
 def _thinking(tally: _Tally, block: JSON) -> None:
     if not block["thinking"] and signatures.is_ours(block.get("signature")):
-        tally.sealed(block["signature"])
+        tally.thinking_state(block["signature"])
     else:
         tally.text(block["thinking"])
 
@@ -211,7 +236,7 @@ def _tool(tally: _Tally, tool: JSON) -> None:
 
 
 def count_in_slices(request: Request) -> Slices[int]:
-    """Input tokens of everything that the model reads. About 0.4 ms for 100 KB of text."""
+    """Return the input tokens of everything that the model reads. It takes about 0.4 ms for 100 KB of text."""
     tally = _Tally()
     for block in request.system:
         tally.text(block["text"])
@@ -231,15 +256,15 @@ def count_in_slices(request: Request) -> Slices[int]:
 
 
 def count(request: Request) -> int:
-    """`count_in_slices`, at once."""
+    """Run `count_in_slices` at once."""
     return at_once(count_in_slices(request))
 
 
-# -- estimate ------------------------------------------------------------------------------------------------------------
+# -- estimate ----------------------------------------------------------------------------------------------------------
 
 
 def _media(content: list[JSON]) -> tuple[int, int]:
-    """Characters of base64 data in a message's content, and the tokens that its media are."""
+    """Return the characters of base64 data in a message's content, and the tokens of its media."""
     characters = tokens = 0
     for block in content:
         kind = block["type"]
@@ -258,7 +283,9 @@ def _media(content: list[JSON]) -> tuple[int, int]:
 
 
 def estimate_in_slices(request: Request) -> Slices[int]:
-    """Input tokens, roughly, from the body's size: what message_start tells before the upstream has said anything. Some µs."""
+    """Return a rough number of input tokens from the size of the body, in a few µs.
+
+    message_start has it, because it is sent before the upstream reports any number."""
     characters = tokens = 0
     for n, message in enumerate(request.messages, 1):
         content = message["content"]
@@ -273,55 +300,61 @@ def estimate_in_slices(request: Request) -> Slices[int]:
 
 
 def estimate(request: Request) -> int:
-    """`estimate_in_slices`, at once."""
+    """Run `estimate_in_slices` at once."""
     return at_once(estimate_in_slices(request))
 
 
-# -- what replies teach --------------------------------------------------------------------------------------------------
+# -- calibration ------ ------------------------------------------------------------------------------------------------
 
 
 class Calibration:
-    """Ratio of real to counted tokens per model, learned from the `prompt_tokens` of replies.
+    """The ratio of real to counted tokens for each model, learned from the `prompt_tokens` of replies.
 
-    Both sums fade by `KEEP` a reply, so that large prompts weigh more than small ones and a change of tokenizer is forgotten in a few
-    replies. One instance belongs to one way of counting. Holds at most MODELS models; state lives in memory only."""
+    The ratio is a quotient of two sums, of real and of counted tokens. Both are multiplied by `KEEP` before a reply is
+    added. So large prompts weigh more than small ones, and an old tokenizer is forgotten after a few replies. Example:
+    after replies with 110 real for 100 counted tokens, then 2,400 for 2,000, it is (0.6 · 110 + 2400) / (0.6 · 100 +
+    2000) = 1.197.
+
+    Use one instance for each way of counting. It keeps MODELS models, in memory only."""
 
     KEEP = 0.6
-    #: Ratios beyond these are no tokenizer's: a cut prompt (Ollama), usage of another call, nonsense.
+    #: Ratios outside of these have another cause than the tokenizer: a prompt that was cut (Ollama), the usage of
+    #: another call.
     LEAST, MOST = 0.3, 3.5
     MODELS = 256
-    #: Replies that are always worth a careful count; after them every EVERY-th.
+    #: The first so many replies are counted carefully, later ones only every EVERY-th.
     FIRST, EVERY = 3, 8
 
     __slots__ = ("_models",)
 
     def __init__(self) -> None:
-        self._models: dict[str, tuple[float, float, int]] = {}  # model → faded real sum, faded counted sum, replies seen
+        self._models: dict[str, tuple[float, float, int]] = {}  # model → real sum, counted sum, replies
 
     def wants(self, model: str) -> bool:
-        """Whether the next reply of `model` should be observed, where counting costs something. Counts the replies."""
-        real, counted, seen = self._models.get(model, (0.0, 0.0, 0))
-        self._store(model, real, counted, seen + 1)
-        return seen < self.FIRST or seen % self.EVERY == 0
+        """Return whether the next reply of `model` is worth a careful count. Each call counts as one reply."""
+        real, counted, replies = self._models.get(model, (0.0, 0.0, 0))
+        self._store(model, real, counted, replies + 1)
+        return replies < self.FIRST or replies % self.EVERY == 0
 
     def observe(self, model: str, counted: int, real: int) -> bool:
-        """Learn from one reply; False where the pair was no honest one (and nothing was learned)."""
+        """Learn from one reply. Return False, and learn nothing, if the ratio is not plausible."""
         if counted <= 0 or not self.LEAST <= real / counted <= self.MOST:
             return False
-        a, b, seen = self._models.get(model, (0.0, 0.0, 0))
-        self._store(model, a * self.KEEP + real, b * self.KEEP + counted, seen)
+        real_sum, counted_sum, replies = self._models.get(model, (0.0, 0.0, 0))
+        self._store(model, real_sum * self.KEEP + real, counted_sum * self.KEEP + counted, replies)
         return True
 
     def ratio(self, model: str) -> float:
-        """Real tokens for one counted; 1.0 where nothing is known."""
+        """Return the real tokens per counted token; 1.0 for an unknown model."""
         real, counted, _ = self._models.get(model, (0.0, 0.0, 0))
         return real / counted if counted else 1.0
 
     def apply(self, model: str, counted: int) -> int:
+        """Return the corrected number of tokens."""
         return max(1, round(counted * self.ratio(model)))
 
-    def _store(self, model: str, real: float, counted: float, seen: int) -> None:
+    def _store(self, model: str, real: float, counted: float, replies: int) -> None:
         self._models.pop(model, None)
-        self._models[model] = (real, counted, seen)
+        self._models[model] = (real, counted, replies)
         if len(self._models) > self.MODELS:
             del self._models[next(iter(self._models))]

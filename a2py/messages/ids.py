@@ -1,8 +1,13 @@
-"""Tool-call ids: legal and unique towards the client, the upstream's own again when they come back.
+"""Give tool calls ids that are legal and unique for the client, and turn them back into the upstream's own.
 
 Knows: Anthropic's id rule, and the reversible form `a2py_<n>_<base64url of the original>`.
 Must not know: which upstream wants its ids back (Kimi and Mistral do).
-Invariants: the request's own history is the only state; `original(legal(x)) == x` for every x of 1 to ORIGINAL_LIMIT bytes.
+Invariants: the request's own history is the only state. `original(legal(x)) == x` for every x of 1 to ORIGINAL_LIMIT
+bytes.
+
+Example: Kimi's `functions.read:0` is not legal, and may repeat in a later turn. The client gets
+`a2py_7_ZnVuY3Rpb25zLnJlYWQ6MA`, where 7 makes it unique in the conversation. In the next request it becomes
+`functions.read:0` again.
 """
 
 from __future__ import annotations
@@ -11,45 +16,47 @@ import base64
 import binascii
 import re
 
-#: Claude Code drops a call whose id it has seen in the conversation ("[Tool use interrupted]", 2.1.330).
+#: Anthropic's rule. Claude Code drops a call whose id it has seen in the conversation ("[Tool use interrupted]",
+#: 2.1.330).
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _OURS = re.compile(r"a2py_[0-9]{1,9}_([A-Za-z0-9_-]{0,1366})\Z")
-#: Longest original (bytes) that is carried inside an id (1366 characters of base64); a longer one is cut, and does not come back.
+#: Bytes of the longest id that has a reversible form (1366 characters of base64). A longer one is cut and does not come
+#: back.
 ORIGINAL_LIMIT = 1024
 
 
 class Allocator:
-    """Gives each call of one reply an id that stands neither in the history (`used`) nor earlier in the reply."""
+    """Gives each call of one reply an id that is neither in the history (`used`) nor earlier in the reply."""
 
-    __slots__ = ("_given", "_n", "_used")
+    __slots__ = ("_emitted", "_n", "_used")
 
     def __init__(self, used: frozenset[str] = frozenset()) -> None:
         self._used = used
-        self._given: set[str] = set()
+        self._emitted: set[str] = set()
         self._n = 0
 
     def legal(self, id: str) -> str:
-        """`id` itself where it may stand, else its reversible form."""
-        if _LEGAL.match(id) and not _OURS.match(id) and id not in self._used and id not in self._given:
-            self._given.add(id)
+        """Return `id` if it is legal and new, else its reversible form."""
+        if _LEGAL.match(id) and not _OURS.match(id) and id not in self._used and id not in self._emitted:
+            self._emitted.add(id)
             return id
         coded = base64.urlsafe_b64encode(id.encode("utf-8", "replace")[:ORIGINAL_LIMIT]).decode().rstrip("=")
         while True:
             self._n += 1
             out = f"a2py_{len(self._used) + self._n}_{coded}"
-            if out not in self._used and out not in self._given:
-                self._given.add(out)
+            if out not in self._used and out not in self._emitted:
+                self._emitted.add(out)
                 return out
 
 
 def original(id: str) -> str:
-    """The upstream's id that `id` stands for; `id` itself where it is none of ours (or a forged one)."""
+    """Return the upstream's id that is inside `id`; `id` itself if it is not a reversible form, or a forged one."""
     match = _OURS.match(id)
     if match is None:
         return id
-    coded = match[1]
+    encoded = match[1]
     try:
-        out = base64.b64decode(coded + "=" * (-len(coded) % 4), b"-_", validate=True).decode()
+        out = base64.b64decode(encoded + "=" * (-len(encoded) % 4), b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         return id
     return out or id

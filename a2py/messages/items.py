@@ -1,7 +1,10 @@
-"""One upstream item on its way to being a content block, and how its pieces are read.
+"""One item of the upstream on its way to being a content block.
 
-Knows: parts (text, or the inside of a JSON string), the ways to say "no arguments", where a JSON object ends.
-Must not know: which item goes first (blocks.py), any event.
+An item is what the upstream sends under one key: a run of text, a run of thinking, a tool call, or a block that comes
+as a whole. Its pieces may arrive while another item's block is open, so it keeps what can't be sent yet.
+
+Knows: pieces of text (plain, or the inside of a JSON string), the ways to say "no arguments", where a JSON object ends.
+Must not know: which item goes first (blocks.py), events.
 Invariants: nothing here raises, whatever the upstream sent.
 """
 
@@ -17,17 +20,22 @@ from a2py import jsonsize, jsontext
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Key
 
+#: Kinds of items.
 TEXT, THINKING, TOOL, WHOLE = "text", "thinking", "tool", "whole"
-#: Arguments that say "none": Groq sends null (2025-09), DeepSeek and Mistral "", others `{}` ahead of the object.
+#: Type of an Anthropic block → kind of its item; any other type is WHOLE.
+KINDS = {"text": TEXT, "thinking": THINKING, "tool_use": TOOL}
+#: Arguments that mean "none". Groq sends null (2025-09), DeepSeek and Mistral an empty string, others `{}` before the
+#: object.
 NO_ARGUMENTS = frozenset({"", "{}", "null", "[]", '""'})
-#: Placeholders that may stand ahead of the real object.
+#: Values that some servers send before the real object.
 _PLACEHOLDERS = ("{}", "null", '""')
 
-Part = Union[str, bytes]  # bytes: the inside of a JSON string, still escaped
+#: A piece of an item: text, or (bytes) the inside of a JSON string, still escaped.
+Part = Union[str, bytes]
 
 
-def plain(part: Part) -> str:
-    """A part as text."""
+def as_text(part: Part) -> str:
+    """Return a piece as text. Bytes that are no JSON string are decoded as UTF-8."""
     if isinstance(part, str):
         return part
     try:
@@ -38,7 +46,7 @@ def plain(part: Part) -> str:
 
 
 def without_placeholder(text: str) -> str:
-    """Arguments without a `{}`, `null` or `""` that stands ahead of an object."""
+    """Return arguments without a `{}`, `null` or `""` before the object: `{}{"a": 1}` becomes `{"a": 1}`."""
     bare = text.lstrip()
     for placeholder in _PLACEHOLDERS:
         if bare.startswith(placeholder):
@@ -49,9 +57,29 @@ def without_placeholder(text: str) -> str:
 
 
 class Item:
-    """`size`: characters that `parts` counts for; `sealed`, `state`: kind and content of the vendor state; `block`: a whole block."""
+    """One item. Its fields belong to `Blocks`.
 
-    __slots__ = ("block", "citations", "closed", "done", "id", "key", "kind", "name", "opened", "parts", "scan", "sealed", "size", "state")
+    `parts`: pieces that it keeps, and `size`: characters that they count for. `block`: the block of a WHOLE item.
+    `state_kind`, `state`: vendor state for a thinking block's signature. `is_started`: its block was opened; `is_done`:
+    the upstream said that it is complete; `is_closed`: its block was closed, or it is refused. Pieces for a closed call
+    are dropped."""
+
+    __slots__ = (
+        "_scan",
+        "block",
+        "citations",
+        "id",
+        "is_closed",
+        "is_done",
+        "is_started",
+        "key",
+        "kind",
+        "name",
+        "parts",
+        "size",
+        "state",
+        "state_kind",
+    )
 
     def __init__(self, kind: str, key: Key) -> None:
         self.kind = kind
@@ -60,71 +88,155 @@ class Item:
         self.name = ""
         self.parts: list[Part] = []
         self.size = 0
-        self.opened = False
-        self.done = False
-        self.closed = False
-        self.sealed = ""
+        self.is_started = False
+        self.is_done = False
+        self.is_closed = False
+        self.state_kind = ""
         self.state: JSON = {}
         self.block: JSON = {}
         self.citations: list[JSON] = []
-        self.scan: JsonScan | None = None
+        self._scan: JsonScan | None = None
 
     def joined(self) -> str:
-        return "".join(map(plain, self.parts))
+        """Return all kept pieces as one text."""
+        return "".join(map(as_text, self.parts))
 
-    def scanned(self) -> bool:
-        """Whether the fragments so far close the argument object. They are forgotten: an open call needs them for nothing else."""
-        scan = self.scan = self.scan or JsonScan()
+    def begins_object(self) -> bool:
+        """Return whether the arguments so far begin a JSON object. `{}` alone does not: it may be a placeholder."""
+        text = without_placeholder(self.joined()).lstrip()
+        return text[:1] == "{" and text.rstrip() != "{}"
+
+    def settle_arguments(self, *, is_whole: bool) -> None:
+        """Join the arguments to one piece without a placeholder. If they are all (`is_whole`) and mean none, they
+        become `{}`."""
+        text = self.joined()
+        self.parts = ["{}" if is_whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
+
+    def has_whole_object(self) -> bool:
+        """Return whether the arguments so far close their JSON object.
+
+        The pieces are forgotten: a call whose block is open needs them for nothing else."""
+        scan = self._scan = self._scan or JsonScan()
         for part in self.parts:
-            scan.feed(plain(part))
+            scan.feed(as_text(part))
         self.parts = []
         self.size = 0
-        return scan.complete
+        return scan.is_complete
 
-    def torn(self) -> bool:
-        """Whether an argument object began and has no end. What parses is only parsed: that is some 20 times faster than the scan."""
-        if self.scan is None:
+    def is_cut_off(self) -> bool:
+        """Return whether the arguments begin a JSON object and do not end it."""
+        if self._scan is None:
+            # Arguments that parse need no scan: orjson is some 20 times faster.
             text = self.joined()
             try:
                 raw = text.encode()
                 if jsonsize.exceeds(raw):
-                    return True  # nobody parses that
+                    return True  # too many values: no client parses them
                 orjson.loads(raw)
                 return False
             except ValueError:
                 if not text.lstrip().startswith("{"):
                     return False
-        return not self.scanned()
+        return not self.has_whole_object()
+
+    def may_close(self) -> bool:
+        """Return whether the block may be closed because another item waits.
+
+        A call that has shown only `{}` may not: the object may still come."""
+        if self.kind != TOOL:
+            return True
+        if not self.is_started:
+            return self.is_done and bool(self.name)
+        return self.is_done or self.has_whole_object()
+
+    def is_lost(self, is_cut: bool) -> bool:
+        """Return whether a call that has not started must be left out: it has no name, or the reply was cut (`is_cut`)
+        before its arguments began. An empty object in their place would be run."""
+        return not self.name or (is_cut and not self.is_done and self.joined().strip() in NO_ARGUMENTS)
+
+    def is_only_state(self) -> bool:
+        """Return whether a thinking item has vendor state and no text."""
+        return self.kind == THINKING and not self.is_started and not self.parts
 
 
 class JsonScan:
-    """Tells, fragment by fragment and in linear time, whether a JSON object has been closed."""
+    """Find, piece by piece and in linear time, the end of a JSON object.
 
-    __slots__ = ("complete", "depth", "escaped", "quoted")
+    It counts brackets outside of strings: after `{"a": [1, "}"` the depth is 2, after `]}` it is 0 and `is_complete` is
+    True. It does not check the syntax."""
+
+    __slots__ = ("_depth", "_escaped_at", "_in_string", "is_complete")
     _TOKEN = re.compile(r'["\\{}\[\]]')
 
     def __init__(self) -> None:
-        self.depth = 0
-        self.quoted = False
-        self.escaped = -1  # offset of an escaped character, relative to the fragment
-        self.complete = False
+        self._depth = 0
+        self._in_string = False
+        self._escaped_at = -1  # where in the next piece, or in this one, a character follows a backslash; -1: nowhere
+        self.is_complete = False
 
     def feed(self, s: str) -> None:
+        """Scan the next piece. `is_complete` stays True once it is."""
         for match in self._TOKEN.finditer(s):
             at = match.start()
-            if at == self.escaped:
+            if at == self._escaped_at:
                 continue
             c = s[at]
-            if self.quoted:
+            if self._in_string:
                 if c == "\\":
-                    self.escaped = at + 1
+                    self._escaped_at = at + 1
                 elif c == '"':
-                    self.quoted = False
+                    self._in_string = False
             elif c == '"':
-                self.quoted = True
+                self._in_string = True
             elif c in "{[":
-                self.depth += 1
+                self._depth += 1
             elif c in "}]":
-                self.depth -= 1
-                self.complete = self.complete or self.depth == 0
-        self.escaped = 0 if self.escaped == len(s) else -1
+                self._depth -= 1
+                self.is_complete = self.is_complete or self._depth == 0
+        # A backslash at the very end escapes the first character of the next piece.
+        self._escaped_at = 0 if self._escaped_at == len(s) else -1
+
+
+class Held:
+    """The items that wait until the open block is closed, oldest first.
+
+    `size`: characters (or the like) that they hold, and that the current item holds; what too much is, `Blocks`
+    decides."""
+
+    __slots__ = ("items", "size")
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.size = 0
+
+    def keep(self, item: Item, part: Part, cost: int) -> None:
+        """Add `part` to `item`. It counts for its length and `cost`."""
+        if part:
+            item.parts.append(part)
+        size = len(part) + cost
+        item.size += size
+        self.size += size
+
+    def release(self, item: Item) -> None:
+        """Count the pieces of `item` no longer: they have been sent."""
+        self.size -= item.size
+        item.size = 0
+
+    def newest(self, key: Key, kind: str) -> Item | None:
+        """Return the newest waiting item with this key and kind."""
+        return next((item for item in reversed(self.items) if item.key == key and item.kind == kind), None)
+
+    def take_next(self) -> Item:
+        """Remove and return the item whose block comes next: the oldest one, but calls that wait together go by their
+        index.
+
+        Example: of the calls 2, 0 and 1, followed by a text and call 3, this is call 0. There must be an item."""
+        at = 0
+        if self.items[0].kind == TOOL:
+            for n, other in enumerate(self.items):
+                if other.kind != TOOL:
+                    break
+                first = self.items[at].key
+                if isinstance(other.key, int) and isinstance(first, int) and other.key < first:
+                    at = n
+        return self.items.pop(at)

@@ -1,8 +1,8 @@
-"""Size of images and length of PDFs, from the first bytes of their base64.
+"""Estimate the tokens of images and PDFs from their base64 data.
 
-Knows: the headers of PNG, JPEG, GIF and WebP; where a PDF names its pages; Anthropic's price of each.
+Knows: the headers of PNG, JPEG, GIF and WebP; how a PDF lists its pages; Anthropic's price of each.
 Must not know: requests, how a wire sends media.
-Invariants: raises on no input; decodes no more than HEAD characters of an image.
+Invariants: nothing raises. No more than HEADS characters of an image are decoded.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import binascii
 import re
 from itertools import islice
 
-#: Characters of base64 that are decoded to find an image's size: 64 Ki, and where a JPEG's metadata is longer, 2 Mi.
+#: Characters of base64 that are decoded to find an image's size: 64 Ki, then 2 Mi if a JPEG's metadata is longer than
+#: that.
 HEADS = (64 * 1024, 2 * 1024 * 1024)
-#: docs.claude.com, vision: longest edge (pixels) and most tokens of an image; larger ones are scaled down. Pixels per token.
+#: docs.claude.com, vision. EDGE: pixels of the longest edge, to which a larger image is scaled down; IMAGE_MAX: most
+#: tokens of an image; PIXELS: pixels per token.
 EDGE, IMAGE_MAX, PIXELS = 1568, 1600, 750
-#: An image of unknown size (a URL, an unknown format): a photo.
+#: Tokens of an image whose size is unknown (a URL, an unknown format): those of a photo.
 IMAGE_UNKNOWN = 1500
-#: docs.claude.com, PDF support: 1,500 to 3,000 tokens of text a page, and the page's picture.
+#: Tokens of a PDF page. docs.claude.com, PDF support: 1,500 to 3,000 for its text, and more for its picture.
 PAGE = 3000
-#: Bytes of a PDF page that holds text; a scanned page is many times larger, hence the bound of 100 pages without other knowledge.
+#: Bytes of a PDF page with text. A scanned page is many times larger, so the size alone never means more than
+#: PAGES_UNKNOWN pages.
 PAGE_BYTES, PAGES_UNKNOWN = 40_000, 100
-#: Segments of a JPEG and matches in a PDF that are looked at: real files have some ten, and fewer pages.
+#: Segments of a JPEG, and matches in a PDF, that are read at most. Real JPEGs have some ten segments before the size.
 SEGMENTS, MATCHES = 1000, 10_000
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _COUNT = re.compile(rb"/Count\s+(\d{1,5})(?!\d)")
@@ -55,7 +58,11 @@ def _webp(head: bytes) -> tuple[int, int]:
 
 
 def _jpeg(head: bytes) -> tuple[int, int]:
-    """Segment by segment to the frame header; (0, 0) where the bytes end before it."""
+    """Return width and height from the frame header; (0, 0) if the bytes end before it.
+
+    A JPEG is a list of segments: 0xFF, a marker, a length of two bytes (which counts itself), data. Markers 0xC0 to
+    0xCF are frame headers, but for three; height and width follow after the length and one byte of precision. Markers
+    0x01 and 0xD0 to 0xD8 have no length."""
     at = 2
     for _ in range(SEGMENTS):
         if at + 9 > len(head) or head[at] != 0xFF:
@@ -73,7 +80,7 @@ def _jpeg(head: bytes) -> tuple[int, int]:
 
 
 def size(data: str) -> tuple[int, int]:
-    """Width and height in pixels of a base64 image; (0, 0) where they can't be told."""
+    """Return width and height in pixels of a base64 image; (0, 0) if they are unknown."""
     for most in HEADS:
         head = _decode(data, most)
         if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -84,14 +91,14 @@ def size(data: str) -> tuple[int, int]:
             return _webp(head)
         if head[:2] != b"\xff\xd8":
             return 0, 0
-        found = _jpeg(head)
-        if found[0] or len(data) <= most:
-            return found
+        width, height = _jpeg(head)
+        if width or len(data) <= most:
+            return width, height
     return 0, 0
 
 
 def image_tokens(data: str) -> int:
-    """Tokens of a base64 image by Anthropic's rule (width × height / 750 after scaling down)."""
+    """Return the tokens of a base64 image by Anthropic's rule: width × height / 750, after scaling down."""
     width, height = size(data)
     if not width or not height:
         return IMAGE_UNKNOWN
@@ -100,17 +107,18 @@ def image_tokens(data: str) -> int:
 
 
 def pdf_pages(data: str, *, look: bool = True) -> int:
-    """Pages of a base64 PDF; `look`: decode it (a few ms a MB), else by its size alone."""
+    """Return the pages of a base64 PDF. `look`: decode it, a few ms per MB; else judge by its size."""
     by_size = min(PAGES_UNKNOWN, len(data) * 3 // 4 // PAGE_BYTES + 1)
     if not look:
         return by_size
     body = _decode(data, len(data))
     named = sum(1 for _ in islice(_PAGE.finditer(body), MATCHES))
     counted = max((int(match[1]) for match in islice(_COUNT.finditer(body), MATCHES)), default=0)
-    if counted * 50 > len(body):  # no page takes less: a forged or foreign number
+    if counted * 50 > len(body):  # a page needs at least 50 bytes, so this is no number of pages
         counted = 0
     return named or counted or by_size
 
 
 def pdf_tokens(data: str, *, look: bool = True) -> int:
+    """Return the tokens of a base64 PDF. `look`: as in `pdf_pages`."""
     return pdf_pages(data, look=look) * PAGE

@@ -1,7 +1,8 @@
-"""The verbs → one JSON message, for clients that do not stream.
+"""Collect a reply as one JSON message, for clients that do not stream.
 
 Knows: the shape of a Message. Must not know: any upstream, event streams.
-Invariants: the same verbs give the same blocks as the stream writer's (both are `Blocks`).
+Invariants: the same verbs give the same blocks as the stream's (both are `Blocks`). What is collected is bounded by
+REPLY_LIMIT.
 """
 
 from __future__ import annotations
@@ -11,28 +12,31 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from a2py import jsonsize, jsontext
-from a2py.messages.blocks import PART_COST
-from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, Item, plain
-from a2py.messages.raw import RawBlocks
+from a2py.errors import ApiError
+from a2py.messages.blocks import PART_COST, Blocks
+from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, Item, as_text
+from a2py.messages.output import Output
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Outcome, Usage
 
-
-#: Characters of one message (32 Mi; a part counts for PART_COST more), and what a block counts for beside its characters.
+#: Characters of one message (32 Mi; a piece counts for PART_COST more), and what a block counts for beside its
+#: characters.
 REPLY_LIMIT, BLOCK_COST = 32 * 1024 * 1024, 1024
-#: Deltas of text and the field that holds it; delta types that this table does not name are laid over the block.
+#: Types of deltas that hold text, and their field for it. The fields of a delta of any other type are copied into the
+#: block.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 _RESERVED = frozenset({"type", "input", *_TEXTS.values()})
 
 
 def unparsed(raw: str) -> JSON:
-    """Input that is no object, visible and unrunnable, in the form in which Claude Code itself replays it."""
+    """Return tool input that shows `raw`, which is no object, and can't be run. Claude Code itself replays such input
+    in this form."""
     return {"__unparsedToolInput": {"raw": raw, "len": len(raw)}}
 
 
 def tool_input(raw: str) -> JSON:
-    """A call's arguments as an object."""
+    """Return a call's arguments as an object: `{}` if there are none, `unparsed` if they are no object."""
     try:
         body = raw.encode()
         value: Any = None if jsonsize.exceeds(body) else jsontext.loads(body)
@@ -46,36 +50,43 @@ def tool_input(raw: str) -> JSON:
 
 
 def _join(parts: list[str]) -> str:
-    """`parts` as one text; half a surrogate pair is U+FFFD, as in the stream."""
+    """Return `parts` as one text. Half of a surrogate pair becomes U+FFFD, as in the stream, where each part is written
+    alone."""
     text = "".join(parts)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "".join(map(jsontext.whole, parts))
+        return "".join(map(jsontext.without_surrogates, parts))
     return text
 
 
-class Reply(RawBlocks):
-    def __init__(self, message_id: str, model: str, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()) -> None:
-        super().__init__(origin, thinking, used)
-        self._message_id = message_id
-        self._model = model
-        self._content: list[JSON] = []
-        self._parts: list[str] = []
-        self._unfinished: dict[int, dict[str, list[str]]] = {}  # index of a raw block → field → its deltas
+class _Content(Output):
+    """The content blocks of a message. `blocks`: empty once they were too large to keep."""
+
+    __slots__ = ("_parts", "_size", "_unfinished", "blocks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: list[JSON] = []
+        self._parts: list[str] = []  # of the open block
+        self._unfinished: dict[
+            int, dict[str, list[str]]
+        ] = {}  # index of an open block of whole events → field → its deltas
         self._size = 0
 
-    def _fits(self, size: int) -> bool:
-        """Whether `size` characters more can be kept."""
+    def _make_room(self, size: int) -> bool:
+        """Return whether `size` characters more can be kept. If not, nothing of the message is kept any longer."""
         self._size += size
         if self._size > REPLY_LIMIT and self.problem is None:
-            self._give_up(f"the reply is longer than {REPLY_LIMIT} characters; only a client that streams can get it")
-            self._content, self._parts, self._unfinished = [], [], {}
+            self.problem = ApiError(
+                "upstream", f"the reply is longer than {REPLY_LIMIT} characters; only a client that streams can get it"
+            )
+            self.blocks, self._parts, self._unfinished = [], [], {}
         return self.problem is None
 
-    def _start(self, item: Item) -> None:
+    def start(self, index: int, item: Item) -> None:
         self._parts = []
-        if not self._fits(BLOCK_COST + (jsonsize.weight(jsontext.dumps(item.block)) if item.block else 0)):
+        if not self._make_room(BLOCK_COST + (jsonsize.weight(jsontext.dumps(item.block)) if item.block else 0)):
             return
         if item.kind == TOOL:
             block: JSON = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
@@ -85,77 +96,53 @@ class Reply(RawBlocks):
             block = {"type": "text", "text": ""}
         else:
             block = item.block
-        self._content.append(block)
+        self.blocks.append(block)
 
-    def _delta(self, s: str) -> None:
-        if self._fits(len(s) + PART_COST):
-            self._parts.append(s)
+    def add_text(self, text: str) -> None:
+        if self._make_room(len(text) + PART_COST):
+            self._parts.append(text)
 
-    def _delta_json(self, raw: bytes) -> None:
-        self._delta(plain(raw))
+    def add_json(self, raw: bytes) -> None:
+        self.add_text(as_text(raw))
 
-    def _sign(self, signature: str) -> None:
-        if self._fits(len(signature)):
-            self._content[-1]["signature"] = signature
+    def sign(self, signature: str) -> None:
+        if self._make_room(len(signature)):
+            self.blocks[-1]["signature"] = signature
 
-    def _cite(self, citation: JSON) -> None:
-        if self._fits(jsonsize.weight(jsontext.dumps(citation)) + PART_COST):
-            self._content[-1].setdefault("citations", []).append(citation)
+    def cite(self, citation: JSON) -> None:
+        if self._make_room(jsonsize.weight(jsontext.dumps(citation)) + PART_COST):
+            self.blocks[-1].setdefault("citations", []).append(citation)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         if self.problem is not None:
             return
-        block = self._content[-1]
+        block = self.blocks[-1]
         text = _join(self._parts)
         if block["type"] in ("tool_use", "server_tool_use"):
             block["input"] = tool_input(text)
         elif block["type"] in ("text", "thinking"):
             block[block["type"]] = text
 
-    def message(self, outcome: Outcome, estimate: Usage) -> JSON:
-        """The whole Message; raises `outcome.error` (or the sink's own problem) if there is one."""
-        error = self.problem or outcome.error  # what ended the reading comes first
-        if error is not None:
-            raise error
-        if self._opening is not None and self._closing is not None:
-            return self._raw_whole(self._opening, self._closing, outcome.usage or estimate, estimate)
-        reason = outcome.told = self.finish(outcome)
-        if self.problem is not None:  # what waited for the end was too much
-            raise self.problem
-        message: JSON = {
-            "id": self._message_id,
-            "type": "message",
-            "role": "assistant",
-            "model": self._model,
-            "content": self._content,
-            "stop_reason": reason,
-            "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,
-            "usage": outcome.final_usage(estimate).body(),
-        }
-        if outcome.stop_details is not None:
-            message["stop_details"] = outcome.stop_details
-        return message
+    # -- whole events of an upstream that speaks Anthropic -------------------------------------------------------------
 
-    # -- whole events ------------------------------------------------------------------------------------------------
-
-    def _pass(self, type: str, event: JSON, data: bytes) -> None:
+    def pass_event(self, type: str, event: JSON, data: bytes) -> None:
         field = _TEXTS.get(event["delta"]["type"]) if type == "content_block_delta" else None
         cost = len(event["delta"][field]) if field else BLOCK_COST + jsonsize.weight(data or jsontext.dumps(event))
-        if not self._fits(cost + PART_COST):
+        if not self._make_room(cost + PART_COST):
             return
         if type == "content_block_start":
             self._unfinished[event["index"]] = {}
             block = {**event["content_block"]}
             if isinstance(block.get("citations"), list):
                 block["citations"] = [*block["citations"]]
-            self._content.append(block)
+            self.blocks.append(block)
         elif type == "content_block_delta":
-            self._lay(event["index"], event["delta"])
+            self._add_delta(event["index"], event["delta"])
         elif type == "content_block_stop":
-            self._fill_raw(event["index"], stopped=True)
+            self._complete(event["index"], is_stopped=True)
 
-    def _lay(self, index: int, delta: JSON) -> None:
-        block, kind = self._content[index], delta["type"]
+    def _add_delta(self, index: int, delta: JSON) -> None:
+        block, kind = self.blocks[index], delta["type"]
         field = _TEXTS.get(kind)
         if field:
             self._unfinished[index].setdefault(field, []).append(delta[field])
@@ -166,29 +153,78 @@ class Reply(RawBlocks):
         else:
             block.update({name: value for name, value in delta.items() if name not in _RESERVED})
 
-    def _fill_raw(self, index: int, *, stopped: bool) -> None:
-        block = self._content[index]
-        if not stopped and block["type"] == "tool_use":
+    def complete_all(self) -> None:
+        """Complete the blocks that the upstream has not stopped. A call among them can't be run: its input may be
+        cut."""
+        for index in list(self._unfinished):
+            self._complete(index, is_stopped=False)
+
+    def _complete(self, index: int, *, is_stopped: bool) -> None:
+        block = self.blocks[index]
+        if not is_stopped and block["type"] == "tool_use":
             block["input"] = unparsed("")
         for field, parts in self._unfinished.pop(index, {}).items():
             text = _join(parts)
             if field == "partial_json":
-                block["input"] = tool_input(text) if stopped else unparsed(text)
+                block["input"] = tool_input(text) if is_stopped else unparsed(text)
             else:
-                before = block.get(field)  # a block of a kind that nobody knows may start with some
+                before = block.get(field)  # a block of an unknown type may start with text
                 block[field] = before + text if isinstance(before, str) else text
 
-    def _raw_whole(self, opening: JSON, closing: JSON, usage: Usage, estimate: Usage) -> JSON:
-        for index in list(self._unfinished):
-            self._fill_raw(index, stopped=False)
-        first = self._first_usage(opening["usage"], estimate)
-        last = {name: value for name, value in self._last_usage(closing["usage"], usage).items() if value is not None or name not in first}
+
+class Reply(Blocks):
+    """A reply for a client that does not stream: the verbs of `Sink`, then `message`."""
+
+    def __init__(
+        self, message_id: str, model: str, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()
+    ) -> None:
+        self._content = _Content()
+        self._message_id = message_id
+        self._model = model
+        super().__init__(self._content, origin, thinking, used)
+
+    def message(self, outcome: Outcome, estimate: Usage) -> JSON:
+        """Return the whole Message. `estimate`: tokens where the upstream reported none. Raises the problem or
+        `outcome.error` if there is one."""
+        error = self.problem or outcome.error  # what made us stop reading comes first
+        if error is not None:
+            raise error
+        raw = self._content.raw
+        if raw.opening is not None and raw.closing is not None:
+            return self._raw_message(raw.opening, raw.closing, outcome.usage or estimate, estimate)
+        reason = outcome.final_reason = self.finish(outcome)
+        if self.problem is not None:  # what waited for the end was too much
+            raise self.problem
+        message: JSON = {
+            "id": self._message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": self._content.blocks,
+            "stop_reason": reason,
+            "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,
+            "usage": outcome.final_usage(estimate).body(),
+        }
+        if outcome.stop_details is not None:
+            message["stop_details"] = outcome.stop_details
+        return message
+
+    def _raw_message(self, opening: JSON, closing: JSON, usage: Usage, estimate: Usage) -> JSON:
+        """Return the message of an upstream that speaks Anthropic, with all fields that it sent."""
+        self._content.complete_all()
+        raw = self._content.raw
+        first = raw.opening_usage(opening["usage"], estimate)
+        last = {
+            name: value
+            for name, value in raw.closing_usage(closing["usage"], usage).items()
+            if value is not None or name not in first
+        }
         rest = {name: value for name, value in closing.items() if name not in ("type", "delta", "usage")}
         return {
             **opening,
             "id": opening["id"] or self._message_id,
             "model": self._model,
-            "content": self._content,
+            "content": self._content.blocks,
             **closing["delta"],
             **rest,
             "usage": {**first, **last},

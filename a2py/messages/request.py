@@ -1,9 +1,9 @@
-"""A client's request body → a checked `Request`.
+"""Parse and check the body of a client's request.
 
-Knows: which fields of the Messages API a2py reads, their types, and Anthropic's wording of what is wrong with them.
+Knows: which fields of the Messages API a2py reads, their types, and Anthropic's wording of each fault.
 Must not know: any upstream.
-Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every string, list and
-object that the wires read has the type that they expect.
+Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every
+string, list and object that the wires read has the type that they expect.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from a2py.slices import ITEMS, Slices, at_once
 
 #: Messages of one request, and characters of a model's name (docs.claude.com, Messages API, read 2026-11).
 MESSAGES_LIMIT, MODEL_LIMIT = 100_000, 256
-#: Characters of a tool's name. Anthropic takes 128 in a definition and 200 in the history; more than a name is nobody's tool.
+#: Characters of a tool's name. Anthropic accepts 128 in a definition and 200 in the history.
 TOOL_NAME_LIMIT = 256
-#: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's text.
+#: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's
+#: text.
 STOPS_LIMIT, STOP_LIMIT = 256, 4096
-#: Values above which a body must be one that orjson can write again (254 levels at most): writing it by jsontext.dumps's other way takes
-#: 0.5 µs a value, in one go. A smaller body may nest deeper.
+#: A body with more values than this must not nest deeper than 254 levels, which is what orjson can write. Deeper ones
+#: are written by jsontext.dumps, which takes 0.5 µs per value without a pause.
 DEEP_VALUES = 250_000
 
 
@@ -41,7 +42,7 @@ def _string(value: Any, path: str) -> str:
 
 
 def _member(block: JSON, name: str, path: str) -> Any:
-    """The value of a member that must be there; `path` is the block's."""
+    """Return the value of a required member. `path`: of the block."""
     if name not in block:
         raise _fail(f"{path}.{name}", "Field required")
     return block[name]
@@ -74,8 +75,11 @@ def _dict_member(block: JSON, name: str, path: str) -> JSON:
     return value
 
 
-class _Found:
-    """What the check of the messages has found: the ids of their calls, and long lists of blocks (with their path) that are still to be checked."""
+class _Walk:
+    """The state of one walk through the messages.
+
+    `ids`: ids of the calls so far; `large`: lists of blocks that are too long for one slice, with their paths. They are
+    checked after the message that holds them."""
 
     __slots__ = ("ids", "large")
 
@@ -84,12 +88,12 @@ class _Found:
         self.large: list[tuple[list[Any], str]] = []
 
 
-def _block_text(block: JSON, path: str, found: _Found) -> None:
+def _block_text(block: JSON, path: str, walk: _Walk) -> None:
     _text_member(block, "text", path)
 
 
-def _block_source(block: JSON, path: str, found: _Found) -> None:
-    """An image or a document."""
+def _block_source(block: JSON, path: str, walk: _Walk) -> None:
+    """Check an image or a document."""
     source, at = _dict_member(block, "source", path), f"{path}.source"
     type_ = source.get("type")
     if type_ == "base64":
@@ -101,33 +105,33 @@ def _block_source(block: JSON, path: str, found: _Found) -> None:
     elif type_ == "text":
         _text_member(source, "data", f"{at}.text")
     elif type_ == "content":
-        _content(_member(source, "content", f"{at}.content"), f"{at}.content.content", found)
+        _content(_member(source, "content", f"{at}.content"), f"{at}.content.content", walk)
     elif not isinstance(type_, str):
         raise _fail(f"{at}.type", "Field required")
 
 
-def _block_tool_use(block: JSON, path: str, found: _Found) -> None:
-    found.ids.append(_text_member(block, "id", path))
+def _block_tool_use(block: JSON, path: str, walk: _Walk) -> None:
+    walk.ids.append(_text_member(block, "id", path))
     _short(_text_member(block, "name", path), TOOL_NAME_LIMIT, f"{path}.name")
     _dict_member(block, "input", path)
 
 
-def _block_tool_result(block: JSON, path: str, found: _Found) -> None:
+def _block_tool_result(block: JSON, path: str, walk: _Walk) -> None:
     _text_member(block, "tool_use_id", path)
     if block.get("content") is not None:
-        _content(block["content"], f"{path}.content", found)
+        _content(block["content"], f"{path}.content", walk)
 
 
-def _block_thinking(block: JSON, path: str, found: _Found) -> None:
+def _block_thinking(block: JSON, path: str, walk: _Walk) -> None:
     _text_member(block, "thinking", path)
 
 
-def _block_search_result(block: JSON, path: str, found: _Found) -> None:
+def _block_search_result(block: JSON, path: str, walk: _Walk) -> None:
     if block.get("content") is not None:
-        _content(block["content"], f"{path}.content", found)
+        _content(block["content"], f"{path}.content", walk)
 
 
-_CHECKS: dict[str, Callable[[JSON, str, _Found], None]] = {
+_CHECKS: dict[str, Callable[[JSON, str, _Walk], None]] = {
     "text": _block_text,
     "image": _block_source,
     "document": _block_source,
@@ -138,11 +142,12 @@ _CHECKS: dict[str, Callable[[JSON, str, _Found], None]] = {
 }
 
 
-#: Characters of the path to a content list: content within content (a document in a tool result) has an end, some 25 levels down.
+#: Characters of the path to a content list. It bounds content within content (a document in a tool result) to some 25
+#: levels.
 PATH_LIMIT = 1000
 
 
-def _content(content: Any, path: str, found: _Found) -> None:
+def _content(content: Any, path: str, walk: _Walk) -> None:
     if isinstance(content, str):
         return
     if len(path) > PATH_LIMIT:
@@ -150,13 +155,13 @@ def _content(content: Any, path: str, found: _Found) -> None:
     if not isinstance(content, list):
         raise _fail(path, "Input should be a valid string or a valid list")
     if len(content) > ITEMS:
-        found.large.append((content, path))
+        walk.large.append((content, path))
     else:
-        _blocks(content, path, found)
+        _blocks(content, path, walk)
 
 
-def _blocks(blocks: list[Any], path: str, found: _Found, first: int = 0) -> None:
-    """`path`: of their list; `first`: the number of the first one in it."""
+def _blocks(blocks: list[Any], path: str, walk: _Walk, first: int = 0) -> None:
+    """Check blocks of one list. `path`: of the list; `first`: index of the first block in it."""
     for n, block in enumerate(blocks, first):
         if not isinstance(block, dict):
             raise _fail(f"{path}.{n}", "Input should be a valid dictionary")
@@ -165,7 +170,7 @@ def _blocks(blocks: list[Any], path: str, found: _Found, first: int = 0) -> None
             raise _fail(f"{path}.{n}.type", "Field required")
         check = _CHECKS.get(type_)
         if check is not None:
-            check(block, f"{path}.{n}.{type_}", found)
+            check(block, f"{path}.{n}.{type_}", walk)
 
 
 def _messages(messages: Any) -> Slices[list[str]]:
@@ -176,7 +181,7 @@ def _messages(messages: Any) -> Slices[list[str]]:
     if not messages:
         raise _fail("messages", "at least one message is required")
     _few(messages, MESSAGES_LIMIT, "messages")
-    found = _Found()
+    walk = _Walk()
     for n, message in enumerate(messages):
         if n % ITEMS == ITEMS - 1:
             yield
@@ -185,13 +190,13 @@ def _messages(messages: Any) -> Slices[list[str]]:
         at = f"messages.{n}"
         if _member(message, "role", at) not in ("user", "assistant", "system"):
             raise _fail(f"{at}.role", "Input should be 'user', 'assistant' or 'system'")
-        _content(_member(message, "content", at), f"{at}.content", found)
-        while found.large:
-            blocks, path = found.large.pop()
+        _content(_member(message, "content", at), f"{at}.content", walk)
+        while walk.large:
+            blocks, path = walk.large.pop()
             for first in range(0, len(blocks), ITEMS):
-                _blocks(blocks[first : first + ITEMS], path, found, first)
+                _blocks(blocks[first : first + ITEMS], path, walk, first)
                 yield
-    return found.ids
+    return walk.ids
 
 
 def _system(system: Any) -> list[JSON]:
@@ -228,7 +233,7 @@ def _tools(tools: Any) -> Slices[list[JSON]]:
     return tools
 
 
-#: Optional top-level fields and the type that the wires read them with; null is absent.
+#: Optional top-level field → the types that the wires expect, and the message for another one. null means absent.
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "temperature": ((int, float), "Input should be a valid number"),
     "top_p": ((int, float), "Input should be a valid number"),
@@ -245,12 +250,15 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def _load_in_slices(raw: bytes) -> Slices[Any]:
-    """The body as a value that can be written as JSON again."""
+    """Return the parsed body, a value that can be written as JSON again."""
     most = jsonsize.upper_bound(raw) if len(raw) > DEEP_VALUES else len(raw)
     yield
     if most > jsonsize.VALUES_LIMIT and (yield from jsonsize.count_in_slices(raw)) > jsonsize.VALUES_LIMIT:
-        what = f"Request exceeds the maximum size: it holds more than {jsonsize.VALUES_LIMIT:,} JSON values. Send fewer and larger blocks."
-        raise ApiError("request_too_large", what)
+        raise ApiError(
+            "request_too_large",
+            f"Request exceeds the maximum size: it holds more than {jsonsize.VALUES_LIMIT:,} JSON values."
+            " Send fewer and larger blocks.",
+        )
     yield
     try:
         body = yield from loads_in_slices(raw)
@@ -265,18 +273,20 @@ def _load_in_slices(raw: bytes) -> Slices[Any]:
     return body
 
 
-def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
-    """The body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens` (which needs no max_tokens)."""
-    body = yield from _load_in_slices(raw)
-    if not isinstance(body, dict):
-        raise ApiError("invalid_request", "The request body is not a JSON object")
-    model = body.get("model")
-    if model is None:
+def _model(body: JSON) -> str:
+    if body.get("model") is None:
         raise _fail("model", "Field required")
-    if not _short(_string(model, "model"), MODEL_LIMIT, "model"):
+    model = _short(_string(body["model"], "model"), MODEL_LIMIT, "model")
+    if not model:
         raise _fail("model", "String should have at least 1 character")
+    return model
+
+
+def _check_options(body: JSON) -> None:
+    """Check the optional top-level fields."""
     for name, (types, what) in _TYPES.items():
         value = body.get(name)
+        # bool is a subclass of int
         if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
             raise _fail(name, what)
     choice = body.get("tool_choice")
@@ -286,16 +296,32 @@ def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
     _few(stops, STOPS_LIMIT, "stop_sequences")
     for n, stop in enumerate(stops):
         _short(_string(stop, f"stop_sequences.{n}"), STOP_LIMIT, f"stop_sequences.{n}")
-    ids = yield from _messages(body.get("messages"))
+
+
+def _check_max_tokens(max_tokens: Any) -> None:
+    if max_tokens is None:
+        raise _fail("max_tokens", "Field required")
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
+        raise _fail("max_tokens", "Input should be a valid integer")
+    if max_tokens < 1:
+        raise _fail("max_tokens", "Input should be greater than or equal to 1")
+
+
+def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
+    """Parse and check the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`, which needs no
+    max_tokens.
+
+    Raises `ApiError`: invalid_request, or request_too_large. The first fault in a fixed order of fields is reported."""
+    body = yield from _load_in_slices(raw)
+    if not isinstance(body, dict):
+        raise ApiError("invalid_request", "The request body is not a JSON object")
+    model = _model(body)
+    _check_options(body)
+    tool_ids = yield from _messages(body.get("messages"))
     tools = yield from _tools(body.get("tools"))
     max_tokens = body.get("max_tokens")
     if not counting:
-        if max_tokens is None:
-            raise _fail("max_tokens", "Field required")
-        if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
-            raise _fail("max_tokens", "Input should be a valid integer")
-        if max_tokens < 1:
-            raise _fail("max_tokens", "Input should be greater than or equal to 1")
+        _check_max_tokens(max_tokens)
     return Request(
         body=body,
         model=model,
@@ -305,10 +331,10 @@ def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
         max_tokens=max_tokens if isinstance(max_tokens, int) else 0,
         stream=body.get("stream") is True,
         size=len(raw),
-        tool_ids=frozenset(ids),
+        tool_ids=frozenset(tool_ids),
     )
 
 
 def parse(raw: bytes, *, counting: bool = False) -> Request:
-    """`parse_in_slices`, at once."""
+    """Run `parse_in_slices` at once."""
     return at_once(parse_in_slices(raw, counting=counting))

@@ -1,24 +1,24 @@
 """The body of a request as it was sent upstream, kept so that an error can be compared with it.
 
-An upstream that refuses a piece of a conversation often repeats that piece in its error. What stands in the request is the client's text,
-not the upstream's (wires/refusal/echo.py decides what follows from that).
+An upstream that refuses a piece of a conversation often repeats that piece in its error. What is in the request is the
+client's text, not the upstream's (wires/refusal/echo.py decides what follows from that).
 
 Knows: bytes, and how many of them may be searched. Must not know: errors, JSON.
-Invariants: all searches of one body together read at most BUDGET bytes and are at most SEARCHES; a body that may not be searched any more
-counts as holding what is asked for, so that an unchecked text is not taken for the upstream's own.
+Invariants: all searches of one body together read at most BUDGET bytes and are at most SEARCHES; a body that may not be
+searched any more is assumed to contain everything, so that an unchecked text is not taken for the upstream's own.
 """
 
 from __future__ import annotations
 
-#: Bytes that all searches of one body may read: one search of the largest request. 32 MiB take 7 to 13 ms, and 110 ms if they are made to be
-#: slow to search (`aaa…` for `aaa…b aaa…`; CPython 3.11).
+#: Bytes that all searches of one body may read: one search of the largest request. 32 MiB take 7 to 13 ms, and 110 ms
+#: if they are made to be slow to search (`aaa…` for `aaa…b aaa…`; CPython 3.11).
 BUDGET = 48 * 1024 * 1024
 #: Searches of one body. An error has at most a few pieces that are worth one.
 SEARCHES = 64
 
 
 class Sent:
-    """One request body. `forget` releases it; a forgotten or empty body holds nothing."""
+    """One request body. `forget` releases it. A forgotten or empty body contains nothing."""
 
     __slots__ = ("_body", "_bytes", "_searches")
 

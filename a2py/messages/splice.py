@@ -1,27 +1,31 @@
-"""Pass a run of like deltas from socket to socket without decoding them.
+"""Pass a run of similar deltas from socket to socket without decoding them.
 
-Upstreams send one delta as one event in one HTTP chunk, and all bytes but the delta's own string stay the same from one to the next:
+Upstreams send one delta as one event in one HTTP chunk, and all bytes but the delta's own string stay the same from one
+to the next:
 
     upstream   2b CRLF  data: {"choices":[{"delta":{"content":"  Hello  "}}]} LF LF  CRLF
     client     6d CRLF  event: content_block_delta LF data: {... "text":"  Hello  "}} LF LF  CRLF
 
-Once the decoder knows what surrounds the string on both sides, it offers a `Splice`, which turns one such HTTP chunk into the other.
+Once the decoder knows what surrounds the string on both sides, it offers a `Splice`, which turns one such HTTP chunk
+into the other.
 
-Knows: the inside of a JSON string as orjson writes it, the plain form of an HTTP chunk. Must not know: sockets, when a splice may be used.
-Invariants: the result is byte for byte what decoder and writer would have made; whatever is not exactly one plain chunk with exactly one
-such event is left to them.
+Knows: the inside of a JSON string as orjson writes it, the plain form of an HTTP chunk. Must not know: sockets, when a
+splice may be used.
+Invariants: the result is byte for byte what decoder and writer would have made; anything but exactly one plain chunk
+with exactly one such event is left to them.
 
-Why: a paced chunk finds the processor's caches cold, so its cost is the amount of code and the number of objects it touches. With warm
-caches it costs 3.4 µs through decoder, writer and stream, 1.2 µs this way (CPython 3.11; `python -m bench.core_chunk`, bench/NOTES.md).
+Why: a model sends some fifty deltas a second, so each one finds the processor's caches cold. Its cost is then the
+amount of code and the number of objects that it touches. With warm caches it costs 3.4 µs through decoder, writer and
+stream, 1.2 µs this way (CPython 3.11; `python -m bench.core_chunk`, bench/NOTES.md).
 """
 
 from __future__ import annotations
 
 import re
 
-#: The inside of a JSON string as orjson writes it: short escapes only.
+#: The inside of a JSON string as orjson writes it: short escapes, never `\uXXXX` for what needs none.
 _CANONICAL = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\bfnrt][^"\\\x00-\x1f]*)*')
-#: Bytes that make a closer look necessary. (`translate` takes 0.12 µs, the pattern 0.20, for 30 bytes; CPython 3.11)
+#: Bytes that need the pattern. (For 30 bytes `translate` takes 0.12 µs, the pattern 0.20; CPython 3.11)
 _SPECIAL = bytes(range(32)) + b'"\\'
 #: In longer strings a special byte is likely, so the pattern is tried at once.
 SHORT = 64
@@ -33,7 +37,8 @@ _SIZE_LINES: dict[int, bytes] = {}
 
 
 def measure(string: bytes) -> int:
-    """Return how many characters the inside of a JSON string has; -1 if orjson would not write it back byte for byte."""
+    """Return how many characters the inside of a JSON string has; -1 if orjson would not write it back byte for
+    byte."""
     if (len(string) > SHORT or string.translate(None, _SPECIAL) != string) and _CANONICAL.fullmatch(string) is None:
         return -1
     try:
@@ -46,7 +51,11 @@ def measure(string: bytes) -> int:
 
 
 def _size_line(size: int) -> bytes:
-    """The first line of a chunk that has `size` bytes with all its framing; bytes that begin no chunk if there is none."""
+    """Return the first line of a chunk that has `size` bytes with all its framing; bytes that begin no chunk if there
+    is none.
+
+    Example: a chunk of 49 bytes has the line `2b CRLF` (4 bytes), 43 (0x2b) bytes of data, and CRLF (RFC 9112, section
+    7.1)."""
     for digits in (1, 2, 3):
         line = b"%x\r\n" % max(0, size - digits - 4)
         if len(line) == digits + 2 and size <= LONGEST:
@@ -55,12 +64,24 @@ def _size_line(size: int) -> bytes:
 
 
 class Splice:
-    """`before` + string + `after` is the upstream's event, `around[0]` + string + `around[1]` the client's. Valid until its decoder is fed
-    again, or closed.
+    """`before` + string + `after` is the upstream's event, `around[0]` + string + `around[1]` the client's. Valid until
+    its decoder is fed again, or closed.
 
     `count`, `chars`: deltas and characters that were spliced since the decoder was last fed."""
 
-    __slots__ = ("_cut", "_overhead", "_prefix", "_start", "_suffix", "_tail", "after", "around", "before", "chars", "count")
+    __slots__ = (
+        "_cut",
+        "_overhead",
+        "_prefix",
+        "_start",
+        "_suffix",
+        "_tail",
+        "after",
+        "around",
+        "before",
+        "chars",
+        "count",
+    )
 
     def __init__(self, before: bytes, after: bytes, around: tuple[bytes, bytes]) -> None:
         self.before = before

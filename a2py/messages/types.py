@@ -1,4 +1,4 @@
-"""The vocabulary that request, wires and writers share: a call, its usage, its outcome, and the sink.
+"""The types that requests, wires and writers share: a call, its usage, its outcome, and the sink.
 
 Knows: the shapes that cross the boundary between wires and messages.
 Must not know: any upstream's format, bytes on a socket.
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from a2py.messages.splice import Splice
 
 JSON = dict[str, Any]
-#: Names an item of the upstream (a text run, a reasoning run, a tool call's index, a Responses item id).
+#: Names an item of the upstream: a run of text or reasoning, a tool call by its index, a Responses item by its id.
 Key = Union[str, int]
 
 
 @dataclass(slots=True)
 class Request:
-    """`system`: text blocks (a string became one); `tools`: only objects; `size`: bytes of the body; `tool_ids`: ids of the history's calls."""
+    """A checked request. `body`: as the client sent it; `system`: text blocks (a string becomes one); `size`: bytes of
+    the body; `tool_ids`: ids of the calls in the history."""
 
     body: JSON
     model: str
@@ -38,7 +39,8 @@ class Request:
 
     @property
     def thinking_mode(self) -> str:
-        """What the client shall see of reasoning: `show`, `omit` or `none`; "" where it did not ask."""
+        """What the client wants to see of reasoning: `show`, `omit` (blocks without text) or `none`; "" if it did not
+        say."""
         thinking = self.body.get("thinking")
         if not isinstance(thinking, dict):
             return ""
@@ -49,7 +51,7 @@ class Request:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens, Anthropic's way: `input` without the cached ones; `thinking` is part of `output`."""
+    """Tokens as Anthropic counts them: `input` without the cached ones, `output` with the `thinking`."""
 
     input: int = 0
     output: int = 0
@@ -69,7 +71,8 @@ class Usage:
         )
 
     def body(self) -> JSON:
-        """Anthropic's `usage`. `input_tokens` is at least 1: Claude Code merges field by field and keeps only values above 0."""
+        """Return Anthropic's `usage`. `input_tokens` is at least 1, because Claude Code keeps the estimate of
+        message_start instead of a 0."""
         out: JSON = {
             "input_tokens": self.input if self.input > 0 else 1,
             "cache_creation_input_tokens": self.cache_creation,
@@ -79,15 +82,17 @@ class Usage:
         if self.thinking:
             out["output_tokens_details"] = {"thinking_tokens": self.thinking}
         if self.web_searches:
-            out["server_tool_use"] = {"web_search_requests": self.web_searches, "web_fetch_requests": 0}  # the SDK's type demands both
+            # The SDK's type requires both numbers.
+            out["server_tool_use"] = {"web_search_requests": self.web_searches, "web_fetch_requests": 0}
         return out
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a reply ended. `reason`: an Anthropic stop reason (the sink makes it `tool_use` if and only if it emitted a tool block);
-    `told`: what the sink made of it; `error` set: the reply failed and `reason` says nothing. `output_estimate`: output tokens where the
-    upstream reported no usage; `notes`: what was skipped or odd, for the log."""
+    """How a reply ended. `reason`: an Anthropic stop reason (the sink changes it to `tool_use` if and only if it
+    emitted a tool block); `final_reason`: the stop reason that the client got; `error`: the reply failed, and `reason`
+    means nothing. `output_estimate`: output tokens if the upstream reports no usage; `notes`: what was left out or odd,
+    for the log."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -97,10 +102,11 @@ class Outcome:
     model: str = ""
     notes: list[str] = field(default_factory=list)
     output_estimate: int = 0
-    told: str = ""
+    final_reason: str = ""
 
     def final_usage(self, estimate: Usage) -> Usage:
-        """The reported usage; what is missing or all zero in it comes from `estimate` (input) and `output_estimate`."""
+        """Return the reported usage. Numbers that are missing or zero come from `estimate` (input) and
+        `output_estimate`."""
         usage = self.usage
         if usage is None:
             return Usage(input=estimate.input, output=self.output_estimate)
@@ -111,22 +117,24 @@ class Outcome:
 
 @dataclass(slots=True)
 class Call:
-    """One client request with everything impure that the core may need, read once at the boundary."""
+    """One client request, with everything that the core may need of the world outside (clock, random ids), read
+    once."""
 
     request: Request
     message_id: str
     now: float  #: seconds since the epoch
-    session: str = ""  #: the client's session id, "" where it told none
+    session: str = ""  #: the client's session id, "" if it sent none
     betas: tuple[str, ...] = ()
     version: str = "2023-06-01"
     unasked_thinking: bool = True  #: `a2py: unasked_thinking: show`
     client_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    estimate: int = 1  #: input tokens, as count.estimate tells them
+    estimate: int = 1  #: input tokens by count.estimate
 
 
 class Prepared(NamedTuple):
-    """A request as it goes upstream. `names`: the name sent → the client's tool name, where they differ; `stops`: applied by the decoder;
-    `added`: optional fields that the proxy added itself (a lesson may take them away); `degraded`: what could not be carried."""
+    """A request as it goes upstream. `names`: tool name as sent → the client's, if they differ; `stops`: stop sequences
+    that the decoder applies; `added`: optional fields that the proxy added itself (a lesson may remove them);
+    `degraded`: what the upstream's format can't express."""
 
     url: str
     headers: dict[str, str]
@@ -138,34 +146,41 @@ class Prepared(NamedTuple):
     added: frozenset[str] = frozenset()
     think_tags: bool = False
     think_open: bool = False
-    limit: int = 0  #: output tokens asked for; a reply that used exactly these was cut, whatever the upstream says; 0: not looked at
-    provider: str = ""  #: names the upstream in messages
+    #: output tokens that were requested. A reply that used exactly these was cut, whatever the upstream says; 0: not
+    #: checked
+    limit: int = 0
+    provider: str = ""  #: decides what some error codes mean
+    address: str = ""  #: host and port, for messages about the upstream
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
     sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 
     def __repr__(self) -> str:
-        """Without headers and query, where keys are, and without content."""
+        """Return a text without headers and query, which hold keys, and without content."""
         return f"Prepared({self.url.partition('?')[0]!r}, {len(self.body)} bytes, stream={self.stream})"
 
 
 class Sink(Protocol):
-    """The verbs that a decoder calls. One `key` is one upstream item, of one kind; any order and interleaving of keys is allowed."""
+    """The verbs that a decoder calls. One `key` is one upstream item, of one kind. Keys may come in any order, and
+    interleaved."""
 
-    def text(self, key: Key, s: str) -> None: ...
+    def text(self, key: Key, s: str) -> None:
+        """A piece of text for the client."""
 
     def text_json(self, key: Key, raw: bytes) -> None:
-        """Text that is the inside of a JSON string already (escaped UTF-8, no quotes, no half of a surrogate pair)."""
+        """The same with text that is the inside of a JSON string: escaped UTF-8 without quotes and lone surrogates."""
 
-    def thinking(self, key: Key, s: str) -> None: ...
+    def thinking(self, key: Key, s: str) -> None:
+        """A piece of reasoning."""
 
     def thinking_json(self, key: Key, raw: bytes) -> None: ...
 
     def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        """What this sink writes before and after a string that it gets by `text_json` or `thinking_json` for `key`, if it does nothing else
-        until another verb is called; otherwise None."""
+        """Return what this sink writes before and after a string of `text_json` or `thinking_json` for `key`, as long
+        as no other verb is called; None if it does anything else with it. A `Splice` needs it."""
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
-        """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no text."""
+        """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no
+        text."""
 
     def tool(self, key: Key, id: str, name: str) -> None:
         """A call exists. May be repeated; the first non-empty id and name count."""
@@ -188,14 +203,18 @@ class Sink(Protocol):
         """A citation of the text item `key`."""
 
     def raw(self, type: str, event: JSON, data: bytes) -> None:
-        """A whole Anthropic event (native wire); `data`: its JSON as it came, b"" where it must be written anew. The terminal event is
-        not among them: the message_delta given last is sent when the message is closed."""
+        """A whole Anthropic event (native wire). `data`: its JSON as it came, b"" if it must be written anew.
+
+        `index` is an int, fields that the SDKs need are there, a block's start is empty. message_stop is not passed:
+        the latest message_delta is sent when the message is closed."""
 
 
 class Decoder(Protocol):
-    """Upstream bytes → verbs. Raises on no input. `finished`: nothing more will be read (the relay may hang up). `splice`: turns the next
-    HTTP chunk into one for the client without this decoder, until it is fed again; None: there is no such way. `progress` grows with every
-    event that says something; comments and empty events leave it as it is."""
+    """Turns upstream bytes into verbs. No input raises.
+
+    `finished`: nothing more will be read, so the relay may hang up. `splice`: turns the next HTTP chunk into one for
+    the client without this decoder; valid until the decoder is fed again, None if there is none. `progress`: grows with
+    each event that has content; comments and empty events leave it as it is."""
 
     finished: bool
     splice: Splice | None

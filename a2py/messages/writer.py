@@ -1,9 +1,11 @@
-"""The verbs → Anthropic's event stream, as bytes.
+"""Write a reply as Anthropic's event stream, in bytes.
 
-Knows: the shapes of message_start, content_block_*, message_delta, message_stop, ping and error (docs.claude.com, streaming).
-Must not know: any upstream, when bytes are written.
-Invariants: `take()` gives whole events only; exactly one message_start and one terminal event, or nothing but pings; all text,
-thinking and tool input travels in deltas (Claude Code loses what stands in content_block_start).
+Knows: the shapes of message_start, content_block_*, message_delta, message_stop, ping and error (docs.claude.com,
+streaming).
+Must not know: any upstream, when bytes are written to the client.
+Invariants: `take()` returns only complete events. A stream has exactly one message_start and one terminal event, or
+only pings. All text, thinking and tool input travels in deltas, because Claude Code ignores content in
+content_block_start.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 from a2py import jsontext
-from a2py.messages.blocks import SCAN_SIZE
-from a2py.messages.items import TEXT, THINKING, TOOL, WHOLE, Item
-from a2py.messages.raw import RawBlocks
+from a2py.messages.blocks import Blocks
+from a2py.messages.items import KINDS, TEXT, THINKING, TOOL, WHOLE, Item
+from a2py.messages.output import Output
 
 if TYPE_CHECKING:
     from a2py.errors import ApiError
-    from a2py.messages.types import JSON, Key, Outcome, Usage
+    from a2py.messages.types import JSON, Outcome, Usage
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+#: What follows the string of a delta.
 _END = b"}}\n\n"
 _INPUT = b'"input_json_delta","partial_json":'
+#: Kind of an item → type of its deltas and the field that holds their string.
 _FIELDS = {TEXT: b'"text_delta","text":', THINKING: b'"thinking_delta","thinking":', TOOL: _INPUT, WHOLE: _INPUT}
 _EMPTY: dict[str, JSON] = {
     TEXT: {"type": "text", "text": ""},
@@ -33,108 +37,37 @@ _EMPTY: dict[str, JSON] = {
 
 
 def event(type: str, body: JSON) -> bytes:
-    """One event; `type` is its name and its body's `type`."""
+    """Return one event. `type` is its name, and the `type` of its body."""
     return b"event: %b\ndata: %b\n\n" % (type.encode(), jsontext.dumps({"type": type, **body}))
 
 
-class Writer(RawBlocks):
-    """`begun`: message_start was given out; `delivered`: a content block was, so that the reply can't be asked for again."""
+class _Events(Output):
+    """The events of a reply. `events`: those that nobody has taken yet; `has_begun`: message_start is among the events;
+    `has_ended`: so is the last event, and no other one is added."""
 
-    def __init__(
-        self,
-        message_id: str,
-        model: str,
-        estimate: Usage,
-        origin: str = "",
-        thinking: str = "show",
-        used: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(origin, thinking, used)
-        self._out: list[bytes] = []
-        self._prefix = b""
-        self._around = b"", b""
+    __slots__ = ("_estimate", "_index", "_message_id", "_model", "_prefix", "events", "has_begun", "has_ended")
+
+    def __init__(self, message_id: str, model: str, estimate: Usage) -> None:
+        super().__init__()
         self._message_id = message_id
         self._model = model
         self._estimate = estimate
-        self.begun = False
-        self.ended = False
-
-    @property
-    def delivered(self) -> bool:
-        return self.count > 0
-
-    @property
-    def has_output(self) -> bool:
-        """Whether `take` would return anything."""
-        return bool(self._out)
-
-    def take(self) -> bytes:
-        """The events since the last call."""
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        self._out = []
-        return data
-
-    # -- the hot path: deltas of the open block ----------------------------------------------------------------------
-
-    def text(self, key: Key, s: str) -> None:
-        if key == self._live and s:
-            try:
-                self._out.append(self._prefix + orjson.dumps(s) + _END)
-            except TypeError:  # half a surrogate pair
-                self._delta(s)
-        elif s:
-            super().text(key, s)
-
-    def text_json(self, key: Key, raw: bytes) -> None:
-        if key == self._live and raw:
-            self._out.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
-        elif raw:
-            super().text_json(key, raw)
-
-    def thinking(self, key: Key, s: str) -> None:
-        if key == self._live and s:
-            try:
-                self._out.append(self._prefix + orjson.dumps(s) + _END)
-            except TypeError:  # half a surrogate pair
-                self._delta(s)
-        else:
-            super().thinking(key, s)
-
-    def thinking_json(self, key: Key, raw: bytes) -> None:
-        if key == self._live and raw:
-            self._out.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
-        else:
-            super().thinking_json(key, raw)
-
-    def around(self, key: Key) -> tuple[bytes, bytes] | None:
-        return self._around if key == self._live else None
-
-    def args(self, key: Key, s: str) -> None:
-        item = self._item
-        if item is not None and key == self._tool and s:
-            self._delta(s)
-            item.parts.append(s)
-            item.size += len(s)
-            if self._held or item.size > SCAN_SIZE:
-                self._look()
-        else:
-            super().args(key, s)
-
-    # -- blocks ------------------------------------------------------------------------------------------------------
+        self._index = 0  # of the block that was started last
+        self._prefix = b""  # what precedes the JSON string in each delta of it
+        self.events: list[bytes] = []
+        self.has_begun = False
+        self.has_ended = False
 
     def begin(self) -> None:
-        """message_start, once, with an estimate of the input (the truth comes in message_delta)."""
-        if self.begun:
+        """Add message_start, once. It has an estimate of the input tokens; the true number follows in message_delta."""
+        if self.has_begun:
             return
-        self.begun = True
-        if self._opening is not None:
-            message = {**self._opening}
+        self.has_begun = True
+        if self.raw.opening is not None:
+            message = {**self.raw.opening}
             message["id"] = message["id"] or self._message_id
             message["model"] = self._model
-            message["usage"] = self._first_usage(message["usage"], self._estimate)
+            message["usage"] = self.raw.opening_usage(message["usage"], self._estimate)
         else:
             usage = self._estimate.body()
             usage["output_tokens"] = max(1, self._estimate.output)
@@ -148,99 +81,157 @@ class Writer(RawBlocks):
                 "stop_sequence": None,
                 "usage": usage,
             }
-        self._out.append(event("message_start", {"message": message}))
+        self.events.append(event("message_start", {"message": message}))
 
-    def _start(self, item: Item) -> None:
+    def start(self, index: int, item: Item) -> None:
         self.begin()
-        index = self.count - 1
         if item.kind == TOOL:
             block: JSON = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
         else:
             block = item.block or _EMPTY[item.kind]
-        self._out.append(event("content_block_start", {"index": index, "content_block": block}))
-        self._render(item)
+        self.events.append(event("content_block_start", {"index": index, "content_block": block}))
+        self._prepare_deltas(index, item.kind)
 
-    def _render(self, item: Item) -> None:
-        """What stands before the text of each delta of the block that was just started."""
-        self._prefix = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%b' % (
-            self.count - 1,
-            _FIELDS.get(item.kind, b""),
+    def _prepare_deltas(self, index: int, kind: str) -> None:
+        self._index = index
+        self._prefix = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%b'
+            % (
+                index,
+                _FIELDS[kind],
+            )
         )
-        self._around = self._prefix + b'"', b'"' + _END
+        self.frame = self._prefix + b'"', b'"' + _END
 
-    def _delta(self, s: str) -> None:
+    def add_text(self, text: str) -> None:
         try:
-            self._out.append(self._prefix + orjson.dumps(s) + _END)
-        except TypeError:
-            self._out.append(self._prefix + jsontext.dumps(s) + _END)
+            self.events.append(self._prefix + orjson.dumps(text) + _END)
+        except TypeError:  # half of a surrogate pair
+            self.events.append(self._prefix + jsontext.dumps(text) + _END)
 
-    def _delta_json(self, raw: bytes) -> None:
-        self._out.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
+    def add_json(self, raw: bytes) -> None:
+        self.events.append(b'%b"%b"}}\n\n' % (self._prefix, raw))
 
-    def _sign(self, signature: str) -> None:
-        self._out.append(
-            event("content_block_delta", {"index": self.count - 1, "delta": {"type": "signature_delta", "signature": signature}})
+    def sign(self, signature: str) -> None:
+        self._add_delta({"type": "signature_delta", "signature": signature})
+
+    def cite(self, citation: JSON) -> None:
+        self._add_delta({"type": "citations_delta", "citation": citation})
+
+    def _add_delta(self, delta: JSON) -> None:
+        self.events.append(event("content_block_delta", {"index": self._index, "delta": delta}))
+
+    def stop(self) -> None:
+        self.events.append(
+            b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
         )
 
-    def _cite(self, citation: JSON) -> None:
-        self._out.append(
-            event("content_block_delta", {"index": self.count - 1, "delta": {"type": "citations_delta", "citation": citation}})
-        )
-
-    def _stop(self) -> None:
-        self._out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % (self.count - 1))
-
-    def _pass(self, type: str, body: JSON, data: bytes) -> None:
-        if self.ended:
+    def pass_event(self, type: str, body: JSON, data: bytes) -> None:
+        if self.has_ended:
             return
         if type == "content_block_start":
             self.begin()
-            assert self._item is not None
-            self._render(self._item)
-        self._out.append(b"event: %b\ndata: %b\n\n" % (type.encode(), data) if data else event(type, body))
+            self._prepare_deltas(body["index"], KINDS.get(body["content_block"]["type"], WHOLE))
+        self.events.append(b"event: %b\ndata: %b\n\n" % (type.encode(), data) if data else event(type, body))
 
-    # -- the relay's verbs -------------------------------------------------------------------------------------------
+    def end(self, name: str, body: JSON) -> None:
+        """Add the last event, `name`, and message_stop after a message_delta."""
+        self.has_ended = True
+        self.events.append(event(name, body))
+        if name == "message_delta":
+            self.events.append(STOP)
+
+
+class Writer(Blocks):
+    """A reply for a client that streams: the verbs of `Sink`, and those of the relay.
+
+    `estimate`: tokens for message_start, and for message_delta if the upstream reports none."""
+
+    def __init__(
+        self,
+        message_id: str,
+        model: str,
+        estimate: Usage,
+        origin: str = "",
+        thinking: str = "show",
+        used: frozenset[str] = frozenset(),
+    ) -> None:
+        self._events = _Events(message_id, model, estimate)
+        self._estimate = estimate
+        super().__init__(self._events, origin, thinking, used)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether message_start was written."""
+        return self._events.has_begun
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether a content block was opened, so that the upstream must not be asked again."""
+        return self.count > 0
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take` would return anything."""
+        return bool(self._events.events)
+
+    def begin(self) -> None:
+        """Write message_start, if it was not written yet."""
+        self._events.begin()
+
+    def take(self) -> bytes:
+        """Return the events since the last call."""
+        events = self._events.events
+        if not events:
+            return b""
+        data = events[0] if len(events) == 1 else b"".join(events)
+        self._events.events = []
+        return data
 
     def keepalive(self) -> None:
-        """A sign of life: the open block's own empty delta (text, thinking), else a ping (measured: CLAUDE_CODE §8)."""
-        if self.ended:
+        """Write a sign of life: an empty delta of the open block if it is text or thinking, else a ping.
+
+        Why these two: proxy/keepalive.py."""
+        if self._events.has_ended:
             return
-        item = self._item
-        if item is not None and item.opened and item.kind in (TEXT, THINKING):
-            self._out.append(self._prefix + b'""' + _END)
+        item = self._current
+        if item is not None and item.is_started and item.kind in (TEXT, THINKING):
+            self._events.add_json(b"")
         else:
-            self._out.append(PING)
+            self._events.events.append(PING)
 
     def close(self, outcome: Outcome) -> None:
-        """End the message: blocks, exactly one message_delta, message_stop; an `outcome.error` ends it as an error."""
-        error = self.problem or outcome.error  # what ended the reading comes first
+        """End the message: close its blocks, then exactly one message_delta and message_stop. An error in `outcome`
+        ends it as an error."""
+        error = self.problem or outcome.error  # what made us stop reading comes first
         if error is not None:
             self.error(error)
             return
-        if self.ended:
+        if self._events.has_ended:
             return
-        if self._closing is not None:
+        raw = self._events.raw
+        if raw.closing is not None:
             self.begin()
-            self.ended = True
-            usage = self._last_usage(self._closing["usage"], outcome.usage or self._estimate)
-            self._out.append(event("message_delta", {**self._closing, "usage": usage}))
-            self._out.append(STOP)
+            usage = raw.closing_usage(raw.closing["usage"], outcome.usage or self._estimate)
+            self._events.end("message_delta", {**raw.closing, "usage": usage})
             return
-        reason = outcome.told = self.finish(outcome)
-        self.ended = True
-        delta: JSON = {"stop_reason": reason, "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None}
+        reason = outcome.final_reason = self.finish(outcome)
+        delta: JSON = {
+            "stop_reason": reason,
+            "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,
+        }
         if outcome.stop_details is not None:
             delta["stop_details"] = outcome.stop_details
-        usage = outcome.final_usage(self._estimate).body()
-        self._out.append(event("message_delta", {"delta": delta, "usage": usage}))
-        self._out.append(STOP)
+        self._events.end("message_delta", {"delta": delta, "usage": outcome.final_usage(self._estimate).body()})
 
     def error(self, error: ApiError, request_id: str = "", type: str = "") -> None:
-        """`event: error`, the last event; open blocks stay open: a closed tool block would be run."""
-        if self.ended:
+        """Write `event: error` as the last event. Open blocks stay open, because the client would run a closed tool
+        block.
+
+        `type` replaces Anthropic's `error.type` of this kind of error."""
+        if self._events.has_ended:
             return
-        self.ended = True
         body = error.envelope(request_id, type)
         if not request_id:
             del body["request_id"]
-        self._out.append(event("error", body))
+        self._events.end("error", body)

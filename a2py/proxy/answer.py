@@ -1,12 +1,13 @@
 """The two forms of an answer to /v1/messages: an event stream, and one JSON message.
 
-An exchange makes one answer and hands it to each of its attempts in turn. An attempt asks it for a sink, into which the upstream's reply is
-decoded, and for the flow that carries the upstream's body there. If an attempt fails before anything was delivered, the next one gets a new
-sink.
+An exchange makes one answer and hands it to each of its attempts in turn. An attempt asks it for a sink, into which the
+upstream's reply is decoded, and for the flow that carries the upstream's body there. If an attempt fails before
+anything was delivered, the next one gets a new sink.
 
-Knows: Writer and Reply, the client's stream and its keep-alive. Must not know: attempts, retries (exchange.py), upstream formats.
-Invariants: exactly one answer; what a stream has delivered is ended by exactly one terminal event; nothing of an attempt that delivered
-nothing reaches the client.
+Knows: Writer and Reply, the client's stream and its keep-alive. Must not know: attempts, retries (exchange.py),
+upstream formats.
+Invariants: exactly one answer; what a stream has delivered is ended by exactly one terminal event; nothing of an
+attempt that delivered nothing reaches the client.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from a2py.upstream import Flow
 
 
 class Answer(Protocol):
-    """`is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream; `outcome`: of the latest
-    attempt that got a reply."""
+    """`is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream;
+    `outcome`: of the latest attempt that got a reply."""
 
     is_stream: bool
     degraded: tuple[str, ...]
@@ -54,7 +55,8 @@ class Answer(Protocol):
         """Return the flow that feeds the upstream's body to `decoder`, which writes into the sink opened last."""
 
     def complete(self, outcome: Outcome, model: str) -> ApiError | None:
-        """End the sink opened last with `outcome`. Return the error if the reply is not a complete one. `model` is the upstream's id."""
+        """End the sink opened last with `outcome`. Return the error if the reply is not a complete one. `model` is the
+        upstream's id."""
 
     def start(self) -> None:
         """Begin to wait for content."""
@@ -76,8 +78,8 @@ def _initial_usage(inbound: Inbound, model: str) -> Usage:
 class StreamAnswer:
     """An answer as an event stream.
 
-    Pivots: `client.committed` (the status line is out: from then on an error is an event) and `is_delivered` (content is out: from then on
-    nothing is asked again). Keep-alives can commit before anything was delivered."""
+    Pivots: `client.committed` (the status line is out: from then on an error is an event) and `is_delivered` (content
+    is out: from then on nothing is asked again). Keep-alives can commit before anything was delivered."""
 
     is_stream = True
 
@@ -101,7 +103,7 @@ class StreamAnswer:
 
     @property
     def is_delivered(self) -> bool:
-        return self._writer is not None and self._writer.delivered
+        return self._writer is not None and self._writer.has_delivered
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self.degraded = prepared.degraded
@@ -142,8 +144,8 @@ class StreamAnswer:
             self._begin_content()
         writer = self._writer
         if error is not None:
-            # Claude Code (2.1.330) asks again as a stream if it gets overloaded_error before content. With any other type it falls back to a
-            # request without streaming at once.
+            # Claude Code (2.1.330) asks again as a stream if it gets overloaded_error before content. With any other
+            # type it falls back to a request without streaming at once.
             kind = "overloaded_error" if error.retryable and not self.is_delivered else ""
             if writer is None or not self.is_delivered:
                 writer = self._new_writer("", "")
@@ -164,7 +166,8 @@ class StreamAnswer:
         self.client.commit(self.degraded)
 
     def _release_conversation(self) -> None:
-        """Free the request's messages. 100 KB of JSON are some 300 KB of objects, and the stream may last for minutes."""
+        """Free the request's messages. 100 KB of JSON are some 300 KB of objects, and the stream may last for
+        minutes."""
         self._inbound.size.sample(self._model)
         self._sent.forget()
         request = self._inbound.call.request
@@ -189,7 +192,9 @@ class JsonAnswer:
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Reply:
         inbound, request = self._inbound, self._inbound.call.request
-        reply = self._reply = Reply(inbound.call.message_id, request.model, deployment.origin, inbound.thinking_mode, request.tool_ids)
+        reply = self._reply = Reply(
+            inbound.call.message_id, request.model, deployment.origin, inbound.thinking_mode, request.tool_ids
+        )
         return reply
 
     def flow_of(self, decoder: Decoder) -> Flow:

@@ -1,8 +1,9 @@
 """The proxy as an HTTP application: the frame around each request, with one response and one envelope for every error.
 
-Knows: the order of the checks before a handler, what the log and the metrics say of a request. Must not know: what handlers do, upstreams,
-event streams.
-Invariants: every request gets exactly one response with a `request-id`, and a line in the log once it has a status of its own.
+Knows: the order of the checks before a handler, what the log and the metrics say of a request. Must not know: what
+handlers do, upstreams, event streams.
+Invariants: every request gets exactly one response with a `request-id`, and a line in the log once it has a status of
+its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from a2py.proxy.log import Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.responses import NamelessResponse, error_response, new_id
-from a2py.proxy.routes import find_route
+from a2py.proxy.routes import Route, find_route
 from a2py.proxy.services import Services
 
 
@@ -33,7 +34,10 @@ class Proxy:
         start_time = loop.time()
         granted = grant(services.config.settings.allowed_origins, request.headers)
         try:
-            answer = await self._answer(request, record)
+            route = self._check(request, record)
+            if not isinstance(route, Route):
+                return route
+            answer = await route.handler(services, request, record)
             response = self._refuse(request, record, answer) if isinstance(answer, ApiError) else answer
         except ApiError as error:
             response = self._refuse(request, record, error)
@@ -49,12 +53,13 @@ class Proxy:
                 _count_request(services.metrics, record)
             if record.status:
                 services.log.request(record)
-        if response.status != 204:  # a preflight, which has such headers of its own
-            response.headers.update(granted)  # a stream has sent them already: see EventStream
+        response.headers.update(granted)  # a stream has sent them already: see EventStream
         return response
 
-    async def _answer(self, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
-        """Check what is checked on every path, then let the route's handler answer. Raise `ApiError`, or return it."""
+    def _check(self, request: BaseRequest, record: Record) -> Route | StreamResponse:
+        """Return the route of a request that may be answered, or the answer to a browser's preflight. Raise `ApiError`.
+
+        This is not a coroutine, because each one costs a call whenever the request is resumed."""
         services = self.services
         config, connections = services.config, services.connections
         extend_hops(services, request)  # first: a loop must not get as far as the upstream
@@ -76,7 +81,7 @@ class Proxy:
                 "The proxy has more connections than `a2py: max_connections` or its file descriptors allow; ask again",
                 retry_after=1,
             )
-        return await route.handler(services, request, record)
+        return route
 
     def _refuse(self, request: BaseRequest, record: Record, error: ApiError) -> StreamResponse:
         """Return the response for `error`, and decide whether the connection can be used again after it."""

@@ -1,9 +1,10 @@
 """One question to one deployment: prepare it, send it, read the reply into the answer.
 
-Knows: the order of these steps, the time limits of each, what is counted towards the deployment's limits. Must not know: which deployment is
-next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream formats (wires).
-Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request body is not
-referred to once the reply has begun, except by `Prepared.sent`.
+Knows: the order of these steps, the time limits of each, what is counted towards the deployment's limits. Must not
+know: which deployment is next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream
+formats (wires).
+Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request
+body is not referred to once the reply has begun, except by `Prepared.sent`.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
-from a2py.upstream import Flow, Gather, Response
+from a2py.upstream import Gather, Response
 from a2py.upstream import client as upstream
 from a2py.upstream.client import api_error
-from a2py.upstream.failure import Cause, Failure
+from a2py.upstream.failure import Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.failure import read
+from a2py.wires.refusal.peer import Peer
 
 #: Statuses of a redirect.
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
 class Attempt:
-    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `prepared`: the request, None until it is prepared.
-    Its body and headers are dropped once it is sent."""
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `prepared`: the request, None
+    until it is prepared. Its body and headers are dropped once it is sent."""
 
-    def __init__(self, services: Services, inbound: Inbound, answer: Answer, original: Deployment, deployment: Deployment) -> None:
+    def __init__(
+        self, services: Services, inbound: Inbound, answer: Answer, original: Deployment, deployment: Deployment
+    ) -> None:
         self._services = services
         self._inbound = inbound
         self._answer = answer
@@ -44,7 +48,8 @@ class Attempt:
         self._decoder: Decoder | None = None
 
     async def run(self) -> ApiError | None:
-        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` means that nothing was sent."""
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` means that nothing was
+        sent."""
         services, deployment, record = self._services, self.deployment, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         if deployment.problem:
@@ -80,7 +85,8 @@ class Attempt:
             self._settle(reservation, outcome, is_refused)
 
     async def _prepare(self) -> None:
-        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's context."""
+        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
+        context."""
         services, call, deployment = self._services, self._inbound.call, self.deployment
         work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
         prepared = self.prepared = await services.pace.run(work)
@@ -111,8 +117,8 @@ class Attempt:
     def _time_limits(self, is_upstream_stream: bool) -> tuple[float | None, float | None, float | None]:
         """Return seconds for the whole reply, without a byte, and without content; None for no limit.
 
-        A stream may last as long as it brings content. DeepSeek and OpenRouter send comments while a request waits in their queue: comments
-        alone keep a stream alive only for the time that a whole reply gets."""
+        A stream may last as long as it brings content. DeepSeek and OpenRouter send comments while a request waits in
+        their queue: comments alone keep a stream alive only for the time that a whole reply gets."""
         settings, deployment = self._inbound.config.settings, self.deployment
         whole = deployment.timeout or settings.timeout or settings.request_timeout or None
         if not is_upstream_stream:
@@ -141,7 +147,11 @@ class Attempt:
         if capture is not None:
             decoder = capture.decoder(decoder)
         self._decoder = decoder
-        cause = await _pass_on(response, answer.flow_of(decoder))
+        cause = None
+        try:
+            await response.read(answer.flow_of(decoder))
+        except Failure as failure:
+            cause = failure.cause  # and not the exception, whose frames hold the whole exchange
         outcome = answer.outcome = decoder.close()
         # A connection that breaks after the last event does no harm: the decoder has no error then.
         if cause is not None and outcome.error is not None:
@@ -149,10 +159,11 @@ class Attempt:
         return outcome
 
     def _settle(self, reservation: Reservation, outcome: Outcome | None, is_refused: bool) -> None:
-        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were seen.
+        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
+        seen.
 
-        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far the upstream has
-        come."""
+        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
+        the upstream has come."""
         if is_refused:
             reservation.settle(0, 0)
             return
@@ -170,17 +181,6 @@ class Attempt:
             reservation.settle(max(input, reservation.input), max(output, reservation.output))
 
 
-async def _pass_on(response: Response, flow: Flow) -> Cause | None:
-    """Pass the body of `response` on to `flow`. Return why it broke off, None if it did not.
-
-    Only the cause leaves this function: the exception's frames would hold the whole exchange."""
-    try:
-        await response.read(flow)
-    except Failure as failure:
-        return failure.cause
-    return None
-
-
 async def _read_error_body(response: Response) -> bytes:
     """Return as much of an error's body as is worth reading. If the rest of it fails, that does not matter."""
     body = Gather(upstream.ERROR_BODY)
@@ -195,16 +195,19 @@ async def _read_error_body(response: Response) -> bytes:
 
 
 def _refusal_error(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    provider, model, secrets = deployment.provider, deployment.model, deployment.secrets
-    return read(response.status, response.headers, body, provider=provider, model=model, secrets=secrets, sent=sent)
+    return read(response.status, response.headers, body, Peer.of(deployment, sent))
 
 
 def _address_error(status: int, deployment: Deployment) -> ApiError:
-    """Return the error for a status that no model's server gives: the configured address is wrong, and a retry will not help."""
-    what = f"{status}, a redirect: set api_base to its final address" if status in REDIRECTS else f"HTTP {status}: check api_base"
-    return ApiError("upstream", f"{deployment.provider} answered {what}", should_retry=False)
+    """Return the error for a status that no model's server gives: the configured address is wrong, and a retry will not
+    help."""
+    if status in REDIRECTS:
+        problem = f"answered {status}, a redirect. Set `api_base` to the address that it redirects to."
+    else:
+        problem = f"answered HTTP {status}, which is not a reply. Check `api_base`."
+    return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)
 
 
 def _web_page_error(deployment: Deployment) -> ApiError:
-    what = "a web page where a model's reply was expected: check api_base (most end in /v1)"
-    return ApiError("upstream", f"{deployment.provider} answered with {what}", should_retry=False)
+    problem = "answered with a web page instead of a model's reply. Check `api_base`: most end in /v1."
+    return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)

@@ -1,6 +1,7 @@
 """Read the body of a client's request, within the limits of size and time.
 
-Knows: aiohttp's `StreamReader`, what a slow or broken body means for the client. Must not know: what is in the body, paths.
+Knows: aiohttp's `StreamReader`, what a slow or broken body means for the client. Must not know: what is in the body,
+paths.
 Invariants: at most `limit` bytes and one read are in memory; every failure is an `ApiError`.
 """
 
@@ -22,7 +23,8 @@ MIB = 1024 * 1024
 async def read_body(request: BaseRequest, limit: int, timeouts: Timeouts) -> bytes:
     """Return the request's body.
 
-    `limit` is in bytes. Raise `ApiError`: 413 if the body is larger, 408 if it is too slow, 400 if it is not framed as its head says."""
+    `limit` is in bytes. Raise `ApiError`: 413 if the body is larger, 408 if it is too slow, 400 if it is not framed as
+    its head says."""
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)
@@ -45,7 +47,8 @@ async def read_body(request: BaseRequest, limit: int, timeouts: Timeouts) -> byt
             content.set_exception(None)  # type: ignore[arg-type]
             raise ApiError(
                 "timeout",
-                f"The request body stalled for {timeouts.body_pause:.0f} s, or brought less than {timeouts.body_rate} bytes a second",
+                f"The request body stalled for {timeouts.body_pause:.0f} s, or brought less than"
+                f" {timeouts.body_rate} bytes a second",
                 status=408,
             ) from None
         except (RequestPayloadError, HttpProcessingError, ConnectionError) as error:
@@ -58,7 +61,8 @@ async def read_body(request: BaseRequest, limit: int, timeouts: Timeouts) -> byt
 
 
 async def _read_some(content: StreamReader, deadline: float) -> bytes:
-    """Return the next bytes of a body that has not arrived completely. Raise `asyncio.TimeoutError` at `deadline` (loop time)."""
+    """Return the next bytes of a body that has not arrived completely. Raise `asyncio.TimeoutError` at `deadline` (loop
+    time)."""
     timer = asyncio.get_running_loop().call_at(deadline, content.set_exception, asyncio.TimeoutError())
     try:
         return await content.readany()

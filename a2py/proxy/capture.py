@@ -1,12 +1,16 @@
-"""`--capture DIR`: one file a request, with what the client sent, what went upstream, what came back, and what the client got.
+"""`--capture DIR`: one file a request, with what the client sent, what went upstream, what came back, and what the
+client got.
 
-Knows: the file's form, what must not stand in it. Must not know: how requests are relayed, how a secret is found (redact.py).
-Invariants: no key, cookie or URL query is ever written; files are readable by their owner alone, and are whole or not there; a body is cut at
-BODY_LIMIT, and says so; a capture that can't be written is one line in the log and fails nothing.
+The file is JSON: `client` (method, path, headers, body), `attempts` (deployment, wire, path, headers, body, status,
+response headers and `pieces`: the body, one piece per read), `answer` (status, body), `outcome`. Bytes that are not
+UTF-8 are written as {"base64": …}. To replay it, give `client.body` to a proxy whose upstream answers with each
+attempt's pieces. The result is `answer.body`, except for ids.
 
-The form is JSON: `client` (method, path, headers, body), `attempts` (deployment, wire, path, headers, body, status, response headers and
-`pieces`: the body as it was read, piece by piece), `answer` (status, body), `outcome`. Bytes that are no UTF-8 stand as {"base64": …}.
-Replay: give `client.body` to a proxy whose upstream answers with each attempt's pieces; `answer.body` must come out, but for ids.
+Knows: the file's form, what must not be in it. Must not know: how requests are answered, how a secret is found
+(redact.py).
+Invariants: no key, cookie or URL query is ever written; a file is readable by its owner alone, and is complete or
+absent; a body longer than BODY_LIMIT is cut, and marked as cut; if a capture cannot be written, that is one line in the
+log, and the request does not fail.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from a2py.deployment import Deployment, telling
+from a2py.deployment import Deployment, is_secret_name
 from a2py.errors import ApiError
 from a2py.messages.splice import Splice
 from a2py.messages.types import Decoder, Outcome, Prepared
@@ -34,17 +38,19 @@ from a2py.proxy.redact import REDACTED, Redactor
 if TYPE_CHECKING:
     from a2py.config import Config
 
-#: Bytes of one body; bytes beyond them that are looked at, so that no secret is cut in two before it is found.
+#: Bytes of one body that are kept; bytes after them that are searched too, so that no secret is cut in two before it is
+#: found.
 BODY_LIMIT, BEYOND = 16 * 1024 * 1024, 4096
-#: What a piece of a body counts for beside its bytes.
+#: Bytes that each piece counts in addition to its own: the list and the object take memory too.
 PIECE_COST = 128
-#: Shorter credentials of a client are no keys ("a2py", which `a2py env` sets where no key is asked for), and would eat ordinary words.
-SENT_SHORT = 8
+#: Credentials of a client with fewer characters are not taken for keys. `a2py env` sets "a2py" if no key is needed, and
+#: that word is in many texts.
+MIN_CREDENTIAL = 8
 _QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
 
 
 class Body:
-    """A body as it comes, piece by piece, up to BODY_LIMIT."""
+    """A body, recorded piece by piece up to BODY_LIMIT."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.pieces: list[bytes] = []
@@ -59,12 +65,12 @@ class Body:
             self.pieces.append(data[:room])
 
     @property
-    def cut(self) -> bool:
-        """Whether it was longer than what is kept."""
+    def is_cut(self) -> bool:
+        """Whether the body was longer than what is kept."""
         return self.size > BODY_LIMIT
 
-    def without(self, redactor: Redactor) -> list[bytes]:
-        """Its pieces, without secrets."""
+    def redact(self, redactor: Redactor) -> list[bytes]:
+        """Return the pieces without secrets."""
         cuts = [0]
         for piece in self.pieces:
             cuts.append(cuts[-1] + len(piece))
@@ -74,7 +80,7 @@ class Body:
 
 
 class Capture:
-    """One request on its way. `secrets`: strings that are taken out wherever they stand."""
+    """The capture of one request. `secrets`: strings that are replaced wherever they are."""
 
     def __init__(self, directory: str, id: str, request: BaseRequest, body: bytes, secrets: Iterable[str]) -> None:
         self._name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{id}.json"
@@ -106,33 +112,34 @@ class Capture:
         return self._answer.size > 0
 
     async def save_in_thread(self, status: int, error: ApiError | None, log: Log) -> None:
-        """Save without blocking the loop: a capture may have some ten megabytes, and the disk may be slow. Raise nothing."""
+        """Save without blocking the loop: a capture may have some ten megabytes, and the disk may be slow. Raise
+        nothing."""
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.save, status, error)
         except OSError as problem:
             log.warning("capture can't be written", error=problem.strerror or type(problem).__name__)
 
     def save(self, status: int, error: ApiError | None) -> None:
-        """Write the file. Raises OSError, and leaves nothing behind then."""
+        """Write the file. Raise OSError, after removing what was written."""
         redactor = Redactor(self._secrets)
         method, path, headers, body = self._client
-        answer = {"status": status, "body": _plain(b"".join(self._answer.without(redactor)))}
-        whole = {
+        answer = {"status": status, "body": _plain(b"".join(self._answer.redact(redactor)))}
+        document = {
             "client": {
                 "method": method,
                 "path": redactor.text(path),
                 "headers": clean(headers, redactor),
-                "body": _plain(b"".join(body.without(redactor))),
-                **({"cut": True} if body.cut else {}),
+                "body": _plain(b"".join(body.redact(redactor))),
+                **({"cut": True} if body.is_cut else {}),
             },
             "attempts": [attempt.as_json(redactor) for attempt in self._attempts],
-            "answer": {**answer, "cut": True} if self._answer.cut else answer,
+            "answer": {**answer, "cut": True} if self._answer.is_cut else answer,
             "outcome": redactor.text(f"{error.kind}: {error.message}") if error is not None else "ok",
         }
-        self._write(orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        self._write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
     def _write(self, data: bytes) -> None:
-        """Under another name first: a full disk leaves neither an empty file nor half of one."""
+        """Write under another name first, so that a full disk leaves neither an empty file nor half of one."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = os.path.join(self._directory, self._name)
         part = os.path.join(self._directory, f".{self._name}.part")
@@ -145,9 +152,10 @@ class Capture:
             os.unlink(part)
             raise
 
-    # -- where it listens --------------------------------------------------------------------------------------------
+    # -- where bytes are recorded --------------------------------------------------------------------------------------
 
     def decoder(self, inner: Decoder) -> Decoder:
+        """Return a decoder that records what `inner` is fed."""
         return _RecordingDecoder(inner, self)
 
     def stream(
@@ -158,10 +166,10 @@ class Capture:
 
 
 class _Attempt:
-    """One question to an upstream. `answer`: status and headers, once they have come."""
+    """One question to an upstream. `head`: status and headers, once they have come; `reply`: the body."""
 
     def __init__(self, deployment: Deployment, prepared: Prepared) -> None:
-        self._asked = {
+        self._question = {
             "deployment": deployment.id,
             "model": deployment.model,
             "wire": deployment.wire,
@@ -173,11 +181,11 @@ class _Attempt:
         self.head: tuple[int, dict[str, str]] | None = None
 
     def as_json(self, redactor: Redactor) -> dict[str, Any]:
-        """Return what the file says of it."""
-        out: dict[str, Any] = {name: redactor.text(value) for name, value in self._asked.items()}
-        out |= {"headers": clean(self._headers, redactor), "body": _plain(b"".join(self._body.without(redactor)))}
-        out["pieces"] = [_plain(piece) for piece in self.reply.without(redactor)]
-        if self.reply.cut or self._body.cut:
+        """Return what the file says about this attempt."""
+        out: dict[str, Any] = {name: redactor.text(value) for name, value in self._question.items()}
+        out |= {"headers": clean(self._headers, redactor), "body": _plain(b"".join(self._body.redact(redactor)))}
+        out["pieces"] = [_plain(piece) for piece in self.reply.redact(redactor)]
+        if self.reply.is_cut or self._body.is_cut:
             out["cut"] = True
         if self.head is not None:
             out |= {"status": self.head[0], "response_headers": clean(self.head[1], redactor)}
@@ -185,26 +193,32 @@ class _Attempt:
 
 
 def clean(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """`headers` without secrets and URL queries."""
+    """Return `headers` without secrets and URL queries."""
     return {
-        name.lower(): REDACTED.decode() if telling(name) else _QUERY.sub(r"\1", redactor.text(value)) for name, value in headers.items()
+        name.lower(): REDACTED.decode() if is_secret_name(name) else _QUERY.sub(r"\1", redactor.text(value))
+        for name, value in headers.items()
     }
 
 
 def secrets_of(config: Config) -> frozenset[str]:
-    """Everything in a configuration that no capture may show, of all deployments: a client may send any of them, and a model repeat it."""
-    return frozenset((config.master_key, *(secret for deployment in config.deployments for secret in deployment.secrets)))
+    """Return every secret of a configuration, of all deployments: a client may send any of them, and a model may repeat
+    it."""
+    return frozenset(
+        (config.master_key, *(secret for deployment in config.deployments for secret in deployment.secrets))
+    )
 
 
 def credentials_in(headers: Mapping[str, str]) -> set[str]:
-    """The credentials that a client sent: of headers with a telling name, with and without the word before them, and each cookie's."""
-    values = {value for name, value in headers.items() if telling(name)}
+    """Return the credentials that a client sent: values of headers whose name says so, with and without "Bearer", and
+    of each cookie."""
+    values = {value for name, value in headers.items() if is_secret_name(name)}
     values |= {value.partition(" ")[2].strip() for value in values}
     values |= {pair.partition("=")[2].strip() for pair in headers.get("cookie", "").split(";")}
-    return {value for value in values if len(value) >= SENT_SHORT}
+    return {value for value in values if len(value) >= MIN_CREDENTIAL}
 
 
 def _plain(data: bytes) -> Any:
+    """Return `data` as JSON can have it."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -212,7 +226,9 @@ def _plain(data: bytes) -> Any:
 
 
 class _RecordingDecoder:
-    splice: Splice | None = None  # every piece is recorded
+    """See `Capture.decoder`. It has no splice: every piece must pass through `feed`."""
+
+    splice: Splice | None = None
 
     def __init__(self, inner: Decoder, capture: Capture) -> None:
         self._inner = inner
@@ -233,6 +249,8 @@ class _RecordingDecoder:
 
 
 class _RecordingStream(EventStream):
+    """A client's stream that records what it sends."""
+
     __slots__ = ("_capture",)
 
     def __init__(self, capture: Capture, *args: Any) -> None:

@@ -1,15 +1,15 @@
 """One client connection: how its bytes are fed to aiohttp's parser, and what it gets if they are not HTTP.
 
-Knows: aiohttp's `RequestHandler` (public), the attributes of its parser that this depends on. Must not know: routes, upstreams, how many
-connections there are (connections.py).
-Invariants: no error leaves in another shape than the envelope; every byte that a client sends reaches the parser once, or its connection is
-closed.
+Knows: aiohttp's `RequestHandler` (public), the attributes of its parser that this depends on. Must not know: routes,
+upstreams, how many connections there are (connections.py).
+Invariants: no error leaves in another shape than the envelope; every byte that a client sends reaches the parser once,
+or its connection is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from aiohttp import StreamReader
 
@@ -22,8 +22,11 @@ from a2py.upstream.transports import free, small_reads
 
 #: What ends a request's head, and a chunked body (RFC 9112, 2.1 and 7.1).
 _EMPTY_LINE = b"\r\n\r\n"
-#: aiohttp's attributes: whether the parser has gone over to another protocol, and the parser. Before 3.14 they had other names.
-_UPGRADED, _PARSER = ("_upgraded", "_parser") if hasattr(RequestHandler, "_upgraded") else ("_upgrade", "_request_parser")
+#: aiohttp's attributes: whether the parser has gone over to another protocol, and the parser. Before 3.14 they had
+#: other names.
+_UPGRADED, _PARSER = (
+    ("_upgraded", "_parser") if hasattr(RequestHandler, "_upgraded") else ("_upgrade", "_request_parser")
+)
 #: aiohttp's status of a request that is not HTTP, or too long → the message for the client.
 MALFORMED = {
     400: "The request is not valid HTTP",
@@ -36,8 +39,8 @@ MALFORMED = {
 def drop_frames(error: BaseException | None) -> None:
     """Drop the frames that `error` and its causes came through.
 
-    A frame that still refers to its error is a reference cycle. It keeps everything that its callers hold (a connection, a request, its body)
-    until the garbage collector runs."""
+    A frame that still refers to its error is a reference cycle. It keeps everything that its callers hold (a
+    connection, a request, its body) until the garbage collector runs."""
     link = error
     while link is not None:
         link.__traceback__ = None
@@ -45,7 +48,8 @@ def drop_frames(error: BaseException | None) -> None:
 
 
 class Keeper(Protocol):
-    """What owns all connections, as one connection sees it. `is_leaving`: every answer is the last of its connection."""
+    """What owns all connections, as one connection sees it. `is_leaving`: every answer is the last of its
+    connection."""
 
     buffer_limit: int
     timeouts: Timeouts
@@ -59,22 +63,23 @@ class Keeper(Protocol):
 
 
 class Connection(RequestHandler):
-    """One client connection. What it changes of aiohttp's: how the parser is fed, the answer to bytes that are not HTTP, the limit of the
-    write buffer, what happens to a client that leaves it full.
+    """One client connection. What it changes of aiohttp's: how the parser is fed, the answer to bytes that are not
+    HTTP, the limit of the write buffer, what happens to a client that leaves it full.
 
-    `is_paused`: the client has left more unread than the limit; `answer_time`: loop time at the end of its latest answer, 0 before the first.
+    `is_paused`: the client has left more unread than the limit; `answer_time`: loop time at the end of its latest
+    answer, 0 before the first.
 
-    aiohttp sets `_manager` to None once the connection is lost, or closed by force."""
+    aiohttp's `_manager` is the `Keeper`, and becomes None once the connection is lost, or closed by force."""
 
     __slots__ = ("_body", "_body_left", "_held", "_stall_guard", "_tail", "_transport", "answer_time", "is_paused")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         assert keeper is not None
         self.is_paused = False
         self.answer_time = 0.0
         self._transport = transport  # still needed after aiohttp has closed and forgotten it
-        self._stall_guard = StallGuard(cast(asyncio.Transport, transport), keeper.timeouts.stall)
+        self._stall_guard = StallGuard(transport, keeper.timeouts.stall)  # type: ignore[arg-type]
         self._tail = b""  # the last three bytes that the parser was fed: a head may end in the next ones
         self._body_left = 0  # bytes to come of a body of known length
         self._held = b""  # received, but the parser takes no more for now
@@ -85,13 +90,9 @@ class Connection(RequestHandler):
         keeper.admit(self)
 
     @property
-    def _keeper(self) -> Keeper | None:
-        return cast("Keeper | None", self._manager)
-
-    @property
     def is_leaving(self) -> bool:
         """Whether the answer that runs is this connection's last."""
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         return keeper is not None and keeper.is_leaving
 
     def has_unsent(self) -> bool:
@@ -104,8 +105,11 @@ class Connection(RequestHandler):
         is_waiting = self._waiter is not None and not self._messages
         return is_waiting and self.transport is not None and not self.transport.get_write_buffer_size()
 
-    async def finish_response(self, request: BaseRequest, resp: StreamResponse, start_time: float | None) -> tuple[StreamResponse, bool]:
-        """Write the response, and only then report it as given: aiohttp writes a body after the handler has returned it."""
+    async def finish_response(
+        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
+    ) -> tuple[StreamResponse, bool]:
+        """Write the response, and only then report it as given: aiohttp writes a body after the handler has returned
+        it."""
         if self.is_leaving:
             resp.force_close()
         try:
@@ -114,22 +118,23 @@ class Connection(RequestHandler):
             self.answer_time = asyncio.get_running_loop().time()
             if self.is_leaving:
                 self.close()  # not earlier: aiohttp reads no more of a request's body after that
-            keeper = self._keeper
+            keeper: Keeper | None = self._manager  # type: ignore[assignment]
             if keeper is not None:
                 keeper.record_answer(self)
 
-    # -- feeding the parser ----------------------------------------------------------------------------------------------
+    # -- feeding the parser --------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser one head or one body at a time.
 
-        llhttp, aiohttp's C parser, stops after a request with an `Upgrade` header, because the bytes that follow may be another protocol.
-        aiohttp 3.14.5 then drops the rest of its input. This server never upgrades, so the rest is HTTP: of `GET …` with `Upgrade: h2c` and a
-        request pipelined after it, only the first would be answered.
+        llhttp, aiohttp's C parser, stops after a request with an `Upgrade` header, because the bytes that follow may be
+        another protocol. aiohttp 3.14.5 then drops the rest of its input. This server never upgrades, so the rest is
+        HTTP: of `GET …` with `Upgrade: h2c` and a request pipelined after it, only the first would be answered.
 
-        The cure is to end the parser's input exactly where a request ends: after `content-length` bytes of a body, everywhere else after an
-        empty line, which ends a head and a chunked body. Then nothing can be dropped, and `_UPGRADED` is reset. (A cut in the middle of a
-        chunked body, where its data contains an empty line, does no harm: the parser goes on with the next piece.)"""
+        The cure is to end the parser's input exactly where a request ends: after `content-length` bytes of a body,
+        everywhere else after an empty line, which ends a head and a chunked body. Then nothing can be dropped, and
+        `_UPGRADED` is reset. (A cut in the middle of a chunked body, where its data contains an empty line, does no
+        harm: the parser goes on with the next piece.)"""
         if self._is_held():
             self._held += data
             return
@@ -173,16 +178,18 @@ class Connection(RequestHandler):
         return len(data) if end < 0 else end + len(_EMPTY_LINE)
 
     def _is_held(self) -> bool:
-        """Return whether the parser takes no more for now: a body is read more slowly than it comes, or too many requests are queued."""
+        """Return whether the parser takes no more for now: a body is read more slowly than it comes, or too many
+        requests are queued."""
         if self._reading_paused:
             return True
         return getattr(self, "_buffer_paused", False) and len(self._messages) >= self._max_msg_queue_size
 
     def _note_request(self) -> bool:
-        """Note the body of the message that was parsed last. Return False if it is an error, with which the connection ends.
+        """Note the body of the message that was parsed last. Return False if it is an error, with which the connection
+        ends.
 
-        An error within a body belongs to the request of that body. It is passed on to whoever reads the body, who would wait for the rest of
-        it otherwise."""
+        An error within a body belongs to the request of that body. It is passed on to whoever reads the body, who would
+        wait for the rest of it otherwise."""
         message, body = self._messages[-1]
         headers = getattr(message, "headers", None)
         if headers is not None:
@@ -204,7 +211,7 @@ class Connection(RequestHandler):
         if self._held and self._manager is not None and not self._is_held():
             self.data_received(b"")
 
-    # -- clients that do not read ----------------------------------------------------------------------------------------
+    # -- clients that do not read --------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
         self.is_paused = True
@@ -216,7 +223,7 @@ class Connection(RequestHandler):
         super().resume_writing()
         self._stall_guard.stop()
 
-    # -- the end -----------------------------------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         try:
@@ -229,13 +236,17 @@ class Connection(RequestHandler):
                 self._stall_guard.start()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        keeper = self._keeper
+        keeper: Keeper | None = self._manager  # type: ignore[assignment]
         self._stall_guard.stop()
-        drop_frames(exc)  # the error of a failed write comes with the frames of the writer, and aiohttp keeps it with the request
+        drop_frames(
+            exc
+        )  # the error of a failed write comes with the frames of the writer, and aiohttp keeps it with the request
         self._body = None  # it refers to this connection: a cycle
         super().connection_lost(exc)
         free(self._transport)
-        queued = getattr(self, "_messages", None)  # requests that were not answered; the body of each refers to this connection
+        queued = getattr(
+            self, "_messages", None
+        )  # requests that were not answered; the body of each refers to this connection
         if queued:
             for message, _ in queued:
                 drop_frames(getattr(message, "exc", None))

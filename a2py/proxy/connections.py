@@ -15,9 +15,11 @@ from a2py.proxy.connection import MALFORMED, Connection
 from a2py.proxy.responses import SentResponse, error_response, new_id
 from a2py.proxy.timeouts import Timeouts
 
-#: Seconds between two looks at the bytes that clients have yet to read, during a drain. No event says that a buffer is empty.
+#: Seconds between two looks at the bytes that clients have yet to read, during a drain. No event says that a buffer is
+#: empty.
 LOOK_SECONDS = 0.05
-#: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some 500.
+#: Bytes of one header line and of one header value; number of headers. Claude Code's longest (anthropic-beta) is some
+#: 500.
 HEADER_LINE, HEADER_FIELD, HEADER_COUNT = 16_384, 16_384, 128
 #: Versions that are served. The parser takes 0.9 and 2.0 in a request line too, and a response would repeat them.
 VERSIONS = ((1, 1), (1, 0))
@@ -28,15 +30,18 @@ class Connections(Server):
 
     `buffer_limit`: bytes that a slow client may leave unread before its upstream is no longer read.
 
-    `max_connections`: if there are more, the connection that has been silent for longest is closed. If all are busy, a new one is answered
-    529 (app.py). If there are twice as many, a new one is aborted.
+    `max_connections`: if there are more, the connection that has been silent for longest is closed. If all are busy, a
+    new one is answered 529 (app.py). If there are twice as many, a new one is aborted.
 
-    Each connection is in at most one of three collections. `fresh`: it may still ask (it is new, or the proxy drains and it asked a moment
-    ago), the oldest first. `busy`: its answer is not written yet. `idle`: it waits for its next request, the longest first.
+    Each connection is in at most one of three collections. `fresh`: it may still ask (it is new, or the proxy drains
+    and it asked a moment ago), the oldest first. `busy`: its answer is not written yet. `idle`: it waits for its next
+    request, the longest first.
 
     `is_leaving`: every answer is the last of its connection; `is_closed_to_requests`: nobody may ask any more."""
 
-    def __init__(self, handler: Any, *, buffer_limit: int, max_connections: int, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, handler: Any, *, buffer_limit: int, max_connections: int, timeouts: Timeouts | None = None
+    ) -> None:
         self.buffer_limit = buffer_limit
         self.max_connections = max_connections
         self.timeouts = timeouts or Timeouts()
@@ -85,9 +90,9 @@ class Connections(Server):
     def _evict(self) -> None:
         """Close the connection that has been silent for longest.
 
-        Without this, clients that connect and send nothing would keep everybody out for `Timeouts.idle`. One that has not asked yet is closed
-        first, then one that waits for its next request. Its client asks again on a new connection, as after any idle connection that a server
-        closes."""
+        Without this, clients that connect and send nothing would keep everybody out for `Timeouts.idle`. One that has
+        not asked yet is closed first, then one that waits for its next request. Its client asks again on a new
+        connection, as after any idle connection that a server closes."""
         idle = (one for one in self.idle if isinstance(one, Connection) and one.is_idle)
         victim = next(iter(self.fresh), None) or next(idle, None)
         if victim is not None:
@@ -126,10 +131,11 @@ class Connections(Server):
         if not self.fresh and not self.busy:
             self._quiet.set()
 
-    # -- drain -------------------------------------------------------------------------------------------------------------
+    # -- drain ---------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Close idle connections. New ones, and those that were answered a moment ago, may ask once more within `Timeouts.fresh`."""
+        """Close idle connections. New ones, and those that were answered a moment ago, may ask once more within
+        `Timeouts.fresh`."""
         self.is_leaving = True
         loop = asyncio.get_running_loop()
         recent = loop.time() - self.timeouts.fresh
@@ -158,8 +164,8 @@ class Connections(Server):
     async def wait_until_quiet(self, has_tls: bool = False) -> None:
         """Return once no answer is owed to anybody.
 
-        With TLS, connections may be in their handshake, of which nothing is known here until it has succeeded. They get `Timeouts.fresh`
-        too."""
+        With TLS, connections may be in their handshake, of which nothing is known here until it has succeeded. They get
+        `Timeouts.fresh` too."""
         while self._is_anything_owed() or (has_tls and not self.is_closed_to_requests):
             self._quiet.clear()
             try:
@@ -174,7 +180,8 @@ def _abort(connection: RequestHandler) -> None:
 
 
 def _refuse_version(transport: asyncio.Transport) -> StreamResponse:
-    """Answer a request of another HTTP version, in 1.1. A response of aiohttp's would have the version of the request."""
+    """Answer a request of another HTTP version, in 1.1. A response of aiohttp's would have the version of the
+    request."""
     request_id = new_id("req_")
     body = ApiError("invalid_request", MALFORMED[400]).body(request_id)
     head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
@@ -185,8 +192,8 @@ def _refuse_version(transport: asyncio.Transport) -> StreamResponse:
 def _check(request: BaseRequest) -> ApiError | None:
     """Return why a request that is valid HTTP is not served, whoever asks; None if it is.
 
-    With a `Transfer-Encoding` other than `chunked` the body would have to be decoded once more, and proxies disagree about where it ends: that
-    is how requests are smuggled (RFC 9112, 11.2)."""
+    With a `Transfer-Encoding` other than `chunked` the body would have to be decoded once more, and proxies disagree
+    about where it ends: that is how requests are smuggled (RFC 9112, 11.2)."""
     codings = request.headers.getall("transfer-encoding", ())
     if codings and (len(codings) > 1 or codings[0].lower() != "chunked" or request.version < (1, 1)):
         return ApiError("invalid_request", "The only Transfer-Encoding that is served is chunked, in HTTP/1.1")

@@ -1,11 +1,11 @@
 """Refuse a prompt that Ollama would cut silently, so that the client compacts it instead.
 
-Ollama's `/v1` ignores `num_ctx`. A prompt above the loaded context (4,096 tokens by default) loses its beginning, with the system prompt and
-the tools, and the answer does not say so. Claude Code's first request has some 20,000 tokens.
+Ollama's `/v1` ignores `num_ctx`. A prompt above the loaded context (4,096 tokens by default) loses its beginning, with
+the system prompt and the tools, and the answer does not say so. Claude Code's first request has some 20,000 tokens.
 
 Knows: `/api/ps` and `/api/show` (docs.ollama.com, 2026-10). Must not know: how a prompt is counted.
-Invariants: an unknown context refuses nothing; a server that does not answer costs at most PROBE_SECONDS, once a minute; at most MAX_CONTEXTS
-are remembered (with a wildcard, clients choose the models' names).
+Invariants: an unknown context refuses nothing; a server that does not answer costs at most PROBE_SECONDS, once a
+minute; at most MAX_CONTEXTS are remembered (with a wildcard, clients choose the models' names).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Contexts:
         if size and tokens > size * TOLERANCE:
             raise ApiError(
                 "context_overflow",
-                f"prompt is too long: {tokens} tokens > {size} maximum (Ollama has loaded {deployment.model} with that context and would cut the"
-                " prompt in silence; start it with a larger OLLAMA_CONTEXT_LENGTH)",
+                f"prompt is too long: {tokens} tokens > {size} maximum (Ollama has loaded {deployment.model} with that"
+                " context and would cut the prompt in silence; start it with a larger OLLAMA_CONTEXT_LENGTH)",
             )
 
     async def size(self, upstream: Upstream, deployment: Deployment) -> int:
@@ -69,7 +69,9 @@ async def _probe(upstream: Upstream, deployment: Deployment) -> int:
         for row in running.get("models") or ():
             if deployment.model in (row.get("name"), row.get("model"), str(row.get("name")).removesuffix(":latest")):
                 return _parse_size(row.get("context_length"))
-        details = await upstream.ask(deployment, f"{root}/api/show", {"model": deployment.model}, headers, PROBE_SECONDS)
+        details = await upstream.ask(
+            deployment, f"{root}/api/show", {"model": deployment.model}, headers, PROBE_SECONDS
+        )
     except (ApiError, AttributeError, ValueError):
         return 0
     for line in str(details.get("parameters") or "").splitlines():
@@ -87,5 +89,6 @@ def _parse_size(value: Any) -> int:
 
 
 def is_cut(deployment: Deployment, estimate: int, reported: int) -> bool:
-    """Return whether the server seems to have cut a prompt: it `reported` less than half of the tokens that were estimated."""
+    """Return whether the server seems to have cut a prompt: it `reported` less than half of the tokens that were
+    estimated."""
     return deployment.quirks.context_probe == "ollama" and estimate >= SMALL_PROMPT and 0 < reported < estimate / 2

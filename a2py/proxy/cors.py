@@ -1,11 +1,12 @@
 """Cross-origin requests of browsers, for the origins in `a2py: allowed_origins`.
 
-A browser shows a page the answer of another origin only if the answer says that it may (fetch.spec.whatwg.org, CORS protocol, 2026-11), and asks
-first (a preflight, without the key) before it sends JSON or a key.
+A browser lets a page read an answer of another origin only if the answer allows it (fetch.spec.whatwg.org, CORS
+protocol, 2026-11). Before the page may send JSON or a key, the browser asks with a preflight, an OPTIONS request
+without the key.
 
 Knows: the headers of that protocol. Must not know: paths, who may ask (access.py).
-Invariants: an origin that is not listed gets none of these headers. Cookies are never allowed (no `access-control-allow-credentials`): a key
-travels in a header that the page itself sets.
+Invariants: an origin that is not listed gets none of these headers. Cookies are never allowed (no
+`access-control-allow-credentials`): a page sets its key in a header itself.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-#: What a page may read of an answer besides its body and content type.
+#: Headers of an answer that a page may read. (Body and content type it may read anyway.)
 EXPOSED = "request-id, retry-after, x-should-retry, x-a2py-degraded"
-#: Seconds for which a browser remembers a preflight. Chrome's most.
+#: Seconds for which a browser remembers a preflight. Chrome remembers none for longer.
 MAX_AGE = 7200
 #: Header names as a preflight lists them.
 _NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+){0,99}")
 
 
 def grant(allowed: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with which a browser shows the answer to the page that asked; {} if its origin is not listed."""
+    """Return the headers that let the page of the request read the answer; {} if its origin is not in `allowed`."""
     origin = headers.get("origin")
     if origin is None or origin not in allowed:
         return {}
@@ -30,9 +31,10 @@ def grant(allowed: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str
 
 
 def preflight(allowed: tuple[str, ...], methods: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the headers that answer a browser's preflight (an OPTIONS request); None if it is none, or its origin is not listed.
+    """Return the headers that answer a preflight; None if the OPTIONS request is not one, or its origin is not in
+    `allowed`.
 
-    `methods`: what the path is served by."""
+    `methods`: those of the route."""
     granted = grant(allowed, headers)
     if not granted or "access-control-request-method" not in headers:
         return None
@@ -41,8 +43,11 @@ def preflight(allowed: tuple[str, ...], methods: tuple[str, ...], headers: Mappi
     wanted = headers.get("access-control-request-headers", "").strip(" \t")
     if _NAMES.fullmatch(wanted):
         granted["access-control-allow-headers"] = wanted
-    if headers.get("access-control-request-private-network") == "true":  # Chrome: a public page asks a host of the local network
+    if (
+        headers.get("access-control-request-private-network") == "true"
+    ):  # Chrome: a public page asks a host of the local network
         granted["access-control-allow-private-network"] = "true"
     granted["access-control-max-age"] = str(MAX_AGE)
+    # A cache in between must not give one page's permission to another.
     granted["vary"] = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
     return granted

@@ -27,7 +27,7 @@ from a2py.jsonsize import exceeds
 from a2py.providers import row_is_guess
 from a2py.proxy.lessons import iso_date
 from a2py.upstream import Failure, Upstream
-from a2py.wires.common.headers import headers
+from a2py.wires.common.headers import build_headers
 
 #: Bytes and seconds of one answer. A relay's list of some thousand models has 1 MB.
 ANSWER_BYTES, ANSWER_SECONDS = 2 * 1024 * 1024, 5.0
@@ -74,7 +74,7 @@ class Discovery:
             if _is_asked_at_start(deployment) and deployment.base not in self.words:
                 self._ask(deployment, TRIES)
 
-    def succeeded(self, deployment: Deployment) -> None:
+    def note_success(self, deployment: Deployment) -> None:
         """Note that a request to `deployment` has succeeded."""
         base = deployment.base
         if not self.is_on or base in self._tasks:
@@ -86,7 +86,7 @@ class Discovery:
             if base not in self.words and _is_unknown(deployment) and not is_private(base):
                 self._ask(deployment, 1)
 
-    def unreachable(self, deployment: Deployment) -> None:
+    def note_failed_connection(self, deployment: Deployment) -> None:
         """Note that a connection to `deployment` has failed: what its server said may no longer hold when it is back."""
         if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
@@ -152,7 +152,7 @@ class Discovery:
         address += f"?{deployment.query}" if deployment.query else ""
         try:
             status, answered, body = await self._upstream.get(
-                deployment, address, headers(deployment, False), ANSWER_SECONDS, ANSWER_BYTES + 1
+                deployment, address, build_headers(deployment, False), ANSWER_SECONDS, ANSWER_BYTES + 1
             )
         except Failure:
             return None

@@ -1,6 +1,6 @@
 """The proxy inside another aiohttp application, or a test.
 
-Knows: `aiohttp.web.Application`. Must not know: sockets, signals (server.py runs the proxy by itself).
+Knows: `aiohttp.web.Application`. Must not know: sockets, signals (server.py runs the proxy alone).
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 PROXY: web.AppKey[Proxy] = web.AppKey("proxy", Proxy)
 
 
-def build_app(config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None) -> web.Application:
+def build_app(
+    config: Config, *, clock: Callable[[], float] = time.monotonic, log: Log | None = None
+) -> web.Application:
     """Return the proxy as an `aiohttp.web.Application`; `app[PROXY]` is the `Proxy`.
 
-    Serve it with `handler_cancellation=True`. Otherwise an upstream is not told that the client has left until a byte cannot be written."""
+    Serve it with `handler_cancellation=True`. Otherwise an upstream is not told that the client has left until a byte
+    cannot be written."""
     proxy = Proxy(Services(config, clock=clock, log=log))
     app = web.Application(client_max_size=0)
     app[PROXY] = proxy

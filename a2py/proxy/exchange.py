@@ -1,9 +1,9 @@
 """One request to /v1/messages: its attempts at upstreams, and its one answer.
 
-Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form the client is answered
-(answer.py), which deployment is next (router).
-Invariants: exactly one answer, whatever fails; before the answer is committed a failure is an HTTP status, after it an `event: error`; once
-content was delivered nothing is asked again.
+Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form
+the client is answered (answer.py), which deployment is next (router).
+Invariants: exactly one answer, whatever fails; before the answer is committed a failure is an HTTP status, after it an
+`event: error`; once content was delivered nothing is asked again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Exchange:
     async def run(self) -> StreamResponse | ApiError:
         """Return the response; an `ApiError` if nothing was sent to the client yet.
 
-        The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the whole request."""
+        The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the
+        whole request."""
         answer = self.answer
         answer.start()
         try:
@@ -81,26 +82,26 @@ class Exchange:
     async def _try_deployments(self) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
         plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
-        step: Step | None = plan.first()
+        step: Step | None = plan.choose_first()
         while step is not None:
             original = step.deployment
             if step.delay:
                 await asyncio.sleep(step.delay)
             record.attempts += 1
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.taught(original))
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.apply(original))
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
-                step = plan.instead()
+                step = plan.choose_first()
                 continue
             services.metrics.add("a2py_attempts_total", deployment=original.id, result=error.kind if error else "ok")
             if error is None:
-                self._trial.succeeded(original)
-                services.router.succeeded(original)
-                services.discovery.succeeded(original)
+                self._trial.confirm(original)
+                services.router.record_success(original)
+                services.discovery.note_success(original)
                 return None
             if isinstance(error, NotConnected):
-                services.discovery.unreachable(original)
+                services.discovery.note_failed_connection(original)
             error.hide(original.secrets)
             step = self._next_step(plan, attempt, original, error)
         return error
@@ -109,20 +110,21 @@ class Exchange:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
         if not is_delivered and self._learn(attempt, original, error):
-            step = plan.again(original)
+            step = plan.repeat(original)
             if step is not None:
                 return step
-        return plan.after(original, error, delivered=is_delivered, patience=self._inbound.patience)
+        return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
 
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
-        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth another question."""
+        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
+        another question."""
         asked, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
         notes = self._inbound.record.notes
         wire = self._other_wire(original, asked, error)
         if wire:
-            self._trial.change(original, error, {WIRE: wire})
+            self._trial.use(original, error, {WIRE: wire})
             notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
         changes = self._trial.learn(original, asked, error, prepared.added)
@@ -131,15 +133,17 @@ class Exchange:
         return bool(changes)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
-        """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the configuration chose the
-        wire, or if this request has changed it already."""
+        """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
+        configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
-        if original.wire_fixed or self._trial.moved(original):
+        if original.wire_fixed or self._trial.has_changed_wire(original):
             return ""
         if asked.wire != "chat":
             return "chat"
-        return "responses" if "/responses" in error.message and not asked.path else ""  # OpenAI names it (codex, pro models, 2026)
+        return (
+            "responses" if "/responses" in error.message and not asked.path else ""
+        )  # OpenAI names it (codex, pro models, 2026)
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""
@@ -154,7 +158,7 @@ class Exchange:
         if outcome is None:
             return
         record.notes += outcome.notes
-        record.reason = (outcome.told or outcome.reason) if outcome.error is None else ""
+        record.reason = (outcome.final_reason or outcome.reason) if outcome.error is None else ""
         usage = outcome.usage
         if usage is None:
             return

@@ -1,31 +1,33 @@
-"""File descriptors: as many as the system lets this process have, and the connections that fit into them.
+"""File descriptors: raise their limit, and tell how many connections fit into it.
+
+The usual soft limit is 1,024 (macOS: 256), for the sake of programs that still use `select`. Once it is reached,
+asyncio (CPython 3.11) logs a traceback for each connection that it cannot accept, up to its backlog of 1,024 at every
+turn. Upstreams cannot be connected to, and modules cannot be imported.
 
 Knows: RLIMIT_NOFILE, where there is one (POSIX). Must not know: what the descriptors are for.
-
-Why: the usual soft limit is 1,024 (macOS: 256), for programs that still use `select`. Once it is reached, asyncio (CPython 3.11) logs a traceback
-for each connection that it can't accept, up to its backlog of 1,024 at every turn; upstreams can't be connected to, modules can't be loaded.
 """
 
 from __future__ import annotations
 
 import sys
 
-#: As many as are asked for, of a system that has no limit; what macOS gives at most.
-MOST, MACOS = 65_536, 10_240
-#: Descriptors that are none of a connection's: standard streams, the loop, listening sockets, a log, a capture, name look-ups.
+#: The limit to ask for if the system has none, and the most that macOS accepts.
+MAX_FILES, MAX_FILES_MACOS = 65_536, 10_240
+#: Descriptors that do not belong to a connection: standard streams, the loop, listening sockets, a log, a capture, name
+#: look-ups.
 OTHERS = 64
-#: Descriptors of one connection: its own, its upstream's, and that of one more that is being refused.
+#: Descriptors per connection: its own, its upstream's, and one of another connection that is being refused.
 EACH = 3
 
 
 def raise_limit() -> None:
-    """The soft limit becomes the hard one."""
+    """Raise the soft limit to the hard one, as far as the system allows."""
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (MOST, MACOS):
+    for wanted in (MAX_FILES, MAX_FILES_MACOS):
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft == resource.RLIM_INFINITY or soft >= wanted:
             return
@@ -37,7 +39,7 @@ def raise_limit() -> None:
 
 
 def limit() -> int:
-    """Descriptors that this process may have; 0: any number."""
+    """Return how many descriptors this process may have; 0 for any number."""
     if sys.platform == "win32":
         return 0
     import resource
@@ -46,7 +48,7 @@ def limit() -> int:
     return 0 if soft == resource.RLIM_INFINITY else soft
 
 
-def fitting(connections: int) -> int:
-    """`connections`, or as many as the limit has room for."""
+def fit_connections(wanted: int) -> int:
+    """Return `wanted`, or as many connections as the limit has room for."""
     most = limit()
-    return min(connections, max(1, (most - OTHERS) // EACH)) if most else connections
+    return min(wanted, max(1, (most - OTHERS) // EACH)) if most else wanted

@@ -1,8 +1,8 @@
 """Where an upstream's body goes: through a decoder to a client that streams, or into a reply.
 
 Knows: decoders, writers, the client's stream. Must not know: sockets, retries, how errors are worded.
-Invariants: one write for each read of the upstream; a client that does not read stops the reading of the upstream; a flow that is
-abandoned has written whole events only.
+Invariants: one write for each read of the upstream; a client that does not read stops the reading of the upstream; a
+flow that is abandoned has written only complete events.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from a2py.upstream import Patient
 
 
 class ToClient:
-    """The body of a stream on its way to a client that streams. `first` is called before the first write."""
+    """The body of a stream on its way to a client that streams. `on_content` is called before the first write."""
 
-    __slots__ = ("_begun", "_client", "_decoder", "_first", "_writer")
+    __slots__ = ("_client", "_decoder", "_has_content", "_on_content", "_writer")
 
-    def __init__(self, decoder: Decoder, writer: Writer, client: EventStream, first: Callable[[], None]) -> None:
+    def __init__(self, decoder: Decoder, writer: Writer, client: EventStream, on_content: Callable[[], None]) -> None:
         self._decoder = decoder
         self._writer = writer
         self._client = client
-        self._first = first
-        self._begun = False
+        self._on_content = on_content
+        self._has_content = False
 
     @property
     def ended(self) -> bool:
@@ -43,13 +43,16 @@ class ToClient:
         writer = self._writer
         if not writer.has_output:
             return
-        if not self._begun and not self._begins():
-            writer.take()
-        elif not self._decoder.finished:  # the last output goes out together with the end of the message: one system call less
+        if not self._has_content and not self._begin():
+            writer.take()  # a ping of the upstream's own: it must not commit the answer
+        elif not self._decoder.finished:
+            # The last output goes out together with the end of the message: one system call less.
             self._client.write(writer.take())
 
     def splice(self) -> Splice | None:
-        return self._decoder.splice if self._begun and self._client.chunked else None
+        """Return the decoder's splice, if what it makes may be sent as it is: the head is out, and the client takes
+        chunks."""
+        return self._decoder.splice if self._has_content and self._client.chunked else None
 
     def forward(self, data: bytes, now: float) -> None:
         client = self._client
@@ -62,17 +65,18 @@ class ToClient:
     async def drain(self) -> None:
         await self._client.drain()
 
-    def _begins(self) -> bool:
-        """Whether the first output has come. A ping of the upstream's own before any content is none."""
-        if not self._writer.begun and not self._client.committed:
+    def _begin(self) -> bool:
+        """Return whether there is something to send, and commit if it is the first content."""
+        if not self._writer.has_begun and not self._client.committed:
             return False
-        self._begun = True
-        self._first()
+        self._has_content = True
+        self._on_content()
         return True
 
 
 class ToReply(Patient):
-    """The body of a stream for a client that wants it whole, because the upstream only streams."""
+    """The body of a stream for a client that wants one message, because the upstream only streams, or of a JSON
+    reply."""
 
     __slots__ = ("_decoder", "_sink", "pass_on")
 

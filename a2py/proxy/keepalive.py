@@ -1,11 +1,12 @@
 """Keep-alives for a waiting client, and the moment at which an answer commits to being a 200.
 
-A client must be told before it gives up that its request is alive. Before the first content there is a choice: as long as nothing is sent, a
-failure can still be an HTTP status; after that it is an event in a 200. So nothing is sent until `commit_time`. From then on silence is
-filled with pings, or with empty deltas of the open block.
+A client must be told before it gives up that its request is alive. Before the first content there is a choice: as long
+as nothing is sent, a failure can still be an HTTP status; after that it is an event in a 200. So nothing is sent until
+`commit_time`. From then on silence is filled with pings, or with empty deltas of the open block.
 
-Why these intervals: Claude Code 2.1.330 gives up after 300 s of silence, and after 30 pings in a row without anything else. An empty delta of
-the open block counts as content and carries an answer of any length (measured: a ping every 25 s, an empty delta every 15 s).
+Why these intervals: Claude Code 2.1.330 gives up after 300 s of silence, and after 30 pings in a row without anything
+else. An empty delta of the open block counts as content and carries an answer of any length (measured: a ping every 25
+s, an empty delta every 15 s).
 
 Knows: the clock, the stream, the writer of the attempt that runs. Must not know: upstreams, errors.
 Invariants: one timer per stream, never a task; nothing is written to a client that does not read.
@@ -22,8 +23,8 @@ NEVER = float("inf")
 
 
 class KeepAlive:
-    """`commit_time`: loop time at which the answer commits; `ping_interval`, `delta_interval`: seconds of silence before a ping and before an
-    empty delta, 0 or less for none. A deployment may have a `ping_interval` of its own.
+    """`commit_time`: loop time at which the answer commits; `ping_interval`, `delta_interval`: seconds of silence
+    before a ping and before an empty delta, 0 or less for none. A deployment may have a `ping_interval` of its own.
 
     `writer`: of the running attempt, None between attempts; `degraded`: what the head will say if this commits."""
 
@@ -62,7 +63,8 @@ class KeepAlive:
         self._timer = self._schedule(stream.last_write)
 
     def _fill(self, silence: float) -> None:
-        """Write an empty delta if a block is open that can carry one, otherwise a ping, if `silence` (seconds) has lasted long enough."""
+        """Write an empty delta if a block is open that can carry one, otherwise a ping, if `silence` (seconds) has
+        lasted long enough."""
         data, interval = PING, self.ping_interval
         if self.writer is not None and self._delta_interval > 0:
             self.writer.keepalive()
@@ -75,8 +77,8 @@ class KeepAlive:
     def _schedule(self, last_write: float) -> asyncio.TimerHandle | None:
         """Set the timer to the commit, or to the end of the next interval, whichever is first.
 
-        The timer is not moved when something is written: that would cost a timer per chunk. It goes off, sees that the silence is shorter,
-        and is set again."""
+        The timer is not moved when something is written: that would cost a timer per chunk. It goes off, sees that the
+        silence is shorter, and is set again."""
         now = self._loop.time()
         due = NEVER if self._stream.committed else self.commit_time
         for interval in (self.ping_interval, self._delta_interval):

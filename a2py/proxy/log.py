@@ -1,8 +1,8 @@
 """The proxy's log: one line per request, and the few events of the server itself.
 
 Knows: what a line looks like as text and as JSON. Must not know: where a record's values come from.
-Invariants: never content, keys or URLs; no value holds a control or format character (see printable.py), so none breaks the line or the
-terminal that shows it.
+Invariants: no content, keys or URLs are logged; no value holds a control or format character (see printable.py), which
+could break the line or the terminal that shows it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ from a2py.printable import printable
 #: A value that needs no quotes in a text line.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
 _SPACE = re.compile(r"[\t-\r ]+")
+#: The folder a2py/, with a slash at its end.
+_ROOT = __file__.replace("\\", "/").removesuffix("proxy/log.py")
 
 
 @dataclass(slots=True)
 class Record:
-    """One request, filled while it runs. Times in seconds; `status` 499: the client left; `error`: kind and message."""
+    """One request, filled while it runs.
+
+    `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
+    beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
+    could not be carried upstream."""
 
     id: str = ""
     path: str = ""
@@ -47,12 +53,12 @@ class Record:
     notes: list[str] = field(default_factory=list)
 
     def values(self) -> dict[str, object]:
-        """What there is to tell, in the order of the line."""
+        """Return what the line says, in its order."""
         out: dict[str, object] = {"status": self.status, "path": self.path}
         if self.model:
             out["model"] = self.model
         if self.upstream:
-            out |= {"upstream": self._upstream(), "wire": self.wire}
+            out |= {"upstream": self._upstream_name(), "wire": self.wire}
         if self.stream:
             out["stream"] = True
         if self.attempts > 1:
@@ -75,14 +81,18 @@ class Record:
         out["id"] = self.id
         return out
 
-    def _upstream(self) -> str:
-        """The deployment's id (`openai/gpt-5.4`, `openai/gpt-5.4#2`, a wildcard's `openai/*`, or the file's own) with the model in it."""
+    def _upstream_name(self) -> str:
+        """Return the deployment's id with the model in it.
+
+        The id is `openai/gpt-5.4`, `openai/gpt-5.4#2`, a wildcard's `openai/*`, or what the file says (`model_info:
+        id`)."""
         id = self.deployment.replace("*", self.upstream, 1)
         return id if self.upstream in id else f"{id}/{self.upstream}"
 
 
 class Log:
-    """`format`: `text` or `json`; `stream` None: standard error as it is at the time; `quiet`: no line per request."""
+    """`format`: `text` or `json`; `stream` None: standard error, as it is at the time of each line; `quiet`: no line
+    per request."""
 
     def __init__(self, stream: TextIO | None = None, format: str = "text", quiet: bool = False) -> None:
         self._stream = stream
@@ -103,11 +113,15 @@ class Log:
             stream.write(line + "\n")
             stream.flush()
         except (OSError, ValueError):
-            pass  # a closed terminal or a full disk must not fail a request
+            pass  # a request must not fail because the terminal is closed or the disk is full
 
     def request(self, record: Record) -> None:
+        """Write the line of a request that has ended. A 529 is not an error of the proxy: it has too many
+        connections."""
         if not self.quiet:
-            self._write("error" if record.status >= 500 and record.status != 529 else "info", "request", record.values())
+            self._write(
+                "error" if record.status >= 500 and record.status != 529 else "info", "request", record.values()
+            )
 
     def info(self, event: str, **values: object) -> None:
         self._write("info", event, values)
@@ -116,14 +130,25 @@ class Log:
         self._write("warn", event, values)
 
     def crash(self, error: BaseException, request_id: str) -> None:
-        """An exception that nobody expected: its type and where it came from, never its text (that may hold content)."""
+        """Write an exception that nobody expected: its type and where it was raised. Its text may hold content, so it
+        is not written."""
         places = []
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
-            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}:{code.co_name}")
+            places.append(f"{_place(code.co_filename)}:{trace.tb_lineno}:{code.co_name}")
             trace = trace.tb_next
-        self._write("error", "crash", {"type": type(error).__name__, "at": " < ".join(reversed(places[-8:])), "id": request_id})
+        self._write(
+            "error", "crash", {"type": type(error).__name__, "at": " < ".join(reversed(places[-8:])), "id": request_id}
+        )
+
+
+def _place(filename: str) -> str:
+    """Return the path of a source file below a2py/, like `wires/chat/request.py`; only the name of any other file.
+
+    Several folders have a file of that name."""
+    path = filename.replace("\\", "/")
+    return path.removeprefix(_ROOT) if path.startswith(_ROOT) else path.rpartition("/")[2]
 
 
 def _word(value: object) -> str:
@@ -136,7 +161,8 @@ def _word(value: object) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """Return `value` with every text in it printable. JSON's own escapes are not enough: what reads the log decodes them and shows the rest."""
+    """Return `value` with every text in it printable. JSON's own escapes are not enough: a tool that reads the log
+    decodes them before it shows the text."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):

@@ -1,6 +1,7 @@
 """POST /v1/messages and /v1/messages/count_tokens: from a client's body to a `Call`, and from there to an answer.
 
-Knows: what of a client's request a Call is made of, the hop header. Must not know: sockets, upstreams, who may ask (access.py).
+Knows: what of a client's request a Call is made of, the hop header. Must not know: sockets, upstreams, who may ask
+(access.py).
 Invariants: nothing that a client sends is fetched; client credentials never enter a Call.
 """
 
@@ -30,7 +31,8 @@ from a2py.upstream import HOP_HEADER
 MAX_HOPS = 5
 #: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.330), the API takes 256.
+#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.330), the
+#: API takes 256.
 USER_LIMIT = 4096
 #: Client headers that a native wire may pass on. No credential is among them.
 _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
@@ -88,10 +90,11 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
 
 
 async def _count(services: Services, call: Call) -> int:
-    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted here."""
+    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted
+    here."""
     model, tokens = "", None
     try:
-        deployment = services.lessons.taught(services.config.resolve(call.request.model)[0])
+        deployment = services.lessons.apply(services.config.resolve(call.request.model)[0])
     except ApiError:
         pass  # nobody serves this name: the count is still worth something to the client
     else:
@@ -131,7 +134,8 @@ def make_call(services: Services, request: BaseRequest, parsed: Request) -> Call
 
 
 def parse_patience(header: str | None) -> float:
-    """Return the seconds that a client waits for a complete answer, by its SDK's `x-stainless-timeout`; between 1 and 3600."""
+    """Return the seconds that a client waits for a complete answer, by its SDK's `x-stainless-timeout`; between 1 and
+    3600."""
     try:
         seconds = float(header or "")
     except ValueError:
@@ -158,8 +162,8 @@ def find_session(request: BaseRequest, parsed: Request) -> str:
 def extend_hops(services: Services, request: BaseRequest) -> str:
     """Return the hop header for the upstream: the names of the proxies passed so far, and this one's.
 
-    Raise `ApiError` if this proxy is its own upstream, or if the chain is too long. Without this a loop would double the request until
-    connections run out."""
+    Raise `ApiError` if this proxy is its own upstream, or if the chain is too long. Without this a loop would double
+    the request until connections run out."""
     header = request.headers.get(HOP_HEADER)
     if header is None:
         return services.name

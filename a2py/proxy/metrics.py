@@ -1,8 +1,8 @@
 """Counters, and GET /metrics in Prometheus' text format.
 
 Knows: the format (version 0.0.4). Must not know: where the numbers come from.
-Invariants: at most SERIES label sets a metric, the rest is counted under `other`; labels come from the configuration, but for names of what a
-request lost, which are fewer.
+Invariants: at most MAX_SERIES label sets per metric, everything above that is counted as `other`. Labels come from the
+configuration, except for the names of what a request lost, which have a lower limit of their own.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Distinct label sets of one metric.
-SERIES = 500
-#: Names of what a request may lose. Some are the client's own words (the type of a block that nobody knows): those that are no such name, or
-#: that come after the first LOST, are counted as `other`.
-_LOST_NAME = re.compile(r"[a-z][a-z0-9_.]{0,39}")
-LOST = 60
+MAX_SERIES = 500
+#: Names of what a request may lose. Some are the client's own words, for example the type of a block that a2py does not
+#: know. A word that does not look like a name, or that comes after the first MAX_DEGRADED, is counted as `other`.
+_DEGRADED_NAME = re.compile(r"[a-z][a-z0-9_.]{0,39}")
+MAX_DEGRADED = 60
 
 #: Name → (type, help).
 METRICS = {
-    "a2py_requests_total": ("counter", "Requests to /v1/messages, by deployment, wire and status (499: the client left)."),
+    "a2py_requests_total": (
+        "counter",
+        "Requests to /v1/messages, by deployment, wire and status (499: the client left).",
+    ),
     "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
     "a2py_resent_total": ("counter", "Requests that went out a second time because a kept connection had been closed."),
     "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
-    "a2py_first_byte_seconds_sum": ("counter", "Seconds from the request to its first content, summed up, by deployment."),
+    "a2py_first_byte_seconds_sum": (
+        "counter",
+        "Seconds from the request to its first content, summed up, by deployment.",
+    ),
     "a2py_first_byte_seconds_count": ("counter", "Answers that had a first content, by deployment."),
     "a2py_request_seconds_sum": ("counter", "Seconds of whole requests, summed up, by deployment."),
     "a2py_degraded_total": ("counter", "Requests of which something could not be carried, by what."),
@@ -39,33 +45,37 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Metrics:
+    """All counters of this process."""
+
     def __init__(self) -> None:
         self._values: dict[str, dict[Labels, float]] = {}
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add `amount` to the counter `name` with these labels."""
         series = self._values.setdefault(name, {})
         key = tuple(labels.items())
-        if key not in series and len(series) >= SERIES:
+        if key not in series and len(series) >= MAX_SERIES:
             key = tuple((label, "other") for label in labels)
         series[key] = series.get(key, 0) + amount
 
-    def add_degraded(self, what: str) -> None:
-        """Count a thing that a request could not carry."""
+    def add_degraded(self, name: str) -> None:
+        """Count something that a request could not carry upstream."""
         series = self._values.setdefault("a2py_degraded_total", {})
-        known = len(series) < LOST or (("what", what),) in series
-        self.add("a2py_degraded_total", what=what if known and _LOST_NAME.fullmatch(what) else "other")
+        has_room = len(series) < MAX_DEGRADED or (("what", name),) in series
+        is_name = _DEGRADED_NAME.fullmatch(name) is not None
+        self.add("a2py_degraded_total", what=name if has_room and is_name else "other")
 
     def text(self, gauges: Mapping[str, float]) -> str:
-        """The whole page; `gauges`: metric → value now."""
+        """Return the whole page. `gauges`: metric → its value now."""
         lines = []
         for name, (type_, help_) in METRICS.items():
             series: Mapping[Labels, float] = {(): gauges[name]} if name in gauges else self._values.get(name, {})
             lines += [f"# HELP {name} {help_}", f"# TYPE {name} {type_}"]
-            lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in series.items()]
+            lines += [f"{name}{_format_labels(labels)} {_format_number(value)}" for labels, value in series.items()]
         return "\n".join(lines) + "\n"
 
 
-def _labels(labels: Labels) -> str:
+def _format_labels(labels: Labels) -> str:
     return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels) + "}" if labels else ""
 
 
@@ -73,5 +83,5 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6f}"

@@ -1,8 +1,9 @@
 """GET /v1/models, /v1/models/{id} and LiteLLM's /v1/model/info.
 
-Knows: Anthropic's ModelInfo and paging (docs.claude.com, List Models; anthropic 2.12), Claude Code's discovery: it drops ids without "claude"
-or "anthropic", and the whole list where one `display_name` is null (2.1.330). Must not know: upstreams.
-Invariants: every listed id routes; no secret and no address is shown.
+Knows: Anthropic's ModelInfo and paging (docs.claude.com, List Models; anthropic 2.12); what Claude Code's discovery
+drops: ids without "claude" or "anthropic", and the whole list if one `display_name` is null (2.1.330). Must not know:
+upstreams.
+Invariants: every listed id can be asked for; no secret and no address is shown.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 EPOCH = "1970-01-01T00:00:00Z"
 
 
-def info(id: str, name: str, deployment: Deployment | None) -> dict[str, Any]:
-    """One ModelInfo; limits only where they are known."""
+def model_info(id: str, name: str, deployment: Deployment | None) -> dict[str, Any]:
+    """Return one ModelInfo. A limit that is not known is null."""
     return {
         "type": "model",
         "id": id,
@@ -38,49 +39,52 @@ def info(id: str, name: str, deployment: Deployment | None) -> dict[str, Any]:
     }
 
 
-def catalogue(config: Config) -> list[tuple[str, str]]:
-    """(id, name): the public names, then the ids under which Claude Code's discovery keeps those that it would drop."""
+def list_ids(config: Config) -> list[tuple[str, str]]:
+    """Return (id, display name) of every model: first the public names, then ids with "claude" in them for the names
+    that Claude Code's discovery would drop."""
     names = config.listing()
     taken = set(names)
-    offered = [(id, name) for name in names if (id := config.offered(name)) not in taken]
-    return [(name, name) for name in names] + offered
+    extra = [(id, name) for name in names if (id := config.offered(name)) not in taken]
+    return [(name, name) for name in names] + extra
 
 
-def _deployment(config: Config, name: str) -> Deployment | None:
+def _find_deployment(config: Config, name: str) -> Deployment | None:
     try:
         return config.resolve(name)[0]
     except ApiError:
         return None
 
 
-def page(config: Config, query: str) -> dict[str, Any]:
-    """The page that `limit`, `after_id`, `before_id` ask for. A limit out of range or an unknown id is Anthropic's 400."""
-    asked = {name: values[-1] for name, values in parse_qs(query).items()}
-    limit = _limit(asked.get("limit"))
-    entries = catalogue(config)
+def list_page(config: Config, query: str) -> dict[str, Any]:
+    """Return the page of models that `limit`, `after_id` and `before_id` in the URL's query select.
+
+    Raise `ApiError` with Anthropic's 400 for a limit out of range or an unknown id."""
+    parameters = {name: values[-1] for name, values in parse_qs(query).items()}
+    limit = _parse_limit(parameters.get("limit"))
+    entries = list_ids(config)
     ids = [id for id, _ in entries]
     start, stop = 0, min(limit, len(entries))
-    if "after_id" in asked:
-        start = _index(ids, asked["after_id"], "after_id") + 1
+    if "after_id" in parameters:
+        start = _find_id(ids, parameters["after_id"], "after_id") + 1
         stop = min(start + limit, len(entries))
-    elif "before_id" in asked:
-        stop = _index(ids, asked["before_id"], "before_id")
+    elif "before_id" in parameters:
+        stop = _find_id(ids, parameters["before_id"], "before_id")
         start = max(stop - limit, 0)
-    chosen = entries[start:stop]
-    backwards = "before_id" in asked and "after_id" not in asked
+    selected = entries[start:stop]
+    is_backwards = "before_id" in parameters and "after_id" not in parameters
     return {
-        "data": [info(id, name, _deployment(config, name)) for id, name in chosen],
-        "has_more": start > 0 if backwards else stop < len(entries),
-        "first_id": chosen[0][0] if chosen else None,
-        "last_id": chosen[-1][0] if chosen else None,
+        "data": [model_info(id, name, _find_deployment(config, name)) for id, name in selected],
+        "has_more": start > 0 if is_backwards else stop < len(entries),
+        "first_id": selected[0][0] if selected else None,
+        "last_id": selected[-1][0] if selected else None,
     }
 
 
-def _limit(told: str | None) -> int:
-    if told is None:
+def _parse_limit(text: str | None) -> int:
+    if text is None:
         return DEFAULT_LIMIT
     try:
-        limit = int(told)
+        limit = int(text)
     except ValueError:
         raise ApiError("invalid_request", "limit: Input should be a valid integer") from None
     if not 1 <= limit <= MAX_LIMIT:
@@ -88,21 +92,21 @@ def _limit(told: str | None) -> int:
     return limit
 
 
-def _index(ids: list[str], id: str, field: str) -> int:
+def _find_id(ids: list[str], id: str, field: str) -> int:
     try:
         return ids.index(id)
     except ValueError:
         raise ApiError("invalid_request", f"{field}: no model has this id") from None
 
 
-def one(config: Config, id: str) -> dict[str, Any]:
-    """Raises `ApiError` (not_found) for a name that nothing serves."""
+def show(config: Config, id: str) -> dict[str, Any]:
+    """Return the ModelInfo of `id`. Raise `ApiError` (not_found) for a name that nothing serves."""
     deployment = config.resolve(id)[0]
-    return info(id, deployment.name if "*" not in deployment.name else id, deployment)
+    return model_info(id, deployment.name if "*" not in deployment.name else id, deployment)
 
 
-def litellm_info(config: Config) -> dict[str, Any]:
-    """LiteLLM's `/v1/model/info`, as far as it is no secret."""
+def list_for_litellm(config: Config) -> dict[str, Any]:
+    """Return LiteLLM's `/v1/model/info`, without keys and addresses."""
     return {
         "data": [
             {

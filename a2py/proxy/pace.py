@@ -1,8 +1,12 @@
 """Run the core's long work on the event loop, slice by slice.
 
-Knows: asyncio. Must not know: what the work is (a2py/slices.py says what a slice is).
-Invariants: between two slices of long work the loop runs everything that is ready; one piece of long work runs at a time, so that ten large
-requests do not take ten slices from everybody else.
+Translating a request of some megabytes takes a tenth of a second, in which no stream of any other client would go on.
+The core is pure and cannot wait, so it offers such work as a generator that yields between slices (a2py/slices.py).
+This module decides when to go on.
+
+Knows: asyncio. Must not know: what the work is.
+Invariants: between two slices of long work the loop runs everything that is ready; one piece of long work runs at a
+time, so that ten large requests do not take ten slices from everybody else.
 """
 
 from __future__ import annotations
@@ -16,14 +20,15 @@ T = TypeVar("T")
 
 #: Seconds of work after which everybody else gets a turn.
 SLICE_SECONDS = 0.01
-#: Bytes of a body that waits for its turn before it is parsed: parsing is one slice, however long.
+#: Bytes of a body above which parsing waits for its turn, because parsing is one slice, however long.
 LARGE = 1024 * 1024
-#: Turns of the loop between two of long work. In the first it runs what has become ready meanwhile (data, timers), which comes behind this
-#: task in the loop's queue; in the second the tasks that wait for that.
+#: Turns of the loop between two slices. `sleep(0)` puts this task at the end of the loop's queue. In the first turn the
+#: loop runs what was queued before, and polls for data and timers; what these made ready runs in the second; the tasks
+#: that wait for that run in the third.
 TURNS = 3
 
 
-async def _turns() -> None:
+async def _yield_to_others() -> None:
     for _ in range(TURNS):
         await asyncio.sleep(0)
 
@@ -36,24 +41,28 @@ class Pace:
         self._turn = asyncio.Lock()
 
     async def run(self, work: Slices[T], *, size: int = 0) -> T:
-        """The result of `work`. What ends within `seconds` is run at once, unless it begins with a slice of a LARGE body of `size` bytes."""
-        ended = None if size > LARGE else self._advance(work)
-        if ended is None:
+        """Return the result of `work`.
+
+        Work that ends within `seconds` runs at once. Only work on a body of more than LARGE bytes (`size`) waits for
+        its turn first."""
+        result = None if size > LARGE else self._advance(work)
+        if result is None:
             async with self._turn:
-                while ended is None:
-                    await _turns()
-                    ended = self._advance(work)
-            await _turns()
-        return ended[0]
+                while result is None:
+                    await _yield_to_others()
+                    result = self._advance(work)
+            await _yield_to_others()
+        return result[0]
 
     def _advance(self, work: Slices[T]) -> tuple[T] | None:
-        """Run slices until `seconds` have passed. The result, in a tuple, if that was the end of the work."""
+        """Run slices until `seconds` have passed. Return the result in a tuple if the work has ended, None if it has
+        not."""
         time = asyncio.get_running_loop().time
-        due = time() + self.seconds
+        deadline = time() + self.seconds
         try:
             while True:
                 next(work)
-                if time() >= due:
+                if time() >= deadline:
                     return None
         except StopIteration as stop:
             return (stop.value,)

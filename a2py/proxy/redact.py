@@ -1,19 +1,25 @@
-"""Take secrets out of the bodies of a capture, however they are spelt or split there.
+"""Replace secrets in the bodies of a capture, however they are written or split there.
 
-A secret may stand in a body as it is, with JSON escapes (`\\u0073k-…`, also in a string within a string), percent-encoded, over two network
-reads, or over two events of a stream: a model that repeats a key of its prompt sends it in pieces of a few letters.
+A body may contain a secret as it is, with JSON escapes (`\\u0073k-…`, also in a string within a string),
+percent-encoded, split over two network reads, or split over two events of a stream: a model that repeats a key from its
+prompt sends it in pieces of a few letters.
+
+How: a body is searched twice. First the strings of all events that belong to the same block are joined and searched;
+events in which a secret begins, goes on or ends get new JSON. Then the whole body is searched as bytes, plain and with
+its escapes resolved.
 
 Knows: JSON's escapes, server-sent events.
 Must not know: which secrets there are, what a body means.
-Invariants: what is no secret stays as it is, byte by byte, except in an event that holds a piece of one: its JSON is written anew. A secret
-whose end is missing, because the body was cut there, is taken out too, from PARTIAL characters on.
+Invariants: everything else stays as it is, byte by byte, except in an event that holds a part of a secret: its JSON is
+written anew. A secret whose end is missing, because the body was cut there, is replaced too, from PARTIAL characters
+on.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -22,26 +28,28 @@ import orjson
 from a2py.jsontext import loads
 
 REDACTED = b"[redacted]"
-#: Shorter secrets would eat ordinary words; so many characters of one at the end of a body are taken for its beginning.
+#: Secrets with fewer characters are ignored, because ordinary words would match. So many characters of a secret at the
+#: end of a body are taken for its beginning.
 SHORT, PARTIAL = 4, 8
-#: The JSON of one event. Data of several lines is no JSON that any upstream sends.
+#: The JSON of one event. No upstream sends JSON in several `data:` lines.
 _DATA = re.compile(rb"^data: ?(\{[^\r\n]*)", re.MULTILINE)
-#: Members by which streams tell which of several blocks, calls or items a piece belongs to.
-_MARKS = ("index", "output_index", "content_index", "item_id")
-#: Backslashes of one escape: each string within a string doubles them, and this is six levels. (A bound, so that no body takes quadratic time.)
+#: Members that say to which of several blocks, calls or items a piece of a stream belongs.
+_KEYS = ("index", "output_index", "content_index", "item_id")
+#: Backslashes of one escape. Each string within a string doubles them, so 64 are six levels. Without a limit a body
+#: could take quadratic time.
 _SLASHES = rb"\\{1,64}"
 
 
 class Span(NamedTuple):
-    """A part of a body, from `start` to before `end`, and what takes its place."""
+    """The bytes of a body from `start` up to `end`, and what replaces them."""
 
     start: int
     end: int
-    instead: bytes = REDACTED
+    replacement: bytes = REDACTED
 
 
 class Redactor:
-    """Takes `secrets` out; those shorter than SHORT are ignored."""
+    """Replaces `secrets`. Those with fewer than SHORT characters are ignored."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret.encode("utf-8", "surrogateescape") for secret in secrets if len(secret) >= SHORT}
@@ -50,7 +58,7 @@ class Redactor:
         letters = sorted(set("".join(secret.decode("utf-8", "surrogateescape") for secret in self._secrets)))
         escapes = [_escape(char) for char in letters] + [re.escape(char).encode() for char in letters if char in '/"']
         self._escape = re.compile(rb"(?<!\\)%b(?:%b)" % (_SLASHES, b"|".join(escapes)))
-        self._spelt = [_spelt(secret) for secret in self._secrets if b"\\" in secret]
+        self._backslash_patterns = [_backslash_pattern(secret) for secret in self._secrets if b"\\" in secret]
 
     def text(self, text: str) -> str:
         """Return `text` without secrets."""
@@ -58,47 +66,54 @@ class Redactor:
         return self.body(data)[0].decode("utf-8", "surrogateescape") if self._spans(data) else text
 
     def body(self, data: bytes, cuts: Sequence[int] = ()) -> tuple[bytes, list[int]]:
-        """Return `data` without secrets, and where `cuts` (ascending places between its pieces) are then. A secret that lies across a cut is
-        replaced before it."""
+        """Return `data` without secrets, and the new places of `cuts`.
+
+        `cuts`: ascending offsets between the pieces of `data`. A secret that lies across a cut is replaced before
+        it."""
         if not self._secrets:
             return data, list(cuts)
         data, cuts = apply(data, self._events(data), cuts)
         return apply(data, self._spans(data), cuts)
 
     def _spans(self, data: bytes) -> list[Span]:
-        """Every place of a secret, ascending, without overlaps."""
-        found = [*self._places(data)]
+        """Return every place of a secret, ascending, without overlaps."""
+        places = [*self._find(data)]
         if b"\\" in data:
-            plain, back = self._unescaped(data)
-            found += [(back(start, False), back(end, True)) for start, end in self._places(plain)]
-            found += [match.span() for pattern in self._spelt for match in pattern.finditer(data)]
-        out: list[Span] = []
-        for start, end in sorted(found):
-            if out and start < out[-1].end:
-                out[-1] = Span(out[-1].start, max(end, out[-1].end))
+            plain, original_offset = self._unescape(data)
+            places += [(original_offset(start, False), original_offset(end, True)) for start, end in self._find(plain)]
+            places += [match.span() for pattern in self._backslash_patterns for match in pattern.finditer(data)]
+        spans: list[Span] = []
+        for start, end in sorted(places):
+            if spans and start < spans[-1].end:
+                spans[-1] = Span(spans[-1].start, max(end, spans[-1].end))
             else:
-                out.append(Span(start, end))
-        return out
+                spans.append(Span(start, end))
+        return spans
 
-    def _places(self, data: bytes) -> Iterator[tuple[int, int]]:
+    def _find(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield start and end of every secret in `data`, and of the beginning of one at its end."""
         for secret in self._secrets:
-            at = data.find(secret)
-            while at >= 0:
-                yield at, at + len(secret)
-                at = data.find(secret, at + len(secret))
+            start = data.find(secret)
+            while start >= 0:
+                yield start, start + len(secret)
+                start = data.find(secret, start + len(secret))
             partial = next((n for n in range(len(secret) - 1, PARTIAL - 1, -1) if data.endswith(secret[:n])), 0)
             if partial:
                 yield len(data) - partial, len(data)
 
-    def _unescaped(self, data: bytes) -> tuple[bytes, Any]:
-        """Return `data` with its escapes resolved, and a function from a place there to the one in `data` (`is_end`: of the end of a part)."""
+    def _unescape(self, data: bytes) -> tuple[bytes, Callable[[int, bool], int]]:
+        """Return `data` with its escapes resolved, and a function that maps an offset in the result to the one in
+        `data`.
+
+        Its second argument says whether the offset is the end of something. The parts are in turn plain bytes and an
+        escape, so odd parts are escapes. An offset at or in an escape maps to the escape's start or end."""
         parts: list[bytes] = []
         ours: list[int] = []  # where each part begins in the result …
         theirs: list[tuple[int, int]] = []  # … and where it begins and ends in `data`
         size = at = 0
         for match in self._escape.finditer(data):
             start, end = match.span()
-            letter = _letter(match[0])
+            letter = _resolve(match[0])
             parts += data[at:start], letter
             ours += size, size + start - at
             theirs += (at, start), (start, end)
@@ -108,65 +123,67 @@ class Redactor:
         ours.append(size)
         theirs.append((at, len(data)))
 
-        def back(place: int, is_end: bool) -> int:
-            n = bisect_right(ours, place - is_end) - 1
+        def original_offset(offset: int, is_end: bool) -> int:
+            n = bisect_right(ours, offset - is_end) - 1
             start, end = theirs[n]
             if n % 2:  # an escape
                 return end if is_end else start
-            return start + place - ours[n]
+            return start + offset - ours[n]
 
-        return b"".join(parts), back
+        return b"".join(parts), original_offset
 
-    # -- events ------------------------------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------------------------------
 
     def _events(self, data: bytes) -> list[Span]:
-        """New JSON for the events among whose strings a secret is spread."""
-        lines: list[tuple[int, int, Any]] = []
-        streams: dict[tuple[Any, ...], list[tuple[int, Any, Any, bytes]]] = {}
+        """Return new JSON for the events over whose strings a secret is spread."""
+        events: list[tuple[int, int, Any]] = []
+        blocks: dict[tuple[Any, ...], list[tuple[int, Any, Any, bytes]]] = {}
         for match in _DATA.finditer(data):
             try:
                 value = loads(match[1])
             except ValueError:
                 continue
-            for path, holder, key in _strings(value, ()):
-                streams.setdefault(path, []).append((len(lines), holder, key, holder[key].encode()))
-            lines.append((match.start(1), match.end(1), value))
+            for path, container, key in _strings(value, ()):
+                blocks.setdefault(path, []).append((len(events), container, key, container[key].encode()))
+            events.append((match.start(1), match.end(1), value))
         changed: set[int] = set()
-        for pieces in streams.values():
+        for pieces in blocks.values():
             changed.update(self._mend(pieces))
-        return [Span(start, end, orjson.dumps(value)) for n, (start, end, value) in enumerate(lines) if n in changed]
+        return [Span(start, end, orjson.dumps(value)) for n, (start, end, value) in enumerate(events) if n in changed]
 
     def _mend(self, pieces: list[tuple[int, Any, Any, bytes]]) -> Iterator[int]:
-        """Take secrets out of the strings of one stream (number of the event, what holds the string, its key there, the string); gives the
-        numbers of the events that are changed."""
-        whole = b"".join(piece for *_, piece in pieces)
-        spans = self._spans(whole)
+        """Replace secrets in the strings of one block, and yield the numbers of the events that this changes.
+
+        Each piece is: number of the event, container of the string, its key there, the string."""
+        text = b"".join(piece for *_, piece in pieces)
+        spans = self._spans(text)
         if not spans:
             return
         cuts, at = [], 0
         for *_, piece in pieces:
             at += len(piece)
             cuts.append(at)
-        whole, cuts = apply(whole, spans, cuts)
+        text, cuts = apply(text, spans, cuts)
         start = 0
-        for (number, holder, key, before), end in zip(pieces, cuts, strict=True):
-            after = whole[start:end]
+        for (number, container, key, before), end in zip(pieces, cuts, strict=True):
+            after = text[start:end]
             start = end
             if after != before:
-                holder[key] = after.decode("utf-8", "replace")
+                container[key] = after.decode("utf-8", "replace")
                 yield number
 
 
 def _escape(char: str) -> bytes:
-    """A pattern for the JSON escape of `char`, without the backslashes before it."""
+    """Return a pattern for the JSON escape of `char`, without the backslashes before it. (Above U+FFFF it is a pair of
+    two escapes.)"""
     code = char.encode("utf-16-be", "surrogatepass").hex()
     units = [rb"u(?i:%b)" % code[at : at + 4].encode() for at in range(0, len(code), 4)]
     return _SLASHES.join(units)
 
 
-def _spelt(secret: bytes) -> re.Pattern[bytes]:
-    """A pattern for every spelling of a secret with a backslash in it: which of several backslashes belong to it, and which to an escape, only
-    the whole match tells. (Slow: some 50 ns a byte.)"""
+def _backslash_pattern(secret: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for every way to write a secret that contains a backslash. Only the whole match tells which of
+    several backslashes belong to the secret, and which to an escape. (Slow: some 50 ns a byte.)"""
     parts = []
     for char in secret.decode("utf-8", "surrogateescape"):
         letter = _SLASHES if char == "\\" else rb"\\{0,64}" + re.escape(char.encode("utf-8", "surrogateescape"))
@@ -174,8 +191,8 @@ def _spelt(secret: bytes) -> re.Pattern[bytes]:
     return re.compile(b"".join(parts))
 
 
-def _letter(escape: bytes) -> bytes:
-    """What an escape stands for."""
+def _resolve(escape: bytes) -> bytes:
+    """Return the character that an escape means, in UTF-8."""
     first, _, second = escape.lstrip(b"\\").partition(b"\\")
     if len(first) == 1:
         return first
@@ -186,9 +203,10 @@ def _letter(escape: bytes) -> bytes:
 
 
 def _strings(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """Every string of a JSON value: what it is a part of (the same in each event of a stream), what holds it, and its key there."""
+    """Yield every string of a JSON value: its path (the same in each event of one block), its container, and its key
+    there."""
     if isinstance(value, dict):
-        path = (*path, *(value.get(name) for name in _MARKS if isinstance(value.get(name), (int, str))))
+        path = (*path, *(value.get(name) for name in _KEYS if isinstance(value.get(name), (int, str))))
     elif not isinstance(value, list):
         return
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -199,7 +217,8 @@ def _strings(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...
 
 
 def apply(data: bytes, spans: Sequence[Span], cuts: Sequence[int]) -> tuple[bytes, list[int]]:
-    """Return `data` with `spans` (ascending) replaced, and where `cuts` are then; one within a span comes to lie behind it."""
+    """Return `data` with `spans` (ascending) replaced, and the new places of `cuts`. A cut within a span moves to its
+    end."""
     if not spans:
         return data, list(cuts)
     parts: list[bytes] = []
@@ -209,8 +228,8 @@ def apply(data: bytes, spans: Sequence[Span], cuts: Sequence[int]) -> tuple[byte
         while n < len(cuts) and cuts[n] <= span.start:
             moved.append(size + cuts[n] - at)
             n += 1
-        parts += [data[at : span.start], span.instead]
-        size += span.start - at + len(span.instead)
+        parts += [data[at : span.start], span.replacement]
+        size += span.start - at + len(span.replacement)
         at = span.end
         while n < len(cuts) and cuts[n] < at:
             moved.append(size)

@@ -1,7 +1,7 @@
 """Whole responses: ids, JSON bodies, the error envelope.
 
 Knows: aiohttp's responses, the envelope's headers. Must not know: connections, routes, upstreams.
-Invariants: every response carries `request-id`, and none says by what software it was made.
+Invariants: every response carries `request-id`; none names the software that made it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 def new_id(prefix: str) -> str:
-    """`prefix` and 24 url-safe random characters: `req_…`, `msg_…`."""
+    """Return `prefix` and 24 url-safe random characters: `req_…`, `msg_…`."""
     return prefix + base64.urlsafe_b64encode(os.urandom(18)).decode()
 
 
 def header_list(names: tuple[str, ...]) -> str:
-    """A comma list that may stand in a header, whatever the names hold."""
+    """Return `names` as a comma list for a header. They may hold anything: a line break in one would begin a header of
+    its own."""
     return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
 
 
 class SentResponse(StreamResponse):
-    """What aiohttp is told of a response whose bytes went straight to the transport: there is nothing left to write."""
+    """What a handler returns if it has written the response to the transport itself. aiohttp finds nothing left to
+    write."""
 
     def __init__(self, status: int, keep_alive: bool) -> None:
         super().__init__(status=status)
-        self._open = keep_alive
+        self._has_keep_alive = keep_alive
 
     @property
     def keep_alive(self) -> bool | None:
-        return self._open
+        return self._has_keep_alive
 
     async def prepare(self, request: BaseRequest) -> None:
         return None
@@ -57,12 +59,15 @@ class NamelessResponse(Response):
 
 
 def json_response(body: Any, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`body`: bytes of JSON, or what orjson takes."""
+    """Return a JSON response. `body`: bytes that are JSON already, or what orjson takes."""
     data = body if isinstance(body, bytes) else orjson.dumps(body)
     return NamelessResponse(
-        body=data, status=status, headers={"content-type": "application/json", "request-id": request_id, **(headers or {})}
+        body=data,
+        status=status,
+        headers={"content-type": "application/json", "request-id": request_id, **(headers or {})},
     )
 
 
 def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the error envelope with the status and the headers of `error`."""
     return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})

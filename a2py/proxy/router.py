@@ -1,8 +1,15 @@
-"""Which deployment is asked, and which after a failure: weights, order, cooldowns, retries, fallbacks.
+"""Choose the deployment for a request, and the next one after a failure.
 
 Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
-Invariants: one function (`Plan.after`) decides what follows a failure, and it decides nothing once anything was delivered; a request ends
-after at most ATTEMPTS attempts; a 429 is never waited for.
+Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was
+delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a 429.
+
+The order of the decisions after a failure:
+
+1. Another deployment of the same name, if the fault may be this deployment's.
+2. The same deployments again after a pause, if the kind of error may pass, as often as `num_retries` or a retry policy
+says.
+3. The next name of the configured fallbacks.
 """
 
 from __future__ import annotations
@@ -20,31 +27,43 @@ from a2py.upstream import NoAnswer
 if TYPE_CHECKING:
     from a2py.config import Config
 
-#: Attempts of one request, lessons and fallbacks included.
-ATTEMPTS = 16
-#: Lessons that one request may pay for.
-LESSONS = 5
-#: Seconds before the first retry at a deployment that was asked already; doubles, up to LONGEST_WAIT, and is spread by half.
+#: Attempts of one request, those after lessons and at fallbacks included.
+MAX_ATTEMPTS = 16
+#: Attempts of one request that only follow a lesson.
+MAX_LESSONS = 5
+#: Seconds before the first retry at a deployment that was asked already. They double up to LONGEST_WAIT, and are spread
+#: by half so that clients that failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-#: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming fallback.)
+#: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming
+#: fallback.)
 PATIENCE = 120.0
-#: Kinds that are the client's own doing: another deployment of the name would say the same. (A configured fallback is asked nevertheless.)
+#: Error kinds caused by the request itself. Another deployment of the name would answer the same, so they are not
+#: retried there. A configured fallback is asked nevertheless.
 CLIENT_ERRORS = frozenset(
-    {"invalid_request", "context_overflow", "max_tokens", "unsupported", "image", "document", "content_policy", "request_too_large"}
+    {
+        "invalid_request",
+        "context_overflow",
+        "max_tokens",
+        "unsupported",
+        "image",
+        "document",
+        "content_policy",
+        "request_too_large",
+    }
 )
-#: Kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
-ABOUT_MODEL = frozenset({"permission", "not_found"})
-#: Models of one deployment that cool down at a time. A wildcard deployment's models are names that clients choose.
-MODELS = 64
+#: Error kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
+MODEL_ERRORS = frozenset({"permission", "not_found"})
+#: Models of one deployment that cool down at a time. With a wildcard, clients choose the names.
+MAX_MODELS = 64
 
 #: Seconds to wait for a place among the requests that a deployment answers at a time. One may be free at any moment.
-PLACE_SECONDS = 1.0
-#: Deployments that an error about limits names.
-MAX_LIMITS = 3
+ROOM_SECONDS = 1.0
+#: How many deployments an error about limits names.
+MAX_NAMED = 3
 NO_TOKENS = Tokens()
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
-POLICIES = {
+RETRY_POLICIES = {
     "invalid_request": "BadRequestErrorRetries",
     "authentication": "AuthenticationErrorRetries",
     "timeout": "TimeoutErrorRetries",
@@ -57,93 +76,107 @@ POLICIES = {
 
 
 class Step(NamedTuple):
-    """What follows: ask `deployment` after `delay` seconds."""
+    """Ask `deployment` after `delay` seconds."""
 
     deployment: Deployment
     delay: float = 0.0
 
 
-class Health(NamedTuple):
-    until: float
-    why: str
+class Cooldown(NamedTuple):
+    """`end`: time of the clock; `kind`: of the error that caused it."""
+
+    end: float
+    kind: str
 
 
 class AtLimit(ApiError):
-    """Nothing was sent: the deployment had room when it was picked, and had none left when the attempt was to start."""
+    """Nothing was sent: the deployment had room when it was chosen, and had none left when the attempt was about to
+    start."""
 
     def __init__(self) -> None:
         super().__init__("rate_limit", "no room is left in the deployment's limits")
 
 
 class Router:
-    """State of the deployments that outlives requests. `clock`: monotonic seconds; `dice`: for tests."""
+    """What is known of the deployments beyond one request. `clock`: monotonic seconds; `dice`: random numbers, a test's
+    own ones."""
 
     def __init__(self, clock: Callable[[], float], limits: Limits, dice: random.Random | None = None) -> None:
         self.clock = clock
         self.limits = limits
         self.dice = dice or random.Random()
-        self._fails: dict[str, RateWindow] = {}
-        self.cooling: dict[tuple[str, str], Health] = {}  # (deployment id, model or "" for all of its models)
+        self.cooldowns: dict[tuple[str, str], Cooldown] = {}  # (deployment id, model or "" for all of its models)
+        self._failures: dict[str, RateWindow] = {}
 
     def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS) -> Plan:
-        """Raises `ApiError` (not_found) for a name that nobody has. `demand`: what the request asks of token limits."""
+        """Return the plan of one request. `demand`: what it needs of token limits. Raise `ApiError` (not_found) if
+        nobody has the name."""
         return Plan(self, config, model, demand)
 
-    def cool(self, deployment: Deployment) -> bool:
-        """Whether it cools down just now."""
-        cooling = False
-        for key in _keys(deployment) if self.cooling else ():
-            health = self.cooling.get(key)
-            if health is not None and health.until > self.clock():
-                cooling = True
-            elif health is not None:
-                del self.cooling[key]
-        return cooling
+    def is_cooling(self, deployment: Deployment) -> bool:
+        """Return whether the deployment is in cooldown. Forget cooldowns that are over."""
+        is_cooling = False
+        for key in _keys(deployment) if self.cooldowns else ():
+            cooldown = self.cooldowns.get(key)
+            if cooldown is not None and cooldown.end > self.clock():
+                is_cooling = True
+            elif cooldown is not None:
+                del self.cooldowns[key]
+        return is_cooling
 
-    def succeeded(self, deployment: Deployment) -> None:
-        if self.cooling:
+    def record_success(self, deployment: Deployment) -> None:
+        if self.cooldowns:
             for key in _keys(deployment):
-                self.cooling.pop(key, None)
+                self.cooldowns.pop(key, None)
 
-    def failed(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
-        """Count a failure that the deployment is to blame for. Some kinds put it into cooldown at once, any other if there are enough of them
-        in a minute. A failure that only the upstream's text blames on the deployment does not count: the text may be the client's."""
+    def record_failure(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
+        """Count a failure that is the deployment's fault, and put the deployment into cooldown if that is enough.
+
+        Some kinds are enough at once. Of the others, `allowed_fails` are allowed in a minute. A failure that only the
+        upstream's text attributes to the deployment does not count: the text may quote the client's."""
         if error.kind in CLIENT_ERRORS or error.blame is Blame.NONE or settings.disable_cooldowns:
             return
         now = self.clock()
-        lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
-        model = deployment.model if lasting and error.kind in ABOUT_MODEL else ""
-        enough = False
-        if not model:
-            failures = self._fails.setdefault(deployment.id, RateWindow())
-            failures.add(now, 1)
-            enough = failures.total(now) > settings.allowed_fails
-        if lasting or enough:
-            for old in [key for key in self.cooling if model and key[0] == deployment.id and key[1]][: 1 - MODELS]:
-                del self.cooling[old]
-            rest = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
-            self.cooling[deployment.id, model] = Health(now + rest, error.kind)
+        is_lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
+        if is_lasting and error.kind in MODEL_ERRORS:
+            self._start_cooldown(deployment.id, deployment.model, error, settings)
+            return
+        failures = self._failures.setdefault(deployment.id, RateWindow())
+        failures.add(now, 1)
+        if is_lasting or failures.total(now) > settings.allowed_fails:
+            self._start_cooldown(deployment.id, "", error, settings)
+
+    def _start_cooldown(self, id: str, model: str, error: ApiError, settings: Any) -> None:
+        """Let `model` of the deployment cool down, "" for all of its models."""
+        if model:
+            cooling = [key for key in self.cooldowns if key[0] == id and key[1]]
+            for oldest in cooling[: 1 - MAX_MODELS]:
+                del self.cooldowns[oldest]
+        seconds = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
+        self.cooldowns[id, model] = Cooldown(self.clock() + seconds, error.kind)
 
     def pick(self, deployments: Iterable[Deployment], demand: Demand) -> Deployment | None:
-        """One by lowest order, then by weight; those that cool down come last, those at a limit never."""
-        rest = [d for d in deployments if self.limits.shortage(d, demand) is None]
-        rest = [d for d in rest if not self.cool(d)] or rest
-        if not rest:
-            return None
-        first = min(d.order for d in rest)
-        rest = [d for d in rest if d.order == first]
-        if len(rest) == 1:
-            return rest[0]
-        weights = [max(d.weight, 0.0) for d in rest]
-        return self.dice.choices(rest, weights)[0] if any(weights) else self.dice.choice(rest)
+        """Return one of `deployments`: of the lowest order, and among these by weight; None if all are at a limit.
 
-    def shown(self) -> list[dict[str, Any]]:
-        """For `/health`."""
+        Those in cooldown are used only if there are no others: a bad answer is better than none."""
+        available = [one for one in deployments if self.limits.find_shortage(one, demand) is None]
+        available = [one for one in available if not self.is_cooling(one)] or available
+        if not available:
+            return None
+        lowest = min(one.order for one in available)
+        available = [one for one in available if one.order == lowest]
+        if len(available) == 1:
+            return available[0]
+        weights = [max(one.weight, 0.0) for one in available]
+        return self.dice.choices(available, weights)[0] if any(weights) else self.dice.choice(available)
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return the cooldowns for `/health`."""
         now = self.clock()
         return [
-            {"deployment": id, "why": health.why, "seconds_left": round(health.until - now, 1)}
-            for (id, _), health in self.cooling.items()
-            if health.until > now
+            {"deployment": id, "why": cooldown.kind, "seconds_left": round(cooldown.end - now, 1)}
+            for (id, _), cooldown in self.cooldowns.items()
+            if cooldown.end > now
         ]
 
 
@@ -151,8 +184,11 @@ def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
     return (deployment.id, ""), (deployment.id, deployment.model)
 
 
-def listed(table: Any, name: str) -> tuple[str, ...]:
-    """The models that LiteLLM's `fallbacks` name for `name`: a mapping, or a list of one-entry mappings; `*` stands for any."""
+def fallbacks_for(table: Any, name: str) -> tuple[str, ...]:
+    """Return the models that LiteLLM's `fallbacks` have for `name`. `table`: a mapping, or a list of one-entry
+    mappings; `*` means any name.
+
+    `fallbacks_for([{"a": ["b", "c"]}, {"*": "d"}], "a")` is `("b", "c")`."""
     entries = [table] if isinstance(table, dict) else list(table or ())
     for key in (name, "*"):
         for entry in entries:
@@ -163,141 +199,160 @@ def listed(table: Any, name: str) -> tuple[str, ...]:
 
 
 class Plan:
-    """The way of one request through the deployments. `first()`, then `after(error)` for each failure until it gives None."""
+    """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it
+    returns None.
+
+    `attempts`, `lessons`: how many there were so far."""
 
     def __init__(self, router: Router, config: Config, model: str, demand: Demand) -> None:
         self._router = router
         self._demand = demand
         self._config = config
         self._settings = config.settings
-        self._group: tuple[Deployment, ...] = config.resolve(model)
+        self._group: tuple[Deployment, ...] = config.resolve(model)  # deployments of the name that is tried now
         self._model = model
-        self._begun = router.clock()
-        self._queue: list[str] | None = None  # names still to fall back on; None: not looked up yet
+        self._start_time = router.clock()
+        self._fallbacks: list[str] | None = None  # names still to fall back on; None: not looked up yet
         self._seen = {model}
-        self._tried: dict[str, int] = {}  # deployment id → attempts, in this group
+        self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
         self.attempts = 0
         self.lessons = 0
 
-    def first(self) -> Step:
-        """Raises `ApiError` where no deployment of the name can be asked."""
-        step = self._next(self._group)
+    def choose_first(self) -> Step:
+        """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
+        has room again.
+
+        Raise `ApiError` if no deployment can be asked now."""
+        step = self._choose_among(self._group)
         if step is not None:
             return step
-        error = self._busy()
-        later = self._fallback(error)
-        if later is None:
+        error = self._limit_error()
+        fallback = self._fall_back(error)
+        if fallback is None:
             raise error
-        return later
+        return fallback
 
-    #: After an `AtLimit`: another deployment with room, or the same one if it has room again. Raises `ApiError` if there is none.
-    instead = first
-
-    def _busy(self) -> ApiError:
-        """The error if no deployment of the name has room: which limits are reached, and when the first of them has room again."""
-        if not self._group:
-            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
-        limits = self._router.limits
-        short = [(deployment.id, shortage) for deployment in self._group if (shortage := limits.shortage(deployment, self._demand))]
-        seconds = min((shortage.seconds or PLACE_SECONDS for _, shortage in short), default=PLACE_SECONDS)
-        reached = ", ".join(f"{shortage.limit} of {id}" for id, shortage in short[:MAX_LIMITS]) or "others took its last places"
-        if math.isinf(seconds):
-            needed = min(shortage.tokens for _, shortage in short)
-            return ApiError(
-                "rate_limit",
-                f"{self._model!r} takes no request of this size: its input has about {needed} tokens, more than the configured limit allows"
-                f" in a minute ({reached}). Shorten the request, or raise the limit in the configuration.",
-                should_retry=False,
-            )
-        seconds = math.ceil(seconds)
-        return ApiError(
-            "rate_limit",
-            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the limit in the configuration.",
-            retry_after=seconds,
-        )
-
-    def _next(self, among: Iterable[Deployment], delay: float = 0.0) -> Step | None:
-        chosen = self._router.pick(among, self._demand)
-        if chosen is None or self.attempts >= ATTEMPTS:
-            return None
-        self.attempts += 1
-        self._tried[chosen.id] = self._tried.get(chosen.id, 0) + 1
-        return Step(chosen, delay)
-
-    def again(self, deployment: Deployment) -> Step | None:
-        """The same deployment at once, uncounted: after a lesson."""
-        if self.attempts >= ATTEMPTS or self.lessons >= LESSONS:
+    def repeat(self, deployment: Deployment) -> Step | None:
+        """Return the step to ask the same deployment at once, after a lesson. It does not count as a retry."""
+        if self.attempts >= MAX_ATTEMPTS or self.lessons >= MAX_LESSONS:
             return None
         self.attempts += 1
         self.lessons += 1
         return Step(deployment)
 
-    def after(self, deployment: Deployment, error: ApiError, *, delivered: bool, patience: float = 0.0) -> Step | None:
-        """What follows the failure `error` of `deployment`; None: nothing, the error is the answer.
+    def choose_next(
+        self, deployment: Deployment, error: ApiError, *, is_delivered: bool, patience: float = 0.0
+    ) -> Step | None:
+        """Return what follows the failure `error` of `deployment`; None if the error is the answer.
 
-        `delivered`: a content block is out, nothing can be asked again; `patience`: seconds that the client waits, 0: any."""
-        if delivered:
+        `is_delivered`: the client has got content, so nothing can be asked again; `patience`: seconds that the client
+        waits, 0 for any."""
+        if is_delivered:
             return None
-        self._router.failed(deployment, error, self._settings)
-        if patience and self._router.clock() - self._begun >= patience:
+        self._router.record_failure(deployment, error, self._settings)
+        if patience and self._router.clock() - self._start_time >= patience:
             return None
-        return self._same_name(deployment, error) or self._fallback(error)
+        return self._stay_with_name(deployment, error) or self._fall_back(error)
 
-    def _same_name(self, deployment: Deployment, error: ApiError) -> Step | None:
-        told = self._told(deployment, error)
-        if error.kind in CLIENT_ERRORS and not told:
+    def _choose_among(self, deployments: Iterable[Deployment], delay: float = 0.0) -> Step | None:
+        choice = self._router.pick(deployments, self._demand)
+        if choice is None or self.attempts >= MAX_ATTEMPTS:
             return None
-        others = [d for d in self._group if d.id not in self._tried]
-        step = self._next(others) if others else None
+        self.attempts += 1
+        self._tries[choice.id] = self._tries.get(choice.id, 0) + 1
+        return Step(choice, delay)
+
+    def _stay_with_name(self, deployment: Deployment, error: ApiError) -> Step | None:
+        """Return a step to another deployment of the same name, or to any of them again after a pause."""
+        policy_retries = self._policy_retries(deployment, error)
+        if error.kind in CLIENT_ERRORS and not policy_retries:
+            return None
+        untried = [one for one in self._group if one.id not in self._tries]
+        step = self._choose_among(untried) if untried else None
         if step is not None or error.should_retry is False:
             return step
-        if told is None:
-            if not error.retryable or error.kind == "rate_limit":
-                return None
-            if isinstance(error, NoAnswer) and deployment.retries < 0:
-                return None  # it may have crashed on this prompt: it gets it again only if the file says so for this deployment
-            told = deployment.retries if deployment.retries >= 0 else self._settings.num_retries
-        if self._retries >= told or self._router.clock() - self._begun >= PATIENCE:
+        retries = self._default_retries(deployment, error) if policy_retries is None else policy_retries
+        if self._retries >= retries or self._router.clock() - self._start_time >= PATIENCE:
             return None
-        wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT)
-        wait *= 1 - self._router.dice.random() / 2
         least = max(error.retry_after or 0.0, self._settings.retry_after)
         if least > LONGEST_WAIT:
-            return None
+            return None  # the client knows better what to do in so long a time
+        wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT) * (1 - self._router.dice.random() / 2)
         self._retries += 1
-        return self._next(self._group, max(wait, least))
+        return self._choose_among(self._group, max(wait, least))
 
-    def _told(self, deployment: Deployment, error: ApiError) -> int | None:
-        """Retries for this kind of error by the configured policy of the group, or of all; None: it says nothing."""
-        settings, name = self._settings, POLICIES.get(error.kind, "")
+    def _policy_retries(self, deployment: Deployment, error: ApiError) -> int | None:
+        """Return how many retries the configured policy of the group, or of all groups, has for this kind of error;
+        None if it has none."""
+        settings, key = self._settings, RETRY_POLICIES.get(error.kind, "")
         for policy in (settings.model_group_retry_policy.get(deployment.name), settings.retry_policy):
-            if policy and name in policy:
-                return int(policy[name])
+            if policy and key in policy:
+                return int(policy[key])
         return None
 
-    def _fallback(self, error: ApiError) -> Step | None:
-        settings = self._settings
-        if self._queue is None:
-            names: tuple[str, ...] = ()
-            if error.kind == "context_overflow":
-                names = self._listed(settings.context_window_fallbacks)
-            else:
-                names = self._listed(settings.fallbacks) or tuple(settings.default_fallbacks or ())
-            self._queue = [name for name in names if name not in self._seen][: settings.max_fallbacks]
-        while self._queue:
-            name = self._queue.pop(0)
+    def _default_retries(self, deployment: Deployment, error: ApiError) -> int:
+        """Return how many retries this kind of error gets without a policy."""
+        if not error.retryable or error.kind == "rate_limit":
+            return 0
+        if deployment.retries >= 0:
+            return deployment.retries
+        # A server that closes the connection without an answer may have crashed on this prompt. It gets the prompt
+        # again only if the file says so for this deployment.
+        return 0 if isinstance(error, NoAnswer) else self._settings.num_retries
+
+    def _fall_back(self, error: ApiError) -> Step | None:
+        """Return a step to the next of the configured fallbacks that has a deployment with room."""
+        if self._fallbacks is None:
+            names = [name for name in self._configured_fallbacks(error) if name not in self._seen]
+            self._fallbacks = names[: self._settings.max_fallbacks]
+        while self._fallbacks:
+            name = self._fallbacks.pop(0)
             self._seen.add(name)
             try:
                 group = self._config.resolve(name)
             except ApiError:
-                continue
-            self._group, self._tried, self._retries = group, {}, 0
-            step = self._next(group)
+                continue  # a name that nobody serves
+            self._group, self._tries, self._retries = group, {}, 0
+            step = self._choose_among(group)
             if step is not None:
                 return step
         return None
 
-    def _listed(self, table: Any) -> tuple[str, ...]:
-        """By the name that the client asked for, else by the configured name that it resolved to."""
-        return listed(table, self._model) or (listed(table, self._group[0].name) if self._group else ())
+    def _configured_fallbacks(self, error: ApiError) -> tuple[str, ...]:
+        settings = self._settings
+        if error.kind == "context_overflow":
+            return self._look_up(settings.context_window_fallbacks)
+        return self._look_up(settings.fallbacks) or tuple(settings.default_fallbacks or ())
+
+    def _look_up(self, table: Any) -> tuple[str, ...]:
+        """Return the fallbacks for the name that the client asked for, otherwise for the configured name that it
+        resolved to."""
+        return fallbacks_for(table, self._model) or (fallbacks_for(table, self._group[0].name) if self._group else ())
+
+    def _limit_error(self) -> ApiError:
+        """Return the error if no deployment of the name has room: which limits are reached, and when the first of them
+        has room again."""
+        if not self._group:
+            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+        find_shortage, demand = self._router.limits.find_shortage, self._demand
+        short = [(one.id, shortage) for one in self._group if (shortage := find_shortage(one, demand))]
+        seconds = min((shortage.seconds or ROOM_SECONDS for _, shortage in short), default=ROOM_SECONDS)
+        reached = ", ".join(f"{shortage.limit} of {id}" for id, shortage in short[:MAX_NAMED])
+        reached = reached or "others took its last places"
+        if math.isinf(seconds):
+            tokens = min(shortage.tokens for _, shortage in short)
+            return ApiError(
+                "rate_limit",
+                f"{self._model!r} takes no request of this size: its input has about {tokens} tokens, more than the"
+                f" configured limit allows in a minute ({reached}). Shorten the request, or raise the limit in the"
+                " configuration.",
+                should_retry=False,
+            )
+        seconds = math.ceil(seconds)
+        return ApiError(
+            "rate_limit",
+            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the"
+            " limit in the configuration.",
+            retry_after=seconds,
+        )

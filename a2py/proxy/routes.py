@@ -1,6 +1,7 @@
 """The table of paths, and the handlers that only look at the proxy itself.
 
-Knows: paths, methods, LiteLLM's and Kubernetes' health paths. Must not know: sockets, upstreams, who may ask (access.py).
+Knows: paths, methods, LiteLLM's and Kubernetes' health paths. Must not know: sockets, upstreams, who may ask
+(access.py).
 Invariants: no page shows a secret or an upstream's address.
 """
 
@@ -49,12 +50,13 @@ async def report_readiness(services: Services, request: BaseRequest, record: Rec
 
 
 async def drain(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    """Take the proxy out of rotation, for a preStop hook. Answer once its exchanges have ended, after `drain_seconds` at the latest.
+    """Take the proxy out of rotation, for a preStop hook. Answer once its exchanges have ended, after `drain_seconds`
+    at the latest.
 
     The proxy still accepts requests and goes on running: SIGTERM ends it. Path and fields are LiteLLM's.
 
-    Without a master key any page in a browser on this machine could send this request (an <img> sends no Origin). Browsers say where a
-    request comes from in Sec-Fetch-Site, so that such a page can be refused."""
+    Without a master key any page in a browser on this machine could send this request (an <img> sends no Origin).
+    Browsers say where a request comes from in Sec-Fetch-Site, so that such a page can be refused."""
     config, running = services.config, services.running
     if not config.settings.enable_drain_endpoint:
         reason = "general_settings.enable_drain_endpoint is not set"
@@ -69,12 +71,13 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
         pass
     record.status, left = 200, len(running.exchanges)
     return json_response(
-        {"status": "draining" if left else "drained", "drained_requests": max(0, before - left), "running": left}, record.id
+        {"status": "draining" if left else "drained", "drained_requests": max(0, before - left), "running": left},
+        record.id,
     )
 
 
 async def report_health(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    used = services.limits.used()
+    used = services.limits.usage()
     return json_response(
         {
             "status": "draining" if services.running.is_draining else "healthy",
@@ -94,8 +97,8 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                 }
                 for deployment in services.config.deployments
             ],
-            "cooldowns": services.router.shown(),
-            "lessons": services.lessons.shown(),
+            "cooldowns": services.router.report(),
+            "lessons": services.lessons.report(),
         },
         record.id,
     )
@@ -114,15 +117,15 @@ async def report_metrics(services: Services, request: BaseRequest, record: Recor
 
 
 async def list_models(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.page(services.config, request.query_string), record.id)
+    return json_response(models.list_page(services.config, request.query_string), record.id)
 
 
 async def show_model(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.one(services.config, request.path.partition(MODEL_PATH)[2].strip("/")), record.id)
+    return json_response(models.show(services.config, request.path.partition(MODEL_PATH)[2].strip("/")), record.id)
 
 
 async def list_for_litellm(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.litellm_info(services.config), record.id)
+    return json_response(models.list_for_litellm(services.config), record.id)
 
 
 GET, POST = ("GET", "HEAD"), ("POST",)
@@ -153,8 +156,9 @@ PREFIX_LIMIT = 8
 def find_route(path: str) -> Route | None:
     """Return the route of `path`, with or without a trailing slash; None if there is none.
 
-    An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`), because clients add their path to whatever base URL they are
-    given. Pages, health and metrics have none, so that a front server that guards `/metrics` guards all of it."""
+    An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`), because clients add their path to
+    whatever base URL they are given. Pages, health and metrics have none, so that a front server that guards `/metrics`
+    guards all of it."""
     route = ROUTES.get(path)
     if route is not None:
         return route

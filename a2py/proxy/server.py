@@ -1,9 +1,10 @@
 """The server's life: sockets, signals, reload, drain.
 
 Knows: asyncio's servers, POSIX signals where there are any. Must not know: requests.
-Invariants: the first SIGTERM or SIGINT takes the proxy out of rotation for `drain_delay`; then it stops listening, closes idle connections and
-gives running answers `drain_seconds` to end and to be read; then it ends them with an error of their own form. A second signal skips to the
-last step. No connection that was accepted is lost. A configuration that cannot be loaded changes nothing.
+Invariants: the first SIGTERM or SIGINT takes the proxy out of rotation for `drain_delay`; then it stops listening,
+closes idle connections and gives running answers `drain_seconds` to end and to be read; then it ends them with an error
+of their own form. A second signal skips to the last step. No connection that was accepted is lost. A configuration that
+cannot be loaded changes nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds that interrupted answers get to write their error.
 LAST_WORDS = 2.0
-#: Turns of the loop after which every connection that was accepted, and every request that had arrived, has its handler. asyncio accepts in
-#: one turn and makes the transport in a task of a later one.
+#: Turns of the loop after which every connection that was accepted, and every request that had arrived, has its
+#: handler. asyncio accepts in one turn and makes the transport in a task of a later one.
 SETTLE_TURNS = 5
 #: Connections that the kernel queues while the loop is busy.
 BACKLOG = 1024
@@ -42,8 +43,8 @@ BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen. `sockets`: listening already (systemd, a parent process), used instead of host and port; `ssl_context`: for https;
-    `reuse_port`: several processes share the port."""
+    """Where to listen. `sockets`: listening already (systemd, a parent process), used instead of host and port;
+    `ssl_context`: for https; `reuse_port`: several processes share the port."""
 
     host: str | None = "127.0.0.1"
     port: int = 4000
@@ -56,9 +57,10 @@ class Listen:
 class Lifecycle:
     """When a server ends, and who is told about it.
 
-    `stop`: begin to drain; `at_once`: end the drain; `signals`: SIGTERM and SIGINT set these two (a worker does not want that: its parent
-    sets them); `on_start` gets the server before `on_ready` gets the addresses; `on_drain` is called when the drain begins (systemd's
-    STOPPING=1), and returns True if another process accepts from the same sockets already; `load` returns a new Config on SIGHUP."""
+    `stop`: begin to drain; `at_once`: end the drain; `signals`: SIGTERM and SIGINT set these two (a worker does not
+    want that: its parent sets them); `on_start` gets the server before `on_ready` gets the addresses; `on_drain` is
+    called when the drain begins (systemd's STOPPING=1), and returns True if another process accepts from the same
+    sockets already; `load` returns a new Config on SIGHUP."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
@@ -130,9 +132,10 @@ class Server:
         return True
 
     def _max_connections(self, config: Config) -> int:
-        """Return how many clients may be connected: as many as the configuration says, if there are file descriptors for them."""
+        """Return how many clients may be connected: as many as the configuration says, if there are file descriptors
+        for them."""
         wanted = config.settings.max_connections
-        possible = files.fitting(wanted)
+        possible = files.fit_connections(wanted)
         if possible < wanted:
             self.services.log.warning(
                 "fewer connections than max_connections", wanted=wanted, served=possible, file_descriptors=files.limit()
@@ -140,7 +143,8 @@ class Server:
         return possible
 
     async def lend(self, number: int, sock: socket.socket) -> None:
-        """Accept from `sock` too, until `take_back(number)`. It is the listening socket of another worker, which has died."""
+        """Accept from `sock` too, until `take_back(number)`. It is the listening socket of another worker, which has
+        died."""
         if self._connections is None or not self._is_listening:
             sock.close()
             return
@@ -158,7 +162,8 @@ class Server:
             await _stop_accepting([server])
 
     def leave(self) -> None:
-        """Go out of rotation: readiness is 503 and every answer ends its connection. New connections are still accepted."""
+        """Go out of rotation: readiness is 503 and every answer ends its connection. New connections are still
+        accepted."""
         if self._leave_time is None:
             self._leave_time = asyncio.get_running_loop().time()
             self.services.running.is_draining = True
@@ -166,15 +171,16 @@ class Server:
                 self._connections.is_leaving = True
 
     def set_leave_handler(self, handler: Callable[[], None]) -> None:
-        """Call `handler` instead of `leave` when a client asks to take the proxy out of rotation: a worker tells its parent first."""
+        """Call `handler` instead of `leave` when a client asks to take the proxy out of rotation: a worker tells its
+        parent first."""
         self._leave_handler = handler
 
     def _on_leave_request(self) -> None:
         self._leave_handler()
 
     async def drain(self, at_once: asyncio.Event | None = None, *, handed_over: bool = False) -> None:
-        """Leave; stop listening after `drain_delay`; let running answers end within `drain_seconds`, or until `at_once` is set; then close
-        everything.
+        """Leave; stop listening after `drain_delay`; let running answers end within `drain_seconds`, or until `at_once`
+        is set; then close everything.
 
         `handed_over`: another process accepts from the same sockets already, so that a delay is of no use."""
         connections, log = self._connections, self.services.log
@@ -208,7 +214,9 @@ class Server:
     async def _wait_until_quiet(self, seconds: float, at_once: asyncio.Event | None) -> None:
         """Wait until nothing is owed to any client, at most `seconds`, or until `at_once` is set."""
         assert self._connections is not None
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._connections.wait_until_quiet(self._tls is not None))]
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._connections.wait_until_quiet(self._tls is not None))
+        ]
         if at_once is not None:
             waits.append(asyncio.ensure_future(at_once.wait()))
         try:
@@ -219,9 +227,11 @@ class Server:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _stop_listening(self, handed_over: bool = False) -> None:
-        """Close the listening sockets without losing a connection: neither one that asyncio has accepted, nor one that the kernel has queued.
+        """Close the listening sockets without losing a connection: neither one that asyncio has accepted, nor one that
+        the kernel has queued.
 
-        The sockets may be shared with other processes. With `handed_over`, what the kernel has queued is for the successor."""
+        The sockets may be shared with other processes. With `handed_over`, what the kernel has queued is for the
+        successor."""
         self._is_listening = False
         servers = [*self._listening, *self._borrowed.values()]
         self._listening.clear()
@@ -259,7 +269,8 @@ class Server:
 
 
 def _copy_sockets(server: asyncio.Server) -> list[socket.socket]:
-    """Return duplicates of a server's listening sockets, which stay open when it is closed. None on Windows, whose loop accepts ahead."""
+    """Return duplicates of a server's listening sockets, which stay open when it is closed. None on Windows, whose loop
+    accepts ahead."""
     if sys.platform == "win32":
         return []
     return [socket.socket(fileno=os.dup(sock.fileno())) for sock in server.sockets]
@@ -285,15 +296,19 @@ def _accept_queued(sock: socket.socket) -> list[socket.socket]:
 async def _stop_accepting(servers: Sequence[asyncio.Server]) -> None:
     """Close `servers` without dropping a connection that asyncio has just accepted.
 
-    asyncio accepts a connection in one turn of the loop, and makes its transport in a task of a later turn. That task asserts that the server
-    is open (`Server._attach`, CPython 3.10 to 3.14). If the server is closed in between, the assertion drops the connection, and its client
-    sees a reset. So accepting ends first, then the tasks get their turns, and then the server is closed."""
+    asyncio accepts a connection in one turn of the loop, and makes its transport in a task of a later turn. That task
+    asserts that the server is open (`Server._attach`, CPython 3.10 to 3.14). If the server is closed in between, the
+    assertion drops the connection, and its client sees a reset. So accepting ends first, then the tasks get their
+    turns, and then the server is closed."""
     loop = asyncio.get_running_loop()
     for server in servers:
         for sock in server.sockets:
             try:
                 loop.remove_reader(sock.fileno())
-            except (NotImplementedError, RuntimeError):  # Windows' proactor, uvloop: both make the transport as they accept
+            except (
+                NotImplementedError,
+                RuntimeError,
+            ):  # Windows' proactor, uvloop: both make the transport as they accept
                 pass
     for _ in range(SETTLE_TURNS):
         await asyncio.sleep(0)
@@ -347,7 +362,8 @@ def _ignore() -> None:
 
 
 def _handle_signals(handlers: dict[int, Callable[[], None]]) -> Callable[[], None]:
-    """Install `handlers` by signal number. Return a function that removes them. Outside of the main thread none can be installed."""
+    """Install `handlers` by signal number. Return a function that removes them. Outside of the main thread none can be
+    installed."""
     loop = asyncio.get_running_loop()
     undo: list[Callable[[], object]] = []
     for number, handler in handlers.items():

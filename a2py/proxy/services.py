@@ -1,10 +1,11 @@
 """What outlives a request: the configuration in force, and everything that requests share.
 
-A request's handlers get a `Services` instead of the application, so that they depend only on what is below them. Nothing here knows that
-there are routes or exchanges.
+A request's handlers get a `Services` instead of the application, so that they depend only on what is below them.
+Nothing here knows that there are routes or exchanges.
 
 Knows: how the shared parts are made and closed. Must not know: HTTP, paths, what a request does with the parts.
-Invariants: `upstream` exists between `start` and `close`; a reload replaces `config` and nothing that a running request holds.
+Invariants: `upstream` exists between `start` and `close`; a reload replaces `config` and nothing that a running request
+holds.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.connections import Connections
 
-#: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading takes 35 ms, in which
-#: nothing else runs, so it should not delay the first connections.
+#: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading
+#: takes 35 ms, in which nothing else runs, so it should not delay the first connections.
 TRUST_DELAY = 0.2
 
 
@@ -89,8 +90,9 @@ class Running:
 class Services:
     """The shared parts of one proxy.
 
-    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called when a client asks to
-    take the proxy out of rotation; `connections`: the clients' connections, None inside another aiohttp application."""
+    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called
+    when a client asks to take the proxy out of rotation; `connections`: the clients' connections, None inside another
+    aiohttp application."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class Services:
         """Use `config` for every request from now on. Running requests keep the one they began with."""
         self.config = config.with_servers(self.discovery.words) if config.settings.discover else config
         tls.forget()
-        self.limits.keep(deployment.id for deployment in config.deployments)
+        self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:

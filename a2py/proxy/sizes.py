@@ -1,8 +1,9 @@
 """How many input tokens a prompt has, before the upstream has counted them.
 
-Two ways of counting are used. The *estimate* is cheap: every request gets one, for the usage in `message_start`. The *count* is careful: a MiB
-of text takes 4 ms, so it is made only where a number decides something (token limits, count_tokens). Both are corrected by the ratio of what
-upstreams have reported for earlier prompts of the same model (`Calibration`).
+Two ways of counting are used. The *estimate* is cheap: every request gets one, for the usage in `message_start`. The
+*count* is careful: a MiB of text takes 4 ms, so it is made only where a number decides something (token limits,
+count_tokens). Both are corrected by the ratio of what upstreams have reported for earlier prompts of the same model
+(`Calibration`).
 
 Knows: both ways of counting, and which of them a request can afford. Must not know: upstreams, limits.
 Invariants: a request of more than COUNTED_BYTES is never counted in one go.
@@ -14,8 +15,8 @@ from a2py.messages.count import Calibration, count, count_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy.pace import Pace
 
-#: Bytes of a request body up to which its tokens are counted in one go. A MiB of text takes 4 ms, of very short blocks 50. A larger request
-#: uses its estimate.
+#: Bytes of a request body up to which its tokens are counted in one go. A MiB of text takes 4 ms, of very short blocks
+#: 50. A larger request uses its estimate.
 COUNTED_BYTES = 1024 * 1024
 
 
@@ -30,7 +31,8 @@ class Sizes:
         self.counts = Calibration()
 
     async def count(self, request: Request, model: str) -> int:
-        """Return the input tokens of `request`, counted carefully. `model` is the upstream's id, or "" if none is known."""
+        """Return the input tokens of `request`, counted carefully. `model` is the upstream's id, or "" if none is
+        known."""
         return self.counts.apply(model, await self._pace.run(count_in_slices(request)))
 
 
@@ -66,7 +68,8 @@ class PromptSize:
         return self._sizes.estimates.apply(model, self.estimate)
 
     def sample(self, model: str) -> None:
-        """Count now, if the calibration of `model` wants another careful count. Must be called before the conversation is released."""
+        """Count now, if the calibration of `model` wants another careful count. Must be called before the conversation
+        is released."""
         if self._count is None:
             is_small = self._request.size <= COUNTED_BYTES
             self._count = count(self._request) if is_small and self._sizes.counts.wants(model) else 0

@@ -1,8 +1,8 @@
 """Cut off clients that do not read.
 
-Bytes that a client does not read stay in the write buffer of its transport. `Transport.close` waits until they are written, without a limit of
-its own, and a handler that waits for the buffer to drain waits as long. So a client that stops reading, on purpose or because its machine is
-asleep, would hold its connection and its answer for ever.
+Bytes that a client does not read stay in the write buffer of its transport. `Transport.close` waits until they are
+written, without a limit of its own, and a handler that waits for the buffer to drain waits as long. So a client that
+stops reading, on purpose or because its machine is asleep, would hold its connection and its answer for ever.
 
 Knows: asyncio's transports. Must not know: HTTP.
 """
@@ -16,8 +16,8 @@ from typing import Any
 class StallGuard:
     """Aborts `transport` if its write buffer does not shrink within `seconds`.
 
-    It is started when the buffer is full, or when the connection was closed with bytes in it. Nothing is added to the buffer in either state,
-    so a size that does not fall means that the client has read nothing."""
+    It is started when the buffer is full, or when the connection was closed with bytes in it. Nothing is added to the
+    buffer in either state, so a size that does not fall means that the client has read nothing."""
 
     __slots__ = ("_seconds", "_timer", "_transport")
 
@@ -38,7 +38,8 @@ class StallGuard:
     def has_unsent(self) -> bool:
         """Return whether bytes for the client still wait in this process."""
         transport: Any = self._transport
-        # With asyncio's TLS there are two buffers: of plain bytes, and of encrypted ones in the transport below. There is no public way to it.
+        # With asyncio's TLS there are two buffers: of plain bytes, and of encrypted ones in the transport below. There
+        # is no public way to it.
         below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         try:
             return any(layer.get_write_buffer_size() for layer in (transport, below) if layer is not None)

@@ -1,9 +1,9 @@
 """Ask an upstream's own tokenizer how many input tokens a request has.
 
-Knows: vLLM's and llama.cpp's tokenizer endpoints, the native count_tokens. Must not know: how tokens are counted without an upstream (sizes.py,
-messages/count.py).
-Invariants: a failure is never an error for the client, it means "no answer" (Claude Code takes a 404 of count_tokens as "count yourself"); a
-tokenizer that failed is left alone for REST_SECONDS.
+Knows: vLLM's and llama.cpp's tokenizer endpoints, the native count_tokens. Must not know: how tokens are counted
+without an upstream (sizes.py, messages/count.py).
+Invariants: a failure is never an error for the client, it means "no answer" (Claude Code takes a 404 of count_tokens as
+"count yourself"); a tokenizer that failed is left alone for REST_SECONDS.
 """
 
 from __future__ import annotations

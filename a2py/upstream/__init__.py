@@ -1,4 +1,4 @@
-"""The client side: connections to upstreams, over which everything goes out that a2py asks of a model's server."""
+"""The HTTP client for upstreams. Every request that a2py sends to a model's server goes through it."""
 
 from a2py.upstream.client import HOP_HEADER, NoAnswer, Response, Upstream
 from a2py.upstream.failure import Failure

@@ -1,8 +1,11 @@
-"""Ask upstreams: one pool of connections, time limits, proxies and TLS as the configuration says, failures as `ApiError`s.
+"""Send requests to upstreams: one pool of connections, time limits, proxies and TLS as configured, failures as
+`ApiError`s.
 
-Knows: deployments, prepared requests. Must not know: what is asked or answered (wires), who is asked next (router).
-Invariants: only `ApiError` and cancellation leave `send` and `ask`; no key, URL query or client credential is ever in a message; redirects
-are never followed, because the key would go along; the same request goes out twice only where a kept connection turned out to be closed.
+Knows: deployments, prepared requests. Must not know: what requests and answers mean (wires), which deployment is next
+(router).
+Invariants: only `ApiError` and cancellation leave `send` and `ask`; no key, URL query or client credential is ever in a
+message; redirects are never followed, because the key would be sent along; a request is sent twice only if its idle
+connection turned out to be closed.
 """
 
 from __future__ import annotations
@@ -26,23 +29,26 @@ from a2py.upstream.flow import Flow, Gather
 from a2py.upstream.origin import ProxyServer, Target, environment_proxy, parse
 from a2py.upstream.pool import Pool
 from a2py.upstream.watch import Limits
-from a2py.wires.failure import transport
+from a2py.wires.failure import transport_error
+from a2py.wires.refusal.peer import Peer
 
-#: Seconds for the look-up, TCP, a proxy's tunnel and TLS together.
+#: Seconds for DNS, TCP, a proxy's tunnel and TLS together.
 CONNECT_SECONDS = 15.0
 #: Bytes of an error body that are read, and the seconds that this may take.
 ERROR_BODY, ERROR_SECONDS = 256 * 1024, 10.0
 #: Bytes of a whole (unary) reply.
 REPLY_BODY = 64 * 1024 * 1024
-#: A kept connection that ends within so many seconds of a request, without a byte of an answer, was closed by the server while it was idle.
+#: An idle connection that ends within so many seconds of a request, without a byte of an answer, was closed by the
+#: server before the request reached it. The request may be sent again (RFC 9110, section 9.2.2).
 RESEND_SECONDS = 1.0
 
-#: Names the proxies that a request has gone through, so that one can find that it is its own upstream.
+#: Header that lists the a2py proxies on a request's way. A proxy that finds itself in it is its own upstream.
 HOP_HEADER = "x-a2py-hop"
 
 
 class NoAnswer(ApiError):
-    """The upstream got the request, and the connection ended without a byte of an answer. It may have worked on the request."""
+    """The upstream got the request, and the connection ended without a byte of an answer. It may have worked on the
+    request."""
 
 
 class NotConnected(ApiError):
@@ -54,10 +60,10 @@ _BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "timeout_conne
 
 
 def api_error(cause: Cause, deployment: Deployment) -> ApiError:
-    """What the client is told of a failure."""
+    """Return the error for the client. Its message names host, port and model, and says what to do."""
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
-    error = transport(cause.kind, cause.detail, deployment.provider)
+    error = transport_error(cause.kind, cause.detail, Peer.of(deployment))
     if cause.unanswered:
         return NoAnswer(error.kind, error.message)
     if cause.kind in _BEFORE_CONNECTION:
@@ -66,8 +72,10 @@ def api_error(cause: Cause, deployment: Deployment) -> ApiError:
 
 
 class Response:
-    """A response whose head has come. `headers`: lower-case names; `resent`: the request went out a second time, because the kept connection
-    of the first was closed. `leave` or `close` must be called in the end."""
+    """A response whose head has come. Call `leave` or `close` in the end.
+
+    `headers`: lower-case names; `resent`: the request was sent a second time, because the idle connection of the first
+    was closed."""
 
     __slots__ = ("_connection", "headers", "resent", "status")
 
@@ -87,19 +95,22 @@ class Response:
         coding = self.headers.get("content-encoding", "").strip().lower()
         inflater = Inflater(coding) if coding in CODINGS else None
         if inflater is None and coding not in ("", "identity"):
-            raise Failure("broken", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one")
+            raise Failure(
+                "broken", f"its body is compressed with {coding[:20]}, although a2py asked for an uncompressed one"
+            )
         if self._connection is None:
             raise Failure("cut", "the connection was closed")
         await self._connection.read(flow, inflater)
 
     async def whole(self, limit: int) -> bytes:
-        """The body, or its first `limit` bytes. Raises `Failure`."""
+        """Return the body, or its first `limit` bytes. Raises `Failure`."""
         body = Gather(limit)
         await self.read(body)
         return body.body()
 
     def leave(self, *, finished: bool) -> None:
-        """Nothing more is wanted. `finished`: the answer was complete, so that the connection may be used again; otherwise it is closed."""
+        """End the exchange. `finished`: the answer was complete, so the connection may be used again; otherwise it is
+        closed."""
         if self._connection is not None:
             self._connection.leave(finished=finished)
             self._connection = None
@@ -110,10 +121,15 @@ class Response:
 
 
 class Upstream:
-    """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings; `count`: called with the name of a metric."""
+    """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings; `count`: called with the name of
+    a metric."""
 
     def __init__(
-        self, hops: str = "", force_ipv4: bool = False, trust_env: bool = True, count: Callable[[str], None] = lambda name: None
+        self,
+        hops: str = "",
+        force_ipv4: bool = False,
+        trust_env: bool = True,
+        count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hops = hops
@@ -147,10 +163,10 @@ class Upstream:
         contentless: float | None = None,
         hops: str = "",
     ) -> Response:
-        """The response as soon as its head is in. Raises `ApiError`.
+        """Send a request and return the response when its head has come. Raises `ApiError`.
 
-        Seconds, None for no limit: `total` for everything, body included; `silence` without a byte; `contentless` without anything but
-        comments and empty events."""
+        Limits in seconds, None for no limit: `total` for everything, body included; `silence` without a byte;
+        `contentless` with nothing but comments and empty events."""
         headers = {
             **prepared.headers,
             "accept-encoding": "identity",
@@ -164,10 +180,16 @@ class Upstream:
         raise api_error(cause, deployment)  # out here: inside, the error would keep the failure's frames alive
 
     async def ask(
-        self, deployment: Deployment, address: str, question: Mapping[str, Any] | None, headers: Mapping[str, str], seconds: float
+        self,
+        deployment: Deployment,
+        address: str,
+        question: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        seconds: float,
     ) -> dict[str, Any]:
-        """A small question beside the main one: POST of JSON, or GET where `question` is None. Raises `ApiError`, or ValueError where the
-        answer is no object."""
+        """Send a small request beside the main one, such as a count of tokens, and return its answer, a JSON object.
+
+        POST of `question`, or GET if that is None. Raises `ApiError`, or ValueError if the answer is no object."""
         sent = {**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
         body = None if question is None else orjson.dumps(question)
         try:
@@ -180,7 +202,9 @@ class Upstream:
             cause = failure.cause
         else:
             if response.status != 200:
-                raise ApiError("upstream", f"{deployment.provider} answered HTTP {response.status}", status=response.status)
+                raise ApiError(
+                    "upstream", f"{deployment.address} answered HTTP {response.status}", status=response.status
+                )
             answer = orjson.loads(data)
             if not isinstance(answer, dict):
                 raise ValueError("the answer is no object")
@@ -209,36 +233,36 @@ class Upstream:
         silence: float | None,
         contentless: float | None,
     ) -> Response:
-        """Raises `Failure`. `body` None: a GET."""
+        """Send a request on an idle connection or a new one. `body` None: a GET. Raises `Failure`."""
         target = parse(url)
         proxy = self._proxy(target)
         head = _request(target, proxy, headers, body)
         route = Route(target.origin, proxy, deployment.ssl_verify)
         due = None if total is None else self._loop.time() + total
         limits = Limits(silence, due, contentless)
-        kept = self._pool.take(route)
-        if kept is not None:
-            asked = self._loop.time()
+        idle = self._pool.take(route)
+        if idle is not None:
+            start = self._loop.time()
             try:
-                answer = await kept.ask(head, body or b"", limits)
-                if not _late_timeout(answer) or self._loop.time() - asked > RESEND_SECONDS:
-                    return Response(answer, kept, False)
-                kept.close()
+                answer = await idle.ask(head, body or b"", limits)
+                if not _is_late_timeout(answer) or self._loop.time() - start > RESEND_SECONDS:
+                    return Response(answer, idle, False)
+                idle.close()
             except Unanswered:
-                if self._loop.time() - asked > RESEND_SECONDS:
+                if self._loop.time() - start > RESEND_SECONDS:
                     raise
             self._count("a2py_resent_total")
         connection = await self._connect(route, due)
-        return Response(await connection.ask(head, body or b"", limits), connection, kept is not None)
+        return Response(await connection.ask(head, body or b"", limits), connection, idle is not None)
 
     async def _connect(self, route: Route, due: float | None) -> Connection:
         seconds = CONNECT_SECONDS if due is None else min(CONNECT_SECONDS, due - self._loop.time())
-        asked = route.proxy.origin if route.proxy is not None else route.origin
+        peer = route.proxy.origin if route.proxy is not None else route.origin
         try:
             with Deadline(self._loop, seconds, Failure("timeout_connect", f"{max(seconds, 0):.2g} s have passed")):
                 connection = await connect(route, self._resolver, self._pool, self._loop)
         except Failure as failure:
-            self._resolver.forget(asked.host, asked.port)  # its addresses may be those of a host that has moved
+            self._resolver.forget(peer.host, peer.port)  # the host may have moved
             cause = failure.cause
         except (OSError, ValueError, UnicodeError) as error:
             cause = cause_of(error)
@@ -248,7 +272,7 @@ class Upstream:
         raise Failure(cause.kind, cause.detail)
 
     def _proxy(self, target: Target) -> ProxyServer | None:
-        """The environment's proxy, looked up once for each server. Raises `Failure`."""
+        """Return the environment's proxy for a server, looked up once for each. Raises `Failure`."""
         if not self._trust_env:
             return None
         try:
@@ -259,7 +283,7 @@ class Upstream:
 
 
 def _request(target: Target, proxy: ProxyServer | None, headers: dict[str, str], body: bytes | None) -> bytes:
-    """The head of a request. Raises `Failure`."""
+    """Return the head of a request. Raises `Failure`."""
     origin = target.origin
     if target.basic and not any(name.lower() == "authorization" for name in headers):
         headers = {**headers, "authorization": target.basic}
@@ -269,11 +293,14 @@ def _request(target: Target, proxy: ProxyServer | None, headers: dict[str, str],
         if proxy.basic:
             headers = {**headers, "proxy-authorization": proxy.basic}
     try:
-        return request_head("GET" if body is None else "POST", path, origin.authority, headers, None if body is None else len(body))
+        return request_head(
+            "GET" if body is None else "POST", path, origin.authority, headers, None if body is None else len(body)
+        )
     except ValueError:
         raise Failure("connect", "a header or the address has a line break or a NUL byte in it") from None
 
 
-def _late_timeout(head: Head) -> bool:
-    """Whether a server says that a connection was idle for too long, as an answer to the request that crossed it (RFC 9110, 15.5.9)."""
+def _is_late_timeout(head: Head) -> bool:
+    """Return whether a server reports an idle timeout in answer to a request that crossed it (RFC 9110, section
+    15.5.9)."""
     return head.status == 408 and "close" in head.tokens("connection")

@@ -1,7 +1,8 @@
-"""Open connections: look up the host, connect, tunnel through a proxy, shake hands for TLS.
+"""Open connections: resolve the host, connect, open a tunnel through a proxy, do the TLS handshake.
 
-Knows: happy eyeballs (RFC 8305, by aiohappyeyeballs, which works on any event loop), CONNECT. Must not know: pools, requests.
-Invariants: whatever fails, or is cancelled, leaves no socket open; a host's look-ups at the same time are one.
+Knows: happy eyeballs (RFC 8305, by aiohappyeyeballs, which works on any event loop), CONNECT. Must not know: pools,
+requests.
+Invariants: a failure or cancellation leaves no socket open. Lookups of one host at the same time are one.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ import aiohappyeyeballs
 
 from a2py.http1 import BadResponse, ResponseReader, request_head
 from a2py.upstream.connection import Connection, Owner
-from a2py.upstream.failure import Failure
+from a2py.upstream.failure import Failure, cause_of
 from a2py.upstream.origin import Origin, ProxyServer
 from a2py.upstream.tls import context_of
 
-#: Seconds that a look-up holds.
+#: Seconds for which a host's addresses are kept.
 DNS_SECONDS = 60.0
-#: Hosts whose addresses are kept.
+#: Hosts whose addresses are kept at a time.
 DNS_HOSTS = 256
 #: Seconds before the next address of a host is tried as well (RFC 8305, section 5).
 NEXT_ADDRESS_SECONDS = 0.25
-#: Seconds of silence before TCP asks whether the server is still there, and between two such probes.
+#: Seconds of silence before TCP probes whether the server is still there, and between two probes.
 KEEPALIVE_SECONDS = 60
 
 Attached = TypeVar("Attached", bound=asyncio.Protocol)
@@ -36,7 +37,7 @@ AddressInfo = tuple[int, int, int, str, Any]
 
 
 class Route(NamedTuple):
-    """How an origin is reached. Connections of equal routes may replace each other."""
+    """How an origin is reached. Connections of equal routes are interchangeable."""
 
     origin: Origin
     proxy: ProxyServer | None
@@ -44,16 +45,16 @@ class Route(NamedTuple):
 
 
 class Resolver:
-    """Addresses of hosts. `family`: AF_INET, or AF_UNSPEC for any."""
+    """Resolves host names and keeps the addresses. `family`: AF_INET, or AF_UNSPEC for any."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
         self._loop = loop
         self._family = family
-        self._known: dict[tuple[str, int], tuple[float, list[AddressInfo]]] = {}
-        self._running: dict[tuple[str, int], asyncio.Task[list[AddressInfo]]] = {}
+        self._kept: dict[tuple[str, int], tuple[float, list[AddressInfo]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Task[list[AddressInfo]]] = {}
 
     async def addresses(self, host: str, port: int) -> list[AddressInfo]:
-        """Where to connect to. Raises OSError (`socket.gaierror`)."""
+        """Return the addresses to connect to. Raises OSError (`socket.gaierror`)."""
         try:
             version = ip_address(host.partition("%")[0]).version
         except ValueError:
@@ -64,34 +65,34 @@ class Resolver:
             if "%" not in host and self._family != socket.AF_INET:
                 return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
         key = host, port
-        until, addresses = self._known.get(key, (0.0, []))
+        until, addresses = self._kept.get(key, (0.0, []))
         if until > self._loop.time():
             return addresses
-        task = self._running.get(key)
+        task = self._lookups.get(key)
         if task is None:
-            task = self._running[key] = self._loop.create_task(self._look_up(key))
-            task.add_done_callback(lambda task: self._looked_up(key, task))
+            task = self._lookups[key] = self._loop.create_task(self._look_up(key))
+            task.add_done_callback(lambda task: self._end_lookup(key, task))
         return await asyncio.shield(task)
 
     async def _look_up(self, key: tuple[str, int]) -> list[AddressInfo]:
         host, port = key
         addresses: list[Any] = await self._loop.getaddrinfo(host, port, family=self._family, type=socket.SOCK_STREAM)
-        if len(self._known) >= DNS_HOSTS:
-            self._known.clear()
-        self._known[key] = self._loop.time() + DNS_SECONDS, addresses
+        if len(self._kept) >= DNS_HOSTS:
+            self._kept.clear()
+        self._kept[key] = self._loop.time() + DNS_SECONDS, addresses
         return addresses
 
-    def _looked_up(self, key: tuple[str, int], task: asyncio.Task[list[AddressInfo]]) -> None:
-        del self._running[key]
+    def _end_lookup(self, key: tuple[str, int], task: asyncio.Task[list[AddressInfo]]) -> None:
+        del self._lookups[key]
         if not task.cancelled():
-            task.exception()  # retrieved here, because everybody who waited may have been cancelled
+            task.exception()  # asyncio logs an exception that nobody retrieves, and all waiters may be cancelled
 
     def forget(self, host: str, port: int) -> None:
-        """Look the host up again next time: nothing could be connected to."""
-        self._known.pop((host, port), None)
+        """Resolve the host again next time, because no connection could be made."""
+        self._kept.pop((host, port), None)
 
     async def close(self) -> None:
-        tasks = list(self._running.values())
+        tasks = list(self._lookups.values())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -103,12 +104,14 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
     origin, proxy = route.origin, route.proxy
     tls = _context(route) if origin.scheme == "https" else None
     if proxy is None:
-        sock = await _dial(origin, resolver, loop)
+        sock = await _open_socket(origin, resolver, loop)
         return await _attach(loop, lambda: Connection(loop, owner, sock), sock, tls, origin.host)
     try:
-        sock = await _dial(proxy.origin, resolver, loop)
+        sock = await _open_socket(proxy.origin, resolver, loop)
     except OSError as error:
-        raise Failure("proxy", f"{proxy.origin.authority} can't be reached") from error
+        raise Failure(
+            "proxy", f"{proxy.origin.authority} can't be reached ({cause_of(error).detail.lower()})"
+        ) from error
     outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
     if tls is None:
         return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
@@ -132,11 +135,15 @@ def _context(route: Route, proxy: Origin | None = None) -> ssl.SSLContext:
     try:
         return context_of(route.verify)
     except (OSError, ssl.SSLError) as error:
-        raise Failure("ca", f"{route.verify!r} can't be loaded ({type(error).__name__})") from None
+        raise Failure(
+            "ca",
+            f"{route.verify!r} for {route.origin.authority} can't be loaded ({type(error).__name__})."
+            " Name a file of PEM certificates, or a folder of them.",
+        ) from None
 
 
-async def _dial(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """A connected socket."""
+async def _open_socket(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Return a connected socket. Raises OSError."""
     host, port = origin.host, origin.port
     addresses = await resolver.addresses(host, port)
     try:
@@ -160,12 +167,17 @@ async def _dial(origin: Origin, resolver: Resolver, loop: asyncio.AbstractEventL
 
 
 async def _attach(
-    loop: asyncio.AbstractEventLoop, protocol: Callable[[], Attached], sock: socket.socket, tls: ssl.SSLContext | None, host: str
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], Attached],
+    sock: socket.socket,
+    tls: ssl.SSLContext | None,
+    host: str,
 ) -> Attached:
-    """Put a protocol on a connected socket, below TLS where `tls` is given.
+    """Put a protocol on a connected socket, on top of TLS if `tls` is given.
 
-    Not by `create_connection(ssl=...)`: if that is cancelled before the handshake has begun, it leaves a transport open that nobody knows
-    (CPython 3.11). Closing the socket beneath it would let it act on the next connection that gets the same file descriptor."""
+    Not by `create_connection(ssl=...)`: if that is cancelled before the handshake has begun, it leaves its transport
+    open, and the caller has no reference to close it by (CPython 3.11). To close the socket beneath it would make it
+    act on the next connection that gets the same file descriptor."""
     try:
         transport, made = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
     except BaseException:
@@ -179,7 +191,7 @@ async def _attach(
 async def _secure(
     loop: asyncio.AbstractEventLoop, protocol: Attached, transport: asyncio.Transport, tls: ssl.SSLContext, host: str
 ) -> Attached:
-    """Shake hands for TLS on `transport`, and put `protocol` on top."""
+    """Do the TLS handshake on `transport`, and put `protocol` on top."""
     try:
         secure = await loop.start_tls(transport, protocol, tls, server_hostname=host.rstrip("."))
     except BaseException:
@@ -193,7 +205,8 @@ async def _secure(
 class Deadline:
     """`with Deadline(loop, seconds, failure):` raises `failure` in the current task if the block takes longer.
 
-    (asyncio.timeout, which Python 3.10 does not have.)"""
+    Like asyncio.timeout, which Python 3.10 does not have: the timer cancels the task, and the end of the block turns
+    the cancellation into `failure`. If the task was also cancelled from outside, that cancellation goes on."""
 
     __slots__ = ("_failure", "_loop", "_seconds", "_task", "_timer", "expired")
 
@@ -218,7 +231,8 @@ class Deadline:
         if self.expired:
             uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
             if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
+                # A copy: a traceback on the one that is kept would refer to this frame, which is a reference cycle.
+                raise type(self._failure)(*self._failure.args)
 
 
 class _Tunnel(asyncio.Protocol):
@@ -227,14 +241,14 @@ class _Tunnel(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, proxy: ProxyServer) -> None:
         self._proxy = proxy
         self._reader = ResponseReader(method="CONNECT")
-        self._answered: asyncio.Future[None] = loop.create_future()
+        self._answer: asyncio.Future[None] = loop.create_future()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        if self._answered.done():
+        if self._answer.done():
             return
         try:
             self._reader.receive(data)
@@ -248,22 +262,22 @@ class _Tunnel(asyncio.Protocol):
             elif self._reader.surplus:
                 self._fail("it sent something before the tunnel was used")
             else:
-                self._answered.set_result(None)
+                self._answer.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._answered.done():
+        if not self._answer.done():
             self._fail("it closed the connection")
 
-    def _fail(self, why: str) -> None:
-        self._answered.set_exception(Failure("proxy", f"{self._proxy.origin.authority} refused: {why}"))
+    def _fail(self, reason: str) -> None:
+        self._answer.set_exception(Failure("proxy", f"{self._proxy.origin.authority} refused: {reason}"))
 
     async def open(self, origin: Origin) -> None:
-        """Raises `Failure` where the proxy refuses."""
+        """Ask for the tunnel and wait until it is open. Raises `Failure` if the proxy refuses."""
         assert self.transport is not None
         authority = f"{origin.bare_authority}:{origin.port}"
         headers = {"proxy-authorization": self._proxy.basic} if self._proxy.basic else {}
         self.transport.write(request_head("CONNECT", authority, authority, headers, None))
-        await self._answered
+        await self._answer
 
     def close(self) -> None:
         if self.transport is not None:

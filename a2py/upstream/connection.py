@@ -1,16 +1,17 @@
 """One HTTP/1.1 connection to an upstream: a request goes out, its response comes in, then the next.
 
 Knows: asyncio's transports. Must not know: where a connection leads, TLS, proxies, what a body means.
-Invariants: bytes that arrive while no response is expected close the connection; whatever ends an exchange early closes it too; at most
-one read is held while the flow is full; at most one timer runs.
+Invariants: bytes that arrive while no response is expected close the connection, and so does all that ends an exchange
+early. At most one read is held while the flow is full. At most one timer runs.
 
     IDLE ── ask() ──▶ WAITING ── final head ──▶ READING ── end of body ──▶ COMPLETE ── leave() ──▶ IDLE
                                                    │                                                ▲
                                                    └── leave(finished=True) ──▶ TAIL ── its end ────┘
     any phase ── failure, cancellation, leave(finished=False), close() ──▶ CLOSED
 
-`data_received` drives everything: it parses, passes pieces on to the flow, and the flow writes to the client, all in one call of the event
-loop. The task that waits for the response wakes only when the head is complete, when the flow is full, and at the end.
+`data_received` drives everything: it parses, passes pieces on to the flow, and the flow writes to the client, all in
+one call of the event loop. The task that waits for the response wakes only when the head is complete, when the flow is
+full, and at the end: to wake a task costs a further round of the event loop.
 """
 
 from __future__ import annotations
@@ -25,19 +26,18 @@ from a2py.http1 import BadResponse, Head, Inflater, ResponseReader, State
 from a2py.messages.splice import Splice
 from a2py.upstream.failure import Failure, Unanswered, reason_of
 from a2py.upstream.flow import Flow
+from a2py.upstream.sender import Sender
+from a2py.upstream.sockets import is_quiet, read_rest
 from a2py.upstream.transports import READ_SIZE, free, small_reads
 from a2py.upstream.watch import Limits, Watch
 
-#: Bytes of a body that the transport is given at a time. A smaller body is sent together with its head.
-SEND_SIZE = 128 * 1024
-#: Seconds, and bytes, that an upstream gets to end a body of which nothing more is wanted, so that the connection can be used again.
+#: Seconds and bytes that an upstream gets to end a body of which nothing more is wanted, so that the connection can be
+#: used again.
 TAIL_SECONDS, TAIL_SIZE = 1.0, 64 * 1024
-#: Bytes that are read from a connection to which nothing can be written any more.
-LAST_WORDS = 512 * 1024
 
 
 class Phase(Enum):
-    """Where a connection is in its exchange; see the picture above."""
+    """The state of a connection; see the picture above."""
 
     IDLE = "no request"
     WAITING = "for the head of the response"
@@ -48,20 +48,20 @@ class Phase(Enum):
 
 
 class Owner(Protocol):
-    """Who keeps connections for the next request."""
+    """Keeps connections for the next request."""
 
-    def released(self, connection: Connection) -> None:
-        """The connection may take another request."""
+    def take_back(self, connection: Connection) -> None:
+        """Take a connection that can be used for another request."""
 
-    def gone(self, connection: Connection) -> None:
-        """The connection is closed."""
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
 
 
 class Connection(asyncio.Protocol):
     """`sock`: the socket below the transport.
 
-    `idle_since`: loop time of its beginning, or of the end of its latest exchange; `idle_limit`: seconds that the server keeps it idle, None
-    if it does not say."""
+    `idle_since`: loop time of its beginning, or of the end of its latest exchange; `idle_limit`: seconds that the
+    server keeps it idle, None if it does not say."""
 
     __slots__ = (
         "_early",
@@ -71,15 +71,14 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_owner",
         "_reader",
+        "_sender",
         "_sock",
         "_splice",
         "_tail",
         "_transport",
-        "_unsent",
+        "_undelivered",
         "_waiter",
-        "_waiting",
         "_watch",
-        "_writing_paused",
         "idle_limit",
         "idle_since",
         "phase",
@@ -93,23 +92,23 @@ class Connection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._waiter: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
-        self._watch = Watch(loop, self._expired)
+        self._watch = Watch(loop, self._expire)
         self._flow: Flow | None = None
         self._splice: Splice | None = None
         self._inflater: Inflater | None = None
         self._early: list[bytes] = []  # pieces of the body that came before somebody read it
-        self._waiting: Iterator[bytes] | None = None  # the rest of a read that is not passed on yet, because the flow is full
-        self._unsent: memoryview | None = None
-        self._writing_paused = False
-        self._tail = 0
+        self._undelivered: Iterator[bytes] | None = None  # the rest of a compressed read, while the flow is full
+        self._sender = Sender()
+        self._tail = 0  # bytes read in phase TAIL
         self.phase = Phase.IDLE
         self.idle_since = loop.time()
         self.idle_limit: int | None = None
 
-    # -- called by the transport -----------------------------------------------------------------------------------------
+    # -- called by the transport ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        self._sender.attach(self._transport)
         small_reads(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -131,7 +130,7 @@ class Connection(asyncio.Protocol):
                 self._fail(Failure("connect", f"what answers there does not speak HTTP ({error})"))
             else:
                 self._fail(Failure("broken", str(error)))
-        except Exception as error:  # of the flow: the task that reads raises it
+        except Exception as error:  # raised by the flow: `read` raises it in its task
             self._fail(error)
 
     def eof_received(self) -> bool:
@@ -146,7 +145,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self.phase in (Phase.WAITING, Phase.READING):
-            self._read_last_words()
+            for data in read_rest(self._sock, self._transport):
+                self.data_received(data)
+                if self.phase not in (Phase.WAITING, Phase.READING):
+                    break
         if exc is None:
             self.eof_received()
         if self.phase in (Phase.WAITING, Phase.READING):
@@ -154,21 +156,23 @@ class Connection(asyncio.Protocol):
         self.close()
         self._watch.forget()
         free(self._transport)
-        self._transport = self._sock = None  # a TLS transport refers to this
+        self._transport = self._sock = None  # a TLS transport refers to its protocol: this would be a reference cycle
+        self._sender.attach(None)
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._sender.pause()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
         self._watch.last = self._loop.time()  # a server that takes the request is not silent
-        self._send_more()
+        self._sender.resume()
 
-    # -- an exchange -----------------------------------------------------------------------------------------------------
+    # -- an exchange ---------------------------------------------------------------------------------------------------
 
     def is_usable(self, now: float, idle_seconds: float) -> bool:
-        """Whether the connection can take a request. `now`: loop time; `idle_seconds`: how long it may have been idle. A connection that was
-        closed meanwhile, or on which something arrived, is not usable."""
+        """Return whether the connection can take a request. `now`: loop time; `idle_seconds`: how long it may have been
+        idle.
+
+        A connection that was closed meanwhile, or on which something arrived, is not usable."""
         if self.idle_limit is not None:
             idle_seconds = min(idle_seconds, self.idle_limit - 1.0)
         return (
@@ -176,41 +180,29 @@ class Connection(asyncio.Protocol):
             and self._transport is not None
             and not self._transport.is_closing()
             and now - self.idle_since < idle_seconds
-            and self._is_quiet()
+            and is_quiet(self._sock)  # what has arrived would be taken for the answer to the next request
         )
 
-    def _is_quiet(self) -> bool:
-        """Whether nothing has arrived since the event loop last looked. It would be taken for the answer to the next request."""
-        if self._sock is None:
-            return True
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return True
-        except (OSError, ValueError):
-            pass
-        return False
-
     async def ask(self, head: bytes, body: bytes, limits: Limits) -> Head:
-        """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended before a byte of the
-        response. If this raises, or is cancelled, the connection is closed."""
+        """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended
+        before a byte of the response. If this raises, or is cancelled, the connection is closed."""
         self.phase = Phase.WAITING
         self._reader = reader = ResponseReader()
         self.idle_limit = None
         try:
             self._watch.start(limits)
-            if self._failure is None:  # the time was not up already
-                self._send(head, body)
+            if self._failure is None:  # the time may be up already
+                self._sender.send(head, body)
             while reader.head is None:
-                await self._news()
+                await self._wait_for_news()
         except BaseException:
             self.close()
             raise
         return reader.head
 
     async def read(self, flow: Flow, inflater: Inflater | None = None) -> None:
-        """Pass the body on to `flow` until either has ended. Raises `Failure`, and what the flow raises. If this raises, or is cancelled, the
-        connection is closed."""
+        """Pass the body on to `flow` until either has ended. Raises `Failure`, and what the flow raises. If this
+        raises, or is cancelled, the connection is closed."""
         self._flow = self._watch.flow = flow
         self._inflater = inflater
         try:
@@ -218,8 +210,8 @@ class Connection(asyncio.Protocol):
                 if flow.full():
                     await flow.drain()
                     self._watch.last = self._loop.time()
-                elif self._waiting is not None:
-                    self._pass_waiting()
+                elif self._undelivered is not None:
+                    self._pass_undelivered()
                 elif self._early:
                     early, self._early = b"".join(self._early), []
                     self._pass_on(early)
@@ -228,15 +220,15 @@ class Connection(asyncio.Protocol):
                         return
                 else:
                     self._pause_reading(False)
-                    await self._news()
+                    await self._wait_for_news()
         except BaseException:
             self.close()
             raise
         finally:
-            self._flow = self._watch.flow = self._splice = self._inflater = self._waiting = None
+            self._flow = self._watch.flow = self._splice = self._inflater = self._undelivered = None
 
-    async def _news(self) -> None:
-        """Wait until there is something that the task must look at. Raises the failure of the connection, if there is one."""
+    async def _wait_for_news(self) -> None:
+        """Wait until `_wake` is called. Raises the failure of the connection, if there is one."""
         if self._failure is None:
             self._waiter = self._loop.create_future()
             try:
@@ -244,13 +236,16 @@ class Connection(asyncio.Protocol):
             finally:
                 self._waiter = None
         elif isinstance(self._failure, Failure):
-            raise type(self._failure)(*self._failure.args)  # a copy: a traceback on the one that is kept would be a cycle
+            # A copy: a traceback on the one that is kept would refer to this frame, which is a reference cycle.
+            raise type(self._failure)(*self._failure.args)
         else:
             raise self._failure
 
     def leave(self, *, finished: bool) -> None:
-        """Nothing more of this exchange is wanted. If its answer was `finished`, the body gets TAIL_SECONDS to end, and the connection can be
-        used again. Otherwise the connection is closed at once, so that the upstream stops working."""
+        """End the exchange. If its answer was `finished`, the body gets TAIL_SECONDS to end, and the connection can be
+        used again.
+
+        Otherwise the connection is closed at once, which makes the upstream stop generating."""
         self._watch.stop()
         if self.phase is Phase.COMPLETE:
             self._release()
@@ -264,17 +259,18 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def close(self) -> None:
-        """Close the connection, whatever its phase is. What is not sent yet is dropped."""
+        """Close the connection in any phase. What is not sent yet is dropped."""
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
         self._watch.stop()
-        self._unsent = self._splice = None
+        self._splice = None
+        self._sender.drop()
         if self._failure is None and not self._reader.done:
             self._failure = Failure("cut", "the connection was closed")
         if self._transport is not None:
             self._transport.abort()
-        self._owner.gone(self)
+        self._owner.remove(self)
         self._wake()
 
     def _complete(self) -> None:
@@ -288,10 +284,10 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _release(self) -> None:
-        """Hand the connection back if it can take another request: both sides have said all, and the server keeps it."""
+        """Return the connection to its owner if it can take another request: both messages are complete, and the server
+        keeps it open (RFC 9112, section 9.3)."""
         transport = self._transport
-        is_sent = transport is not None and self._unsent is None and not transport.get_write_buffer_size()
-        if transport is None or transport.is_closing() or not is_sent or not self._reader.keeps_alive:
+        if transport is None or transport.is_closing() or not self._sender.is_done or not self._reader.keeps_alive:
             self.close()
             return
         self.phase = Phase.IDLE
@@ -299,10 +295,10 @@ class Connection(asyncio.Protocol):
         self.idle_limit = self._reader.idle_seconds
         self.idle_since = self._loop.time()
         self._pause_reading(False)
-        self._owner.released(self)
+        self._owner.take_back(self)
 
     def _fail(self, error: BaseException) -> None:
-        """Close the connection, and let the task that waits raise `error`."""
+        """Close the connection, and raise `error` in the task that waits."""
         if self._failure is None:
             self._failure = error
         self.close()
@@ -326,55 +322,55 @@ class Connection(asyncio.Protocol):
             else:
                 transport.resume_reading()
 
-    # -- sending ---------------------------------------------------------------------------------------------------------
-
-    def _send(self, head: bytes, body: bytes) -> None:
-        assert self._transport is not None
-        if len(body) <= SEND_SIZE:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._unsent = memoryview(body)
-            self._send_more()
-
-    def _send_more(self) -> None:
-        """Give the body to the transport in slices, which are views of the body and no copies, for as long as it takes them."""
-        transport = self._transport
-        assert transport is not None
-        while self._unsent is not None and not self._writing_paused and not transport.is_closing():
-            part, rest = self._unsent[:SEND_SIZE], self._unsent[SEND_SIZE:]
-            self._unsent = rest if len(rest) else None
-            transport.write(part)
-
-    # -- receiving -------------------------------------------------------------------------------------------------------
+    # -- receiving -----------------------------------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        reader, phase = self._reader, self.phase
-        if phase is Phase.READING and self._flow is not None and not (self._watch.paused or self._waiting or self._early):
-            pieces = reader.receive(data)
-            if pieces:
-                self._pass_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-            state = reader.state
-            if state is State.DONE:
-                self._complete()
-            elif state is State.BETWEEN_CHUNKS and self._inflater is None and self._waiter is not None and not self._waiter.done():
-                self._splice = self._flow.splice()
+        phase = self.phase
+        if phase is Phase.READING:
+            self._receive_body(data)
         elif phase is Phase.WAITING:
             self._receive_head(data)
-        elif phase in (Phase.READING, Phase.COMPLETE):
-            self._early += reader.receive(data)
-            if phase is Phase.READING and reader.done:
-                self._complete()
-            elif sum(map(len, self._early)) > READ_SIZE:
-                self._pause_reading(True)
+        elif phase is Phase.COMPLETE:
+            self._receive_early(data)
         elif phase is Phase.TAIL:
-            self._tail += len(data)
-            reader.receive(data)
-            if reader.done:
-                self._complete()
-            elif self._tail > TAIL_SIZE:
-                self.close()
-        else:  # nobody has asked anything
+            self._receive_tail(data)
+        else:  # nothing was asked
+            self.close()
+
+    def _receive_body(self, data: bytes) -> None:
+        """Pass a part of the body on, unless the flow is not there yet or something that came before it waits."""
+        flow, reader = self._flow, self._reader
+        if flow is None or self._watch.paused or self._undelivered or self._early:
+            self._receive_early(data)
+            return
+        pieces = reader.receive(data)
+        if pieces:
+            self._pass_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        state = reader.state
+        if state is State.DONE:
+            self._complete()
+        elif state is State.BETWEEN_CHUNKS and self._inflater is None and self._is_awaited():
+            self._splice = flow.splice()
+
+    def _is_awaited(self) -> bool:
+        """Return whether the task waits for news and has not been woken: it has nothing to do before the next read."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _receive_early(self, data: bytes) -> None:
+        """Keep a part of the body for the task. Stop reading when that is more than one read."""
+        self._early += self._reader.receive(data)
+        if self.phase is Phase.READING and self._reader.done:
+            self._complete()
+        elif sum(map(len, self._early)) > READ_SIZE:
+            self._pause_reading(True)
+
+    def _receive_tail(self, data: bytes) -> None:
+        """Drop a part of a body of which nothing more is wanted."""
+        self._tail += len(data)
+        self._reader.receive(data)
+        if self._reader.done:
+            self._complete()
+        elif self._tail > TAIL_SIZE:
             self.close()
 
     def _receive_head(self, data: bytes) -> None:
@@ -384,57 +380,46 @@ class Connection(asyncio.Protocol):
             return
         self._early += pieces
         self.phase = Phase.READING
-        if self._unsent is not None and reader.head.status >= 300:
-            self._unsent = None  # the server has decided without the rest of the body
+        if self._sender.has_unsent and reader.head.status >= 300:
+            # The server has answered without the rest of the body, which it may never read (RFC 9112, section 9.3):
+            # stop sending. The request stays incomplete, so the connection can't take another one.
+            self._sender.drop()
             reader.surplus = True
         if reader.done:
             self._complete()
         self._wake()
-
-    def _read_last_words(self) -> None:
-        """The server may have answered before it closed a connection to which we were still writing (413, 401). A failed write ends asyncio's
-        transport without a look at what has arrived; the kernel still has it. (Not with TLS: the plain bytes are out of reach then.)"""
-        if self._sock is None or self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
-            return
-        left = LAST_WORDS
-        try:
-            while left > 0 and self.phase in (Phase.WAITING, Phase.READING) and (data := self._sock.recv(READ_SIZE)):
-                left -= len(data)
-                self.data_received(data)
-        except (OSError, ValueError):
-            pass
 
     def _pass_on(self, data: bytes) -> None:
         """Give the flow what came in one read: at once, or in steps if it is compressed."""
         flow = self._flow
         assert flow is not None
         if self._inflater is not None:
-            self._waiting = self._inflater.pieces(data)
-            self._pass_waiting()
+            self._undelivered = self._inflater.pieces(data)
+            self._pass_undelivered()
             return
         flow.pass_on(data)
         if flow.ended or flow.full():
             self._stop_for(flow)
 
     def _stop_for(self, flow: Flow) -> None:
-        """The flow wants no more, or no more now: the task decides."""
+        """Stop passing pieces on, because the flow has ended or is full, and wake the task, which finds out which."""
         self._splice = None
         self._pause_reading(not flow.ended)
         self._wake()
 
-    def _pass_waiting(self) -> None:
-        flow, waiting, inflater = self._flow, self._waiting, self._inflater
-        if waiting is None or flow is None or inflater is None:
+    def _pass_undelivered(self) -> None:
+        flow, pieces, inflater = self._flow, self._undelivered, self._inflater
+        if pieces is None or flow is None or inflater is None:
             return
         try:
-            for piece in waiting:
+            for piece in pieces:
                 flow.pass_on(piece)
                 if flow.ended or flow.full():
                     self._stop_for(flow)
                     return
         except BadResponse as error:
             self._fail(Failure("broken", str(error)))
-        self._waiting = None
+        self._undelivered = None
 
     def _is_whole(self, inflater: Inflater) -> bool:
         try:
@@ -444,6 +429,6 @@ class Connection(asyncio.Protocol):
             return False
         return True
 
-    def _expired(self, kind: str) -> None:
-        """A time limit has passed."""
-        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, "its limit has passed"))
+    def _expire(self, kind: str, detail: str) -> None:
+        """Fail, because a time limit has passed."""
+        self._fail(Failure("timeout_first_byte" if self.phase is Phase.WAITING else kind, detail))

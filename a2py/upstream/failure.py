@@ -1,7 +1,9 @@
 """How an exchange with an upstream can fail below HTTP.
 
-Knows: the exceptions of asyncio, sockets and TLS. Must not know: how an error is worded to the client (wires/failure.py).
-Invariants: no text of an exception is kept, because it may hold addresses; only our own words, errno's and OpenSSL's reason are.
+Knows: the exceptions of asyncio, sockets and TLS. Must not know: how an error is worded to the client
+(wires/failure.py).
+Invariants: no text of an exception is kept, because it may hold addresses; only our own words, errno's text and
+OpenSSL's reason are.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from typing import NamedTuple
 
 
 class Cause(NamedTuple):
-    """What is known of a failure. It refers to no exception, so that keeping it keeps no frames alive.
+    """Why an exchange failed. It refers to no exception, so it keeps no frames alive.
 
-    `kind`: `connect`, `proxy`, `dns`, `tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`, `timeout_contentless`, `timeout_total`, `broken`
-    or `cut`, as `wires.failure.transport` takes it, or `ca` for a CA file that can't be loaded; `detail`: the cause in a few words;
-    `unanswered`: see `Unanswered`."""
+    `kind`: `connect`, `proxy`, `dns`, `tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`,
+    `timeout_contentless`, `timeout_total`, `broken` or `cut`, as `wires.failure.transport_error` takes it, or `ca` for
+    a CA file that can't be loaded; `detail`: the cause in a few words; `unanswered`: see `Unanswered`."""
 
     kind: str
     detail: str
@@ -33,11 +35,12 @@ class Failure(Exception):
 
 
 class Unanswered(Failure):
-    """The request was sent, and the connection ended before a byte of the answer. The server may have worked on the request."""
+    """The request was sent, and the connection ended before a byte of the answer. The server may have worked on the
+    request."""
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why a connection could not be made."""
+    """Return why a connection could not be made."""
     if isinstance(error, socket.gaierror):
         return Cause("dns", "the name does not resolve")
     if isinstance(error, ssl.SSLError):  # SSLCertVerificationError is one
@@ -48,7 +51,7 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Why a connection was lost, in a few words; "" if it was closed without an error."""
+    """Return why a connection was lost, in a few words; "" if it was closed without an error."""
     if error is None:
         return ""
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:

@@ -1,6 +1,9 @@
-"""Where the body of an upstream's response goes, piece by piece.
+"""The destination of a response's body: the interface between a connection and the proxy.
 
-Must not know: sockets, HTTP. Invariants: what a flow keeps is bounded.
+Knows: pieces of a body.
+
+Must not know: sockets, HTTP.
+Invariants: what a flow keeps is bounded.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from a2py.messages.splice import Splice
 
 
 class Flow(Protocol):
-    """`pass_on` takes a piece of the body. After each piece the reader asks:
+    """Takes a body piece by piece.
 
-    `ended`: nothing more is wanted; `full()`: nothing more must be read until `drain()` has returned; `splice`: a short cut for the next
-    piece, None where there is none. `progress` is a number that grows whenever the body said something: comments and empty events leave
-    it as it is."""
+    The connection calls `pass_on` with a piece, and then looks at two things. `ended`: nothing more is wanted.
+    `full()`: nothing more may be read until `drain()` has returned. `splice()` returns a shorter way for the next
+    chunk, None if there is none; what it makes goes to `forward`. `progress` grows whenever the body has content;
+    comments and empty events leave it as it is."""
 
     @property
     def ended(self) -> bool: ...
@@ -36,7 +40,7 @@ class Flow(Protocol):
 
 
 class Patient:
-    """The part of a flow that takes everything at once and has no splice."""
+    """A flow that takes everything at once and has no splice. Subclasses add `ended` and `pass_on`."""
 
     __slots__ = ()
 
@@ -56,7 +60,7 @@ class Patient:
 
 
 class Gather(Patient):
-    """Keep a body as it is, up to `limit` bytes. `ended` before the body's end means that there is more."""
+    """Collects a body, up to `limit` bytes. It has `ended` as soon as there is more."""
 
     __slots__ = ("_limit", "_parts", "_size")
 

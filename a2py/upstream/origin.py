@@ -1,8 +1,8 @@
 """An address as a client needs it: where to connect, what to ask for, by which proxy.
 
 Knows: URLs, the environment's proxy variables. Must not know: sockets.
-Invariants: a proxy that is configured but can't be used is an error, never a direct connection; addresses of this machine are never
-reached through a proxy.
+Invariants: a proxy that is configured but can't be used is an error, never a direct connection; addresses of this
+machine are never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Origin(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """For the Host header: the port only where it is not the scheme's own, no IPv6 zone."""
+        """Value of the Host header: with the port only if it is not the scheme's default, without an IPv6 zone."""
         return self.bare_authority if self.port == PORTS[self.scheme] else f"{self.bare_authority}:{self.port}"
 
     @property
@@ -39,8 +39,8 @@ class Origin(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A URL taken apart. `path`: with its query, as it goes into the request line; `basic`: the value of an Authorization header that the
-    URL's user and password stand for, "" without them."""
+    """A URL taken apart. `path`: with its query, as it goes into the request line; `basic`: the value of an
+    Authorization header that the URL's user and password stand for, "" without them."""
 
     origin: Origin
     path: str
@@ -56,7 +56,7 @@ class ProxyServer(NamedTuple):
 
 @lru_cache(256)
 def parse(url: str) -> Target:
-    """Take a URL apart. Raises `Failure` (connect) where it is none that can be asked."""
+    """Return the parts of a URL. Raises `Failure` (connect) if it is not an http or https URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -72,7 +72,8 @@ def parse(url: str) -> Target:
 
 
 def _ascii_host(host: str) -> str:
-    """Lower case; an international name in its ASCII form (IDNA); ValueError where it is no host name."""
+    """Return a host in lower case, an international name in its ASCII form (IDNA). Raises ValueError if it is no host
+    name."""
     try:
         address, percent, zone = host.partition("%")
         return str(ip_address(address)) + percent + zone.removeprefix("25")  # a URL may write the % as %25 (RFC 6874)
@@ -100,9 +101,10 @@ def _basic(user: str | None, password: str | None) -> str:
 
 
 def environment_proxy(origin: Origin) -> ProxyServer | None:
-    """The proxy for `origin` that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY name, unless NO_PROXY excludes the host.
+    """Return the proxy for `origin` that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, None if there is none or NO_PROXY
+    excludes the host.
 
-    Raises `Failure` where the proxy is of a kind that is not supported."""
+    Raises `Failure` if the proxy is of a kind that is not supported."""
     if is_local(origin.host):
         return None
     table = getproxies()
@@ -122,7 +124,7 @@ def environment_proxy(origin: Origin) -> ProxyServer | None:
 
 
 def is_local(host: str) -> bool:
-    """Whether `host` is this machine, by its name or its address."""
+    """Return whether `host` is this machine, by its name or its address."""
     host = host.rstrip(".")
     if host in _LOCAL:
         return True

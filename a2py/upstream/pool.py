@@ -1,7 +1,8 @@
-"""Keep connections for the next request to the same server.
+"""Keep idle connections for the next request to the same server.
 
 Knows: `Connection`. Must not know: requests, how a connection is made.
-Invariants: a connection is idle in here or belongs to one exchange, never both; idle connections are bounded in number and age.
+Invariants: a connection is idle in the pool or belongs to one exchange, never both. Idle connections are bounded in
+number and age.
 """
 
 from __future__ import annotations
@@ -24,51 +25,54 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._kept: dict[Route, list[Connection]] = {}
+        self._idle_by_route: dict[Route, list[Connection]] = {}
         self.idle = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.connections: dict[Connection, tuple[Route, float]] = {}  # with the loop time of their beginning
+        self.connections: dict[Connection, tuple[Route, float]] = {}  # with the loop time when they were opened
         self._closed = False
 
     def add(self, connection: Connection, route: Route) -> None:
-        """A new connection, which is in use."""
+        """Add a new connection, which is in use."""
         self.connections[connection] = route, self._loop.time()
 
     def take(self, route: Route) -> Connection | None:
-        """The idle connection that was used last, if it can take a request; those that can't are closed."""
-        idle = self._kept.get(route)
+        """Return the idle connection that was used last and can take a request, None if there is none. Close those that
+        can't."""
+        idle = self._idle_by_route.get(route)
         while idle:
             connection = idle.pop()
             self.idle -= 1
             if not idle:
-                del self._kept[route]
+                del self._idle_by_route[route]
             if self._is_usable(connection):
                 return connection
             connection.close()
         return None
 
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
+        """Keep a connection that is not in use any more, or close it if there are enough."""
         route, _ = self.connections[connection]
-        idle = self._kept.get(route, [])
+        idle = self._idle_by_route.get(route, [])
         if self._closed or self.idle >= IDLE_ALL or len(idle) >= IDLE_EACH:
             connection.close()
             return
         idle.append(connection)
-        self._kept[route] = idle
+        self._idle_by_route[route] = idle
         self.idle += 1
         if self._timer is None:
             self._timer = self._loop.call_later(IDLE_SECONDS, self._sweep)
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
         if connection not in self.connections:
             return
         route, _ = self.connections.pop(connection)
-        idle = self._kept.get(route, [])
+        idle = self._idle_by_route.get(route, [])
         if connection in idle:
             idle.remove(connection)
             self.idle -= 1
             if not idle:
-                del self._kept[route]
+                del self._idle_by_route[route]
 
     def _is_usable(self, connection: Connection) -> bool:
         now = self._loop.time()
@@ -77,7 +81,7 @@ class Pool:
     def _sweep(self) -> None:
         """Close what has been idle for too long."""
         self._timer = None
-        for idle in list(self._kept.values()):
+        for idle in list(self._idle_by_route.values()):
             for connection in list(idle):
                 if not self._is_usable(connection):
                     connection.close()

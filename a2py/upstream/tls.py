@@ -1,7 +1,9 @@
-"""TLS contexts: whom a connection trusts.
+"""TLS contexts: which certificates a connection accepts.
 
-Knows: the system's certificates, `SSL_CERT_FILE` and `SSL_CERT_DIR` (through OpenSSL), a CA that the configuration names.
-Must not know: connections. Invariants: every context speaks HTTP/1.1 only, and verifies unless the configuration says `ssl_verify: false`.
+Knows: the system's certificates, `SSL_CERT_FILE` and `SSL_CERT_DIR` (through OpenSSL), a CA that the configuration
+names.
+Must not know: connections. Invariants: every context speaks HTTP/1.1 only, and verifies unless the configuration says
+`ssl_verify: false`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from functools import lru_cache
 
 @lru_cache(16)
 def trusting(cafile: str | None = None, capath: str | None = None) -> ssl.SSLContext:
-    """A context that trusts the system's certificates, or those given instead. Raises OSError or ssl.SSLError.
+    """Return a context that trusts the system's certificates, or only those in `cafile` or `capath`. Raises OSError or
+    ssl.SSLError.
 
-    Reading the system's 140 certificates takes 35 ms and 1.9 MiB, so it is done once, and only if something needs it."""
+    Reading the system's 140 certificates takes 35 ms and 1.9 MiB, so it is done once, and only if something needs
+    it."""
     context = ssl.create_default_context(cafile=cafile, capath=capath)
     if cafile or capath:
-        # Python 3.13 turned this on. It refuses company CAs without the extensions of RFC 5280, which curl and nginx accept.
+        # Python 3.13 turned this on. It refuses company CAs without the extensions of RFC 5280, which curl and nginx
+        # accept.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -26,7 +31,7 @@ def trusting(cafile: str | None = None, capath: str | None = None) -> ssl.SSLCon
 
 @lru_cache(1)
 def trusting_everybody() -> ssl.SSLContext:
-    """A context for `ssl_verify: false`."""
+    """Return the context for `ssl_verify: false`, which verifies nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -35,7 +40,8 @@ def trusting_everybody() -> ssl.SSLContext:
 
 
 def context_of(verify: bool | str) -> ssl.SSLContext:
-    """The context that `ssl_verify` stands for: True, False, or the path of a CA file or directory. Raises OSError or ssl.SSLError."""
+    """Return the context for a value of `ssl_verify`: True, False, or the path of a CA file or directory. Raises
+    OSError or ssl.SSLError."""
     if verify is False:
         return trusting_everybody()
     if verify is True:
@@ -44,5 +50,5 @@ def context_of(verify: bool | str) -> ssl.SSLContext:
 
 
 def forget() -> None:
-    """Read certificates again for the connections to come: after a reload a CA file may be another."""
+    """Read certificates again for new connections. A reload calls this, because a CA file may have changed."""
     trusting.cache_clear()

@@ -1,8 +1,11 @@
-"""Time limits of one exchange, on one timer.
+"""The time limits of one exchange, on one timer.
 
 Knows: the event loop's clock. Must not know: sockets, what happens when a limit passes.
-Invariants: at most one timer is set; the timer is not moved at each read, which would cost 2 µs a chunk: when it fires, it looks how long
-the silence has lasted, and is set anew.
+Invariants: at most one timer is set.
+
+To move the timer at each read would cost 2 µs per chunk. So a read only notes the time (`last`). When the timer fires,
+it checks how long the silence has lasted, and is set again for the rest. Example: a limit of 10 s and a read after 7 s;
+the timer fires after 10 s, finds a silence of 3 s, and is set for 7 s more.
 """
 
 from __future__ import annotations
@@ -13,59 +16,73 @@ from typing import NamedTuple
 
 from a2py.upstream.flow import Flow
 
-#: How often the progress of a body is looked at within its limit.
-PROGRESS_LOOKS = 8
+#: How often the progress of a body is checked within its limit.
+PROGRESS_CHECKS = 8
 NEVER = float("inf")
 
 
 class Limits(NamedTuple):
-    """None: no limit. `silence`: seconds without a byte; `due`: loop time by which everything must have ended; `contentless`: seconds in which
-    the body must make progress (`Flow.progress`)."""
+    """The limits of one exchange; None: no limit. `silence`: seconds without a byte; `due`: loop time by which
+    everything must have ended; `contentless`: seconds in which the body must make progress (`Flow.progress`)."""
 
     silence: float | None = None
     due: float | None = None
     contentless: float | None = None
 
 
-def _nothing(kind: str) -> None:
+def _do_nothing(kind: str, detail: str) -> None:
     pass
 
 
 class Watch:
-    """`last`: loop time of the latest read; `paused`: nobody reads, so that silence does not count; `flow`: what makes progress, once there is
-    something. `expired` is called with the kind of failure when a limit passes."""
+    """Calls `on_expiry` with kind and detail of the failure when a limit passes.
 
-    __slots__ = ("_expired", "_limits", "_loop", "_seen", "_since", "_timer", "flow", "last", "paused")
+    `last`: loop time of the latest read; `paused`: we do not read, so silence does not count; `flow`: where the body
+    goes, None before that."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[str], None]) -> None:
+    __slots__ = (
+        "_last_progress",
+        "_limits",
+        "_loop",
+        "_on_expiry",
+        "_progress_time",
+        "_timer",
+        "flow",
+        "last",
+        "paused",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[str, str], None]) -> None:
         self._loop = loop
-        self._expired = expired
+        self._on_expiry = on_expiry
         self._limits = Limits()
         self._timer: asyncio.TimerHandle | None = None
-        self._seen = -1  # `flow.progress` as it was at the latest look
-        self._since = 0.0  # loop time of the look that first saw it
+        self._last_progress = -1  # `flow.progress` at the latest check
+        self._progress_time = 0.0  # loop time of the check that first saw this value
         self.flow: Flow | None = None
         self.last = loop.time()
         self.paused = False
 
     def start(self, limits: Limits) -> None:
+        """Watch these limits from now on."""
         self.stop()
         self._limits = limits
-        self._seen = -1
-        self.last = self._since = self._loop.time()
-        self._look()
+        self._last_progress = -1
+        self.last = self._progress_time = self._loop.time()
+        self._check()
 
     def forget(self) -> None:
-        """The connection is gone for good: refer to it no longer, which would be a cycle for the garbage collector."""
+        """Stop for good, and release the connection. A reference to it would be a cycle for the garbage collector."""
         self.stop()
-        self._expired = _nothing
+        self._on_expiry = _do_nothing
 
     def stop(self) -> None:
+        """Watch nothing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         limits, now = self._limits, self._loop.time()
         self._timer = None
         if self.paused:
@@ -75,22 +92,22 @@ class Watch:
             end = min(end, self.last + limits.silence)
         if limits.contentless is not None:
             progress = self.flow.progress if self.flow is not None else -1
-            if self.paused or progress != self._seen:
-                self._seen, self._since = progress, now
-            end = min(end, self._since + limits.contentless)
+            if self.paused or progress != self._last_progress:
+                self._last_progress, self._progress_time = progress, now
+            end = min(end, self._progress_time + limits.contentless)
         if end <= now:
-            self._expired(self._passed(now))
+            self._on_expiry(*self._expired_limit(now))
             return
         if limits.contentless is not None:
-            end = min(end, now + limits.contentless / PROGRESS_LOOKS)
+            end = min(end, now + limits.contentless / PROGRESS_CHECKS)
         if end < NEVER:
-            self._timer = self._loop.call_at(end, self._look)
+            self._timer = self._loop.call_at(end, self._check)
 
-    def _passed(self, now: float) -> str:
-        """Say which limit has passed: a kind of `Cause`. Each of them has a setting of its own."""
+    def _expired_limit(self, now: float) -> tuple[str, str]:
+        """Return the limit that has passed, as kind and detail of a `Cause`. Each has a setting of its own."""
         limits = self._limits
         if limits.due is not None and limits.due <= now:
-            return "timeout_total"
+            return "timeout_total", "its limit has passed"
         if limits.silence is not None and self.last + limits.silence <= now:
-            return "timeout_idle"
-        return "timeout_contentless"
+            return "timeout_idle", f"no byte for {limits.silence:g} s"
+        return "timeout_contentless", f"only comments and empty events for {limits.contentless:g} s"

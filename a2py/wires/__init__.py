@@ -11,18 +11,19 @@ from a2py.wires.types import Wire
 WIRES = {"chat": "a2py.wires.chat", "responses": "a2py.wires.responses", "native": "a2py.wires.native"}
 
 
-#: Bytes of a whole body that a decoder reads at once.
+#: Bytes of a body that are passed to a decoder together.
 READ = 64 * 1024
 
 
 def wire(name: str) -> Wire:
     """Return the wire `name`. Raises KeyError if there is none."""
-    found: Wire = import_module(WIRES[name]).WIRE
-    return found
+    chosen: Wire = import_module(WIRES[name]).WIRE
+    return chosen
 
 
 def reply(wire: Wire, prepared: Prepared, body: bytes, sink: Sink) -> Outcome:
-    """Read a whole `body` into `sink`: one JSON object, or the event stream that some servers send all the same."""
+    """Decode a whole `body` into `sink`. It is one JSON object, or an event stream, which some servers send although
+    none was asked for."""
     decoder = wire.decoder(prepared, sink)
     for at in range(0, len(body), READ):
         decoder.feed(body[at : at + READ])

@@ -1,9 +1,13 @@
-"""What an upstream's refusal teaches: the quirk changes that make the request go through when it is asked once more.
+"""Find the quirk changes with which a rejected request may succeed.
 
-Knows: which quirk stands behind a request field that an error names (`ApiError.field`, `limit`). Must not know: wordings (refusal/),
-how long a lesson is kept (proxy/lessons.py).
-Invariants: images, tools and messages are never taken away; a change that the quirks hold already is never given again, so a lesson that
-did not help is not tried twice.
+Example: an upstream answers "Unknown parameter: 'parallel_tool_calls'". The error's `field` is `parallel_tool_calls`,
+the first row that matches it has the change `{"parallel_tool_calls": False}`, and the request is sent again without the
+field.
+
+Knows: which quirk is about which request field (`ApiError.field`, `limit`).
+Must not know: wordings (refusal/), how long a lesson is kept (proxy/lessons.py).
+Invariants: images, tools and messages are never removed; a change that is already in the quirks is not returned again,
+so that a lesson that did not help is not tried twice.
 """
 
 from __future__ import annotations
@@ -20,14 +24,15 @@ from a2py.wires.failure import PASSING
 Changes = dict[str, Any]
 Candidates = Callable[[ApiError, Quirks, str], Iterator[Changes]]
 
-#: Where an empty string is refused (Claude Code says the same to an empty turn).
+#: Text for servers that reject an empty string. Claude Code writes the same into an empty turn.
 EMPTY = "(no content)"
-#: An assistant turn between a tool's result and the user, where that order is refused.
+#: An assistant turn for servers that reject a user turn right after the result of a tool.
 AFTER_TOOL = "(continued)"
 
 
 class Row(NamedTuple):
-    """`field`: of the error; `sent`: fields of `Prepared.added`, one of which must have gone out ("": no matter); `changes`: best first."""
+    """`field`: matches the error's field; `sent`: fields of `Prepared.added`, one of which must have been sent ("":
+    any); `changes`: yields changes, the best first."""
 
     field: re.Pattern[str]
     sent: str
@@ -43,26 +48,26 @@ def _sampling(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _structured(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """json_schema → json_object with the schema in the prompt → the prompt alone."""
+    """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then none."""
     yield {"structured": "json_object" if quirks.structured == "json_schema" else "none"}
 
 
 def _limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """A limit that the upstream named, or the other name of the field."""
+    """Yield the limit that the upstream named, or the other name of the field."""
     if error.limit > 0:
         if not quirks.max_tokens_limit or error.limit < quirks.max_tokens_limit:
             yield {"max_tokens_limit": error.limit}
     elif error.kind == "unsupported" and name == quirks.max_tokens_field:
-        yield {"max_tokens_field": _OTHER[name]}
+        yield {"max_tokens_field": _OTHER_NAME[name]}
 
 
-_OTHER = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 def _efforts(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """The effort words that the upstream listed; reasoning goes unasked where it has none of ours."""
-    told = error.field.partition("=")[2].split(",")
-    words = tuple(word for word in EFFORTS if word in told)
+    """Yield the effort words that the upstream listed. If it lists none that we know, reasoning is not requested."""
+    listed = error.field.partition("=")[2].split(",")
+    words = tuple(word for word in EFFORTS if word in listed)
     graded = tuple(word for word in words if word != "none")
     if graded:
         changes: Changes = {"efforts": graded}
@@ -77,7 +82,7 @@ def _with_tools(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]
 
 
 def _choice(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """The object form → the named tool alone, and `required` → no force at all."""
+    """Yield the next weaker form: the object, then the named tool alone with `required`, then no forced tool."""
     if quirks.tool_choice_named == "object":
         yield {"tool_choice_named": "only"}
     yield {"tool_choice_named": "none", "tool_choice_any": ""}
@@ -98,7 +103,7 @@ def _history(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _role(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """A role was refused without saying which: the unusual ones go first."""
+    """Yield replacements of roles, because the error does not name the role. The unusual roles come first."""
     yield {"system_role": "system"}
     yield {"mid_system": "user"}
     yield {"system_as_user": True}
@@ -109,7 +114,7 @@ def _id_limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 
 def _native(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """A field of Anthropic's own that a native upstream refuses."""
+    """Yield the removal of a field of Anthropic's own that a native upstream rejects."""
     yield {"native_drop": quirks.native_drop | {name}}
 
 
@@ -117,38 +122,56 @@ def _row(field: str, sent: str, changes: Candidates) -> Row:
     return Row(re.compile(field), sent, changes)
 
 
-#: The first row that matches the error's field counts; its groups, where it has some, are the name that `changes` gets, joined by dots.
+#: The first row that matches the error's field counts. If it has groups, they are the name that `changes` gets, joined
+#: by dots.
 LESSONS: tuple[Row, ...] = (
     _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
     _row(r"reasoning\.tools", "reasoning", _with_tools),
-    _row(r"reasoning\.off", "reasoning thinking", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})),
+    _row(
+        r"reasoning\.off", "reasoning thinking", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})
+    ),
     _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
     _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
     _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
     _row(
-        r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking|chat_template_kwargs(?:\..*)?|think",
+        r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking"
+        r"|chat_template_kwargs(?:\..*)?|think",
         "reasoning",
         _fixed({"reasoning": "none"}),
     ),
     _row(r"parallel_tool_calls", "parallel_tool_calls", _fixed({"parallel_tool_calls": False})),
     _row(r"response_format\.tools", "response_format", _fixed({"structured_with_tools": False})),
-    _row(r"response_format\.thinking", "response_format", _fixed({"structured_thinking": False}, {"structured": "none"})),
+    _row(
+        r"response_format\.thinking", "response_format", _fixed({"structured_thinking": False}, {"structured": "none"})
+    ),
     _row(r"response_format(?:\..*)?|text\.format(?:\..*)?", "response_format", _structured),
     _row(r"(max_tokens|max_completion_tokens)|room|credit|max_output_tokens", "max_tokens", _limit),
     _row(r"temperature\.max", "temperature", _temperature),
     _row(r"(temperature|top_p|top_k)", "", _sampling),
     _row(r"stop", "stop", _stops),
     _row(r"service_tier", "service_tier", _fixed({"service_tier": False})),
-    _row(r"prompt_cache_(?:key|retention|options)|prompt_cache_breakpoint|.*\bcache_control", "", _fixed({"cache": "none"})),
+    _row(
+        r"prompt_cache_(?:key|retention|options)|prompt_cache_breakpoint|.*\bcache_control",
+        "",
+        _fixed({"cache": "none"}),
+    ),
     _row(r"tool_stream", "", _fixed({"tool_stream": False})),
     _row(r"tool_choice\.thinking", "tool_choice", _fixed({"tool_choice_thinking": False})),
     _row(r"tool_choice\.required", "tool_choice", _fixed({"tool_choice_any": ""})),
     _row(r"tool_choice(?:\..*)?", "tool_choice", _choice),
     _row(r"stream\.only", "", _fixed({"stream_only": True})),
-    _row(r"messages\.reasoning_content\.required", "", _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True})),
+    _row(
+        r"messages\.reasoning_content\.required",
+        "",
+        _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True}),
+    ),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),
-    _row(r"(?:messages\..*\b)?(?:reasoning_opaque|reasoning_encrypted|extra_content)(?:\..*)?", "", _fixed({"vendor_state": False})),
+    _row(
+        r"(?:messages\..*\b)?(?:reasoning_opaque|reasoning_encrypted|extra_content)(?:\..*)?",
+        "",
+        _fixed({"vendor_state": False}),
+    ),
     _row(r"messages\.role\.developer", "", _fixed({"system_role": "system"})),
     _row(r"messages\.role\.system", "", _fixed({"mid_system": "user"}, {"system_as_user": True})),
     _row(r"messages\.role", "", _role),
@@ -165,14 +188,22 @@ LESSONS: tuple[Row, ...] = (
     _row(r"(messages)\.(thinking|tool_reference)", "", _native),
     _row(r"(thinking)\.(?:\w+\.)?(display)", "", _native),
     _row(r"(thinking)(?:\.\w+)*", "thinking", _native),
-    _row(r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)", "", _native),
+    _row(
+        r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)",
+        "",
+        _native,
+    ),
 )
 
 
-def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozenset[str] = frozenset()) -> Changes | None:
-    """The quirk changes (field → value, for `quirks.override`) with which the request may go through when asked once more; None: none.
+def find_lesson(
+    error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozenset[str] = frozenset()
+) -> Changes | None:
+    """Return the quirk changes with which the request may succeed, None if there are none.
 
-    `sent`: the optional fields that went out (`Prepared.added`); `fixed`: quirks that the configuration has set, which no refusal changes."""
+    They are field → value, as `quirks.override` takes them.
+    `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which no
+    refusal changes."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
@@ -185,13 +216,15 @@ def lesson(error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozens
     return None
 
 
-def lasting(error: ApiError) -> bool:
-    """Whether a lesson from `error` may be kept for other requests: not if it comes from this one's size or from the credit that is left, nor
-    if its words stand in this request, so that they may be the client's own."""
+def is_lasting(error: ApiError) -> bool:
+    """Return whether a lesson from `error` may be kept for other requests.
+
+    It may not if it comes from the size of this request or from the credit that is left, or if its words are in this
+    request, so that they may be the client's own."""
     return error.field not in PASSING and not error.echoed
 
 
-#: Quirk → what two lessons about it, learned by requests that ran at the same time, amount to together.
+#: Quirk → how to combine two lessons about it, learned by requests that ran at the same time.
 _TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
     "sampling": lambda a, b: a & b,
     "native_drop": lambda a, b: a | b,
@@ -199,6 +232,6 @@ _TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def together(quirk: str, old: Any, new: Any) -> Any:
-    """The value of `quirk` after two lessons about it; of most quirks the newer one counts."""
+def join_lessons(quirk: str, old: Any, new: Any) -> Any:
+    """Return the value of `quirk` after two lessons about it. For most quirks the newer one counts."""
     return _TOGETHER[quirk](old, new) if quirk in _TOGETHER else new

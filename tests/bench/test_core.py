@@ -8,6 +8,7 @@ import pytest
 
 from a2py.messages.request import parse
 from bench import core_chunk, core_request, longest_hold
+from bench.shapes import KINDS
 
 
 @pytest.mark.parametrize("kind", core_request.KINDS)
@@ -27,7 +28,7 @@ def test_a_measured_row() -> None:
     assert row.copies >= 2  # the data URL and the body that holds it
 
 
-@pytest.mark.parametrize("kind", core_chunk.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_chunk_is_measured_both_ways(kind: str) -> None:
     """Both write the same (it raises where they don't), and each of its stamps is there."""
     row = await core_chunk.measure(kind, 1)

@@ -43,17 +43,17 @@ def shell(name: str) -> str:
 
 
 def test_the_table_knows_what_the_parsers_know() -> None:
-    rows = completion.table()
-    words = {key: {word.word for word in row} for key, row in rows.items()}
+    rows = completion.collect_words()
+    words = {key: {word.text for word in row} for key, row in rows.items()}
     assert (
         set(COMMANDS) <= set(rows) and set(COMMANDS) <= words[""] and {"--config", "--api-base", "--health"} <= words["serve"] & words[""]
     )
     assert words["config"] == {"init", "show", "validate", "--help"} and {"--provider", "--yes"} <= words["config init"]
     assert {"print", "install", "remove", "--socket"} <= words["service"] and {"bash", "zsh", "fish"} <= words["completion"]
-    format = next(word for word in rows["serve"] if word.word == "--log-format")
-    config = next(word for word in rows["serve"] if word.word == "--config")
+    format = next(word for word in rows["serve"] if word.text == "--log-format")
+    config = next(word for word in rows["serve"] if word.text == "--config")
     assert format.values == ("json", "text") and config.values == () and config.also == ("-c",)
-    assert next(word for word in rows["serve"] if word.word == "--insecure").values is None
+    assert next(word for word in rows["serve"] if word.text == "--insecure").values is None
     assert all(word.help for word in rows["serve"])
 
 
@@ -104,11 +104,13 @@ def fish(words: list[str], cwd: Path) -> list[str]:
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("words, offered", [*CASES, JOINED])
 def test_fish(words: list[str], offered: list[str], tmp_path: Path) -> None:
     assert fish(words, tmp_path) == offered
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("words", FILES)
 def test_fish_offers_files(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
@@ -146,6 +148,7 @@ class Zsh:
         os.close(self.main)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("begin", ['compinit -u -D; eval "$(<_a2py)"', "fpath=($PWD $fpath); compinit -u -D"], ids=["sourced", "in fpath"])
 def test_zsh(tmp_path: Path, begin: str) -> None:
     """Each line, completed and put into quotes by the shell itself, is printed whole."""

@@ -8,18 +8,19 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from a2py.cli import config as command
+from a2py.cli import configinit as command
 from a2py.cli import exits, main
 from a2py.config import SETTINGS, load
 from a2py.providers import PROVIDERS
 from tests.commands import nothing
 
 
-def read(folder: Path, name: str = "a2py.yaml") -> object:
+def read(folder: Path, name: str = "a2py.yaml") -> Any:
     return yaml.safe_load((folder / name).read_text())
 
 
@@ -46,7 +47,7 @@ def test_init_for_every_kind_of_provider(nothing: Path, name: str) -> None:
 
 
 def test_what_init_comments_is_what_the_table_says() -> None:
-    text = command.render("n", "openai", "m", "", "K", "")
+    text = command.render("n", "openai/m", "", "K", "")
     own = [path for row in SETTINGS for path in row.paths if path.startswith("a2py.") and row.kind == "set"]
     commented = text[text.index("# a2py:") :].replace("\n# ", "\n").replace("\n#   ", "\n  ").replace("# a2py:", "a2py:")
     assert {f"a2py.{name}" for name in yaml.safe_load(commented.replace("#  ", " "))["a2py"]} == set(own)
@@ -67,17 +68,17 @@ def test_init_that_lacks_something(nothing: Path, flags: list[str], code: int, t
 
 
 def test_init_asks_on_a_terminal(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = io.StringIO("hosted_vllm\nqwen\nhttp://127.0.0.1:8000/v1\n")
+    answers = io.StringIO("hosted_vllm\nhttp://127.0.0.1:8000/v1\nqwen\n")
     answers.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(command.sys, "stdin", answers)
+    monkeypatch.setattr("sys.stdin", answers)
     monkeypatch.setenv("GROQ_API_KEY", "k")
     assert main(["config", "init", "-o", "x.yaml"]) == exits.OK
     asked = capsys.readouterr()
-    assert "[groq]: " in asked.err and "now: a2py --config x.yaml" in asked.out
+    assert "[groq]: " in asked.err and "next: a2py --config x.yaml" in asked.out
     assert read(nothing, "x.yaml")["model_list"][0]["litellm_params"] == {
         "model": "hosted_vllm/qwen",
         "api_base": "http://127.0.0.1:8000/v1",
-    }  # type: ignore[index]
+    }
 
 
 FILE = """

@@ -33,7 +33,7 @@ async def pair() -> AsyncIterator[tuple[control.Link, Worker]]:
 async def taken(worker: Worker, count: int) -> list[Order]:
     orders = worker.orders()
     out = [await asyncio.wait_for(orders.__anext__(), LIMIT) for _ in range(count)]
-    await orders.aclose()
+    await orders.aclose()  # type: ignore[attr-defined]
     return out
 
 
@@ -70,7 +70,7 @@ async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
         for config in configs:
             link.configure(config)
         link.send(control.DRAIN)
-        assert len(link._out) <= 3 and link.unloaded == 2
+        assert len(link._frames) <= 3 and link.unloaded == 2
         seen = await taken(worker, 3)
         assert [order.payload[:1] for order in seen] == [b"\x01", b"\x13", b""] and seen[2].kind == control.DRAIN
 
@@ -83,7 +83,7 @@ async def test_an_end_that_has_gone_is_no_failure() -> None:
             for _ in range(3):
                 link.send(control.LEND, b"", sock)
                 link.configure(b"x" * (1 << 20))
-        assert not link._out
+        assert not link._frames
     async with pair() as (link, worker):
         with socket.socket() as sock:
             link.configure(b"x" * (1 << 20))

@@ -17,15 +17,16 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from a2py.cli import daemon, exits, listen, main, record, running, state, workers
+from a2py.cli import control, daemon, exits, listen, main, record, running, state, workers
 from a2py.cli.exits import Stop
 from a2py.cli.notify import Notifier
+from a2py.cli.sharing import Sharing
 from a2py.cli.terminal import Terminal
 from tests.commands import LIMIT, a2py, clean_env, nothing, serving
 from tests.process import free_port
@@ -45,7 +46,9 @@ def place(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / ".local/state/a2py/daemon.json"
     if file.exists():
         try:
-            os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
+            data = json.loads(file.read_text())
+            if record.read_start_time(data["pid"]) == data["born"]:  # the record outlives its process, and the pid may be another's
+                os.kill(data["pid"], signal.SIGKILL)
         except ProcessLookupError:
             pass
 
@@ -72,7 +75,7 @@ def test_a_life(place: Path) -> None:
     new = json.loads(a2py("status", "--json", cwd=place).stdout)
     assert new["argv"] == ["--port", "0"] and hello(new["url"]) == "a2py"
     assert a2py("stop", cwd=place).stdout == f"stopped: pid {new['pid']}\n"
-    assert not os.path.exists(f"/proc/{new['pid']}") or record.zombie(new["pid"])
+    assert not os.path.exists(f"/proc/{new['pid']}") or record.is_zombie(new["pid"])
     assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
 
 
@@ -88,9 +91,9 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
     os.makedirs(os.path.dirname(file))
     for pid, born in ((2**22 + 5, ""), (os.getpid(), "1"), (1, "0")):
         Path(file).write_text(json.dumps({"pid": pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": born}))
-        assert record.current() is None
+        assert record.read_running() is None
     Path(file).write_text("broken")
-    assert record.current() is None
+    assert record.read_running() is None
     Path(file).write_text(
         json.dumps(
             {
@@ -99,18 +102,18 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
                 "argv": [],
                 "cwd": "/",
                 "started": time.time() - 7300,
-                "born": record.born(os.getpid()),
+                "born": record.read_start_time(os.getpid()),
             }
         )
     )
-    assert record.current() is not None
+    assert record.read_running() is not None
     os.environ.pop("PORT", None)
-    assert running.url_of(argparse.Namespace(), {}) == "http://x:1"
+    assert running.find_url(argparse.Namespace(), {}) == "http://x:1"
 
 
 def test_where_there_is_no_proc_ps_tells_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record.os.path, "exists", lambda path: False)
-    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.born(os.getpid())) and record.born(2**22 + 5) == ""
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.read_start_time(os.getpid())) and record.read_start_time(2**22 + 5) == ""
 
 
 def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +125,7 @@ def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.Captur
         "argv": [],
         "cwd": "/",
         "started": time.time() - 7300,
-        "born": record.born(os.getpid()),
+        "born": record.read_start_time(os.getpid()),
     }
     Path(file).write_text(json.dumps(mine))
     assert main(["status"]) == exits.FAILED
@@ -141,17 +144,24 @@ def test_stop_now_and_the_one_that_does_not_end(nothing: Path, monkeypatch: pyte
             assert process.stdout and process.stdout.readline()
             Path(file).write_text(
                 json.dumps(
-                    {"pid": process.pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.born(process.pid)}
+                    {
+                        "pid": process.pid,
+                        "url": "http://x",
+                        "argv": [],
+                        "cwd": "/",
+                        "started": 0.0,
+                        "born": record.read_start_time(process.pid),
+                    }
                 )
             )
             assert main(["stop", "--now"]) == exits.OK
-            assert process.wait(10) == -signal.SIGKILL and not os.path.exists(file)
+            assert process.wait(10) == -signal.SIGKILL
         finally:
             process.kill()
 
 
 def test_it_is_not_there_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon.sys, "platform", "win32")
+    monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(Stop, match="Windows"):
         daemon.run("start", [])
 
@@ -193,7 +203,7 @@ def test_logs_follow_a_file_that_is_moved_aside(tmp_path: Path) -> None:
     assert out.getvalue() == "one\ntwo\n"
     os.unlink(log)
     with open(f"{log}.1") as old:
-        assert not daemon._moved(old, str(log))
+        assert not daemon._is_moved(old, str(log))
 
 
 ROTATE = """
@@ -282,7 +292,12 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         children = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()
         run.process.kill()
         run.process.wait()
-        assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and not record.zombie(int(pid)) for pid in children), 20)
+        assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and not record.is_zombie(int(pid)) for pid in children), 20)
+
+
+def supervisor(command: list[str], sock: socket.socket, say: Callable[[str], None]) -> workers.Supervisor:
+    notifier = Notifier(os.environ, os.getpid())
+    return workers.Supervisor(command, Sharing([sock], 1), "http://x", os.environ, notifier, workers.Hooks(say))
 
 
 def test_a_fault_that_no_worker_survives_is_not_tried_again(tmp_path: Path) -> None:
@@ -291,7 +306,7 @@ def test_a_fault_that_no_worker_survives_is_not_tried_again(tmp_path: Path) -> N
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
             command = [sys.executable, "-c", f"import sys; sys.exit({exits.CONFIG})"]
-            return await workers.Supervisor(command, [sock], 1, "http://x", os.environ, said.append).run(), said
+            return await supervisor(command, sock, said.append).run(), said
 
     said = [f"worker 0 ended (exit code {exits.CONFIG}) before it served"]
     assert asyncio.run(main()) == (exits.CONFIG, said)
@@ -312,8 +327,8 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path,
 
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
-            ready = f"import os; os.write(int(os.environ['{workers.CONTROL}']), b'r'); raise SystemExit(5)"
-            made = workers.Supervisor([sys.executable, "-c", ready], [sock], 1, "http://x", os.environ, say)
+            ready = f"import os; os.write(int(os.environ['{control.CONTROL}']), b'r'); raise SystemExit(5)"
+            made = supervisor([sys.executable, "-c", ready], sock, say)
             task = asyncio.ensure_future(made.run())
             await asyncio.wait_for(enough.wait(), LIMIT)
             made.stop()
@@ -321,7 +336,7 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path,
         return said
 
     pauses = [re.findall(r"exit code 5.* in ([\d.]+) s", line)[0] for line in asyncio.run(main())[:4]]
-    assert pauses == ["0.25", "0.5", "1", "1"] and workers._ended(-9) == "signal 9"
+    assert pauses == ["0.25", "0.5", "1", "1"] and workers._format_code(-9) == "signal 9"
 
 
 def test_one_process_serves_where_no_descriptors_are_handed_on(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -331,7 +346,7 @@ def test_one_process_serves_where_no_descriptors_are_handed_on(nothing: Path, mo
     served = []
     monkeypatch.setattr(serve, "run_loop", lambda main: served.append(main.close()))
     with monkeypatch.context() as patch:
-        patch.setattr(serve.sys, "platform", "win32")
+        patch.setattr("sys.platform", "win32")
         assert serve.run("serve", ["--demo", "--port", "0", "--num-workers", "4"]) == exits.OK
     assert len(served) == 1 and "on Windows one process serves, not 4" in capsys.readouterr().err
 
@@ -359,7 +374,7 @@ def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         for sock in made:
             sock.close()
-    monkeypatch.setattr(listen.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     (only,) = listen.bind("::1", 0, 3)
     only.close()
 
@@ -367,8 +382,8 @@ def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inherited_sockets() -> None:
     (sock,) = listen.bind("127.0.0.1", 0, 1)
     number = os.dup(sock.fileno())
-    assert listen.inherited({}, 5) == [] and listen.inherited({"LISTEN_PID": "6", "LISTEN_FDS": "1"}, 5) == []
-    (taken,) = listen.inherited({listen.VARIABLE: str(number)}, 5)
+    assert listen.take_inherited({}, 5) == [] and listen.take_inherited({"LISTEN_PID": "6", "LISTEN_FDS": "1"}, 5) == []
+    (taken,) = listen.take_inherited({listen.VARIABLE: str(number)}, 5)
     assert taken.getsockname() == sock.getsockname() and not os.get_inheritable(number)
     taken.close()
     sock.close()
@@ -399,3 +414,35 @@ def test_nobody_waits() -> None:
     notifier.ready("http://x", "serving")
     assert Notifier({"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "2000000"}, 5).watchdog == 2
     asyncio.run(Notifier({}, 5).beat())
+
+
+def test_status_says_what_is_served(place: Path) -> None:
+    file = place / "a2py.yaml"
+    text = "model_list:\n" + "".join(
+        f"  - {{model_name: m{n}, litellm_params: {{model: openai/x, api_base: 'http://127.0.0.1:9/v1'}}}}\n" for n in range(10)
+    )
+    file.write_text(text)
+    assert a2py("start", "--port", "0", cwd=place).returncode == exits.OK
+    served = a2py("status", cwd=place).stdout.splitlines()[1]
+    assert served == "serving a2py.yaml (m0, m1, m2, m3, m4, m5, m6, m7 and 2 more)"
+    file.write_text(text.replace("m0", "renamed"))
+    status = json.loads(a2py("status", "--json", cwd=place).stdout)
+    os.kill(status["pid"], signal.SIGHUP)
+    assert until(lambda: "renamed" in a2py("status", cwd=place).stdout)
+    assert a2py("stop", cwd=place).returncode == exits.OK
+
+
+def test_restart_keeps_the_flags_and_the_folder_of_the_last_start(place: Path) -> None:
+    (place / "project").mkdir()
+    state = {"XDG_STATE_HOME": str(place / ".local/state")}
+    assert a2py("start", "--demo", "--port", "0", "--log-format", "json", cwd=place / "project", env=state).returncode == exits.OK
+    assert a2py("restart", "--num-workers", "2", cwd=place).returncode == exits.OK
+    status = json.loads(a2py("status", "--json", cwd=place).stdout)
+    assert status["argv"] == ["--demo", "--port", "0", "--log-format", "json", "--num-workers", "2"]
+    assert status["cwd"] == str(place / "project") and status["serves"].startswith("serving the demo model")
+    assert a2py("stop", cwd=place).returncode == exits.OK
+    assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
+    assert a2py("restart", cwd=place).returncode == exits.OK, "after a stop, too"
+    again = json.loads(a2py("status", "--json", cwd=place).stdout)
+    assert (again["argv"], again["cwd"]) == (status["argv"], status["cwd"])
+    assert a2py("stop", cwd=place).returncode == exits.OK

@@ -29,7 +29,7 @@ from tests.process import free_port
 from tests.user_manager import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.born(os.getpid())}
+MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.read_start_time(os.getpid())}
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------
@@ -62,10 +62,10 @@ def test_a_record_of_nonsense_counts_as_none(nothing: Path, wrong: str | dict[st
     file.parent.mkdir(parents=True)
     content = wrong if isinstance(wrong, str) else json.dumps({**MINE, **wrong})
     file.write_bytes(content.encode(errors="surrogateescape"))
-    assert record.current() is None
+    assert record.read_running() is None
     assert main(["stop"]) == exits.OK and capsys.readouterr().out == "not running\n"
     file.write_text(json.dumps(MINE))
-    assert record.current() is not None, "the test's own premise"
+    assert record.read_running() is not None, "the test's own premise"
 
 
 # -- the directory -------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_a_restart_from_a_directory_that_is_gone_says_so(place: Path) -> None:
     assert a2py("start", "--demo", "--port", "0", cwd=place / "project", env=env).returncode == exits.OK
     (place / "project").rmdir()
     done = a2py("restart", cwd=place)
-    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one goes on" in done.stderr
+    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one continues" in done.stderr
     assert a2py("restart", "--demo", "--port", "0", cwd=place).returncode == exits.OK
     assert a2py("stop", cwd=place).returncode == exits.OK
 
@@ -231,15 +231,16 @@ def test_nothing_is_lost_to_who_follows_a_log_that_is_moved_aside(tmp_path: Path
         os.replace(log, f"{log}.1")
         log.write_text("first of the new\n")
 
-    looked = []
+    looked: list[bool] = []
 
     def read(*args: int) -> str:
-        text: str = io.TextIOWrapper.read(file)  # type: ignore[arg-type]
+        text: str = io.TextIOWrapper.read(file)
         if not looked:
-            looked.append(late())
+            looked.append(True)
+            late()
         return text
 
-    file.read = read  # type: ignore[method-assign]
+    file.read = read  # type: ignore[assignment]
     rounds = iter(range(5))
 
     def ended() -> bool:
@@ -258,7 +259,7 @@ MOVER = """
 import os, sys
 from a2py.cli.rotate import Rotating
 os.write(1, b"begun")
-Rotating(sys.argv[1], limit=10).look()
+Rotating(sys.argv[1], limit=10).check()
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,11 @@ from tests.transcripts import PAGES, ROOT, Block, blocks, run
 ALL = [block for page in PAGES for block in blocks(page)]
 
 
-@pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
+def parameter(block: Block) -> Any:
+    return pytest.param(block, id=block.name, marks=[pytest.mark.claude] if block.claude else [])
+
+
+@pytest.mark.parametrize("block", [*map(parameter, ALL)])
 def test_transcript(block: Block) -> None:
     if block.claude and not find():
         pytest.skip("Claude Code is not here: make test-claude")

@@ -86,7 +86,7 @@ def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> 
         assert refused.returncode == exits.UNAVAILABLE and "another master key" in refused.stderr
 
 
-def test_settings_files_that_lead_elsewhere_are_outvoted(tmp_path: Path) -> None:
+def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> None:
     (tmp_path / ".claude").mkdir()
     (tmp_path / ".claude" / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "mine"}}')
     (tmp_path / ".claude" / "settings.local.json").write_text('{"env": {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": ""}}')
@@ -97,7 +97,7 @@ def test_settings_files_that_lead_elsewhere_are_outvoted(tmp_path: Path) -> None
     assert env["ANTHROPIC_BASE_URL"] != "http://127.0.0.1:1" and env["CLAUDE_CODE_USE_BEDROCK"] == "" and env["ANTHROPIC_MODEL"] == "demo"
     _, flag, path, *rest = argv.split()
     assert (flag, rest, os.path.exists(path)) == ("--settings", ["-p", "x"], False)
-    assert "outvoting settings of Claude Code: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
+    assert "overriding Claude Code's settings: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
     claude = program(tmp_path, "import sys; print(*sys.argv[1:])")
     done = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
     assert done.stdout == "--settings {}\n" and "may lead past this proxy" in done.stderr
@@ -189,7 +189,7 @@ def test_a_program_of_the_working_folder_is_no_claude(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     "args, env, code, told",
     [
-        (["run"], {}, exits.USAGE, "name the program behind --"),
+        (["run"], {}, exits.USAGE, "name the program after --"),
         (["run", "--", "/nowhere/x"], {}, exits.NOT_FOUND, "/nowhere/x was not found"),
         (["run", "--", "/tmp"], {}, exits.NOT_RUNNABLE, "/tmp can't be run"),
         (["claude"], {"A2PY_CLAUDE": "/nowhere/claude"}, exits.NOT_FOUND, "A2PY_CLAUDE"),

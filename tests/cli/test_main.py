@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,7 +19,7 @@ from a2py.cli import exits, main, options, terminal
 from a2py.cli.main import COMMANDS
 
 
-def test_version_is_fast_and_imports_little():
+def test_version_is_fast_and_imports_little() -> None:
     code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules), file=sys.stderr)"
     for args in (["--version"], ["--help"]):
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True)
@@ -26,7 +28,7 @@ def test_version_is_fast_and_imports_little():
         assert not {"aiohttp", "yaml", "argparse", "asyncio", "orjson", "json"} & set(code_and_modules)
 
 
-def test_import_a2py_imports_nothing():
+def test_import_a2py_imports_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys; before = set(sys.modules); import a2py; print(*(set(sys.modules) - before))"],
         capture_output=True,
@@ -37,18 +39,18 @@ def test_import_a2py_imports_nothing():
     assert done.stdout.split() == ["a2py"]
 
 
-def test_module_runs():
+def test_module_runs() -> None:
     done = subprocess.run([sys.executable, "-m", "a2py", "-v"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"a2py {a2py.__version__}\n"
 
 
-def test_version_as_json(capsys):
+def test_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version", "--json"]) == exits.OK
     told = json.loads(capsys.readouterr().out)
     assert told["a2py"] == a2py.__version__ and told["aiohttp"] and told["python"].startswith("3.")
 
 
-def test_overview_names_every_command(capsys):
+def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["help"]) == exits.OK
     text = capsys.readouterr().out
     for name, command in COMMANDS.items():
@@ -56,7 +58,7 @@ def test_overview_names_every_command(capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example(name, capsys):
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for args in ([name, "--help"], ["help", name]):
         with pytest.raises(SystemExit) as end:
             main(args)
@@ -77,23 +79,25 @@ def test_every_command_has_help_with_an_example(name, capsys):
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--num_workers", "0"], "'0' is not a whole number of at least 1"),
         (["setup"], "the following arguments are required: claude"),
-        (["run"], "a2py: name the program behind --"),
+        (["run", "--ulr", "x"], "unrecognized arguments: --ulr; did you mean --url?"),
+        (["run"], "a2py: name the program after --"),
     ],
 )
-def test_a_wrong_command_line_is_2_and_says_what_to_do(args, told, capsys):
+def test_a_wrong_command_line_is_2_and_says_what_to_do(args: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == exits.USAGE
     out, err = capsys.readouterr()
     assert told in err and not out
+    assert err.count("\n") <= 2 and err.count("usage:") == ("--help" in err)
 
 
-def test_a_wrong_environment_is_2_and_named(monkeypatch, capsys):
+def test_a_wrong_environment_is_2_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "many")
     assert main(["serve"]) == exits.USAGE
-    assert "PORT is 'many'" in capsys.readouterr().err
+    assert "environment variable PORT: 'many' is not a port, 0 to 65535; unset or correct it" in capsys.readouterr().err
 
 
-def test_dashes_and_underscores_and_the_environment(monkeypatch):
-    def parse(*args):
+def test_dashes_and_underscores_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(*args: Any) -> Any:
         return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(args)
 
     space = parse("--api_base", "http://x_y", "--ssl_keyfile_path=a_b", "--drop_params", "-m", "a_b", "--num_workers", "2")
@@ -136,7 +140,7 @@ LITELLM = (
 
 
 @pytest.mark.parametrize("flag", LITELLM)
-def test_every_litellm_flag_is_known_to_serve(flag, capsys):
+def test_every_litellm_flag_is_known_to_serve(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     assert options.dashed([flag])[0] in capsys.readouterr().out.replace(",", " ").split()
@@ -153,13 +157,14 @@ def test_every_litellm_flag_is_known_to_serve(flag, capsys):
         ({"TERM": "dumb"}, True, False),
     ],
 )
-def test_colours_only_on_a_terminal(env, tty, colours, monkeypatch):
+def test_colours_only_on_a_terminal(env: dict[str, str], tty: bool, colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     out, err = io.StringIO(), io.StringIO()
-    out.isatty = err.isatty = lambda: tty
+    monkeypatch.setattr(out, "isatty", lambda: tty)
+    monkeypatch.setattr(err, "isatty", lambda: tty)
     shown = terminal.Terminal(out, err)
     shown.warn("a")
     shown.error("b")
@@ -169,14 +174,14 @@ def test_colours_only_on_a_terminal(env, tty, colours, monkeypatch):
     assert plain == "h\nx    yy\nxxx  y\n"
 
 
-def test_a_terminal_that_lacks_a_letter_shows_another():
+def test_a_terminal_that_lacks_a_letter_shows_another() -> None:
     raw = io.BytesIO()
     shown = terminal.Terminal(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
     shown.print("a → b")
     assert raw.getvalue().rstrip() == b"a ? b"
 
 
-def test_what_ends_a_command(monkeypatch, capsys):
+def test_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from a2py.cli import demo
     from a2py.config.error import ConfigError
 
@@ -186,7 +191,7 @@ def test_what_ends_a_command(monkeypatch, capsys):
         (ConfigError("wrong", file="f.yaml", line=3, column=1), exits.CONFIG),
     ):
 
-        def fail(name, args, raised=raised):
+        def fail(name: str, args: Any, raised: Any = raised) -> NoReturn:
             raise raised
 
         monkeypatch.setattr(demo, "run", fail)
@@ -197,7 +202,7 @@ def test_what_ends_a_command(monkeypatch, capsys):
         main(["demo"])
 
 
-def test_a_closed_pipe_is_no_traceback():
+def test_a_closed_pipe_is_no_traceback() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -231,7 +236,8 @@ def test_closed_standard_streams_are_opened_again() -> None:
     code += "def run(name, args):\n    os.write(end, repr(sorted(os.pipe())).encode()); return 41\ndemo.run = run; code = main(['demo'])\n"
     code += "sys.exit(code if min(eval(os.read(read, 99))) > 2 else 1)"
     for start in (0, 1, 2):
-        done = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda start=start: os.closerange(start, 3), timeout=60)
+        close = partial(os.closerange, start, 3)
+        done = subprocess.run([sys.executable, "-c", code], preexec_fn=close, timeout=60)
         assert done.returncode == 41
     done = subprocess.run([sys.executable, "-m", "a2py", "nothing-of-the-kind"], preexec_fn=lambda: os.close(2), timeout=60)
     assert done.returncode == exits.USAGE

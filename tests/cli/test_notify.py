@@ -9,13 +9,16 @@ import socket
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from a2py.cli import exits, notify, serve
+from a2py.cli import exits, notify
 from a2py.cli.notify import Notifier
+from a2py.cli.serving import Job, _reload
 from a2py.cli.source import Source
 from a2py.config import Config
 from a2py.proxy.log import Log
@@ -78,7 +81,8 @@ def test_a_whole_life(tmp_path: Path, manager: Manager, workers: int) -> None:
 
 
 def test_a_long_drain_asks_again_and_again(tmp_path: Path, manager: Manager) -> None:
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}) as run:
         thread = threading.Thread(target=stream, args=(run.url, begun, ends, 200))
         thread.start()
@@ -117,7 +121,7 @@ def test_without_a_watchdog_it_beats_slowly(manager: Manager, monkeypatch: pytes
 def test_a_reload_that_raises_is_framed_too(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.path}, 1)
     with pytest.raises(KeyError):
-        notifier.reloading(lambda: {}["x"])()
+        notifier.reloading(lambda: dict[str, Any]()["x"])()
     assert "RELOADING" in manager.until(lambda m: True) and manager.until(lambda m: True) == {"READY": "1"}
 
 
@@ -126,5 +130,5 @@ def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(monkeypatch: p
     """On a terminal SIGHUP keeps its meaning: the window was closed."""
     config = Config(deployments=())
     monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda self: terminal})())
-    reload = serve._reload(Source(config, "the keys in the environment"), config, Notifier({}, 1), lambda config: None, Log())
+    reload = _reload(Job(Namespace(), Source(config, "the keys in the environment"), "", 0, None), config, Notifier({}, 1), Log())
     assert reload is None if terminal else reload is not None and reload() is config

@@ -61,7 +61,7 @@ def read(place: Path, text: str, **env: str) -> Config:
         ("model_list: []", {"LITELLM_MASTER_KEY": "sk-env"}, "a2py.yaml has no model_list any more"),
         ("model_list:", {"LITELLM_MASTER_KEY": "sk-env", "OPENAI_API_KEY": "sk-o"}, "a2py.yaml has no model_list any more"),
         (WHOLE.replace("openai/x", "openia/x"), {}, ""),  # any provider at a base of its own
-        (WHOLE.replace("openai/x", "bedrock/x"), {}, "no model of a2py.yaml can be asked: "),
+        (WHOLE.replace("openai/x", "bedrock/x"), {}, "no model of a2py.yaml can be used: "),
     ],
 )
 def test_a_file_that_would_end_or_open_the_proxy(tmp_path: Path, text: str, env: dict[str, str], reason: str) -> None:
@@ -78,20 +78,22 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
     assert check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}", **env)) is None
     assert check_reload(keyless, read(tmp_path, WHOLE, **env)) is None, "a key and models may come"
     gone = check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}"))
-    assert gone is not None and gone.startswith("a2py.yaml gives no model that could be served")
+    assert gone is not None and gone.startswith("a2py.yaml has no model: add one")
     empty = read(tmp_path, "model_list: []")
     assert check_reload(empty, empty) is None
     broken = Config(deployments=(Deployment("m", "m", "", "x", "", problem="no key"),))
     assert check_reload(broken, broken) is None and check_reload(empty, broken) is None
     assert (
         check_reload(replace(broken, deployments=(Deployment("m", "m", "", "x", ""),)), broken)
-        == "no model of the configuration can be asked: no key"
+        == "no model of the configuration can be used: no key"
     )
 
 
 def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
-    texts, checked, warned = iter([HALF, good, HALF, "a: ["]), [], []
+    texts = iter([HALF, good, HALF, "a: ["])
+    checked: list[Any] = []
+    warned: list[Any] = []
     reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append)
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
@@ -156,23 +158,23 @@ def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count:
     ):
         file.write_text(text)
         os.kill(int(str(before["pid"])), signal.SIGHUP)
-        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)
+        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)  # type: ignore[misc]
         seen = a2py("status", cwd=place)
-        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[1]
+        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[2]
     file.write_text(WHOLE)
     os.kill(int(str(before["pid"])), signal.SIGHUP)
     assert until(lambda: told(place) == before)
-    assert len(a2py("status", cwd=place).stdout.splitlines()) == 1
+    assert len(a2py("status", cwd=place).stdout.splitlines()) == 2
     assert "stopped" in a2py("stop", cwd=place).stdout
 
 
 def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": str(nothing / "none")}, 1)
-    notifier._recorded = True
+    notifier._has_record = True
     state.make_private(state.state_dir(os.environ))
     record.take_over("http://x", [])
     notifier.trouble("a\n  b " + "x" * 10_000)
-    found = record.current()
+    found = record.read_running()
     assert found is not None and found.trouble.startswith("a b xxx") and len(found.trouble) == STATUS_LENGTH
 
     def full(*args: Any) -> None:
@@ -182,4 +184,4 @@ def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.
     notifier.trouble("")
     assert json.loads(Path(record.paths()[0]).read_text())["trouble"]
     os.unlink(record.paths()[0])
-    record.note("of a record that has gone")
+    record.note(trouble="of a record that has gone")

@@ -40,7 +40,7 @@ def told(place: Path) -> dict[str, object]:
 
 
 def gone(pid: object) -> bool:
-    return not os.path.exists(f"/proc/{pid}") or record.zombie(int(str(pid)))
+    return not os.path.exists(f"/proc/{pid}") or record.is_zombie(int(str(pid)))
 
 
 class Knocking:
@@ -103,7 +103,7 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
         whole = streams_through(url, 50, upto, restart)
         ended = until(lambda: gone(old["pid"]))
     new = told(place)
-    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends once its running answers have" in said[0].stderr, said[0]
+    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in said[0].stderr, said[0]
     assert (whole, knocking.failed) == (50, []) and knocking.done > 0 and ended
     assert new["url"] == url and new["pid"] != old["pid"] and new["answers"]
     drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[seen:])]
@@ -115,7 +115,7 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
 def test_what_can_not_start_leaves_the_old_one_alone(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     done = a2py("restart", "--config", "missing.yaml", "--port", str(old["url"]).rpartition(":")[2], cwd=place)
-    assert done.returncode == exits.CONFIG and "missing.yaml" in done.stderr and f"the old one goes on: pid {old['pid']}" in done.stderr
+    assert done.returncode == exits.CONFIG and "missing.yaml" in done.stderr and f"the old one continues: pid {old['pid']}" in done.stderr
     assert told(place) == {**old, "argv": old["argv"]} and hello(str(old["url"])) == "a2py"
     again = a2py("restart", cwd=place)
     assert again.returncode == exits.OK and told(place)["pid"] != old["pid"], "the sockets are offered as before"
@@ -136,7 +136,7 @@ def test_one_that_offers_nothing_is_stopped_first(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     os.unlink(place / ".local/state/a2py/daemon.sock")
     done = a2py("restart", cwd=place)
-    assert done.returncode == exits.OK and "ends once" not in done.stderr
+    assert done.returncode == exits.OK and "ends after" not in done.stderr
     assert gone(old["pid"]) and told(place)["url"] == old["url"]
 
 
@@ -196,13 +196,13 @@ def test_every_socket_is_some_workers() -> None:
     many, other = listen.bind("127.0.0.1", 0, 3), listen.bind("127.0.0.1", 0, 1)
     try:
         for count in (1, 2, 3, 5):
-            shares = listen.shares([*many, *other], count)
+            shares = listen.share_out([*many, *other], count)
             assert len(shares) == count and {sock for share in shares for sock in share} == {*many, *other}
             assert all(other[0] in share and set(share) & set(many) for share in shares)
         port = many[0].getsockname()[1]
-        assert listen.fit(many, "127.0.0.1", port) and listen.fit(many, "127.0.0.1", 0)
-        assert not listen.fit(many, "127.0.0.1", port + 1) and not listen.fit(many, "0.0.0.0", port)
-        assert not listen.fit(many, "no.such.host.invalid", port) and not listen.fit([], "127.0.0.1", 0)
+        assert listen.have_address(many, "127.0.0.1", port) and listen.have_address(many, "127.0.0.1", 0)
+        assert not listen.have_address(many, "127.0.0.1", port + 1) and not listen.have_address(many, "0.0.0.0", port)
+        assert not listen.have_address(many, "no.such.host.invalid", port) and not listen.have_address([], "127.0.0.1", 0)
     finally:
         for sock in (*many, *other):
             sock.close()
@@ -212,7 +212,7 @@ def test_every_address_of_a_name_is_opened(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("127.0.0.2", port))])
     made = listen.bind("name", 0, 2)
     assert [sock.getsockname()[0] for sock in made] == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
-    assert len({sock.getsockname()[1] for sock in made}) == 1 and listen.fit(made, "name", made[0].getsockname()[1])
+    assert len({sock.getsockname()[1] for sock in made}) == 1 and listen.have_address(made, "name", made[0].getsockname()[1])
     for sock in made:
         sock.close()
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("192.0.2.1", port))])
@@ -228,7 +228,7 @@ def test_a_socket_that_somebody_else_opened_is_looked_at(nothing: Path, kind: st
     sock.listen()
     served = []
     with sock, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listen, "inherited", lambda env, pid: [sock])
+        patch.setattr(listen, "take_inherited", lambda env, pid: [sock])
         patch.setattr(serve, "run_loop", lambda main: served.append(main.close()))
         if kind == "public":
             with pytest.raises(Stop) as stop:

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import pytest
@@ -24,7 +25,7 @@ from a2py.cli.terminal import Terminal
 from tests.commands import a2py, serving
 
 DEMO = ["--port", "0"]
-Sdk = Callable[..., anthropic.Anthropic]
+Sdk = Callable[..., Any]
 
 
 @pytest.fixture
@@ -141,10 +142,10 @@ def test_a_taken_port(tmp_path: Path) -> None:
     [
         (["--config", "missing.yaml"], exits.CONFIG, "missing.yaml cannot be read: No such file or directory\n  cure: correct --config"),
         (["--demo", "--capture", "/dev/null/x"], exits.CONFIG, "captures can't be written into /dev/null/x: name another"),
-        (["--host", "203.0.113.7", "--insecure"], exits.UNAVAILABLE, "no address of this machine"),
-        (["--ssl_keyfile_path", "k"], exits.USAGE, "goes with --ssl-certfile-path"),
+        (["--host", "203.0.113.7", "--insecure"], exits.UNAVAILABLE, "not an address of this machine"),
+        (["--ssl_keyfile_path", "k"], exits.USAGE, "--ssl-keyfile-path needs --ssl-certfile-path"),
         (["--ssl_certfile_path", "missing.pem"], exits.CONFIG, "missing.pem"),
-        (["--alias", "x"], exits.USAGE, "--alias goes with --model"),
+        (["--alias", "x"], exits.USAGE, "--alias needs --model"),
         (["--config", "x", "--model", "y"], exits.USAGE, "either --config or --model"),
         (["--test"], exits.UNAVAILABLE, "no a2py answers at http://127.0.0.1:"),
     ],
@@ -253,11 +254,11 @@ def test_every_example_is_served_as_it_is(sdk: Sdk, tmp_path: Path, example: Pat
     ],
 )
 def test_addresses(host: str, url: str, near: bool) -> None:
-    assert summary.own_url(host, 4000) == url and summary.loopback(host) is near
+    assert summary.own_url(host, 4000) == url and summary.is_loopback(host) is near
 
 
 def test_curl_survives_an_apostrophe() -> None:
-    assert "'it'\\''s'" in summary.curl(Target("http://x", model="it's")).replace('"', "'")
+    assert "'it'\\''s'" in summary.format_curl(Target("http://x", model="it's")).replace('"', "'")
 
 
 @pytest.mark.parametrize("problem", [True, False])
@@ -267,9 +268,9 @@ def test_a_summary_where_nothing_works_promises_nothing(problem: bool) -> None:
 
     made = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
     config, shown = Config(deployments=made), Terminal(io.StringIO(), io.StringIO())
-    aim = summary.target(config, "http://h:2")
-    text = summary.text(shown, config, aim, "a.yaml", "h:2", {"c_parser": True, "uvloop": True}, False, False)
-    assert "curl" not in text and "export" not in text and "nothing can be asked yet" in text
+    aim = summary.describe_target(config, "http://h:2")
+    text = summary.summarize(shown, summary.Served(config, aim, "a.yaml", "h:2", False, False))
+    assert "curl" not in text and "export" not in text and "no model can be used yet" in text
     assert "  m  x  chat  ✗" in text if problem else "✗" not in text
 
 
@@ -282,9 +283,9 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
         deployments=made, aliases={"nick": "m0", "secret": "m0"}, hidden=frozenset({"secret"}), default_name="m0", warnings=("careful",)
     )
     shown = Terminal(io.StringIO(), io.StringIO())
-    aim = summary.target(config, "http://h:2")
-    text = summary.text(shown, config, aim, "x.yaml", "h:2", {"c_parser": False, "uvloop": False}, False, False)
+    aim = summary.describe_target(config, "http://h:2")
+    text = summary.summarize(shown, summary.Served(config, aim, "x.yaml", "h:2", False, False, False))
     assert "✗ no key" in text and "… and 12 more: a2py models" in text and "warning: careful" in text
-    assert "C parser" in text and "uvloop" in text
-    listed = summary.rows(config)
+    assert "C parser" in text and "uvloop" not in text
+    listed = summary.list_rows(config)
     assert ("nick", "→ m0", "", "") in listed and ("claude-*", "→ m0", "", "") in listed and not any(row[0] == "secret" for row in listed)

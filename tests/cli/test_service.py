@@ -39,7 +39,7 @@ def units(nothing: Path) -> dict[str, Path]:
     for scope in ("system", "user"):
         root = nothing / scope
         assert main(["service", "install", f"--{scope}", "--socket", "--root", str(root)]) == exits.OK
-        where[scope] = Path(service.directory(scope == "system", str(root)))
+        where[scope] = Path(service.units_folder(scope == "system", str(root)))
         assert sorted(os.listdir(where[scope])) == ["a2py.service", "a2py.socket"]
     return where
 
@@ -61,14 +61,14 @@ def test_the_system_unit_is_safe(units: dict[str, Path]) -> None:
 
 
 def test_keys_come_from_a_credential(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "LoadCredential=env:/etc/a2py/env" in service.units([], True, False, "127.0.0.1", 1).service
+    assert "LoadCredential=env:/etc/a2py/env" in service.render_units([], True, False, "127.0.0.1", 1).service
     (nothing / "env").write_text("# keys\nDEEPSEEK_API_KEY=from-credential\nHOME=/elsewhere\n")
-    assert source.process_env() == dict(os.environ)
+    assert source.read_environment() == dict(os.environ)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
-    env = source.process_env()
+    env = source.read_environment()
     assert env["DEEPSEEK_API_KEY"] == "from-credential" and env["HOME"] == str(nothing)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")
-    assert source.process_env() == dict(os.environ)
+    assert source.read_environment() == dict(os.environ)
 
 
 def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,16 +106,16 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
 
 
 def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(service.sys, "executable", "/root/venv/bin/python")
+    monkeypatch.setattr("sys.executable", "/root/venv/bin/python")
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
-    assert "lies in a home directory or /tmp" in capsys.readouterr().err
+    assert "is in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
     assert main(["service", "install"]) == exits.FAILED
     assert "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
     (nothing / ".config").write_text("a file")
     assert main(["service", "install", "--root", "//"]) == exits.FAILED
     assert ".config/systemd/user can't be written: Not a directory" in capsys.readouterr().err
-    monkeypatch.setattr(service.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
 
 
@@ -129,8 +129,8 @@ def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pyte
 def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would go on, or keep the port that the new one is to have."""
     done: list[str] = []
-    monkeypatch.setattr(service.shutil, "which", lambda name: name)
-    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)
+    monkeypatch.setattr(service, "describe_manager_problem", lambda system: "")
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)  # type: ignore[func-returns-value]
     stopped = "disable --now a2py.service"
     for args, expected in (
         (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
@@ -150,7 +150,7 @@ def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, mo
 def test_where_units_of_a_user_lie(monkeypatch: pytest.MonkeyPatch, base: str, expected: str) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_CONFIG_HOME", base)
-    assert service.directory(False, "/") == expected
+    assert service.units_folder(False, "/") == expected
 
 
 def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,8 +168,8 @@ def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, 
     assert "ExecReload" not in secret, "a reload would find the old one"
     assert ("LoadCredential=config.yaml" in printed(0o644)) is hidden
     assert "LoadCredential" not in printed(0o600, "--user") and "ExecReload" in printed(0o600, "--user")
-    assert service.public("/etc/passwd") and service.public("/no/such/file") and not service.public("/root/x")
-    assert not service.public("/etc/shadow")
+    assert service.is_readable("/etc/passwd") and service.is_readable("/no/such/file") and not service.is_readable("/root/x")
+    assert not service.is_readable("/etc/shadow")
 
 
 def test_a_configuration_that_is_not_there_is_said_before_anything_is_started(
@@ -207,6 +207,7 @@ def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.real
 def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     """In a mount namespace of its own, where root and the kernel allow that."""
     unshare = needs("unshare")
@@ -238,3 +239,33 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["whole through a restart"] == 50, told
     assert seen["moved"] and seen["moved back"], told
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
+
+
+def test_without_a_manager_nothing_is_written(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """systemctl is there, but has nobody to talk to: in a container, or after `su`."""
+    tool = nothing / "bin/systemctl"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    assert main(["service", "install"]) == exits.FAILED
+    out, err = capsys.readouterr()
+    assert "systemctl reaches no systemd of this user (Failed to connect to bus: No medium found), and nothing was written" in err
+    assert "use `a2py start`" in err and not out and not (nothing / ".config").exists()
+    assert main(["service", "install", "--root", "//"]) == exits.OK
+    assert main(["service", "remove"]) == exits.OK
+    out, err = capsys.readouterr()
+    assert "a2py.service removed" in out and "a service that is running was not stopped" in err
+    tool.write_text("not a program")
+    assert "systemctl does not work here" in service.describe_manager_problem(False)
+    tool.write_text("#!/bin/sh\nexit 0\n")
+    assert service.describe_manager_problem(False) == ""
+
+
+def test_a_unit_that_does_not_start_is_said_to_be_written(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "describe_manager_problem", lambda system: "")
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: int("enable" in words))
+    assert main(["service", "install"]) == exits.FAILED
+    assert "the units are written, but systemctl could not start a2py.service (exit code 1" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from a2py.cli import exits, main, setup, state
 from a2py.cli.exits import Stop
 from tests.commands import nothing
 
-MINE = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
+MINE: dict[str, Any] = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
 
 
 def settings(home: Path) -> Path:
@@ -75,7 +76,7 @@ def test_what_somebody_else_changed_since_stays(nothing: Path, capsys: pytest.Ca
     put(nothing, now)
     assert main(["setup", "claude", "--undo"]) == exits.OK
     assert json.loads(settings(nothing).read_text()) == {**MINE, "env": {**MINE["env"], "ANTHROPIC_MODEL": "other"}, "theme": "dark"}
-    assert "left: ANTHROPIC_MODEL" in capsys.readouterr().out
+    assert "they have changed since: ANTHROPIC_MODEL" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["{broken", "[]", '{"env": []}', "\xff"])
@@ -104,7 +105,7 @@ def test_undo_gives_back_the_very_bytes(nothing: Path, text: str) -> None:
 
 def test_nothing_to_take_back(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["setup", "claude", "--undo"]) == exits.FAILED
-    assert "nothing to take back" in capsys.readouterr().err
+    assert "nothing to undo" in capsys.readouterr().err
 
 
 def test_undo_when_the_file_has_gone(nothing: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(Stop, match="f can't be written: No space left on device"):
         state.write(str(path), "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
@@ -146,7 +147,7 @@ def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_settings_without_an_env_lead_nowhere(nothing: Path) -> None:
     put(nothing, {"env": None})
-    assert setup.leading_elsewhere({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []
+    assert setup.list_misleading({"ANTHROPIC_BASE_URL": "http://x"}, {}, str(nothing)) == []
 
 
 @pytest.mark.parametrize(

@@ -15,42 +15,11 @@ from typing import Any
 
 import pytest
 
-from a2py.cli import exits, http, main, ollama, options, running, source
+from a2py.cli import embedded, exits, http, main, ollama, options, running, source
 from a2py.cli.exits import Stop
 from tests.commands import nothing
+from tests.json_server import server
 from tests.process import free_port
-
-
-@contextmanager
-def server(routes: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """A JSON server: path → body, or (status, bytes), or a function of the request's body; gives its URL and the paths asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            found = routes.get(self.path, (404, b"{}"))
-            found = found(json.loads(body)) if callable(found) else found
-            status, data = found if isinstance(found, tuple) else (200, json.dumps(found).encode())
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{made.server_address[1]}", asked
-        finally:
-            made.shutdown()
-            thread.join()
 
 
 def tags(*names: str) -> dict[str, Any]:
@@ -149,7 +118,7 @@ def test_flags_lie_over_the_file(nothing: Path) -> None:
 
 def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
-    config = source.demo_config("http://127.0.0.1:9/v1", 1000, args())
+    config = embedded.demo_config("http://127.0.0.1:9/v1", 1000, args())
     (dep,) = config.resolve("claude-x")
     assert (dep.provider, dep.key, dep.quirks.reasoning, dep.max_input_tokens, dep.model) == ("demo", "", "thinking_type", 1000, "demo")
 
@@ -172,22 +141,22 @@ ROWS = {"data": [{"id": "gpt", "display_name": "gpt", "max_input_tokens": 5}, {"
 )
 def test_only_an_a2py_that_takes_our_key_is_used(routes: dict[str, Any], names: Any) -> None:
     with server(routes) as (url, _):
-        found = running.answering(url, "k")
+        found = running.find_answering(url, "k")
     assert (found and found.names) == names
 
 
 def test_a_broken_file_here_says_nothing_of_the_one_that_runs(nothing: Path) -> None:
     (nothing / "a2py.yaml").write_text("model_list: [")
     with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": ROWS}) as (url, _):
-        found = running.present(args(), {"A2PY_URL": url})
+        found = running.find_running(args(), {"A2PY_URL": url})
     assert found is not None and (found.model, found.names, found.window) == ("gpt", ("gpt",), 5)
 
 
 def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
     with pytest.raises(Stop) as stop:
-        running.required(args("--port", str(free_port())), {})
+        running.require_running(args("--port", str(free_port())), {})
     assert stop.value.code == exits.UNAVAILABLE
-    assert running.url_of(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
+    assert running.find_url(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
 
 
 @pytest.mark.parametrize("loaded, told", [(131_072, "131072"), (8192, None), (None, None)])
@@ -244,7 +213,36 @@ def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pyte
 
 def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == exits.OK
-    assert capsys.readouterr().out == "name  upstream   wire  host\ndemo  demo/demo  chat  embedded\n"
+    assert capsys.readouterr().out == "name  upstream   wire  context  host\ndemo  demo/demo  chat  200,000  embedded\n"
     assert main(["models", "--model", "deepseek/x", "--api-key", "k", "--alias", "mine", "--json"]) == exits.OK
     told = json.loads(capsys.readouterr().out)
     assert told["default"] == "mine" and told["models"][0]["upstream"] == "deepseek/x"
+
+
+FILE = """
+model_list:
+  - {model_name: known, litellm_params: {model: openai/x, api_key: k}, model_info: {max_input_tokens: 65536}}
+  - {model_name: local, litellm_params: {model: openai/local, api_base: "%s"}}
+  - {model_name: broken, litellm_params: {model: openai/y, api_key: os.environ/NOT_SET}}
+router_settings: {model_group_alias: {nick: known}}
+"""
+
+
+def test_models_says_how_much_each_reads_and_what_the_words_mean(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with server({"/v1/models": {"data": [{"id": "local", "max_model_len": 8192}]}}) as (url, _):
+        (nothing / "a2py.yaml").write_text(FILE % f"{url}/v1")
+        assert main(["models"]) == exits.OK
+        out, err = capsys.readouterr()
+        assert main(["models", "--json"]) == exits.OK
+        rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
+    cells = [line.split() for line in out.splitlines()]
+    assert cells[1][:4] == ["known", "openai/x", "responses", "65,536"] and cells[2][:4] == ["local", "openai/local", "chat", "8,192"]
+    assert rows["known"]["context"] == 65536 and rows["nick"]["context"] is None
+    for meaning in (
+        "wire responses: the upstream gets OpenAI Responses",
+        "context: how many tokens",
+        "→ is another name",
+        "✗ cannot be used",
+    ):
+        assert meaning in err
+    assert "Anthropic Messages" not in err, "only words that the table contains are explained"

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from a2py.cli import exits, trust
+from a2py.cli import consent, exits
 from a2py.config.pairs import Pair
 from tests.commands import LIMIT, a2py, clean_env, serving
 from tests.process import free_port
@@ -319,7 +319,7 @@ def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
     assert run(clone, "trust", "--list").stdout == f"{file}\n  {AWS} → evil.example\n  NOT_SET_YET → b.example\n"
     with serving("--port", "0", cwd=clone, env=env_of(clone, NOT_SET_YET="set")) as running:
         assert running.url
-    assert a2py("trust", str(file), "--undo", cwd=clone.parent, env=env_of(clone)).stdout == "litellm_config.yaml: taken back\n"
+    assert a2py("trust", str(file), "--undo", cwd=clone.parent, env=env_of(clone)).stdout == "litellm_config.yaml: consent revoked\n"
     assert run(clone, "trust", "--undo").stdout == "litellm_config.yaml was not allowed anything\n"
     assert run(clone, "--port", "0").returncode == exits.CONFIG
     write(clone, {"model": "openai/x", "api_key": "sk-theirs"})
@@ -429,12 +429,12 @@ def test_a_key_of_a_file_elsewhere_is_shown_as_its_file(clone: Path) -> None:
 
 def test_two_who_allow_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    threads = [threading.Thread(target=trust.approve, args=(f"/f{n}", [Pair("A", f"h{n}")])) for n in range(8)]
+    threads = [threading.Thread(target=consent.approve, args=(f"/f{n}", [Pair("A", f"h{n}")])) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert trust.read_store() == {f"/f{n}": frozenset([Pair("A", f"h{n}")]) for n in range(8)}
+    assert consent.read_store() == {f"/f{n}": frozenset([Pair("A", f"h{n}")]) for n in range(8)}
 
 
 def test_who_is_never_asked(clone: Path) -> None:

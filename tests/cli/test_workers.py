@@ -25,6 +25,8 @@ from typing import Any
 import pytest
 
 from a2py.cli import control, exits, listen, workers
+from a2py.cli.notify import Notifier
+from a2py.cli.sharing import Sharing
 from tests.cli.test_notify import manager
 from tests.commands import LIMIT, Running, clean_env, nothing, serving
 from tests.process import free_port
@@ -64,7 +66,9 @@ async def watched(script: str, count: int = 1, *arguments: str, env: dict[str, s
     said: list[str] = []
     sockets = listen.bind("127.0.0.1", 0, count)
     whole = {**(env or os.environ), "PYTHONPATH": str(ROOT)}
-    made = workers.Supervisor([sys.executable, "-c", script, *arguments], sockets, count, "http://x", whole, said.append, **more)
+    command, config = [sys.executable, "-c", script, *arguments], more.pop("config", b"")
+    notifier, hooks = Notifier(whole, os.getpid()), workers.Hooks(said.append, **more)
+    made = workers.Supervisor(command, Sharing(sockets, count), "http://x", whole, notifier, hooks, config)
     code = asyncio.ensure_future(made.run())
     try:
         yield Watched(made, said, code)
@@ -111,7 +115,7 @@ async def test_a_parent_that_was_stopped_itself_kills_nobody(monkeypatch: pytest
 async def test_words_instead_of_signals(tmp_path: Path) -> None:
     """The first stop says drain, the second one now; all workers hear both."""
     told: list[str] = []
-    callbacks = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
+    callbacks: dict[str, Any] = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
     async with watched(OBEYS, 2, str(tmp_path / "out"), **callbacks) as seen:
         await seen.until(lambda: seen.made.is_announced)
         seen.made.stop()
@@ -127,7 +131,7 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
     async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
         await seen.until(lambda: seen.made.is_announced)
         seen.made.stop()
-        assert [sock.fileno() for sock in seen.made.sockets] == [-1]
+        assert [sock.fileno() for sock in seen.made.sharing.sockets] == [-1]
         await asyncio.wait_for(seen.code, LIMIT)
     assert (tmp_path / "out").read_text() == ("b'1'" if successor else "b''")
 
@@ -186,17 +190,17 @@ async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing:
     broken = nothing / "broken"
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:
-        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
         await seen.until(lambda: made.is_announced)
         for _ in range(2):
             broken.touch()
             made.running[1].kill()
             await seen.until(lambda: 1 not in made.ready)
             assert await hello(port, 40) == [200] * 40
-            assert made.ready == {0} and (made.borrowers == {1: 0} or len(made.sockets) == 1)
+            assert made.ready == {0} and (made.sharing.borrowers == {1: 0} or len(made.sharing.sockets) == 1)
             broken.unlink()
             await seen.until(lambda: 1 in made.ready)
-            assert await hello(port, 40) == [200] * 40 and not made.borrowers
+            assert await hello(port, 40) == [200] * 40 and not made.sharing.borrowers
 
 
 async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
@@ -204,12 +208,12 @@ async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
     broken = nothing / "broken"
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 3, str(broken), "serve", "--demo", config=given) as seen:
-        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
         await seen.until(lambda: made.is_announced)
         broken.touch()
         made.running[1].kill()
         await seen.until(lambda: 1 not in made.ready)
-        holder = made.borrowers.get(1, 0)
+        holder = made.sharing.borrowers.get(1, 0)
         made.running[holder].kill()
         await seen.until(lambda: holder not in made.ready)
         assert await hello(port, 40) == [200] * 40
@@ -310,7 +314,7 @@ async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, 
     async with watched(
         script, 1, str(nothing / "no"), "serve", "--config", str(file), config=b"no pickle", load=lambda: b"nor this"
     ) as seen:
-        made, port = seen.made, seen.made.sockets[0].getsockname()[1]
+        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
         await seen.until(lambda: made.is_announced)
         made.reload()
         await seen.until(lambda: not made.is_reloading)
@@ -322,9 +326,9 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     script.write_text("")
     for started, command in ((str(script), [str(script)]), (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]), (__file__, ["-m", "a2py"])):
         monkeypatch.setattr(sys, "argv", [started])
-        assert workers.command(["serve"]) == [sys.executable, *command, "serve"]
+        assert workers.build_command(["serve"]) == [sys.executable, *command, "serve"]
     monkeypatch.setattr(sys.modules["__main__"], "PARTS", {}, raising=False)
-    assert workers.command([]) == [sys.executable, __file__], "the single file, whatever its name"
+    assert workers.build_command([]) == [sys.executable, __file__], "the single file, whatever its name"
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------------------
@@ -332,7 +336,8 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
     """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the same."""
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
         threads = [threading.Thread(target=stream, args=(run.url, begun, ends, 100)) for _ in range(6)]
         for thread in threads:
@@ -355,7 +360,8 @@ def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_nobody_waits_at_a_port_that_drains(tmp_path: Path, count: int) -> None:
     """New connections are refused at once, also while answers still run."""
-    begun, ends = threading.Semaphore(0), []
+    begun = threading.Semaphore(0)
+    ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
         port = int(run.url.rpartition(":")[2])
         thread = threading.Thread(target=stream, args=(run.url, begun, ends, 300))
@@ -425,7 +431,7 @@ def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: in
     os.close(write_end)
     if out != write_end:
         os.close(out)
-    run = SimpleNamespace(process=process)
+    run: Any = SimpleNamespace(process=process)
     url = f"http://127.0.0.1:{port}"
     try:
         assert until(lambda: ask(url))

@@ -13,7 +13,7 @@ from a2py.config.build import FAMILIES, PREFIXES, UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, quirks_for, wire_for
-from a2py.proxy.lessons import WIRE, changed
+from a2py.proxy.lessons import WIRE, with_changes
 from a2py.quirks import Quirks, words
 from tests.configured import KEY, Folder
 
@@ -409,7 +409,7 @@ def test_no_misspelt_word_reaches_a_request(folder: Folder, quirk: str) -> None:
     dep = folder.one("{model: openai/gpt-4o}", ENV, f"{{quirks: {{{quirk}: {bad}}}}}")
     call = Call(parse(b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'), "msg_1", 0.0)
     for name in wires.WIRES:
-        moved = changed(dep, {WIRE: name})
+        moved = with_changes(dep, {WIRE: name})
         assert moved.wire == name and wires.wire(name).prepare(call, moved, True).body
 
 

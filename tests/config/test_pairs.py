@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Folder:
 def sent(folder: Folder, params: str, env: Mapping[str, str] | None = None, info: str = "{}", more: str = "") -> set[tuple[str, str]]:
     """The pairs of a file with one model."""
     text = f"model_list:\n  - model_name: m\n    litellm_params: {params}\n    model_info: {info}\n{more}"
-    return {tuple(pair) for pair in folder.load(text, {**ENV, **(env or {})}).pairs}
+    return {(pair[0], pair[1]) for pair in folder.load(text, {**ENV, **(env or {})}).pairs}
 
 
 def to(host: str, *names: str) -> set[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The table of settings against the dataclasses it fills, against CONFIG's keys, and against docs/configuration.md.
+"""The table of settings against the dataclasses it fills, against LiteLLM's keys, and against docs/configuration.md.
 
 `python -m tests.config.test_table` writes the tables of docs/configuration.md anew.
 """
@@ -25,7 +25,7 @@ OTHERS = [row for row in SETTINGS if row.kind == "set" and not row.paths[0].star
 
 
 def defaults(cls: Any) -> dict[str, Any]:
-    return {f.name: f.default if f.default is not MISSING else f.default_factory() for f in fields(cls)}
+    return {f.name: f.default if f.default is not MISSING else f.default_factory() for f in fields(cls)}  # type: ignore[operator]
 
 
 def test_settings_and_their_rows_are_the_same() -> None:

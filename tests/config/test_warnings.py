@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -303,7 +304,13 @@ ITEM = st.fixed_dictionaries(
     {"model_name": NAMES, "litellm_params": section("model_list[].litellm_params.")},
     optional={"model_info": section("model_list[].model_info.")},
 )
-FITTING = st.tuples(ITEM, MODELS).map(lambda pair: {**pair[0], "litellm_params": {**pair[0]["litellm_params"], "model": pair[1]}})
+
+
+def fitting(item: dict[str, Any], model: object) -> dict[str, Any]:
+    return {**item, "litellm_params": {**item["litellm_params"], "model": model}}
+
+
+FITTING = st.tuples(ITEM, MODELS).map(lambda pair: fitting(*pair))
 TREES = st.fixed_dictionaries({}, optional={"model_list": st.lists(FITTING, max_size=3), **SECTIONS})
 
 

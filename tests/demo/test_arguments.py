@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -33,11 +34,11 @@ from a2py.demo import arguments
         ({"items": {"type": "integer"}}, [5]),
     ],
 )
-def test_build(schema, value):
+def test_build(schema: Any, value: Any) -> None:
     assert arguments.build(schema, "hi 5") == value
 
 
-def test_build_ends_for_a_schema_that_refers_to_itself():
+def test_build_ends_for_a_schema_that_refers_to_itself() -> None:
     tree = {
         "type": "object",
         "properties": {"sub": {"$ref": "#"}, "subs": {"type": "array", "items": {"$ref": "#"}}},
@@ -69,14 +70,14 @@ def test_build_ends_for_a_schema_that_refers_to_itself():
         ("timezone", "x", "UTC"),
     ],
 )
-def test_fill(name, text, value):
+def test_fill(name: str, text: str, value: Any) -> None:
     schema = {"type": "object", "properties": {name: {"type": "string", "default": "UTC"}}, "required": [name]}
     found = arguments.fill(schema, text)
     assert found.arguments == {name: value}
     assert found.missing == ([name] if value == "UTC" else [])
 
 
-def test_values_are_used_in_their_order():
+def test_values_are_used_in_their_order() -> None:
     schema = {
         "type": "object",
         "properties": {"old_string": {"type": "string"}, "new_string": {"type": "string"}},

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import struct
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import openai
@@ -14,7 +16,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from a2py.demo import Demo, answer, conversation, generate, protocol, tokens
 
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -30,29 +32,29 @@ WEATHER = {
         },
     },
 }
-BASH = {
+BASH: dict[str, Any] = {
     "type": "function",
     "function": {"name": "Bash", "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}},
 }
 
 
-def user(text):
+def user(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
 @pytest.fixture
-async def demo():
+async def demo() -> AsyncIterator[Demo]:
     async with Demo(pace=0) as running:
         yield running
 
 
 @pytest.fixture
-async def client(demo):
+async def client(demo: Demo) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=demo.base, api_key="any", max_retries=0) as sdk:
         yield sdk
 
 
-async def collect(stream):
+async def collect(stream: Any) -> tuple[str, str, list[list[str]], Any, Any]:
     """The chunks of a stream put together: (text, reasoning, calls, finish, usage)."""
     text = reasoning = ""
     calls: dict[int, list[str]] = {}
@@ -81,7 +83,7 @@ async def collect(stream):
         {"messages": user("count to 30"), "stop": ["12"]},
     ],
 )
-async def test_stream_equals_unary(client, body):
+async def test_stream_equals_unary(client: Any, body: dict[str, Any]) -> None:
     unary = await client.chat.completions.create(model="demo", **body)
     message = unary.choices[0].message
     streamed = await collect(
@@ -94,7 +96,7 @@ async def test_stream_equals_unary(client, body):
     assert unary.usage.completion_tokens_details.reasoning_tokens == tokens.count(reasoning)
 
 
-async def test_limit_counts_reasoning_and_arguments(client):
+async def test_limit_counts_reasoning_and_arguments(client: Any) -> None:
     for limit, kind in ((3, "reasoning"), (25, "call")):
         reply = await client.chat.completions.create(
             model="demo", messages=user("weather in Paris"), tools=[WEATHER], max_completion_tokens=limit, reasoning_effort="low"
@@ -105,7 +107,7 @@ async def test_limit_counts_reasoning_and_arguments(client):
     assert not reply.choices[0].message.tool_calls[0].function.arguments.endswith("}")
 
 
-async def test_tool_loop(client):
+async def test_tool_loop(client: Any) -> None:
     messages = user("What's the weather in San Francisco, CA in celsius?")
     first = await client.chat.completions.create(model="demo", messages=messages, tools=[WEATHER])
     (call,) = first.choices[0].message.tool_calls
@@ -118,8 +120,8 @@ async def test_tool_loop(client):
     assert "17 °C, fog" in second.choices[0].message.content and "get_weather" in second.choices[0].message.content
 
 
-async def test_tool_choice(client):
-    async def ask(text, **more):
+async def test_tool_choice(client: Any) -> None:
+    async def ask(text: str, **more: Any) -> list[tuple[str, Any]]:
         reply = await client.chat.completions.create(model="demo", messages=user(text), tools=[WEATHER, BASH], **more)
         return [(call.function.name, json.loads(call.function.arguments)) for call in reply.choices[0].message.tool_calls or ()]
 
@@ -146,7 +148,7 @@ async def test_tool_choice(client):
         ("", None),
     ],
 )
-def test_shell(text, call):
+def test_shell(text: str, call: str | None) -> None:
     found = answer.choose([BASH["function"]], text, "auto", True)
     assert (found.calls if found else None) == (None if call is None else [("Bash", {"command": call})])
 
@@ -165,13 +167,13 @@ def test_shell(text, call):
         ("count to 0", "."),
     ],
 )
-def test_words(ask, said):
+def test_words(ask: str, said: str) -> None:
     text = answer.words(conversation.Conversation(ask=ask), []).text
     assert text == said
 
 
 @pytest.mark.parametrize("ask", ["9 ** 9 ** 9", "1 / 0", "2024-11-05", "10 ** 65", "Explain monads", "", "999999 ** 64", "(" * 300 + "1+1"])
-def test_what_no_rule_answers_says_what_it_is(ask):
+def test_what_no_rule_answers_says_what_it_is(ask: str) -> None:
     text = answer.words(conversation.Conversation(ask=ask), []).text
     assert answer.WHO in text and answer.CURE in text
 
@@ -179,7 +181,7 @@ def test_what_no_rule_answers_says_what_it_is(ask):
 @pytest.mark.parametrize(
     "ask, least, most", [("Tell me a story of 300 words about an otter", 270, 320), ("a poem", 60, 120), ("a long essay", 370, 420)]
 )
-def test_stories_have_their_length(ask, least, most):
+def test_stories_have_their_length(ask: str, least: int, most: int) -> None:
     text = answer.words(conversation.Conversation(ask=ask), []).text
     assert least <= len(text.split()) <= most
     assert "otter" not in ask or "the otter" in text
@@ -188,11 +190,11 @@ def test_stories_have_their_length(ask, least, most):
 @pytest.mark.parametrize(
     "ask, part", [("Hi!", "Hello!"), ("who are you", answer.CURE), ("what tools do you have", "no tools"), ("sum: -7 - -2", "-7 - -2 = -5")]
 )
-def test_more_words(ask, part):
+def test_more_words(ask: str, part: str) -> None:
     assert part in answer.words(conversation.Conversation(ask=ask), []).text
 
 
-def test_lists_tools_and_summarises():
+def test_lists_tools_and_summarises() -> None:
     talk = conversation.Conversation(ask="which tools are there?")
     assert "`Bash`\n- `get_weather`: Weather of a city" in answer.words(talk, [BASH["function"], WEATHER["function"]]).text
     talk = conversation.Conversation(ask="Write a <summary>", asks=["first", "second", "Write a <summary>"])
@@ -201,7 +203,7 @@ def test_lists_tools_and_summarises():
     assert "nothing yet" in answer.words(conversation.Conversation(ask="summarize this chat", asks=["summarize this chat"]), []).text
 
 
-def test_report():
+def test_report() -> None:
     results = [
         conversation.Result("Bash", "{}", "\n".join(map(str, range(50)))),
         conversation.Result("Read", "{}", "Error: no such file"),
@@ -211,7 +213,7 @@ def test_report():
     assert "… and 30 more lines." in text and "`Read` failed: Error: no such file" in text and "`Write` finished without output." in text
 
 
-async def test_images(client):
+async def test_images(client: Any) -> None:
     png = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 40, 30)
     gif = b"GIF89a" + struct.pack("<HH", 7, 9)
     urls = [f"data:image/{kind};base64,{base64.b64encode(raw).decode()}" for kind, raw in (("png", png), ("gif", gif), ("webp", b"x"))]
@@ -232,13 +234,13 @@ async def test_images(client):
     assert reply.usage.prompt_tokens > 5 * conversation.IMAGE_TOKENS
 
 
-def test_images_of_a_turn_without_words_belong_to_the_last_words():
+def test_images_of_a_turn_without_words_belong_to_the_last_words() -> None:
     image = {"type": "image_url", "image_url": "https://example.com/a.png"}
     talk = conversation.read([*user("look"), {"role": "assistant", "content": "ok"}, {"role": "user", "content": [image]}])
     assert talk.ask == "look" and len(talk.images) == 1
 
 
-def test_a_report_of_long_lines_is_short():
+def test_a_report_of_long_lines_is_short() -> None:
     told = answer.report([conversation.Result("Read", "{}", "\n".join(["x" * 50_000] * 50))]).text
     assert "… and 30 more lines." in told and len(told) < answer.LINES * (answer.LETTERS + 1) + 100
 
@@ -266,21 +268,21 @@ Resume directly. Pick up the last task as if the break never happened.
 """
 
 
-def test_what_stands_above_the_words_behind_a_compaction_is_not_asked():
+def test_what_stands_above_the_words_behind_a_compaction_is_not_asked() -> None:
     assert conversation.read(user(COMPACTED + "\n\nsay two\n")).ask == "say two"
     alone = conversation.read(user(COMPACTED))
     assert alone.ask == "" and alone.notice
     assert answer.answer(alone, [], "auto", True, {}).text == "Noted."
 
 
-def test_a_notice_behind_an_answer_is_not_the_question_again():
+def test_a_notice_behind_an_answer_is_not_the_question_again() -> None:
     asked = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
     for inside, said in (("<result>\nHello!\n</result>", "It is done, with this result: Hello!"), ("something ended", "Noted.")):
         talk = conversation.read([*asked, *user(f"<system-reminder>{inside}</system-reminder>")])
         assert answer.answer(talk, [BASH["function"]], "auto", True, {}).text == said
 
 
-async def test_structured_output(client):
+async def test_structured_output(client: Any) -> None:
     schema = {
         "$defs": {"tag": {"type": "string", "enum": ["red", "blue"]}},
         "type": "object",
@@ -298,7 +300,7 @@ async def test_structured_output(client):
     assert json.loads(reply.choices[0].message.content) == {"answer": "2 + 2 = 4"}
 
 
-async def test_models_and_errors(client, demo):
+async def test_models_and_errors(client: Any, demo: Demo) -> None:
     (model,) = (await client.models.list()).data
     assert model.id == "demo" and model.context_length == 200_000
     assert (await client.models.retrieve("demo")).id == "demo"
@@ -317,7 +319,7 @@ async def test_models_and_errors(client, demo):
             assert (await response.json()) == {"status": "ok"}
 
 
-async def test_context_overflow():
+async def test_context_overflow() -> None:
     async with Demo(pace=0, context=100) as small, openai.AsyncOpenAI(base_url=small.base, api_key="any", max_retries=0) as sdk:
         with pytest.raises(openai.BadRequestError) as failure:
             await sdk.chat.completions.create(model="demo", messages=user("word " * 200))
@@ -358,7 +360,7 @@ OK = {"model": "demo", "messages": user("hi")}
         ({**OK, "stream_options": {}}, "stream_options"),
     ],
 )
-def test_refusals(body, param):
+def test_refusals(body: dict[str, Any], param: Any) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(protocol.Refused) as refused:
         protocol.check(raw, ("demo",), 1000)
@@ -383,27 +385,27 @@ def test_refusals(body, param):
         ({"think": False}, False),
     ],
 )
-def test_every_dialect_of_thinking(body, on):
+def test_every_dialect_of_thinking(body: dict[str, Any], on: Any) -> None:
     assert protocol.thinks(body) is on
 
 
 @pytest.mark.parametrize("text", ["", " ", "a  b\n\n", "Wörter über 6 Buchstaben… 🙂", "{}[]\t\r\n_"])
-def test_tokens_lose_nothing(text):
+def test_tokens_lose_nothing(text: str) -> None:
     assert "".join(tokens.split(text)) == text and tokens.count(text) == len(tokens.split(text))
 
 
-def test_a_stop_at_the_beginning_leaves_an_empty_text():
+def test_a_stop_at_the_beginning_leaves_an_empty_text() -> None:
     ask = protocol.check(json.dumps({**OK, "messages": user("say hello"), "stop": "H"}).encode(), ("demo",), 1000)
     reply = generate.Reply()
     assert list(generate.deltas(ask, reply, lambda: "id")) == []
     assert reply.message()["content"] == "" and reply.finish == "stop"
 
 
-async def test_a_client_that_leaves_ends_its_answer():
+async def test_a_client_that_leaves_ends_its_answer() -> None:
     ended = asyncio.Event()
 
     class Watched(Demo):
-        async def _stream(self, request, ask, head):
+        async def _stream(self, request: Any, ask: Any, head: Any) -> Any:
             try:
                 return await super()._stream(request, ask, head)
             finally:
@@ -417,7 +419,7 @@ async def test_a_client_that_leaves_ends_its_answer():
         await asyncio.wait_for(ended.wait(), 5)
 
 
-async def test_a_taken_port_is_an_error_and_leaves_nothing():
+async def test_a_taken_port_is_an_error_and_leaves_nothing() -> None:
     async with Demo() as first:
         with pytest.raises(OSError):
             await Demo(port=int(first.base.split(":")[2].split("/")[0])).__aenter__()

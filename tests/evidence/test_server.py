@@ -24,7 +24,7 @@ def listing(*entries: dict[str, Any]) -> dict[str, Any]:
 
 
 PROGRAMS = [
-    # vLLM 0.9 to 0.26: docs.vllm.ai, entrypoints/openai/protocol.py ModelCard
+    # vLLM 0.9 to 0.26: docs.vllm.ai, ModelCard of its OpenAI protocol
     (
         said(listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}),
         "vLLM",

@@ -28,7 +28,7 @@ MEMORY, HANG = 2048, 20
 
 def fuzz(name: str, options: list[str]) -> None:
     """One target in this process; libFuzzer ends it."""
-    import atheris
+    import atheris  # type: ignore[import-untyped,unused-ignore]
 
     with atheris.instrument_imports(include=["a2py"]):
         from tests.fuzz.targets import TARGETS

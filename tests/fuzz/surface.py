@@ -220,7 +220,7 @@ def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
             assert event is not h11.NEED_DATA or number == len(seen), "h11 is still in the body"
             if parser.their_state is not h11.DONE:  # closes (HTTP/1.0), or would leave HTTP
                 return
-            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))  # type: ignore[arg-type]
+            parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
             parser.send(h11.EndOfMessage())
             parser.start_next_cycle()
         except (h11.RemoteProtocolError, h11.LocalProtocolError):

@@ -99,7 +99,7 @@ message_stop
 
 @pytest.fixture(autouse=True)
 def echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(golden, "wire", lambda name: Wire(prepare_in_slices, Echo))
+    monkeypatch.setattr(golden, "wire", lambda name: Wire(prepare_in_slices, Echo))  # type: ignore[arg-type]
 
 
 def cases(folder: Path, text: str) -> list[golden.Case]:

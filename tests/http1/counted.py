@@ -60,7 +60,7 @@ class Bytes(bytes):
 class Array(bytearray):
     """What is added counts as long as it is; what is taken from the front costs nothing (CPython moves the beginning)."""
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         count(len(other))
         return super().__iadd__(other)
 

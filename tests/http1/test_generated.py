@@ -38,7 +38,8 @@ def chunked(draw: Draw, body: bytes, end: bytes) -> bytes:
     trailers = b"".join(
         b"%b: %b%b" % (name.encode(), value.encode("latin-1"), end) for name, value in draw(st.lists(st.tuples(TOKEN, VALUE)))
     )
-    return out + b"0" * draw(st.integers(1, 4)) + end + trailers + end
+    written: bytes = out + b"0" * draw(st.integers(1, 4)) + end + trailers + end
+    return written
 
 
 @st.composite
@@ -69,7 +70,7 @@ def responses(draw: Draw) -> tuple[bytes, Reading]:
 @st.composite
 def damaged(draw: Draw) -> bytes:
     """A response of which bytes were lost, doubled, changed or put in."""
-    data = draw(responses())[0]
+    data: bytes = draw(responses())[0]
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         lost = draw(st.integers(0, 3))

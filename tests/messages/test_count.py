@@ -150,7 +150,7 @@ def test_a_nest_without_rules_has_an_end() -> None:
 def test_system_tools_and_messages() -> None:
     bare = count(read({"type": "text", "text": "x"}))
     tool = {"name": "f", "description": TEXT, "input_schema": {"type": "object"}}
-    body = {"system": TEXT, "tools": [{**tool, "cache_control": {"type": "ephemeral", "x": "y" * 500}, "defer_loading": True}]}
+    body: Any = {"system": TEXT, "tools": [{**tool, "cache_control": {"type": "ephemeral", "x": "y" * 500}, "defer_loading": True}]}
     assert near(count(read({"type": "text", "text": "x"}, **body)) - bare, tokens + 8 + json_tokens(tool))
     string = parse(orjson.dumps({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": TEXT}] * 3}))
     assert near(count(string), 3 * (tokens + 4))

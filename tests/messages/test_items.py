@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2py.messages.items import TOOL, Item, JsonScan, plain, without_placeholder
+from a2py.messages.items import TOOL, Item, JsonScan, as_text, without_placeholder
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from a2py.messages.items import TOOL, Item, JsonScan, plain, without_placeholder
         (b"line\nbreak", "line\nbreak"),
     ],
 )
-def test_plain_raises_on_nothing(part: str | bytes, text: str) -> None:
-    assert plain(part) == text
+def test_as_text_raises_on_nothing(part: str | bytes, text: str) -> None:
+    assert as_text(part) == text
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_scan_sees_the_end_at_the_last_brace_and_not_before(value: dict[str,
     scan = JsonScan()
     for a, b in zip([0, *places], [*places, len(text)], strict=True):
         scan.feed(text[a:b])
-        assert scan.complete == (b == len(text)), (text, b)
+        assert scan.is_complete == (b == len(text)), (text, b)
 
 
 @settings(deadline=None)
@@ -73,7 +73,7 @@ def test_the_scan_byte_by_byte(value: dict[str, object]) -> None:
     for c in text:
         scan.feed("")
         scan.feed(c)
-        seen.append(scan.complete)
+        seen.append(scan.is_complete)
     assert seen == [False] * (len(text) - 1) + [True]
 
 
@@ -81,7 +81,7 @@ def test_the_scan_byte_by_byte(value: dict[str, object]) -> None:
 def test_what_is_not_closed_is_not_complete(text: str) -> None:
     scan = JsonScan()
     scan.feed(text)
-    assert not scan.complete
+    assert not scan.is_complete
 
 
 def test_scanned_forgets_what_it_saw() -> None:
@@ -89,12 +89,12 @@ def test_scanned_forgets_what_it_saw() -> None:
     item.parts = ['{"a": ', b'\\"}']
     item.size = 11
     assert item.joined() == '{"a": "}'
-    assert not item.scanned()
+    assert not item.has_whole_object()
     assert (item.parts, item.size) == ([], 0)
     item.parts = ['"}']
-    assert item.scanned()
+    assert item.has_whole_object()
     item.parts = ["trailing"]
-    assert item.scanned()
+    assert item.has_whole_object()
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,20 @@ def test_scanned_forgets_what_it_saw() -> None:
 def test_an_object_without_an_end_is_torn(parts: list[str | bytes], torn: bool) -> None:
     item = Item(TOOL, 0)
     item.parts = list(parts)
-    assert item.torn() is torn
+    assert item.is_cut_off() is torn
 
 
 def test_torn_after_a_look_for_the_end() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a": "x']
-    assert not item.scanned()
+    assert not item.has_whole_object()
     item.parts = ["y"]
-    assert item.torn()
+    assert item.is_cut_off()
     item.parts = ['"}']
-    assert not item.torn()
+    assert not item.is_cut_off()
+
+
+def test_arguments_of_too_many_values_count_as_torn() -> None:
+    item = Item(TOOL, 0)
+    item.parts = ['{"a":[' + "[]," * 600_000 + "1]}"]
+    assert item.is_cut_off()

@@ -150,14 +150,14 @@ def test_a_result_too_deep_to_be_written() -> None:
 
 def test_begin_comes_once() -> None:
     out = new()
-    assert not out.begun
+    assert not out.has_begun
     out.begin()
     out.begin()
-    assert out.begun
-    assert not out.delivered
+    assert out.has_begun
+    assert not out.has_delivered
     assert out.take().count(b"event: ") == 1
     out.text("t", "x")
-    assert out.delivered
+    assert out.has_delivered
     out.close(Outcome(usage=USAGE))
     out.close(Outcome(usage=USAGE))
     assert b"message_start" not in out.take()
@@ -207,7 +207,7 @@ def test_an_error_is_the_last_event_and_closes_nothing() -> None:
     out.close(Outcome(error=ApiError("overloaded", "busy")))
     assert out.take() == b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
     for late in (out.close, out.error):
-        late(Outcome(usage=USAGE) if late == out.close else ApiError("api", "x"))  # type: ignore[operator]
+        late(Outcome(usage=USAGE) if late == out.close else ApiError("api", "x"))  # type: ignore[arg-type]
     out.keepalive()
     assert out.take() == b""
 
@@ -218,7 +218,7 @@ def test_an_error_before_anything_is_the_only_event() -> None:
     assert out.take() == (
         b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"slow"},"request_id":"req_1"}\n\n'
     )
-    assert not out.begun
+    assert not out.has_begun
 
 
 def test_the_sinks_own_problem_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,12 +288,12 @@ def test_raw_events_are_passed_as_they_came() -> None:
     out = new()
     raw_event("message_start", message=OPENING)(out)
     assert out.take() == b""
-    assert not out.begun
+    assert not out.has_begun
     raw_event("ping")(out)
     assert out.take() == b""
     out.raw("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}, b'{"as": "it came"}')
-    assert out.begun
-    assert out.delivered
+    assert out.has_begun
+    assert out.has_delivered
     began = out.take()
     assert began.endswith(b'\n\nevent: content_block_start\ndata: {"as": "it came"}\n\n')
     assert orjson.loads(began.split(b"\n")[1][6:])["message"] == {**OPENING, "model": "claude-x", "usage": USED}

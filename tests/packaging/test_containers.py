@@ -156,14 +156,14 @@ def test_nothing_names_a_registry() -> None:
 def test_a_secret_that_this_user_may_not_read_is_named(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     (nothing / "env").write_text(f"LITELLM_MASTER_KEY={KEY}\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
-    assert source.process_env()["LITELLM_MASTER_KEY"] == KEY
+    assert source.read_environment()["LITELLM_MASTER_KEY"] == KEY
 
     def refused(*args: Any, **more: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refused)
     with pytest.raises(Stop) as stopped:
-        source.process_env()
+        source.read_environment()
     assert stopped.value.code == exits.CONFIG
     assert f"{nothing}/env" in str(stopped.value) and KEY not in str(stopped.value)
 

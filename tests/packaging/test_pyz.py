@@ -50,7 +50,7 @@ def installed() -> dict[str, bytes]:
         ahead += [one.name for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})]
         for file in package.files or ():
             if not pyz.LEFT_OUT.search(str(file)) and ".." not in file.parts and file.suffix != ".pyc":
-                content = file.locate().read_bytes()
+                content = Path(file.locate()).read_bytes()
                 out[str(file)] = pyz.stripped(content) if file.suffix == ".so" else content
     return out
 
@@ -180,6 +180,7 @@ def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -
 
 
 @pytest.mark.integration
+@pytest.mark.real
 def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
     """With seccomp, no capabilities and a read-only system, its cache in CacheDirectory=, its keys in a credential."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd", "systemctl"))):

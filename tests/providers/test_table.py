@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from a2py.providers import PROVIDERS, ModelRow, Provider, by_host, native_base, wire_for
+from a2py.providers import PROVIDERS, ModelRow, Provider
 from a2py.providers.families import FAMILIES
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.quirks import EFFORTS, Quirks, override
 
 DOC = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
-
 #: Every prefix that a LiteLLM file may name and that is promised to work.
 PREFIXES = [
     *("openai", "deepseek", "ollama", "ollama_chat", "openrouter", "azure", "gemini", "groq", "hosted_vllm"),
@@ -23,7 +22,6 @@ PREFIXES = [
     *("featherless_ai", "nscale", "lambda_ai", "meta_llama", "modelscope", "xiaomi_mimo", "synthetic", "chutes", "nano-gpt"),
     *("poe", "aihubmix", "venice", "baseten", "huggingface", "anthropic"),
 ]
-
 #: prefix → base, first key variable, first base variable.
 BASES = {
     "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
@@ -113,145 +111,9 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
         assert all(pattern == pattern.lower() and "/" not in pattern for pattern in row.models)
 
 
-@pytest.mark.parametrize(
-    ("base", "row"),
-    [
-        ("https://api.openai.com/v1", "openai"),
-        ("https://API.OpenAI.com:443/v1/", "openai"),
-        ("api.openai.com/v1", "openai"),
-        ("https://eu.api.openai.com/v1", "openai"),
-        ("https://evil-api.openai.com.example/v1", ""),
-        ("https://user:secret@api.deepseek.com/v1", "deepseek"),
-        ("https://my-thing.openai.azure.com", "azure"),
-        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "dashscope"),
-        ("https://w1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "dashscope"),
-        ("https://api.minimaxi.com/v1", "minimax"),
-        ("https://api.moonshot.cn/v1", "moonshot"),
-        ("https://api.together.ai/v1", "together_ai"),
-        ("https://ollama.com/v1", "ollama"),
-        ("http://192.168.1.5:11434/v1", "ollama"),
-        ("http://[::1]:11434", "ollama"),
-        ("http://127.0.0.1:1234/v1", "lm_studio"),
-        ("http://host.docker.internal:12434/engines/v1", "docker_model_runner"),
-        ("http://127.0.0.1:30000/v1", "sglang"),
-        ("http://localhost:8000/v1", ""),
-        ("http://localhost:8080/v1", ""),
-        ("https://openai.com.example.org/v1", ""),
-        ("https://notopenai.azure.example", ""),
-        ("http://localhost:99999999/v1", ""),
-        ("http://[bad", ""),
-        ("", ""),
-    ],
-)
-def test_by_host(base: str, row: str) -> None:
-    assert by_host(base) == row
-
-
-#: provider, base, model → wire. Issue 3 of the project's plan asks for some fifty.
-WIRES = [
-    # api.openai.com: responses where chat completions refuses reasoning with tools, or has not got the model
-    ("openai", "", "gpt-4o", "chat"),
-    ("openai", "", "gpt-4.1-mini", "chat"),
-    ("openai", "", "gpt-5", "chat"),
-    ("openai", "", "gpt-5-mini-2025-08-07", "chat"),
-    ("openai", "", "gpt-5.1", "chat"),
-    ("openai", "", "o3", "chat"),
-    ("openai", "", "o4-mini", "chat"),
-    ("openai", "", "gpt-5.2", "responses"),
-    ("openai", "", "gpt-5.4-nano", "responses"),
-    ("openai", "", "GPT-5.6-Sol", "responses"),
-    ("openai", "", "gpt-6.2-astra", "responses"),
-    ("openai", "", "gpt-5-codex", "responses"),
-    ("openai", "", "gpt-5.1-codex-max", "responses"),
-    ("openai", "", "codex-mini-latest", "responses"),
-    ("openai", "", "gpt-5-pro", "responses"),
-    ("openai", "", "o3-pro", "responses"),
-    ("openai", "", "o4-mini-deep-research", "responses"),
-    ("openai", "", "gpt-5.2-chat-latest", "chat"),
-    ("openai", "https://api.openai.com/v1/", "gpt-5.5", "responses"),
-    ("openai", "https://api.openai.com/v1", "gpt-3.5-turbo", "chat"),
-    ("openai", "https://eu.api.openai.com/v1", "gpt-5.5", "responses"),
-    ("moonshot", "https://api.moonshot.cn/anthropic", "kimi-k3", "native"),
-    ("anthropic", "https://x.services.ai.azure.com/anthropic", "claude-opus-5-5", "native"),
-    # … and nowhere else
-    ("openai", "http://localhost:8000/v1", "gpt-5.5", "chat"),
-    ("openai", "https://gateway.example/v1", "gpt-5.6-sol", "chat"),
-    ("azure", "https://x.openai.azure.com", "gpt-5.5", "chat"),
-    ("openrouter", "", "openai/gpt-5.5", "chat"),
-    ("github", "", "openai/gpt-5.5", "chat"),
-    ("litellm_proxy", "http://proxy:4000", "gpt-5.5", "chat"),
-    # native: the vendor's own endpoint, its own models, its own base
-    ("anthropic", "", "claude-opus-5-5", "native"),
-    ("anthropic", "https://gateway.example", "claude-opus-5-5", "native"),
-    ("anthropic", "https://api.deepseek.com/anthropic", "deepseek-v4-pro", "native"),
-    ("deepseek", "", "deepseek-v4-pro", "native"),
-    ("deepseek", "https://api.deepseek.com", "deepseek-v4-flash", "native"),
-    ("moonshot", "", "kimi-k3", "native"),
-    ("moonshot", "", "moonshot-v1-128k", "chat"),
-    ("minimax", "", "MiniMax-M3", "native"),
-    ("minimax", "", "abab6.5s-chat", "chat"),
-    ("zai", "", "glm-5.3", "native"),
-    ("bigmodel", "", "glm-4.6", "native"),
-    ("dashscope", "", "qwen3.8-max", "native"),
-    ("dashscope", "", "deepseek-v4-pro", "chat"),
-    ("openrouter", "", "anthropic/claude-sonnet-5.5", "native"),
-    ("openrouter", "", "deepseek/deepseek-v4-pro", "chat"),
-    ("openrouter", "https://openrouter.ai/api/v1", "anthropic/claude-haiku-4.5", "native"),
-    # a base of the user's own is asked by chat …
-    ("openai", "https://api.deepseek.com", "deepseek-v4-pro", "chat"),
-    ("deepseek", "https://api.deepseek.com/beta", "deepseek-v4-pro", "chat"),
-    ("deepseek", "https://corporate.example/v1", "deepseek-v4-pro", "chat"),
-    ("zai", "https://api.z.ai/api/coding/paas/v4", "glm-5.3", "chat"),
-    ("moonshot", "https://api.moonshot.cn/v1", "kimi-k3", "chat"),
-    ("openrouter", "https://eu.openrouter.ai/api/v1", "anthropic/claude-sonnet-5.5", "chat"),
-    # … unless it names the vendor's Anthropic endpoint
-    ("openai", "https://api.z.ai/api/anthropic", "glm-5.3", "native"),
-    ("zai", "https://api.z.ai/api/anthropic/", "glm-5.3", "native"),
-    ("minimax", "https://api.minimaxi.com/anthropic", "MiniMax-M3", "native"),
-    ("minimax", "https://api.minimax.io/anthropic/v1/messages", "MiniMax-M3", "native"),
-    ("openrouter", "https://openrouter.ai/api", "z-ai/glm-5.3", "native"),
-    # everybody else
-    ("gemini", "", "gemini-3.8-flash", "chat"),
-    ("groq", "", "openai/gpt-oss-120b", "chat"),
-    ("mistral", "", "mistral-large-latest", "chat"),
-    ("xai", "", "grok-4.7", "chat"),
-    ("hosted_vllm", "http://h:8000/v1", "qwen3", "chat"),
-    ("ollama", "", "qwen3", "chat"),
-    ("nobody", "", "", "chat"),
-    ("", "", "", "chat"),
-]
-
-
-@pytest.mark.parametrize(("provider", "base", "model", "wire"), WIRES, ids=[f"{p}:{b}:{m}" for p, b, m, _ in WIRES])
-def test_wire_for(provider: str, base: str, model: str, wire: str) -> None:
-    assert wire_for(provider, base, model) == wire
-
-
-@pytest.mark.parametrize(
-    ("provider", "base", "expected"),
-    [
-        ("deepseek", "", "https://api.deepseek.com/anthropic"),
-        ("deepseek", "https://api.deepseek.com/", "https://api.deepseek.com/anthropic"),
-        ("openrouter", "https://openrouter.ai/api/v1", "https://openrouter.ai/api"),
-        ("anthropic", "", "https://api.anthropic.com"),
-        ("anthropic", "https://api.anthropic.com/v1", "https://api.anthropic.com"),
-        ("anthropic", "https://gateway.example/v1/messages", "https://gateway.example"),
-        ("anthropic", "https://gateway.example/anthropic", "https://gateway.example/anthropic"),
-        ("minimax", "https://api.minimaxi.com/anthropic", "https://api.minimaxi.com/anthropic"),
-        ("hosted_vllm", "http://h:8000/v1", "http://h:8000"),
-        ("groq", "", ""),
-    ],
-)
-def test_native_base(provider: str, base: str, expected: str) -> None:
-    assert native_base(provider, base) == expected
-
-
 def test_openai_wires_name_wires() -> None:
     assert {wire for _, wire in OPENAI_WIRES} == {"chat", "responses"}
     assert {row.wire for row in PROVIDERS.values()} == {"chat", "native"}
-
-
-# -- docs/providers.md -------------------------------------------------------------------------------------------------------
 
 
 def _code(items: Any) -> str:

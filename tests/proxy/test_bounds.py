@@ -59,10 +59,10 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
     for module, name in (
         (names, "MAX_BOUND"),
         (context, "MAX_CONTEXTS"),
-        (lessons, "LIMIT"),
-        (metrics, "LOST"),
-        (metrics, "SERIES"),
-        (router, "MODELS"),
+        (lessons, "MAX_LESSONS"),
+        (metrics, "MAX_DEGRADED"),
+        (metrics, "MAX_SERIES"),
+        (router, "MAX_MODELS"),
         (Calibration, "MODELS"),
     ):
         assert getattr(module, name) > BOUND
@@ -87,7 +87,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
 
             await ask(0)
             before = containers(proxy.services)
-            assert access._local.cache_info().maxsize == 64
+            assert access._is_local.cache_info().maxsize == 64
             await ask(1000)
             after = containers(proxy.services)
             kept = [
@@ -114,9 +114,9 @@ def test_forgotten_lessons_leave_nothing() -> None:
 
     for n in range(50):
         known.learn(deployment("http://x/v1", model=f"m{n}"), {"max_tokens_field": "max_completion_tokens"})
-    now = lessons.HOLDS + 1
+    now = lessons.LESSON_SECONDS + 1
     for n in range(50):
-        assert known.taught(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
+        assert known.apply(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
     assert not known._known
 
 
@@ -124,9 +124,9 @@ def test_what_requests_lose_is_counted_by_name() -> None:
     counters = metrics.Metrics()
     for what in ("image", "image", "a\u202eb", "Bad-Name", "x" * 41, "web_search.blocked_domains"):
         counters.add_degraded(what)
-    for n in range(2 * metrics.LOST):
+    for n in range(2 * metrics.MAX_DEGRADED):
         counters.add_degraded(f"odd_{n}")
     counters.add_degraded("image")
     lines = [line for line in counters.text({}).splitlines() if line.startswith("a2py_degraded_total{")]
     assert 'a2py_degraded_total{what="image"} 3' in lines and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
-    assert len(lines) <= metrics.LOST + 1
+    assert len(lines) <= metrics.MAX_DEGRADED + 1

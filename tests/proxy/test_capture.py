@@ -64,7 +64,7 @@ async def test_no_secret_is_written(tmp_path: Path) -> None:
         c.reply({"error": {"message": f"Incorrect API key provided: {SECRET}"}}, 401, {"set-cookie": "session=cookie-secret"})
 
     sent = {"authorization": "Bearer client-secret", "cookie": "a=cookie-secret", "proxy-authorization": "Basic proxy-secret"}
-    settings = {"capture_dir": str(tmp_path), "master_key": "client-secret"}
+    settings: dict[str, Any] = {"capture_dir": str(tmp_path), "master_key": "client-secret"}
     async with Scripted(tells) as upstream, proxied(config(upstream.base + "?key=query-secret", **settings)) as proxy:
         await proxy.ask(message("my key is client-secret"), headers=sent)
     written = json.dumps(one(tmp_path))
@@ -128,7 +128,7 @@ async def test_a_secret_at_the_limit_of_a_body(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(capture_module, "BODY_LIMIT", 1000)
     for before in range(900, 1000, 9):
         said = "x" * before + SECRET + "y" * 5000
-        settings = {"capture_dir": str(tmp_path / str(before))}
+        settings: dict[str, Any] = {"capture_dir": str(tmp_path / str(before))}
         async with Scripted(answering(said)) as upstream, proxied(config(upstream.base, **settings)) as proxy:
             assert (await proxy.ask(message(said))).names[-1] == "message_stop"
         data = one(tmp_path / str(before))

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import orjson
 import pytest
@@ -58,7 +59,7 @@ async def test_no_response_names_its_software() -> None:
         POST + CHUNKED,
         POST + b"Expect: 100-continue\r\n" + SIZED,
     ]
-    settings = {"max_body_mb": 1, "allowed_origins": ("https://app.example",)}
+    settings: dict[str, Any] = {"max_body_mb": 1, "allowed_origins": ("https://app.example",)}
     ROUTES["/crash"] = Route(("GET",), crash)  # type: ignore[arg-type]
     try:
         async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy:

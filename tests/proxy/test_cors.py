@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.proxy.test_http import KEY, envelope
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing
 
 PAGE, OTHER = "https://app.example", "https://evil.example"
-SETTINGS = {"allowed_origins": (PAGE, "http://localhost:3000")}
+SETTINGS: dict[str, Any] = {"allowed_origins": (PAGE, "http://localhost:3000")}
 WANTS = "authorization,content-type,anthropic-version"
 
 
@@ -111,7 +112,7 @@ async def test_without_a_list_nobody_gets_anything() -> None:
 async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> None:
     """Streams, whole answers, lists, pages, errors before and after the key, and what is not found."""
     page = {"Origin": PAGE, "x-api-key": KEY}
-    settings = {**SETTINGS, "capture_dir": str(tmp_path) if captured else ""}
+    settings: dict[str, Any] = {**SETTINGS, "capture_dir": str(tmp_path) if captured else ""}
     scripts = (answering("Hi"), answering("Hi"), refusing(429, "slow down"))
     async with Scripted(*scripts) as upstream, proxied(config(upstream.base, master_key=key, **settings)) as proxy:
         answers = [await proxy.ask(message(stream=stream), headers=page) for stream in (True, False)]

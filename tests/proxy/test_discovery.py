@@ -69,7 +69,7 @@ async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> Non
         assert all(asked.method == "GET" and not asked.body for asked in server.asked)
         assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-deployment"}
         found.start(upstream, [deployment(server.base)], True)  # a reload
-        found.succeeded(deployment(server.base))
+        found.note_success(deployment(server.base))
         assert not found._tasks and len(found.changes) == 1
         await found.close()
 
@@ -78,9 +78,9 @@ async def test_nobody_is_asked_if_it_is_switched_off(upstream: Upstream) -> None
     async with Scripted(serving(VLLM)) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], False)
-        found.succeeded(deployment(server.base))
-        found.unreachable(deployment(server.base))
-        found.succeeded(deployment("https://relay.example/v1"))
+        found.note_success(deployment(server.base))
+        found.note_failed_connection(deployment(server.base))
+        found.note_success(deployment("https://relay.example/v1"))
         assert not found._tasks and not found._stale and not server.asked
 
 
@@ -96,8 +96,8 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
     everyone = [*rows, *behind_openai, native, deployment("http://127.0.0.1:1", problem="no key")]
     found.start(upstream, everyone, True)
     for one in everyone:
-        found.unreachable(one)
-        found.succeeded(one)
+        found.note_failed_connection(one)
+        found.note_success(one)
     assert not found._tasks and not found._stale
 
 
@@ -106,13 +106,13 @@ async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, mo
     async with Scripted(serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
-        found.unreachable(deployment(server.base))
+        found.note_failed_connection(deployment(server.base))
         assert not found._tasks, "not before a request has succeeded there"
-        found.succeeded(deployment(server.base, query="version=1"))
+        found.note_success(deployment(server.base, query="version=1"))
         await found.done()
         assert [asked.target for asked in server.asked] == ["/v1/models?version=1"], "its root is not asked"
         assert found.words[server.base].program == "new-api"
-        found.succeeded(deployment(server.base))
+        found.note_success(deployment(server.base))
         assert not found._tasks
         await found.close()
 
@@ -123,7 +123,7 @@ async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> No
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
         assert found.words[server.base] == ServerWord()
-        found.succeeded(deployment(server.base))
+        found.note_success(deployment(server.base))
         assert not found._tasks
         await found.close()
 
@@ -146,9 +146,9 @@ async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, mo
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
-        found.unreachable(deployment(server.base))
-        server.scripts = [serving({"data": [{"id": "tiny", "owned_by": "llamacpp"}]})]
-        found.succeeded(deployment(server.base))
+        found.note_failed_connection(deployment(server.base))
+        server.scripts = (serving({"data": [{"id": "tiny", "owned_by": "llamacpp"}]}),)
+        found.note_success(deployment(server.base))
         await found.done()
         assert [words[server.base].program for words in found.changes] == ["vLLM", "llama.cpp"]
         await found.close()

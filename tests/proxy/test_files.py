@@ -19,7 +19,7 @@ from tests.scripted import Peer, Scripted, answering
 )
 def test_connections_fit_into_the_descriptors(limit: int, wanted: int, fit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "limit", lambda: limit)
-    assert files.fitting(wanted) == fit
+    assert files.fit_connections(wanted) == fit
 
 
 async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,6 @@ def test_a_real_process_has_what_the_system_allows(tmp_path: Path) -> None:
         with starting as running:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             line = next(line for line in Path(f"/proc/{running.pid}/limits").read_text().splitlines() if line.startswith("Max open files"))
-            assert int(line.split()[3]) == min(hard, files.MOST) > 128
+            assert int(line.split()[3]) == min(hard, files.MAX_FILES) > 128
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

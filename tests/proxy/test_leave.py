@@ -127,7 +127,7 @@ async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
     async def script(c: Peer) -> None:
         await c.left()
 
-    settings = {"enable_drain_endpoint": True, "drain_seconds": 0.05}
+    settings: dict[str, Any] = {"enable_drain_endpoint": True, "drain_seconds": 0.05}
     async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: proxy.services.running.exchanges)

@@ -46,7 +46,8 @@ def test_an_amount_counts_for_exactly_a_minute() -> None:
 
 @given(st.lists(st.tuples(PAUSES, st.integers(0, 50)), max_size=60))
 def test_the_sum_is_exact(amounts: list[tuple[float, int]]) -> None:
-    window, added, now = RateWindow(), [], 0.0
+    window, now = RateWindow(), 0.0
+    added: list[Any] = []
     for pause, amount in amounts:
         now += pause
         assert window.total(now) == sum(one for at, one in added if at > now - WINDOW)
@@ -62,7 +63,8 @@ def test_a_coarse_sum_is_never_too_low(amounts: list[tuple[float, int]]) -> None
     """With more amounts than exact entries: at least the true sum, at most that of a grain more, in bounded memory."""
     exact = 5
     grain = WINDOW / exact
-    window, added, now = RateWindow(exact), [], 0.0
+    window, now = RateWindow(exact), 0.0
+    added: list[Any] = []
     for pause, amount in amounts:
         now += pause
         least = sum(one for at, one in added if now - at < WINDOW)
@@ -87,7 +89,7 @@ def test_the_wait_is_the_first_moment_with_room(amounts: list[tuple[float, int]]
     for pause, amount in amounts:
         now += pause
         window.add(now, amount)
-    wait = window.wait(now, most)
+    wait = window.seconds_until(now, most)
     if most < 0:
         assert wait == math.inf
         return
@@ -148,11 +150,11 @@ def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, para
         now = clock.now
         running = [attempt for attempt in attempts if attempt.end == math.inf]
         if what == "start":
-            input, output = limits.tokens(one, Tokens(first, second))
+            input, output = limits.reservation_size(one, Tokens(first, second))
             fits = not parallel or len(running) < parallel
             fits &= not rpm or sum(attempt.start > now - WINDOW for attempt in attempts) < rpm
             fits &= not tpm or sum(attempt.counts(now) for attempt in attempts) + input + output <= tpm
-            shortage = limits.shortage(one, Tokens(first, second))
+            shortage = limits.find_shortage(one, Tokens(first, second))
             reservation = limits.reserve(one, Tokens(first, second))
             assert (reservation is not None) == (shortage is None) == fits
             if reservation is not None:
@@ -168,7 +170,7 @@ def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, para
             attempt.reservation.settle(10**9, 10**9)  # only the first call counts
         moments.append(clock.now)
         if tpm:
-            assert sum(limits.used()[id].tokens for id in limits.used()) == sum(attempt.counts(now) for attempt in attempts)
+            assert sum(limits.usage()[id].tokens for id in limits.usage()) == sum(attempt.counts(now) for attempt in attempts)
         assert limits.running.get("d", 0) == sum(attempt.end == math.inf for attempt in attempts)
     for now in moments:
         begun = [attempt for attempt in attempts if attempt.start <= now]
@@ -179,7 +181,7 @@ def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, para
     for attempt in attempts:
         attempt.reservation.settle(0, 0)
     clock.now += WINDOW
-    assert not limits.running and not any(map(any, limits.used().values())), "nothing leaks"
+    assert not limits.running and not any(map(any, limits.usage().values())), "nothing leaks"
 
 
 @given(st.lists(st.floats(0, 3, allow_nan=False), max_size=200))
@@ -202,7 +204,7 @@ def test_the_shortage_ends_when_it_says(steps: list[Step], rpm: int, tpm: int) -
     for pause, _, first, second in steps:
         clock.now += pause
         demand = Tokens(first, second)
-        shortage = limits.shortage(one, demand)
+        shortage = limits.find_shortage(one, demand)
         if shortage is None:
             reservation = limits.reserve(one, demand)
             assert reservation is not None
@@ -213,9 +215,9 @@ def test_the_shortage_ends_when_it_says(steps: list[Step], rpm: int, tpm: int) -
             continue
         assert 0 < shortage.seconds <= WINDOW
         clock.now += shortage.seconds - 0.25
-        assert limits.shortage(one, demand) is not None
+        assert limits.find_shortage(one, demand) is not None
         clock.now += 0.25
-        assert limits.shortage(one, demand) is None
+        assert limits.find_shortage(one, demand) is None
 
 
 # -- single cases ----------------------------------------------------------------------------------------------------------------------
@@ -231,15 +233,15 @@ def test_the_example_of_the_module() -> None:
     clock = Clock()
     limits, one = Limits(clock), dep(tpm=10_000)
     reservation = start(limits, one, 2000, 32_000)
-    assert limits.used()["d"] == (0, 6096, 4096)
-    assert limits.shortage(one, Tokens(2000, 32_000)) == Shortage("tpm 10000", 60.0, 6096)
+    assert limits.usage()["d"] == (0, 6096, 4096)
+    assert limits.find_shortage(one, Tokens(2000, 32_000)) == Shortage("tpm 10000", 60.0, 6096)
     clock.now += 20
     reservation.settle(2100, 500, complete=True)
-    assert limits.used()["d"] == (0, 2600, 0)
+    assert limits.usage()["d"] == (0, 2600, 0)
     clock.now += 40
-    assert limits.used()["d"] == (0, 500, 0)
+    assert limits.usage()["d"] == (0, 500, 0)
     clock.now += 20
-    assert limits.used()["d"] == (0, 0, 0)
+    assert limits.usage()["d"] == (0, 0, 0)
 
 
 def test_forty_requests_at_once() -> None:
@@ -254,25 +256,25 @@ def test_a_long_stream_holds_its_output_until_it_ends() -> None:
     limits, one = Limits(clock), dep(tpm=1000)
     long = start(limits, one, 100, 700)
     clock.now += 300
-    assert limits.used()["d"] == (0, 700, 700), "its input has left the window"
-    assert limits.shortage(one, Tokens(100, 300)) == Shortage("tpm 1000", 60.0, 400)
-    assert limits.shortage(one, Tokens(100, 200)) is None
+    assert limits.usage()["d"] == (0, 700, 700), "its input has left the window"
+    assert limits.find_shortage(one, Tokens(100, 300)) == Shortage("tpm 1000", 60.0, 400)
+    assert limits.find_shortage(one, Tokens(100, 200)) is None
     long.settle(100, 5000, complete=True)
-    assert limits.used()["d"].tokens == 5000, "more than was reserved counts too"
+    assert limits.usage()["d"].tokens == 5000, "more than was reserved counts too"
     clock.now += 59.75
-    assert limits.shortage(one, Tokens(1, 1)) == Shortage("tpm 1000", 0.25, 2)
+    assert limits.find_shortage(one, Tokens(1, 1)) == Shortage("tpm 1000", 0.25, 2)
     clock.now += 0.25
-    assert limits.shortage(one, Tokens(1, 1)) is None
+    assert limits.find_shortage(one, Tokens(1, 1)) is None
 
 
 def test_a_guess_of_the_output_shuts_no_request_out() -> None:
     """The usual output may be more than tpm, the input may not."""
     limits, one = Limits(Clock()), dep(tpm=3000)
-    assert limits.tokens(one, Tokens(1000, 32_000)) == (1000, 2000)
-    assert limits.tokens(one, Tokens(3000, 32_000)) == (3000, 0)
-    assert limits.shortage(one, Tokens(3000, 32_000)) is None
-    assert limits.shortage(one, Tokens(3001, 32_000)) == Shortage("tpm 3000", math.inf, 3001)
-    assert limits.tokens(dep(tpm=3000, max_output_tokens=50), Tokens(10, 32_000)) == (10, 50)
+    assert limits.reservation_size(one, Tokens(1000, 32_000)) == (1000, 2000)
+    assert limits.reservation_size(one, Tokens(3000, 32_000)) == (3000, 0)
+    assert limits.find_shortage(one, Tokens(3000, 32_000)) is None
+    assert limits.find_shortage(one, Tokens(3001, 32_000)) == Shortage("tpm 3000", math.inf, 3001)
+    assert limits.reservation_size(dep(tpm=3000, max_output_tokens=50), Tokens(10, 32_000)) == (10, 50)
 
 
 def test_the_usual_output_follows_the_replies() -> None:
@@ -305,22 +307,22 @@ def test_the_longest_shortage_is_named() -> None:
     clock = Clock()
     limits, one = Limits(clock), dep(rpm=1, tpm=100, max_parallel=1)
     reservation = start(limits, one, 60, 40)
-    assert limits.shortage(one, Tokens(1, 1)) == Shortage("rpm 1", 60.0), "and not the place, which may be free at any moment"
+    assert limits.find_shortage(one, Tokens(1, 1)) == Shortage("rpm 1", 60.0), "and not the place, which may be free at any moment"
     clock.now += 20
     reservation.settle(60, 40)
-    assert limits.shortage(one, Tokens(50, 40)) == Shortage("tpm 100", 60.0, 90)
-    assert limits.shortage(one, Tokens(10, 40)) == Shortage("rpm 1", 40.0)
-    assert limits.shortage(dep(max_parallel=1), Tokens()) is None
+    assert limits.find_shortage(one, Tokens(50, 40)) == Shortage("tpm 100", 60.0, 90)
+    assert limits.find_shortage(one, Tokens(10, 40)) == Shortage("rpm 1", 40.0)
+    assert limits.find_shortage(dep(max_parallel=1), Tokens()) is None
     start(limits, dep("other", max_parallel=1))
-    assert limits.shortage(dep("other", max_parallel=1), Tokens()) == Shortage("max_parallel_requests 1", 0.0)
+    assert limits.find_shortage(dep("other", max_parallel=1), Tokens()) == Shortage("max_parallel_requests 1", 0.0)
 
 
 def test_without_limits_nothing_is_kept() -> None:
     limits = Limits(Clock())
     reservation = start(limits, dep(), 10**9, 10**9)
-    assert limits.running == {"d": 1} and not limits.used()
+    assert limits.running == {"d": 1} and not limits.usage()
     reservation.settle(10**9, 10**9, complete=True)
-    assert not limits.running and not limits.used() and not limits._usual
+    assert not limits.running and not limits.usage() and not limits._usual
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -331,8 +333,8 @@ def test_a_deployment_that_is_gone_is_forgotten_when_it_counts_for_nothing(runni
     start(limits, kept).settle(0, 0)
     if not running:
         reservation.settle(10, 20)
-    limits.keep(["kept"])
-    assert set(limits.used()) == {"gone", "kept"}, "or a reload would empty its window"
+    limits.keep_only(["kept"])
+    assert set(limits.usage()) == {"gone", "kept"}, "or a reload would empty its window"
     clock.now += WINDOW
-    limits.keep(["kept"])
-    assert set(limits.used()) == ({"gone", "kept"} if running else {"kept"})
+    limits.keep_only(["kept"])
+    assert set(limits.usage()) == ({"gone", "kept"} if running else {"kept"})

@@ -13,7 +13,7 @@ from a2py.config import Config, single
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy import models
-from a2py.proxy.metrics import SERIES, Metrics
+from a2py.proxy.metrics import MAX_SERIES, Metrics
 from a2py.quirks import Quirks
 from tests.proxied import SECRET, Running, config, deployment, message, proxied
 from tests.scripted import SSE, Peer, Scripted, answering, refusing, text
@@ -63,18 +63,18 @@ async def test_claude_codes_discovery() -> None:
 
 def test_pages() -> None:
     settings = named("claude-a", "claude-b", "claude-c")
-    assert [row["id"] for row in models.page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
-    assert models.page(settings, "after_id=claude-c")["data"] == []
-    empty = models.page(Config(), "")
+    assert [row["id"] for row in models.list_page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
+    assert models.list_page(settings, "after_id=claude-c")["data"] == []
+    empty = models.list_page(Config(), "")
     assert empty == {"data": [], "has_more": False, "first_id": None, "last_id": None}
-    assert models.page(settings, "limit=2")["has_more"] is True
-    assert models.page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
+    assert models.list_page(settings, "limit=2")["has_more"] is True
+    assert models.list_page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody", "before_id=nobody"])
 def test_bad_pages(query: str) -> None:
     with pytest.raises(ApiError, match=query.partition("=")[0]):
-        models.page(named("claude-a"), query)
+        models.list_page(named("claude-a"), query)
 
 
 async def test_litellms_model_info_holds_no_secret() -> None:
@@ -263,10 +263,10 @@ async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
 
 def test_metrics_are_bounded_and_escaped() -> None:
     metrics = Metrics()
-    for n in range(SERIES + 50):
+    for n in range(MAX_SERIES + 50):
         metrics.add("a2py_degraded_total", 1.5, what=f'a"b\\c\n{n}')
     text = metrics.text({})
-    assert text.count("a2py_degraded_total{") == SERIES + 1 and 'what="other"} 75' in text
+    assert text.count("a2py_degraded_total{") == MAX_SERIES + 1 and 'what="other"} 75' in text
     assert 'what="a\\"b\\\\c\\n0"} 1.5' in text
     for line in text.splitlines():
         assert line.startswith("#") or re.fullmatch(r'\w+(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? [0-9.]+', line), line

@@ -14,9 +14,9 @@ from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
-from a2py.proxy.lessons import HOLDS, LIMIT, WIRE, Lessons, Trial
+from a2py.proxy.lessons import LESSON_SECONDS, MAX_LESSONS, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
-from a2py.proxy.router import ATTEMPTS, CLIENT_ERRORS, LONGEST_WAIT, MODELS, PATIENCE, Plan, Router, Step, listed
+from a2py.proxy.router import CLIENT_ERRORS, LONGEST_WAIT, MAX_ATTEMPTS, MAX_MODELS, PATIENCE, Plan, Router, Step, fallbacks_for
 from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
 
@@ -40,13 +40,13 @@ def setup(*deployments: Deployment, **settings: Any) -> tuple[Router, Config, Cl
 
 def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
     """Ids of the deployments asked, while each answers with the next of `kinds`; `-` where the plan ends."""
-    step: Step | None = plan.first()
-    out = []
+    step: Step | None = plan.choose_first()
+    out: list[Any] = []
     for kind in kinds:
         if step is None:
             return [*out, "-"]
         out.append(step.deployment.id)
-        step = plan.after(step.deployment, ApiError(kind, "x"), delivered=False, **more)
+        step = plan.choose_next(step.deployment, ApiError(kind, "x"), is_delivered=False, **more)
     out.append(step.deployment.id if step is not None else "-")
     return out
 
@@ -54,15 +54,26 @@ def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
 # -- choice ------------------------------------------------------------------------------------------------------------------
 
 
+def blamed(kind: str, blame: Blame) -> ApiError:
+    error = ApiError(kind, "x")
+    error.blame = blame
+    return error
+
+
+def echoed(error: ApiError) -> ApiError:
+    error.echoed = True
+    return error
+
+
 def test_weights() -> None:
     router, config, _ = setup(dep("a", weight=3), dep("b", weight=1), dep("c", weight=0))
-    seen = Counter(router.plan(config, "m").first().deployment.id for _ in range(2000))
+    seen = Counter(router.plan(config, "m").choose_first().deployment.id for _ in range(2000))
     assert seen["c"] == 0 and 1350 < seen["a"] < 1650
 
 
 def test_only_weights_of_zero() -> None:
     router, config, _ = setup(dep("a", weight=0), dep("b", weight=0))
-    assert {router.plan(config, "m").first().deployment.id for _ in range(50)} == {"a", "b"}
+    assert {router.plan(config, "m").choose_first().deployment.id for _ in range(50)} == {"a", "b"}
 
 
 def test_order() -> None:
@@ -86,8 +97,8 @@ def test_another_deployment_of_the_name(kind: str) -> None:
     """Anything but the client's own mistakes goes to the other at once."""
     router, config, _ = setup(dep("a", order=1), dep("b", order=2), num_retries=0)
     plan = router.plan(config, "m")
-    first = plan.first()
-    step = plan.after(first.deployment, ApiError(kind, "x"), delivered=False)
+    first = plan.choose_first()
+    step = plan.choose_next(first.deployment, ApiError(kind, "x"), is_delivered=False)
     assert step == (None if kind in CLIENT_ERRORS else Step(config.deployments[1], 0.0))
 
 
@@ -95,41 +106,41 @@ def test_another_deployment_of_the_name(kind: str) -> None:
 def test_nothing_after_delivery(kind: str) -> None:
     router, config, _ = setup(dep("a"), dep("b"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=5)
     plan = router.plan(config, "m")
-    first = plan.first()
-    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
-    assert plan.after(first.deployment, ApiError(kind, "x"), delivered=True) is None
+    first = plan.choose_first()
+    assert plan.choose_next(first.deployment, ApiError(kind, "x"), is_delivered=True) is None
+    assert plan.choose_next(first.deployment, ApiError(kind, "x"), is_delivered=True) is None
 
 
 def test_waits_grow_and_are_spread() -> None:
     router, config, _ = setup(dep("a"), num_retries=8, allowed_fails=100)
     plan = router.plan(config, "m")
-    plan.first()
+    plan.choose_first()
     waits = []
     for _ in range(8):
-        step = plan.after(config.deployments[0], ApiError("api", "x"), delivered=False)
+        step = plan.choose_next(config.deployments[0], ApiError("api", "x"), is_delivered=False)
         assert step is not None
         waits.append(step.delay)
     for n, wait in enumerate(waits):
         full = min(0.5 * 2**n, LONGEST_WAIT)
         assert full / 2 <= wait <= full
     assert len(set(waits)) == 8
-    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False) is None
+    assert plan.choose_next(config.deployments[0], ApiError("api", "x"), is_delivered=False) is None
 
 
 def test_retry_after_of_the_upstream() -> None:
     router, config, _ = setup(dep("a"), num_retries=3)
     plan = router.plan(config, "m")
-    plan.first()
-    step = plan.after(config.deployments[0], ApiError("overloaded", "x", retry_after=6), delivered=False)
+    plan.choose_first()
+    step = plan.choose_next(config.deployments[0], ApiError("overloaded", "x", retry_after=6), is_delivered=False)
     assert step is not None and step.delay == 6
-    assert plan.after(config.deployments[0], ApiError("overloaded", "x", retry_after=60), delivered=False) is None
+    assert plan.choose_next(config.deployments[0], ApiError("overloaded", "x", retry_after=60), is_delivered=False) is None
 
 
 def test_an_upstream_that_says_no() -> None:
     router, config, _ = setup(dep("a"), num_retries=3)
     plan = router.plan(config, "m")
-    plan.first()
-    assert plan.after(config.deployments[0], ApiError("upstream", "x", should_retry=False), delivered=False) is None
+    plan.choose_first()
+    assert plan.choose_next(config.deployments[0], ApiError("upstream", "x", should_retry=False), is_delivered=False) is None
 
 
 def test_retries_of_the_deployment_win() -> None:
@@ -142,32 +153,32 @@ def test_retries_of_the_deployment_win() -> None:
 def test_patience() -> None:
     router, config, clock = setup(dep("a"), dep("f", "f"), num_retries=5, fallbacks={"m": ("f",)})
     plan = router.plan(config, "m")
-    plan.first()
+    plan.choose_first()
     clock.now += PATIENCE
-    step = plan.after(config.deployments[0], ApiError("api", "x"), delivered=False)
+    step = plan.choose_next(config.deployments[0], ApiError("api", "x"), is_delivered=False)
     assert step is not None and step.deployment.id == "f", "no second time after so long, but another may be asked"
     plan = router.plan(config, "m")
-    plan.first()
+    plan.choose_first()
     clock.now += 300
-    assert plan.after(config.deployments[0], ApiError("api", "x"), delivered=False, patience=300) is None
+    assert plan.choose_next(config.deployments[0], ApiError("api", "x"), is_delivered=False, patience=300) is None
 
 
 def test_a_request_without_an_answer_is_not_repeated_unless_the_deployment_says_so() -> None:
     """It may have crashed the server; another deployment of the name is asked."""
     router, config, _ = setup(dep("a"), num_retries=3)
-    assert router.plan(config, "m").first()
+    assert router.plan(config, "m").choose_first()
     plan = router.plan(config, "m")
-    plan.first()
-    assert plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False) is None
+    plan.choose_first()
+    assert plan.choose_next(config.deployments[0], NoAnswer("upstream", "x"), is_delivered=False) is None
     router, config, _ = setup(dep("a", retries=1), num_retries=0)
     plan = router.plan(config, "m")
-    plan.first()
-    step = plan.after(config.deployments[0], NoAnswer("upstream", "x"), delivered=False)
+    plan.choose_first()
+    step = plan.choose_next(config.deployments[0], NoAnswer("upstream", "x"), is_delivered=False)
     assert step is not None and step.deployment.id == "a"
     router, config, _ = setup(dep("a"), dep("b"), num_retries=3)
     plan = router.plan(config, "m")
-    step = plan.first()
-    following = plan.after(step.deployment, NoAnswer("upstream", "x"), delivered=False)
+    step = plan.choose_first()
+    following = plan.choose_next(step.deployment, NoAnswer("upstream", "x"), is_delivered=False)
     assert following is not None and {step.deployment.id, following.deployment.id} == {"a", "b"}
 
 
@@ -186,7 +197,7 @@ def test_a_retry_policy_counts_by_kind() -> None:
 def test_the_least_wait_between_two_tries() -> None:
     router, config, _ = setup(dep("a"), num_retries=1, retry_after=3.0)
     plan = router.plan(config, "m")
-    step = plan.after(plan.first().deployment, ApiError("upstream", "x"), delivered=False)
+    step = plan.choose_next(plan.choose_first().deployment, ApiError("upstream", "x"), is_delivered=False)
     assert step is not None and step.delay == 3.0
 
 
@@ -198,12 +209,12 @@ def test_no_more_fallbacks_than_max_fallbacks() -> None:
 def test_an_end_to_everything() -> None:
     router, config, _ = setup(dep("a"), num_retries=1000, allowed_fails=1000)
     plan = router.plan(config, "m")
-    step: Step | None = plan.first()
+    step: Step | None = plan.choose_first()
     asked = 0
     while step is not None:
         asked += 1
-        step = plan.after(step.deployment, ApiError("api", "x"), delivered=False)
-    assert asked == ATTEMPTS
+        step = plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False)
+    assert asked == MAX_ATTEMPTS
 
 
 def test_retry_policies() -> None:
@@ -270,32 +281,32 @@ def test_fallbacks_of_an_alias() -> None:
     [{"m": ("x", "y")}, {"m": ["x", "y"]}, [{"m": ["x", "y"]}], [{"n": ["z"]}, {"m": ["x", "y"]}], {"*": ("x", "y")}, [{"*": ["x", "y"]}]],
 )
 def test_shapes_of_fallbacks(table: Any) -> None:
-    assert listed(table, "m") == ("x", "y")
+    assert fallbacks_for(table, "m") == ("x", "y")
 
 
 def test_shapes_of_no_fallbacks() -> None:
-    assert listed({}, "m") == listed(None, "m") == listed([], "m") == listed(["junk"], "m") == ()
-    assert listed({"m": "x"}, "m") == ("x",)
+    assert fallbacks_for({}, "m") == fallbacks_for(None, "m") == fallbacks_for([], "m") == fallbacks_for(["junk"], "m") == ()
+    assert fallbacks_for({"m": "x"}, "m") == ("x",)
 
 
 # -- cooldowns -----------------------------------------------------------------------------------------------------------------
 
 
 def fail(router: Router, config: Config, n: int, kind: str, retry_after: float | None = None) -> None:
-    router.failed(config.deployments[n], ApiError(kind, "x", retry_after=retry_after), config.settings)
+    router.record_failure(config.deployments[n], ApiError(kind, "x", retry_after=retry_after), config.settings)
 
 
 def test_enough_failures_in_a_minute_cool_down() -> None:
     router, config, clock = setup(dep("a"), dep("b"), allowed_fails=2, cooldown_time=5)
     for _ in range(2):
         fail(router, config, 0, "api")
-    assert not router.cool(config.deployments[0])
+    assert not router.is_cooling(config.deployments[0])
     fail(router, config, 0, "api")
-    assert router.cool(config.deployments[0])
-    assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
+    assert router.is_cooling(config.deployments[0])
+    assert {router.plan(config, "m").choose_first().deployment.id for _ in range(30)} == {"b"}
     clock.now += 5.1
-    assert {router.plan(config, "m").first().deployment.id for _ in range(50)} == {"a", "b"}
-    assert not router.cooling
+    assert {router.plan(config, "m").choose_first().deployment.id for _ in range(50)} == {"a", "b"}
+    assert not router.cooldowns
 
 
 def test_old_failures_do_not_count() -> None:
@@ -303,47 +314,47 @@ def test_old_failures_do_not_count() -> None:
     fail(router, config, 0, "api")
     clock.now += 70
     fail(router, config, 0, "api")
-    assert not router.cooling
+    assert not router.cooldowns
 
 
 def test_lasting_failures_cool_down_at_once() -> None:
     for kind in COOLDOWN_KINDS:
         router, config, _ = setup(dep("a"), allowed_fails=100)
         fail(router, config, 0, kind)
-        assert router.shown() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
+        assert router.report() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
 
 
 def test_a_rate_limits_own_time() -> None:
     router, config, clock = setup(dep("a"), cooldown_time=5)
     fail(router, config, 0, "rate_limit", 30)
     clock.now += 29
-    assert router.cool(config.deployments[0])
+    assert router.is_cooling(config.deployments[0])
     clock.now += 2
-    assert not router.cool(config.deployments[0])
+    assert not router.is_cooling(config.deployments[0])
     fail(router, config, 0, "rate_limit", 86_400)
-    assert router.shown()[0]["seconds_left"] == 60
+    assert router.report()[0]["seconds_left"] == 60
 
 
 def test_the_clients_mistakes_cool_nothing() -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
     for kind in CLIENT_ERRORS:
         fail(router, config, 0, kind)
-    assert not router.cooling
+    assert not router.cooldowns
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENT_ERRORS))
 def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
-    router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.NONE), config.settings)
-    assert not router.cooling
+    router.record_failure(config.deployments[0], blamed(kind, Blame.NONE), config.settings)
+    assert not router.cooldowns
 
 
 @pytest.mark.parametrize("kind", sorted(COOLDOWN_KINDS))
 def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=1)
     for cooled in (False, True):
-        router.failed(config.deployments[0], ApiError(kind, "x", blame=Blame.FAILURE), config.settings)
-        assert bool(router.cooling) is cooled
+        router.record_failure(config.deployments[0], blamed(kind, Blame.FAILURE), config.settings)
+        assert bool(router.cooldowns) is cooled
 
 
 def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> None:
@@ -351,47 +362,47 @@ def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> Non
     router, config, clock = setup(dep("a"), allowed_fails=0, cooldown_time=5)
     one, other = (replace(config.deployments[0], model=model) for model in ("one", "other"))
     for kind in ("not_found", "permission"):
-        router.failed(one, ApiError(kind, "x"), config.settings)
-        assert router.cool(one) and not router.cool(other)
-        router.succeeded(one)
-        assert not router.cooling
-    router.failed(one, ApiError("authentication", "x"), config.settings)
-    assert router.cool(one) and router.cool(other), "the key is the deployment's"
-    router.succeeded(other)
-    assert not router.cooling
-    router.failed(one, ApiError("not_found", "x"), config.settings)
+        router.record_failure(one, ApiError(kind, "x"), config.settings)
+        assert router.is_cooling(one) and not router.is_cooling(other)
+        router.record_success(one)
+        assert not router.cooldowns
+    router.record_failure(one, ApiError("authentication", "x"), config.settings)
+    assert router.is_cooling(one) and router.is_cooling(other), "the key is the deployment's"
+    router.record_success(other)
+    assert not router.cooldowns
+    router.record_failure(one, ApiError("not_found", "x"), config.settings)
     clock.now += 6
-    assert not router.cool(one) and not router.cooling
+    assert not router.is_cooling(one) and not router.cooldowns
 
 
 def test_cooldowns_of_made_up_models_are_bounded() -> None:
     router, config, _ = setup(dep("a"), dep("b"))
-    router.failed(config.deployments[1], ApiError("not_found", "x"), config.settings)
-    router.failed(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
-    for n in range(MODELS + 10):
-        router.failed(replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings)
-    assert len(router.cooling) == MODELS + 2
-    assert router.cool(config.deployments[1]) and router.cool(config.deployments[0]), "those of others, and of the whole deployment, stay"
-    assert not router.cool(replace(config.deployments[1], model="m0")) and ("a", f"m{MODELS + 9}") in router.cooling
+    router.record_failure(config.deployments[1], ApiError("not_found", "x"), config.settings)
+    router.record_failure(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
+    for n in range(MAX_MODELS + 10):
+        router.record_failure(replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings)
+    assert len(router.cooldowns) == MAX_MODELS + 2
+    assert router.is_cooling(config.deployments[1]) and router.is_cooling(config.deployments[0]), "those of others, and of the whole deployment, stay"
+    assert not router.is_cooling(replace(config.deployments[1], model="m0")) and ("a", f"m{MAX_MODELS + 9}") in router.cooldowns
 
 
 def test_all_cooling_down_are_asked_nevertheless() -> None:
     router, config, _ = setup(dep("a"))
     fail(router, config, 0, "rate_limit")
-    assert router.plan(config, "m").first().deployment.id == "a"
+    assert router.plan(config, "m").choose_first().deployment.id == "a"
 
 
 def test_success_ends_a_cooldown() -> None:
     router, config, _ = setup(dep("a"))
     fail(router, config, 0, "rate_limit")
-    router.succeeded(config.deployments[0])
-    assert not router.cool(config.deployments[0])
+    router.record_success(config.deployments[0])
+    assert not router.is_cooling(config.deployments[0])
 
 
 def test_disabled() -> None:
     router, config, _ = setup(dep("a"), disable_cooldowns=True, allowed_fails=0)
     fail(router, config, 0, "rate_limit")
-    assert not router.cooling
+    assert not router.cooldowns
 
 
 # -- limits --------------------------------------------------------------------------------------------------------------------
@@ -400,18 +411,18 @@ def test_disabled() -> None:
 def test_a_deployment_at_its_limit_is_passed_over() -> None:
     router, config, _ = setup(dep("a", rpm=1), dep("b"))
     router.limits.reserve(config.deployments[0], Tokens())
-    assert {router.plan(config, "m").first().deployment.id for _ in range(30)} == {"b"}
+    assert {router.plan(config, "m").choose_first().deployment.id for _ in range(30)} == {"b"}
 
 
 def test_all_at_their_limit() -> None:
     router, config, _ = setup(dep("a", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
     router.limits.reserve(config.deployments[0], Tokens())
-    assert router.plan(config, "m").first().deployment.id == "f"
+    assert router.plan(config, "m").choose_first().deployment.id == "f"
 
 
 def busy(router: Router, config: Config, demand: Tokens = Tokens()) -> tuple[int, float | None, bool | None, str]:  # noqa: B008
     with pytest.raises(ApiError) as caught:
-        router.plan(config, "m", demand).first()
+        router.plan(config, "m", demand).choose_first()
     error = caught.value
     return error.status, error.retry_after, error.should_retry, error.message
 
@@ -424,7 +435,7 @@ def test_the_refusal_says_when_there_is_room() -> None:
     told = "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
     assert busy(router, config) == (429, 37, None, told)
     clock.now += 37
-    assert router.plan(config, "m").first().deployment.id == "a", "and it was true"
+    assert router.plan(config, "m").choose_first().deployment.id == "a", "and it was true"
 
 
 def test_the_refusal_names_the_limit_of_each() -> None:
@@ -448,37 +459,37 @@ def test_a_request_larger_than_its_limit_is_not_asked_again() -> None:
         " (tpm 1000 of a, tpm 900 of b). Shorten the request, or raise the limit in the configuration."
     )
     assert busy(router, config, Tokens(2000, 10)) == (429, None, False, told)
-    assert router.plan(config, "m", Tokens(950, 10)).first().deployment.id == "a"
+    assert router.plan(config, "m", Tokens(950, 10)).choose_first().deployment.id == "a"
 
 
 def test_a_place_that_others_took_meanwhile() -> None:
     """There was room when the deployment was picked."""
     router, config, clock = setup(dep("a", rpm=1), dep("b", rpm=1), dep("f", "f"), fallbacks={"m": ("f",)})
     plan = router.plan(config, "m")
-    first = plan.first().deployment
+    first = plan.choose_first().deployment
     assert router.limits.reserve(first, Tokens())
-    second = plan.instead().deployment
+    second = plan.choose_first().deployment
     assert {first.id, second.id} == {"a", "b"}
     assert router.limits.reserve(second, Tokens())
-    assert plan.instead().deployment.id == "f"
+    assert plan.choose_first().deployment.id == "f"
     clock.now += 60
-    assert plan.instead().deployment.id == "f", "the name that the plan has come to"
+    assert plan.choose_first().deployment.id == "f", "the name that the plan has come to"
     router, config, _ = setup(dep("a", rpm=1))
     plan = router.plan(config, "m")
-    assert router.limits.reserve(plan.first().deployment, Tokens())
+    assert router.limits.reserve(plan.choose_first().deployment, Tokens())
     with pytest.raises(ApiError) as caught:
-        plan.instead()
+        plan.choose_first()
     assert caught.value.retry_after == 60
-    assert not router.cooling, "its own limit is no failure of the upstream"
+    assert not router.cooldowns, "its own limit is no failure of the upstream"
 
 
 def test_the_places_of_one_request_end() -> None:
     router, config, _ = setup(dep("a"))
     plan = router.plan(config, "m")
-    for _ in range(ATTEMPTS):
-        plan.instead()
+    for _ in range(MAX_ATTEMPTS):
+        plan.choose_first()
     with pytest.raises(ApiError) as caught:
-        plan.instead()
+        plan.choose_first()
     assert caught.value.status == 429 and caught.value.retry_after == 1 and "others took its last places" in caught.value.message
 
 
@@ -489,22 +500,22 @@ def test_lessons_hold_an_hour() -> None:
     clock = Clock()
     lessons = Lessons(clock)
     one, other = dep("a"), dep("b")
-    assert lessons.taught(one) is one
+    assert lessons.apply(one) is one
     lessons.learn(one, {"stream_usage": False})
     clock.now += 1800
     lessons.learn(one, {"sampling": frozenset({"top_p"})})
-    taught = lessons.taught(one)
+    taught = lessons.apply(one)
     assert taught.quirks.stream_usage is False and taught.quirks.sampling == {"top_p"} and one.quirks.stream_usage
-    assert lessons.taught(other) is other
-    assert [(row["field"], row["value"], row["seconds_left"]) for row in lessons.shown()] == [
+    assert lessons.apply(other) is other
+    assert [(row["field"], row["value"], row["seconds_left"]) for row in lessons.report()] == [
         ("stream_usage", False, 1800),
         ("sampling", ["top_p"], 3600),
     ]
-    clock.now += HOLDS - 1800
-    taught = lessons.taught(one)
+    clock.now += LESSON_SECONDS - 1800
+    taught = lessons.apply(one)
     assert taught.quirks.stream_usage is True and taught.quirks.sampling == {"top_p"}
-    clock.now += HOLDS
-    assert lessons.taught(one) is one and not lessons.shown()
+    clock.now += LESSON_SECONDS
+    assert lessons.apply(one) is one and not lessons.report()
 
 
 @pytest.mark.parametrize(
@@ -520,28 +531,28 @@ def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: s
     one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False}, quirks=Quirks(stream_usage=False))
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
-    taught = lessons.taught(one)
+    taught = lessons.apply(one)
     assert (taught.wire, taught.base) == ("chat", after)
     assert taught.quirks.stream_usage is False and taught.quirks.parallel_tool_calls is False
 
 
 def test_lessons_are_bounded() -> None:
     lessons = Lessons(Clock())
-    for n in range(LIMIT + 10):
+    for n in range(MAX_LESSONS + 10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
-    shown = lessons.shown()
-    assert len(shown) == LIMIT and shown[0]["deployment"] == "d10" and shown[-1]["deployment"] == f"d{LIMIT + 9}"
+    shown = lessons.report()
+    assert len(shown) == MAX_LESSONS and shown[0]["deployment"] == "d10" and shown[-1]["deployment"] == f"d{MAX_LESSONS + 9}"
 
 
 def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
     """Their names are the clients'."""
     lessons = Lessons(Clock())
     lessons.learn(dep("other"), {"stream_usage": False})
-    for n in range(3 * LIMIT):
+    for n in range(3 * MAX_LESSONS):
         lessons.learn(replace(dep("wild"), model=f"m{n}"), {"stream_usage": False})
-    shown = lessons.shown()
-    assert len(shown) == lessons_module.MODELS + 1 and shown[0]["deployment"] == "other"
-    assert {row["model"] for row in shown[1:]} == {f"m{n}" for n in range(3 * LIMIT - lessons_module.MODELS, 3 * LIMIT)}
+    shown = lessons.report()
+    assert len(shown) == lessons_module.MAX_MODELS + 1 and shown[0]["deployment"] == "other"
+    assert {row["model"] for row in shown[1:]} == {f"m{n}" for n in range(3 * MAX_LESSONS - lessons_module.MAX_MODELS, 3 * MAX_LESSONS)}
 
 
 def test_expired_lessons_are_not_kept() -> None:
@@ -549,7 +560,7 @@ def test_expired_lessons_are_not_kept() -> None:
     lessons = Lessons(clock)
     for n in range(10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
-    clock.now += HOLDS
+    clock.now += LESSON_SECONDS
     lessons.learn(dep("new"), {"stream_usage": False})
     assert list(lessons._known) == [("new", "u")]
 
@@ -560,10 +571,10 @@ def test_lessons_about_one_quirk_add_up() -> None:
     lessons.learn(dep("a"), {"max_tokens_limit": 512})
     lessons.learn(dep("a"), {"max_tokens_limit": 4096, "sampling": frozenset({"top_p"})})
     lessons.learn(dep("a"), {"sampling": frozenset({"temperature"})})
-    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "sampling": []}
-    clock.now += HOLDS
+    assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 512, "sampling": []}
+    clock.now += LESSON_SECONDS
     lessons.learn(dep("a"), {"max_tokens_limit": 4096})
-    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 4096}, "an old lesson does not count for ever"
+    assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 4096}, "an old lesson does not count for ever"
 
 
 # -- the lessons of one request --------------------------------------------------------------------------------------------------
@@ -580,22 +591,22 @@ def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded
     one, other = dep("a"), dep("b")
     trial = Trial(lessons)
     assert trial.learn(one, one, cap(512), SENT) == ("max_tokens_limit",)
-    assert trial.taught(one).quirks.max_tokens_limit == 512
-    assert not lessons.shown() and trial.taught(other) is other
-    trial.succeeded(other)
-    assert not lessons.shown(), "the success of another deployment proves nothing"
-    trial.succeeded(one)
-    assert lessons.taught(one).quirks.max_tokens_limit == 512
+    assert trial.apply(one).quirks.max_tokens_limit == 512
+    assert not lessons.report() and trial.apply(other) is other
+    trial.confirm(other)
+    assert not lessons.report(), "the success of another deployment proves nothing"
+    trial.confirm(one)
+    assert lessons.apply(one).quirks.max_tokens_limit == 512
 
 
 def test_what_proves_nothing_is_never_kept() -> None:
     lessons = Lessons(Clock())
     trial = Trial(lessons)
-    for error in (cap(512, echoed=True), ApiError("max_tokens", "x", field="room", limit=256)):
-        assert trial.learn(dep("a"), trial.taught(dep("a")), error, SENT)
-    assert trial.taught(dep("a")).quirks.max_tokens_limit == 256
-    trial.succeeded(dep("a"))
-    assert not lessons.shown()
+    for error in (echoed(cap(512)), ApiError("max_tokens", "x", field="room", limit=256)):
+        assert trial.learn(dep("a"), trial.apply(dep("a")), error, SENT)
+    assert trial.apply(dep("a")).quirks.max_tokens_limit == 256
+    trial.confirm(dep("a"))
+    assert not lessons.report()
 
 
 def test_a_lesson_that_did_not_help_is_not_kept() -> None:
@@ -603,12 +614,12 @@ def test_a_lesson_that_did_not_help_is_not_kept() -> None:
     trial = Trial(lessons)
     unknown = ApiError("unsupported", "x", field="stream_options")
     assert trial.learn(dep("a"), dep("a"), cap(512), SENT)
-    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ("stream_usage",)
-    assert trial.learn(dep("a"), trial.taught(dep("a")), unknown, SENT) == ()
-    trial.succeeded(dep("a"))
-    assert [row["field"] for row in lessons.shown()] == ["max_tokens_limit"]
-    trial.succeeded(dep("a"))
-    assert len(lessons.shown()) == 1
+    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT) == ("stream_usage",)
+    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT) == ()
+    trial.confirm(dep("a"))
+    assert [row["field"] for row in lessons.report()] == ["max_tokens_limit"]
+    trial.confirm(dep("a"))
+    assert len(lessons.report()) == 1
 
 
 def test_an_error_is_compared_with_what_its_attempt_sent() -> None:
@@ -616,23 +627,23 @@ def test_an_error_is_compared_with_what_its_attempt_sent() -> None:
     lessons = Lessons(Clock())
     one = dep("a")
     early, late = Trial(lessons), Trial(lessons)
-    asked = late.taught(one)
+    asked = late.apply(one)
     early.learn(one, one, cap(512), SENT)
-    early.succeeded(one)
+    early.confirm(one)
     assert late.learn(one, asked, cap(4096), SENT) == ("max_tokens_limit",)
-    assert late.taught(one).quirks.max_tokens_limit == 512, "what others know by now counts"
+    assert late.apply(one).quirks.max_tokens_limit == 512, "what others know by now counts"
     assert late.learn(one, asked, ApiError("unsupported", "x", field="stream_options"), SENT) == ("stream_usage",)
-    assert late.taught(one).quirks.stream_usage is False
-    late.succeeded(one)
-    assert {row["field"]: row["value"] for row in lessons.shown()} == {"max_tokens_limit": 512, "stream_usage": False}
+    assert late.apply(one).quirks.stream_usage is False
+    late.confirm(one)
+    assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 512, "stream_usage": False}
 
 
 def test_a_wire_is_changed_once() -> None:
     lessons = Lessons(Clock())
     one = dep("a", wire="responses")
     trial = Trial(lessons)
-    assert not trial.moved(one)
-    trial.change(one, ApiError("not_found", "x"), {WIRE: "chat"})
-    assert trial.moved(one) and trial.taught(one).wire == "chat" and not lessons.shown()
-    trial.succeeded(one)
-    assert lessons.taught(one).wire == "chat"
+    assert not trial.has_changed_wire(one)
+    trial.use(one, ApiError("not_found", "x"), {WIRE: "chat"})
+    assert trial.has_changed_wire(one) and trial.apply(one).wire == "chat" and not lessons.report()
+    trial.confirm(one)
+    assert lessons.apply(one).wire == "chat"

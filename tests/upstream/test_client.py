@@ -264,7 +264,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
             assert {answer.status for answer in answers} == {200} and len(asked) == 1
             resolver = proxy.services.upstream._resolver
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 1
-            resolver._known = {key: (0.0, value[1]) for key, value in resolver._known.items()}
+            resolver._kept = {key: (0.0, value[1]) for key, value in resolver._kept.items()}
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 2
             port = upstream.port
     async with proxied(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
@@ -284,7 +284,7 @@ async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: p
     monkeypatch.setattr(loop, "sock_connect", connect)
     async with proxied(config("http://localhost:9/v1", num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 504
-        assert not proxy.services.upstream._resolver._known
+        assert not proxy.services.upstream._resolver._kept
 
 
 async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -> None:
@@ -293,7 +293,9 @@ async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -
     async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
         settings = config(deployments=(deployment(upstream.base, ssl_verify=str(ca)),), num_retries=0)
         async with proxied(settings) as proxy:
-            assert (await proxy.ask(message())).status == 500
+            refused = await proxy.ask(message())
+            assert refused.status == 500
+            assert f"{ca}' for 127.0.0.1:" in refused.json["error"]["message"]
             await asyncio.to_thread(shutil.copy, certificate, ca)
             proxy.services.reload(settings)
             assert (await proxy.ask(message())).status == 200
@@ -316,13 +318,13 @@ async def test_a_cancelled_look_up_serves_the_others(monkeypatch: pytest.MonkeyP
     go.set()
     with pytest.raises(socket.gaierror):
         await two
-    assert one.cancelled() and not resolver._running
+    assert one.cancelled() and not resolver._lookups
     go.clear()
     three = asyncio.create_task(resolver.addresses("models.example", 80))
     await asyncio.sleep(0)
     three.cancel()
     await resolver.close()
-    assert not resolver._running
+    assert not resolver._lookups
 
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +399,10 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free.getsockname()[1]}")
         async with proxied(config("https://models.example/v1", num_retries=0)) as proxy:
             reply = await proxy.ask(message())
-    assert reply.status == 502 and "HTTPS_PROXY" in reply.json["error"]["message"]
+        port = free.getsockname()[1]
+    said = reply.json["error"]["message"]
+    assert reply.status == 502 and "HTTPS_PROXY" in said
+    assert f"127.0.0.1:{port} can't be reached (connection refused)" in said
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -514,4 +519,4 @@ async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
     async with Scripted(script, tls=tls) as upstream, proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
         assert (await proxy.ask(message())).status == 200
     assert offered == ["http/1.1"]
-    assert context_of(True) is context_of(True) and connect_module.context_of is context_of
+    assert context_of(True) is context_of(True) and connect_module.context_of is context_of  # type: ignore[attr-defined]

@@ -30,10 +30,10 @@ TURNS = 30
 
 
 class Owner:
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         pass
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 

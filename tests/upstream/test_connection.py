@@ -21,6 +21,8 @@ from a2py.upstream.failure import Failure, Unanswered
 from a2py.upstream.flow import Gather
 from a2py.upstream.origin import Origin
 from a2py.upstream.pool import MAX_AGE, Pool
+from a2py.upstream.sender import SEND_SIZE
+from a2py.upstream.transports import READ_SIZE
 from a2py.upstream.watch import Limits
 from tests.proxied import settle
 
@@ -35,10 +37,10 @@ class Owner:
         self.idle: list[Connection] = []
         self.lost: list[Connection] = []
 
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         self.idle.append(connection)
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         self.lost.append(connection)
 
 
@@ -124,7 +126,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
             assert head.status == 200 and await body_of(connection) == b"ok"
             assert connection.phase is Phase.COMPLETE
             connection.leave(finished=True)
-            assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)
+            assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)  # type: ignore[comparison-overlap]
             assert connection.is_usable(asyncio.get_running_loop().time(), 10)
     assert owner.lost == [connection]
 
@@ -191,10 +193,10 @@ async def test_an_idle_connection_that_is_too_old_is_not_usable() -> None:
         assert not connection.is_usable(now + 10.1, 10)
         pool = Pool(asyncio.get_running_loop())
         pool.add(connection, ROUTE)
-        pool.released(connection)
+        pool.take_back(connection)
         assert pool.take(ROUTE) is connection and pool.idle == 0
         pool.connections[connection] = ROUTE, now - MAX_AGE
-        pool.released(connection)
+        pool.take_back(connection)
         assert pool.idle == 1 and pool.take(ROUTE) is None and pool.idle == 0
         pool.close()
 
@@ -233,6 +235,7 @@ async def test_limits(stage: str, limit: str) -> None:
         assert caught.value.cause.kind == (
             "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
         )
+        assert caught.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
         assert connection.phase is Phase.CLOSED
 
 
@@ -266,7 +269,7 @@ async def test_cancelling_closes_at_once(stage: str) -> None:
         await asyncio.wait_for(left.wait(), 10)
 
 
-@pytest.mark.parametrize("size", [0, 1, module.SEND_SIZE, module.SEND_SIZE + 1, 20 << 20])
+@pytest.mark.parametrize("size", [0, 1, SEND_SIZE, SEND_SIZE + 1, 20 << 20])
 async def test_a_body_arrives_whole_and_is_not_copied(size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
     got: list[bytes] = []
@@ -290,7 +293,7 @@ async def test_a_body_arrives_whole_and_is_not_copied(size: int) -> None:
         watching = asyncio.create_task(watch())
         await connection.ask(HEAD, body, Limits())
         watching.cancel()
-        assert got == [body] and most <= 3 * module.SEND_SIZE + len(HEAD)
+        assert got == [body] and most <= 3 * SEND_SIZE + len(HEAD)
 
 
 @pytest.mark.parametrize("size", [1 << 20, 8 << 20])
@@ -543,7 +546,7 @@ async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
         assert connection.phase is Phase.TAIL
         go.set()
         await settle(lambda: connection.phase is not Phase.TAIL)
-        assert connection.phase is phase and owner.idle == ([connection] if phase is Phase.IDLE else [])
+        assert connection.phase is phase and owner.idle == ([connection] if phase is Phase.IDLE else [])  # type: ignore[comparison-overlap]
 
 
 async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,7 +562,7 @@ async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         connection.leave(finished=True)
         assert connection.phase is Phase.TAIL
         await settle(lambda: connection.phase is not Phase.TAIL)
-        assert connection.phase is Phase.CLOSED
+        assert connection.phase is Phase.CLOSED  # type: ignore[comparison-overlap]
 
 
 async def test_leaving_an_unfinished_answer_closes_at_once() -> None:
@@ -594,7 +597,7 @@ async def test_what_comes_before_anybody_reads_is_bounded() -> None:
     async with connected(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         await asyncio.sleep(0.1)
-        assert sum(map(len, connection._early)) <= 8 * module.READ_SIZE
+        assert sum(map(len, connection._early)) <= 8 * READ_SIZE
         flow = Gather(1 << 30)
         await connection.read(flow)
         assert flow.body() == block * 200

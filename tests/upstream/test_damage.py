@@ -9,7 +9,8 @@ import pytest
 
 from a2py.http1 import request_head
 from a2py.upstream import Failure, Gather
-from a2py.upstream.connection import Connection, Limits, Phase
+from a2py.upstream.connection import Connection, Phase
+from a2py.upstream.watch import Limits
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -17,10 +18,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Nobody:
     """An owner that keeps nothing."""
 
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         connection.close()
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 

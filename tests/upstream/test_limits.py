@@ -84,10 +84,10 @@ class Transport(asyncio.Transport):
 
 
 class Owner:
-    def released(self, connection: Connection) -> None:
+    def take_back(self, connection: Connection) -> None:
         pass
 
-    def gone(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         pass
 
 
@@ -133,7 +133,7 @@ async def flooded_pool(servers: int) -> int:
     for n in range(2 * IDLE_ALL):
         connection = Idle(loop, pool)
         pool.add(connection, Route(Origin("http", f"host{n % servers}", 80), None, True))
-        pool.released(connection)
+        pool.take_back(connection)
     idle = pool.idle
     assert idle == len(pool.connections)
     pool.close()
@@ -159,7 +159,7 @@ async def hosts() -> None:
     resolver = Resolver(Loop(asyncio.get_running_loop()))  # type: ignore[arg-type]
     for n in range(3 * DNS_HOSTS):
         await resolver.addresses(f"host{n}.example", 80)
-        assert len(resolver._known) <= DNS_HOSTS
+        assert len(resolver._kept) <= DNS_HOSTS
     await resolver.close()
 
 

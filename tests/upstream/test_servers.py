@@ -43,6 +43,7 @@ backend b
   server s 127.0.0.1:{target}
 """
 #: Name → (program, configuration, arguments). Each ends idle connections early in its own way.
+pytestmark = [pytest.mark.integration, pytest.mark.real]
 SERVERS = {
     "nginx, some requests each": ("nginx", NGINX.replace("{more}", "keepalive_requests 3;"), ("-c", "{file}", "-e", "{dir}/error.log")),
     "nginx, some time each": ("nginx", NGINX.replace("{more}", "keepalive_timeout 20ms;"), ("-c", "{file}", "-e", "{dir}/error.log")),
@@ -83,7 +84,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int
         running.wait(20)
 
 
-@pytest.mark.integration
 async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: tuple[int, int]) -> None:
     """Eight clients that pause for about as long as the server keeps a connection."""
     port, target = server
@@ -106,7 +106,6 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
         await asyncio.gather(*(client(name) for name in range(8)))
 
 
-@pytest.mark.integration
 async def test_an_early_refusal_of_a_large_body(server: tuple[int, int]) -> None:
     """nginx answers 413 after the head and closes; the answer counts, twenty times of twenty."""
     port, target = server

@@ -765,6 +765,7 @@ async def connections(real: Real) -> int:
     return next(int(float(line.split()[1])) for line in lines if line.startswith("a2py_connections ")) - 1
 
 
+@pytest.mark.real
 async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
     """Each event comes through at once, a large body arrives, connections are kept, a client that leaves is seen by the upstream."""
     go, gone = asyncio.Event(), asyncio.Event()

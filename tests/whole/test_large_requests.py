@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -104,7 +104,8 @@ def _body(shape: str) -> bytes:
 
 def _calls(work: Slices[T]) -> tuple[T, list[int]]:
     """The result, and for each slice the calls that it made."""
-    count, slices = 0, []
+    count = 0
+    slices: list[Any] = []
 
     def seen(frame: object, event: str, arg: object) -> None:
         nonlocal count
@@ -132,7 +133,7 @@ def test_no_slice_does_all_the_work(shape: str) -> None:
     steps = ("drop_$schema", "drop_formats", "inline_refs", "const_to_enum")
     for name in ("chat", "responses", "native"):
         quirks = override(quirks_for("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"})
-        drop = ("messages.content.cache_control", "tools.input_schema.x", "input.content.x")
+        drop = frozenset({"messages.content.cache_control", "tools.input_schema.x", "input.content.x"})
         dep = Deployment("n", "i", "openai", "m", "https://x/v1", wire=name, quirks=quirks, drop=drop, cache_control_ttl="1h")
         prepared, preparing = _calls(wire(name).prepare_in_slices(Call(request, "msg_1", 0.0), dep, True))
         assert max(preparing) < CALLS and prepared.body

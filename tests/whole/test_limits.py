@@ -230,7 +230,7 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("an event larger than 32 MiB", "chat", lambda n, s: repeat(b"data: x\ndata:\n" * 300)),
     ],
     "a2py.wires.common.intake.BODY_LIMIT": [
-        Flood("reply is larger than 32 MiB", "chat", lambda n, s: then(b'{"', rest=repeat(s.encode())), {"whole": True}),
+        Flood("reply larger than 32 MiB", "chat", lambda n, s: then(b'{"', rest=repeat(s.encode())), {"whole": True}),
         Flood("nothing but white space", "responses", lambda n, s: repeat(b" " * len(s))),
     ],
     "a2py.jsonsize.VALUES_LIMIT": [
@@ -293,13 +293,13 @@ FLOODS: dict[str, list[Flood]] = {
     ],
     "a2py.wires.chat.calls.KEPT_LIMIT": [
         Flood(
-            "more of tool calls",
+            "longer tool calls",
             "chat",
             lambda n, s: repeat(chat(tool_calls=[{"index": 0, "id": "c", "custom": {"name": "f", "input": s}}])),
         ),
-        Flood("more of tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)), {}, 9),
+        Flood("longer tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)), {}, 9),
         Flood(
-            "more of tool calls|interleaved more than",
+            "longer tool calls|interleaved more than",
             "chat",
             lambda n, s: [chat(tool_calls=[{"index": k, "function": {"name": "f"}} for k in range(MANY)])],
             {},
@@ -317,7 +317,7 @@ FLOODS: dict[str, list[Flood]] = {
     "a2py.messages.signatures.LIMIT": [
         Flood("state (`reasoning_opaque`)", "chat", lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1))),
     ],
-    "a2py.wires.chat.found.SEEN_LIMIT": [
+    "a2py.wires.chat.search_results.SEEN_LIMIT": [
         Flood(
             "more pages",
             "chat",
@@ -345,11 +345,11 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("", "chat", lambda n, s: repeat(chat(content="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
         Flood("", "responses", lambda n, s: repeat(response("output_text.delta", delta="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
     ],
-    "a2py.wires.responses.output.KEPT_LIMIT": [
+    "a2py.wires.responses.budget.KEPT_LIMIT": [
         Flood("", "responses", lambda n, s: (response("output_text.delta", content_index=k >> 9, delta=s) for k in count())),
         Flood("", "responses", lambda n, s: then(FREE, rest=repeat(response("custom_tool_call_input.delta", delta=s)))),
     ],
-    "a2py.wires.responses.output.ITEMS_LIMIT": [
+    "a2py.wires.responses.budget.ITEMS_LIMIT": [
         Flood("more items", "responses", lambda n, s: (item(k, type="x" + s, index=k) for k in count()), {}, 9),
         Flood("more items", "responses", lambda n, s: (response("output_text.delta", content_index=k, delta="x") for k in count()), {}, 9),
         Flood("more items", "responses", lambda n, s: (item(k, type="message", call_id=f"{k}" + s) for k in count()), {}, 9),
@@ -382,7 +382,7 @@ FLOODS: dict[str, list[Flood]] = {
             lambda n, s: (response("output_text.annotation.added", annotation={**URL, "url": f"{k}" + s}) for k in count()),
         ),
     ],
-    "a2py.wires.native.stream.ENDING_LIMIT": [
+    "a2py.wires.native.ending.ENDING_LIMIT": [
         Flood(
             "message_delta events",
             "native",
@@ -400,9 +400,9 @@ PIECES = (
     "a2py.messages.reply.REPLY_LIMIT",
     "a2py.wires.chat.calls.KEPT_LIMIT",
     "a2py.wires.chat.pieces.LIMIT",
-    "a2py.wires.chat.found.SEEN_LIMIT",
-    "a2py.wires.responses.output.KEPT_LIMIT",
-    "a2py.wires.responses.output.ITEMS_LIMIT",
+    "a2py.wires.chat.search_results.SEEN_LIMIT",
+    "a2py.wires.responses.budget.KEPT_LIMIT",
+    "a2py.wires.responses.budget.ITEMS_LIMIT",
 )
 #: Those that a proxy with sockets floods, below.
 WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}
@@ -489,7 +489,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: any(connection.is_paused for connection in proxy.busy))  # type: ignore[attr-defined]
+        await settle(lambda: any(connection.is_paused for connection in proxy.busy))
         for _ in range(100):
             await asyncio.sleep(0)
             sizes = [connection.transport.get_write_buffer_size() for connection in proxy.busy if connection.transport]

@@ -18,7 +18,7 @@ from tests.llamacpp import Server, Servers
 from tests.tiny_model import SURE
 
 pytestmark = pytest.mark.integration
-NATIVE = {"supported_endpoints": ["/v1/messages"]}
+NATIVE: dict[str, Any] = {"supported_endpoints": ["/v1/messages"]}
 TOOL: Any = {
     "name": "get_weather",
     "description": "The weather of a city",

@@ -61,7 +61,15 @@ async def native(c: Peer) -> None:
         await refusing(429)(c)
         return
     usage = {"input_tokens": 9, "output_tokens": 1}
-    start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None, "stop_sequence": None}
+    start: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     c.head(200, SSE)
     for name, body in (
@@ -135,7 +143,7 @@ CLIENT = (*FAULTS, "timeout")
 
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
-    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else ""), ssl_verify=False, rpm=10**6, tpm=10**9)
+    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9)
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     return config(deployments=(made, other), **{**limits, **scenario.settings})
 
@@ -185,7 +193,7 @@ async def finish(
     proxy: Running, gate: Gate, front: Gate, client: Raw, reading: asyncio.Future[Answer | None], fault: str, side: str
 ) -> str:
     """What the client got: `ok`, `error`, or `gone` where its own connection was the one that failed."""
-    waits = {reading, asyncio.ensure_future(gate.met.wait()), asyncio.ensure_future(front.met.wait())}
+    waits: set[asyncio.Future[Any]] = {reading, asyncio.ensure_future(gate.met.wait()), asyncio.ensure_future(front.met.wait())}
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=20)
         if not reading.done() and fault == "timeout" and front.met.is_set():

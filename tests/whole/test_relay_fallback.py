@@ -9,7 +9,7 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.quirks import Quirks
-from tests.proxied import FAST, config, deployment, message, proxied, settle
+from tests.proxied import config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Scripted, answering, chunk, completion, refusing
 
 
@@ -62,7 +62,7 @@ async def test_an_overflow_goes_to_the_larger_context() -> None:
     async with Scripted(overflow) as small, Scripted(answering("large")) as large:
         settings = Config(
             deployments=(deployment(small.base), deployment(large.base, name="large", id="large")),
-            settings=Settings(**FAST, context_window_fallbacks={"test-model": ("large",)}),
+            settings=Settings(num_retries=0, drain_seconds=5.0, context_window_fallbacks={"test-model": ("large",)}),
         )
         async with proxied(settings) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
@@ -93,7 +93,7 @@ async def test_a_dead_deployment_is_passed_over() -> None:
         async with proxied(settings) as proxy:
             for _ in range(6):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert proxy.services.router.shown()[0]["deployment"] == "dead"
+            assert proxy.services.router.report()[0]["deployment"] == "dead"
 
 
 async def test_a_running_stream_keeps_its_configuration() -> None:
@@ -174,7 +174,7 @@ async def test_a_limit_that_holds_for_this_request_only() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(max_tokens=4100))
         assert answer.status == 200, answer.body
-        assert not proxy.services.lessons.shown()
+        assert not proxy.services.lessons.report()
     assert [asked.json["max_tokens"] for asked in upstream.asked] == [4100, 4000]
 
 
@@ -198,7 +198,7 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
         async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
             for _ in range(2):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert proxy.services.lessons.shown()[0]["field"] == "wire"
+            assert proxy.services.lessons.report()[0]["field"] == "wire"
         assert [asked.target for asked in upstream.asked][1:] == ["/v1/chat/completions"] * 2
         async with proxied(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
             assert (await proxy.ask(message())).status == 404
@@ -209,7 +209,7 @@ async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
     async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message())).status == 404
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
     assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions"] * 2
 
 

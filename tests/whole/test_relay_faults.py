@@ -362,10 +362,10 @@ ASK: dict[str, Any] = {"model": "test-model", "max_tokens": 100, "messages": [{"
 
 async def test_sdk_create_and_stream() -> None:
     async with Scripted(answering("Hel", "lo")) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
-        whole = await client.messages.create(**ASK)
+        whole: Any = await client.messages.create(**ASK)
         async with client.messages.stream(**ASK) as stream:
             texts = [piece async for piece in stream.text_stream]
-            streamed = await stream.get_final_message()
+            streamed: Any = await stream.get_final_message()
         raw = [event.type async for event in await client.messages.create(**ASK, stream=True)]
     assert texts == ["Hel", "lo"]
     assert streamed.content[0].text == whole.content[0].text == "Hello" and streamed.stop_reason == whole.stop_reason == "end_turn"
@@ -443,7 +443,7 @@ async def test_sdk_pings_are_no_trouble() -> None:
         c.events(*text("Hi"))
         c.end()
 
-    settings = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
+    settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
     async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, sdk(proxy) as client:
         manager = client.messages.stream(**ASK)
         async with manager as stream:
@@ -483,3 +483,21 @@ async def test_many_at_once() -> None:
             assert words == "".join(f"word{n}.{k} " for k in range(10)) and answer.names[-1] == "message_stop"
 
         await asyncio.gather(*map(one, range(50)))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_wrong_api_base_is_named_with_host_port_and_model(stream: bool) -> None:
+    """`openai` is the prefix of every compatible server, so the provider's name would not say which one it is."""
+
+    async def web_page(c: Peer) -> None:
+        c.reply(b"<html><body>Welcome</body></html>", headers={"content-type": "text/html"})
+
+    for script, problem in (
+        (refusing(301), "answered 301, a redirect. Set `api_base` to"),
+        (web_page, "web page"),
+    ):
+        async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+            answer = await proxy.ask(message(stream=stream))
+        error = answer.json["error"]["message"]
+        assert f"127.0.0.1:{upstream.port}" in error and problem in error and "`api_base`" in error, error
+        assert "scripted" not in error

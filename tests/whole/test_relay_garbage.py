@@ -1,6 +1,6 @@
 """What the garbage collector finds after requests of every kind of end: nothing.
 
-A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.serve.settle`) and takes no account of how
+A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.eventloop.settle`) and takes no account of how
 large a `bytes` is. A closed connection used to leave 7 objects, malformed HTTP 28, a body that broke off 69 with all frames above them."""
 
 from __future__ import annotations
@@ -294,8 +294,9 @@ async def test_a_write_that_fails() -> None:
             async def one() -> None:
                 client = Client(proxy.port)
                 client.send(STREAM)
-                await settle(lambda: proxy.services.running.exchanges and next(iter(proxy.services.running.exchanges)).answer.is_delivered)
-                exchange: Any = next(iter(proxy.services.running.exchanges))
+                running: Any = proxy.services.running.exchanges
+                await settle(lambda: running and next(iter(running)).answer.is_delivered)
+                exchange = next(iter(running))
                 client.reset()
                 exchange.answer.client.write(b": x\n\n")
                 del exchange
@@ -314,7 +315,7 @@ async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.M
     monkeypatch.setitem(ROUTES, "/crash", Route(("POST",), crash))  # type: ignore[arg-type]
     here: list[Upstream] = []
     case = cases(here)[name]
-    settings = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
+    settings: dict[str, Any] = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
     with Upstream(case.script) as upstream:
         here.append(upstream)
         made = config(upstream.base, disable_cooldowns=True, **settings)

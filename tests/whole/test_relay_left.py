@@ -1,6 +1,6 @@
 """What is left of a request once it was answered: nothing, also without the garbage collector, and nothing for a client that takes nothing.
 
-The collector runs seldom (`a2py.cli.serve.settle`), and does not know that one `bytes` has 64 MiB: whatever lies in a reference cycle is held
+The collector runs seldom (`a2py.cli.eventloop.settle`), and does not know that one `bytes` has 64 MiB: whatever lies in a reference cycle is held
 for thousands of requests."""
 
 from __future__ import annotations

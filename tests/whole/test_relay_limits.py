@@ -15,7 +15,7 @@ import pytest
 from a2py.messages.count import count
 from a2py.messages.request import parse
 from a2py.proxy import sizes
-from a2py.proxy.limits import FIRST_OUTPUT, Used
+from a2py.proxy.limits import FIRST_OUTPUT, Use
 from a2py.quirks import Quirks
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
@@ -41,8 +41,8 @@ async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock 
         yield proxy
 
 
-def used(proxy: Running, id: str = "d0") -> Used:
-    return proxy.services.limits.used()[id]
+def used(proxy: Running, id: str = "d0") -> Use:
+    return proxy.services.limits.usage()[id]
 
 
 # -- the ways in which an attempt ends -------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ async def silent_later(c: Peer) -> None:
 
 LONG = "x" * 40_000  # some 10,000 tokens
 NO_USAGE = {name: value for name, value in completion("Hello there").items() if name != "usage"}
-CACHED = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
+CACHED: dict[str, Any] = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
 #: What happens: script, streamed or whole, tokens that count afterwards.
 ENDS: dict[str, tuple[Script, bool, int]] = {
     "a stream, counted by the upstream": (streams(*text("Hi", tokens=usage(200, 30))), True, 230),
@@ -120,7 +120,7 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
 @pytest.mark.parametrize("end", ENDS)
 async def test_what_counts_after_an_attempt(end: str) -> None:
     script, stream, tokens = ENDS[end]
-    times = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
+    times: dict[str, Any] = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
     async with Scripted(script) as up, limited(up.base, rpm=100, **times) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert used(proxy) == (len(up.asked), tokens, 0), answer.body
@@ -333,7 +333,7 @@ async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("limits", [{"tpm": 1000, "rpm": 10}, {"tpm": 0, "rpm": 0}])
-async def test_health_shows_what_counts(limits: dict[str, int]) -> None:
+async def test_health_shows_what_counts(limits: dict[str, Any]) -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, **limits) as proxy:
         await proxy.ask(message())
         row = (await proxy.ask({}, "/health", "GET")).json["deployments"][0]

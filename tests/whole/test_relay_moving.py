@@ -148,7 +148,7 @@ async def test_thinking_that_another_vendor_signed() -> None:
             body = {"model": "native", "max_tokens": 4096, "stream": True, "messages": [*turns, {"role": "user", "content": "Go on"}]}
             answer = await proxy.ask(body)
             assert answer.status == 200 and answer.names[-1] == "message_stop"
-            assert proxy.services.lessons.shown() == []
+            assert proxy.services.lessons.report() == []
     first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.asked)
     assert [block["type"] for block in first[1]["content"]] == ["thinking", "text"]
     assert second == [turns[0], {"role": "assistant", "content": [{"type": "text", "text": "Yes?"}]}, {"role": "user", "content": "Go on"}]

@@ -79,7 +79,7 @@ async def test_a_repeated_limit_caps_nobody_else(format: str, times: int) -> Non
             await proxy.ask(message(f"Why? {CAP}", max_tokens=4096))
         before = len(upstream.asked)
         assert (await proxy.ask(message("Hello", max_tokens=4096))).names[-1] == "message_stop"
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
     assert [asked.json["max_tokens"] for asked in upstream.asked[before:]] == [4096]
 
 
@@ -100,7 +100,7 @@ async def test_a_limit_that_the_upstream_itself_names_is_learned_in_a_conversati
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message(f"What does '{CAP}' mean?", max_tokens=4096))).status == 200
-        (row,) = proxy.services.lessons.shown()
+        (row,) = proxy.services.lessons.report()
     assert (row["field"], row["value"]) == ("max_tokens_limit", 512)
     assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 512, 512]
 
@@ -114,9 +114,9 @@ async def test_words_that_stand_in_the_request_teach_this_request_alone() -> Non
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message("It says: max_tokens must be less than or equal to 512", max_tokens=4096))).status == 200
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
         assert (await proxy.ask(message("Hello", max_tokens=4096))).status == 200
-        assert [row["value"] for row in proxy.services.lessons.shown()] == [512]
+        assert [row["value"] for row in proxy.services.lessons.report()] == [512]
     assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 512, 4096, 512]
 
 
@@ -167,10 +167,10 @@ async def test_a_lesson_is_kept_only_after_the_request_has_gone_through(end: Scr
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         await proxy.ask(message())
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
         good = True
         assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert [row["field"] for row in proxy.services.lessons.shown()] == ["stream_usage"]
+        assert [row["field"] for row in proxy.services.lessons.report()] == ["stream_usage"]
     assert ["stream_options" in asked.json for asked in upstream.asked] == [True, False] * 2
 
 
@@ -191,10 +191,10 @@ async def test_a_lesson_is_not_kept_while_its_answer_still_runs() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         first = asyncio.create_task(proxy.ask(message()))
         await settle(lambda: len(upstream.asked) == 2)
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
         go.set()
         assert (await first).names[-1] == "message_stop"
-        assert len(proxy.services.lessons.shown()) == 1
+        assert len(proxy.services.lessons.report()) == 1
 
 
 async def test_a_lesson_that_did_not_help_is_not_kept() -> None:
@@ -211,7 +211,7 @@ async def test_a_lesson_that_did_not_help_is_not_kept() -> None:
 
     async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
         assert (await proxy.ask(message(temperature=0.5))).status == 200
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
         (line,) = [line for line in proxy.lines if line["event"] == "request"]
     assert line["notes"] == "learned temperature_max" and len(upstream.asked) == 3
 
@@ -233,7 +233,7 @@ async def test_an_error_inside_a_200_may_repeat_the_request_too(stream: bool) ->
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         await proxy.ask(message(CAP, stream, max_tokens=4096))
         await proxy.ask(message("Hello", stream, max_tokens=4096))
-        assert proxy.services.lessons.shown() == []
+        assert proxy.services.lessons.report() == []
     assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 4096]
 
 
@@ -255,7 +255,7 @@ async def test_an_error_inside_a_200_on_every_wire(wire: str, stream: bool) -> N
         base = upstream.base if wire != "native" else upstream.base.removesuffix("/v1")
         async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
             await proxy.ask(message(CAP, stream, max_tokens=4096))
-            assert proxy.services.lessons.shown() == []
+            assert proxy.services.lessons.report() == []
     assert len(upstream.asked) == 1
 
 
@@ -286,7 +286,7 @@ async def test_ten_first_requests_that_meet_one_refusal_all_succeed(stream: bool
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answers = await asyncio.gather(*(proxy.ask(message(f"{n}", stream, max_tokens=4096, top_p=0.5)) for n in range(count)))
         assert [answer.status for answer in answers] == [200] * count
-        assert {row["field"]: row["value"] for row in proxy.services.lessons.shown()} == {
+        assert {row["field"]: row["value"] for row in proxy.services.lessons.report()} == {
             "sampling": ["temperature"],
             "max_tokens_limit": 512,
         }
@@ -310,7 +310,7 @@ async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
         second = asyncio.create_task(proxy.ask(message("second")))
         await settle(lambda: len(upstream.asked) == 1)
         assert (await proxy.ask(message("first"))).status == 200
-        assert proxy.services.lessons.shown()
+        assert proxy.services.lessons.report()
         go.set()
         assert (await second).status == 200
     assert ["stream_options" in asked.json for asked in upstream.asked] == [True, True, False, False]
@@ -344,7 +344,7 @@ async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: 
         for _ in range(3):
             answer = await proxy.ask(message(said))
             assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
-        assert proxy.services.router.shown() == []
+        assert proxy.services.router.report() == []
         before = len(first.asked)
         assert (await proxy.ask(message("Hello"))).status == 200
     assert len(first.asked) == before + 1
@@ -370,7 +370,7 @@ async def test_a_deployment_cools_down_by_status(status: int, words: str, type: 
     """What only the text of a 400 says is told to the client; of a 500 it counts as any 500 does."""
     async with Scripted(refusing(status, words)) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
-        assert [row["why"] for row in proxy.services.router.shown()] == ([cooled] if cooled else [])
+        assert [row["why"] for row in proxy.services.router.report()] == ([cooled] if cooled else [])
     assert answer.json["error"]["type"] == type
 
 
@@ -378,7 +378,7 @@ async def test_a_deployment_cools_down_by_code() -> None:
     refuse = refusing(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID")
     async with Scripted(refuse) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).status == 401
-        assert [row["why"] for row in proxy.services.router.shown()] == ["authentication"]
+        assert [row["why"] for row in proxy.services.router.report()] == ["authentication"]
 
 
 async def test_failures_with_words_still_count_as_failures() -> None:
@@ -386,7 +386,7 @@ async def test_failures_with_words_still_count_as_failures() -> None:
     async with Scripted(refusing(500, "Insufficient Balance")) as upstream, proxied(config(upstream.base, allowed_fails=3)) as proxy:
         for _ in range(5):
             await proxy.ask(message())
-        assert len(proxy.services.router.shown()) == 1
+        assert len(proxy.services.router.report()) == 1
 
 
 async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
@@ -394,14 +394,14 @@ async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
     size = "Request too large on tokens per minute (TPM): Limit 6000, Requested 14810"
     async with Scripted(refusing(429, size, code="rate_limit_exceeded")) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).status == 429
-        assert proxy.services.router.shown() == []
+        assert proxy.services.router.report() == []
 
 
 async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_wire() -> None:
     refuse = refusing(404, "Item with id 'rs_68' not found.", param="input")
     async with Scripted(refuse) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
         assert (await proxy.ask(message())).status == 404
-        assert proxy.services.router.shown() == []
+        assert proxy.services.router.report() == []
     assert [asked.target for asked in upstream.asked] == ["/v1/responses"]
 
 
@@ -414,7 +414,7 @@ async def test_a_wait_that_the_client_names_is_not_kept() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("Please try again in 1 hour."))
         assert answer.status == 429 and "retry-after" not in answer.headers
-        assert 0 < proxy.services.router.shown()[0]["seconds_left"] <= 5
+        assert 0 < proxy.services.router.report()[0]["seconds_left"] <= 5
 
 
 # -- conversations about errors --------------------------------------------------------------------------------------------

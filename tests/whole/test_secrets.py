@@ -92,8 +92,8 @@ HOWS = ("json", "401", "429", "500", "text", "headers", "redirect", "stream", "l
 
 def file(folder: Path, base: str, gate: int) -> list[dict[str, Any]]:
     """Deployments on each wire, one behind the proxy of the environment, one that does not resolve."""
-    params = {"api_key": UPSTREAM, "extra_headers": {"x-gateway-token": HEADER}}
-    rows = {
+    params: dict[str, Any] = {"api_key": UPSTREAM, "extra_headers": {"x-gateway-token": HEADER}}
+    rows: dict[str, dict[str, Any]] = {
         "chat": {"model": "llamacpp/tiny", "api_base": base},
         "native": {"model": "anthropic/claude-x", "api_base": base.removesuffix("/v1")},
         "responses": {"model": "openai/responses/gpt-x", "api_base": base},

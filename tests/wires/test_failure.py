@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from a2py.deployment import Deployment
 from a2py.errors import KINDS, ApiError
 from a2py.messages.sent import NOTHING, Sent
 from a2py.wires import failure
-from a2py.wires.refusal import scrub, verdict, waiting
-from a2py.wires.refusal.body import unfold
+from a2py.wires.refusal import message, scrub, verdict, waiting
+from a2py.wires.refusal.body import parse_body
+from a2py.wires.refusal.peer import Peer
 from tests import golden
 
 GOLDENS = golden.read(golden.FOLDER / "errors.md")
@@ -23,7 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 
 
 def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), **known)
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
 
 
 def said(message: str, status: int = 400, **known: Any) -> ApiError:
@@ -46,10 +48,10 @@ def test_a_golden_is_decided_by_the_rule_that_it_names(case: golden.Case) -> Non
     status, *options = blocks["upstream"].options
     data = golden.upstream_bytes(blocks["upstream"])
     sent = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
-    rule = verdict.find(int(status), unfold(data), "", sent).rule
+    rule = verdict.find_rule(int(status), parse_body(data), "", sent).rule
     assert (rule.name if rule else "status") == golden_rule(case)
     headers = {name: value for name, _, value in (option.partition("=") for option in options)}
-    assert golden.error_lines(failure.read(int(status), headers, data, sent=sent)) == blocks["client"].lines
+    assert golden.error_lines(failure.read(int(status), headers, data, Peer(sent=sent))) == blocks["client"].lines
 
 
 def test_each_rule_has_a_golden() -> None:
@@ -69,9 +71,9 @@ def test_each_rule_names_who_says_it_and_when() -> None:
 
 @pytest.mark.parametrize("status", [*verdict.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])
 def test_a_bare_status(status: int) -> None:
-    error = failure.read(status, {}, b"", provider="acme")
+    error = failure.read(status, {}, b"", Peer(provider="acme"))
     assert error.kind == verdict.STATUSES.get(status, "invalid_request" if status < 500 else "api")
-    kept = status in failure.KEPT or status not in verdict.STATUSES
+    kept = status in message.KEPT_STATUSES or status not in verdict.STATUSES
     assert error.status == (status if kept else KINDS[error.kind].status)
     assert "acme" in error.message
 
@@ -87,23 +89,64 @@ def test_a_provider_of_its_own_kind() -> None:
     assert of(quota, 429, provider="azure").kind == "rate_limit"
     assert of(quota, 429, provider="openai").kind == "billing"
     for status in (400, 413):
-        assert failure.read(status, {}, b" ", provider="cerebras").message == "prompt is too long"
-        assert failure.read(status, {}, b"", provider="groq").kind != "context_overflow"
-    assert failure.read(500, {}, b"", provider="cerebras").kind == "api"
-    assert failure.read(400, {}, b"{}", provider="cerebras").kind == "invalid_request"
+        assert failure.read(status, {}, b" ", Peer(provider="cerebras")).message == "prompt is too long"
+        assert failure.read(status, {}, b"", Peer(provider="groq")).kind != "context_overflow"
+    assert failure.read(500, {}, b"", Peer(provider="cerebras")).kind == "api"
+    assert failure.read(400, {}, b"{}", Peer(provider="cerebras")).kind == "invalid_request"
 
 
 def test_whose_fault_it_is_stands_in_front() -> None:
     assert said("too many requests", 429, provider="groq").message == "groq: too many requests"
     assert said("Bad schema", provider="groq").message == "Bad schema"  # about the request: native upstreams' words stay theirs
-    assert failure.read(404, {}, b"<title>404</title>", provider="acme").message == (
+    assert failure.read(404, {}, b"<title>404</title>", Peer(provider="acme")).message == (
         "acme answered with a web page (HTTP 404): 404 (check `api_base` and the model's name)"
     )
-    assert failure.read(405, {}, b"", provider="acme").message.endswith("(check `api_base` and the model's name)")
+    assert failure.read(405, {}, b"", Peer(provider="acme")).message.endswith(". Check `api_base` and the model's name.")
     assert (
         of({"error": {"code": "odd", "type": "odder"}}, 500, provider="acme").message
-        == "acme answered HTTP 500 without saying why (odd, odder)"
+        == "acme answered HTTP 500 without saying why (odd, odder). Try again. If it fails again, check the server's log."
     )
+
+
+OWN_SERVER = Peer.of(Deployment("local", "local/1", "openai", "qwen3", "http://127.0.0.1:8000/v1", key="sk-local"))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            failure.transport_error("connect", "Connection refused", OWN_SERVER),
+            "cannot connect to 127.0.0.1:8000 (model local): connection refused."
+            " Check that the server is running and that `api_base` is right.",
+        ),
+        (
+            failure.transport_error("tls", "CA cert not found", OWN_SERVER),  # an abbreviation keeps its capital
+            "no secure connection to 127.0.0.1:8000 (model local): CA cert not found."
+            " Check the server's certificate, or set `ssl_verify` to the file of its CA.",
+        ),
+        (
+            of({"error": {"message": "sk-local?", "code": "invalid_api_key"}}, 401, **OWN_SERVER._asdict()),
+            "127.0.0.1:8000 (model local) refused the API key (HTTP 401). The proxy sends this key, not the client: check `api_key` of this"
+            " model in the configuration, or the key variable of its provider.",
+        ),
+        (said("too many requests", 429, **OWN_SERVER._asdict()), "127.0.0.1:8000: too many requests"),
+        (
+            failure.read(503, {}, b"", OWN_SERVER),
+            "127.0.0.1:8000 answered HTTP 503 without saying why. Wait, then try again.",
+        ),
+        (
+            failure.web_page_error(b"<title>Sign in</title>", OWN_SERVER),
+            "127.0.0.1:8000 answered with a web page: Sign in (check `api_base`)",
+        ),
+        (
+            failure.reply_error("sent an empty reply", OWN_SERVER),
+            "127.0.0.1:8000 sent an empty reply. Try again. If it fails again, check the server's log.",
+        ),
+    ],
+)
+def test_a_message_names_the_address_and_the_next_step(error: ApiError, message: str) -> None:
+    """Not the provider's prefix: `openai/…` is also written for a server of one's own."""
+    assert error.message == message
 
 
 def test_a_5xx_is_not_the_clients_fault_though_it_is_worded_so() -> None:
@@ -169,7 +212,7 @@ def test_the_cap_names_the_model_where_it_is_known() -> None:
     ],
 )
 def test_no_error_inside(payload: dict[str, Any]) -> None:
-    assert failure.inside(payload) is None
+    assert failure.find_error(payload) is None
 
 
 @pytest.mark.parametrize(
@@ -209,19 +252,19 @@ def test_no_error_inside(payload: dict[str, Any]) -> None:
     ],
 )
 def test_an_error_inside(payload: dict[str, Any], kind: str, status: int) -> None:
-    error = failure.inside(payload)
+    error = failure.find_error(payload)
     assert error is not None
     assert (error.kind, error.status) == (kind, status)
 
 
 def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
-    error = failure.inside({"error": {"message": "Rate limit, try again in 6s", "code": 429}}, provider="groq")
+    error = failure.find_error({"error": {"message": "Rate limit, try again in 6s", "code": 429}}, Peer(provider="groq"))
     assert error is not None
     assert (error.retry_after, error.message) == (6, "groq: Rate limit, try again in 6s")
-    unknown = failure.inside({"error": {"code": "odd"}}, provider="groq")
+    unknown = failure.find_error({"error": {"code": "odd"}}, Peer(provider="groq"))
     assert unknown is not None
-    assert unknown.message == "groq reported an error without saying which (odd)"
-    key = failure.inside({"error": {"code": "invalid_api_key", "message": "sk-abc is wrong"}}, provider="groq")
+    assert unknown.message == "groq reported an error without saying which (odd). Try again. If it fails again, check the server's log."
+    key = failure.find_error({"error": {"code": "invalid_api_key", "message": "sk-abc is wrong"}}, Peer(provider="groq"))
     assert key is not None
     assert key.message.startswith("groq refused the API key. ")
 
@@ -246,17 +289,19 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
     ],
 )
 def test_transport(kind: str, expected: str) -> None:
-    error = failure.transport(kind, "refused by https://u:p@host/x?key=1 with sk-abc.", "acme")
+    error = failure.transport_error(kind, "refused by https://u:p@host/x?key=1 with sk-abc.", Peer(address="acme"))
     assert error.kind == expected
     assert "acme" in error.message
     assert "refused by https://host/x with …" in error.message
     assert not re.search(r"key=1|sk-abc|u:p", error.message)
     assert error.should_retry is (False if kind == "tls" else None)
-    assert error.message.endswith(".")
+    assert error.message.endswith(".") and error.message.count(". ") >= 1, "what to do is missing"
 
 
 def test_transport_knows_little() -> None:
-    assert failure.transport("cut", "", "").message == "upstream closed the stream early (the upstream): no further cause is known."
+    assert failure.transport_error("cut", "").message == (
+        "the upstream closed the stream early: the cause is unknown. Try again. If it fails again, check the server's log."
+    )
 
 
 # -- whatever comes ------------------------------------------------------------------------------------------------------
@@ -330,7 +375,7 @@ def check(error: ApiError) -> None:
 
 @given(STATUSES, HEADERS, st.binary(max_size=300) | JSON.map(orjson.dumps), st.sampled_from(["", "openai", "azure", "cerebras"]))
 def test_read_raises_on_nothing(status: int, headers: dict[str, str], data: bytes, provider: str) -> None:
-    check(failure.read(status, headers, data, provider=provider))
+    check(failure.read(status, headers, data, Peer(provider=provider)))
 
 
 @given(JSON.map(orjson.dumps), st.integers(0, 400))
@@ -340,7 +385,7 @@ def test_read_raises_on_no_cut(data: bytes, length: int) -> None:
 
 @given(st.dictionaries(st.sampled_from(["error", "base_resp", "choices", "type", "code", "message", "detail"]), JSON, max_size=5))
 def test_inside_raises_on_nothing(payload: dict[str, Any]) -> None:
-    error = failure.inside(payload)
+    error = failure.find_error(payload)
     if error is not None:
         check(error)
 
@@ -349,13 +394,13 @@ def test_inside_raises_on_nothing(payload: dict[str, Any]) -> None:
 def test_no_planted_key_gets_out(key: str, status: int, before: str, after: str, place: str) -> None:
     planted = {"error": {"message": "refused", place: f"{before} {key} {after}"}, "detail": f"{before}\n{key}"}
     for data in (orjson.dumps(planted), f"{before} {key}".encode(), orjson.dumps(planted)[:-9]):
-        assert key not in failure.read(status, {}, data, provider="acme").message
-    assert key not in failure.transport("connect", f"{before} {key} {after}", "acme").message
+        assert key not in failure.read(status, {}, data, Peer(provider="acme")).message
+    assert key not in failure.transport_error("connect", f"{before} {key} {after}", Peer(address="acme")).message
 
 
 @given(st.text(alphabet="abcdefgh123*!", min_size=4, max_size=20), TEXTS)
 def test_no_known_secret_gets_out(secret: str, text: str) -> None:
-    message = failure.read(400, {}, orjson.dumps({"error": {"message": f"{text} {secret}"}}), secrets=(secret,)).message
+    message = failure.read(400, {}, orjson.dumps({"error": {"message": f"{text} {secret}"}}), Peer(secrets=(secret,))).message
     assert secret not in message or secret in failure.read(400, {}, orjson.dumps({"error": {"message": text}})).message
 
 

@@ -15,7 +15,7 @@ from a2py.errors import ApiError
 from a2py.providers.models import ROOM
 from a2py.quirks import Quirks, override
 from a2py.wires import failure
-from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, lasting, lesson, together
+from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, find_lesson, is_lasting, join_lessons
 from tests import golden
 
 #: The names that the wires put into `Prepared.added`.
@@ -227,7 +227,7 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
 
 @pytest.mark.parametrize(("message", "before", "changes"), TAUGHT, ids=lambda value: value[:50] if isinstance(value, str) else "")
 def test_a_sentence_teaches(message: str, before: dict[str, Any], changes: dict[str, Any] | None) -> None:
-    assert lesson(refusal(message), override(Quirks(), before), SENT) == changes
+    assert find_lesson(refusal(message), override(Quirks(), before), SENT) == changes
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_the_same_refusal_ends_after_a_few_lessons(message: str, before: dict[st
     quirks = override(Quirks(), before)
     seen = [quirks]
     for _ in range(8):
-        found = lesson(refusal(message), quirks, SENT)
+        found = find_lesson(refusal(message), quirks, SENT)
         if found is None:
             break
         quirks = override(quirks, found)
@@ -263,32 +263,34 @@ def test_what_was_not_sent_is_not_to_blame(row: Any) -> None:
     )
     quirks = override(Quirks(), before)
     for field in row.sent.split():
-        assert lesson(refusal(message), quirks, frozenset({field})) == changes
-    assert lesson(refusal(message), quirks, SENT - set(row.sent.split())) is None
+        assert find_lesson(refusal(message), quirks, frozenset({field})) == changes
+    assert find_lesson(refusal(message), quirks, SENT - set(row.sent.split())) is None
 
 
 def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> None:
-    assert lasting(refusal("the valid range of max_tokens is [1, 8192]"))
-    assert not lasting(refusal("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192"))
-    assert not lasting(refusal("messages.1.content.0: Invalid `signature` in `thinking` block"))
-    assert not lasting(refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114."))
+    assert is_lasting(refusal("the valid range of max_tokens is [1, 8192]"))
+    assert not is_lasting(refusal("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192"))
+    assert not is_lasting(refusal("messages.1.content.0: Invalid `signature` in `thinking` block"))
+    assert not is_lasting(
+        refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114.")
+    )
 
 
 def test_a_lesson_of_words_that_the_request_holds_does_not_last() -> None:
     error = refusal("the valid range of max_tokens is [1, 8192]")
-    assert lasting(error)
+    assert is_lasting(error)
     error.echoed = True
-    assert not lasting(error)
-    assert lesson(error, Quirks(), SENT) == {"max_tokens_limit": 8192}, "this request may try it"
+    assert not is_lasting(error)
+    assert find_lesson(error, Quirks(), SENT) == {"max_tokens_limit": 8192}, "this request may try it"
 
 
 def test_two_lessons_together() -> None:
     """What two requests learned at the same time: neither takes back what the other took away."""
     both = frozenset({"temperature", "top_p"})
-    assert together("sampling", both - {"top_p"}, both - {"temperature"}) == frozenset()
-    assert together("native_drop", frozenset({"thinking"}), frozenset({"speed"})) == {"thinking", "speed"}
-    assert together("max_tokens_limit", 4096, 8192) == 4096
-    assert together("structured", "none", "json_object") == "json_object"
+    assert join_lessons("sampling", both - {"top_p"}, both - {"temperature"}) == frozenset()
+    assert join_lessons("native_drop", frozenset({"thinking"}), frozenset({"speed"})) == {"thinking", "speed"}
+    assert join_lessons("max_tokens_limit", 4096, 8192) == 4096
+    assert join_lessons("structured", "none", "json_object") == "json_object"
 
 
 def vllm(context: int, prompt: int, out: int) -> ApiError | None:
@@ -321,7 +323,7 @@ def vllm(context: int, prompt: int, out: int) -> ApiError | None:
 def test_a_count_that_stops_short_is_met_by_less_and_less_output(context: int, prompt: int, asked: int, given: int, lessons: int) -> None:
     quirks, out, learned = Quirks(), asked, 0
     while (error := vllm(context, prompt, out)) is not None:
-        changes = lesson(error, quirks, SENT)
+        changes = find_lesson(error, quirks, SENT)
         if changes is None:
             break
         quirks, learned = override(quirks, changes), learned + 1
@@ -346,7 +348,7 @@ def test_the_goldens_of_refused_fields_teach_something() -> None:
         if re.search(r"Rule `(field|named|max_tokens|tools)\.", case.prose):
             block = next(b for b in case.blocks if b.name == "upstream")
             error = failure.read(int(block.options[0]), {}, golden.upstream_bytes(block))
-            if lesson(error, ready, SENT) is None:
+            if find_lesson(error, ready, SENT) is None:
                 mute.append(error.field)
     assert mute == ["tools", "tools", "web_search_options"]
 
@@ -358,7 +360,7 @@ FIELDS = st.text(max_size=20) | st.sampled_from(
 
 @given(FIELDS, st.integers(0, 10**9), st.sampled_from(["unsupported", "max_tokens", "image", "api"]))
 def test_a_lesson_is_always_made_of_quirks(field: str, limit: int, kind: str) -> None:
-    found = lesson(ApiError(kind, "m", field=field, limit=limit), Quirks(), SENT)
+    found = find_lesson(ApiError(kind, "m", field=field, limit=limit), Quirks(), SENT)
     if found is not None:
         assert override(Quirks(), found) != Quirks()
         assert not UNTOUCHED & found.keys()

@@ -1,5 +1,5 @@
-"""The doctor: what each model's server really does."""
+"""`a2py check`: find out what each model's server really does."""
 
-from a2py.cli.check.command import run, run_probes
+from a2py.cli.check.command import Choice, parser, run, run_probes
 
-__all__ = ["run", "run_probes"]
+__all__ = ["Choice", "parser", "run", "run_probes"]

@@ -1,7 +1,8 @@
-"""`a2py check`: which models are probed, how the findings are shown and written.
+"""`a2py check`: which models are probed, how the findings are printed and written.
 
 Knows: flags, tables, the configuration file. Must not know: what a probe asks.
-Invariants: it says what it will cost before it asks; exit code 0 only if nothing is broken.
+Invariants: it says what it costs before it asks. The exit code is 0 only if nothing is broken. One cause is printed
+once: the probes that a failure prevents are counted, not listed.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ import argparse
 import json
 import os
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from a2py.cli import options, running, state
 from a2py.cli.check import write
 from a2py.cli.check.bench import SECONDS, Bench
-from a2py.cli.check.probes import FAIL, FOUND, NO, OK, PROBES, SKIPPED, Finding, Seen, probe
+from a2py.cli.check.finding import FAIL, FOUND, NO, OK, SKIPPED, Finding, Progress
+from a2py.cli.check.probes import PROBES, probe
+from a2py.cli.embedded import open_source
+from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import FAILED, USAGE, Stop
 from a2py.cli.exits import OK as DONE
-from a2py.cli.serve import open_source, run_loop
-from a2py.cli.source import Source, process_env
-from a2py.cli.summary import loopback
-from a2py.cli.terminal import Terminal, counted
+from a2py.cli.source import Source, read_environment
+from a2py.cli.summary import is_loopback
+from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -32,128 +36,172 @@ from a2py.upstream import Upstream
 EXAMPLES = (
     "a2py check                       every model of the configuration here",
     "a2py check gpt --only tools,images",
-    "a2py check --write               put what was found into the configuration file",
+    "a2py check --write               put the quirks that work into the configuration file",
     "a2py check --offline             only the file: no request is sent",
 )
 STYLES = {OK: "green", FOUND: "cyan", NO: "yellow", FAIL: "red", SKIPPED: "dim"}
-#: What one model costs at most, and what it usually does (the demo: 22 requests, some 2,500 tokens).
+#: What a model usually costs (the demo: 22 requests, some 2,500 tokens).
 COST = "some 20 small requests, a few thousand tokens, a model"
+#: Width of the titles' column.
+WIDTH = max(len(row.title) for row in PROBES.values())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the flags ask for. `names`: only these models; `only`: only these probes; empty: all."""
+
+    names: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    is_offline: bool = False
+    is_json: bool = False
+    is_written: bool = False
+    seconds: float = SECONDS
+
+
+def parser(name: str) -> options.Parser:
+    description = "Probe each model: what its server accepts and does, and what to do if that is not enough."
+    out = options.Parser(name, description, EXAMPLES)
+    out.add_argument("names", nargs="*", metavar="NAME", help="only these models (default: all)")
+    out.add_argument("--only", metavar="A,B", help=f"only these probes: {', '.join(PROBES)}")
+    out.add_argument("--offline", action="store_true", help="check the configuration, send nothing")
+    out.add_argument("--write", action="store_true", help="write the quirks that work into the configuration file")
+    out.add_argument("--json", action="store_true", help="the findings as JSON, for a program")
+    out.add_argument(
+        "--seconds", type=float, default=SECONDS, metavar="S", help=f"for one answer (default {SECONDS:.0f})"
+    )
+    return out.flags(options.SOURCE)
 
 
 def run(name: str, argv: list[str]) -> int:
-    parser = options.Parser(name, "Probe each model: what its server takes and does, and what to do where that is not enough.", EXAMPLES)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these models (default: all)")
-    parser.add_argument("--only", metavar="A,B", help=f"only these probes: {', '.join(PROBES)}")
-    parser.add_argument("--offline", action="store_true", help="check the configuration, send nothing")
-    parser.add_argument("--write", action="store_true", help="write found quirks into the configuration file")
-    parser.add_argument("--json", action="store_true", help="the findings as JSON, for a program")
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=f"for one answer (default {SECONDS:.0f})")
-    args = parser.flags(options.SOURCE).read(argv)
+    args = parser(name).read(argv)
     only = tuple(filter(None, (args.only or "").split(",")))
     for word in only:
         if word not in PROBES:
             raise Stop(f"there is no probe {word!r}; there are: {', '.join(PROBES)}", USAGE)
-    return run_probes(args, only)
+    choice = Choice(tuple(args.names), only, args.offline, args.json, args.write, args.seconds)
+    return run_probes(args, choice)
 
 
-def run_probes(args: argparse.Namespace, only: tuple[str, ...]) -> int:
-    """The command behind its flags; also `a2py --health`."""
-    source = running.local(args, process_env(), inspect=getattr(args, "offline", False))
+def run_probes(args: argparse.Namespace, choice: Choice) -> int:
+    """Run the probes, and return the exit code. `a2py --health` uses this, too. `args`: the flags of the source."""
+    source = running.choose_source(args, read_environment(), inspect=choice.is_offline)
     code = DONE
 
     async def main() -> None:
         nonlocal code
         async with AsyncExitStack() as stack:
-            code = await _check(args, source, await open_source(stack, source, args), only)
+            code = await _check(choice, source, await open_source(stack, source, args))
 
     run_loop(main())
     return code
 
 
-def chosen(config: Config, names: list[str]) -> list[Deployment]:
-    """The deployments to probe: those of `names`, else all; of a wildcard the provider's default model."""
-    found: dict[tuple[str, str], Deployment] = {}
+def pick_deployments(config: Config, names: tuple[str, ...]) -> list[Deployment]:
+    """Return the deployments to probe: those of `names`, else all.
+
+    A wildcard stands for the provider's default model."""
+    deployments: dict[tuple[str, str], Deployment] = {}
     for name in names or config.listing():
         try:
             for dep in config.resolve(name):
-                found.setdefault((dep.id, dep.model), dep)
+                deployments.setdefault((dep.id, dep.model), dep)
         except ApiError as error:
             if names:
                 raise Stop(error.message, FAILED) from None
-    return list(found.values())
+    return list(deployments.values())
 
 
-async def _check(args: argparse.Namespace, source: Source, config: Config, only: tuple[str, ...]) -> int:
-    shown = Terminal()
-    names, offline = getattr(args, "names", []), getattr(args, "offline", False)
-    as_json, seconds = getattr(args, "json", False), getattr(args, "seconds", SECONDS)
+async def _check(choice: Choice, source: Source, config: Config) -> int:
+    terminal, names = Terminal(), choice.names
     broken = [dep for dep in config.deployments if dep.problem and (not names or dep.name in names)]
-    models = chosen(config, names)
-    shown.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {counted(len(config.warnings), 'warning')}")
+    models = pick_deployments(config, names)
+    warnings = pluralize(len(config.warnings), "warning")
+    terminal.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {warnings}")
     for warning in config.warnings:
-        shown.warn(warning)
+        terminal.warn(warning)
     for dep in broken:
-        shown.error(dep.problem)
+        terminal.error(dep.problem)
     for dep in models:
-        if dep.key and dep.base.startswith("http://") and not loopback(urlsplit(dep.base).hostname or ""):
-            shown.warn(f"{dep.name}: its key travels unencrypted to {urlsplit(dep.base).netloc}")
-    if offline:
+        if dep.key and dep.base.startswith("http://") and not is_loopback(urlsplit(dep.base).hostname or ""):
+            terminal.warn(f"{dep.name}: its key travels unencrypted to {urlsplit(dep.base).netloc}")
+    if choice.is_offline:
         return FAILED if broken or not config.deployments else DONE
-    if not only and models:
-        shown.note(f"this costs {COST}")
+    if not choice.only and models:
+        terminal.note(f"this costs {COST}")
     upstream = Upstream(force_ipv4=config.settings.force_ipv4)
     try:
-        seen = [(dep, await _one(shown, upstream, dep, only, seconds, as_json)) for dep in models]
+        results = [(dep, await _probe(terminal, upstream, dep, choice)) for dep in models]
     finally:
         await upstream.close()
-    if as_json:
-        shown.print(json.dumps([_plain(dep, result) for dep, result in seen], indent=2, ensure_ascii=False))
-    found = {dep.id: result.quirks for dep, result in seen if result.quirks}
-    if found:
-        _written(shown, config, found, getattr(args, "write", False))
-    failed = any(finding.state == FAIL for _, result in seen for finding in result.findings.values())
-    return FAILED if failed or broken or not models else DONE
+    if choice.is_json:
+        rows = [_plain(dep, progress) for dep, progress in results]
+        terminal.print(json.dumps(rows, indent=2, ensure_ascii=False))
+    quirks = {dep.id: progress.quirks for dep, progress in results if progress.quirks}
+    if quirks:
+        _write_quirks(terminal, config, quirks, choice.is_written)
+    has_failed = any(finding.state == FAIL for _, progress in results for finding in progress.findings.values())
+    return FAILED if has_failed or broken or not models else DONE
 
 
-async def _one(shown: Terminal, upstream: Upstream, dep: Deployment, only: tuple[str, ...], seconds: float, quiet: bool) -> Seen:
-    bench = Bench(dep, upstream, seconds)
-    width = max(len(row.title) for row in PROBES.values())
+async def _probe(terminal: Terminal, upstream: Upstream, dep: Deployment, choice: Choice) -> Progress:
+    """Probe one deployment, and print each finding at once."""
+    bench = Bench(dep, upstream, choice.seconds)
+    if choice.is_json:
+        return await probe(bench, choice.only)
+    head = f"{dep.name} ({dep.provider}/{dep.model} at {urlsplit(dep.base).netloc}, {dep.wire} wire)"
+    terminal.print(terminal.style(head, "bold"))
 
-    def told(name: str, finding: Finding) -> None:
-        if quiet:
-            return
-        mark = shown.style(finding.state.ljust(5), STYLES[finding.state])
-        shown.print(f"  {mark} {PROBES[name].title.ljust(width)}  {printable(finding.what)}")
-        if finding.advice:
-            shown.print(f"        {' ' * width}{shown.style(f'→ {printable(finding.advice)}', 'dim')}")
+    def report(name: str, finding: Finding) -> None:
+        if finding.state != SKIPPED:
+            _print_finding(terminal, PROBES[name].title, finding)
 
-    if not quiet:
-        head = f"{dep.name} ({dep.provider}/{dep.model} at {urlsplit(dep.base).netloc}, {dep.wire} wire)"
-        shown.print(shown.style(head, "bold"))
-    seen = await probe(bench, only, told)
-    if not quiet:
-        shown.print(shown.style(f"  {counted(bench.asked, 'request')}, {bench.tokens:,} tokens", "dim"))
-    return seen
+    progress = await probe(bench, choice.only, report)
+    for reason, count in _count_skipped(progress).items():
+        _print_finding(terminal, pluralize(count, "other probe"), Finding(SKIPPED, reason))
+    terminal.print(terminal.style(f"  {pluralize(bench.requests, 'request')}, {bench.tokens:,} tokens", "dim"))
+    return progress
 
 
-def _plain(dep: Deployment, seen: Seen) -> dict[str, Any]:
-    findings = {name: finding._asdict() for name, finding in seen.findings.items()}
-    return {"name": dep.name, "id": dep.id, "upstream": f"{dep.provider}/{dep.model}", "wire": dep.wire, "findings": findings}
+def _print_finding(terminal: Terminal, title: str, finding: Finding) -> None:
+    mark = terminal.style(finding.state.ljust(5), STYLES[finding.state])
+    terminal.print(f"  {mark} {title.ljust(WIDTH)}  {printable(finding.what)}")
+    if finding.advice:
+        terminal.print(f"        {' ' * WIDTH}{terminal.style(f'→ {printable(finding.advice)}', 'dim')}")
 
 
-def _written(shown: Terminal, config: Config, found: write.Found, wanted: bool) -> None:
-    """Found quirks, into the file or onto the screen."""
+def _count_skipped(progress: Progress) -> dict[str, int]:
+    """Return, for each reason, how many probes it prevented."""
+    counts: dict[str, int] = {}
+    for finding in progress.findings.values():
+        if finding.state == SKIPPED:
+            counts[finding.what] = counts.get(finding.what, 0) + 1
+    return counts
+
+
+def _plain(dep: Deployment, progress: Progress) -> dict[str, Any]:
+    findings = {name: finding._asdict() for name, finding in progress.findings.items()}
+    return {
+        "name": dep.name,
+        "id": dep.id,
+        "upstream": f"{dep.provider}/{dep.model}",
+        "wire": dep.wire,
+        "findings": findings,
+    }
+
+
+def _write_quirks(terminal: Terminal, config: Config, quirks: write.QuirksById, is_wanted: bool) -> None:
+    """Write the quirks that work into the file if that `is_wanted`, else print them."""
     path = config.sources[0] if config.sources else ""
-    if wanted and path:
+    if is_wanted and path:
         path = os.path.join(os.getcwd(), path)
         with open(path, encoding="utf-8") as file:
-            text = write.edited(file.read(), found)
+            text = write.edit(file.read(), quirks)
         if text is not None:
             state.write(path, text)
-            shown.note(f"{path}: written")
+            terminal.note(f"{path}: written")
             return
-        shown.warn(f"{path} is written in a way that can't be edited line by line; put this into it:")
+        terminal.warn(f"{path} can't be edited line by line (YAML's flow style, or an alias); add this by hand:")
     else:
-        where = f"into {path} (or: a2py check --write)" if path else "into a configuration file (a2py config init writes one)"
-        shown.note(f"found; put this {where}:")
-    shown.print(write.snippet(found))
+        place = f"into {path} (or: a2py check --write)" if path else "into a file (a2py config init writes one)"
+        terminal.note(f"these quirks work; put them {place}:")
+    terminal.print(write.snippet(quirks))

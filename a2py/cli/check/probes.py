@@ -1,8 +1,11 @@
-"""The questions that `a2py check` asks of a model, one row each, and what an answer means.
+"""The probes of `a2py check`: what each one asks a model, and what the answer means.
 
-Knows: what Claude Code needs of an upstream, and which quirk each answer speaks of. Must not know: HTTP, files, how a result is shown.
-Invariants: a probe asks at most a handful of tiny requests; a finding with quirks was seen to work with exactly these quirks; an answer
-that is only unlikely (a small model that talks instead of calling) never becomes a quirk.
+Knows: what Claude Code needs from an upstream, which quirk each answer is evidence for.
+Must not know: HTTP, files, how a result is printed.
+Invariants:
+- A probe sends a handful of tiny requests.
+- A finding with quirks has worked with exactly these quirks.
+- Weak evidence (a small model that talks instead of calling) never becomes a quirk.
 """
 
 from __future__ import annotations
@@ -11,71 +14,33 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from a2py.cli.check.bench import Bench, Told
-from a2py.cli.check.facts import Facts, gather
-from a2py.errors import ApiError
+from a2py.cli.check.bench import Answer, Bench
+from a2py.cli.check.finding import (
+    FAIL,
+    FOUND,
+    NO,
+    OK,
+    REFUSING,
+    SKIPPED,
+    Finding,
+    Probe,
+    Progress,
+    first_that,
+    others,
+    refused,
+    user,
+)
+from a2py.cli.facts import gather
 
-#: States of a finding: works; works, but with other quirks than it has; does not, and that is no harm; is broken; was not asked.
-OK, FOUND, NO, FAIL, SKIPPED = "ok", "found", "no", "fail", "-"
-#: Kinds that say "not this", so that another way may be tried; any other failure ends the probe.
-REFUSING = frozenset(("invalid_request", "unsupported", "image", "document", "max_tokens", "not_found", "api", "upstream"))
-#: Seconds from which an answer in one piece says something: a faster server fills a read with all of it.
+#: An answer in one piece means something only if it took this many seconds: a faster server fills one read with all of
+#: it.
 SLOW = 0.5
-#: Claude Code's first request has some 15,000 tokens of prompt and tools (2.1.330, -p, the demo's count, 2026-11); room to work comes on top.
+#: Tokens below which a context is too small. Claude Code's first request has some 15,000 tokens of prompt and tools
+#: (2.1.330, -p, the demo's count, 2026-11), and it needs room to work.
 SMALL_CONTEXT = 32_768
-
-
-class Finding(NamedTuple):
-    state: str
-    what: str
-    advice: str = ""
-    quirks: Mapping[str, Any] = {}
-
-
-@dataclass
-class Seen:
-    """What earlier probes of this deployment have learned."""
-
-    findings: dict[str, Finding] = field(default_factory=dict)
-    facts: Facts = field(default_factory=Facts)
-    stream: Told | None = None
-    quirks: dict[str, Any] = field(default_factory=dict)
-
-
-Ask = Callable[[Bench, Seen], Awaitable[Finding]]
-
-
-class Probe(NamedTuple):
-    """`needs`: probes that must have worked before; `title`: what it asks, for the report."""
-
-    title: str
-    ask: Ask
-    needs: tuple[str, ...] = ("reach",)
-
-
-#: Error kind → what to do.
-ADVICE = {
-    "authentication": "set the right key in the variable that the configuration names (a2py config show says whether one is set)",
-    "billing": "the account has no credit: top it up, or serve another provider",
-    "permission": "the key may not use this model: choose another key or model",
-    "not_found": "the server has no such model, or another path: compare the name with its models list, and api_base with its documentation",
-    "rate_limit": "the provider's limit is used up: wait, or spread the load over several deployments of one name",
-    "timeout": "the server is too slow or hangs: look at its log; a local model may just have been loading, ask again",
-    "upstream": "nobody answers in HTTP there: is the server running, and is api_base right (host, port, /v1)?",
-    "overloaded": "the server has no room: ask again later",
-}
-
-
-def refused(error: ApiError, quirks: Mapping[str, Any] | None = None) -> Finding:
-    return Finding(FAIL, f"{error.status}: {error.message}", ADVICE.get(error.kind, ""), quirks or {})
-
-
-def user(text: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}], "max_tokens": 300, **more}
 
 
 def tool(name: str, argument: str) -> dict[str, Any]:
@@ -87,43 +52,22 @@ WEATHER, TIME = tool("get_weather", "city"), tool("get_time", "city")
 ASK_WEATHER = "What is the weather in Paris? Use the get_weather tool."
 
 
-async def first_that(
-    bench: Bench, body: dict[str, Any], works: Callable[[Told], bool], *candidates: Mapping[str, Any], stream: bool = False
-) -> tuple[Mapping[str, Any] | None, Told]:
-    """The first set of quirks with which the answer is right (the deployment's own come first), with that answer; else None, and the first
-    answer."""
-    first: Told | None = None
-    for quirks in ({}, *candidates):
-        told = await bench.ask(body, stream=stream, quirks=quirks)
-        if told.error is None and works(told):
-            return quirks, told
-        first = first or told
-        if told.error is not None and told.error.kind not in REFUSING:
-            break
-    assert first is not None
-    return None, first
+# -- the probes ------------------------------------------------------------------------------------------------
 
 
-def others(bench: Bench, knob: str, *values: Any) -> tuple[dict[str, Any], ...]:
-    return tuple({knob: value} for value in values if value != getattr(bench.dep.quirks, knob))
-
-
-# -- the probes ----------------------------------------------------------------------------------------------------------
-
-
-async def reach(bench: Bench, seen: Seen) -> Finding:
-    """One word, not streamed; where the field of the output limit is refused, the other one."""
+async def reach(bench: Bench, progress: Progress) -> Finding:
+    """Ask for one word, not streamed. If the field of the output limit is rejected, try the other field."""
     candidates = others(bench, "max_tokens_field", "max_completion_tokens", "max_tokens")
-    quirks, told = await first_that(bench, user("Say hello"), lambda told: True, *candidates)
+    quirks, answer = await first_that(bench, user("Say hello"), lambda answer: True, *candidates)
     if quirks is None:
-        assert told.error is not None
-        return refused(told.error)
-    what = f"answers in {told.took:.1f} s"
+        assert answer.error is not None
+        return refused(answer.error)
+    what = f"answers in {answer.took:.1f} s"
     return Finding(FOUND if quirks else OK, what, "", quirks)
 
 
-async def models(bench: Bench, seen: Seen) -> Finding:
-    seen.facts = facts = await gather(bench.upstream, bench.dep)
+async def models(bench: Bench, progress: Progress) -> Finding:
+    progress.facts = facts = await gather(bench.upstream, bench.dep)
     if facts.status != 200 or not facts.names:
         return Finding(NO, "no models list", "")
     if bench.dep.model in facts.names or f"{bench.dep.model}:latest" in facts.names:
@@ -131,116 +75,152 @@ async def models(bench: Bench, seen: Seen) -> Finding:
     from difflib import get_close_matches
 
     near = get_close_matches(bench.dep.model, facts.names, 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else f"it lists: {', '.join(facts.names[:5])}{' …' if len(facts.names) > 5 else ''}"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"it lists: {', '.join(facts.names[:5])}{' …' if len(facts.names) > 5 else ''}"
+    )
     return Finding(NO, f"{bench.dep.model} is not among the {len(facts.names)} that it lists", hint)
 
 
-async def streaming(bench: Bench, seen: Seen) -> Finding:
+async def streaming(bench: Bench, progress: Progress) -> Finding:
     candidates = others(bench, "stream_usage", False)
-    quirks, told = await first_that(bench, user("Count from 1 to 30."), lambda told: True, *candidates, stream=True)
+    quirks, answer = await first_that(bench, user("Count from 1 to 30."), lambda answer: True, *candidates, stream=True)
     if quirks is None:
-        assert told.error is not None
-        return refused(told.error)
-    seen.stream = told
-    many = told.usage is None or told.usage.output >= 20
-    if len(told.pieces) <= 2 and many and told.took >= SLOW:
+        assert answer.error is not None
+        return refused(answer.error)
+    progress.stream = answer
+    many = answer.usage is None or answer.usage.output >= 20
+    if len(answer.pieces) <= 2 and many and answer.took >= SLOW:
         why = "something between buffers (nginx: proxy_buffering off; a load balancer), or the server does not stream"
-        return Finding(NO, f"all at once after {told.took:.1f} s", why, quirks)
-    first = told.pieces[0] if told.pieces else told.took
-    return Finding(FOUND if quirks else OK, f"first piece after {first:.2f} s, {len(told.pieces)} pieces", "", quirks)
+        return Finding(NO, f"all at once after {answer.took:.1f} s", why, quirks)
+    first = answer.pieces[0] if answer.pieces else answer.took
+    return Finding(FOUND if quirks else OK, f"first piece after {first:.2f} s, {len(answer.pieces)} pieces", "", quirks)
 
 
-async def usage(bench: Bench, seen: Seen) -> Finding:
-    told = seen.stream
-    if told is not None and told.usage_told and told.usage is not None:
-        return Finding(OK, f"{told.usage.input + told.usage.cache_read} tokens in, {told.usage.output} out")
+async def usage(bench: Bench, progress: Progress) -> Finding:
+    answer = progress.stream
+    if answer is not None and answer.has_usage and answer.usage is not None:
+        return Finding(OK, f"{answer.usage.input + answer.usage.cache_read} tokens in, {answer.usage.output} out")
     for quirks in others(bench, "stream_usage", True):
-        told = await bench.ask(user("Say hello"), stream=True, quirks=quirks)
-        if told.error is None and told.usage_told:
+        answer = await bench.ask(user("Say hello"), stream=True, quirks=quirks)
+        if answer.error is None and answer.has_usage:
             return Finding(FOUND, "counted when it is asked to", "", quirks)
-    return Finding(NO, "streams carry no token counts", "a2py estimates; Claude Code compacts later or earlier than it should")
+    return Finding(
+        NO, "streams carry no token counts", "a2py estimates; Claude Code compacts later or earlier than it should"
+    )
 
 
-async def tools(bench: Bench, seen: Seen) -> Finding:
-    told = await bench.ask(user(ASK_WEATHER, tools=[WEATHER]), stream=True)
-    if told.error is not None:
-        if told.error.kind not in REFUSING:
-            return refused(told.error)
+async def tools(bench: Bench, progress: Progress) -> Finding:
+    answer = await bench.ask(user(ASK_WEATHER, tools=[WEATHER]), stream=True)
+    if answer.error is not None:
+        if answer.error.kind not in REFUSING:
+            return refused(answer.error)
         without = await bench.ask(user(ASK_WEATHER, tools=[WEATHER]), stream=True, quirks={"tools": False})
-        advice = "Claude Code needs tools: serve another model (vLLM: --enable-auto-tool-choice --tool-call-parser …; llama.cpp: --jinja)"
-        return Finding(FAIL, f"refused: {told.error.message}", advice, {} if without.error else {"tools": False})
-    if not told.calls:
-        return Finding(
-            NO, "answers in words instead of calling", "the model is too weak for an agent, or the server's tool parser does not fit it"
+        advice = (
+            "Claude Code needs tools: serve another model (vLLM: --enable-auto-tool-choice "
+            "--tool-call-parser …; llama.cpp: --jinja)"
         )
-    name, given = told.calls[0]
-    if name != "get_weather" or "__unparsedToolInput" in given:
+        return Finding(FAIL, f"refused: {answer.error.message}", advice, {} if without.error else {"tools": False})
+    if not answer.calls:
+        return Finding(
+            NO,
+            "answers in words instead of calling",
+            "the model is too weak for an agent, or the server's tool parser does not fit it",
+        )
+    name, arguments = answer.calls[0]
+    if name != "get_weather" or "__unparsedToolInput" in arguments:
         return Finding(NO, f"calls {name} with broken arguments", "the server's tool parser does not fit the model")
-    return Finding(OK, f"calls {name}({json.dumps(given, ensure_ascii=False)})")
+    return Finding(OK, f"calls {name}({json.dumps(arguments, ensure_ascii=False)})")
 
 
-async def results(bench: Bench, seen: Seen) -> Finding:
+async def results(bench: Bench, progress: Progress) -> Finding:
     history = [
         {"role": "user", "content": ASK_WEATHER},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris"}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris"}}],
+        },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "18 °C, sunny"}]},
     ]
-    told = await bench.ask({"messages": history, "tools": [WEATHER]}, stream=True)
-    if told.error is not None:
-        return refused(told.error)
-    return Finding(OK, "goes on after a tool's answer" if told.text else "goes on after a tool's answer, without words")
+    answer = await bench.ask({"messages": history, "tools": [WEATHER]}, stream=True)
+    if answer.error is not None:
+        return refused(answer.error)
+    return Finding(
+        OK, "goes on after a tool's answer" if answer.text else "goes on after a tool's answer, without words"
+    )
 
 
-async def parallel(bench: Bench, seen: Seen) -> Finding:
+async def parallel(bench: Bench, progress: Progress) -> Finding:
     question = "What is the weather in Paris and in London? Call the get_weather tool for both at once."
-    told = await bench.ask(user(question, tools=[WEATHER]), stream=True)
-    if told.error is not None:
-        return refused(told.error)
-    return Finding(OK, f"{len(told.calls)} calls in one answer") if len(told.calls) > 1 else Finding(NO, "one call at a time")
+    answer = await bench.ask(user(question, tools=[WEATHER]), stream=True)
+    if answer.error is not None:
+        return refused(answer.error)
+    return (
+        Finding(OK, f"{len(answer.calls)} calls in one answer")
+        if len(answer.calls) > 1
+        else Finding(NO, "one call at a time")
+    )
 
 
-async def choice_any(bench: Bench, seen: Seen) -> Finding:
+async def choice_any(bench: Bench, progress: Progress) -> Finding:
     body = user("Say hello", tools=[WEATHER], tool_choice={"type": "any"})
     candidates = others(bench, "tool_choice_any", "required", "any")
-    quirks, told = await first_that(bench, body, lambda told: bool(told.calls), *candidates)
+    quirks, answer = await first_that(bench, body, lambda answer: bool(answer.calls), *candidates)
     if quirks is not None:
-        return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_any'])}" if quirks else ""), "", quirks)
-    if told.error is None:
-        return Finding(NO, "not obeyed", "a client that forces a tool (structured output, some SDK programs) may get words")
-    if told.error.kind not in REFUSING:
-        return refused(told.error)
+        return Finding(
+            FOUND if quirks else OK,
+            "forced" + (f" by {json.dumps(quirks['tool_choice_any'])}" if quirks else ""),
+            "",
+            quirks,
+        )
+    if answer.error is None:
+        return Finding(
+            NO, "not obeyed", "a client that forces a tool (structured output, some SDK programs) may get words"
+        )
+    if answer.error.kind not in REFUSING:
+        return refused(answer.error)
     dropped = await bench.ask(body, quirks={"tool_choice_any": ""})
-    return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_any": ""})
+    return Finding(NO, f"refused: {answer.error.message}", "", {} if dropped.error else {"tool_choice_any": ""})
 
 
-async def choice_named(bench: Bench, seen: Seen) -> Finding:
+async def choice_named(bench: Bench, progress: Progress) -> Finding:
     body = user(ASK_WEATHER, tools=[WEATHER, TIME], tool_choice={"type": "tool", "name": "get_time"})
 
-    def works(told: Told) -> bool:
-        return bool(told.calls) and all(name == "get_time" for name, _ in told.calls)
+    def works(answer: Answer) -> bool:
+        return bool(answer.calls) and all(name == "get_time" for name, _ in answer.calls)
 
-    quirks, told = await first_that(bench, body, works, *others(bench, "tool_choice_named", "object", "only"))
+    quirks, answer = await first_that(bench, body, works, *others(bench, "tool_choice_named", "object", "only"))
     if quirks is not None:
-        return Finding(FOUND if quirks else OK, "forced" + (f" by {json.dumps(quirks['tool_choice_named'])}" if quirks else ""), "", quirks)
-    if told.error is None:
+        return Finding(
+            FOUND if quirks else OK,
+            "forced" + (f" by {json.dumps(quirks['tool_choice_named'])}" if quirks else ""),
+            "",
+            quirks,
+        )
+    if answer.error is None:
         return Finding(NO, "not obeyed", "a client that names one tool may get another, or words")
-    if told.error.kind not in REFUSING:
-        return refused(told.error)
+    if answer.error.kind not in REFUSING:
+        return refused(answer.error)
     dropped = await bench.ask(body, quirks={"tool_choice_named": "none"})
-    return Finding(NO, f"refused: {told.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
+    return Finding(NO, f"refused: {answer.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
 
 
-async def choice_none(bench: Bench, seen: Seen) -> Finding:
-    """The very question that the tools probe has seen answered by a call."""
+async def choice_none(bench: Bench, progress: Progress) -> Finding:
+    """Ask the question that the tools probe saw answered by a call."""
     body = user(ASK_WEATHER, tools=[WEATHER], tool_choice={"type": "none"})
-    quirks, told = await first_that(bench, body, lambda told: not told.calls, *others(bench, "tool_choice_none", False))
+    quirks, answer = await first_that(
+        bench, body, lambda answer: not answer.calls, *others(bench, "tool_choice_none", False)
+    )
     if quirks is not None:
-        return Finding(FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks)
-    return refused(told.error) if told.error else Finding(NO, "calls a tool nevertheless")
+        return Finding(
+            FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks
+        )
+    return refused(answer.error) if answer.error else Finding(NO, "calls a tool nevertheless")
 
 
 def red_png(size: int = 64) -> str:
-    """A red square as base64."""
+    """Return a red square as base64."""
 
     def part(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -250,80 +230,107 @@ def red_png(size: int = 64) -> str:
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + head + part(b"IDAT", pixels) + part(b"IEND", b"")).decode()
 
 
-async def images(bench: Bench, seen: Seen) -> Finding:
+async def images(bench: Bench, progress: Progress) -> Finding:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": red_png()}}
     content = [image, {"type": "text", "text": "What colour is this image? One word."}]
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": 100}
-    told = await bench.ask(body, quirks={"images": True})
+    answer = await bench.ask(body, quirks={"images": True})
     configured = bench.dep.quirks.images
-    if told.error is None:
-        sees = "says that it is red" if "red" in told.text.lower() else "takes them (what it sees is another matter)"
+    if answer.error is None:
+        sees = "says that it is red" if "red" in answer.text.lower() else "takes them (what it sees is another matter)"
         return Finding(OK if configured else FOUND, sees, "", {} if configured else {"images": True})
-    if told.error.kind not in REFUSING:
-        return refused(told.error)
+    if answer.error.kind not in REFUSING:
+        return refused(answer.error)
     return Finding(NO, "text only: images become a line of text", "", {"images": False} if configured else {})
 
 
-async def reasoning(bench: Bench, seen: Seen) -> Finding:
+async def reasoning(bench: Bench, progress: Progress) -> Finding:
     body = user("Think first: what is 17 * 23?", max_tokens=2000, thinking={"type": "enabled", "budget_tokens": 1024})
-    told = await bench.ask(body, stream=True)
-    if told.error is None and told.joined("thinking"):
-        return Finding(OK, f"thinks ({bench.dep.quirks.reasoning}): {len(told.joined('thinking'))} letters")
-    if told.error is None and "</think>" in told.text:
-        knob = "think_tags" if "<think>" in told.text else "think_open"
+    answer = await bench.ask(body, stream=True)
+    if answer.error is None and answer.joined("thinking"):
+        return Finding(OK, f"thinks ({bench.dep.quirks.reasoning}): {len(answer.joined('thinking'))} letters")
+    if answer.error is None and "</think>" in answer.text:
+        knob = "think_tags" if "<think>" in answer.text else "think_open"
         again = await bench.ask(body, stream=True, quirks={knob: True})
         if again.error is None and again.joined("thinking"):
             return Finding(FOUND, "thinks inside its text, in <think> tags", "", {knob: True})
-    for quirks in others(bench, "reasoning", "effort", "thinking_type", "enable_thinking", "template", "think", "openrouter"):
+    for quirks in others(
+        bench, "reasoning", "effort", "thinking_type", "enable_thinking", "template", "think", "openrouter"
+    ):
         again = await bench.ask(body, stream=True, quirks=quirks)
         if again.error is None and again.joined("thinking"):
             return Finding(FOUND, f"thinks when it is asked by {json.dumps(quirks['reasoning'])}", "", quirks)
         if again.error is not None and again.error.kind not in REFUSING:
             break
-    return refused(told.error) if told.error is not None else Finding(NO, "does not show any")
+    return refused(answer.error) if answer.error is not None else Finding(NO, "does not show any")
 
 
-async def small(bench: Bench, seen: Seen) -> Finding:
-    """Claude Code's auto-mode check: 64 tokens, thinking off; a model that thinks nevertheless says nothing within them."""
-    body = user("Reply with exactly <severity>1</severity>", max_tokens=64, thinking={"type": "disabled"}, stop_sequences=["</severity>"])
-    quirks, told = await first_that(bench, body, lambda told: bool(told.text.strip()), *others(bench, "min_tokens", 1024))
+async def small(bench: Bench, progress: Progress) -> Finding:
+    """Ask as Claude Code's auto mode does: 64 tokens, thinking off.
+
+    A model that thinks anyway says nothing in 64 tokens."""
+    body = user(
+        "Reply with exactly <severity>1</severity>",
+        max_tokens=64,
+        thinking={"type": "disabled"},
+        stop_sequences=["</severity>"],
+    )
+    quirks, answer = await first_that(
+        bench, body, lambda answer: bool(answer.text.strip()), *others(bench, "min_tokens", 1024)
+    )
     if quirks is None:
         return (
-            refused(told.error)
-            if told.error
+            refused(answer.error)
+            if answer.error
             else Finding(NO, "no words within 64 tokens", "Claude Code's auto mode can't check actions with it")
         )
-    return Finding(FOUND if quirks else OK, "short answers hold words" + (" once thinking gets room" if quirks else ""), "", quirks)
+    return Finding(
+        FOUND if quirks else OK, "short answers hold words" + (" once thinking gets room" if quirks else ""), "", quirks
+    )
 
 
-async def structured(bench: Bench, seen: Seen) -> Finding:
-    schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"], "additionalProperties": False}
-    body = user("Give a title for a talk about rivers.", output_config={"format": {"type": "json_schema", "schema": schema}})
+async def structured(bench: Bench, progress: Progress) -> Finding:
+    schema = {
+        "type": "object",
+        "properties": {"title": {"type": "string"}},
+        "required": ["title"],
+        "additionalProperties": False,
+    }
+    body = user(
+        "Give a title for a talk about rivers.", output_config={"format": {"type": "json_schema", "schema": schema}}
+    )
 
-    def works(told: Told) -> bool:
+    def works(answer: Answer) -> bool:
         try:
-            value = json.loads(told.text)
+            value = json.loads(answer.text)
         except ValueError:
             return False
         return isinstance(value, dict) and isinstance(value.get("title"), str)
 
-    quirks, told = await first_that(bench, body, works, *others(bench, "structured", "json_schema", "json_object", "none"))
+    quirks, answer = await first_that(
+        bench, body, works, *others(bench, "structured", "json_schema", "json_object", "none")
+    )
     if quirks is not None:
         return Finding(
-            FOUND if quirks else OK, "keeps to a schema" + (f" by {json.dumps(quirks['structured'])}" if quirks else ""), "", quirks
+            FOUND if quirks else OK,
+            "keeps to a schema" + (f" by {json.dumps(quirks['structured'])}" if quirks else ""),
+            "",
+            quirks,
         )
-    if told.error is not None and told.error.kind not in REFUSING:
-        return refused(told.error)
+    if answer.error is not None and answer.error.kind not in REFUSING:
+        return refused(answer.error)
     return Finding(
-        NO, f"refused: {told.error.message}" if told.error else "does not keep to a schema", "Claude Code can't name sessions with it"
+        NO,
+        f"refused: {answer.error.message}" if answer.error else "does not keep to a schema",
+        "Claude Code can't name sessions with it",
     )
 
 
-async def limit(bench: Bench, seen: Seen) -> Finding:
-    told = await bench.ask(user("Count from 1 to 200.", max_tokens=8))
-    if told.error is not None:
-        return refused(told.error)
-    obeyed = told.stop_reason == "max_tokens"
+async def limit(bench: Bench, progress: Progress) -> Finding:
+    answer = await bench.ask(user("Count from 1 to 200.", max_tokens=8))
+    if answer.error is not None:
+        return refused(answer.error)
+    obeyed = answer.stop_reason == "max_tokens"
     large = await bench.ask(user("Say OK", max_tokens=128_000), stream=True)
     if large.error is not None and large.error.limit:
         size = large.error.limit
@@ -332,27 +339,36 @@ async def limit(bench: Bench, seen: Seen) -> Finding:
         return refused(large.error)
     clamped = bench.dep.max_output_tokens or bench.dep.quirks.max_tokens_limit
     what = f"sent as at most {clamped}" if clamped else "takes 128,000"
-    return Finding(OK, what) if obeyed else Finding(NO, f"{what}; a small one is not obeyed (stop reason {told.stop_reason})")
+    return (
+        Finding(OK, what)
+        if obeyed
+        else Finding(NO, f"{what}; a small one is not obeyed (stop reason {answer.stop_reason})")
+    )
 
 
-async def context(bench: Bench, seen: Seen) -> Finding:
-    size, known = seen.facts.context, bench.dep.max_input_tokens
+async def context(bench: Bench, progress: Progress) -> Finding:
+    size, configured = progress.facts.context, bench.dep.max_input_tokens
     if not size:
         return (
-            Finding(OK, f"{known:,} tokens (configured)")
-            if known
-            else Finding(NO, "the server does not tell", "say it in model_info.max_input_tokens, so that Claude Code compacts in time")
+            Finding(OK, f"{configured:,} tokens (configured)")
+            if configured
+            else Finding(
+                NO, "the server does not say", "set model_info.max_input_tokens, so that Claude Code compacts in time"
+            )
         )
-    what = f"{size:,} tokens, says {seen.facts.source}"
+    what = f"{size:,} tokens, says {progress.facts.source}"
     if size < SMALL_CONTEXT:
         cure = (
-            f"Claude Code alone needs some 15,000: give it more than {SMALL_CONTEXT:,} (Ollama: OLLAMA_CONTEXT_LENGTH=65536; llama.cpp: -c 65536; "
+            f"Claude Code alone needs some 15,000: give it more than {SMALL_CONTEXT:,} (Ollama: "
+            "OLLAMA_CONTEXT_LENGTH=65536; llama.cpp: -c 65536; "
             "vLLM: --max-model-len)"
         )
         return Finding(NO, what, cure)
-    if known > size:
-        return Finding(NO, f"{what}, but model_info.max_input_tokens says {known:,}", f"set it to {size}")
-    return Finding(OK, what, "" if known else f"model_info: {{max_input_tokens: {size}}} lets Claude Code compact in time")
+    if configured > size:
+        return Finding(NO, f"{what}, but model_info.max_input_tokens says {configured:,}", f"set it to {size}")
+    return Finding(
+        OK, what, "" if configured else f"model_info: {{max_input_tokens: {size}}} lets Claude Code compact in time"
+    )
 
 
 PROBES: dict[str, Probe] = {
@@ -375,22 +391,25 @@ PROBES: dict[str, Probe] = {
 }
 
 
-async def probe(bench: Bench, only: tuple[str, ...] = (), told: Callable[[str, Finding], None] = lambda name, finding: None) -> Seen:
-    """All probes, or `only` these and what they need, in the table's order; `told` hears of each at once. Later probes ask with the quirks
-    that earlier ones found."""
-    seen = Seen()
-    wanted = set(only) | {need for name in only for need in PROBES[name].needs} if only else set(PROBES)
+async def probe(
+    bench: Bench, only: tuple[str, ...] = (), report: Callable[[str, Finding], None] = lambda name, finding: None
+) -> Progress:
+    """Run all probes, or `only` these and what they need, in the table's order. Call `report` after each.
+
+    Later probes use the quirks that earlier ones found."""
+    progress = Progress()
+    names = set(only) | {need for name in only for need in PROBES[name].needs} if only else set(PROBES)
     for name, row in PROBES.items():
-        if name not in wanted:
+        if name not in names:
             continue
-        lacking = next((need for need in row.needs if seen.findings[need].state in (FAIL, SKIPPED)), "")
-        if lacking:
-            finding = Finding(SKIPPED, f"not asked: {PROBES[lacking].title} failed")
+        failed = next((need for need in row.needs if progress.findings[need].state in (FAIL, SKIPPED)), "")
+        if failed:
+            finding = Finding(SKIPPED, f"not asked: {PROBES[failed].title} failed")
         else:
-            finding = await row.ask(bench, seen)
+            finding = await row.ask(bench, progress)
         if finding.quirks:
-            seen.quirks.update(finding.quirks)
+            progress.quirks.update(finding.quirks)
             bench.dep = bench.with_quirks(finding.quirks)
-        seen.findings[name] = finding
-        told(name, finding)
-    return seen
+        progress.findings[name] = finding
+        report(name, finding)
+    return progress

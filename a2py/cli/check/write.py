@@ -1,8 +1,8 @@
-"""Found quirks → into the configuration file, its comments and its order untouched.
+"""Add quirks to the configuration file, without changing its comments or its order.
 
-Knows: YAML's block style, by the marks of PyYAML's own composer. Must not know: probes.
-Invariants: only lines are added, or values of quirks replaced; what comes out is read again and must say just what was meant, else nothing
-is written and the lines are shown instead.
+Knows: YAML's block style, from the marks of PyYAML's composer. Must not know: probes.
+Invariants: lines are only added, and only values of quirks are replaced. The result is parsed again; if it does not
+contain exactly these quirks, nothing is written.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from typing import Any
 
 import yaml
 
-Found = Mapping[str, Mapping[str, Any]]  # deployment id → quirk → value
+#: Deployment id → quirk → value.
+QuirksById = Mapping[str, Mapping[str, Any]]
 
 
-def snippet(found: Found, indent: str = "") -> str:
-    """The lines to write by hand."""
+def snippet(by_id: QuirksById, indent: str = "") -> str:
+    """Return the lines to add by hand."""
     lines = ["a2py:", "  quirks:"]
-    for id, quirks in found.items():
+    for id, quirks in by_id.items():
         lines.append(f"    {json.dumps(id)}:")
         lines += [f"      {name}: {_value(value)}" for name, value in quirks.items()]
     return "\n".join(indent + line for line in lines)
 
 
 def _value(value: Any) -> str:
-    """A YAML scalar or flow list; JSON is YAML."""
+    """Return a YAML scalar or flow list. JSON is YAML."""
     return json.dumps(sorted(value) if isinstance(value, (set, frozenset)) else value)
 
 
-def edited(text: str, found: Found) -> str | None:
-    """`text` with the quirks under `a2py: quirks:`; None where that place is written in a way that can't be edited line by line."""
-    for id, quirks in found.items():
+def edit(text: str, by_id: QuirksById) -> str | None:
+    """Return `text` with the quirks under `a2py: quirks:`, None if that place can't be edited line by line."""
+    for id, quirks in by_id.items():
         for name, value in quirks.items():
             changed = _put(text, ("a2py", "quirks", id, name), value)
             if changed is None:
                 return None
             text = changed
-    return text if _says(text, found) else None
+    return text if _has_quirks(text, by_id) else None
 
 
-def _says(text: str, found: Found) -> bool:
+def _has_quirks(text: str, by_id: QuirksById) -> bool:
     try:
         tree = yaml.safe_load(text)
         written = tree["a2py"]["quirks"]
-        return all(written[id][name] == value for id, quirks in found.items() for name, value in quirks.items())
+        return all(written[id][name] == value for id, quirks in by_id.items() for name, value in quirks.items())
     except (yaml.YAMLError, KeyError, TypeError):
         return False
 
 
 def _put(text: str, path: tuple[str, ...], value: Any) -> str | None:
-    """`text` with `value` at `path`, which may end anywhere in a tree of block mappings."""
+    """Return `text` with `value` at `path` in a tree of block mappings. Missing parts of the path are added."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
@@ -74,7 +75,7 @@ def _put(text: str, path: tuple[str, ...], value: Any) -> str | None:
             if not isinstance(child, yaml.ScalarNode) or child.start_mark.line != child.end_mark.line:
                 return None
             return text[: child.start_mark.index] + _value(value) + text[child.end_mark.index :]
-        if _empty(child):  # `a2py:` with nothing behind it, or `{}`
+        if _empty(child):  # `a2py:` without a value, or with `{}`
             at = child.end_mark.line + 1 if child.end_mark.index > child.start_mark.index else key.end_mark.line + 1
             inner = _lines(path[depth + 1 :], value, key.start_mark.column + 2)
             if child.end_mark.index > child.start_mark.index:
@@ -92,14 +93,14 @@ def _empty(node: yaml.Node) -> bool:
 
 
 def _end(node: yaml.MappingNode) -> int:
-    """The line behind the document's last entry."""
+    """Return the number of the line after the document's last entry."""
     return node.end_mark.line + (1 if node.end_mark.column else 0)
 
 
 def _lines(path: tuple[str, ...], value: Any, column: int) -> list[str]:
     out = []
     for depth, name in enumerate(path):
-        shown = name if name.isidentifier() else json.dumps(name)
+        key = name if name.isidentifier() else json.dumps(name)
         last = f" {_value(value)}" if depth == len(path) - 1 else ""
-        out.append(f"{' ' * (column + 2 * depth)}{shown}:{last}\n")
+        out.append(f"{' ' * (column + 2 * depth)}{key}:{last}\n")
     return out

@@ -1,15 +1,20 @@
-"""How a chat-completions reply ended, in Anthropic's words.
+"""How a chat-completions reply ended: the stop reason in Anthropic's words, or the failure.
 
-Knows: the finish reasons of wire/quirks F. Must not know: whether a tool block was emitted (the sink decides on tool_use).
+Knows: the finish reasons of servers (rule B4), and which endings mean that a part of the reply is missing.
+Must not know: whether a tool block was written (the sink decides on `tool_use`), what a delta holds.
+Invariants: a reply succeeds only if the upstream gave a finish_reason, or content and then [DONE].
 """
 
 from __future__ import annotations
 
 from a2py.errors import ApiError
 from a2py.messages.types import JSON, Outcome, Usage
+from a2py.wires.chat.calls import Calls
+from a2py.wires.failure import CHECK_TOOLS, reply_error
+from a2py.wires.refusal.peer import Peer
 
-#: finish_reason → stop reason. Together and TGI say eos (2025-06), Z.ai sensitive (docs), old models function_call, watsonx time_limit and
-#: Mistral model_length (docs, 2026-08), relays of Gemini its own words.
+#: finish_reason → stop reason. Together and TGI send eos (2025-06), Z.ai sensitive (docs), old models function_call,
+#: watsonx time_limit and Mistral model_length (docs, 2026-08). Relays of Gemini send its own words.
 REASONS: dict[str, str] = {
     "": "end_turn",
     "stop": "end_turn",
@@ -36,9 +41,9 @@ REASONS: dict[str, str] = {
     "model_context_window_exceeded": "model_context_window_exceeded",
     "model_length": "model_context_window_exceeded",
 }
-#: finish_reason → kind of the failure that it is. Gemini: `function_call_filter: MALFORMED_FUNCTION_CALL`, a call that it could not write
-#: (2026-06: another attempt succeeds as a rule).
-FAILED: dict[str, str] = {
+#: finish_reason → kind of the error that it means. Gemini's `function_call_filter: MALFORMED_FUNCTION_CALL` is a call
+#: that the model could not write (2026-06: another attempt usually succeeds).
+FAILURES: dict[str, str] = {
     "error": "upstream",
     "network_error": "upstream",
     "abort": "upstream",
@@ -48,38 +53,101 @@ FAILED: dict[str, str] = {
     "malformed_function_call": "upstream",
     "insufficient_system_resource": "overloaded",
 }
-#: OpenRouter says tool_calls for a call that the limit cut; the provider's own word tells (16 of 16 recordings, 2025-10).
-CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
+#: OpenRouter sends finish_reason tool_calls for a call that the output limit cut. Its native_finish_reason is then one
+#: of these (16 of 16 recordings, 2025-10).
+CUT_WORDS = frozenset({"length", "max_tokens", "max_output_tokens"})
+#: Fields of a choice that may hold the matched stop sequence: vLLM (2025-08), SGLang (2025-09). A number is a token's,
+#: and a word may be one of the chat template, so a value counts only if it is a stop sequence of the request.
+STOP_FIELDS = ("stop_reason", "matched_stop")
 
 
-def _plain(word: str) -> str:
-    """Gemini: `content_filter: RECITATION` (2026-06)."""
+def _normalize(word: str) -> str:
+    """Return a finish_reason as the tables have it. Gemini appends the cause: `content_filter: RECITATION`
+    (2026-06)."""
     return word.partition(":")[0].strip().lower()
 
 
-def failed(word: str) -> ApiError | None:
-    """The failure that a finish_reason tells."""
-    kind = FAILED.get(_plain(word))
-    return ApiError(kind, f"the upstream stopped: {word[:80]}") if kind else None
+class Ending:
+    """What decides how a reply ended: the upstream's words for it, and the lines that could not be parsed.
 
+    `word`: finish_reason. `native_word`: OpenRouter's native_finish_reason. `stop_sequence`: the one that the upstream
+    says it matched. `is_done`: [DONE] came, or the reply is one JSON body. `bad_lines`: how many data lines were not
+    JSON. `last_line_is_bad`: nothing came after such a line. `may_lack_arguments`: such a line came after a tool call,
+    so it may have held a part of the call."""
 
-def promises_calls(word: str) -> bool:
-    return REASONS.get(_plain(word)) == "tool_use"
+    __slots__ = (
+        "_peer",
+        "_stops",
+        "bad_lines",
+        "is_done",
+        "last_line_is_bad",
+        "may_lack_arguments",
+        "native_word",
+        "stop_sequence",
+        "word",
+    )
 
+    def __init__(self, stops: tuple[str, ...], peer: Peer) -> None:
+        self._stops = stops  # of the request
+        self._peer = peer  # the upstream, for errors
+        self.word = ""
+        self.native_word = ""
+        self.stop_sequence: str | None = None
+        self.is_done = False
+        self.bad_lines = 0
+        self.last_line_is_bad = False
+        self.may_lack_arguments = False
 
-def finish(word: str, native: str, stop: str | None, refused: bool, usage: Usage | None, model: str, notes: list[str]) -> Outcome:
-    """`word`: finish_reason; `native`: OpenRouter's native_finish_reason; `stop`: the matched stop sequence where the upstream tells."""
-    reason = REASONS.get(_plain(word))
-    if reason is None:
-        notes.append(f"unknown finish_reason {word[:40]!r}")
-        reason = "end_turn"
-    if native.lower() in CUT and reason in ("tool_use", "end_turn"):
-        reason = "max_tokens"
-    if refused and reason == "end_turn":
-        reason = "refusal"
-    details: JSON | None = None
-    if reason == "refusal":
-        details = {"type": "refusal", "category": None, "explanation": None}
-    if stop is not None and reason == "end_turn":
-        return Outcome("stop_sequence", usage, stop_sequence=stop, model=model, notes=notes)
-    return Outcome(reason, usage, stop_details=details, model=model, notes=notes)
+    def read(self, choice: JSON, word: str) -> None:
+        """Read the fields of a choice whose finish_reason is `word`."""
+        self.word = self.word or word
+        native_word = choice.get("native_finish_reason")
+        if isinstance(native_word, str):
+            self.native_word = native_word
+        for name in STOP_FIELDS:
+            stop = choice.get(name)
+            if stop in self._stops:
+                self.stop_sequence = stop
+
+    def add_bad_line(self, after_call: bool) -> None:
+        """Note a data line that is not JSON. `after_call`: a tool call came before it."""
+        self.last_line_is_bad = True
+        self.bad_lines += 1
+        self.may_lack_arguments = self.may_lack_arguments or after_call
+
+    def error(self, has_content: bool, calls: Calls) -> ApiError | None:
+        """Return the error of a reply that failed without an error event; None if the reply is whole."""
+        if self.bad_lines and self._is_damaged(has_content, calls):
+            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
+        if calls.has_nameless:
+            return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
+        if self.word or (self.is_done and has_content):
+            kind = FAILURES.get(_normalize(self.word))
+            return reply_error(f"stopped: {self.word[:80]}", self._peer, kind=kind) if kind else None
+        if has_content:
+            return reply_error("closed the stream early", self._peer)
+        return reply_error("sent an empty reply", self._peer)
+
+    def _is_damaged(self, has_content: bool, calls: Calls) -> bool:
+        """Return whether a bad line may have held a part of the reply. One bad line in the middle of a text that goes
+        on is ignored."""
+        if self.last_line_is_bad or self.may_lack_arguments or self.bad_lines > 1 or not self.word:
+            return True
+        return not has_content or (REASONS.get(_normalize(self.word)) == "tool_use" and not calls.has_calls)
+
+    def outcome(self, is_refusal: bool, usage: Usage | None, model: str, notes: list[str]) -> Outcome:
+        """Return the outcome of a whole reply. `is_refusal`: a part of it was marked as a refusal."""
+        reason = REASONS.get(_normalize(self.word))
+        if reason is None:
+            notes.append(f"unknown finish_reason {self.word[:40]!r}")
+            reason = "end_turn"
+        if self.native_word.lower() in CUT_WORDS and reason in ("tool_use", "end_turn"):
+            reason = "max_tokens"
+        if is_refusal and reason == "end_turn":
+            reason = "refusal"
+        details: JSON | None = None
+        if reason == "refusal":
+            details = {"type": "refusal", "category": None, "explanation": None}
+        if self.stop_sequence is not None and reason == "end_turn":
+            return Outcome("stop_sequence", usage, stop_sequence=self.stop_sequence, model=model, notes=notes)
+        return Outcome(reason, usage, stop_details=details, model=model, notes=notes)

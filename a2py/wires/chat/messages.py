@@ -1,9 +1,9 @@
 """The conversation as chat-completions messages.
 
-Knows: how messages, calls and results are written, and every knob of Quirks that moves text.
+Knows: how messages, calls and results are written, and each quirk that decides where text goes.
 Must not know: the order of turns (openai/turns.py), tools, limits, sampling.
-Invariants: the result always validates: every call has exactly one result directly after it, every result its call; no text is
-lost; equal turns give equal bytes, so that the upstream's prefix cache hits.
+Invariants: the messages are valid: each call has exactly one result, directly after it, and each result has its call;
+no text is lost; equal turns give equal bytes, so that the upstream's prefix cache hits.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import arguments_text, as_text, blocks
 from a2py.wires.openai.turns import EMPTY, JOINT, Turns, with_error
 
-#: Values of Quirks.cache that keep the cache marks of texts and media.
+#: Values of Quirks.cache with which the cache marks of texts and media are sent.
 MARKED = frozenset({"blocks", "keyed_blocks", "breakpoint"})
 _MISTRAL = re.compile(r"[A-Za-z0-9]{9}\Z")
 
 
 class ChatShape:
-    """Writes messages. A user's content is a list of parts until `build` gives it its form."""
+    """Writes messages. The content of a user's message is a list of parts, until `build` makes it a string if it
+    can."""
 
     text_type = "text"
     keeps_empty_turns = True
@@ -59,14 +60,18 @@ class ChatShape:
         return self._marked(part, [block]) if self._marks else part
 
     def _marked(self, part: JSON, blocks: list[JSON]) -> JSON:
-        """Return `part` with the last cache mark of the blocks that it was made of."""
-        marks = [block["cache_control"] for block in blocks if isinstance(block.get("cache_control"), dict)] if self._marks else []
+        """Return `part` with the last cache mark of the blocks that it is made of."""
+        marks = (
+            [block["cache_control"] for block in blocks if isinstance(block.get("cache_control"), dict)]
+            if self._marks
+            else []
+        )
         if marks:
             part["cache_control"] = marks[-1]
         return part
 
     def content(self, parts: list[JSON]) -> Any:
-        """Return `parts` as a message's content: one string if they are plain texts."""
+        """Return `parts` as the content of a message: one string if they are plain texts."""
         plain = all(part["type"] == "text" and len(part) == 2 for part in parts)
         if plain and (self.q.string_content or len(parts) == 1):
             return JOINT.join([part["text"] for part in parts])
@@ -85,46 +90,60 @@ class ChatShape:
         return {"role": "user", "content": parts}
 
     def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
-        """The texts of a message are joined where they broke off (citations cut them in mid-sentence, reasoning came between): the upstream
-        had said them in one piece."""
         history = History(self.draft)
-        texts: list[list[str]] = []
+        texts: list[str] = []
         calls: list[JSON] = []
         for n, content in enumerate(contents, 1):
             if not n % ITEMS:
                 yield
-            goes_on = False
-            for k, block in enumerate(content, 1):
-                if not k % ITEMS:
-                    yield
-                kind = block["type"]
-                if kind == "tool_use" and self.q.tools:
-                    calls.append(self._call(block, call_id(block), history.call_extra(not calls)))
-                elif kind == "thinking":
-                    history.see(block)
-                    yield  # a signature may hold megabytes
-                elif goes_on and kind == "text":
-                    texts[-1].append(block["text"])
-                elif (text := self.draft.text(block)).strip():
-                    texts.append([text])
-                    goes_on = kind == "text"
+            yield from self._read_content(content, history, texts, calls, call_id)
         if not texts and not calls:
             return []
         message: JSON = {"role": "assistant", "content": None}
         if texts:
-            said = self.text(JOINT.join(map("".join, texts)))
+            part = self.text(JOINT.join(texts))
             if self._marks:
-                self._marked(said, [block for content in contents for block in content])
-            message["content"] = self.content([said])
+                self._marked(part, [block for content in contents for block in content])
+            message["content"] = self.content([part])
         if calls:
             message["tool_calls"] = calls
         history.put(message, recent)
         return [message]
 
+    def _read_content(
+        self, content: list[JSON], history: History, texts: list[str], calls: list[JSON], call_id: Callable[[JSON], str]
+    ) -> Slices[None]:
+        """Sort the blocks of one message into `history`, `texts` and `calls`.
+
+        Neighbouring text blocks are joined to one text without a gap, also if thinking or a call is between them:
+        Anthropic splits a text where a citation begins, in the middle of a sentence, but the upstream wrote it in one
+        piece."""
+        pieces: list[str] = []  # of the text that is not complete yet
+        for n, block in enumerate(content, 1):
+            if not n % ITEMS:
+                yield
+            kind = block["type"]
+            if kind == "tool_use" and self.q.tools:
+                calls.append(self._call(block, call_id(block), history.call_extra(not calls)))
+            elif kind == "thinking":
+                history.see(block)
+                yield  # a signature may hold megabytes
+            elif kind == "text":
+                if pieces or block["text"].strip():
+                    pieces.append(block["text"])
+            elif (text := self.draft.text(block)).strip():
+                texts += ["".join(pieces), text] if pieces else [text]
+                pieces = []
+        if pieces:
+            texts.append("".join(pieces))
+
     # -- calls and results -------------------------------------------------------------------------------------------
 
     def _call(self, block: JSON, id: str, extra: JSON) -> JSON:
-        function = {"name": self.draft.names.sent(block["name"]), "arguments": arguments_text(block["input"], self.q.broken_arguments)}
+        function = {
+            "name": self.draft.names.sent(block["name"]),
+            "arguments": arguments_text(block["input"], self.q.broken_arguments),
+        }
         return {"id": id, "type": "function", "function": function, **extra}
 
     def call_id(self, id: str, n: int) -> str:
@@ -161,25 +180,31 @@ def build(draft: Draft) -> Slices[list[JSON]]:
     q = draft.quirks
     shape = ChatShape(draft)
     turns = Turns(draft, shape)
-    out = turns.out
+    messages = turns.out
     if turns.lead and not q.system_as_user:
-        out.append({"role": q.system_role, "content": turns.lead})
+        messages.append({"role": q.system_role, "content": turns.lead})
     yield from turns.walk()
     if q.system_as_user:
         turns.lead_user()
-    first = next((n for n, message in enumerate(out) if message["role"] != q.system_role), None)
-    if q.alternation and first is not None and out[first]["role"] == "assistant":
-        out.insert(first, shape.user([shape.text(EMPTY)]))
-    if not any(message["role"] in ("user", "tool") for message in out):
+    if q.alternation:
+        _begin_with_user(messages, shape)
+    if not any(message["role"] in ("user", "tool") for message in messages):
         turns.say([shape.text(EMPTY)])
-    last = out[-1]
+    last = messages[-1]
     if last["role"] == "assistant" and q.prefill == "prefix":
         last["prefix"] = True
     elif last["role"] == "assistant" and q.prefill == "instruct":
         turns.instruct(as_text(last["content"]))
-    for n, message in enumerate(out, 1):
+    for n, message in enumerate(messages, 1):
         if not n % ITEMS:
             yield
         if message["role"] == "user":
             message["content"] = shape.content(message["content"])
-    return out
+    return messages
+
+
+def _begin_with_user(messages: list[JSON], shape: ChatShape) -> None:
+    """Insert an empty user's turn if the first message after the system messages is the assistant's."""
+    first = next((n for n, message in enumerate(messages) if message["role"] != shape.q.system_role), None)
+    if first is not None and messages[first]["role"] == "assistant":
+        messages.insert(first, shape.user([shape.text(EMPTY)]))

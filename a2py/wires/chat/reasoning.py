@@ -1,8 +1,8 @@
-"""Thinking on the chat wire: how it is asked for, and how a turn's own thinking goes back.
+"""Reasoning on the chat wire: how a request asks for it, and how the thinking of earlier turns goes back.
 
-Knows: the dialects (TRANSLATION A13) and the history fields (A14) of chat-completions servers.
-Must not know: which provider speaks which (providers.py).
-Invariants: thinking of another origin never goes upstream; a plain model (`none`) gets nothing.
+Knows: the dialects (rule A13) and the history fields (A14) of chat-completions servers.
+Must not know: which provider has which (providers/).
+Invariants: thinking goes only to the upstream that wrote it; a model without reasoning (`none`) gets no field for it.
 """
 
 from __future__ import annotations
@@ -13,40 +13,41 @@ from typing import Any
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.quirks import Dialect, HistoryField
-from a2py.wires.chat.delta import STATE, fields
+from a2py.wires.chat.delta import STATE, fields_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
 from a2py.wires.openai import thinking
-from a2py.wires.openai.thinking import effort_word
+from a2py.wires.openai.thinking import pick_effort_word
 
-#: Google's documented stand-in for a thought signature that was not kept (ai.google.dev, thought signatures, 2025-11).
+#: What Google's documentation says to send for a thought signature that was not kept (ai.google.dev, thought
+#: signatures, 2025-11).
 GEMINI_PLACEHOLDER = "skip_thought_signature_validator"
 
 
 def _switch(draft: Draft, want: Want) -> bool | None:
-    """On, off, or nothing to say."""
+    """Return whether reasoning is to be on; None if the request should not say it."""
     if want.mode == "off":
         return None if always_reasons(draft.quirks) else False
     return True if want.mode == "on" or want.effort else None
 
 
-def _effort(draft: Draft, want: Want) -> None:
-    word = effort_word(draft.quirks, want)
+def _write_effort(draft: Draft, want: Want) -> None:
+    word = pick_effort_word(draft.quirks, want)
     if word:
         draft.body["reasoning_effort"] = word
 
 
-def _openrouter(draft: Draft, want: Want) -> None:
+def _write_openrouter(draft: Draft, want: Want) -> None:
     if want.mode == "off":
-        word = effort_word(draft.quirks, want)
+        word = pick_effort_word(draft.quirks, want)
         draft.body["reasoning"] = {"effort": word} if word else {"enabled": False}
     elif want.effort:
-        draft.body["reasoning"] = {"effort": effort_word(draft.quirks, want)}
+        draft.body["reasoning"] = {"effort": pick_effort_word(draft.quirks, want)}
     elif want.mode != "absent":
         draft.body["reasoning"] = {"enabled": True}
 
 
-def _thinking_type(draft: Draft, want: Want) -> None:
+def _write_thinking_type(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["thinking"] = {
@@ -55,13 +56,13 @@ def _thinking_type(draft: Draft, want: Want) -> None:
         }
 
 
-def _thinking_effort(draft: Draft, want: Want) -> None:
-    _thinking_type(draft, want)
+def _write_thinking_effort(draft: Draft, want: Want) -> None:
+    _write_thinking_type(draft, want)
     if want.mode != "off" or always_reasons(draft.quirks):
-        _effort(draft, want)
+        _write_effort(draft, want)
 
 
-def _enable_thinking(draft: Draft, want: Want) -> None:
+def _write_enable_thinking(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["enable_thinking"] = on
@@ -69,46 +70,47 @@ def _enable_thinking(draft: Draft, want: Want) -> None:
         draft.body["thinking_budget"] = want.budget
 
 
-def _template(draft: Draft, want: Want) -> None:
+def _write_template(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["chat_template_kwargs"] = {draft.quirks.template_key: on}
 
 
-def _think(draft: Draft, want: Want) -> None:
+def _write_think(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["think"] = on
 
 
-def _minimax(draft: Draft, want: Want) -> None:
+def _write_minimax(draft: Draft, want: Want) -> None:
     draft.body["reasoning_split"] = True
     if want.mode == "off" and draft.quirks.effort_off:
         draft.body["thinking"] = {"type": draft.quirks.effort_off}
 
 
-def _together(draft: Draft, want: Want) -> None:
+def _write_together(draft: Draft, want: Want) -> None:
     on = _switch(draft, want)
     if on is not None:
         draft.body["reasoning"] = {"enabled": on}
     if on:
-        _effort(draft, want)
+        _write_effort(draft, want)
 
 
-#: Quirks.reasoning → how `want` is told.
+#: Value of Quirks.reasoning → function that writes `want` into the body.
 DIALECTS: dict[Dialect, Callable[[Draft, Want], None]] = {
     "none": lambda draft, want: None,
-    "effort": _effort,
-    "openrouter": _openrouter,
-    "thinking_type": _thinking_type,
-    "thinking_effort": _thinking_effort,
-    "enable_thinking": _enable_thinking,
-    "template": _template,
-    "think": _think,
-    "gemini": _effort,
-    "minimax": _minimax,
-    "together": _together,
+    "effort": _write_effort,
+    "openrouter": _write_openrouter,
+    "thinking_type": _write_thinking_type,
+    "thinking_effort": _write_thinking_effort,
+    "enable_thinking": _write_enable_thinking,
+    "template": _write_template,
+    "think": _write_think,
+    "gemini": _write_effort,
+    "minimax": _write_minimax,
+    "together": _write_together,
 }
+#: All fields that these functions write.
 _FIELDS = (
     "reasoning_effort",
     "reasoning",
@@ -120,11 +122,13 @@ _FIELDS = (
     "reasoning_split",
 )
 #: Dialects that can switch reasoning off for one request.
-_SWITCHES = frozenset({"openrouter", "together", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"})
+_SWITCHES = frozenset(
+    {"openrouter", "together", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"}
+)
 
 
 def ask(draft: Draft) -> Want:
-    """Put the client's wish into the body. Return it: the output limit depends on it."""
+    """Write what the client wants of reasoning into the body. Return it: the output limit depends on it."""
     q = draft.quirks
     want = thinking.ask(draft, q.reasoning in _SWITCHES or bool(q.effort_off), q.reasoning_with_tools)
     DIALECTS[q.reasoning](draft, want)
@@ -134,7 +138,7 @@ def ask(draft: Draft) -> Want:
 
 
 class History:
-    """The thinking of one assistant turn, on its way back."""
+    """The thinking of one turn of the assistant, on its way back to the upstream."""
 
     __slots__ = ("_details", "_draft", "_fields", "_signature", "_texts")
 
@@ -146,41 +150,46 @@ class History:
         self._fields: dict[str, str] = {}
 
     def see(self, block: JSON) -> None:
-        """A thinking block of the client's history."""
+        """Read a thinking block of the client's history. It is ignored if another upstream wrote it."""
         q, signature = self._draft.quirks, block.get("signature")
         if q.reasoning_history == "none" and (not q.vendor_state or signatures.is_plain(signature)):
             return
-        sealed = signatures.read(signature)
-        if sealed is None or sealed.origin != self._draft.dep.origin:
+        vendor = signatures.read(signature)
+        if vendor is None or vendor.origin != self._draft.dep.origin:
             return
-        text = sealed.state.get("text")
+        text = vendor.state.get("text")
         text = text if isinstance(text, str) else block["thinking"]
         if text:
             self._texts.append(text)
-        if sealed.kind in ("details", "fields"):
-            details, fields = sealed.state.get("d"), sealed.state.get("f")
-            if isinstance(details, list):
-                self._details += [d for d in details if isinstance(d, dict)]
-            if isinstance(fields, dict):
-                self._fields.update({name: value for name, value in fields.items() if isinstance(value, str)})
-        elif sealed.kind == "gemini":
-            signature = sealed.state.get("s")
-            self._signature = signature if isinstance(signature, str) else ""
+        if vendor.kind in ("details", "fields"):
+            self._read_state(vendor.state)
+        elif vendor.kind == "gemini":
+            thought = vendor.state.get("s")
+            self._signature = thought if isinstance(thought, str) else ""
 
-    def call_extra(self, first: bool) -> JSON:
-        """What the next tool call carries: Gemini's thought signature (only the first call of a step must have one)."""
+    def _read_state(self, state: JSON) -> None:
+        """Read what `Output.write_state` has written. It went through the client, so it may be forged."""
+        details, strings = state.get("d"), state.get("f")
+        if isinstance(details, list):
+            self._details += [detail for detail in details if isinstance(detail, dict)]
+        if isinstance(strings, dict):
+            self._fields.update({name: value for name, value in strings.items() if isinstance(value, str)})
+
+    def call_extra(self, is_first: bool) -> JSON:
+        """Return the extra members of the next tool call: Gemini's thought signature. Gemini rejects a step whose first
+        call has none."""
         q = self._draft.quirks
         signature, self._signature = self._signature if q.vendor_state else "", ""
-        if not signature and first and q.reasoning_history == "thought_signature" and q.reasoning_required:
+        if not signature and is_first and q.reasoning_history == "thought_signature" and q.reasoning_required:
             signature = GEMINI_PLACEHOLDER
         return _google(signature) if signature else {}
 
     def put(self, message: JSON, recent: bool) -> None:
-        """Write the turn's thinking into `message`; `recent`: no user text has come since."""
+        """Write the turn's thinking into `message`. `recent`: there is no user text after the turn."""
         q = self._draft.quirks
         if q.reasoning_recent and not recent:
             return
-        text = "".join(self._texts)  # as it came: Z.ai wants it unmodified, and a cache of prefixes, too
+        text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
         put = HISTORY.get(q.reasoning_history)
         if put is not None and (text or self._details):
             put(message, text, self._details)
@@ -192,10 +201,12 @@ class History:
             self._put_fields(message, text)
 
     def _put_fields(self, message: JSON, text: str) -> None:
-        for name in fields(STATE):
+        for name in fields_of(STATE):
             if name in self._fields:
                 message[name] = self._fields[name]
-        if "reasoning_opaque" in message and text:  # Copilot's pair (vscode-copilot-chat 2178, 2025-11)
+        if (
+            "reasoning_opaque" in message and text
+        ):  # Copilot takes them only together (vscode-copilot-chat 2178, 2025-11)
             message["reasoning_text"] = text
         signature = self._fields.get("thought_signature")
         if signature:
@@ -203,6 +214,7 @@ class History:
 
 
 def _google(signature: str) -> JSON:
+    """Return the member of a call or message that holds a thought signature."""
     return {"extra_content": {"google": {"thought_signature": signature}}}
 
 
@@ -236,7 +248,7 @@ def _put_part(message: JSON, text: str, details: list[Any]) -> None:
     message["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}, *rest]
 
 
-#: Quirks.reasoning_history → where the text goes.
+#: Value of Quirks.reasoning_history → function that puts the text (and OpenRouter's details) into a message.
 HISTORY: dict[HistoryField, Callable[[JSON, str, list[Any]], None]] = {
     "reasoning_content": _put_content,
     "reasoning": _put_reasoning,

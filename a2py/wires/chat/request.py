@@ -1,10 +1,10 @@
-"""A Messages request → a chat-completions request.
+"""Translate a Messages request into a chat-completions request.
 
-Knows: the top-level fields, structured output, and the three ways in which a server is told what to cache. Messages, tools and reasoning
-have a module each; what Responses shares is in wires/openai.
+Knows: the top-level fields, structured output, and the three ways to mark what a server should cache. Messages, tools
+and reasoning have a module each. wires/openai has what the Responses wire needs, too.
 Must not know: how the request is sent.
-Invariants: the body is built from an allow-list, so nothing unknown leaks upstream; `extra_body` comes last; what could not be
-carried is named in `Prepared.degraded`; cache_control goes only to rows that know it, at most BREAKPOINTS times.
+Invariants: the body holds only fields that this wire writes; `extra_body` comes last; what cannot be translated is
+named in `Prepared.degraded`; cache_control goes only to servers that accept it, at most BREAKPOINTS times.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
 from a2py.wires.chat import messages, reasoning, tools
 from a2py.wires.chat.messages import MARKED
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.headers import headers, url
-from a2py.wires.common.paths import lasting
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.headers import build_headers, build_url
+from a2py.wires.common.paths import set_ttl
 from a2py.wires.common.text import system_texts
 from a2py.wires.openai import fields
 from a2py.wires.openai.turns import JOINT
 
-#: Cache marks of one request: Anthropic and OpenAI (gpt-5.6) take four.
+#: Most cache marks in one request: Anthropic and OpenAI (gpt-5.6) accept four.
 BREAKPOINTS = 4
 
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
-    """Make the request that asks `dep` for `call`."""
+    """Return the request that asks `dep` for `call`."""
     draft = Draft(call, dep, stream)
     q = dep.quirks
     draft.body["model"] = dep.model
@@ -37,14 +37,14 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     want = reasoning.ask(draft)
     draft.body[q.max_tokens_field] = fields.output_limit(draft, want)
     draft.added.add("max_tokens")
-    fields.sampling(draft)
-    _stop(draft)
+    fields.write_sampling(draft)
+    _write_stop(draft)
     yield
-    _structured(draft)
+    _write_format(draft)
     yield
-    fields.cache_key(draft)
+    fields.write_cache_key(draft)
     if q.cache in MARKED:
-        _marks(draft)
+        _write_marks(draft)
         yield
     if draft.stream:
         draft.body["stream"] = True
@@ -53,32 +53,35 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
             draft.added.add("stream_options")
     yield from fields.finish(draft)
     yield
-    return prepared(draft, url(dep, "/chat/completions"), headers(dep, draft.stream, call.session))
+    return make_prepared(draft, build_url(dep, "/chat/completions"), build_headers(dep, draft.stream, call.session))
 
 
-def _stop(draft: Draft) -> None:
-    """Send as many stops as are taken. The decoder applies all of them, too."""
+def _write_stop(draft: Draft) -> None:
+    """Write as many stop sequences as the server accepts. The decoder applies all of them itself."""
     if draft.stops and draft.quirks.stop_limit:
         draft.body["stop"] = list(draft.stops[: draft.quirks.stop_limit])
         draft.added.add("stop")
 
 
-# -- structured output ---------------------------------------------------------------------------------------------------
+# -- structured output
+# ---------------------------------------------------------------------------------------------------
 
 
-def _structured(draft: Draft) -> None:
-    """Write `response_format`, or the rule into the system message."""
-    form, rule = fields.structured(draft)
+def _write_format(draft: Draft) -> None:
+    """Write `response_format`, or a rule for the model into the system message."""
+    form, rule = fields.build_format(draft)
     if form is not None and "schema" in form:
-        spec = {name: value for name, value in form.items() if name != "type" and value is not False}
-        draft.body["response_format"] = {"type": "json_schema", "json_schema": spec}
+        schema = {name: value for name, value in form.items() if name != "type" and value is not False}
+        draft.body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif form is not None:
         draft.body["response_format"] = form
     if rule:
-        _rule(draft, rule)
+        _write_rule(draft, rule)
 
 
-def _rule(draft: Draft, rule: str) -> None:
+def _write_rule(draft: Draft, rule: str) -> None:
+    """Append `rule` to the system message, or put it before the first user message if the server takes no system
+    message."""
     messages = draft.body["messages"]
     first = messages[0]
     if first["role"] == draft.quirks.system_role and isinstance(first["content"], str):
@@ -93,35 +96,51 @@ def _rule(draft: Draft, rule: str) -> None:
         messages.insert(0, {"role": draft.quirks.system_role, "content": rule})
 
 
-# -- prompt caching ------------------------------------------------------------------------------------------------------
+# -- prompt caching
+# ------------------------------------------------------------------------------------------------------
 
 
-def _marks(draft: Draft) -> None:
-    """Cut the leading system message into parts that end at the marks of the system blocks, then keep the last BREAKPOINTS.
-    A mark of the whole request (`cache_control` beside `messages`) means its end."""
+def _write_marks(draft: Draft) -> None:
+    """Write the client's cache marks the way the server takes them.
+
+    A mark says that everything before it is worth caching. The leading system message is split so that a part ends at
+    each marked system block. A mark of the whole request (`cache_control` beside `messages`) goes to the end of the
+    last message. Of all marks the last BREAKPOINTS are kept."""
     messages = draft.body["messages"]
     whole, last = draft.request.body.get("cache_control"), messages[-1]
     if isinstance(whole, dict) and last["content"]:
-        content: list[JSON] = [{"type": "text", "text": last["content"]}] if isinstance(last["content"], str) else last["content"]
+        content: list[JSON] = (
+            [{"type": "text", "text": last["content"]}] if isinstance(last["content"], str) else last["content"]
+        )
         content[-1].setdefault("cache_control", whole)
         messages[-1] = {**last, "content": content}
-    if draft.request.system and messages[0]["role"] == draft.quirks.system_role and isinstance(messages[0]["content"], str):
-        messages[0] = {**messages[0], "content": _cut(draft.request.system, messages[0]["content"])}
+    if (
+        draft.request.system
+        and messages[0]["role"] == draft.quirks.system_role
+        and isinstance(messages[0]["content"], str)
+    ):
+        messages[0] = {**messages[0], "content": _split_at_marks(draft.request.system, messages[0]["content"])}
     parts: list[JSON] = [
-        part for message in messages if isinstance(message.get("content"), list) for part in message["content"] if "cache_control" in part
+        part
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if "cache_control" in part
     ]
     for part in parts[:-BREAKPOINTS]:
         del part["cache_control"]
     for part in parts[-BREAKPOINTS:]:
-        part["cache_control"] = lasting(part["cache_control"], draft.dep.cache_control_ttl)
+        part["cache_control"] = set_ttl(part["cache_control"], draft.dep.cache_control_ttl)
     if draft.quirks.cache == "breakpoint":
         for part in parts[-BREAKPOINTS:]:
             del part["cache_control"]
             part["prompt_cache_breakpoint"] = {"mode": "explicit"}
 
 
-def _cut(system: list[JSON], whole: str) -> Any:
-    """Return `whole` (the joined texts of `system`, and whatever was added after them) as parts; `whole` itself if nothing is marked."""
+def _split_at_marks(system: list[JSON], whole: str) -> Any:
+    """Return `whole` as parts that end at the marked blocks of `system`; `whole` itself if no block is marked.
+
+    `whole` is the joined texts of `system`, and what was added after them."""
     parts: list[JSON] = []
     at = end = 0
     for block in system:

@@ -1,9 +1,9 @@
-"""A chat-completions stream → verbs.
+"""Decode a chat-completions reply, a stream or one JSON body, into the verbs of a sink.
 
-Knows: chunks, and the liberties that some 55 servers take with them (wire/quirks.md; each has a golden).
+Knows: chunks, and where some 55 servers put things in them that OpenAI puts elsewhere (each has a golden).
 Must not know: Anthropic's events, sockets.
-Invariants: the decoder contract (wires/types.py): raises on no input, output depends on the concatenation alone; the end is a success only
-with a finish_reason, or with [DONE] behind content.
+Invariants: the decoder contract (wires/types.py): raises on no input; the output depends on the concatenation of the
+input alone.
 """
 
 from __future__ import annotations
@@ -16,95 +16,65 @@ from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.signatures import LIMIT
-from a2py.messages.types import JSON, Outcome, Prepared, Sink, Usage
+from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
-from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields
-from a2py.wires.chat.finish import failed, finish, promises_calls
-from a2py.wires.chat.pieces import Details, runs, said
-from a2py.wires.common.filters import Stops, ThinkTags
+from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields_of
+from a2py.wires.chat.finish import Ending
+from a2py.wires.chat.output import Output
+from a2py.wires.chat.pieces import join_text
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
 
-#: Rough size of a token, where the upstream counts none.
+#: Rough size of a token, for an estimate if the upstream reports no usage.
 CHARS_PER_TOKEN = 4
-#: What may stand between two events that were glued together.
-_ONE = json.JSONDecoder()
+_DECODER = json.JSONDecoder()
+#: What may be between two JSON objects of one event.
 _GAP = re.compile(r"\s*(?:data:\s*)?")
-THOUGHTS, STATES = fields(REASONING), fields(STATE)
+REASONING_FIELDS, STATE_FIELDS = fields_of(REASONING), fields_of(STATE)
 #: Fields of a delta that make `choice.text` (Together, Writer: 2025-08) a repetition.
-SPOKEN = fields(TEXT, REASONING, CALLS, LEGACY_CALL, REFUSAL)
-#: Where a choice tells the matched stop sequence: vLLM (2025-08), SGLang (2025-09); a number is a token's, a word may be a template's own.
-STOP_FIELDS = ("stop_reason", "matched_stop")
+CONTENT_FIELDS = fields_of(TEXT, REASONING, CALLS, LEGACY_CALL, REFUSAL)
 
 
-def _apart(data: bytes) -> list[bytes]:
-    """The events that stand in one, for want of a blank line, or of any end between them (kilo-gateway, 2026-02); none: it is not that."""
+def _split_event(data: bytes) -> list[bytes]:
+    """Return the chunks in the data of one event: kilo-gateway (2026-02) leaves out the blank line, or any separator,
+    between two events.
+
+    `{"a":1}{"b":2}` and `{"a":1} data: {"b":2}` give `[{"a":1}, {"b":2}]`. Data that is not JSON gives an empty
+    list."""
     if b"\n" in data:
         return data.split(b"\n")
-    text, at, out = data.decode("utf-8", "replace"), 0, []
+    text, at, chunks = data.decode("utf-8", "replace"), 0, []
     try:
         while at < len(text):
-            _, end = _ONE.raw_decode(text, at)
-            out.append(text[at:end].encode())
+            _, end = _DECODER.raw_decode(text, at)
+            chunks.append(text[at:end].encode())
             at = end + len(_GAP.match(text, end)[0])  # type: ignore[index]
     except (ValueError, RecursionError):
         return []
-    return out
+    return chunks
+
+
+def first_choice(choices: list[Any]) -> JSON | None:
+    """Return the choice with index 0. An upstream may send several although the request asks for one."""
+    return next((choice for choice in choices if isinstance(choice, dict) and not choice.get("index")), None)
 
 
 class ChatDecoder(Intake):
-    """One upstream reply, streamed or whole (`whole`).
+    """Decodes one upstream reply. `output`: for a subclass that writes more than ChatDecoder reads."""
 
-    Slots: from its 30th attribute on an instance has a dict of its own, 1.6 KiB, and slower access to it (CPython 3.11)."""
+    __slots__ = ("_calls", "_ending", "_field", "_output", "_tally")
 
-    __slots__ = (
-        "_asked",
-        "_bad",
-        "_bad_lines",
-        "_calls",
-        "_chars",
-        "_details",
-        "_done",
-        "_field",
-        "_fields",
-        "_finish",
-        "_native_finish",
-        "_refused",
-        "_sent",
-        "_sink",
-        "_some",
-        "_stop_word",
-        "_stops",
-        "_tags",
-        "_tally",
-        "_torn",
-    )
-
-    def __init__(self, prepared: Prepared, sink: Sink) -> None:
+    def __init__(self, prepared: Prepared, sink: Sink, output: Output | None = None) -> None:
         super().__init__(prepared)
-        self._sink = sink
-        self._tally = UsageTally()
+        self._output = output or Output(prepared, sink)
         self._calls = Calls(sink, prepared.names)
-        self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
-        self._asked = prepared.stops
-        self._stops = Stops(prepared.stops) if prepared.stops else None
-        self._field = (
-            "delta"  # Perplexity and Writer send both delta and message (2025-10): a stream means the one, a whole reply the other
-        )
-        self._finish = ""
-        self._native_finish = ""
-        self._stop_word: str | None = None
-        self._done = False
-        self._refused = False
-        self._chars = 0  # of text and reasoning, for an estimate where no usage comes
-        self._some = False  # something that a client can see was emitted
-        self._bad = False  # the last data line was no JSON
-        self._bad_lines = 0
-        self._torn = False  # a bad line may have held a piece of a tool call
-        self._details = Details()
-        self._fields: dict[str, str] = {}
+        self._tally = UsageTally()
+        self._ending = Ending(prepared.stops, self._peer)
+        # Perplexity and Writer send both `delta` and `message` (2025-10): a stream is read from the one, a whole reply
+        # from the other.
+        self._field = "delta"
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -113,211 +83,148 @@ class ChatDecoder(Intake):
             if self.finished:
                 return
             if data == b"[DONE]" or data.strip() == b"[DONE]":
-                self._done = self.finished = True
+                self._ending.is_done = self.finished = True
                 return
             try:
                 chunk = jsontext.loads(data)
             except ValueError:
-                self._unread(name, data)
+                self._read_bad_event(name, data)
                 continue
-            self._bad = False
+            self._ending.last_line_is_bad = False
             if isinstance(chunk, dict):
                 self.chunk(chunk, name)
 
-    def _unread(self, name: bytes, data: bytes) -> None:
-        """An event that is no JSON."""
-        parts = _apart(data)
-        if len(parts) > 1:
-            self._events([(name, part) for part in parts])
+    def _read_bad_event(self, name: bytes, data: bytes) -> None:
+        """Read an event whose data is not one JSON value."""
+        chunks = _split_event(data)
+        if len(chunks) > 1:
+            self._events([(name, chunk) for chunk in chunks])
         elif name == b"error":
-            self._fail(failure.event(data, provider=self._provider, sent=self._sent))
-        elif data.strip():  # an empty one is a sign of life
-            self._bad = True
-            self._bad_lines += 1
-            self._torn = self._torn or self._calls.open
+            self._fail(self._error_event(data))
+        elif data.strip():  # an empty event only keeps the connection alive
+            self._ending.add_bad_line(self._calls.has_calls)
 
     # -- one chunk, or one whole completion --------------------------------------------------------------------------
 
     def chunk(self, chunk: JSON, name: bytes = b"") -> None:
-        choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage.__class__ is dict:
             self._tally.see(usage)
-        if not choices or choices.__class__ is not list or chunk.get("error") or name == b"error":
-            self._bare(chunk, name)
-            if not choices or choices.__class__ is not list:
-                return
+        choices = chunk.get("choices")
+        if not choices or choices.__class__ is not list:
+            self._read_bare(chunk, name)
+            return
+        if chunk.get("error") or name == b"error":
+            self._read_bare(chunk, name)
         choice = choices[0]
         if choice.__class__ is not dict or choice.get("index"):
-            choice = next((c for c in choices if isinstance(c, dict) and not c.get("index")), None)
+            choice = first_choice(choices)
             if choice is None:
                 return
+        self._read_choice(chunk, choice)
+
+    def _read_choice(self, chunk: JSON, choice: JSON) -> None:
         if not self._model and isinstance(chunk.get("model"), str):
             self._model = chunk["model"]
         if choice.get("error"):  # OpenRouter, 2025-10
-            self._blame(self._error_in({"error": choice["error"]}))
+            self._fail_unless_ended(self._error_in({"error": choice["error"]}))
         delta = choice.get(self._field)
-        if delta.__class__ is not dict:
-            delta = choice.get("message" if self._field == "delta" else "delta")
-            if delta.__class__ is not dict:
-                delta = {}
-        text = choice.get("text")
-        if text and text.__class__ is str and not any(map(delta.get, SPOKEN)):
-            delta = {**delta, "content": text}
+        if delta.__class__ is not dict or choice.get("text"):
+            delta = self._unusual_delta(choice, delta)
         if self.finished and self._error is not None and not delta:
             return
-        self._delta(delta)
+        self._read_delta(delta)
         word = choice.get("finish_reason")
         if word:
-            self._finish_with(choice, str(word))
-            self._extra_usage(chunk)
+            self._ending.read(choice, str(word))
+            self._read_groq_usage(chunk)
         usage = choice.get("usage")
         if usage.__class__ is dict:  # Moonshot, 2025-07
             self._tally.see(usage)
 
-    def _finish_with(self, choice: JSON, word: str) -> None:
-        self._finish = self._finish or word
-        native = choice.get("native_finish_reason")
-        if isinstance(native, str):
-            self._native_finish = native
-        for name in STOP_FIELDS:
-            stop = choice.get(name)
-            if stop in self._asked:
-                self._stop_word = stop
+    def _unusual_delta(self, choice: JSON, delta: Any) -> JSON:
+        """Return the delta of a choice that has none in the usual place, or text beside it."""
+        if delta.__class__ is not dict:
+            delta = choice.get("message" if self._field == "delta" else "delta")
+        members: JSON = delta if delta.__class__ is dict else {}
+        text = choice.get("text")
+        if text and text.__class__ is str and not any(map(members.get, CONTENT_FIELDS)):
+            return {**members, "content": text}
+        return members
 
-    def _extra_usage(self, chunk: JSON) -> None:
-        """Groq's own place for usage, on the finish chunk or on one of its own (2025-09)."""
+    def _read_groq_usage(self, chunk: JSON) -> None:
+        """Read usage from Groq's own place, in the chunk with the finish_reason or in one of its own (2025-09)."""
         extra = chunk.get("x_groq")
         if isinstance(extra, dict) and isinstance(extra.get("usage"), dict):
             self._tally.see(extra["usage"])
 
-    def _bare(self, chunk: JSON, name: bytes) -> None:
-        """A chunk without choices: usage, an error, a keep-alive."""
-        self._extra_usage(chunk)
+    def _read_bare(self, chunk: JSON, name: bytes) -> None:
+        """Read a chunk without choices: usage, an error, a keep-alive."""
+        self._read_groq_usage(chunk)
         error = self._error_in(chunk)
         if error is None and name == b"error":
-            error = failure.event(chunk, provider=self._provider, sent=self._sent)
-        self._blame(error)
+            error = self._error_event(chunk)
+        self._fail_unless_ended(error)
 
-    def _blame(self, error: ApiError | None) -> None:
-        if error is not None and not self._finish:
+    def _fail_unless_ended(self, error: ApiError | None) -> None:
+        """End the reply with `error`, unless the upstream has given a finish_reason: then the reply is whole."""
+        if error is not None and not self._ending.word:
             self._fail(error)
 
-    def _delta(self, delta: JSON) -> None:
-        sink = self._sink
-        details = delta.get("reasoning_details")
+    # -- a delta -----------------------------------------------------------------------------------------------------
+
+    def _read_delta(self, delta: JSON) -> None:
+        output = self._output
         reasoning = None
-        for name in THOUGHTS:
+        for name in REASONING_FIELDS:
             reasoning = delta.get(name)
             if reasoning:
                 break
-        if details:
-            reasoning = self._detail(details, reasoning)
-        if reasoning.__class__ is str and reasoning:
-            self._some = True
-            self._chars += len(reasoning)
-            sink.thinking(REASONING, reasoning)
-        elif reasoning.__class__ is dict or reasoning.__class__ is list:
-            self._think(said(reasoning))
+        details = delta.get("reasoning_details")
+        if details or reasoning is not None:
+            self._read_reasoning(reasoning, details)
         content = delta.get("content")
-        if not content or len(delta) > 2:
-            self._state(delta)
+        if not content or len(delta) > 2:  # a delta with text, and `role` beside it at most, has no state
+            self._read_state(delta)
         if content.__class__ is str:
             if content:
-                self._text(content)
+                output.text(content)
         elif content:
-            for kind, piece in runs(content):
-                self._say(kind, piece)
-        calls = delta.get("tool_calls")
-        if calls:
-            self._before_call()
-            self._calls.fragments(calls, self._field == "message")
-            if self._calls.full:
-                self._fail(ApiError("upstream", "the upstream sent more of tool calls than can be kept"))
-        if delta.get("function_call"):
-            self._before_call()
-            self._calls.legacy(delta["function_call"])
+            output.parts(content)
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._read_calls(delta)
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
-            self._refuse(refusal)
+            output.refusal(refusal)
+        if output.is_stopped:
+            self.finished = True  # the relay closes the upstream's response
 
-    def _say(self, kind: str, text: str) -> None:
-        if kind == REASONING:
-            self._think(text)
-        elif kind == REFUSAL:
-            self._refuse(text)
-        elif text:
-            self._text(text)
+    def _read_reasoning(self, reasoning: Any, details: Any) -> None:
+        """Write reasoning. OpenRouter repeats it in `reasoning_details`, whose text counts only if there is no
+        other."""
+        if details and isinstance(details, list):
+            text = self._output.add_details(details)
+            if self._output.details.is_full:
+                self._fail_reply("sent more reasoning details than a2py can keep")
+            reasoning = reasoning or text
+        if reasoning.__class__ is str:
+            self._output.thinking(reasoning)
+        elif reasoning.__class__ is dict or reasoning.__class__ is list:
+            self._output.thinking(join_text(reasoning))
 
-    def _refuse(self, text: str) -> None:
-        self._refused = self._some = True
-        self._chars += len(text)
-        self._seal()
-        self._sink.text(REFUSAL, text)
+    def _read_calls(self, delta: JSON) -> None:
+        self._output.begin_call()
+        fragments = delta.get("tool_calls")
+        if fragments:
+            self._calls.add_fragments(fragments, self._field == "message")
+            if self._calls.is_full:
+                self._fail_reply("sent longer tool calls than a2py can keep")
+        if delta.get("function_call"):
+            self._calls.add_legacy(delta["function_call"])
 
-    def _think(self, text: str) -> None:
-        if text:
-            self._some = True
-            self._chars += len(text)
-            self._sink.thinking(REASONING, text)
-
-    def _text(self, text: str) -> None:
-        self._some = True
-        self._chars += len(text)
-        if self._details or self._fields:
-            self._seal()
-        if self._tags is None and self._stops is None:
-            self._sink.text(TEXT, text)
-        elif self._tags is None:
-            self._cut(text)
-        else:
-            for thinking, piece in self._tags.feed(text):
-                self._piece(thinking, piece)
-
-    def _piece(self, thinking: bool, text: str) -> None:
-        if thinking:
-            self._sink.thinking(REASONING, text)
-        else:
-            self._cut(text)
-
-    def _cut(self, text: str) -> None:
-        """Text through the local stop list; a match ends the reply, and the relay hangs up."""
-        if self._stops is not None:
-            text = self._stops.feed(text)
-            if self._stops.matched is not None:
-                self.finished = True
-        if text:
-            self._sink.text(TEXT, text)
-
-    def _drain(self) -> None:
-        """Text that the filters hold back."""
-        if self._tags is not None:
-            for thinking, piece in self._tags.close():
-                self._piece(thinking, piece)
-        if self._stops is not None:
-            rest = self._stops.close()
-            if rest:
-                self._sink.text(TEXT, rest)
-
-    def _before_call(self) -> None:
-        self._some = True
-        self._drain()
-        self._seal()
-
-    # -- vendor state of reasoning -----------------------------------------------------------------------------------
-
-    def _detail(self, details: Any, reasoning: Any) -> Any:
-        """OpenRouter's reasoning_details: kept for the next turn; their text counts only where no `reasoning` repeats it."""
-        if not isinstance(details, list):
-            return reasoning
-        text = "".join([self._details.see(detail) for detail in details if isinstance(detail, dict) and not self._details.full])
-        if self._details.full:
-            self._fail(ApiError("upstream", "the upstream sent more reasoning details than can be kept"))
-        return reasoning or text
-
-    def _state(self, delta: JSON) -> None:
-        """State of the whole message that must come back. Gemini's signature may come without a call."""
-        for name in STATES:
+    def _read_state(self, delta: JSON) -> None:
+        """Keep what must come back with the message. Gemini may send a thought signature without a call."""
+        for name in STATE_FIELDS:
             value = delta.get(name)
             if value and value.__class__ is str:  # Venice: `"reasoning_encrypted": false` (2026-08)
                 self._keep(name, value)
@@ -327,66 +234,45 @@ class ChatDecoder(Intake):
 
     def _keep(self, name: str, value: str) -> None:
         if len(value) > LIMIT:
-            self._fail(ApiError("upstream", f"the upstream sent more than {LIMIT} characters of state (`{name}`)"))
+            self._fail_reply(f"sent more than {LIMIT} characters of state (`{name}`)")
         else:
-            self._fields[name] = value
-
-    def _seal(self) -> None:
-        if not self._details and not self._fields:
-            return
-        details, fields = self._details.take(), self._fields
-        self._fields = {}
-        state: JSON = {**({"d": details} if details else {}), **({"f": fields} if fields else {})}
-        self._sink.signature(REASONING, "details" if details else "fields", state)
+            self._output.add_field(name, value)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _end(self) -> Outcome:
-        self._drain()
-        self._seal()
-        usage = self._tally.usage()
-        outcome = self._judged(usage)
+        self._output.flush()
+        outcome = self._judge()
         if outcome.error is None:
             self._calls.close(outcome.reason in CUT)
-        outcome.output_estimate = (self._chars + self._calls.chars) // CHARS_PER_TOKEN + 1
+        outcome.output_estimate = (self._output.chars + self._calls.chars) // CHARS_PER_TOKEN + 1
         return outcome
 
-    def _judged(self, usage: Usage | None) -> Outcome:
-        error = self._error or self._verdict()
-        if self._bad_lines:
-            self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
+    def _judge(self) -> Outcome:
+        """Return the outcome: a failure, a stop sequence that the proxy applied, or what the upstream says."""
+        output, ending, usage = self._output, self._ending, self._tally.usage()
+        stop = output.stop_sequence
+        error = self._error
+        if error is None and stop is None:
+            error = ending.error(output.has_content, self._calls)
+        if ending.bad_lines:
+            self._notes.append(f"{ending.bad_lines} bad line(s) of the upstream skipped")
         if error is not None:
             return Outcome(error=error, usage=usage, model=self._model, notes=self._notes)
-        matched = self._stops.matched if self._stops is not None else None
-        if matched is not None:
-            return Outcome("stop_sequence", usage, stop_sequence=matched, model=self._model, notes=self._notes)
-        return finish(self._finish, self._native_finish, self._stop_word, self._refused, usage, self._model, self._notes)
-
-    def _verdict(self) -> ApiError | None:
-        """What makes an end without an error event a failure after all."""
-        if self._stops is not None and self._stops.matched is not None:
-            return None
-        lost = not self._some or (promises_calls(self._finish) and not self._calls.open)
-        if self._bad_lines and (self._bad or self._torn or lost or self._bad_lines > 1 or not self._finish):
-            return ApiError("upstream", "the upstream's stream was damaged: a part of it is no JSON")
-        if self._calls.nameless:
-            return ApiError("upstream", "the upstream sent a tool call without a name")
-        if self._finish or (self._done and self._some):
-            return failed(self._finish)
-        if self._some:
-            return ApiError("upstream", "upstream closed the stream early")
-        return ApiError("upstream", "the upstream's reply was empty")
+        if stop is not None:
+            return Outcome("stop_sequence", usage, stop_sequence=stop, model=self._model, notes=self._notes)
+        return ending.outcome(output.is_refusal, usage, self._model, self._notes)
 
     def whole(self, value: JSON) -> None:
-        """A unary body, or a JSON body that answers a stream request."""
+        """Read a reply that is one JSON body, whether a stream was asked for or not."""
         error = self._error_in(value)
         if error is None and "choices" not in value:
-            error = ApiError("upstream", "the upstream's reply is no chat completion (check `api_base`)")
+            error = failure.reply_error("sent a reply that is no chat completion", self._peer, "Check `api_base`.")
         if error is not None:
             self._fail(error)
             return
-        self._done = True
+        self._ending.is_done = True
         self._field = "message"
         self.chunk(value)
-        if not self._some and not self._finish and self._error is None and value.get("choices"):
-            self._finish = "stop"
+        if not self._output.has_content and not self._ending.word and self._error is None and value.get("choices"):
+            self._ending.word = "stop"

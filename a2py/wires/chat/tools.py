@@ -1,41 +1,44 @@
 """Tools, tool_choice and the upstream's own web search on the chat wire.
 
-Knows: how a function is written; OpenRouter's plugin and server tool, Perplexity. Must not know: message history, which provider searches
-(providers), the pages that a reply brings (found.py).
-Invariants: tool_choice and parallel_tool_calls never go without tools; a search that was not asked for is never begun.
+Knows: how a function is written; OpenRouter's plugin and server tool, Perplexity. Must not know: message history, which
+provider searches (providers/), the pages that a reply brings (search_results.py).
+Invariants: tool_choice and parallel_tool_calls are never sent without tools; the upstream searches only if the client
+offers a search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import clean
-from a2py.wires.common.search import NAME, domains, place
+from a2py.wires.common.schema import clean_tool_schema
+from a2py.wires.common.search import NAME, convert_location, list_domains
 from a2py.wires.common.text import block_text, blocks
 from a2py.wires.common.typed import Function
-from a2py.wires.openai.tools import choose, offered
+from a2py.wires.openai.tools import choose, select_tools
 
-#: Characters of the question that are shown as the query of the search: upstreams do not say what they looked for.
+#: Characters of the user's question that are shown as the query of the search. Upstreams do not report their real
+#: query.
 QUERY_LIMIT = 400
 
 
 def add(draft: Draft) -> Slices[None]:
-    """Write `tools`, `tool_choice`, `parallel_tool_calls` and whatever makes the upstream search."""
+    """Write `tools`, `tool_choice`, `parallel_tool_calls` and the fields that make the upstream search."""
     q = draft.quirks
     choice = draft.request.body.get("tool_choice") or {}
-    kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = yield from offered(draft, q.web_search in _SEARCHES)
-    further: list[JSON] = []
+    kind, name = choice.get("type"), choice.get("name")
+    functions, search = yield from select_tools(draft, q.web_search in _SEARCHES)
+    search_tools: list[JSON] = []
     if search is not None and kind != "none":
-        alone = not functions or (kind == "tool" and wanted == search.get("name"))
+        search_only = not functions or (kind == "tool" and name == search.get("name"))
         draft.search = _question(draft)
-        further = _SEARCHES[q.web_search](draft, search, alone)
-        kind = None if alone else kind
+        search_tools = _SEARCHES[q.web_search](draft, search, search_only)
+        kind = None if search_only else kind
     if not functions:
-        if draft.degraded and kind in ("any", "tool"):  # it forced one that was lost
+        if draft.degraded and kind in ("any", "tool"):  # the choice names a tool that was dropped
             draft.lose("tool_choice")
         return
     if not q.tools:
@@ -45,61 +48,81 @@ def add(draft: Draft) -> Slices[None]:
         return
     named: JSON = {}
     if kind == "tool":
-        same = [function for function in functions if function.name == wanted]
-        if not same:
-            draft.lose("tool_choice")
-            kind = None
-        else:
-            named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
-            functions = same if q.tool_choice_named == "only" else functions
+        kind, named, functions = _choose_named(draft, functions, name)
     tools: list[JSON] = []
     for function in functions:
         tools.append(_tool(draft, function))
         yield
-    draft.body["tools"] = [*tools, *further]
-    if q.tool_stream and draft.stream:
-        draft.body["tool_stream"] = True
+    draft.body["tools"] = tools + search_tools
+    _switch_tool_stream(draft)
     choose(draft, kind, named)
+
+
+def _choose_named(draft: Draft, functions: list[Function], name: Any) -> tuple[str | None, JSON, list[Function]]:
+    """Return the kind of a choice that names a tool, the choice as OpenAI writes it, and the functions to send. A name
+    that no function has is reported as lost."""
+    same = [function for function in functions if function.name == name]
+    if not same:
+        draft.lose("tool_choice")
+        return None, {}, functions
+    named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
+    return "tool", named, same if draft.quirks.tool_choice_named == "only" else functions
+
+
+def _switch_tool_stream(draft: Draft) -> None:
+    if draft.quirks.tool_stream and draft.stream:
+        draft.body["tool_stream"] = True
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
     described = {"description": function.description} if function.description else {}
-    schema = clean(function.schema, draft.quirks.schema)
-    return {"type": "function", "function": {"name": draft.names.sent(function.name), **described, "parameters": schema}}
+    schema = clean_tool_schema(function.schema, draft.quirks.schema)
+    return {
+        "type": "function",
+        "function": {"name": draft.names.sent(function.name), **described, "parameters": schema},
+    }
 
 
-# -- the upstream's web search -------------------------------------------------------------------------------------------
+# -- the upstream's web search
+# -------------------------------------------------------------------------------------------
 
 
 def _question(draft: Draft) -> str:
-    """Return the last words of the user."""
+    """Return the text of the user's last message that has some."""
     for message in reversed(draft.request.messages):
-        said = "\n".join(block_text(block) for block in blocks(message["content"]) if block["type"] == "text").strip()
-        if message["role"] == "user" and said:
-            return said[:QUERY_LIMIT]
+        text = "\n".join(block_text(block) for block in blocks(message["content"]) if block["type"] == "text").strip()
+        if message["role"] == "user" and text:
+            return text[:QUERY_LIMIT]
     return NAME
 
 
-def _openrouter(draft: Draft, tool: JSON, alone: bool) -> list[JSON]:
-    """The plugin searches once for every request. Beside other tools the server tool leaves it to the model (openrouter.ai/docs, 2026-10)."""
-    allowed, blocked, here = domains(tool.get("allowed_domains")), domains(tool.get("blocked_domains")), place(tool.get("user_location"))
-    where = {"user_location": here} if here else {}
-    if not alone:
-        chosen = {**({"allowed_domains": allowed} if allowed else {"excluded_domains": blocked} if blocked else {}), **where}
-        return [{"type": "openrouter:web_search", **({"parameters": chosen} if chosen else {})}]
-    plugin: JSON = {"id": "web", **({"include_domains": allowed} if allowed else {}), **({"exclude_domains": blocked} if blocked else {})}
+def _use_openrouter(draft: Draft, tool: JSON, search_only: bool) -> list[JSON]:
+    """Write OpenRouter's plugin, which searches once for every request, or return its server tool, which the model may
+    call (openrouter.ai/docs, 2026-10)."""
+    allowed, blocked = list_domains(tool.get("allowed_domains")), list_domains(tool.get("blocked_domains"))
+    location = convert_location(tool.get("user_location"))
+    located: JSON = {"user_location": location} if location else {}
+    if not search_only:
+        filters: JSON = {"allowed_domains": allowed} if allowed else {"excluded_domains": blocked} if blocked else {}
+        parameters = {**filters, **located}
+        return [{"type": "openrouter:web_search", **({"parameters": parameters} if parameters else {})}]
+    plugin: JSON = {"id": "web"}
+    if allowed:
+        plugin["include_domains"] = allowed
+    if blocked:
+        plugin["exclude_domains"] = blocked
     uses = tool.get("max_uses")
     if isinstance(uses, int) and uses > 0:
         plugin["max_uses"] = uses
-    draft.body["plugins"] = [{**plugin, **where}]
+    draft.body["plugins"] = [{**plugin, **located}]
     return []
 
 
-def _always(draft: Draft, tool: JSON, alone: bool) -> list[JSON]:
-    """Perplexity's Sonar searches for every request."""
+def _use_perplexity(draft: Draft, tool: JSON, search_only: bool) -> list[JSON]:
+    """Write nothing: Perplexity's Sonar searches for every request."""
     return []
 
 
-#: Quirks.web_search → writes what makes the upstream search, and returns what goes among the tools. `alone`: the upstream must search,
-#: whatever the model thinks.
-_SEARCHES: dict[str, Callable[[Draft, JSON, bool], list[JSON]]] = {"plugin": _openrouter, "always": _always}
+#: Quirks.web_search → function that writes what makes the upstream search, and returns what to add to the tools.
+#: `search_only`: the upstream must search, whether the model asks for it or not.
+_SEARCHES: dict[str, Callable[[Draft, JSON, bool], list[JSON]]] = {"plugin": _use_openrouter, "always": _use_perplexity}

@@ -1,4 +1,4 @@
-"""What a client wants of reasoning, whatever the wire.
+"""What a client wants of reasoning, for all wires.
 
 Knows: `thinking`, `output_config.effort`, and the mapping to an upstream's effort words.
 Must not know: any upstream's field names.
@@ -12,54 +12,63 @@ from a2py.deployment import Deployment
 from a2py.messages.types import Request
 from a2py.quirks import EFFORTS, Quirks
 
-#: `budget_tokens` → effort: the largest budget of each band (Claude Code's own levels are 4,000, 10,000 and 31,999).
+#: `budget_tokens` → effort. A band ends below its number. (Claude Code's own levels are 4,000, 10,000 and 31,999.)
 BANDS = ((4_096, "low"), (12_288, "medium"), (32_768, "high"))
-#: Reasoning for a turn with tool calls that has none, for vendors that demand it (DeepSeek, Kimi: 400 without it, 2025-12).
+#: Reasoning for a turn with tool calls that has none, for vendors that reject such a turn (DeepSeek, Kimi: 400 without
+#: it, 2025-12).
 PLACEHOLDER = "(reasoning not kept)"
 
 
 class Want(NamedTuple):
-    """`mode`: `off`, `on`, `default` (reason as the model does by itself) or `absent` (nothing was said); `effort`: one of EFFORTS or ""."""
+    """`mode`: `off`, `on`, `default` (the model decides) or `absent` (the client does not mention reasoning). `effort`:
+    one of EFFORTS or "". `budget`: tokens; 0 if none is given."""
 
     mode: str
     effort: str = ""
     budget: int = 0
 
 
-def wanted(request: Request, dep: Deployment) -> Want:
-    """The client's wish; where it is silent, the deployment's own `reasoning_effort` and `thinking` params."""
+def read_want(request: Request, dep: Deployment) -> Want:
+    """Return what the client wants; if it does not say, what the deployment's `reasoning_effort` and `thinking` params
+    say."""
     thinking = request.body.get("thinking") or dep.params.get("thinking") or {}
-    config = request.body.get("output_config") or {}
-    effort = config.get("effort") or ""
-    if effort not in EFFORTS:
-        effort = ""
     kind = thinking.get("type") if isinstance(thinking, dict) else None
-    if kind == "disabled":
-        return Want("off")
-    if not effort:
-        preset = dep.params.get("reasoning_effort")
-        effort = preset if isinstance(preset, str) and preset in EFFORTS else ""
-    if effort == "none":
+    effort = _effort(request, dep)
+    if kind == "disabled" or effort == "none":
         return Want("off")
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         budget = budget if isinstance(budget, int) and budget > 0 else 0
-        if not effort and budget:
-            effort = next((word for top, word in BANDS if budget < top), "max")
-        return Want("on", effort, budget)
+        return Want("on", effort or _band(budget), budget)
     if effort:
         return Want("on" if kind else "default", effort)
     return Want("default" if kind else "absent")
 
 
+def _effort(request: Request, dep: Deployment) -> str:
+    """Return the effort word of the client or of the deployment; "" if there is none."""
+    effort = (request.body.get("output_config") or {}).get("effort")
+    if effort in EFFORTS:
+        return str(effort)
+    preset = dep.params.get("reasoning_effort")
+    return preset if isinstance(preset, str) and preset in EFFORTS else ""
+
+
+def _band(budget: int) -> str:
+    """Return the effort word for a budget; "" if there is none."""
+    return next((word for top, word in BANDS if budget < top), "max") if budget else ""
+
+
 def always_reasons(quirks: Quirks) -> bool:
-    """Whether the model can't be kept from reasoning. A small output limit is raised for it instead."""
+    """Return whether the model cannot be kept from reasoning. If so, a small output limit is raised for it."""
     return bool(quirks.min_tokens) and not quirks.effort_off
 
 
-def nearest(effort: str, words: tuple[str, ...]) -> str:
-    """The word of `words` (weakest first) closest to `effort`; `max` is the strongest there is. A tie goes to `high`: where the words are low,
-    high and max, DeepSeek itself takes medium and xhigh for it (api-docs.deepseek.com, 2026-10), else to the weaker."""
+def nearest_effort(effort: str, words: tuple[str, ...]) -> str:
+    """Return the word of `words` (weakest first) closest to `effort`; "" if there are none. `max` gives the strongest.
+
+    A tie gives `high` if it is among the two, otherwise the weaker. Example: for a model with low, high and max, medium
+    gives high, and so does xhigh. That is how DeepSeek itself maps them (api-docs.deepseek.com, 2026-10)."""
     if not words or effort in words:
         return effort if effort in words else ""
     if effort == "max":
@@ -67,7 +76,7 @@ def nearest(effort: str, words: tuple[str, ...]) -> str:
     rank = EFFORTS.index(effort)
 
     def distance(word: str) -> tuple[int, bool, int]:
-        at = EFFORTS.index(word) if word in EFFORTS else 99
-        return abs(at - rank), word != "high", at
+        place = EFFORTS.index(word) if word in EFFORTS else 99
+        return abs(place - rank), word != "high", place
 
     return min(words, key=distance)

@@ -1,7 +1,8 @@
-"""Filters on a reply's text: `<think>` tags split off, stop sequences cut.
+"""Filters on a reply's text: `<think>` tags are separated, stop sequences cut.
 
-Knows: how to hold back the possible beginning of a tag or a stop sequence. Must not know: any upstream.
-Invariants: what comes out depends on the concatenation of what went in; at most a tag's length is held back.
+Knows: how to hold back what may be the beginning of a tag or a stop sequence. Must not know: any upstream.
+Invariants: the output depends on the concatenation of the input; what is held back is never longer than a tag or a stop
+sequence.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 OPEN, CLOSE = "<think>", "</think>"
-#: Characters of white space that may stand ahead of the tag.
+#: Characters of white space that may come before the tag.
 BLANK_LIMIT = 4096
 
 
-def held(text: str, marks: Sequence[str]) -> int:
-    """Length of the longest end of `text` that a mark may begin with."""
+def count_held(text: str, marks: Sequence[str]) -> int:
+    """Return how many characters at the end of `text` may be the beginning of a mark: 3 for `a </t` and `</think>`."""
     longest = min(len(text), max(map(len, marks)) - 1)
     for size in range(longest, 0, -1):
         end = text[-size:]
@@ -24,130 +25,150 @@ def held(text: str, marks: Sequence[str]) -> int:
 
 
 class ThinkTags:
-    """Text → pieces `(thinking?, text)`. `inside`: the template opened the tag itself (a model may say it again).
+    """Splits text into pieces `(is_thinking, text)`. `inside`: the chat template has written the opening tag already,
+    so that the reply begins within it. (Some models write it again.)
 
-    Only a tag at the very start opens (a model that talks about the tag later means the word); white space next to a tag is dropped."""
+    An opening tag is recognised only at the very start: a model that writes it later talks about it. White space next
+    to a tag is dropped."""
 
     __slots__ = ("_buffer", "_inside", "_mode", "_strip")
 
     def __init__(self, inside: bool = False) -> None:
         self._buffer = ""
         self._inside = inside
-        self._mode = OPEN  # the tag that is looked for; "" when none is any more
-        self._strip = True
+        self._mode = OPEN  # the tag that is searched for; "" after the closing one, or if there was no opening one
+        self._strip = True  # white space is dropped until the next text
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
-        out: list[tuple[bool, str]] = []
+        pieces: list[tuple[bool, str]] = []
         self._buffer += text
         if self._mode == OPEN:
             start = self._buffer.lstrip()
-            near = len(self._buffer) - len(start) <= BLANK_LIMIT
-            if near and len(start) < len(OPEN) and OPEN.startswith(start):
-                return out
-            opened = near and start.startswith(OPEN)
-            self._mode = CLOSE if opened or self._inside else ""
-            self._buffer = start[len(OPEN) :] if opened else self._buffer
-            self._strip = opened or self._inside
+            is_near = len(self._buffer) - len(start) <= BLANK_LIMIT
+            if is_near and len(start) < len(OPEN) and OPEN.startswith(start):
+                return pieces
+            is_open = is_near and start.startswith(OPEN)
+            self._mode = CLOSE if is_open or self._inside else ""
+            self._buffer = start[len(OPEN) :] if is_open else self._buffer
+            self._strip = is_open or self._inside
         if self._mode == CLOSE:
             at = self._buffer.find(CLOSE)
-            keep = held(self._buffer, (CLOSE,)) if at < 0 else 0
+            keep = count_held(self._buffer, (CLOSE,)) if at < 0 else 0
             end = len(self._buffer) - keep if at < 0 else at
-            self._emit(out, True, self._buffer[:end])
+            self._add(pieces, True, self._buffer[:end])
             self._buffer = self._buffer[end:]
             if at < 0:
-                return out
+                return pieces
             self._buffer = self._buffer[len(CLOSE) :]
             self._mode = ""
             self._strip = True
-        self._emit(out, False, self._buffer)
+        self._add(pieces, False, self._buffer)
         self._buffer = ""
-        return out
+        return pieces
 
     def close(self) -> list[tuple[bool, str]]:
-        out: list[tuple[bool, str]] = []
-        self._emit(out, self._mode == CLOSE or (self._mode == OPEN and self._inside), self._buffer)
+        """Return what is held back."""
+        pieces: list[tuple[bool, str]] = []
+        self._add(pieces, self._mode == CLOSE or (self._mode == OPEN and self._inside), self._buffer)
         self._buffer = ""
-        return out
+        return pieces
 
-    def _emit(self, out: list[tuple[bool, str]], thinking: bool, text: str) -> None:
+    def _add(self, pieces: list[tuple[bool, str]], is_thinking: bool, text: str) -> None:
         if self._strip:
             text = text.lstrip()
         if text:
             self._strip = False
-            out.append((thinking, text))
+            pieces.append((is_thinking, text))
 
 
 class Stops:
-    """Cuts text at the stop sequence that ends first (the longest of those that end there); `matched` names it.
+    """Cuts text before the stop sequence that ends first; of several that end there, before the longest. `matched`:
+    that stop sequence.
 
-    What is held back is the beginning of a stop sequence, so it need not be kept; how long it is, is told character by character from where
-    one began (Knuth, Morris and Pratt's tables), by `str.find` up to there: no stop and no text costs more than its length."""
+    A stop sequence may come in pieces, so text at the end that may be its beginning is held back. With the stop `END`:
 
-    __slots__ = ("_begun", "_stops", "_tables", "matched")
+        feed("the E")  → "the "     `E` is held back
+        feed("N")      → ""         `EN` is held back
+        feed("GINE")   → "ENGIN"    it was none; the last `E` may be one
+        feed("ND!")    → "", and `matched` is `END`
+
+    `_lengths` has, for each stop, how many of its first characters end the text so far. What is held back is therefore
+    the beginning of a stop, and need not be stored.
+
+    Why not search the held text together with the next piece each time: with the stop `aaa…b` and text that comes
+    letter by letter, that takes time in proportion to the product of both lengths. While a stop may have begun, the
+    text is compared character by character with the tables of Knuth, Morris and Pratt; otherwise `str.find` searches
+    it. So the cost is in proportion to the length of the text."""
+
+    __slots__ = ("_lengths", "_stops", "_tables", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._begun = [0] * len(self._stops)  # characters of each stop with which the text so far ends
+        self._lengths = [0] * len(self._stops)
         self._tables: list[list[int]] = [[] for _ in self._stops]
         self.matched: str | None = None
 
     def feed(self, text: str) -> str:
+        """Return the text that is certainly not part of a stop sequence."""
         if self.matched is not None:
             return ""
-        head, begun = self._longest()
-        ends = [(end, -len(stop), stop) for n, stop in enumerate(self._stops) if (end := self._run(n, text)) >= 0]
+        stop, length = self._longest()
+        ends = [(end, -len(one), one) for n, one in enumerate(self._stops) if (end := self._search(n, text)) >= 0]
         if ends:
             end, size, self.matched = min(ends)
-            self._begun = [0] * len(self._stops)
-            return (head[:begun] + text)[: begun + end + size]
+            self._lengths = [0] * len(self._stops)
+            return (stop[:length] + text)[: length + end + size]
         keep = self._longest()[1]
-        out = begun + len(text) - keep
-        return head[:begun] + text[: out - begun] if out >= begun else head[:out]
+        size = length + len(text) - keep
+        return stop[:length] + text[: size - length] if size >= length else stop[:size]
 
     def _longest(self) -> tuple[str, int]:
-        """A stop, and how much of it the text so far ends with: that is held back."""
-        begun = max(self._begun, default=0)
-        return (self._stops[self._begun.index(begun)], begun) if begun else ("", 0)
+        """Return the stop of which the longest beginning ends the text, and how many of its characters are held
+        back."""
+        length = max(self._lengths, default=0)
+        return (self._stops[self._lengths.index(length)], length) if length else ("", 0)
 
-    def _run(self, n: int, text: str) -> int:
-        """Where in `text` the stop `n` ends first; -1: nowhere, and `_begun` is that of the text's end."""
-        stop, begun, at, size = self._stops[n], self._begun[n], 0, len(text)
+    def _search(self, n: int, text: str) -> int:
+        """Return where in `text` the stop `n` ends first. If it does not, return -1 and update `_lengths`."""
+        stop, length, at, size = self._stops[n], self._lengths[n], 0, len(text)
         while at < size:
-            if not begun:
-                whole = text.find(stop, at)
-                if whole >= 0:
-                    return whole + len(stop)
+            if not length:
+                start = text.find(stop, at)
+                if start >= 0:
+                    return start + len(stop)
                 at = text.find(stop[0], max(at, size - len(stop) + 1))
                 if at < 0:
                     break
-            begun = self._step(n, begun, text[at])
+            length = self._step(n, length, text[at])
             at += 1
-            if begun == len(stop):
+            if length == len(stop):
                 return at
-        self._begun[n] = begun
+        self._lengths[n] = length
         return -1
 
-    def _step(self, n: int, begun: int, char: str) -> int:
-        """One character further."""
+    def _step(self, n: int, length: int, char: str) -> int:
+        """Return how many characters of the stop `n` end the text after `char`, if `length` of them ended it before."""
         stop, table = self._stops[n], self._tables[n]
-        while begun and stop[begun] != char:
-            if len(table) < begun:
-                self._extend(stop, table, begun)
-            begun = table[begun - 1]
-        return begun + (stop[begun] == char)
+        while length and stop[length] != char:
+            if len(table) < length:
+                self._extend(stop, table, length)
+            length = table[length - 1]
+        return length + (stop[length] == char)
 
     @staticmethod
     def _extend(stop: str, table: list[int], size: int) -> None:
-        """`table[k]`: the longest beginning of `stop`, shorter than `k + 1`, with which its first `k + 1` characters end."""
+        """Extend `table` to `size` entries. `table[k]` is the length of the longest beginning of `stop`, shorter than
+        `k + 1`, that also ends its first `k + 1` characters. Example: for `abab` it is `[0, 0, 1, 2]`."""
         if not table:
             table.append(0)
         for at in range(len(table), size):
-            begun = table[at - 1]
-            while begun and stop[begun] != stop[at]:
-                begun = table[begun - 1]
-            table.append(begun + (stop[begun] == stop[at]))
+            length = table[at - 1]
+            while length and stop[length] != stop[at]:
+                length = table[length - 1]
+            table.append(length + (stop[length] == stop[at]))
 
     def close(self) -> str:
-        head, begun = self._longest()
-        self._begun = [0] * len(self._stops)
-        return head[:begun]
+        """Return what is held back."""
+        stop, length = self._longest()
+        self._lengths = [0] * len(self._stops)
+        return stop[:length]

@@ -1,7 +1,7 @@
 """URL and headers of an upstream request.
 
-Knows: how a key and a session travel. Must not know: what the body holds.
-Invariants: nothing of the client's own credentials is used.
+Knows: how a key and a session are sent. Must not know: what the body holds.
+Invariants: the client's own credentials are never used.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import re
 from a2py.deployment import Deployment
 
 _PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
-#: Deployment.auth → header name and the value's prefix.
+#: Value of Deployment.auth → header name, and what comes before the key.
 AUTH = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
 
 
-def url(dep: Deployment, path: str) -> str:
+def build_url(dep: Deployment, path: str) -> str:
     """Return the deployment's base with the wire's `path` (or the deployment's own) and its query."""
     whole = dep.base.rstrip("/") + (dep.path or path)
     return f"{whole}?{dep.query}" if dep.query else whole
 
 
-def headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
-    """Return the headers of a request to `dep`, names in lower case. `session`: the client's session id, which comes from outside."""
+def build_headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
+    """Return the headers of a request to `dep`, names in lower case. `session`: the client's session id. It is sent
+    only if it is printable, because the client may have put anything into it."""
     out = {
         "content-type": "application/json",
         "accept": "text/event-stream" if stream else "application/json",
-        # a compressed stream arrives in lumps, and inflating costs more than loopback or LAN
+        # a compressed stream arrives late and in lumps, and inflating it costs more time than it saves on loopback or a
+        # LAN
         "accept-encoding": "identity",
     }
     if dep.key and dep.auth in AUTH:

@@ -1,8 +1,10 @@
-"""The intake of every decoder: upstream bytes as an event stream or as one JSON object, whichever the server sends.
+"""What every decoder does with upstream bytes: read them as an event stream or as one JSON body, whichever the server
+sends.
 
-Knows: how the first byte tells the two apart, the bounds of both, that a decoder ends once. Must not know: what an event says.
-Invariants: of the decoder contract, that nothing is read after the end, that `close` gives the same outcome again, and that the cuts of
-the input do not matter.
+Knows: how the first byte tells the two apart, the limits of both, that a decoder ends once. Must not know: what an
+event means.
+Invariants: of the decoder contract (wires/types.py), that nothing is read after the end, that `close` returns the same
+outcome again, and that the cuts of the input do not matter.
 """
 
 from __future__ import annotations
@@ -15,17 +17,18 @@ from a2py.messages.splice import Splice
 from a2py.messages.types import JSON, Outcome, Prepared
 from a2py.sse import LINE_LIMIT, Event, SSEParser
 from a2py.wires import failure
+from a2py.wires.refusal.message import DEFAULT_ADVICE
+from a2py.wires.refusal.peer import Peer
 
 #: Bytes of a JSON body (32 MiB).
 BODY_LIMIT = 32 * 1024 * 1024
-#: Bytes of a body that are read at once.
-READ = 64 * 1024
-#: What may stand ahead of a body: a byte order mark, white space.
+#: What may come before a body: a byte order mark, white space.
 BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
 class Intake:
-    """Subclasses say what events, a whole object and the end mean: `_events`, `whole`, `_end`."""
+    """Base class of the decoders. A subclass reads the events of a stream (`_events`), a JSON body (`whole`), and
+    returns the outcome at the end (`_end`)."""
 
     __slots__ = (
         "_body",
@@ -35,9 +38,7 @@ class Intake:
         "_notes",
         "_outcome",
         "_parser",
-        "_provider",
-        "_sent",
-        "_sniffed",
+        "_peer",
         "finished",
         "progress",
     )
@@ -45,12 +46,12 @@ class Intake:
     splice: Splice | None = None
 
     def __init__(self, prepared: Prepared) -> None:
-        self._provider = prepared.provider
-        self._sent = prepared.sent
+        self._peer = Peer(prepared.provider, prepared.address, sent=prepared.sent)  # the upstream, for errors
         self._parser = SSEParser()
-        self._head = bytearray()  # white space ahead of the first byte that means something
-        self._sniffed = False
-        self._body: bytearray | None = None  # not a list: pieces of a byte or two would take 40 bytes each
+        self._head: bytearray | None = bytearray()  # BLANK bytes before the first other byte; None after that
+        # The JSON body so far; None in an event stream. It is not a list, because a piece of a byte or two would take
+        # 40 bytes there.
+        self._body: bytearray | None = None
         self._error: ApiError | None = None
         self._model = ""
         self._notes: list[str] = []
@@ -70,12 +71,12 @@ class Intake:
     def feed(self, data: bytes) -> None:
         if self.finished:
             return
-        if not self._sniffed:
-            data = self._sniff(data)
+        if self._head is not None:
+            data = self._find_start(self._head, data)
         if self._body is not None:
             self._body += data
             if len(self._body) > BODY_LIMIT:
-                self._fail(ApiError("upstream", f"the upstream's reply is larger than {BODY_LIMIT >> 20} MiB"))
+                self._fail_reply(f"sent a reply larger than {BODY_LIMIT >> 20} MiB")
             self.progress += 0 if data.isspace() else 1
             return
         parser = self._parser
@@ -86,45 +87,44 @@ class Intake:
                 self.progress += 1
         if not events and parser.inside_field:
             self.progress += 1
-        if longest > jsonsize.VALUES_LIMIT:
-            self._checked(events)
+        if longest > jsonsize.VALUES_LIMIT:  # no shorter event can hold too many values
+            self._check_events(events)
         else:
             self._events(events)
         if parser.overflow:
-            self._fail(ApiError("upstream", f"the upstream sent an event larger than {LINE_LIMIT >> 20} MiB"))
+            self._fail_reply(f"sent an event larger than {LINE_LIMIT >> 20} MiB")
 
-    def _checked(self, events: list[Event]) -> None:
-        """Events of which one may hold too many values to be parsed."""
-        fine = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
-        self._events(events[:fine])
-        if fine < len(events) and not self.finished:
-            self._fail(_too_many("an event"))
+    def _check_events(self, events: list[Event]) -> None:
+        """Read events up to the first that holds too many values to be parsed."""
+        count = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
+        self._events(events[:count])
+        if count < len(events) and not self.finished:
+            self._fail_reply(_too_many_values("an event"))
 
-    def _sniff(self, data: bytes) -> bytes:
-        """Everything so far, once the first byte that means something is there; until then nothing."""
+    def _find_start(self, head: bytearray, data: bytes) -> bytes:
+        """Return everything so far, once there is a byte that is not BLANK; b"" until then. That byte tells a body from
+        a stream."""
         start = data.lstrip(BLANK)
-        self._head += data
+        head += data
         if not start:
-            if len(self._head) > BODY_LIMIT:
-                self._fail(ApiError("upstream", "the upstream sends nothing but white space"))
+            if len(head) > BODY_LIMIT:
+                self._fail_reply("sends nothing but white space")
             return b""
-        self._sniffed = True
-        data = bytes(self._head)
-        self._head = bytearray()
+        self._head = None
         if start[:1] in (b"{", b"[", b"<"):
             self._body = bytearray()
-        return data
+        return bytes(head)
 
     def close(self) -> Outcome:
         if self._outcome is None:
             if not self.finished and self._body is not None:
                 body = bytes(self._body.lstrip(BLANK))
                 if body[:1] == b"<":
-                    self._fail(failure.page(body, self._provider))
+                    self._fail(failure.web_page_error(body, self._peer))
                 elif jsonsize.exceeds(body):
-                    self._fail(_too_many("a reply"))
+                    self._fail_reply(_too_many_values("a reply"))
                 else:
-                    self._object(body)
+                    self._read_body(body)
             elif not self.finished:
                 self._events(self._parser.close())
             self._body = None
@@ -132,29 +132,40 @@ class Intake:
             self._outcome = self._end()
         return self._outcome
 
-    def _object(self, body: bytes) -> None:
-        """A body that is no event stream: an object, or a list of one."""
+    def _read_body(self, body: bytes) -> None:
+        """Read a body that is not an event stream: an object, or a list of one."""
         try:
             value: Any = jsontext.loads(body)
         except ValueError:
-            self._fail(ApiError("upstream", "the upstream's reply is no valid JSON; it may have been cut"))
+            self._fail_reply("sent a reply that is not valid JSON; it may have been cut")
             return
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, dict):
             self.whole(value)
         else:
-            self._fail(ApiError("upstream", "the upstream's reply is not a JSON object"))
+            self._fail_reply("sent a reply that is not a JSON object", "Check `api_base`.")
 
     def _error_in(self, payload: JSON) -> ApiError | None:
-        """The error that a body, a chunk or an event holds. The provider decides what some codes mean, and is named in the message; what the
-        error repeats of the request is not read as the upstream's own words."""
-        return failure.inside(payload, provider=self._provider, sent=self._sent)
+        """Return the error that a body, a chunk or an event holds; None if it holds none.
+
+        Some error codes mean different things at different providers. What the error quotes from the request is not
+        taken for the upstream's own words."""
+        return failure.find_error(payload, self._peer)
+
+    def _error_event(self, payload: JSON | bytes) -> ApiError:
+        """Return the error that an event named `error` reports."""
+        return failure.read_event(payload, self._peer)
+
+    def _fail_reply(self, fault: str, advice: str = DEFAULT_ADVICE) -> None:
+        """End the reply with an error about it. `fault`: what the server did, starting with a verb."""
+        self._fail(failure.reply_error(fault, self._peer, advice))
 
     def _fail(self, error: ApiError) -> None:
+        """End the reply with `error`, unless it has another one."""
         self._error = self._error or error
         self.finished = True
 
 
-def _too_many(what: str) -> ApiError:
-    return ApiError("upstream", f"the upstream sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values")
+def _too_many_values(what: str) -> str:
+    return f"sent {what} of more than {jsonsize.VALUES_LIMIT:,} JSON values"

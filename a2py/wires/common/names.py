@@ -1,8 +1,11 @@
-"""Tool names: as OpenAI-compatible servers take them, and back.
+"""Tool names that OpenAI-compatible servers accept, and the way back.
 
-Knows: the rule `[A-Za-z0-9_-]`, at most 64 characters (OpenAI's function names), and the shortened form.
-Must not know: where names stand in a request.
-Invariants: the mapping is a function of the name alone, so that tools, tool_choice and history agree, turn after turn.
+Knows: OpenAI's rule for function names (`[A-Za-z0-9_-]`, at most 64 characters), and the short form of a name that
+breaks it.
+Must not know: where a request has names.
+Invariants: the short form depends on the name alone, so that tools, tool_choice and history agree in every turn.
+
+Example: `mcp.server/tool` becomes `mcp_server_tool_` and 8 digits of its hash.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Names:
-    """`sent(name)`: the name to send; `back`: sent name → the client's, where they differ."""
+    """`back`: name in the request → the client's name, for each that differs."""
 
     __slots__ = ("_limit", "back")
 
@@ -23,10 +26,11 @@ class Names:
         self.back: dict[str, str] = {}
 
     def sent(self, name: str) -> str:
+        """Return the name to send for the client's `name`."""
         clean = _ILLEGAL.sub("_", name)
         if clean == name and len(name) <= self._limit and name:
             return name
-        mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        short = f"{clean[: self._limit - 9]}_{mark}"
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        short = f"{clean[: self._limit - 9]}_{digest}"
         self.back[short] = name
         return short

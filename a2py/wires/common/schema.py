@@ -1,26 +1,31 @@
 """Cleaning of tool schemas for servers that take only part of JSON Schema.
 
-Knows: the steps, each a rewriting of one schema node. Must not know: which server needs which (providers.py).
-Invariants: a schema that needs no change is passed on as the same object; the client's own object is never changed in place;
-depth is bounded by DEPTH.
+Knows: the steps, each of which rewrites one schema node. Must not know: which server needs which (providers/).
+Invariants: a schema that needs no change is passed on as the same object; the client's own object is never changed in
+place; depth is bounded by DEPTH.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from a2py.messages.types import JSON
+from a2py.wires.common.paths import map_list
 
-#: Nesting, and objects and lists, beyond which a schema is passed on as it is (hostile input). OpenAI takes 5,000 properties (2026-11).
+#: Levels, and objects and lists, of a schema. A larger one is passed on as it is: it may be hostile. OpenAI takes 5,000
+#: properties (2026-11).
 DEPTH, NODES = 64, 20_000
-#: `$ref` expansions of one schema; past it the node becomes a plain object.
+#: How many `$ref`s of one schema are replaced. The next ones become plain objects.
 REFS = 256
-#: Members of what they brought in, likewise: a large definition that is named everywhere would fill the memory.
+#: How many members these replacements may have together. A large definition that is referred to everywhere would fill
+#: the memory.
 MEMBERS = 100_000
 
 
 def _drop(*names: str) -> Callable[[JSON], JSON]:
+    """Return a step that deletes `names`."""
+
     def step(node: JSON) -> JSON:
         if any(name in node for name in names):
             return {key: value for key, value in node.items() if key not in names}
@@ -29,73 +34,75 @@ def _drop(*names: str) -> Callable[[JSON], JSON]:
     return step
 
 
-def _formats(node: JSON) -> JSON:
+def _drop_formats(node: JSON) -> JSON:
     if "format" in node and node["format"] not in ("enum", "date-time"):
         return {key: value for key, value in node.items() if key != "format"}
     return node
 
 
-def _type_list(node: JSON) -> JSON:
+def _split_type_list(node: JSON) -> JSON:
     types = node.get("type")
     if not isinstance(types, list):
         return node
-    rest = {key: value for key, value in node.items() if key != "type"}
-    real = [t for t in types if t != "null"]
-    if len(real) == 1:
-        return {**rest, "type": real[0], **({"nullable": True} if len(real) < len(types) else {})}
-    return {**rest, "anyOf": [{"type": t} for t in types]}
+    others = {key: value for key, value in node.items() if key != "type"}
+    non_null = [name for name in types if name != "null"]
+    if len(non_null) == 1:
+        return {**others, "type": non_null[0], **({"nullable": True} if len(non_null) < len(types) else {})}
+    return {**others, "anyOf": [{"type": name} for name in types]}
 
 
-def _const(node: JSON) -> JSON:
+def _const_to_enum(node: JSON) -> JSON:
     if "const" not in node:
         return node
     return {**{key: value for key, value in node.items() if key != "const"}, "enum": [node["const"]]}
 
 
-def _no_empty(node: JSON) -> JSON:
+def _fill_empty_object(node: JSON) -> JSON:
     if node.get("type") == "object" and node.get("properties") == {}:
         return {**node, "properties": {"_": {"type": "string", "description": "Not used."}}}
     return node
 
 
-#: Quirks.schema: name → rewriting of one node, children first.
+#: Word of Quirks.schema → function that rewrites one node. Children are rewritten before their parent.
 SCHEMA_STEPS: dict[str, Callable[[JSON], JSON]] = {
     "drop_$schema": _drop("$schema", "$id", "$comment"),
-    "drop_additional_properties": _drop("additionalProperties", "unevaluatedProperties", "propertyNames", "patternProperties"),
-    "drop_formats": _formats,
+    "drop_additional_properties": _drop(
+        "additionalProperties", "unevaluatedProperties", "propertyNames", "patternProperties"
+    ),
+    "drop_formats": _drop_formats,
     "drop_defaults": _drop("default", "examples"),
     "drop_pattern": _drop("pattern"),
     "drop_exclusive_bounds": _drop("exclusiveMinimum", "exclusiveMaximum"),
-    "any_of_from_type_list": _type_list,
-    "const_to_enum": _const,
-    "no_empty_object": _no_empty,
+    "any_of_from_type_list": _split_type_list,
+    "const_to_enum": _const_to_enum,
+    "no_empty_object": _fill_empty_object,
 }
 #: Keys that hold schemas by name, one schema, or a list of schemas.
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+Step = Callable[[JSON], JSON]
 
 
-def _walk(node: Any, steps: list[Callable[[JSON], JSON]], depth: int) -> Any:
+def _rewrite(node: Any, steps: list[Step], depth: int) -> Any:
+    """Return `node` after all steps, the same object if they change nothing."""
     if not isinstance(node, dict) or depth > DEPTH:
         return node
     changes: JSON = {}
     for key in _MAPS:
-        table = node.get(key)
-        if isinstance(table, dict):
-            new = {name: _walk(value, steps, depth + 1) for name, value in table.items()}
-            if any(new[name] is not table[name] for name in table):
-                changes[key] = new
-    for key in _ONE:
         if isinstance(node.get(key), dict):
-            one = _walk(node[key], steps, depth + 1)
+            table = _rewrite_table(node[key], steps, depth + 1)
+            if table is not node[key]:
+                changes[key] = table
+    for key in _SINGLE:
+        if isinstance(node.get(key), dict):
+            one = _rewrite(node[key], steps, depth + 1)
             if one is not node[key]:
                 changes[key] = one
     for key in _LISTS:
-        items = node.get(key)
-        if isinstance(items, list):
-            many = [_walk(item, steps, depth + 1) for item in items]
-            if any(a is not b for a, b in zip(many, items, strict=True)):
+        if isinstance(node.get(key), list):
+            many = map_list(node[key], lambda item: _rewrite(item, steps, depth + 1))
+            if many is not node[key]:
                 changes[key] = many
     if changes:
         node = {**node, **changes}
@@ -104,83 +111,118 @@ def _walk(node: Any, steps: list[Callable[[JSON], JSON]], depth: int) -> Any:
     return node
 
 
-def _inline(node: Any, root: JSON, seen: tuple[str, ...], left: list[int]) -> Any:
-    """`node` with local `$ref`s replaced by what they name; a cycle becomes a plain object."""
-    if not isinstance(node, (dict, list)):
-        return node
-    if seen:
-        left[1] -= len(node)
-    if isinstance(node, list):
-        return [_inline(item, root, seen, left) for item in node]
-    ref = node.get("$ref")
-    if isinstance(ref, str) and ref.startswith("#/"):
-        left[0] -= 1
-        target: Any = root
+def _rewrite_table(table: JSON, steps: list[Step], depth: int) -> JSON:
+    """Return a dict of schemas with each rewritten, the same dict if none changes."""
+    new = {name: _rewrite(value, steps, depth) for name, value in table.items()}
+    return new if any(new[name] is not table[name] for name in table) else table
+
+
+class _References:
+    """Replaces local `$ref`s by what they refer to. `refs`, `members`: how many more may be replaced, and how large
+    they may be."""
+
+    def __init__(self, root: JSON) -> None:
+        self.root = root
+        self.refs = REFS
+        self.members = MEMBERS
+
+    def inline(self, node: Any, seen: tuple[str, ...] = ()) -> Any:
+        """Return `node` without references. `seen`: those that are being replaced around it. A cycle becomes a plain
+        object."""
+        if not isinstance(node, (dict, list)):
+            return node
+        if seen:
+            self.members -= len(node)
+        if isinstance(node, list):
+            return [self.inline(item, seen) for item in node]
+        ref = node.get("$ref")
+        if not isinstance(ref, str) or not ref.startswith("#/"):
+            return {key: self.inline(value, seen) for key, value in node.items() if key not in ("$defs", "definitions")}
+        self.refs -= 1
+        others = {key: value for key, value in node.items() if key != "$ref"}
+        target = self.target(ref)
+        if ref in seen or min(self.refs, self.members) < 0 or len(seen) > DEPTH or not isinstance(target, dict):
+            return {"type": "object", **others}
+        return {**self.inline(target, (*seen, ref)), **others}
+
+    def target(self, ref: str) -> Any:
+        """Return what `#/a/b` refers to; None if there is nothing."""
+        target: Any = self.root
         for part in ref[2:].split("/"):
             target = target.get(part) if isinstance(target, dict) else None
-        rest = {key: value for key, value in node.items() if key != "$ref"}
-        if ref in seen or min(left) < 0 or len(seen) > DEPTH or not isinstance(target, dict):
-            return {"type": "object", **rest}
-        found: JSON = _inline(target, root, (*seen, ref), left)
-        return {**found, **rest}
-    return {key: _inline(value, root, seen, left) for key, value in node.items() if key not in ("$defs", "definitions")}
+        return target
 
 
 def _exceeds(node: Any) -> bool:
-    """Whether `node` nests deeper than DEPTH or holds more than NODES objects and lists."""
+    """Return whether `node` has more than DEPTH levels, or more than NODES objects and lists."""
     level, left = [node], NODES
     for _ in range(DEPTH):
-        level = [
-            child for item in level for child in (item.values() if isinstance(item, dict) else item) if isinstance(child, (dict, list))
-        ]
+        level = [child for item in level for child in _values(item) if isinstance(child, (dict, list))]
         left -= len(level)
         if not level or left < 0:
             return left < 0
     return True
 
 
-def clean(schema: JSON, steps: tuple[str, ...]) -> JSON:
-    """`schema` as an object schema with properties, after `steps`; the same object where nothing had to change."""
+def _values(item: Any) -> Any:
+    return item.values() if isinstance(item, dict) else item
+
+
+def clean_tool_schema(schema: JSON, steps: tuple[str, ...]) -> JSON:
+    """Return a tool's `schema` as an object schema with properties, after `steps`; the same object if nothing
+    changes."""
     if schema.get("type") != "object":
-        rest = {key: value for key, value in schema.items() if key != "type"}
-        schema = {"type": "object", **rest}
+        others = {key: value for key, value in schema.items() if key != "type"}
+        schema = {"type": "object", **others}
     if not isinstance(schema.get("properties"), dict):
         schema = {**schema, "properties": {}}
-    return stepped(schema, steps)
+    return apply_steps(schema, steps)
 
 
-def stepped(schema: JSON, steps: tuple[str, ...]) -> JSON:
-    """Any `schema` after `steps`; the same object where nothing had to change."""
+def apply_steps(schema: JSON, steps: tuple[str, ...]) -> JSON:
+    """Return any `schema` after `steps`; the same object if nothing changes."""
     if not steps or _exceeds(schema):
         return schema
     if "inline_refs" in steps:
-        schema = _inline(schema, schema, (), [REFS, MEMBERS])
-    chosen = [SCHEMA_STEPS[step] for step in steps if step in SCHEMA_STEPS]
-    cleaned: JSON = _walk(schema, chosen, 0)
-    return cleaned
+        schema = _References(schema).inline(schema)
+    functions = [SCHEMA_STEPS[step] for step in steps if step in SCHEMA_STEPS]
+    rewritten: JSON = _rewrite(schema, functions, 0)
+    return rewritten
 
 
-def strict(schema: Any, depth: int = 0) -> bool:
-    """Whether OpenAI's strict mode takes `schema`: every object closed, every property required."""
+def is_strict(schema: Any, depth: int = 0) -> bool:
+    """Return whether OpenAI's strict mode takes `schema`: every object is closed, every property required."""
     if not isinstance(schema, dict):
         return True
     if depth > DEPTH or (not depth and _exceeds(schema)):
         return False
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        required = schema.get("required")
-        required = required if isinstance(required, list) else []
-        if schema.get("additionalProperties") is not False or set(properties) != {r for r in required if isinstance(r, str)}:
-            return False
-    children = [child for key in _MAPS if isinstance(schema.get(key), dict) for child in schema[key].values()]
-    children += [schema[key] for key in _ONE if isinstance(schema.get(key), dict)]
-    children += [child for key in _LISTS if isinstance(schema.get(key), list) for child in schema[key]]
-    return all(strict(child, depth + 1) for child in children)
+    if (schema.get("type") == "object" or "properties" in schema) and not _is_closed(schema):
+        return False
+    return all(is_strict(child, depth + 1) for child in _children(schema))
 
 
-def schema_of(body: JSON) -> JSON | None:
-    """The schema of `output_config.format` or `output_format`."""
+def _is_closed(schema: JSON) -> bool:
+    """Return whether an object schema takes exactly its properties, all of them."""
+    properties, required = schema.get("properties"), schema.get("required")
+    names = set(properties) if isinstance(properties, dict) else set()
+    required_names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+    return schema.get("additionalProperties") is False and names == required_names
+
+
+def _children(schema: JSON) -> Iterator[Any]:
+    for key in _MAPS:
+        if isinstance(schema.get(key), dict):
+            yield from schema[key].values()
+    for key in _SINGLE:
+        if isinstance(schema.get(key), dict):
+            yield schema[key]
+    for key in _LISTS:
+        if isinstance(schema.get(key), list):
+            yield from schema[key]
+
+
+def find_schema(body: JSON) -> JSON | None:
+    """Return the schema of `output_config.format` or `output_format`; None if the request has none."""
     config = body.get("output_config")
     form: Any = (config or {}).get("format") or body.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema" and isinstance(form.get("schema"), dict):

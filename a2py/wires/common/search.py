@@ -1,6 +1,7 @@
-"""A search that the upstream runs by itself, as Anthropic shows its own: the call, its results, and citations of them.
+"""A web search that the upstream runs by itself, in the form of Anthropic's own: the call, its results, and citations
+of them.
 
-Knows: the blocks, and `url_citation` annotations. Must not know: how a wire asks for a search or tells of one, sinks.
+Knows: the blocks, and `url_citation` annotations. Must not know: how a wire asks for a search or reports one, sinks.
 Invariants: any JSON is accepted; ids are legal.
 """
 
@@ -12,57 +13,61 @@ from typing import Any
 from a2py.messages.types import JSON
 
 NAME, RESULT, PREFIX = "web_search", "web_search_tool_result", "srvtoolu_"
-#: DeepSeek leaves a mark of its own in queries and URLs (2026-08).
+#: DeepSeek appends this to queries and URLs (2026-08).
 MARK = "ws_call_id="
-#: Longest id that Anthropic's own SDKs and Claude Code take.
+#: Longest id that Anthropic's own SDKs and Claude Code accept.
 ID_LIMIT = 64
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
 _PLACE = ("city", "country", "region", "timezone")
-#: The content of a result block where the search failed.
+#: The content of a result block if the search failed.
 FAILED: JSON = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
 
 
-def clean(url: str) -> str:
+def strip_mark(url: str) -> str:
+    """Return `url` without DeepSeek's mark."""
     return url.partition("#" + MARK)[0]
 
 
-def block_id(id: str) -> str:
-    """Anthropic's form of a server tool's id; the end of a long one is kept, where ids differ."""
+def make_block_id(id: str) -> str:
+    """Return an upstream's id in Anthropic's form for server tools. Of a long id the end is kept, because ids differ
+    there."""
     return PREFIX + _ILLEGAL.sub("_", id)[-(ID_LIMIT - len(PREFIX)) :]
 
 
-def results(pages: dict[str, str]) -> list[JSON]:
-    """The content of a result block; `pages`: URL → title."""
+def result_content(pages: dict[str, str]) -> list[JSON]:
+    """Return the content of a result block. `pages`: URL → title."""
     return [
         {"type": "web_search_result", "url": url, "title": title or url, "encrypted_content": "", "page_age": None}
         for url, title in pages.items()
     ]
 
 
-def citation(annotation: Any) -> JSON | None:
-    """A `url_citation` as Anthropic cites a search result; None for other annotations (files that the client does not know)."""
+def convert_citation(annotation: Any) -> JSON | None:
+    """Return a `url_citation` as Anthropic cites a search result; None for other annotations (they cite files of the
+    upstream)."""
     if not isinstance(annotation, dict) or annotation.get("type") != "url_citation":
         return None
-    inner = annotation.get("url_citation")  # the chat wire's nesting, seen where a gateway passes it through
-    said = inner if isinstance(inner, dict) else annotation
-    url, title = said.get("url"), said.get("title")
+    inner = annotation.get("url_citation")  # chat completions nest it, and a gateway may pass that on to Responses
+    members = inner if isinstance(inner, dict) else annotation
+    url, title = members.get("url"), members.get("title")
     if not isinstance(url, str) or not url:
         return None
     return {
         "type": "web_search_result_location",
-        "url": clean(url),
-        "title": title if isinstance(title, str) and title else clean(url),
+        "url": strip_mark(url),
+        "title": title if isinstance(title, str) and title else strip_mark(url),
         "encrypted_index": "",
         "cited_text": "",
     }
 
 
-def place(given: Any) -> JSON | None:
-    """Anthropic's `user_location`, which OpenAI and OpenRouter have taken over."""
-    if not isinstance(given, dict):
+def convert_location(location: Any) -> JSON | None:
+    """Return Anthropic's `user_location`, whose form OpenAI and OpenRouter share; None if it is not an object."""
+    if not isinstance(location, dict):
         return None
-    return {"type": "approximate", **{name: given[name] for name in _PLACE if isinstance(given.get(name), str)}}
+    return {"type": "approximate", **{name: location[name] for name in _PLACE if isinstance(location.get(name), str)}}
 
 
-def domains(given: Any) -> list[str]:
-    return [domain for domain in given if isinstance(domain, str)] if isinstance(given, list) else []
+def list_domains(value: Any) -> list[str]:
+    """Return the strings of a list of domains."""
+    return [domain for domain in value if isinstance(domain, str)] if isinstance(value, list) else []

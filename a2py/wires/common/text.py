@@ -1,4 +1,4 @@
-"""Content blocks as plain text, wherever an upstream has no shape for them.
+"""Content blocks as plain text, for an upstream that has no other form for them.
 
 Knows: how each Anthropic block reads as text. Must not know: any upstream's fields.
 Invariants: no block that carries text is lost; base64 never ends up as text.
@@ -12,21 +12,26 @@ from typing import Any
 from a2py import jsonsize, jsontext
 from a2py.messages.types import JSON
 
-#: Claude Code's fingerprint of a conversation: it changes after a compaction and would spoil the upstream's prefix cache (2.1.330).
+#: Start of the line in which Claude Code (2.1.330) sends a fingerprint of the conversation. It changes after a
+#: compaction, so the upstream's prefix cache would miss.
 BILLING = "x-anthropic-billing-header:"
-#: Between the texts of one result.
+#: Separator of the texts of one result.
 JOIN = "\n"
-#: Levels and values of a result that nobody checked which are looked at.
+#: Levels and values that are read of a server tool's result, which the parser has not checked.
 DEPTH, VALUES = 32, 20_000
 
 
 def dumps(value: Any) -> str:
-    """Canonical JSON text of a decoded value."""
+    """Return a decoded value as JSON text."""
     return jsontext.dumps(value).decode()
 
 
 def arguments_text(input: JSON, broken: str) -> str:
-    """A call's input as JSON text. What Claude Code could not parse is the text that it was, or, where `broken` is `object`, stays an object."""
+    """Return a call's input as JSON text.
+
+    Claude Code keeps arguments that it could not parse as `{"__unparsedToolInput": {"raw": "…"}}`. They go back as the
+    text that they were. If the server rejects text that is no object (`broken` is `object`), they go back as this
+    object."""
     raw = input.get("__unparsedToolInput")
     text = raw.get("raw") if isinstance(raw, dict) else None
     if not isinstance(text, str) or (broken == "object" and not _is_object(text)):
@@ -43,32 +48,33 @@ def _is_object(text: str) -> bool:
 
 
 def blocks(content: Any) -> list[JSON]:
-    """`content` as a list of blocks."""
+    """Return `content` as a list of blocks."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return content if isinstance(content, list) else []
 
 
-def without_billing(text: str) -> str:
-    """`text` without a leading billing line."""
+def strip_billing(text: str) -> str:
+    """Return `text` without the billing line at its start."""
     if text.startswith(BILLING):
         return text.partition("\n")[2]
     return text
 
 
 def system_texts(system: Iterable[JSON]) -> list[str]:
-    """The texts of a `system` field, non-empty ones only, byte-identical but for the billing line."""
-    return [text for block in system if (text := without_billing(block_text(block)))]
+    """Return the texts of a `system` field that are not empty, unchanged but for the billing line."""
+    return [text for block in system if (text := strip_billing(block_text(block)))]
 
 
-def reminder(text: str) -> str:
-    """A mid-conversation system message as text of a user turn."""
+def wrap_reminder(text: str) -> str:
+    """Return a system message in mid-conversation as text of a user's turn."""
     if text.lstrip().startswith("<system-reminder>"):
         return text
     return f"<system-reminder>\n{text}\n</system-reminder>"
 
 
 def document_title(block: JSON) -> str:
+    """Return the lines with title and context of a document; "" if it has neither."""
     title, context = block.get("title"), block.get("context")
     lines = [f"[{title}]"] if isinstance(title, str) and title else []
     if isinstance(context, str) and context:
@@ -115,7 +121,7 @@ def _web_results(block: JSON) -> str:
 
 
 def _fetched(block: JSON) -> str:
-    """A page or a PDF that Anthropic's own server fetched."""
+    """Return the text of a page or a PDF that Anthropic's own server fetched."""
     content = block.get("content")
     content = content if isinstance(content, dict) else {}
     if "error_code" in content:
@@ -126,10 +132,10 @@ def _fetched(block: JSON) -> str:
 
 
 def _fetched_source(block: JSON) -> JSON:
-    found: Any = block
+    value: Any = block
     for name in ("content", "content", "source"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _server_tool_use(block: JSON) -> str:
@@ -137,7 +143,8 @@ def _server_tool_use(block: JSON) -> str:
 
 
 def _result(block: JSON) -> str:
-    """Any other result block of a server tool: its texts where it is a list with some, else what JSON says of it."""
+    """Return the text of any other result block of a server tool: its texts if it is a list that has some, otherwise
+    JSON."""
     content = block.get("content")
     texts = [item["text"] for item in content if _is_text(item)] if isinstance(content, list) else []
     return f"[{block.get('type')}: {JOIN.join(texts) if texts else _readable(content)}]"
@@ -148,7 +155,8 @@ def _is_text(item: Any) -> bool:
 
 
 def _readable(content: Any) -> str:
-    """`content` as JSON, without what only Anthropic can read, and without base64. Of more than VALUES only what holds neither is shown."""
+    """Return `content` as JSON, without base64 and without what only Anthropic can read. Both cannot be removed from
+    more than VALUES values, so larger content is returned only if it has neither."""
     whole = dumps(content)
     if not jsonsize.exceeds(whole.encode(), VALUES):
         return dumps(_bare(content))
@@ -156,12 +164,16 @@ def _readable(content: Any) -> str:
 
 
 def _bare(value: Any, depth: int = DEPTH) -> Any:
-    """`value` without what only Anthropic can read, and without base64."""
+    """Return `value` without base64 and without what only Anthropic can read. Levels below `depth` become null."""
     if isinstance(value, (dict, list)) and not depth:
         return None
     if isinstance(value, dict):
         hidden = "data" if value.get("type") == "base64" else None
-        return {name: _bare(inner, depth - 1) for name, inner in value.items() if name != hidden and not name.startswith("encrypted_")}
+        return {
+            name: _bare(inner, depth - 1)
+            for name, inner in value.items()
+            if name != hidden and not name.startswith("encrypted_")
+        }
     return [_bare(inner, depth - 1) for inner in value] if isinstance(value, list) else value
 
 
@@ -182,14 +194,14 @@ _TEXTS: dict[str, Callable[[JSON], str]] = {
     "compaction": lambda block: str(block.get("content") or ""),
     "container_upload": lambda block: "[file, not shown]",
 }
-#: Blocks that change the tool list, or mean nothing in the text.
+#: Types of blocks that change the tool list, or have no meaning as text.
 SILENT = frozenset({"tool_addition", "tool_removal", "fallback", "mid_conv_system"})
 
 
 def block_text(block: JSON) -> str:
-    """Return one block as text. Nobody has checked the blocks inside a server tool's result."""
+    """Return one block as text; "" if it has none."""
     kind = block.get("type")
-    if not isinstance(kind, str):
+    if not isinstance(kind, str):  # the parser does not check the blocks inside a server tool's result
         kind = ""
     render = _TEXTS.get(kind)
     if render is not None:
@@ -202,8 +214,8 @@ def block_text(block: JSON) -> str:
     return text if isinstance(text, str) else ""
 
 
-def omitted(block: JSON) -> Iterator[str]:
-    """What `block_text` of `block` only mentions, or not even that, by the names under which it is reported."""
+def list_omitted(block: JSON) -> Iterator[str]:
+    """Yield the names of what `block_text` leaves out of `block` or only mentions, for the report of lost things."""
     kind = block.get("type", "")
     if kind in ("image", "document"):
         source = block["source"]
@@ -223,17 +235,22 @@ def omitted(block: JSON) -> Iterator[str]:
 
 def _omitted_in(content: Any) -> Iterator[str]:
     for block in content if isinstance(content, list) else ():
-        yield from omitted(block)
+        yield from list_omitted(block)
 
 
-def unfolded(content: list[JSON]) -> Iterable[JSON]:
-    """`content`, its documents that hold images taken apart: heading, texts and images are blocks of their own."""
+def unfold_documents(content: list[JSON]) -> Iterable[JSON]:
+    """Return `content` with each document that holds images replaced by its parts: a text block with the heading,
+    texts, images."""
     return _unfolded(content) if any(block["type"] == "document" for block in content) else content
 
 
 def _unfolded(content: list[JSON]) -> Iterator[JSON]:
     for block in content:
-        inner = block["source"].get("content") if block["type"] == "document" and block["source"]["type"] == "content" else None
+        inner = (
+            block["source"].get("content")
+            if block["type"] == "document" and block["source"]["type"] == "content"
+            else None
+        )
         if isinstance(inner, list) and any(part["type"] != "text" for part in inner):
             head = document_title(block).rstrip()
             if head:
@@ -244,7 +261,7 @@ def _unfolded(content: list[JSON]) -> Iterator[JSON]:
 
 
 def as_text(content: Any) -> str:
-    """A string, or the texts of blocks, joined by line breaks."""
+    """Return a string as it is, or the texts of blocks, joined by line breaks."""
     if isinstance(content, str):
         return content
     return JOIN.join(filter(None, map(block_text, (b for b in blocks(content) if isinstance(b, dict)))))

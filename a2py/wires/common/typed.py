@@ -1,8 +1,9 @@
-"""Anthropic's client-side typed tools as functions: a request names only a type, the model knows the rest, other models do not.
+"""Anthropic's client-side typed tools as functions. A request has only their type: Claude knows the rest, other models
+do not.
 
-Knows: what docs.claude.com publishes of the bash, text editor, computer use and memory tools, version by version.
+Knows: what docs.claude.com publishes about each version of the bash, text editor, computer use and memory tools.
 Must not know: which tools are in force.
-Invariants: a function offers no command that the version of its type lacks: the client would refuse it.
+Invariants: a function has only commands of its version. The client would reject others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from a2py.messages.types import JSON
 
 
 class Function(NamedTuple):
-    """A tool as a function. `schema` is the client's own object, never changed in place."""
+    """A tool as a function. `schema` may be the client's own object, and must not be changed in place."""
 
     name: str
     description: str
@@ -52,11 +53,15 @@ _EDIT: JSON = {
 _BASH = Function(
     "bash",
     "Run a command in a persistent bash session.",
-    _object([], command=_text("The command to run."), restart={"type": "boolean", "description": "Restart the session instead."}),
+    _object(
+        [],
+        command=_text("The command to run."),
+        restart={"type": "boolean", "description": "Restart the session instead."},
+    ),
 )
 _EDITOR = "View, create and edit text files."
 _PATH = _text("Absolute path of a file or directory.")
-_EDITOR_NOW = Function(
+_EDITOR_2025 = Function(
     "str_replace_based_edit_tool",
     _EDITOR,
     _object(
@@ -68,8 +73,8 @@ _EDITOR_NOW = Function(
         view_range=_RANGE,
     ),
 )
-#: Until 2025-01: it can undo, and `insert` takes its text in `new_str`.
-_EDITOR_OLD = Function(
+#: The versions until 2025-01, which have `undo_edit`, and in which `insert` takes its text from `new_str`.
+_EDITOR_2024 = Function(
     "str_replace_editor",
     _EDITOR,
     _object(
@@ -95,7 +100,7 @@ _MEMORY = Function(
         new_path=_text("The new path."),
     ),
 )
-#: Actions of the computer tool, by the version that brought them.
+#: Actions of the computer tool by version.
 _ACTIONS_2024 = (
     *("key", "type", "mouse_move", "left_click", "left_click_drag", "right_click", "middle_click", "double_click"),
     *("screenshot", "cursor_position"),
@@ -106,7 +111,11 @@ _POINT = _integers("x and y in pixels.")
 
 def _computer(tool: JSON, actions: tuple[str, ...], **more: JSON) -> Function:
     width, height = tool.get("display_width_px"), tool.get("display_height_px")
-    size = f" The screen is {width} pixels wide and {height} high." if isinstance(width, int) and isinstance(height, int) else ""
+    size = (
+        f" The screen is {width} pixels wide and {height} high."
+        if isinstance(width, int) and isinstance(height, int)
+        else ""
+    )
     return Function(
         "computer",
         f"Control a screen, a mouse and a keyboard, and take screenshots.{size}",
@@ -124,7 +133,7 @@ def _computer_2024(tool: JSON) -> Function:
     return _computer(tool, _ACTIONS_2024)
 
 
-def _computer_now(tool: JSON) -> Function:
+def _computer_2025(tool: JSON) -> Function:
     zoom = tool.get("enable_zoom") is True
     return _computer(
         tool,
@@ -137,13 +146,13 @@ def _computer_now(tool: JSON) -> Function:
     )
 
 
-#: Start of a tool's type → its function; the first match counts.
+#: Start of a tool's type → function that returns its `Function`. The first match is used.
 TYPED: dict[str, Callable[[JSON], Function]] = {
     "bash_": lambda tool: _BASH,
-    "text_editor_2024": lambda tool: _EDITOR_OLD,
-    "text_editor_20250124": lambda tool: _EDITOR_OLD,
-    "text_editor_": lambda tool: _EDITOR_NOW,
+    "text_editor_2024": lambda tool: _EDITOR_2024,
+    "text_editor_20250124": lambda tool: _EDITOR_2024,
+    "text_editor_": lambda tool: _EDITOR_2025,
     "computer_2024": _computer_2024,
-    "computer_": _computer_now,
+    "computer_": _computer_2025,
     "memory_": lambda tool: _MEMORY,
 }

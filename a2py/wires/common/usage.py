@@ -1,7 +1,9 @@
-"""Usage as chat-completions servers report it, wherever they put it.
+"""Token usage as OpenAI-compatible servers report it.
 
-Knows: the fields of wire/quirks G (OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks; OpenRouter's searches). Must not know: streams.
-Invariants: the last real value of each member wins; null and zero never replace one.
+Knows: the fields of rule B5: OpenAI, DeepSeek, Moonshot, Groq, Mistral, xAI, Gemini, Databricks, and OpenRouter's
+searches.
+Must not know: streams.
+Invariants: the last value above zero of each member is used. Null and zero never replace it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,16 @@ from typing import Any
 
 from a2py.messages.types import JSON, Usage
 
-#: Where cached prompt tokens stand: in `prompt_tokens_details`, or at the top.
+#: Fields for prompt tokens that were read from the cache, in `prompt_tokens_details` or at the top, and that were
+#: written to it.
 _CACHED_DETAIL = ("cached_tokens",)
-_CACHED_TOP = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens", "cached_input_tokens")
+_CACHED_TOP = (
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "cache_read_input_tokens",
+    "cached_input_tokens",
+)
 _WRITE_DETAIL = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 _WRITE_TOP = ("cache_creation_input_tokens", "cache_write_tokens")
 
@@ -27,16 +36,17 @@ def _number(source: Any, *names: str) -> int:
 
 
 class UsageTally:
-    """Sees every usage object of one stream; `usage()` is None where there was none."""
+    """Reads every usage object of one stream."""
 
-    __slots__ = ("_cached", "_completion", "_prompt", "_searches", "_seen", "_thinking", "_total", "_written")
+    __slots__ = ("_cached", "_completion", "_has_usage", "_prompt", "_searches", "_thinking", "_total", "_written")
 
     def __init__(self) -> None:
-        self._prompt = self._completion = self._total = self._cached = self._written = self._thinking = self._searches = 0
-        self._seen = False
+        self._prompt = self._completion = self._total = 0
+        self._cached = self._written = self._thinking = self._searches = 0
+        self._has_usage = False
 
     def see(self, usage: JSON) -> None:
-        self._seen = True
+        self._has_usage = True
         prompt_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         completion_details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
         self._prompt = _number(usage, "prompt_tokens", "input_tokens") or self._prompt
@@ -44,12 +54,17 @@ class UsageTally:
         self._total = _number(usage, "total_tokens") or self._total
         self._cached = _number(prompt_details, *_CACHED_DETAIL) or _number(usage, *_CACHED_TOP) or self._cached
         self._written = _number(prompt_details, *_WRITE_DETAIL) or _number(usage, *_WRITE_TOP) or self._written
-        self._thinking = _number(completion_details, "reasoning_tokens") or _number(usage, "reasoning_tokens") or self._thinking
+        self._thinking = (
+            _number(completion_details, "reasoning_tokens") or _number(usage, "reasoning_tokens") or self._thinking
+        )
         self._searches = _number(usage.get("server_tool_use"), "web_search_requests") or self._searches
 
     def usage(self) -> Usage | None:
-        """xAI, Gemini and Inception count reasoning outside completion_tokens: output is then total − prompt (2025-11)."""
-        if not self._seen:
+        """Return the usage of the stream; None if it has reported none.
+
+        xAI, Gemini and Inception do not count reasoning in completion_tokens (2025-11). If the total is larger than
+        prompt and completion, the output is the total without the prompt."""
+        if not self._has_usage:
             return None
         output = self._completion
         if self._prompt and self._total > self._prompt + output:

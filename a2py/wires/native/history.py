@@ -1,8 +1,13 @@
-"""The conversation, as an upstream that speaks Anthropic takes it: what other wires and vendors left in it goes, or is told in words.
+"""Prepare the conversation for an upstream that speaks Anthropic: remove or reword what other upstreams left in it.
 
-Knows: a2py's own signatures, ids and search results; turns that must carry thinking. Must not know: top-level fields but `thinking`.
-Invariants: blocks that need no change stay the client's own objects; thinking is left out whole, and a turn that held nothing else with it;
-no text is lost.
+A conversation may move between models. What another one left cannot be sent to this one: thinking with a foreign
+signature is rejected, tool ids may have been shortened for the other wire, and web results that are not encrypted are
+rejected.
+
+Knows: a2py's own signatures, ids and search results; turns that must carry thinking.
+Must not know: top-level fields except `thinking`.
+Invariants: blocks that need no change stay the client's own objects; thinking is removed as a whole, and a turn that
+held nothing else with it; no text is lost.
 """
 
 from __future__ import annotations
@@ -15,26 +20,24 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
-from a2py.wires.common.paths import mapped
+from a2py.wires.common.paths import map_list
 from a2py.wires.common.text import block_text
-from a2py.wires.native.strip import joined
+from a2py.wires.native.strip import join_user_turns
 
-#: Members of `Quirks.native_drop`: all thinking of the history (a lesson: signatures that are another vendor's), the kind that only
-#: Anthropic can read, and documents, which then are told as text.
+#: Members of `Quirks.native_drop`: all thinking of the history (a lesson from an upstream that rejected another
+#: vendor's signatures), the kind that only Anthropic can read, and documents, which become text.
 THOUGHTS, REDACTED, DOCUMENTS = "messages.thinking", "messages.redacted_thinking", "messages.document"
 NAMES = frozenset({THOUGHTS, REDACTED, DOCUMENTS})
 _THINKING = ("thinking", "redacted_thinking")
 
 
 def build(draft: Draft) -> Slices[None]:
-    """`messages` of the draft's body, made anew."""
-    drop = draft.quirks.native_drop
-    keep_ids = draft.quirks.tool_ids == "keep"
-    demanded = draft.quirks.reasoning_required and not _off(draft)
+    """Replace `messages` of the draft's body."""
+    needs_thinking = draft.quirks.reasoning_required and not _is_thinking_off(draft)
     searches = _foreign_searches(draft.body["messages"])
     yield
     out: list[JSON] = []
-    emptied = False
+    has_empty_turn = False
     for n, message in enumerate(draft.body["messages"], 1):
         if not n % ITEMS:
             yield
@@ -44,53 +47,73 @@ def build(draft: Draft) -> Slices[None]:
             continue
         rest = content
         if message["role"] == "assistant":
-            if any(_foreign(block, drop) for block in content):
-                rest = [block for block in content if not _foreign(block, drop)]
+            rest = _without_foreign_thinking(content, draft.quirks.native_drop)
             if content and not rest:
-                emptied = True
+                has_empty_turn = True
                 continue
-            if demanded and _bare_call(rest):
+            if needs_thinking and _is_call_without_thinking(rest):
                 rest = [{"type": "thinking", "thinking": PLACEHOLDER, "signature": ""}, *rest]
-        shown = []
-        for at in range(0, len(rest), ITEMS):
-            shown += [_block(_shown(block, draft), keep_ids, searches) for block in rest[at : at + ITEMS]]
-            if at:
-                yield
-        if any(a is not b for a, b in zip(rest, shown, strict=True)):
-            rest = shown
+        rest = yield from _convert(rest, draft, searches)
         out.append(message if rest is content else {**message, "content": rest})
     if not out:
-        raise ApiError("invalid_request", "messages: nothing is left of them but thinking of another model")
-    draft.body["messages"] = joined(out) if emptied else out
+        raise ApiError(
+            "invalid_request",
+            "messages: nothing is left of them but thinking of another model. Add a message with text.",
+        )
+    draft.body["messages"] = join_user_turns(out) if has_empty_turn else out
     yield
-    _in_a_tool_loop(draft)
+    _stop_thinking_in_tool_loop(draft)
 
 
-def _off(draft: Draft) -> bool:
+def _convert(blocks: list[JSON], draft: Draft, searches: set[str]) -> Slices[list[JSON]]:
+    """Return the blocks as this upstream accepts them: `blocks` itself if none changes."""
+    keep_ids = draft.quirks.tool_ids == "keep"
+    converted: list[JSON] = []
+    for at in range(0, len(blocks), ITEMS):
+        part = blocks[at : at + ITEMS]
+        converted += [_with_own_ids(_media_as_text(block, draft), keep_ids, searches) for block in part]
+        if at:
+            yield
+    if any(a is not b for a, b in zip(blocks, converted, strict=True)):
+        return converted
+    return blocks
+
+
+def _is_thinking_off(draft: Draft) -> bool:
     thinking = draft.body.get("thinking")
     return isinstance(thinking, dict) and thinking.get("type") == "disabled"
 
 
-def _foreign(block: JSON, drop: frozenset[str]) -> bool:
-    """Thinking that this upstream can't have said."""
+def _is_foreign(block: JSON, drop: frozenset[str]) -> bool:
+    """Return whether a block is thinking that this upstream cannot have written."""
     if block["type"] == "redacted_thinking":
         return not drop.isdisjoint((THOUGHTS, REDACTED))
     return bool(block["type"] == "thinking" and (THOUGHTS in drop or signatures.is_ours(block.get("signature"))))
 
 
-def _bare_call(blocks: list[JSON]) -> bool:
-    """A turn that calls tools without having thought (DeepSeek, Moonshot: 400 in thinking mode, 2026-04 to 2026-08)."""
+def _without_foreign_thinking(blocks: list[JSON], drop: frozenset[str]) -> list[JSON]:
+    """Return the blocks without foreign thinking: `blocks` itself if there is none."""
+    if any(_is_foreign(block, drop) for block in blocks):
+        return [block for block in blocks if not _is_foreign(block, drop)]
+    return blocks
+
+
+def _is_call_without_thinking(blocks: list[JSON]) -> bool:
+    """Return whether a turn calls tools and has no thinking.
+
+    DeepSeek and Moonshot answer 400 to such a turn in thinking mode (2026-04 to 2026-08)."""
     kinds = {block["type"] for block in blocks}
     return "tool_use" in kinds and kinds.isdisjoint(_THINKING)
 
 
-def _shown(block: JSON, draft: Draft) -> JSON:
-    """An image or a document as text, where the upstream takes none; in a tool's result, too."""
+def _media_as_text(block: JSON, draft: Draft) -> JSON:
+    """Return a text for an image or a document that the upstream does not accept, also inside the result of a tool."""
     kind = block["type"]
     if kind == "tool_result" and isinstance(block.get("content"), list):
-        content = mapped(block["content"], lambda inner: _shown(inner, draft))
+        content = map_list(block["content"], lambda inner: _media_as_text(inner, draft))
         return block if content is block["content"] else {**block, "content": content}
-    if not (kind == "image" and not draft.quirks.images) and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
+    is_refused_image = kind == "image" and not draft.quirks.images
+    if not is_refused_image and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
         return block
     draft.lose(kind)
     mark = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
@@ -98,21 +121,27 @@ def _shown(block: JSON, draft: Draft) -> JSON:
 
 
 def _foreign_searches(messages: list[JSON]) -> set[str]:
-    """Ids of hosted searches that ran on another wire: what Anthropic finds is encrypted, and plain results are refused."""
+    """Return the ids of hosted searches that ran on another wire.
+
+    Anthropic's own results are encrypted, and it rejects plain ones."""
     blocks = [block for message in messages if isinstance(message["content"], list) for block in message["content"]]
     return {
         block["tool_use_id"]
         for block in blocks
-        if block["type"] == "web_search_tool_result" and isinstance(block.get("tool_use_id"), str) and _plain(block.get("content"))
+        if block["type"] == "web_search_tool_result"
+        and isinstance(block.get("tool_use_id"), str)
+        and _has_plain_result(block.get("content"))
     }
 
 
-def _plain(results: Any) -> bool:
-    return isinstance(results, list) and any(isinstance(found, dict) and not found.get("encrypted_content") for found in results)
+def _has_plain_result(results: Any) -> bool:
+    if not isinstance(results, list):
+        return False
+    return any(isinstance(result, dict) and not result.get("encrypted_content") for result in results)
 
 
-def _block(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
-    """A block with the upstream's own tool id; a search that is not its own as text."""
+def _with_own_ids(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
+    """Return a block with the upstream's own tool id. A search of another wire, and what cites it, becomes text."""
     kind = block["type"]
     if kind == "tool_use" or kind == "tool_result":
         name = "id" if kind == "tool_use" else "tool_use_id"
@@ -124,39 +153,55 @@ def _block(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
             return block
         return {"type": "text", "text": block_text(block)}
     if kind == "text" and block.get("citations"):
-        return _cited(block)
+        return _without_foreign_citations(block)
     return block
 
 
-def _cited(block: JSON) -> JSON:
-    """A text without the citations of such a search."""
-    given = block["citations"]
-    if not isinstance(given, list):
+def _without_foreign_citations(block: JSON) -> JSON:
+    """Return a text without the citations of a search of another wire, which have no `encrypted_index`."""
+    citations = block["citations"]
+    if not isinstance(citations, list):
         return block
-    kept = [
-        citation
-        for citation in given
-        if not (isinstance(citation, dict) and citation.get("type") == "web_search_result_location" and not citation.get("encrypted_index"))
-    ]
-    if len(kept) == len(given):
+    own = [citation for citation in citations if not _is_foreign_citation(citation)]
+    if len(own) == len(citations):
         return block
     rest = {name: value for name, value in block.items() if name != "citations"}
-    return {**rest, "citations": kept} if kept else rest
+    return {**rest, "citations": own} if own else rest
 
 
-def _in_a_tool_loop(draft: Draft) -> None:
-    """With `thinking: enabled` Anthropic wants the turn whose calls are being answered to begin with thinking. Where that was another
-    model's, this one answers without."""
+def _is_foreign_citation(citation: Any) -> bool:
+    if not isinstance(citation, dict) or citation.get("type") != "web_search_result_location":
+        return False
+    return not citation.get("encrypted_index")
+
+
+def _stop_thinking_in_tool_loop(draft: Draft) -> None:
+    """Disable thinking for this request if the turn whose calls are answered lost its thinking.
+
+    With `thinking: enabled` Anthropic rejects tool results whose turn does not begin with thinking. If that turn was
+    another model's, its thinking was removed, so this model answers without."""
     thinking = draft.body.get("thinking")
-    turns = [message for message in draft.body["messages"] if message["role"] == "assistant"]
-    if not turns or not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
         return
-    last = draft.body["messages"][-1]["content"]
-    answers = isinstance(last, list) and any(block["type"] == "tool_result" for block in last)
-    asked = [message for message in draft.request.messages if message["role"] == "assistant"][-1]["content"]
-    blocks = turns[-1]["content"]
-    begins = isinstance(blocks, list) and bool(blocks) and blocks[0]["type"] in _THINKING
-    drop = draft.quirks.native_drop
-    if answers and not begins and (THOUGHTS in drop or (isinstance(asked, list) and any(_foreign(block, drop) for block in asked))):
-        draft.body["thinking"] = {"type": "disabled"}
-        draft.lose("thinking")
+    turns = [message for message in draft.body["messages"] if message["role"] == "assistant"]
+    if turns and _has_results(draft.body["messages"][-1]) and not _begins_with_thinking(turns[-1]):
+        drop = draft.quirks.native_drop
+        original = [message for message in draft.request.messages if message["role"] == "assistant"][-1]
+        if THOUGHTS in drop or _has_foreign_thinking(original, drop):
+            draft.body["thinking"] = {"type": "disabled"}
+            draft.lose("thinking")
+
+
+def _has_results(message: JSON) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and any(block["type"] == "tool_result" for block in content)
+
+
+def _begins_with_thinking(message: JSON) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and bool(content) and content[0]["type"] in _THINKING
+
+
+def _has_foreign_thinking(message: JSON, drop: frozenset[str]) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and any(_is_foreign(block, drop) for block in content)

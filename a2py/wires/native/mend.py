@@ -1,9 +1,17 @@
-"""Anthropic events as the SDKs and Claude Code need them, made from what servers send.
+"""Complete Anthropic events, so that the SDKs and Claude Code accept them.
 
-Knows: the fields that an SDK demands (anthropic 2.12.0, @anthropic-ai/sdk 1.12.0), and that text in a block's start is lost in Claude Code
-(2.1.330).
+Servers that imitate Anthropic's API leave out fields, or put the whole content into the start of a block. An example of
+both:
+
+    {"type": "text", "text": "Hi"}      in content_block_start
+
+becomes the start `{"type": "text", "text": ""}` and the delta `{"type": "text_delta", "text": "Hi"}`. Without that,
+Claude Code loses "Hi": it ignores text in content_block_start (2.1.330).
+
+Knows: the fields that an SDK requires (anthropic 2.12.0, @anthropic-ai/sdk 1.12.0).
 Must not know: streams, sinks.
-Invariants: an event that lacks nothing comes back as the same object; whatever is there and has the right type stays.
+Invariants: an event that needs no change comes back as the same object; a field that has the right type keeps its
+value.
 """
 
 from __future__ import annotations
@@ -16,117 +24,139 @@ from a2py import jsontext
 from a2py.messages.types import JSON, Usage
 
 #: Delta type → the field that holds its text.
-FIELDS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json", "signature_delta": "signature"}
+FIELDS = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "partial_json",
+    "signature_delta": "signature",
+}
 #: Field → delta type, for deltas without a type.
 _TYPES = {field: kind for kind, field in FIELDS.items()}
-#: Block type → the field that fills in deltas, and their type.
-_FILLED = {
+#: Types of blocks that call a tool.
+CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+#: Block type → the field that is empty at the start, and the type of the deltas that fill it.
+_STREAMED_FIELDS = {
     "text": ("text", "text_delta"),
     "thinking": ("thinking", "thinking_delta"),
-    "tool_use": ("input", "input_json_delta"),
-    "server_tool_use": ("input", "input_json_delta"),
-    "mcp_tool_use": ("input", "input_json_delta"),
+    **dict.fromkeys(CALLS, ("input", "input_json_delta")),
 }
-_KINDS = {
+#: Delta type → the block types that accept it.
+_ACCEPTED_BY = {
     "text_delta": ("text",),
     "thinking_delta": ("thinking",),
     "signature_delta": ("thinking",),
-    "input_json_delta": ("tool_use", "server_tool_use", "mcp_tool_use"),
+    "input_json_delta": CALLS,
     "citations_delta": ("text",),
 }
-#: Delta type → the block that it must belong to, where its start was never sent.
-_BLOCKS: dict[str, JSON] = {
+#: Delta type → the start of its block, if the server never sent one. A call has none: its name is lost.
+_MISSING_STARTS: dict[str, JSON] = {
     "text_delta": {"type": "text", "text": ""},
     "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
 }
 _ID = re.compile(r"msg_\w{1,120}\Z")
-_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
-def _number(value: Any) -> int:
+def _count(value: Any) -> int:
+    """Return `value` if it is a positive number of tokens, else 0."""
     return value if value.__class__ is int and value > 0 else 0
 
 
-def message(found: Any) -> JSON:
-    """The message of message_start, its content left to blocks."""
-    given = found if isinstance(found, dict) else {}
-    id, used = given.get("id"), given.get("usage")
-    legal = isinstance(id, str) and _ID.match(id)
+def mend_message(message: Any) -> JSON:
+    """Return the message of a message_start, without its content, which becomes blocks of its own."""
+    fields = message if isinstance(message, dict) else {}
+    id, usage = fields.get("id"), fields.get("usage")
     return {
-        **given,
-        "id": id if legal else "",
+        **fields,
+        "id": id if isinstance(id, str) and _ID.match(id) else "",
         "type": "message",
         "role": "assistant",
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": used if isinstance(used, dict) else {},
+        "usage": usage if isinstance(usage, dict) else {},
     }
 
 
-def block(found: JSON) -> tuple[JSON, list[JSON]]:
-    """A block as it starts, and the deltas that carry what stood in it. `found["type"]` is a string."""
-    kind = found["type"]
-    start, deltas = found, []
-    if kind in _FILLED:
-        field, delta = _FILLED[kind]
-        value = found.get(field)
-        empty: Any = {} if field == "input" else ""
-        if value != empty:
-            start = {**start, field: empty}
-        if value and field == "input":
-            text = value if isinstance(value, str) else jsontext.dumps(value).decode()
-            deltas.append({"type": delta, "partial_json": text})
-        elif value and isinstance(value, str):
-            deltas.append({"type": delta, field: value})
-    if kind == "text" and isinstance(found.get("citations"), list) and found["citations"]:
-        start = {name: value for name, value in start.items() if name != "citations"}
-        deltas += [{"type": "citations_delta", "citation": citation} for citation in found["citations"]]
+def mend_block(block: JSON) -> tuple[JSON, list[JSON]]:
+    """Return a block as it starts, and deltas with the content that was in it. `block["type"]` is a string."""
+    kind = block["type"]
+    start: JSON = {}  # fields that change
+    deltas: list[JSON] = []
+    if kind in _STREAMED_FIELDS:
+        _move_content(block, start, deltas)
     if kind == "thinking":
-        signature = found.get("signature")
-        if not isinstance(signature, str) or (signature and deltas):
-            start = {**start, "signature": ""}
-        if isinstance(signature, str) and signature and deltas:
-            deltas.append({"type": "signature_delta", "signature": signature})
-    if kind in _CALLS:
-        for name in ("id", "name"):
-            if not isinstance(found.get(name), str):
-                start = {**start, name: ""}
-    return start, deltas
+        _move_signature(block, start, deltas)
+    if kind in CALLS:
+        start.update({name: "" for name in ("id", "name") if not isinstance(block.get(name), str)})
+    mended = {**block, **start} if start else block
+    if kind == "text" and isinstance(block.get("citations"), list) and block["citations"]:
+        mended = {name: value for name, value in mended.items() if name != "citations"}
+        deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
+    return mended, deltas
 
 
-def delta(found: Any) -> JSON | None:
-    """A delta with its type and its text; None where it holds nothing."""
-    if not isinstance(found, dict):
+def _move_content(block: JSON, start: JSON, deltas: list[JSON]) -> None:
+    """Empty the field that deltas fill, and make a delta of what it held."""
+    field, delta_type = _STREAMED_FIELDS[block["type"]]
+    value = block.get(field)
+    empty: Any = {} if field == "input" else ""
+    if value != empty:
+        start[field] = empty
+    if value and field == "input":
+        text = value if isinstance(value, str) else jsontext.dumps(value).decode()
+        deltas.append({"type": delta_type, "partial_json": text})
+    elif value and isinstance(value, str):
+        deltas.append({"type": delta_type, field: value})
+
+
+def _move_signature(block: JSON, start: JSON, deltas: list[JSON]) -> None:
+    """Put the signature after the text that it signs. A block without text keeps it: no delta follows."""
+    signature = block.get("signature")
+    if not isinstance(signature, str):
+        start["signature"] = ""
+    elif signature and deltas:
+        start["signature"] = ""
+        deltas.append({"type": "signature_delta", "signature": signature})
+
+
+def mend_delta(delta: Any) -> JSON | None:
+    """Return a delta with its type and its text, None if it holds nothing."""
+    if not isinstance(delta, dict):
         return None
-    kind = found.get("type")
+    kind = delta.get("type")
     if not isinstance(kind, str):
-        field = next((field for field in _TYPES if isinstance(found.get(field), str)), "")
-        return {**found, "type": _TYPES[field]} if field else None
+        field = next((field for field in _TYPES if isinstance(delta.get(field), str)), "")
+        return {**delta, "type": _TYPES[field]} if field else None
     name = FIELDS.get(kind)
     if name is None:
-        return found
-    value = found.get(name)
+        return delta
+    value = delta.get(name)
     if isinstance(value, str):
-        return found
+        return delta
     if isinstance(value, dict) and name == "partial_json":
-        return {**found, name: jsontext.dumps(value).decode()}
+        return {**delta, name: jsontext.dumps(value).decode()}
     return None
 
 
-def fits(kind: str, block: str) -> bool:
-    """Whether a delta may fill a block; of a pair that is not known, the newer vendor knows more."""
-    return kind not in _KINDS or block not in _FILLED or block in _KINDS[kind]
+def accepts(block_type: str, delta_type: str) -> bool:
+    """Return whether a block may get such a delta.
+
+    Pairs of which one is unknown may: the server is newer than this table."""
+    if delta_type not in _ACCEPTED_BY or block_type not in _STREAMED_FIELDS:
+        return True
+    return block_type in _ACCEPTED_BY[delta_type]
 
 
-def missing_start(kind: str) -> JSON | None:
-    """The block for a delta whose start was never sent; None for calls: their name is lost."""
-    return _BLOCKS.get(kind)
+def missing_start(delta_type: str) -> JSON | None:
+    """Return the block for a delta whose start the server never sent, None if it cannot be known."""
+    return _MISSING_STARTS.get(delta_type)
 
 
-def ending(before: JSON, event: JSON) -> JSON:
-    """message_delta, laid over an earlier one (which is changed): what is null says nothing."""
-    out = before or {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None}, "usage": {}}
+def merge_ending(earlier: JSON, event: JSON) -> JSON:
+    """Merge a message_delta into an earlier one, and return it.
+
+    `earlier` is changed. A null does not replace a value."""
+    out = earlier or {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None}, "usage": {}}
     for name, value in event.items():
         if name in ("delta", "usage"):
             if isinstance(value, dict):
@@ -136,38 +166,40 @@ def ending(before: JSON, event: JSON) -> JSON:
     return out
 
 
-def merged(first: JSON, last: JSON) -> JSON:
-    """`usage` of message_delta over that of message_start; numbers above 0 win, as in Claude Code."""
+def merge_usage(first: JSON, last: JSON) -> JSON:
+    """Return the `usage` of message_start, updated by that of message_delta.
+
+    A 0 does not replace a number, as in Claude Code."""
     return {**first, **{name: value for name, value in last.items() if value or name not in first}}
 
 
-def usage(found: JSON) -> Usage:
-    """Anthropic's `usage` as numbers."""
-    details, tools = found.get("output_tokens_details"), found.get("server_tool_use")
+def read_usage(usage: JSON) -> Usage:
+    """Return Anthropic's `usage` as numbers."""
+    details, tools = usage.get("output_tokens_details"), usage.get("server_tool_use")
     return Usage(
-        input=_number(found.get("input_tokens")),
-        output=_number(found.get("output_tokens")),
-        cache_read=_number(found.get("cache_read_input_tokens")),
-        cache_creation=_number(found.get("cache_creation_input_tokens")),
-        thinking=_number(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
-        web_searches=_number(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
+        input=_count(usage.get("input_tokens")),
+        output=_count(usage.get("output_tokens")),
+        cache_read=_count(usage.get("cache_read_input_tokens")),
+        cache_creation=_count(usage.get("cache_creation_input_tokens")),
+        thinking=_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
+        web_searches=_count(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
     )
 
 
-def blocks(found: Any) -> Iterator[JSON]:
-    """The content of a message that came whole."""
-    content = found.get("content") if isinstance(found, dict) else None
+def content_blocks(message: Any) -> Iterator[JSON]:
+    """Yield the content of a whole message. A string is one text block."""
+    content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if isinstance(content, list):
         yield from (block for block in content if isinstance(block, dict) and isinstance(block.get("type"), str))
 
 
-def events(whole: JSON) -> Iterator[JSON]:
-    """A whole message as events: message_start with all its content, and message_delta."""
-    yield {"type": "message_start", "message": whole}
+def as_events(message: JSON) -> Iterator[JSON]:
+    """Yield a whole message as events: message_start with all its content, and message_delta."""
+    yield {"type": "message_start", "message": message}
     yield {
         "type": "message_delta",
-        "delta": {name: whole.get(name) for name in ("stop_reason", "stop_sequence")},
-        "usage": whole.get("usage"),
+        "delta": {name: message.get(name) for name in ("stop_reason", "stop_sequence")},
+        "usage": message.get("usage"),
     }

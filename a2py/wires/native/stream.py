@@ -1,9 +1,10 @@
-"""An Anthropic event stream → whole events for the sink.
+"""Decode an Anthropic event stream into whole events for the sink.
 
-Knows: the events, their order, and which of a server's liberties can be mended (mend.py does it).
+Knows: the events, their order, and which mistakes of servers can be mended (mend.py does it).
 Must not know: the client's indexes, ids and model (messages/raw.py), sockets.
-Invariants: the decoder contract; an event that lacks nothing goes on as the bytes that came; the end is a success only with message_stop or
-a stop reason; a call that may have lost a piece is never closed.
+Invariants: raises on no input, and the output depends only on the bytes, not on how they are cut; an event that needs
+no change goes on as the bytes that came; a reply without message_stop or a stop reason is an error; a call that may
+have lost a piece is never closed.
 """
 
 from __future__ import annotations
@@ -13,52 +14,62 @@ from typing import Any
 
 import orjson
 
-from a2py import jsonsize, jsontext
+from a2py import jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
+from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
+from a2py.wires.native.ending import ENDING_LIMIT, Ending
+from a2py.wires.refusal.peer import Peer
 
-#: A name that may stand in an `event:` line.
+#: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
-#: Bytes of all message_delta events of one reply, laid over each other (512 KiB). It is measured once as many have come as would make twice that.
-ENDING_LIMIT = 512 * 1024
-#: Notes that one reply may leave in the log.
+#: Notes that one reply may write into the log.
 NOTES = 8
-_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
+class BlockState:
+    """Which block is open.
+
+    `index`: of the open block, -1 if none is open; `type`: of the newest block; `next_index`: for a block that the
+    upstream gives no index; `has_call`: a client's tool was called; `is_bare_call`: the newest block is a call that has
+    no arguments so far; `held_stop`: the end of such a call, see `NativeDecoder._release_stop`."""
+
+    __slots__ = ("has_call", "held_stop", "index", "is_bare_call", "next_index", "type")
+
+    def __init__(self) -> None:
+        self.index = -1
+        self.type = ""
+        self.next_index = 0
+        self.has_call = False
+        self.is_bare_call = False
+        self.held_stop: tuple[JSON, bytes] | None = None
 
 
 class NativeDecoder(Intake):
-    """One upstream reply, as a stream or, where the server answers so, as one JSON message."""
+    """One upstream reply, as a stream or, if the server answers so, as one JSON message."""
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared)
         self._sink = sink
-        self._started = False
-        self._stopped = False  # message_stop came
-        self._open = -1  # index of the open block
-        self._kind = ""  # its type
-        self._next = 0
-        self._called = False  # a client's tool was called
-        self._bare = False  # the newest block is a call that got no arguments yet
-        self._held: tuple[JSON, bytes] | None = None  # its end
-        self._usage: JSON = {}
-        self._ending: JSON = {}  # message_delta
-        self._ending_size = 0  # bytes of it at most
+        self._is_started = False
+        self._is_stopped = False  # message_stop came
+        self._block = BlockState()
+        self._ending = Ending()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _end(self) -> Outcome:
-        error = self._error or self._verdict()
+        error = self._error or self._missing_end()
         if error is None:
             self._finish()
-        delta: JSON = self._ending.get("delta", {})
-        reason, stop = delta.get("stop_reason"), delta.get("stop_sequence")
+        reason, stop = self._ending.delta.get("stop_reason"), self._ending.delta.get("stop_sequence")
         return Outcome(
             reason=reason if isinstance(reason, str) else "end_turn",
-            usage=mend.usage(mend.merged(self._usage, self._ending.get("usage", {}))),
+            usage=self._ending.usage,
             error=error,
             stop_sequence=stop if isinstance(stop, str) else None,
             model=self._model,
@@ -66,17 +77,17 @@ class NativeDecoder(Intake):
         )
 
     def whole(self, value: JSON) -> None:
-        """A message, or an error."""
+        """Read a message, or an error."""
         error = self._error_in(value)
         if error is not None:
             self._fail(error)
             return
         if value.get("type") != "message" and "content" not in value:
-            self._fail(_foreign(value))
+            self._fail(_wrong_format(value, self._peer))
             return
-        for event in mend.events(value):
+        for event in mend.as_events(value):
             self._handle(event["type"], event, b"")
-        self._stopped = self.finished = True
+        self._is_stopped = self.finished = True
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -85,6 +96,7 @@ class NativeDecoder(Intake):
             self._event(name, data)
 
     def _event(self, name: bytes, data: bytes) -> None:
+        """Read one event. `data` stays the bytes that came for as long as the event needs no change; b"" afterwards."""
         if self.finished:
             return
         if data.strip() == b"[DONE]":
@@ -94,19 +106,22 @@ class NativeDecoder(Intake):
             event: Any = orjson.loads(data)
         except ValueError:
             try:
-                event = jsontext.loads(data)
+                event = jsontext.loads(data)  # accepts what orjson rejects, such as half of a surrogate pair
                 data = b""
             except ValueError:
-                self._bad()
+                self._skip()
                 return
         if event.__class__ is not dict:
-            self._bad()
+            self._skip()
             return
         kind = event.get("type")
         if kind.__class__ is not str:
             kind = name.decode("utf-8", "replace")
             if kind not in _HANDLERS:
-                self._fail(self._error_in(event) or _foreign(event)) if event.get("error") or "choices" in event else self._bad()
+                if event.get("error") or "choices" in event:
+                    self._fail(self._error_in(event) or _wrong_format(event, self._peer))
+                else:
+                    self._skip()
                 return
             event, data = {**event, "type": kind}, b""
         self._handle(kind, event, b"" if b"\n" in data else data)
@@ -118,182 +133,194 @@ class NativeDecoder(Intake):
         elif _NAME.match(kind):
             self._sink.raw(kind, event, data)
         else:
-            self._bad()
+            self._skip()
 
-    def _bad(self) -> None:
-        """An event that says nothing. Inside a call it may have been a piece of the arguments."""
+    def _skip(self) -> None:
+        """Ignore an event that cannot be read.
+
+        Inside a call it may have been a piece of the arguments, so the reply fails."""
         self._note("an event of the upstream was skipped")
-        if self._open >= 0 and self._kind in _CALLS:
-            self._fail(ApiError("upstream", "the upstream sent a broken event inside a tool call"))
+        if self._block.index >= 0 and self._block.type in mend.CALLS:
+            self._fail_reply("sent a broken event inside a tool call")
 
     def _note(self, text: str) -> None:
         if len(self._notes) < NOTES:
             self._notes.append(text)
 
-    def _message_start(self, event: JSON, data: bytes) -> None:
-        if self._started:
+    def _on_message_start(self, event: JSON, data: bytes) -> None:
+        if self._is_started:
             self._note("a second message_start of the upstream was skipped")
             return
-        self._started = True
-        given = event.get("message")
-        message = mend.message(given)
+        self._is_started = True
+        message = mend.mend_message(event.get("message"))
         if isinstance(message.get("model"), str):
             self._model = message["model"]
-        self._usage = message["usage"]
+        self._ending.start_usage = message["usage"]
         self._sink.raw("message_start", {"type": "message_start", "message": message}, b"")
-        for block in mend.blocks(given):
-            index = self._next
-            self._block_start({"type": "content_block_start", "index": index, "content_block": block}, b"")
+        for block in mend.content_blocks(event.get("message")):
+            index = self._block.next_index
+            self._on_block_start({"type": "content_block_start", "index": index, "content_block": block}, b"")
             self._close_block()
 
-    def _block_start(self, event: JSON, data: bytes) -> None:
-        if not self._started:
-            self._message_start({}, b"")
+    def _on_block_start(self, event: JSON, data: bytes) -> None:
+        if not self._is_started:
+            self._on_message_start({}, b"")
         index: Any = event.get("index")
-        given = event.get("content_block")
-        if not _legal(index):
-            index = self._next
+        block = event.get("content_block")
+        if not _is_index(index):
+            index = self._block.next_index
             event, data = {**event, "index": index}, b""
-        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-            self._bad()
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            self._skip()
             return
         self._close_block()
-        self._release()
-        self._next = max(self._next, index + 1)
-        block, deltas = mend.block(given)
-        self._bare = block["type"] == "tool_use" and not deltas
-        if block is not given:
-            event, data = {**event, "content_block": block}, b""
-        self._open, self._kind = index, block["type"]
-        self._called = self._called or block["type"] == "tool_use"
+        self._release_stop()
+        self._block.next_index = max(self._block.next_index, index + 1)
+        start, deltas = mend.mend_block(block)
+        self._block.is_bare_call = start["type"] == "tool_use" and not deltas
+        if start is not block:
+            event, data = {**event, "content_block": start}, b""
+        self._block.index, self._block.type = index, start["type"]
+        self._block.has_call = self._block.has_call or start["type"] == "tool_use"
         self._sink.raw("content_block_start", event, data)
         for delta in deltas:
-            self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}, b"")
+            self._send_delta(index, delta)
 
-    def _block_delta(self, event: JSON, data: bytes) -> None:
+    def _send_delta(self, index: int, delta: JSON) -> None:
+        """Send a delta that the upstream did not send itself."""
+        self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}, b"")
+
+    def _on_block_delta(self, event: JSON, data: bytes) -> None:
         index, delta = event.get("index"), event.get("delta")
-        mended = mend.delta(delta)
+        mended = mend.mend_delta(delta)
         if mended is None:
-            if delta.__class__ is not dict or not delta:
-                self._bad()
+            if not isinstance(delta, dict) or not delta:
+                self._skip()
             return
         kind: str = mended["type"]
-        argued = bool(mended.get("partial_json"))
-        unsigned = kind == "signature_delta" and not mended.get("signature")
+        has_arguments = bool(mended.get("partial_json"))
+        is_empty_signature = kind == "signature_delta" and not mended.get("signature")
         if mended is not delta:
             event, data = {**event, "delta": mended}, b""
-        if index != self._open or self._open < 0:
-            if unsigned:
-                return  # llama.cpp sends the empty signature of its thinking behind the text (b11549, 2026-11): nothing is lost
-            if not self._find(index, kind):
+        if index != self._block.index or self._block.index < 0:
+            # llama.cpp sends the empty signature of its thinking after the text (b11549, 2026-11). Nothing is lost
+            # without it.
+            if is_empty_signature:
                 return
-            event, data = {**event, "index": self._open}, b""
-        if mend.fits(kind, self._kind):
-            self._bare = self._bare and not argued
+            if not self._open_block_for(index, kind):
+                return
+            event, data = {**event, "index": self._block.index}, b""
+        if mend.accepts(self._block.type, kind):
+            self._block.is_bare_call = self._block.is_bare_call and not has_arguments
             self._sink.raw("content_block_delta", event, data)
         else:
-            self._bad()
+            self._skip()
 
-    def _find(self, index: Any, kind: str) -> bool:
-        """Whether there is a block for a delta whose index is not the open one's: the open one, where the delta names none; else a new
-        one, where its type tells which."""
-        if not _legal(index) and self._open >= 0:
+    def _open_block_for(self, index: Any, kind: str) -> bool:
+        """Return whether a block is open for a delta whose index is not that of the open block.
+
+        A delta without an index belongs to the open block. For any other one a block is begun, if the delta's type
+        shows which."""
+        if not _is_index(index) and self._block.index >= 0:
             return True
         block = mend.missing_start(kind)
         if block is None:
             self._note(f"a {kind} for a block that was not open was skipped")
             if kind == "input_json_delta":
-                self._fail(ApiError("upstream", "the upstream sent arguments of a tool call that it never began"))
+                self._fail_reply("sent arguments of a tool call that it never began")
             return False
-        self._block_start({"type": "content_block_start", "index": index, "content_block": {**block}}, b"")
+        self._on_block_start({"type": "content_block_start", "index": index, "content_block": {**block}}, b"")
         return True
 
-    def _block_stop(self, event: JSON, data: bytes) -> None:
+    def _on_block_stop(self, event: JSON, data: bytes) -> None:
         index = event.get("index")
-        if index != self._open or self._open < 0:
-            if _legal(index) or self._open < 0:  # llama.cpp ends all blocks at the end of the message (2026-10)
+        if index != self._block.index or self._block.index < 0:
+            # Ignore a stop of another block: llama.cpp stops all blocks again at the end of the message (2026-10).
+            if _is_index(index) or self._block.index < 0:
                 return
-            event, data = {**event, "index": self._open}, b""
-        self._open = -1
-        if self._bare:
-            self._held = (event, data)
+            event, data = {**event, "index": self._block.index}, b""
+        self._block.index = -1
+        if self._block.is_bare_call:
+            self._block.held_stop = (event, data)
         else:
             self._sink.raw("content_block_stop", event, data)
 
-    def _release(self) -> None:
-        """The end of a call without arguments, which is held until it is clear that the limit did not cut them off."""
-        if self._held is not None:
-            event, data = self._held
-            self._held = None
+    def _release_stop(self) -> None:
+        """Send the held content_block_stop of a call without arguments.
+
+        Once a call is closed, the client runs it. So the stop is held until the stop reason shows that the output limit
+        did not cut the arguments off."""
+        if self._block.held_stop is not None:
+            event, data = self._block.held_stop
+            self._block.held_stop = None
             self._sink.raw("content_block_stop", event, data)
 
     def _close_block(self) -> None:
-        if self._open >= 0:
-            self._block_stop({"type": "content_block_stop", "index": self._open}, b"")
+        if self._block.index >= 0:
+            self._on_block_stop({"type": "content_block_stop", "index": self._block.index}, b"")
 
-    def _message_delta(self, event: JSON, data: bytes) -> None:
-        if not self._started:
-            self._message_start({}, b"")
-        self._ending = mend.ending(self._ending, event)
-        self._ending_size += jsonsize.weight(data or jsontext.dumps(event))
-        if self._ending_size > 2 * ENDING_LIMIT:  # many that say the same again are no more than one
-            self._ending_size = jsonsize.weight(jsontext.dumps(self._ending))
-            if self._ending_size > ENDING_LIMIT:
-                self._fail(ApiError("upstream", f"the upstream's message_delta events hold more than {ENDING_LIMIT} bytes"))
+    def _on_message_delta(self, event: JSON, data: bytes) -> None:
+        if not self._is_started:
+            self._on_message_start({}, b"")
+        if not self._ending.add(event, data):
+            self._fail_reply(f"sent message_delta events of more than {ENDING_LIMIT} bytes")
 
-    def _message_stop(self, event: JSON, data: bytes) -> None:
-        self._stopped = self.finished = True
+    def _on_message_stop(self, event: JSON, data: bytes) -> None:
+        self._is_stopped = self.finished = True
 
-    def _ping(self, event: JSON, data: bytes) -> None:
+    def _on_ping(self, event: JSON, data: bytes) -> None:
         self._sink.raw("ping", event, data)
 
-    def _failed(self, event: JSON, data: bytes) -> None:
-        self._fail(self._error_in(event) or ApiError("api", "the upstream reported an error without saying which"))
+    def _on_error(self, event: JSON, data: bytes) -> None:
+        self._fail(
+            self._error_in(event) or reply_error("reported an error without saying which", self._peer, kind="api")
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _verdict(self) -> ApiError | None:
-        """What is wrong with a stream that has ended without saying so."""
-        if not self._started:
-            return ApiError("upstream", "the upstream sent no message: its answer is empty, or no Anthropic event stream")
-        if not self._stopped and not self._ending.get("delta", {}).get("stop_reason"):
-            return ApiError("upstream", "the upstream closed the stream early")
+    def _missing_end(self) -> ApiError | None:
+        """Return what is wrong with a stream that ended without an error event, None if nothing is."""
+        if not self._is_started:
+            fault = "sent no message: its answer is empty, or no Anthropic event stream"
+            return reply_error(fault, self._peer, "Check `api_base` and the server's log.")
+        if not self._is_stopped and not self._ending.delta.get("stop_reason"):
+            return reply_error("closed the stream early", self._peer)
         return None
 
     def _finish(self) -> None:
-        """What the upstream left out of a proper end. A call that it left open at a cut stays open: it would be run."""
-        ending = self._ending = mend.ending(self._ending, {})
-        delta = ending["delta"]
-        if not isinstance(delta.get("stop_reason"), str):
-            ending["delta"] = delta = {**delta, "stop_reason": "tool_use" if self._called else "end_turn"}
-        if self._kind not in _CALLS or delta["stop_reason"] not in CUT:
+        """Send what the upstream left out of a proper end.
+
+        A call that the output limit cut stays open, or the client would run it."""
+        self._ending.complete(self._block.has_call)
+        if self._block.type not in mend.CALLS or self._ending.delta["stop_reason"] not in CUT:
             self._close_block()
-        elif self._held is not None:  # closed with nothing in it the call would be run: what it has now can't be parsed
-            torn = {"type": "input_json_delta", "partial_json": "{"}
-            self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": self._held[0]["index"], "delta": torn}, b"")
-        self._release()
-        self._sink.raw("message_delta", ending, b"")
+        elif self._block.held_stop is not None:
+            # The upstream has closed the call itself, without arguments. The client would parse them as {} and run the
+            # call. With "{" they cannot be parsed.
+            self._send_delta(self._block.held_stop[0]["index"], {"type": "input_json_delta", "partial_json": "{"})
+        self._release_stop()
+        self._sink.raw("message_delta", self._ending.event, b"")
 
 
-def _legal(index: Any) -> bool:
-    return index.__class__ is int and index >= 0
+def _is_index(value: Any) -> bool:
+    return value.__class__ is int and value >= 0
 
 
-def _foreign(found: JSON) -> ApiError:
-    if "choices" in found or found.get("object") == "response":
-        return ApiError(
-            "upstream", "the upstream answered in OpenAI's format: ask it by another wire (model_info: mode, supported_endpoints)"
-        )
-    return ApiError("upstream", "the upstream's reply is no Anthropic message")
+def _wrong_format(reply: JSON, peer: Peer) -> ApiError:
+    """Return the error for a reply that is no Anthropic message."""
+    if "choices" in reply or reply.get("object") == "response":
+        advice = "Use another wire for this model: set `mode` or `supported_endpoints` in `model_info`."
+        return reply_error("answered in OpenAI's format", peer, advice)
+    return reply_error("sent a reply that is no Anthropic message", peer, "Check `api_base`.")
 
 
 _HANDLERS = {
-    "content_block_delta": NativeDecoder._block_delta,
-    "content_block_start": NativeDecoder._block_start,
-    "content_block_stop": NativeDecoder._block_stop,
-    "message_start": NativeDecoder._message_start,
-    "message_delta": NativeDecoder._message_delta,
-    "message_stop": NativeDecoder._message_stop,
-    "ping": NativeDecoder._ping,
-    "error": NativeDecoder._failed,
+    "content_block_delta": NativeDecoder._on_block_delta,
+    "content_block_start": NativeDecoder._on_block_start,
+    "content_block_stop": NativeDecoder._on_block_stop,
+    "message_start": NativeDecoder._on_message_start,
+    "message_delta": NativeDecoder._on_message_delta,
+    "message_stop": NativeDecoder._on_message_stop,
+    "ping": NativeDecoder._on_ping,
+    "error": NativeDecoder._on_error,
 }

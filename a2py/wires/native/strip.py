@@ -1,8 +1,8 @@
-"""What a native upstream does not take, taken out of a request body.
+"""Remove from a request body what a native upstream does not accept.
 
-Knows: dotted paths into the body, and the few things that no path names.
-Must not know: which upstream refuses what (quirks), how the rest is translated.
-Invariants: copy on write: what is not changed is the client's own object, and that one is never changed.
+Knows: dotted paths into the body, and the few removals that no path can express.
+Must not know: which upstream rejects what (quirks), how the rest is translated.
+Invariants: the client's own objects are never changed; what changes is copied, the rest is shared.
 """
 
 from __future__ import annotations
@@ -12,50 +12,57 @@ from typing import Any
 
 from a2py.messages.types import JSON
 from a2py.slices import Slices
-from a2py.wires.common.paths import drop, mapped
-from a2py.wires.common.text import BILLING, blocks, reminder, without_billing
+from a2py.wires.common.paths import delete_field, map_list
+from a2py.wires.common.text import BILLING, blocks, strip_billing, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 
 
-def billing_header(body: JSON) -> None:
-    """Claude Code's fingerprint of the conversation (2.1.330): a system block or line that only Anthropic has a use for."""
+def drop_billing_header(body: JSON) -> None:
+    """Remove Claude Code's billing header (2.1.330), a line at the start of the system prompt that only Anthropic uses.
+
+    It changes, so that other upstreams' prefix caches would miss."""
     system = body.get("system")
     if isinstance(system, str):
-        body["system"] = without_billing(system)
+        body["system"] = strip_billing(system)
     elif isinstance(system, list) and any(block["text"].startswith(BILLING) for block in system):
-        rest = [{**block, "text": without_billing(block["text"])} if block["text"].startswith(BILLING) else block for block in system]
+        rest = [
+            {**block, "text": strip_billing(block["text"])} if block["text"].startswith(BILLING) else block
+            for block in system
+        ]
         body["system"] = [block for block in rest if block["text"]]
     if "system" in body and not body["system"]:
         del body["system"]
 
 
-def defer_loading(body: JSON) -> None:
-    """Tool search needs the flag; without it Claude Code's stand-in for the tools that it has not loaded is no tool at all."""
+def drop_defer_loading(body: JSON) -> None:
+    """Remove the flag of tool search, and Claude Code's placeholder for the tools that it has not loaded.
+
+    Without tool search nothing can load them, so the placeholder is useless."""
     if isinstance(body.get("tools"), list):
         loaded = [tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER]
         body["tools"] = [{name: value for name, value in tool.items() if name != "defer_loading"} for tool in loaded]
 
 
-def tool_reference(body: JSON) -> None:
-    """The answer of tool search, as a line of text."""
+def drop_tool_references(body: JSON) -> None:
+    """Replace the results of tool search with a line of text each."""
 
-    def spoken(block: Any) -> Any:
+    def as_text(block: Any) -> Any:
         if block["type"] == "tool_reference":
             return {"type": "text", "text": f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]"}
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
-            content = mapped(block["content"], spoken)
+            content = map_list(block["content"], as_text)
             return block if content is block["content"] else {**block, "content": content}
         return block
 
-    def message(message: Any) -> Any:
-        content = mapped(message["content"], spoken) if isinstance(message["content"], list) else message["content"]
+    def convert(message: Any) -> Any:
+        content = map_list(message["content"], as_text) if isinstance(message["content"], list) else message["content"]
         return message if content is message["content"] else {**message, "content": content}
 
-    body["messages"] = mapped(body["messages"], message)
+    body["messages"] = map_list(body["messages"], convert)
 
 
-def system_role(body: JSON) -> None:
-    """System messages in mid-conversation become text of the user turn before them; their tool changes go into `tools`."""
+def drop_system_role(body: JSON) -> None:
+    """Move system messages of mid-conversation into user turns, and the tools that they add or remove into `tools`."""
     if all(message["role"] != "system" for message in body["messages"]):
         return
     out: list[JSON] = []
@@ -67,47 +74,49 @@ def system_role(body: JSON) -> None:
         texts = []
         for block in blocks(message["content"]):
             if block["type"] == "text" and block["text"]:
-                texts.append({**block, "text": reminder(block["text"])})
+                texts.append({**block, "text": wrap_reminder(block["text"])})
             else:
                 tools.change(block)
         if texts:
             out.append({"role": "user", "content": texts})
-    body["messages"] = joined(out)
-    if tools.changed:
-        body["tools"] = tools.left()
+    body["messages"] = join_user_turns(out)
+    if tools.is_changed:
+        body["tools"] = tools.current()
 
 
-def joined(messages: list[JSON]) -> list[JSON]:
-    """Neighbouring user messages as one: something between them was taken out, and not every server takes two in a row."""
+def join_user_turns(messages: list[JSON]) -> list[JSON]:
+    """Merge user messages that follow each other, because what was between them is removed.
+
+    Not every server accepts two in a row. Example: user A, assistant (only foreign thinking), user B → user A B."""
     out: list[JSON] = []
-    own = False  # the content of the last one is a list that was made here
+    is_copy = False  # the content of the last message is a list that was made here, so that it may be extended
     for message in messages:
         if not out or message["role"] != "user" or out[-1]["role"] != "user":
             out.append(message)
-            own = False
+            is_copy = False
             continue
-        if not own:
+        if not is_copy:
             out[-1] = {**out[-1], "content": [*blocks(out[-1]["content"])]}
-            own = True
+            is_copy = True
         out[-1]["content"] += blocks(message["content"])
     return out
 
 
-#: Members of `Quirks.native_drop` that are more than a path.
+#: Members of `Quirks.native_drop` that need more than a path.
 SPECIAL: dict[str, Callable[[JSON], None]] = {
-    "messages.system_role": system_role,
-    "messages.tool_reference": tool_reference,
-    "system.billing_header": billing_header,
-    "tools.defer_loading": defer_loading,
+    "messages.system_role": drop_system_role,
+    "messages.tool_reference": drop_tool_references,
+    "system.billing_header": drop_billing_header,
+    "tools.defer_loading": drop_defer_loading,
 }
 
 
 def strip(body: JSON, names: frozenset[str]) -> Slices[None]:
-    """Take each of `names` out of `body` (the dict itself is changed, what it holds is not)."""
+    """Remove each of `names` from `body`. The dict is changed, what it holds is not."""
     for name in sorted(names):
         special = SPECIAL.get(name)
         if special is not None:
             special(body)
             yield
         else:
-            yield from drop(body, name)
+            yield from delete_field(body, name)

@@ -1,7 +1,8 @@
 """Tools and thinking for an upstream that speaks Anthropic without being Anthropic.
 
-Knows: which tools only Anthropic can run, what forcing a tool does to thinking, how thinking is switched on. Must not know: any vendor.
-Invariants: the client's own objects are not changed; what is left out stands in `degraded`.
+Knows: which tools only Anthropic can run, what forcing a tool does to thinking, how thinking is enabled.
+Must not know: any vendor.
+Invariants: the client's own objects are not changed; what is left out is listed in `degraded`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import always_reasons
-from a2py.wires.common.tools import function, server_name
+from a2py.wires.common.tools import as_function, server_name
 
-#: Members of `Quirks.native_drop`: tools of Anthropic's own types but for its web search, and that one.
+#: Members of `Quirks.native_drop`: tools of Anthropic's own types except its web search, and the web search.
 TYPED, WEB_SEARCH = "tools.typed", "tools.web_search"
 NAMES = frozenset({TYPED, WEB_SEARCH})
 
 
-def trim(draft: Draft, drop: frozenset[str]) -> None:
-    """Server tools that the upstream does not run are left out; client-side ones become plain tools with their published schemas."""
+def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
+    """Remove the server tools that the upstream does not run.
+
+    Tools of Anthropic's types that the client runs (bash, text editor) become plain tools with their published
+    schemas."""
     tools = draft.body.get("tools")
     if not tools or drop.isdisjoint(NAMES):
         return
@@ -29,28 +33,40 @@ def trim(draft: Draft, drop: frozenset[str]) -> None:
             draft.lose(name)
             lost.add(str(tool.get("name")))
         elif not name and TYPED in drop and "input_schema" not in tool:
-            plain = function(tool)
-            kept += [{"name": plain.name, "description": plain.description, "input_schema": plain.schema}] if plain else []
+            plain = as_function(tool)
+            if plain:
+                kept.append({"name": plain.name, "description": plain.description, "input_schema": plain.schema})
         else:
             kept.append(tool)
     draft.body["tools"] = kept
-    choice = draft.body.get("tool_choice")
-    named = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in lost
     if not kept:
         del draft.body["tools"]
-    if choice and (named or not kept):
+    _drop_lost_choice(draft, lost, has_tools=bool(kept))
+
+
+def _drop_lost_choice(draft: Draft, lost: set[str], has_tools: bool) -> None:
+    """Remove `tool_choice` if it forces one of the lost tools, or if no tool is left."""
+    choice = draft.body.get("tool_choice")
+    if not choice:
+        return
+    forces_lost_tool = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in lost
+    if forces_lost_tool or not has_tools:
         del draft.body["tool_choice"]
         if choice["type"] in ("any", "tool"):
             draft.lose("tool_choice")
 
 
-def choose(draft: Draft) -> None:
-    """A forced tool where that is refused while the model thinks: it does not think, or, where it can't but think, it is not forced."""
+def resolve_forced_choice(draft: Draft) -> None:
+    """Disable thinking if a tool is forced and the upstream rejects both together.
+
+    If the model cannot stop thinking, the tool is not forced instead."""
     choice, thinking = draft.body.get("tool_choice") or {}, draft.body.get("thinking") or {}
-    if draft.quirks.tool_choice_thinking or choice.get("type") not in ("any", "tool") or thinking.get("type") == "disabled":
+    is_forced = choice.get("type") in ("any", "tool")
+    if draft.quirks.tool_choice_thinking or not is_forced or thinking.get("type") == "disabled":
         return
     if always_reasons(draft.quirks):
-        draft.body["tool_choice"] = {**{name: value for name, value in choice.items() if name != "name"}, "type": "auto"}
+        rest = {name: value for name, value in choice.items() if name != "name"}
+        draft.body["tool_choice"] = {**rest, "type": "auto"}
         draft.lose("tool_choice")
         return
     draft.body["thinking"] = {"type": "disabled"}
@@ -58,8 +74,8 @@ def choose(draft: Draft) -> None:
         draft.lose("thinking")
 
 
-def switch(draft: Draft) -> None:
-    """Thinking by the upstream's own word for it; a budget means nothing there."""
+def rename_thinking_type(draft: Draft) -> None:
+    """Enable thinking with the upstream's own `type`, without the budget, which means nothing there."""
     thinking, word = draft.body.get("thinking"), draft.quirks.native_thinking
     if word and isinstance(thinking, dict) and thinking.get("type") == "enabled":
         rest = {name: value for name, value in thinking.items() if name != "budget_tokens"}

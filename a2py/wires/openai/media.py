@@ -1,4 +1,4 @@
-"""Images and documents on both OpenAI wires, and the text that replaces one which a model does not take.
+"""Images and documents on both OpenAI wires, and the text that replaces them for a model that does not take them.
 
 Knows: Anthropic's image and document blocks. Must not know: where parts go (turns.py), how a wire writes a part.
 Invariants: base64 data is copied once, into its data URL; the proxy never fetches a URL.
@@ -20,20 +20,20 @@ class Parts(Protocol):
     def text(self, text: str) -> JSON: ...
 
     def image(self, url: str) -> JSON:
-        """An image. `url` may be a data URL."""
+        """Return an image. `url` may be a data URL."""
 
     def file(self, name: str, url: str) -> JSON:
-        """A PDF as a data URL."""
+        """Return a PDF. `url` is a data URL."""
 
     def linked_file(self, url: str) -> JSON | None:
-        """A PDF by its URL; None if the API has no part for that."""
+        """Return a PDF by its URL; None if the API has no part for that."""
 
     def pdf_image(self, url: str) -> JSON | None:
-        """A PDF as a data URL in an image part; None if the API has no part for that."""
+        """Return a PDF as a data URL in an image part; None if the API has no part for that."""
 
 
-def image(block: JSON, draft: Draft, parts: Parts) -> JSON:
-    """Return an image block as a part. For a model that takes no images it is a line of text, and noted as lost."""
+def make_image(block: JSON, draft: Draft, parts: Parts) -> JSON:
+    """Return an image block as a part. For a model that takes no images it is a line of text, and reported as lost."""
     source = block["source"]
     if draft.quirks.images:
         if source["type"] == "base64":
@@ -43,15 +43,18 @@ def image(block: JSON, draft: Draft, parts: Parts) -> JSON:
     draft.lose("image")
     if source["type"] == "url":
         return parts.text(block_text(block))
-    return parts.text("[image, not shown: this model takes no images]" if not draft.quirks.images else "[image, not shown]")
+    return parts.text(
+        "[image, not shown: this model takes no images]" if not draft.quirks.images else "[image, not shown]"
+    )
 
 
-def document(block: JSON, draft: Draft, parts: Parts) -> JSON:
-    """Return a document block as a part: a PDF as a file if the upstream takes it, text as text, anything else as a line of text."""
+def make_document(block: JSON, draft: Draft, parts: Parts) -> JSON:
+    """Return a document block as a part: a PDF as a file if the upstream takes it, text as text, anything else as a
+    line of text, which is reported as lost."""
     source, form = block["source"], draft.quirks.documents
-    linked = parts.linked_file(source["url"]) if source["type"] == "url" and form == "file" else None
-    if linked is not None:
-        return linked
+    linked_file = parts.linked_file(source["url"]) if source["type"] == "url" and form == "file" else None
+    if linked_file is not None:
+        return linked_file
     if source["type"] != "base64" or not source["media_type"].endswith("/pdf"):
         return parts.text(draft.text(block))
     url = f"data:{source['media_type']};base64,{source['data']}"
@@ -59,12 +62,12 @@ def document(block: JSON, draft: Draft, parts: Parts) -> JSON:
         title = block.get("title")
         name = title if isinstance(title, str) and title else "document.pdf"
         return parts.file(name if name.endswith(".pdf") else f"{name}.pdf", url)
-    pictured = parts.pdf_image(url) if form == "image_url" else None
-    if pictured is not None:
-        return pictured
+    pdf_image = parts.pdf_image(url) if form == "image_url" else None
+    if pdf_image is not None:
+        return pdf_image
     draft.lose("document")
     return parts.text(f"{document_title(block)}[PDF document, not shown: this model takes no PDF]")
 
 
-#: Block type → part.
-MEDIA: dict[str, Callable[[JSON, Draft, Parts], JSON]] = {"image": image, "document": document}
+#: Block type → function that returns its part.
+MEDIA: dict[str, Callable[[JSON, Draft, Parts], JSON]] = {"image": make_image, "document": make_document}

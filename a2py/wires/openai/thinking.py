@@ -1,38 +1,41 @@
-"""When reasoning is asked for on the two OpenAI wires: the client's wish, and the fields that exclude reasoning.
+"""Whether a request asks for reasoning on the two OpenAI wires: what the client wants, and which fields exclude it.
 
-Knows: which fields reasoning excludes, and the word that OpenAI's effort has for a wish. Must not know: in which field the wish goes out.
+Knows: which fields exclude reasoning, and which word of OpenAI's effort to send. Must not know: the field that a wire
+sends it in.
 """
 
 from __future__ import annotations
 
 from a2py.quirks import Quirks
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.effort import Want, nearest, wanted
-from a2py.wires.openai.fields import structured_form
+from a2py.wires.common.effort import Want, nearest_effort, read_want
+from a2py.wires.openai.fields import pick_format
 
 
 def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
-    """Return the client's wish as it can be met. `tools` must be in the body by now.
+    """Return what to ask for: what the client wants, if the other fields permit it. `tools` must be in the body.
 
-    `can_switch_off`: one request can do without reasoning. Then a forced tool or a schema that excludes reasoning wins over it; else the
-    force is dropped. `with_tools`: the wire takes reasoning together with tools."""
+    `can_switch_off`: reasoning can be switched off for one request. If so, a forced tool or a schema that excludes
+    reasoning wins over it; if not, the tool is no longer forced. `with_tools`: the wire accepts reasoning together with
+    tools."""
     q = draft.quirks
-    want = wanted(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
+    want = read_want(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
     if q.reasoning == "none":
         return want
-    if draft.forced and not q.tool_choice_thinking and want.mode != "off":
+    if draft.forces_tool and not q.tool_choice_thinking and want.mode != "off":
         if can_switch_off:
             want = Want("off")
         else:
             draft.body["tool_choice"] = "auto"
             draft.lose("tool_choice")
-    if not q.structured_thinking and can_switch_off and structured_form(draft) in ("json_schema", "json_object"):
+    if not q.structured_thinking and can_switch_off and pick_format(draft) in ("json_schema", "json_object"):
         want = Want("off")
     return want
 
 
-def effort_word(quirks: Quirks, want: Want) -> str:
-    """Return the model's word for the wish; "" if nothing is to be said. A model that can't switch off gets its weakest word."""
+def pick_effort_word(quirks: Quirks, want: Want) -> str:
+    """Return the effort word to send; "" to send none. If reasoning is unwanted but cannot be switched off, it is the
+    weakest word."""
     if want.mode == "off":
         return quirks.effort_off or (quirks.efforts[0] if quirks.min_tokens and quirks.efforts else "")
-    return nearest(want.effort, quirks.efforts) if want.effort else ""
+    return nearest_effort(want.effort, quirks.efforts) if want.effort else ""

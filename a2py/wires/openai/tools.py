@@ -1,7 +1,7 @@
-"""Which tools go out on both OpenAI wires, and how the client's choice among them is told.
+"""Which tools are sent on both OpenAI wires, and the client's choice among them.
 
 Knows: the quirks of tool_choice. Must not know: how a wire writes a tool, message history.
-Invariants: tool_choice and parallel_tool_calls never go without tools.
+Invariants: tool_choice and parallel_tool_calls are never sent without tools.
 """
 
 from __future__ import annotations
@@ -12,39 +12,44 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.search import NAME
-from a2py.wires.common.tools import ToolList, function, server_name
+from a2py.wires.common.tools import ToolList, as_function, server_name
 from a2py.wires.common.typed import Function
 
 
-def in_force(draft: Draft) -> Slices[list[JSON]]:
-    """Return the client's tools after all changes in mid-conversation. Of two with one name the later counts."""
-    given = draft.request.tools
-    changes = [message for message in draft.request.messages if message["role"] == "system" and isinstance(message["content"], list)]
+def current_tools(draft: Draft) -> Slices[list[JSON]]:
+    """Return the client's tools after all changes in mid-conversation. Of two with the same name the later is used."""
+    tools = draft.request.tools
+    changes = [
+        message
+        for message in draft.request.messages
+        if message["role"] == "system" and isinstance(message["content"], list)
+    ]
     if changes:
-        tools = ToolList([])
-        for n, tool in enumerate(given):
+        tool_list = ToolList([])
+        for n, tool in enumerate(tools):
             if n % ITEMS == 0:
                 yield
-            tools.add(tool)
+            tool_list.add(tool)
         for n, message in enumerate(changes, 1):
             if not n % ITEMS:
                 yield
             for block in message["content"]:
-                tools.change(block)
-        given = tools.left()
-    left: dict[str, JSON] = {}
-    for n, tool in enumerate(given):
+                tool_list.change(block)
+        tools = tool_list.current()
+    by_name: dict[str, JSON] = {}
+    for n, tool in enumerate(tools):
         if n % ITEMS == 0:
             yield
-        left[str(tool.get("name", n))] = tool
-    return list(left.values())
+        by_name[str(tool.get("name", n))] = tool
+    return list(by_name.values())
 
 
-def offered(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON | None]]:
-    """Return the functions to offer, and the client's web search if the upstream `searches` by itself. Other server tools are noted as lost."""
+def select_tools(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON | None]]:
+    """Return the functions to send, and the client's web search if the upstream `searches` by itself. Other server
+    tools are reported as lost."""
     functions: list[Function] = []
     search: JSON | None = None
-    tools = yield from in_force(draft)
+    tools = yield from current_tools(draft)
     for n, tool in enumerate(tools, 1):
         if not n % ITEMS:
             yield
@@ -54,17 +59,17 @@ def offered(draft: Draft, searches: bool) -> Slices[tuple[list[Function], JSON |
         elif server:
             draft.lose(server)
         else:
-            found = function(tool)
-            if found is not None:
-                functions.append(found)
+            translated = as_function(tool)
+            if translated is not None:
+                functions.append(translated)
     if draft.request.body.get("mcp_servers"):
         draft.lose("mcp_servers")
     return functions, search
 
 
 def choose(draft: Draft, kind: Any, named: JSON) -> None:
-    """Write `tool_choice` and `parallel_tool_calls` beside the tools in the body. `kind`: type of the client's choice; `named`: how the wire
-    writes the choice of the tool that the client names."""
+    """Write `tool_choice` and `parallel_tool_calls`. `kind`: type of the client's choice. `named`: how the wire writes
+    a choice of the tool that the client names."""
     q = draft.quirks
     if kind == "tool" and q.tool_choice_named == "object":
         _force(draft, named)
@@ -86,6 +91,6 @@ def choose(draft: Draft, kind: Any, named: JSON) -> None:
 
 
 def _force(draft: Draft, choice: Any) -> None:
-    draft.forced = True
+    draft.forces_tool = True
     draft.body["tool_choice"] = choice
     draft.added.add("tool_choice")

@@ -1,1 +1,4 @@
-"""How upstreams say no: bodies, wordings, waiting times, and what must not be repeated. wires/failure.py puts them together."""
+"""How upstreams report errors: bodies, wordings, waiting times, and what must not be repeated to a client.
+
+wires/failure.py puts these modules together.
+"""

@@ -1,8 +1,16 @@
-"""The forms of an error body → its sentences, codes and hints.
+r"""Parse the body of an error in any of its forms.
 
-Knows: OpenAI's object, Gemini's array around it, FastAPI's `detail` list, problem+json, OpenRouter's `metadata.raw`, a bare string, an event
-stream, HTML, JSON that was cut. Must not know: what a sentence means.
-Invariants: raises on nothing; looks at the first LOOK bytes; keeps at most SENTENCES sentences of LONG characters.
+Examples of one sentence in six forms:
+
+    {"error": {"message": "Bad key", "code": 401}}                    OpenAI
+    [{"error": {"message": "Bad key", "status": "UNAUTHENTICATED"}}]  Gemini
+    {"detail": [{"loc": ["body", "model"], "msg": "Bad key"}]}        FastAPI
+    {"error": {"metadata": {"raw": "{\"error\": \"Bad key\"}"}}}      OpenRouter, with the body of the upstream behind
+    it <html><title>Bad key</title>                                      a proxy
+    {"error": {"message": "Bad key                                    JSON that was cut
+
+Knows: these forms, problem+json, a bare string, an event stream. Must not know: what a sentence means.
+Invariants: raises on nothing; reads the first LOOK bytes; keeps at most SENTENCES sentences of LONG characters.
 """
 
 from __future__ import annotations
@@ -15,22 +23,22 @@ from typing import Any
 
 from a2py import jsontext
 
-#: Bytes of a body that are looked at (64 KiB).
+#: Bytes of a body that are read (64 KiB).
 LOOK = 64 * 1024
-#: Characters kept of one sentence; the client gets at most 2,000.
+#: Characters kept of one sentence. The client gets at most 2,000.
 LONG = 4000
 SENTENCES = 6
-#: Characters that the rules look at, and of a web page without a title.
+#: Characters that the rules read, and characters of a web page without a title.
 LINE = 4000
 PAGE = 4000
 CODES = 12
-#: Nesting that is followed: a relay's error in a relay's error in a relay's error.
+#: Levels of nesting that are read: a gateway's error may hold a gateway's error that holds a gateway's error.
 DEPTH = 8
 #: Items of a list that are read.
 ITEMS = 8
 
-#: Keys of an object that hold sentences, or objects with more of them; in this order.
-_INSIDE = (
+#: Keys of an object that hold sentences, or objects with more of them, in the order in which they are read.
+_TEXT_KEYS = (
     "message",
     "error_message",
     "errorMessage",
@@ -49,11 +57,12 @@ _INSIDE = (
     "metadata",
     "raw",
 )
-_CODES = ("code", "type", "status", "error_code", "error_type", "errorCode", "reason")
-_STATUSES = ("status_code", "status", "http_code", "code")
-#: A string of JSON text (whole if the group is a quote), a bracket, comma or colon, or a number or word.
+_CODE_KEYS = ("code", "type", "status", "error_code", "error_type", "errorCode", "reason")
+_STATUS_KEYS = ("status_code", "status", "http_code", "code")
+#: A string of JSON text (complete if the group is a quote), a bracket, comma or colon, or a number or word.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
-#: An escape that was cut. A backslash alone is no part of a token.
+#: A `\uXXXX` escape that was cut, after an even number of backslashes. A single backslash at the end is not part of a
+#: token.
 _CUT_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
 _SENTENCE = re.compile(r'"(?:message|msg|detail|error)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
 _TITLE = re.compile(r"<title[^>]{0,200}>(.{0,400}?)</title", re.IGNORECASE | re.DOTALL)
@@ -61,8 +70,11 @@ _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>?", re.IGNORECASE | re.
 
 
 @dataclass(slots=True)
-class Found:
-    """`status`: an HTTP status that the body itself names, else 0; `delay`: a waiting time in its words; `reset`: OpenRouter's x-ratelimit-reset."""
+class ErrorBody:
+    """What an error body says.
+
+    `param`: the request field that it names; `status`: an HTTP status in the body itself, else 0; `delay`: Gemini's
+    retryDelay, such as "7s"; `reset`: OpenRouter's x-ratelimit-reset; `is_html`: a web page."""
 
     sentences: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
@@ -70,154 +82,183 @@ class Found:
     status: int = 0
     delay: str = ""
     reset: str = ""
-    html: bool = False
+    is_html: bool = False
 
     @property
     def text(self) -> str:
+        """All sentences."""
         return ": ".join(self.sentences)
 
     @property
     def line(self) -> str:
-        """The text as the rules see it: single spaces, bounded."""
+        """The text as rules see it: single spaces, at most LINE characters."""
         return " ".join(self.text[:LINE].split())
 
-    def heard(self, read: Callable[[str], str]) -> Found:
-        """The same with each sentence as `read` returns it."""
-        return replace(self, sentences=[read(sentence) for sentence in self.sentences])
+    def with_sentences(self, change: Callable[[str], str]) -> ErrorBody:
+        """Return a copy in which each sentence is what `change` returns for it."""
+        return replace(self, sentences=[change(sentence) for sentence in self.sentences])
 
-    def say(self, text: str) -> None:
-        """Keep a sentence, unless another says the same."""
+    def add_sentence(self, text: str) -> None:
+        """Keep a sentence, unless it is part of one that is kept. Drop those that are part of it."""
         text = text.strip()[:LONG]
-        if text and len(self.sentences) < SENTENCES and not any(text in said for said in self.sentences):
-            self.sentences = [said for said in self.sentences if said not in text]
+        if text and len(self.sentences) < SENTENCES and not any(text in sentence for sentence in self.sentences):
+            self.sentences = [sentence for sentence in self.sentences if sentence not in text]
             self.sentences.append(text)
 
 
-def unfold(body: bytes) -> Found:
-    """What a body says."""
-    found = Found()
-    raw = body[:LOOK]
+def parse_body(data: bytes) -> ErrorBody:
+    """Parse the bytes of a body."""
+    body = ErrorBody()
+    raw = data[:LOOK]
     try:
-        _walk(jsontext.loads(raw), found, 0)
+        _walk(jsontext.loads(raw), body, 0)
     except ValueError:
-        _rescue(raw.decode("utf-8", "replace").strip().lstrip("\ufeff"), found)
-    return found
+        _read_other(raw.decode("utf-8", "replace").strip().lstrip("\ufeff"), body)
+    return body
 
 
-def unfold_value(value: Any) -> Found:
-    """What an error that came as JSON in another body says."""
-    found = Found()
-    _walk(value, found, 0)
-    return found
+def parse_value(value: Any) -> ErrorBody:
+    """Parse an error that was JSON inside another body."""
+    body = ErrorBody()
+    _walk(value, body, 0)
+    return body
 
 
-def _walk(value: Any, found: Found, depth: int) -> None:
+def _walk(value: Any, body: ErrorBody, depth: int) -> None:
     if depth > DEPTH:
         return
     if isinstance(value, str):
-        _string(value, found, depth)
+        _read_string(value, body, depth)
     elif isinstance(value, list):
         for item in value[:ITEMS]:
-            _walk(item, found, depth + 1)
+            _walk(item, body, depth + 1)
     elif isinstance(value, dict):
-        _object(value, found, depth)
+        _read_object(value, body, depth)
 
 
-def _string(text: str, found: Found, depth: int) -> None:
-    """A sentence, or JSON as a string."""
+def _read_string(text: str, body: ErrorBody, depth: int) -> None:
+    """Read a sentence, or JSON inside a string."""
     text = text.strip()
     if text[:1] in ("{", "["):
         try:
-            _walk(jsontext.loads(text[:LOOK].encode("utf-8", "replace")), found, depth + 1)
+            _walk(jsontext.loads(text[:LOOK].encode("utf-8", "replace")), body, depth + 1)
             return
         except ValueError:
             pass
-    found.say(text)
+    body.add_sentence(text)
 
 
-def _object(value: dict[str, Any], found: Found, depth: int) -> None:
-    for key in _STATUSES:
+def _read_object(value: dict[str, Any], body: ErrorBody, depth: int) -> None:
+    body.status = body.status or _status_in(value)
+    _read_codes(value, body)
+    _read_param(value, body)
+    _read_waiting_times(value, body)
+    location = value.get("loc")
+    if isinstance(location, list) and isinstance(value.get("msg"), str):
+        _read_validation_error(location, value["msg"], body)
+        return
+    for key in _TEXT_KEYS:
+        if value.get(key):
+            _walk(value[key], body, depth + 1)
+    if not body.sentences and isinstance(
+        value.get("title"), str
+    ):  # problem+json: "title" is less specific than "detail"
+        body.add_sentence(value["title"])
+
+
+def _status_in(value: dict[str, Any]) -> int:
+    """Return the HTTP error status that an object names, 0 if none."""
+    for key in _STATUS_KEYS:
         number = value.get(key)
         if isinstance(number, str) and re.fullmatch(r"[45]\d\d", number):
             number = int(number)
-        if isinstance(number, int) and 400 <= number < 600 and not found.status:
-            found.status = number
-    for key in _CODES:
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
+    return 0
+
+
+def _read_codes(value: dict[str, Any], body: ErrorBody) -> None:
+    for key in _CODE_KEYS:
         code = value.get(key)
-        if isinstance(code, (str, int)) and not isinstance(code, bool) and code != "" and len(found.codes) < CODES:
-            found.codes.append(str(code)[:100])
+        if isinstance(code, (str, int)) and not isinstance(code, bool) and code != "" and len(body.codes) < CODES:
+            body.codes.append(str(code)[:100])
+
+
+def _read_param(value: dict[str, Any], body: ErrorBody) -> None:
     param = value.get("param")
-    if isinstance(param, str):
-        if " " in param:  # Xiaomi MiMo and relays put the sentence there, 2026-05
-            found.say(param)
-        elif not found.param:
-            found.param = param[:200]
+    if not isinstance(param, str):
+        return
+    if " " in param:  # Xiaomi MiMo and relays write the sentence there, 2026-05
+        body.add_sentence(param)
+    elif not body.param:
+        body.param = param[:200]
+
+
+def _read_waiting_times(value: dict[str, Any], body: ErrorBody) -> None:
     if isinstance(value.get("retryDelay"), str):
-        found.delay = value["retryDelay"][:40]
+        body.delay = value["retryDelay"][:40]
     headers = value.get("headers")
     if isinstance(headers, dict):
-        found.reset = next((str(v)[:40] for k, v in headers.items() if k.lower() == "x-ratelimit-reset"), "")
-    place = value.get("loc")
-    if isinstance(place, list) and isinstance(value.get("msg"), str):
-        _invalid(place, value["msg"], found)
-        return
-    for key in _INSIDE:
-        if value.get(key):
-            _walk(value[key], found, depth + 1)
-    if not found.sentences and isinstance(value.get("title"), str):
-        found.say(value["title"])
+        resets = (str(v)[:40] for k, v in headers.items() if k.lower() == "x-ratelimit-reset")
+        body.reset = next(resets, "")
 
 
-def _invalid(place: list[Any], message: str, found: Found) -> None:
-    """One finding of pydantic: its place without `body`, and what is wrong there. The input that it repeats is not read."""
-    path = ".".join(str(part) for part in place[:12] if part != "body")
-    found.param = found.param or path[:200]
-    found.say(f"{path}: {message}" if path else message)
+def _read_validation_error(location: list[Any], message: str, body: ErrorBody) -> None:
+    """Read one error of pydantic: its location without `body`, and the message.
+
+    Its `input` repeats the request and is not read."""
+    path = ".".join(str(part) for part in location[:12] if part != "body")
+    body.param = body.param or path[:200]
+    body.add_sentence(f"{path}: {message}" if path else message)
 
 
-def _rescue(text: str, found: Found) -> None:
-    """A body that is no JSON."""
+def _read_other(text: str, body: ErrorBody) -> None:
+    """Read a body that is not JSON."""
     for line in text.splitlines()[:50]:
         if line.lstrip().startswith("data:"):
             try:
-                _walk(jsontext.loads(line.partition("data:")[2].encode()), found, 0)
+                _walk(jsontext.loads(line.partition("data:")[2].encode()), body, 0)
                 return
             except ValueError:
                 continue
     if text[:1] == "<":
-        found.html = True
+        body.is_html = True
         title = _TITLE.search(text)
-        found.say(" ".join(unescape(title[1] if title else _TAGS.sub(" ", text[:PAGE])).split())[:300])
+        body.add_sentence(" ".join(unescape(title[1] if title else _TAGS.sub(" ", text[:PAGE])).split())[:300])
     elif text[:1] in ("{", "[", '"'):
         try:
-            _walk(jsontext.loads(_completed(text).encode("utf-8", "replace")), found, 0)
+            _walk(jsontext.loads(_complete(text).encode("utf-8", "replace")), body, 0)
         except ValueError:
-            _broken(text, found)
+            _read_broken(text, body)
     else:
-        found.say(text)
+        body.add_sentence(text)
 
 
-def _completed(text: str) -> str:
-    """JSON that was cut, with what closes it; what follows the first document is left out.
+def _complete(text: str) -> str:
+    """Return JSON that was cut, with its brackets closed. What follows the first document is removed.
 
-    `{"error": {"message": "too lo` becomes `{"error": {"message": "too lo"}}`. So a cut body is read like a whole one, and what a client wrote
-    is not taken for a code because it stands somewhere in the body."""
-    closing: list[str] = []
-    key = False  # the next string is a name in an object
-    safe = 0  # what comes before is complete, but for the brackets that are open
+    Example: `{"error": {"message": "too lo` becomes `{"error": {"message": "too lo"}}`. So a cut body is read like a
+    complete one. A search for `"code": "…"` in the raw text would find codes that the client wrote, because errors
+    repeat the request.
+
+    The text is read token by token. A string value that was cut is kept; any other unfinished pair or item is removed,
+    by cutting at `safe`, the end of the last complete one."""
+    closing: list[str] = []  # brackets that close those that are open
+    is_key = False  # the next string is a key
+    safe = 0
     for match in _TOKEN.finditer(text):
         token = match[0]
         if token in "{[":
             closing.append("}" if token == "{" else "]")
-            key, safe = token == "{", match.end()
+            is_key, safe = token == "{", match.end()
         elif token in "}]":
             closing.pop()
-            key, safe = False, match.end()
+            is_key, safe = False, match.end()
         elif token == ",":
-            key, safe = closing[-1:] == ["}"], match.start()
+            is_key, safe = closing[-1:] == ["}"], match.start()
         elif token == ":":
-            key = False
-        elif token[0] == '"' and not key:
+            is_key = False
+        elif token[0] == '"' and not is_key:
             if not match[1]:
                 return _CUT_ESCAPE.sub(r"\1", text[: match.end()]) + '"' + "".join(reversed(closing))
             safe = match.end()
@@ -226,9 +267,11 @@ def _completed(text: str) -> str:
     return text[:safe] + "".join(reversed(closing))
 
 
-def _broken(text: str, found: Found) -> None:
-    """Something like JSON (Python's notation, a comma too many): its sentences as far as they can be told, and nothing structured."""
+def _read_broken(text: str, body: ErrorBody) -> None:
+    """Read text that only resembles JSON (Python's notation, an extra comma).
+
+    Its sentences are kept if they can be found. Codes are not: the client's text may contain something like a code."""
     for value in _SENTENCE.findall(text):
-        found.say(value.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\"))
-    if not found.sentences:
-        found.say(text)
+        body.add_sentence(value.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\"))
+    if not body.sentences:
+        body.add_sentence(text)

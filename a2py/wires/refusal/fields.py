@@ -1,7 +1,9 @@
-"""How upstreams name the request field that they refuse, as data: `Rule`s whose `field` (fixed, or the group) a lesson looks up.
+"""Wordings of errors about one field of the request.
 
-Knows: wordings and field names. Must not know: what a lesson changes (lessons.py).
-Invariants: special wordings stand above general ones; a general one captures the name as the upstream writes it.
+The rule's `field`, or the group `field` of its pattern, is what a lesson looks up.
+
+Knows: wordings and field names. Must not know: what a lesson changes (wires/lessons.py).
+Invariants: special wordings come before general ones; a general one captures the name as the upstream writes it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 
 def _row(name: str, field: str, text: str, seen: str, kind: str = "unsupported") -> Rule:
+    """Return a rule with a fixed field."""
     return Rule(f"field.{name}", kind, pattern(text), seen, field=field)
 
 
@@ -17,27 +20,36 @@ _NAME = r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"
 _QUOTE = r"[`'\"\[(]*"
 _NAMED = frozenset({400, 404, 415, 422})
 
-#: Fields in a form, place or company that the upstream does not take.
+#: A field is accepted in general, but not with this value, in this place, or together with another field.
 _FORMS = (
     _row(
         "effort",
         "reasoning_effort",
         r"reasoning[_.]?effort.{0,80}?(?:supported values are|must be one of|allowed values)(?P<values>.{0,120})"
-        r"|unsupported value: '(?:none|minimal|low|medium|high|xhigh|max)' is not supported.{0,80}?supported values are(?P<more>.{0,120})",
+        r"|unsupported value: '(?:none|minimal|low|medium|high|xhigh"
+        r"|max)' is not supported.{0,80}?supported values are(?P<more>.{0,120})",
         "openai, groq, moonshot, 2026-06",
     ),
     _row(
         "reasoning_off",
         "reasoning.off",
-        r"reasoning is mandatory|(?:thinking|reasoning)(?: mode)? can(?: ?not|'t) be (?:disabled|turned off|switched off)"
-        r"|only works in thinking mode|invalid thinking: only type=enabled|enable_thinking.{0,60}?(?:restricted to true|must be set to true)",
+        r"reasoning is mandatory|(?:thinking|reasoning)(?: mode)? can(?: ?not|'t) be (?:disabled|turned off"
+        r"|switched off)"
+        r"|only works in thinking mode|invalid thinking: only type=enabled"
+        r"|enable_thinking.{0,60}?(?:restricted to true|must be set to true)",
         "openrouter 2026-09, gemini 2025-06, moonshot 2026-07, dashscope 2025-07",
     ),
-    _row("reasoning_tools", "reasoning.tools", r"function tools with reasoning_effort are not supported", "openai gpt-5.2, 2026-03"),
+    _row(
+        "reasoning_tools",
+        "reasoning.tools",
+        r"function tools with reasoning_effort are not supported",
+        "openai gpt-5.2, 2026-03",
+    ),
     _row(
         "choice_thinking",
         "tool_choice.thinking",
-        r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking|in thinking mode)"
+        r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking"
+        r"|in thinking mode)"
         r"|thinking may not be enabled when tool_choice forces",
         "deepseek, moonshot, dashscope, anthropic, 2026-11",
     ),
@@ -50,63 +62,78 @@ _FORMS = (
     _row(
         "choice_required",
         "tool_choice.required",
-        r"tool[_ ]choice`? must (?:either )?be (?:a named tool|'auto')|tool_choice.{0,40}?'?required'? is not supported",
+        r"tool[_ ]choice`? must (?:either )?be (?:a named tool|'auto')"
+        r"|tool_choice.{0,40}?'?required'? is not supported",
         "vllm 2025-03, mlx-openai-server 500 2025-08",
     ),
     _row(
         "format_tools",
         "response_format.tools",
-        r"(?:json mode|response_format|structured outputs?).{0,60}?(?:cannot|can't|not) .{0,30}?(?:combined|together|used|supported) with (?:tool|function)",
+        r"(?:json mode|response_format|structured outputs?).{0,60}?(?:cannot|can't|not) .{0,30}?(?:combined|together"
+        r"|used|supported) with (?:tool|function)",
         "groq, cerebras, 2026-04",
     ),
     _row(
         "format_thinking",
         "response_format.thinking",
-        r"json mode.{0,40}?not supported when enable_thinking|(?:json mode|response_format).{0,60}?not supported (?:in|with) thinking",
+        r"json mode.{0,40}?not supported when enable_thinking|(?:json mode"
+        r"|response_format).{0,60}?not supported (?:in|with) thinking",
         "dashscope, 2026-03",
     ),
     _row(
         "reasoning_missing",
         "messages.reasoning_content.required",
-        r"(?:reasoning_content|content\[\]\.thinking)`? in the thinking mode must be passed back|(?:missing `?reasoning_content|reasoning_content is missing)",
+        r"(?:reasoning_content|content\[\]\.thinking)`? in the thinking mode must be passed back"
+        r"|(?:missing `?reasoning_content|reasoning_content is missing)",
         "deepseek (both its APIs) 2026-04, moonshot 2026-04",
     ),
     _row(
         "thinking_signature",
         "messages.thinking",
-        r"invalid `?signature`? in `?(?:redacted_)?thinking`? block|expected `?thinking`? or `?redacted_thinking`?, but found",
+        r"invalid `?signature`? in `?(?:redacted_)?thinking`? block"
+        r"|expected `?thinking`? or `?redacted_thinking`?, but found",
         "anthropic, of other vendors' turns, 2025-10 to 2026-09",
     ),
     _row(
         "tool_reference",
         "messages.tool_reference",
-        r"\btool_reference\b.{0,80}?(?:does not match|not supported)|(?:unsupported|unknown|not support)\b.{0,80}?\btool_reference\b",
+        r"\btool_reference\b.{0,80}?(?:does not match|not supported)|(?:unsupported|unknown"
+        r"|not support)\b.{0,80}?\btool_reference\b",
         "anthropic's older models 2025-12, moonshot 2026-03",
     ),
-    _row("thinking_type", "thinking.type", r"adaptive thinking is not supported|\bthinking\.type: input should be", "anthropic, 2026-02"),
+    _row(
+        "thinking_type",
+        "thinking.type",
+        r"adaptive thinking is not supported|\bthinking\.type: input should be",
+        "anthropic, 2026-02",
+    ),
     _row(
         "reasoning_history",
         "messages.reasoning_content",
-        r"messages\b.{0,200}?\b(?:reasoning(?:_content|_details)?\b.{0,40}?(?:unsupported|not supported|not permitted))",
+        r"messages\b.{0,200}?\b(?:reasoning(?:_content|_details)?\b.{0,40}?(?:unsupported|not supported"
+        r"|not permitted))",
         "groq, mistral 422, 2026-06",
     ),
     _row(
         "developer",
         "messages.role.developer",
-        r"\bdeveloper'?\"? (?:role )?(?:is not|isn't)|(?:invalid|unknown|unexpected) (?:message )?role:? ['\"]?developer|support 'developer'",
+        r"\bdeveloper'?\"? (?:role )?(?:is not|isn't)|(?:invalid|unknown"
+        r"|unexpected) (?:message )?role:? ['\"]?developer|support 'developer'",
         "dashscope, new-api, 2026-08",
     ),
     _row(
         "system_place",
         "messages.role.system",
-        r"system (?:message|role|prompt).{0,40}?(?:must be (?:at the beginning|first)|only .{0,20}?first|beginning of the conversation)"
+        r"system (?:message|role|prompt).{0,40}?(?:must be (?:at the beginning|first)|only .{0,20}?first"
+        r"|beginning of the conversation)"
         r"|role 'system' is not supported|input should be 'user' or 'assistant'",
         "qwen's and llama's templates behind vllm and llama.cpp, 2025-09",
     ),
     _row(
         "system",
         "messages.role",
-        r"system role (?:is )?not supported|(?:unexpected|unknown|invalid|incorrect) (?:message )?role(?: information)?\b(?!.{0,20}after role)"
+        r"system role (?:is )?not supported|(?:unexpected|unknown|invalid"
+        r"|incorrect) (?:message )?role(?: information)?\b(?!.{0,20}after role)"
         r"|only user and assistant roles are supported|input should be 'system', 'user', 'assistant'",
         "gemma's template, deepinfra 422, zai (1214), halogen, 2026-09",
     ),
@@ -117,17 +144,24 @@ _FORMS = (
         r"roles must alternate|must alternate (?:between )?user|consecutive (?:user|assistant|messages)",
         "mistral's and gemma's templates behind vllm, 2024-07; perplexity, 2025-02",
     ),
-    _row("prefill_prefix", "messages.prefill.prefix", r"expected last role user or tool.{0,60}?prefix", "mistral, 2024-11"),
+    _row(
+        "prefill_prefix",
+        "messages.prefill.prefix",
+        r"expected last role user or tool.{0,60}?prefix",
+        "mistral, 2024-11",
+    ),
     _row(
         "prefill",
         "messages.prefill",
-        r"assistant message prefill|(?:conversation|messages) must end with a user|cannot end with an? assistant|last message must (?:be|have role) .?user",
+        r"assistant message prefill|(?:conversation|messages) must end with a user|cannot end with an? assistant"
+        r"|last message must (?:be|have role) .?user",
         "anthropic 2026-02, others",
     ),
     _row(
         "empty",
         "messages.empty",
-        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)|non-empty content|content is empty"
+        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)"
+        r"|non-empty content|content is empty"
         r"|content field in the message object .{0,60}? is empty",
         "anthropic, moonshot, dashscope, 2025-10; minimax (2013), bedrock, 2026-04",
     ),
@@ -142,7 +176,8 @@ _FORMS = (
         "messages.tool_calls.arguments",
         r"failed to parse tool call arguments|invalid (?:tool call|function call|function) arguments"
         r"|(?:function.arguments|tool call arguments)[`'\"]?.{0,40}?(?:must be|is not|not) (?:a )?(?:valid )?json"
-        r"|(?:expecting .{1,60}?|unterminated string starting at|invalid \\?escape|extra data|invalid control character at): line \d+ column \d+ \(char",
+        r"|(?:expecting .{1,60}?|unterminated string starting at|invalid \\?escape|extra data"
+        r"|invalid control character at): line \d+ column \d+ \(char",
         "llama.cpp 500, ollama, sglang, vllm (Python's json), 2026-09",
     ),
     _row("tool_id", "messages.tool_call_id", r"tool call id .{0,80}?must be a-z, A-Z, 0-9", "mistral, 2024-11"),
@@ -152,7 +187,12 @@ _FORMS = (
         r"only supports? (?:the )?stream mode|enable the stream parameter|set to false for non-streaming",
         "dashscope qwq, qwen3, 2025-05",
     ),
-    _row("stop_limit", "stop", rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}", "openai, 2025-06"),
+    _row(
+        "stop_limit",
+        "stop",
+        rf"\bstop'?:? .{{0,20}}?array too long.{{0,60}}?maximum length {number('limit')}",
+        "openai, 2025-06",
+    ),
     _row(
         "temperature_max",
         "temperature.max",
@@ -165,7 +205,8 @@ _FORMS = (
         "field.fixed",
         "unsupported",
         pattern(
-            r"invalid (?P<field>temperature|top_p|top_k|thinking): only|(?P<f2>temperature|top_p|top_k)[`'\"]? (?:may|must|can) only be"
+            r"invalid (?P<field>temperature|top_p|top_k|thinking): only|(?P<f2>temperature|top_p|top_k)[`'\"]? (?:may"
+            r"|must|can) only be"
             r"|(?P<f3>temperature|top_p|top_k)[`'\"]? is deprecated"
         ),
         "moonshot 2026-06, anthropic 2026-03",
@@ -191,13 +232,14 @@ _TOOLS = (
     ),
 )
 
-#: Sentences that name the field.
+#: General sentences that contain the name of the field.
 _SENTENCES = (
     Rule(
         "named.kind",
         "unsupported",
         pattern(
-            rf"(?:unsupported|unknown|unrecognized|unexpected|extraneous) (?:request )?(?:parameter|argument|field|property|key|name|option)s?"
+            rf"(?:unsupported|unknown|unrecognized|unexpected|extraneous) (?:request )?(?:parameter|argument|field"
+            rf"|property|key|name|option)s?"
             rf"(?: supplied| received)?:? {_QUOTE}{_NAME}"
         ),
         "openai, azure 2024-08, gemini 2026-01",
@@ -211,7 +253,10 @@ _SENTENCES = (
     Rule(
         "named.extra",
         "unsupported",
-        pattern(rf"(?<![\w.\[\]]){_NAME}: extra inputs are not permitted|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"),
+        pattern(
+            rf"(?<![\w.\[\]]){_NAME}: extra inputs are not permitted"
+            rf"|extra inputs are not permitted,? field: '(?P<f2>[\w.]+)'"
+        ),
         "fireworks 2024-07, mistral, bedrock, anthropic, pydantic's words behind many",
     ),
     Rule(
@@ -220,12 +265,18 @@ _SENTENCES = (
         pattern(rf"(?:does not|doesn't|do not) support (?:the )?(?:request )?param(?:eter)?s?:? {_QUOTE}{_NAME}"),
         "xai 2026-08, litellm 2026-08",
     ),
-    Rule("named.value", "unsupported", pattern(rf"unsupported value: [`'\"]{_NAME}[`'\"] does not support"), "openai, 2026-11"),
+    Rule(
+        "named.value",
+        "unsupported",
+        pattern(rf"unsupported value: [`'\"]{_NAME}[`'\"] does not support"),
+        "openai, 2026-11",
+    ),
     Rule(
         "named.is_not",
         "unsupported",
         pattern(
-            r"[`'\"](?P<field>temperature|stop|tools|store|user|seed|stream|reasoning|thinking|verbosity|logprobs|[a-z]+_\w+)[`'\"]"
+            r"[`'\"](?P<field>temperature|stop|tools|store|user|seed|stream|reasoning|thinking|verbosity|logprobs"
+            r"|[a-z]+_\w+)[`'\"]"
             r" (?:parameter |field |argument )?(?:is|are) not (?:supported|permitted|allowed|enabled|recognized)"
         ),
         "openai, many, 2026-11",
@@ -253,7 +304,8 @@ _SENTENCES = (
         "named.structured",
         "unsupported",
         pattern(
-            r"(?:json_schema|structured outputs?).{0,60}?(?:unavailable|not (?:yet )?support|unsupported)|does not support (?:json_schema|structured)"
+            r"(?:json_schema|structured outputs?).{0,60}?(?:unavailable|not (?:yet )?support|unsupported)"
+            r"|does not support (?:json_schema|structured)"
         ),
         "deepseek 422, friendliai, 2025-02",
         field="response_format",
@@ -277,10 +329,11 @@ _SENTENCES = (
         "named.mention",
         "unsupported",
         pattern(
-            r"\b(?P<field>stream_options|parallel_tool_calls|reasoning_effort|chat_template_kwargs|enable_thinking|thinking_budget"
+            r"\b(?P<field>stream_options|parallel_tool_calls|reasoning_effort|chat_template_kwargs|enable_thinking"
+            r"|thinking_budget"
             r"|prompt_cache_\w+|cache_control|response_format|service_tier|tool_stream|reasoning_split)\b"
         ),
-        "names that stand in no other sentence: what the proxy adds itself",
+        "fields that only the proxy adds itself",
         statuses=_NAMED,
     ),
 )

@@ -1,7 +1,8 @@
-"""How upstreams say that the prompt, or the output limit, is too large.
+"""Wordings of errors that say that the prompt, or the output limit, is too large.
 
-Knows: the wordings, with the provider and the date. Must not know: what is done about them.
-Invariants: what names numbers stands above what names none; each rule's name stands in a golden case (tests/goldens/errors.md).
+Knows: the wordings, with who uses them and when that was seen. Must not know: what is done about them.
+Invariants: wordings with numbers come before those without; each rule's name is in a golden case
+(tests/goldens/errors.md).
 """
 
 from __future__ import annotations
@@ -14,31 +15,38 @@ _MAX = r"max_(?:completion_|output_|new_)?tokens"
 
 
 def _bare(rows: Iterable[tuple[str, str, str]]) -> tuple[Rule, ...]:
-    """Overflows that name no number."""
+    """Return rules for overflows without numbers."""
     return tuple(Rule(f"overflow.{name}", "context_overflow", pattern(text), seen) for name, text, seen in rows)
 
 
 _PARTS = rf"{number('used')} (?:in|of) (?:the |your )?(?:messages|prompt|text input)"
 _OUT = rf"(?:[,;] (?:and )?{number('out')} (?:in|for) the (?:completion|output))"
-#: Overflows that name numbers: what the prompt holds, what the completion adds, what the context takes.
+#: Overflows with numbers: tokens of the prompt, tokens of the completion, size of the context.
 NUMBERED = (
     Rule(
         "overflow.anthropic_sum",
         "context_overflow",
-        pattern(rf"input length and `?max_tokens`? exceed context limit: {number('used')} \+ {number('out')} > {number('limit')}"),
+        pattern(
+            rf"input length and `?max_tokens`? exceed context limit: {number('used')} \+ {number('out')} >"
+            rf" {number('limit')}"
+        ),
         "anthropic, bedrock, 2026-02",
     ),
     Rule(
         "overflow.anthropic",
         "context_overflow",
-        pattern(rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:) {number('limit')})?"),
+        pattern(
+            rf"prompt is too long(?:: {number('used')}(?: tokens? >|, model maximum context length:)"
+            rf" {number('limit')})?"
+        ),
         "anthropic, 2026-11; fireworks, ollama cloud, 2026-06",
     ),
     Rule(
         "overflow.cap",
         "context_overflow",
         pattern(
-            rf"max_(?:completion_)?tokens' is too large: {number('out')}\. .{{0,40}}context length is {number('limit')} tokens .{{0,40}}?{number('used')} input tokens"
+            rf"max_(?:completion_)?tokens' is too large: {number('out')}\. .{{0,40}}context length is"
+            rf" {number('limit')} tokens .{{0,40}}?{number('used')} input tokens"
         ),
         "vllm, 2026-04",
     ),
@@ -46,17 +54,19 @@ NUMBERED = (
         "overflow.prompt_contains",
         "context_overflow",
         pattern(
-            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your prompt contains"
+            rf"context length is {number('limit')} tokens.{{0,20}}?requested {number('out')} output tokens and your"
+            rf" prompt contains"
             rf" (?:(?:at least )?{number('used')} input|\d+ characters)"
         ),
-        "vllm 0.18, 2026-06: it counts as far as one token too many, or only characters",
+        "vllm 0.18, 2026-06: it stops counting at one token too many, or counts only characters",
         least=True,
     ),
     Rule(
         "overflow.passed",
         "context_overflow",
         pattern(
-            rf"you passed (?:{number('used')} input tokens|\d+ input characters) and requested {number('out')} output tokens"
+            rf"you passed (?:{number('used')} input tokens|\d+ input characters) and requested {number('out')} output"
+            rf" tokens"
             rf".{{0,60}}?context length is only {number('limit')} tokens"
         ),
         "vllm 0.16, 2026-03: the same",
@@ -66,7 +76,8 @@ NUMBERED = (
         "overflow.parts",
         "context_overflow",
         pattern(
-            rf"maximum context length is {number('limit')} tokens.{{0,20}}?requested (?:about )?{number('total')} tokens"
+            rf"maximum context length is {number('limit')} tokens.{{0,20}}?requested (?:about )?{number('total')}"
+            rf" tokens"
             rf" \({_PARTS}(?:, (?:and )?{number('tools')} (?:in the functions|of tool input))?{_OUT}?"
         ),
         "openai 2023, vllm, deepseek 2026-01, openrouter 2026-03",
@@ -75,7 +86,8 @@ NUMBERED = (
         "overflow.resulted",
         "context_overflow",
         pattern(
-            rf"(?:maximum context length is|configured limit of) {number('limit')} tokens\.? .{{0,30}}?(?:resulted in|requested) {number('used')} tokens"
+            rf"(?:maximum context length is|configured limit of) {number('limit')} tokens\.? .{{0,30}}?(?:resulted in"
+            rf"|requested) {number('used')} tokens"
         ),
         "openai, vllm, 2026-11",
     ),
@@ -92,7 +104,8 @@ NUMBERED = (
         "overflow.longer_than",
         "context_overflow",
         pattern(
-            rf"(?:input|prompt) \((?:(?:total )?length )?{number('used')}(?: tokens)?\) is longer than the (?:model's context|maximum model) length (?:of )?\(?{number('limit')}"
+            rf"(?:input|prompt) \((?:(?:total )?length )?{number('used')}(?: tokens)?\) is longer than the (?:model's"
+            rf" context|maximum model) length (?:of )?\(?{number('limit')}"
         ),
         "sglang, together, vllm, 2026-11",
     ),
@@ -100,7 +113,8 @@ NUMBERED = (
         "overflow.input_length",
         "context_overflow",
         pattern(
-            rf"input length \(?{number('used')}(?: tokens)?\)? exceeds (?:the )?(?:model's )?maximum (?:allowed )?(?:input |context )?length"
+            rf"input length \(?{number('used')}(?: tokens)?\)? exceeds (?:the )?(?:model's )?maximum (?:allowed"
+            rf" )?(?:input |context )?length"
             rf" (?:of )?\(?{number('limit')}"
         ),
         "sglang 2025-03, poolside 2026-05",
@@ -108,13 +122,19 @@ NUMBERED = (
     Rule(
         "overflow.gemini",
         "context_overflow",
-        pattern(rf"input token count(?: \({number('used')}\))? exceeds the maximum number of tokens allowed(?: \({number('limit')}\))?"),
+        pattern(
+            rf"input token count(?: \({number('used')}\))? exceeds the maximum number of tokens allowed(?:"
+            rf" \({number('limit')}\))?"
+        ),
         "gemini, 2026-11",
     ),
     Rule(
         "overflow.llamacpp",
         "context_overflow",
-        pattern(rf"request(?: \({number('used')} tokens\))? exceeds the available context size(?: \({number('limit')} tokens\))?"),
+        pattern(
+            rf"request(?: \({number('used')} tokens\))? exceeds the available context size(?: \({number('limit')}"
+            rf" tokens\))?"
+        ),
         "llama.cpp, 2026-11",
     ),
     Rule(
@@ -150,14 +170,17 @@ NUMBERED = (
     Rule(
         "overflow.siliconflow",
         "context_overflow",
-        pattern(rf"max_total_tokens \({number('total')}\) must be less than or equal to max_seq_len \({number('limit')}\)"),
+        pattern(
+            rf"max_total_tokens \({number('total')}\) must be less than or equal to max_seq_len \({number('limit')}\)"
+        ),
         "siliconflow, 2026-11: prompt and max_tokens together",
     ),
     Rule(
         "overflow.tgi_sum",
         "context_overflow",
         pattern(
-            rf"`?inputs`? tokens \+ `?max_new_tokens`? must be <= {number('limit')}(?:\. Given: {number('used')} `?inputs`? tokens"
+            rf"`?inputs`? tokens \+ `?max_new_tokens`? must be <= {number('limit')}(?:\. Given: {number('used')}"
+            rf" `?inputs`? tokens"
             rf" and {number('out')} `?max_new_tokens)?"
         ),
         "tgi 422, together 403, 2026-11",
@@ -189,7 +212,10 @@ NUMBERED = (
     Rule(
         "overflow.sambanova",
         "context_overflow",
-        pattern(rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take {number('total')} tokens"),
+        pattern(
+            rf"maximum context length of \S{{1,80}} is {number('limit')}\..{{0,40}}?request will take"
+            rf" {number('total')} tokens"
+        ),
         "sambanova, 2025-06: prompt and max_tokens together",
     ),
     Rule(
@@ -212,7 +238,8 @@ CAPS = (
         "max_tokens.openai",
         "max_tokens",
         pattern(
-            rf"{_MAX}[`'\"]? is too large:? {number('out')}\. .{{0,60}}?supports? at most {number('limit')} (?:completion|output) tokens"
+            rf"{_MAX}[`'\"]? is too large:? {number('out')}\. .{{0,60}}?supports? at most {number('limit')}"
+            rf" (?:completion|output) tokens"
         ),
         "openai, xiaomi_mimo, 2026-05",
     ),
@@ -225,7 +252,10 @@ CAPS = (
     Rule(
         "max_tokens.above",
         "max_tokens",
-        pattern(rf"{_MAX}.{{0,120}}?integer above maximum value.{{0,30}}?<= {number('limit')}(?:,? but got {number('out')})?"),
+        pattern(
+            rf"{_MAX}.{{0,120}}?integer above maximum value.{{0,30}}?<= {number('limit')}(?:,? but got"
+            rf" {number('out')})?"
+        ),
         "volcengine, openai, 2026-04",
     ),
     Rule(
@@ -253,7 +283,8 @@ CAPS = (
         "max_tokens.gemini",
         "max_tokens",
         pattern(
-            rf"maxOutputTokens value of {number('out')} but the supported range is from \d+ \(inclusive\) to {number('below')} \(exclusive\)"
+            rf"maxOutputTokens value of {number('out')} but the supported range is from \d+ \(inclusive\) to"
+            rf" {number('below')} \(exclusive\)"
         ),
         "gemini, 2025-09",
     ),
@@ -262,7 +293,11 @@ CAPS = (
 BARE = (
     *_bare(
         (
-            ("lmstudio", rf"loaded with context length of only {number('limit')}|greater than the context length", "lmstudio, 2026-02"),
+            (
+                "lmstudio",
+                rf"loaded with context length of only {number('limit')}|greater than the context length",
+                "lmstudio, 2026-02",
+            ),
             ("vllm_decoder", r"longer than the maximum model length", "vllm, Claude Code 2.1.330 knows it, 2026-11"),
             ("openai", r"exceeds the context window|input tokens exceed the configured limit", "openai, 2026-11"),
             ("minimax", r"context window exceeds limit", "minimax (base_resp 2013), 2026-11"),
@@ -279,7 +314,8 @@ BARE = (
             ),
             (
                 "context",
-                r"exceed\w* (?:(?:the|this|your|model'?s?|maximum|max|allowed|available) ){0,4}context (?:length|window|size)",
+                r"exceed\w* (?:(?:the|this|your|model'?s?|maximum|max|allowed|available) ){0,4}context (?:length"
+                r"|window|size)",
                 "ollama, llama.cpp, relays, 2026-06",
             ),
             (
@@ -289,7 +325,8 @@ BARE = (
             ),
             (
                 "generic",
-                rf"maximum context l(?:ength|imit) (?:is|of) {number('limit')}|(?:exceed\w*|than|over) .{{0,40}}?maximum context l|context[ _]length[ _]exceeded",
+                rf"maximum context l(?:ength|imit) (?:is|of) {number('limit')}|(?:exceed\w*|than"
+                rf"|over) .{{0,40}}?maximum context l|context[ _]length[ _]exceeded",
                 "many, 2026-11",
             ),
         )
@@ -300,7 +337,8 @@ BARE = (
         None,
         "openai, groq, llama.cpp, copilot, perplexity, litellm, 2026-11",
         codes(
-            "context_length_exceeded|exceed_context_size_error|model_max_prompt_tokens_exceeded|too_many_prompt_tokens|contextwindowexceedederror"
+            "context_length_exceeded|exceed_context_size_error|model_max_prompt_tokens_exceeded|too_many_prompt_tokens"
+            "|contextwindowexceedederror"
         ),
     ),
 )

@@ -1,8 +1,9 @@
 """A rule: one wording of one or more upstreams, as data.
 
 Knows: how a pattern is written. Must not know: any wording.
-Invariants: named groups mean the same everywhere: `used` tokens of the prompt, `tools` those of the tool list, `out` the completion's,
-`total` both, `limit` what is taken, `below` one more than that; `field` a request field, `values` the words that it takes.
+Invariants: a named group means the same in every rule. `used`: tokens of the prompt; `tools`: tokens of the tool list;
+`out`: tokens of the completion; `total`: all of them; `limit`: the most that is accepted; `below`: one more than that;
+`field`, `f2`, `f3`: a request field; `values`, `more`: the words that it accepts.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """`text` or `codes` must be found; `statuses`: only with these (empty: any); `verbatim`: the text goes on as it came; `least`: `used`
-    is where the counting stopped, not the prompt's size."""
+    """One wording.
+
+    `name`: of the rule, in its golden; `kind`: of the error; `text`, `codes`: one of them must match; `seen`: who
+    says it, and when; `statuses`: the only ones with which the rule applies, empty for any; `provider`: the same;
+    `field`: the request field that the error is about; `verbatim`: the client gets the upstream's text unchanged;
+    `least`: `used` is where the upstream stopped counting, not the size of the prompt."""
 
     name: str
     kind: str
@@ -29,15 +34,15 @@ class Rule(NamedTuple):
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Over a text in one line, whose white space is single spaces."""
+    """Compile a pattern for a text in one line with single spaces (`ErrorBody.line`)."""
     return re.compile(text, re.IGNORECASE)
 
 
 def codes(words: str) -> re.Pattern[str]:
-    """Any of these words as a whole code."""
+    """Compile a pattern that matches any of these words as a whole code."""
     return re.compile(rf"(?<!\S)(?:{words})(?!\S)", re.IGNORECASE)
 
 
 def number(name: str) -> str:
-    """A number, with or without thousands commas."""
+    """Return a pattern for a number, with or without thousands commas."""
     return rf"(?P<{name}>\d[\d,]{{0,14}})"

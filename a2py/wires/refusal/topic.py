@@ -1,7 +1,10 @@
-"""Whether an error's structured `param` and its wording speak of the same part of the request.
+"""Decide whether an error's `param` and its wording are about the same part of the request.
+
+Example: `param` is "messages.2.content" and the sentence says "max_tokens must be at most 1". The sentence is most
+likely quoted from the conversation, so the wording is ignored.
 
 Knows: names of request fields, and which of them belong together. Must not know: wordings, lessons.
-Invariants: a `param` that names no known field neither supports nor contradicts anything.
+Invariants: a `param` that is no known field neither supports nor contradicts anything.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ import re
 
 from a2py.wires.refusal.rule import Rule
 
-#: Families of request fields, in all dialects: upstreams name one and mean another of the same family.
+#: Families of request fields, in all dialects. Upstreams name one field and mean another of the same family.
 _FAMILIES: dict[str, str] = {
     "limit": "max_tokens max_completion_tokens max_output_tokens max_new_tokens maxoutputtokens num_predict",
-    "messages": "messages message input inputs prompt contents content system instructions role input_tokens input_text",
+    "messages": "messages message input inputs prompt contents content system instructions role input_tokens"
+    " input_text",
     "tools": "tools tool_choice functions function function_call tool_calls parallel_tool_calls",
-    "reasoning": "reasoning reasoning_effort reasoning_content reasoning_details reasoning_split thinking thinking_budget enable_thinking"
-    " chat_template_kwargs think effort budget_tokens output_config",
+    "reasoning": "reasoning reasoning_effort reasoning_content reasoning_details reasoning_split thinking"
+    " thinking_budget enable_thinking chat_template_kwargs think effort budget_tokens output_config",
     "format": "response_format json_schema text format output_config output_format",
     "stream": "stream stream_options include_usage enable_thinking",
     "stop": "stop stop_sequences",
@@ -30,9 +34,9 @@ for _name, _words in _FAMILIES.items():
     for _word in _words.split():
         _FAMILY.setdefault(_word, set()).add(_name)
 
-#: Families that hold what the client wrote. An error about them that mentions a setting of the request most likely quotes it.
+#: Families that hold what the client wrote. An error about them that mentions a setting most likely quotes the client.
 _CONTENT = frozenset({"messages", "tools", "client"})
-#: What a wording may be about although `param` names content: fields that stand inside of messages and tools.
+#: Families whose fields may be inside of messages and tools, so that a `param` about content does not contradict them.
 _INSIDE = frozenset({"messages", "tools", "cache", "reasoning"})
 #: Kinds whose wordings are about one part of the request.
 _TOPICS = {"max_tokens": frozenset({"limit"}), "context_overflow": frozenset({"messages", "tools", "limit"})}
@@ -42,7 +46,7 @@ _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
 
 def name_of(raw: str) -> str:
-    """`body.reasoningEffort` → `reasoning_effort`, `tools[0].strict` → `tools.0.strict`."""
+    """Normalize a field name: `body.reasoningEffort` → `reasoning_effort`, `tools[0].strict` → `tools.0.strict`."""
     name = raw.strip("`'\". ").removeprefix("body.").replace("[", ".").replace("]", "")
     return _CAPITAL.sub(lambda match: "_" + match[0].lower(), name).lower()[:100]
 
@@ -52,29 +56,31 @@ def _families(text: str) -> set[str]:
 
 
 def _topic(rule: Rule, match: re.Match[str]) -> set[str]:
-    """Families that a wording is about; empty if it is about no field."""
+    """Return the families that a wording is about. Empty if it is about no field."""
     if rule.kind not in _KINDS or rule.field == "param":
         return set()
-    named = rule.field or next((value for name, value in match.groupdict().items() if name in ("field", "f2", "f3") and value), "")
-    known = _families(name_of(named)) | _TOPICS.get(rule.kind, frozenset())
-    return known | _families(match[0]) if known else known
+    named = rule.field or next(
+        (value for name, value in match.groupdict().items() if name in ("field", "f2", "f3") and value), ""
+    )
+    families = _families(name_of(named)) | _TOPICS.get(rule.kind, frozenset())
+    return families | _families(match[0]) if families else families
 
 
-def about_content(param: str) -> bool:
-    """Whether `param` names something that the client wrote."""
+def is_about_content(param: str) -> bool:
+    """Return whether `param` names something that the client wrote."""
     return not _FAMILY.get(name_of(param).split(".")[0], set()).isdisjoint(_CONTENT)
 
 
 def contradicts(param: str, rule: Rule, match: re.Match[str]) -> bool:
-    """Whether `param` names another part of the request than the wording: then the wording is not about this request's fault."""
+    """Return whether `param` names another part of the request than the wording. Then the wording is not the cause."""
     if not param:
         return False
     topic, named = _topic(rule, match), _families(name_of(param))
     if not topic or not named:
         return False
-    return topic.isdisjoint(_INSIDE) if about_content(param) else topic.isdisjoint(named)
+    return topic.isdisjoint(_INSIDE) if is_about_content(param) else topic.isdisjoint(named)
 
 
 def supports(param: str, rule: Rule, match: re.Match[str]) -> bool:
-    """Whether `param` names the setting that the wording is about. The client's own content proves nothing."""
-    return bool(param) and not about_content(param) and not _topic(rule, match).isdisjoint(_families(name_of(param)))
+    """Return whether `param` names the setting that the wording is about. A `param` about content supports nothing."""
+    return bool(param) and not is_about_content(param) and not _topic(rule, match).isdisjoint(_families(name_of(param)))

@@ -1,8 +1,8 @@
-"""How upstreams word their refusals: keys, credit, rates, content, media, models, capacity.
+"""Wordings of errors about keys, credit, rates, content, media, models and capacity.
 
-Knows: the wordings, with the provider and the date. Must not know: bodies, headers, how an error is worded to the client.
-Invariants: the first rule that matches counts, so a special wording stands above a general one; each rule's name stands in a golden case
-(tests/goldens/errors.md).
+Knows: the wordings, with who uses them and when that was seen. Must not know: bodies, headers, messages to the client.
+Invariants: the first rule that matches counts, so a special wording comes before a general one; each rule's name is in
+a golden case (tests/goldens/errors.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 _REFUSED = frozenset({400, 401, 403})
 
-#: Wordings that look like another kind.
+#: Wordings that a later rule would take for another kind.
 _FIRST = (
     Rule(
         "capability_rejected",
@@ -24,10 +24,18 @@ _FIRST = (
     Rule(
         "rate_limit.size",
         "rate_limit",
-        pattern(rf"(?:tokens per (?:min|day)|\bTP[MD]\b).{{0,300}}?limit:? {number('limit')}.{{0,60}}?requested:? {number('used')}"),
+        pattern(
+            rf"(?:tokens per (?:min|day)|\bTP[MD]\b).{{0,300}}?limit:? {number('limit')}.{{0,60}}?requested:?"
+            rf" {number('used')}"
+        ),
         "groq with 413, openai with 429, 2026-11",
     ),
-    Rule("rate_limit.throttle", "rate_limit", pattern(r"too many tokens, please wait|throttlingexception"), "bedrock, 2026-06"),
+    Rule(
+        "rate_limit.throttle",
+        "rate_limit",
+        pattern(r"too many tokens, please wait|throttlingexception"),
+        "bedrock, 2026-06",
+    ),
     Rule(
         "rate_limit.quota",
         "rate_limit",
@@ -47,13 +55,13 @@ _FIRST = (
         "overflow.credit",
         "context_overflow",
         pattern(rf"prompt tokens limit exceeded: {number('used')} > {number('limit')}"),
-        "openrouter with 402, 2026-11: what the credit left pays for; a compaction helps",
+        "openrouter with 402, 2026-11: the credit left pays for fewer tokens; compacting helps",
     ),
     Rule(
         "tool_use_failed",
         "invalid_request",
         None,
-        "groq, 2025-10: the model's own slip, another attempt succeeds as a rule",
+        "groq, 2025-10: the model wrote a broken call; another attempt usually succeeds",
         codes("tool_use_failed|output_parse_failed"),
         should_retry=True,
     ),
@@ -64,7 +72,8 @@ _BILLING = (
         "billing.afford",
         "billing",
         pattern(
-            rf"requires more credits, or fewer max_tokens.{{0,120}}?requested up to {number('out')} tokens, but can only afford {number('limit')}"
+            rf"requires more credits, or fewer max_tokens.{{0,120}}?requested up to {number('out')} tokens, but can"
+            rf" only afford {number('limit')}"
         ),
         "openrouter with 402, 2026-11",
         field="credit",
@@ -75,7 +84,8 @@ _BILLING = (
         None,
         "openai 429, sambanova 402, new-api, dashscope, moonshot, 2026-11",
         codes(
-            "insufficient_quota|credit_balance_exhausted|billing_hard_limit_reached|billing_not_active|payment_method_required"
+            "insufficient_quota|credit_balance_exhausted|billing_hard_limit_reached|billing_not_active"
+            "|payment_method_required"
             "|insufficient_(?:user_)?(?:quota|balance|credits|funds)|arrearage|exceeded_current_quota_error"
         ),
     ),
@@ -83,8 +93,10 @@ _BILLING = (
         "billing.text",
         "billing",
         pattern(
-            r"exceeded your current quota|insufficient (?:account )?(?:balance|credits?|funds|quota)|credit balance is too low|out of credits"
-            r"|payment method is required|account is in good standing|余额不足|欠费|don't have (?:any|enough) credits|no credits (?:left|remaining)"
+            r"exceeded your current quota|insufficient (?:account )?(?:balance|credits?|funds|quota)"
+            r"|credit balance is too low|out of credits"
+            r"|payment method is required|account is in good standing|余额不足|欠费|don't have (?:any|enough) credits"
+            r"|no credits (?:left|remaining)"
             r"|used all (?:of )?(?:your|its|available) credits|(?:monthly|included) (?:included credits|spending limit)"
         ),
         "deepseek 402, zai 429 (1113), xai 403, huggingface 402, minimax 1008, 2026-07",
@@ -98,7 +110,8 @@ _POLICY = (
         None,
         "azure 400, moonshot 400, dashscope 400, 2026-11",
         codes(
-            "content_filter|content_policy_violation|responsibleaipolicyviolation|data_?inspection_?failed|moderation_blocked|invalid_prompt"
+            "content_filter|content_policy_violation|responsibleaipolicyviolation|data_?inspection_?failed"
+            "|moderation_blocked|invalid_prompt"
             "|image_content_policy_violation|bio_policy|misalignment_policy_violation"
         ),
     ),
@@ -106,8 +119,10 @@ _POLICY = (
         "policy.text",
         "content_policy",
         pattern(
-            r"content management policy|considered high risk|content exists risk|inappropriate content|requires moderation|input was flagged"
-            r"|flagged (?:as|for) potential|(?:input|output|new)_sensitive|violat\w* .{0,40}(?:usage|content|safety) polic|不安全或敏感内容"
+            r"content management policy|considered high risk|content exists risk|inappropriate content"
+            r"|requires moderation|input was flagged"
+            r"|flagged (?:as|for) potential|(?:input|output|new)_sensitive|violat\w* .{0,40}(?:usage|content"
+            r"|safety) polic|不安全或敏感内容"
         ),
         "azure, deepseek, dashscope, openrouter 403, openai, zai (1301), 2026-07",
     ),
@@ -120,7 +135,8 @@ _KEY = (
         None,
         "openai, groq, perplexity, deepseek, gemini, 2026-11",
         codes(
-            "(?:invalid|incorrect)_api_key|api_key_invalid|(?:invalid_)?authentication_?error|unauthenticated|unauthorized|token_expired"
+            "(?:invalid|incorrect)_api_key|api_key_invalid|(?:invalid_)?authentication_?error|unauthenticated"
+            "|unauthorized|token_expired"
         ),
         _REFUSED | {0},
     ),
@@ -128,14 +144,19 @@ _KEY = (
         "key.text",
         "authentication",
         pattern(
-            r"(?:invalid|incorrect|wrong|malformed|expired|revoked) (?:x-)?(?:api|access|subscription|bearer|auth\w*)[ _-]?(?:key|token)"
-            r"|(?:api|access)[ _-]?key (?:is )?(?:not valid|invalid|incorrect|not found|expired)|api key: \S+ is invalid"
-            r"|(?:no|missing) (?:api[ _-]?key|authentication|authorization|bearer|cookie auth)|authentication (?:fails|failed)"
+            r"(?:invalid|incorrect|wrong|malformed|expired|revoked) (?:x-)?(?:api|access|subscription|bearer"
+            r"|auth\w*)[ _-]?(?:key|token)"
+            r"|(?:api|access)[ _-]?key (?:is )?(?:not valid|invalid|incorrect|not found|expired)"
+            r"|api key: \S+ is invalid"
+            r"|(?:no|missing) (?:api[ _-]?key|authentication|authorization|bearer|cookie auth)|authentication (?:fails"
+            r"|failed)"
             r"|parse your authentication token|身份验证失败|无效的令牌"
         ),
         "openai, azure-ai 401, gemini 400, mistral 401, openrouter 401, codex 401, xai 400, 2026-11",
     ),
-    Rule("key.forbidden", "authentication", pattern(r"^forbidden\.?$"), "doubleword, 2026-11", statuses=frozenset({403})),
+    Rule(
+        "key.forbidden", "authentication", pattern(r"^forbidden\.?$"), "doubleword, 2026-11", statuses=frozenset({403})
+    ),
 )
 
 _PATH = r"messages\.\d+\.content\.\d+\.(?:tool_result\.content\.\d+\.)?"
@@ -144,7 +165,8 @@ _MEDIA = (
         "image.anthropic",
         "image",
         pattern(
-            rf"could not process image|image exceeds|image dimensions exceed|image does not match the provided media type|image cannot be empty|{_PATH}image"
+            rf"could not process image|image exceeds|image dimensions exceed"
+            rf"|image does not match the provided media type|image cannot be empty|{_PATH}image"
         ),
         "anthropic, 2026-11",
         verbatim=True,
@@ -153,7 +175,8 @@ _MEDIA = (
         "document.anthropic",
         "document",
         pattern(
-            rf"does not support pdf input|could not process pdf|pdf specified (?:was not valid|is password)|pdf cannot be empty|{_PATH}document"
+            rf"does not support pdf input|could not process pdf|pdf specified (?:was not valid|is password)"
+            rf"|pdf cannot be empty|{_PATH}document"
         ),
         "anthropic, 2026-11",
         verbatim=True,
@@ -162,9 +185,12 @@ _MEDIA = (
         "image.none",
         "image",
         pattern(
-            r"(?:images?|vision|multi-?modal)(?: (?:inputs?|contents?|content blocks?))? (?:is|are) not (?:supported|enabled)"
-            r"|(?:does not|doesn't|do not|cannot|not) support (?:the )?(?:image|vision|multi-?modal)|endpoints found that support image"
-            r"|is not a multimodal model|at most 0 images?|missing data required for image|(?:unknown|unsupported) \w[\w ]{0,20}:? [`'\"]?image_url"
+            r"(?:images?|vision|multi-?modal)(?: (?:inputs?|contents?|content blocks?))? (?:is|are) not (?:supported"
+            r"|enabled)"
+            r"|(?:does not|doesn't|do not|cannot|not) support (?:the )?(?:image|vision|multi-?modal)"
+            r"|endpoints found that support image"
+            r"|is not a multimodal model|at most 0 images?|missing data required for image|(?:unknown"
+            r"|unsupported) \w[\w ]{0,20}:? [`'\"]?image_url"
             r"|image_url is only supported by|vision is not supported|copilot-vision-request"
         ),
         "lmstudio, llama.cpp 500, mistral, openrouter 404, ollama, vllm, deepseek, xai, openai, 2026-09",
@@ -174,7 +200,7 @@ _MEDIA = (
         "image.text_only",
         "image",
         pattern(r"(?:content|value)[`'\"]? must be a string|invalid type: sequence, expected a string"),
-        "groq, deepseek, 2026-06: text alone goes as a string already, so the parts were an image's",
+        "groq, deepseek, 2026-06: text alone is sent as a string anyway, so an image was refused",
         field="messages.content",
     ),
     Rule(
@@ -183,7 +209,8 @@ _MEDIA = (
         None,
         "openai, 2026-11",
         codes(
-            "invalid_image\\w*|image_parse_error|invalid_base64\\w*|image_too_(?:large|small)|image_file_\\w+|empty_image_file"
+            "invalid_image\\w*|image_parse_error|invalid_base64\\w*|image_too_(?:large|small)|image_file_\\w+"
+            "|empty_image_file"
             "|failed_to_download_image|unsupported_image\\w*"
         ),
     ),
@@ -197,8 +224,10 @@ _MEDIA = (
         "image.bad",
         "image",
         pattern(
-            r"unsupported image|(?:failed|unable|error|timeout) (?:to |while )?(?:load|download|fetch|process|decode|open)\w* (?:the |input |an )?image"
-            r"|cannot identify image|invalid (?:base64 )?image|image: unknown format|image (?:length|height|width) and (?:width|height)"
+            r"unsupported image|(?:failed|unable|error|timeout) (?:to |while )?(?:load|download|fetch|process|decode"
+            r"|open)\w* (?:the |input |an )?image"
+            r"|cannot identify image|invalid (?:base64 )?image|image: unknown format|image (?:length|height"
+            r"|width) and (?:width|height)"
         ),
         "openai, vllm, gemini, ollama, dashscope, 2026-05",
     ),
@@ -206,8 +235,10 @@ _MEDIA = (
         "document.none",
         "document",
         pattern(
-            r"(?:unknown variant|invalid value:?|part type:?) [`'\"]?(?:input_)?file\b|unsupported content\[\]\.type|either text or image_url"
-            r"|(?:pdfs?|files?|documents?)(?: (?:inputs?|contents?|uploads?))? (?:is|are) not (?:supported|enabled)|endpoints found that support file"
+            r"(?:unknown variant|invalid value:?|part type:?) [`'\"]?(?:input_)?file\b|unsupported content\[\]\.type"
+            r"|either text or image_url"
+            r"|(?:pdfs?|files?|documents?)(?: (?:inputs?|contents?|uploads?))? (?:is|are) not (?:supported|enabled)"
+            r"|endpoints found that support file"
             r"|(?:does not|doesn't) support (?:the )?(?:pdf|file|document)"
         ),
         "deepseek, dashscope, llama.cpp, vllm, openai, openrouter 404, 2026-11",
@@ -233,8 +264,10 @@ _MODEL = (
         "model.text",
         "not_found",
         pattern(
-            r"(?:model|deployment)\b.{0,120}?(?:does not exist|not found|is not a valid model|has been (?:decommissioned|deprecated)|no longer available)"
-            r"|not found the model|invalid model\b|unknown model\b|supported api model names are|allowed now, your model"
+            r"(?:model|deployment)\b.{0,120}?(?:does not exist|not found|is not a valid model"
+            r"|has been (?:decommissioned|deprecated)|no longer available)"
+            r"|not found the model|invalid model\b|unknown model\b|supported api model names are"
+            r"|allowed now, your model"
             r"|model not exist|must provide a model|no endpoints found (?:for|matching model)|模型不存在"
         ),
         "deepseek, hyperbolic, xai, venice, moonshot, openrouter, fireworks, ollama, openai, 2026-11",
@@ -254,7 +287,9 @@ _SERVER = (
         "overloaded",
         None,
         "moonshot 429, groq 498, anthropic, 2026-11",
-        codes("engine_overloaded(?:_error)?|overloaded(?:_error)?|capacity_exceeded|unavailable_error|service_unavailable"),
+        codes(
+            "engine_overloaded(?:_error)?|overloaded(?:_error)?|capacity_exceeded|unavailable_error|service_unavailable"
+        ),
     ),
     Rule(
         "rate_limit.code",
@@ -273,16 +308,19 @@ _SERVER = (
         "overloaded.text",
         "overloaded",
         pattern(
-            r"overloaded|(?:tier |over |at )capacity\b|too busy|server is busy|DEGRADED function|no healthy upstream|temporarily unavailable"
+            r"overloaded|(?:tier |over |at )capacity\b|too busy|server is busy|DEGRADED function|no healthy upstream"
+            r"|temporarily unavailable"
             r"|(?:model|service) is (?:currently )?(?:busy|loading|unavailable)"
         ),
         "mistral 429, siliconflow 503, nvidia_nim 400, openai 503, 2026-11",
     ),
 )
 
-#: Codes that speak only where no HTTP status does: errors inside a 200.
+#: Codes that decide only if there is no HTTP status: errors inside a 200.
 _INSIDE = tuple(
-    Rule(f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0}))
+    Rule(
+        f"inside.{kind}", kind, None, "anthropic, openai, google's status words, 2026-11", codes(words), frozenset({0})
+    )
     for kind, words in (
         ("invalid_request", "invalid_request_error|bad_?request(?:_?error)?|invalid_argument"),
         ("permission", "permission_error|permission_denied|data_residency_mismatch"),
@@ -293,6 +331,6 @@ _INSIDE = tuple(
     )
 )
 
-#: Above and below the rules for request fields (fields.py).
+#: Rules before and after those for request fields (fields.py).
 EARLY = (*_FIRST, *_BILLING, *_POLICY, *NUMBERED, *CAPS, *BARE, *_KEY, *_MEDIA)
 LATE = (*_MODEL, *_SERVER, *_INSIDE)

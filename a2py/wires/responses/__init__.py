@@ -1,4 +1,4 @@
-"""The Responses wire."""
+"""The wire to OpenAI's Responses API."""
 
 from a2py.wires.responses.request import prepare_in_slices
 from a2py.wires.responses.stream import ResponsesDecoder

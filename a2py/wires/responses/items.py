@@ -1,9 +1,9 @@
-"""The conversation as `instructions` and `input` items.
+"""Write the conversation as `instructions` and `input` items.
 
 Knows: messages, function calls and their outputs as items, and where reasoning items go back.
 Must not know: the order of turns (openai/turns.py), tools, limits, sampling.
-Invariants: every call has exactly one output, after the calls of its turn, every output its call; no text is lost; equal turns give
-equal bytes, so that the upstream's prefix cache hits.
+Invariants: every call has exactly one output, after the calls of its turn, and every output has its call; no text is
+lost; equal turns give equal bytes, so that the upstream's prefix cache hits.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from a2py.wires.responses import reasoning
 
 #: Longest call_id (OpenAI, 2025-06).
 CALL_ID_LIMIT = 64
-#: Cache marks of one request (OpenAI, gpt-5.6).
+#: Most cache marks that one request may hold (OpenAI, gpt-5.6).
 BREAKPOINTS = 4
 
 
 class ItemShape:
-    """Writes items. `marked`: the parts that carry a cache mark, in their order."""
+    """Writes items. `marked_parts`: the parts that carry a cache mark, in their order."""
 
     text_type = "input_text"
     keeps_empty_turns = False
@@ -36,10 +36,10 @@ class ItemShape:
         self.draft = draft
         self.q = draft.quirks
         self.media_in_result = draft.quirks.media_in_output
-        self.marked: list[JSON] = []
-        self._marks = draft.quirks.cache == "breakpoint"
-        self._messages = 0  # the assistant's, so far
-        self._thoughts = 0  # reasoning items so far
+        self.marked_parts: list[JSON] = []
+        self._has_marks = draft.quirks.cache == "breakpoint"
+        self._message_count = 0  # of the assistant, for their ids
+        self._reasoning_count = 0  # of reasoning items, for their ids
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -59,9 +59,9 @@ class ItemShape:
         return None
 
     def mark(self, part: JSON, block: JSON) -> JSON:
-        if self._marks and block.get("cache_control"):
+        if self._has_marks and block.get("cache_control"):
             part["prompt_cache_breakpoint"] = {"mode": "explicit"}
-            self.marked.append(part)
+            self.marked_parts.append(part)
         return part
 
     # -- messages ----------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class ItemShape:
         return {"type": "message", "role": "user", "content": parts}
 
     def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
-        """Items in the order of the blocks, so that each reasoning item is where it was."""
+        """Return the items of one turn, in the order of the blocks, so that each reasoning item is where it was."""
         turn: list[JSON] = []
         for n, block in enumerate((block for content in contents for block in content), 1):
             if not n % ITEMS:
@@ -89,41 +89,53 @@ class ItemShape:
                 item = reasoning.item(block, self.draft, recent)
                 if item is not None and (last is None or not reasoning.merge(last, item)):
                     turn.append(item)
-                yield  # a signature may hold megabytes
+                yield  # parsing a signature takes long: it may hold megabytes
             elif (text := self.draft.text(block)).strip():
                 if last is None or last["type"] != "message":
                     last = self._message()
                     turn.append(last)
                 last["content"].append({"type": "output_text", "text": text, "annotations": []})
-        # OpenAI refuses a reasoning item that nothing follows (2025-04). Where the vendor itself puts it last (`format`: OpenRouter), it may stay.
+        self._finish_turn(turn, recent)
+        return turn
+
+    def _finish_turn(self, turn: list[JSON], recent: bool) -> None:
+        """Make the reasoning items of a turn acceptable: none at the end, one if it is required, all with an id."""
+        # OpenAI rejects a reasoning item that nothing follows (2025-04). OpenRouter itself puts items last (it sets
+        # `format`), so those stay, unless nothing else is in the turn.
         while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
             turn.pop()
         kinds = {item["type"] for item in turn}
-        if reasoning.demanded(self.draft, recent) and "function_call" in kinds and "reasoning" not in kinds:
+        if reasoning.is_required(self.draft, recent) and "function_call" in kinds and "reasoning" not in kinds:
             turn.insert(0, reasoning.placeholder())
         for item in turn:
             if item["type"] == "reasoning":
-                self._thoughts += 1
-                item.setdefault("id", f"rs_{self._thoughts}")
-        return turn
+                self._reasoning_count += 1
+                item.setdefault("id", f"rs_{self._reasoning_count}")
 
     def _message(self) -> JSON:
-        """An empty message of the assistant. OpenAI's types and OpenRouter demand id and status; any id of this form is taken."""
-        self._messages += 1
-        return {"type": "message", "id": f"msg_{self._messages}", "role": "assistant", "status": "completed", "content": []}
+        """Return an empty message of the assistant.
+
+        OpenAI's types and OpenRouter require `id` and `status`. Any id works."""
+        self._message_count += 1
+        id = f"msg_{self._message_count}"
+        return {"type": "message", "id": id, "role": "assistant", "status": "completed", "content": []}
 
     # -- calls and results -------------------------------------------------------------------------------------------
 
     def _call(self, block: JSON, call_id: str) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
-        return {"type": "function_call", "call_id": call_id, "name": self.draft.names.sent(block["name"]), "arguments": arguments}
+        name = self.draft.names.sent(block["name"])
+        return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
 
     def call_id(self, id: str, n: int) -> str:
+        """Return the call_id for the tool id `id`. `n`: how many earlier calls have the same id."""
         limit = self.q.tool_id_limit or CALL_ID_LIMIT
-        given = f"{id} {n}" if n else ids.original(id)
-        if not n and 0 < len(given) <= limit:
-            return given
-        return "call_" + hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[: min(limit, 40) - 5]
+        name = f"{id} {n}" if n else ids.original(id)
+        if not n and 0 < len(name) <= limit:
+            return name
+        # a hash, not a counter: the next request must use the same id for the same call, or the upstream's prefix cache
+        # misses
+        return "call_" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[: min(limit, 40) - 5]
 
     def result(self, parts: list[JSON], block: JSON) -> Any:
         if all(part["type"] == "input_text" for part in parts):
@@ -134,7 +146,13 @@ class ItemShape:
         return parts
 
     def output(self, call_id: str, content: Any, block: JSON | None) -> JSON:
-        if block is not None and isinstance(content, str) and content and self._marks and block.get("cache_control"):
+        if (
+            block is not None
+            and isinstance(content, str)
+            and content
+            and self._has_marks
+            and block.get("cache_control")
+        ):
             content = [self.mark(self.text(content), block)]
         return {"type": "function_call_output", "call_id": call_id, "output": content}
 
@@ -154,6 +172,6 @@ def build(draft: Draft) -> Slices[None]:
         turns.say([shape.text(EMPTY)])
     if q.system_as_user:
         turns.lead_user()
-    for part in shape.marked[:-BREAKPOINTS]:
+    for part in shape.marked_parts[:-BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
     draft.body["input"] = out

@@ -1,448 +1,370 @@
-"""The items of a response → verbs, whether they come in deltas, as whole items, or only in the final response object.
+"""Turn the items of a response into calls of the sink.
 
-Knows: item and part types, and how to tell that two mentions are one item (ids that rotate, indexes that repeat or are missing).
+An upstream sends each text up to four times: in deltas, in the event `….done`, in `output_item.done`, and in the final
+response. Any of these may be missing. Example: the deltas "Hel" and "lo", then a `.done` with "Hello!". The sink gets
+"Hel", "lo" and "!". A repetition that does not begin with what was streamed is ignored, and reported as a conflict.
+
+Knows: what each part and item means for the sink. Which item an event means is in index.py, text filters in
+textwriter.py, searches in search.py, limits in budget.py.
 Must not know: events (stream.py), how a reply ends.
-Invariants: each text is told once, however often the upstream repeats it; what was streamed is completed by what follows, never
-contradicted by it; a call that the upstream cut is never declared done; any JSON is accepted.
+Invariants: each text reaches the sink once, however often the upstream repeats it; what was streamed is completed by
+what follows, never contradicted; a call that the upstream cut is never declared complete; any JSON is accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain, count
 from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.common import search
-from a2py.wires.common.filters import Stops, ThinkTags
 from a2py.wires.common.text import dumps
-from a2py.wires.responses.item import Item, Part, fits, number, texts, word
-from a2py.wires.responses.search import read
+from a2py.wires.responses.budget import ID_COST, PART_COST, Budget
+from a2py.wires.responses.index import ItemIndex
+from a2py.wires.responses.item import (
+    ARGS,
+    CALL,
+    CUSTOM,
+    INPUT,
+    MESSAGE,
+    OWNER,
+    PARTS,
+    RAW,
+    REASONING,
+    REFUSAL,
+    SEARCH,
+    STATE_FIELDS,
+    SUMMARY,
+    TEXT,
+    VENDOR_FIELDS,
+    Item,
+    Part,
+    as_text,
+    summary_texts,
+)
+from a2py.wires.responses.search import SearchWriter
+from a2py.wires.responses.textwriter import TextWriter
 
-TEXT, REFUSAL, SUMMARY, RAW, ARGS, FREE = "text", "refusal", "summary", "raw", "args", "free"
-MESSAGE, REASONING, CALL, CUSTOM, SEARCH = "message", "reasoning", "function_call", "custom_tool_call", "web_search_call"
-#: Part type → what it is.
-PARTS = {"output_text": TEXT, "text": TEXT, "refusal": REFUSAL, "summary_text": SUMMARY, "reasoning_text": RAW}
-#: What a delta or part belongs to.
-OWNER = {TEXT: MESSAGE, REFUSAL: MESSAGE, SUMMARY: REASONING, RAW: REASONING, ARGS: CALL, FREE: CUSTOM}
-#: Fields of a reasoning item that must come back (`format`, `signature`: OpenRouter, 2025-11).
-VENDOR = ("encrypted_content", "signature")
-KEPT = ("id", *VENDOR, "format")
-#: Characters that are kept of one reply (16 Mi), to be compared with their repetition; free text until its end. What a piece counts for beside.
-KEPT_LIMIT, PIECE_COST = 16 * 1024 * 1024, 64
-#: Bytes that are kept of the items of one reply beside their text (16 MiB), and what an item, a part or an id counts for beside its characters.
-ITEMS_LIMIT, ITEM_COST, PART_COST, ID_COST = 16 * 1024 * 1024, 2048, 768, 128
-_NONE: Iterator[int] = iter(())
+_NO_NUMBERS: Iterator[int] = iter(())
 
 
 class Output:
-    """`some`: something that a client can see was told; `lost`: a repetition contradicts what was streamed; `hosted`: items of tools that
-    the upstream ran by itself and that Anthropic has no block for; `size`: what is kept of items, `kept`: of their texts; `full`: too much."""
+    """The output of one response.
+
+    `hosted`: types of items that the upstream ran by itself and for which Anthropic has no block; `has_conflict`: a
+    repetition contradicts what was streamed; `has_refusal`: the model refused."""
+
+    __slots__ = (
+        "_has_output",
+        "_names",
+        "_silent_calls",
+        "_sink",
+        "_text",
+        "budget",
+        "has_conflict",
+        "has_refusal",
+        "hosted",
+        "index",
+        "searches",
+    )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._sink = sink
         self._names = prepared.names
-        self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
-        self._stops = Stops(prepared.stops) if prepared.stops else None
-        self._text_key = ""
-        self._items: list[Item] = []
-        self._by_id: dict[str, Item] = {}
-        self._by_index: dict[int, Item] = {}
-        self._newest: dict[str, Item] = {}
-        self._keys: set[int] = set()
-        self._next_key = 0
-        self._silent: list[Item] = []  # calls without a character of arguments: only the end tells whether they were cut
-        self._block_ids: set[str] = set()
-        self._searches: list[tuple[int, str]] = []  # searches whose results are not known yet: key and block id
-        self._pages: dict[str, str] = {}  # cited URLs and their titles
-        self.searches = 0
-        self.some = False
-        self.lost = False
-        self.refused = False
+        self._text = TextWriter(prepared, sink)
+        self._silent_calls: list[
+            Item
+        ] = []  # calls that ended without arguments: only the end shows whether they were cut
+        self._has_output = False
+        self.budget = Budget()
+        self.index = ItemIndex(self.budget)
+        self.searches = SearchWriter(sink)
+        self.has_conflict = False
+        self.has_refusal = False
         self.hosted: list[str] = []
-        self.size = self.kept = 0
+
+    # -- its state ---------------------------------------------------------------------------------------------------
 
     @property
-    def full(self) -> bool:
-        return self.size > ITEMS_LIMIT
+    def has_output(self) -> bool:
+        """Whether a client can see anything of this reply."""
+        return self._has_output or self._text.has_output
 
-    # -- which item --------------------------------------------------------------------------------------------------
+    @property
+    def stop_sequence(self) -> str | None:
+        """The stop sequence that the text ran into."""
+        return self._text.stop_sequence
 
-    def mentioned(self, kind: str, id: Any, index: Any) -> Item:
-        """The item that a delta speaks of: by its id, else its index (Copilot's ids change with every event), else the newest of its kind."""
-        id, index = word(id), number(index)
-        item = self._by_id.get(id)
-        if item is not None and item.kind == kind:
-            return item
-        item = self._by_index.get(index) if index >= 0 else self._newest.get(kind)
-        if item is None or item.kind != kind or (item.closed and id):
-            item = self._new(kind, index)
-            if id:
-                item.id = id
-                self._identify(item, id)
+    @property
+    def chars(self) -> int:
+        """Characters of text, reasoning and arguments so far."""
+        return sum(part.size for item in self.index.items for part in item.parts.values())
+
+    @property
+    def has_open_item(self) -> bool:
+        """Whether the end of an item is missing."""
+        return any(not item.is_closed for item in self.index.items)
+
+    @property
+    def has_nameless_call(self) -> bool:
+        """Whether a call never got a name."""
+        return any(item.kind in (CALL, CUSTOM) and not item.name for item in self.index.items)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def add_item(self, raw: JSON, index: Any) -> Item:
+        """Return the item that `output_item.added` or `output_item.done` describes."""
+        item = self.index.for_item(raw, index)
+        self._introduce(item, raw)
         return item
 
-    def enter(self, raw: JSON, index: Any) -> Item:
-        """The item that `output_item.added` or `.done` holds."""
-        kind, id, call_id = word(raw.get("type")), word(raw.get("id")), word(raw.get("call_id"))
-        index = number(index)
-        item = self._by_id.get(id)
-        if item is None:
-            item = self._by_id.get(call_id)
-            if item is not None and item.index != index and item.index >= 0 <= index:
-                item = None  # two calls that came with one call_id
-        if item is None or not fits(item, kind, call_id):
-            item = self._by_index.get(index)
-            if item is None or item.closed or not fits(item, kind, call_id):
-                item = self._new(kind, index)
-        self._name(item, raw)
-        return item
-
-    def _new(self, kind: str, index: int) -> Item:
-        key = index if index >= 0 and index not in self._keys else self._next_key
-        self._keys.add(key)
-        self._next_key = max(self._next_key, key + 1)
-        self.size += ITEM_COST + len(kind)
-        item = Item(kind, key, index)
-        self._items.append(item)
-        self._newest[kind] = item
-        if index >= 0:
-            self._by_index[index] = item
-        return item
-
-    def _identify(self, item: Item, id: str) -> None:
-        if self._by_id.get(id) is not item:
-            self._by_id[id] = item
-            self.size += ID_COST + len(id)
-
-    def _name(self, item: Item, raw: JSON) -> None:
-        """Ids and names, the first ones count; a call becomes known to the sink."""
-        id, call_id = word(raw.get("id")), word(raw.get("call_id"))
-        item.id = item.id or id
-        item.call_id = item.call_id or call_id
-        for known in (id, call_id):
-            if known:
-                self._identify(item, known)
+    def _introduce(self, item: Item, raw: JSON) -> None:
+        """Take ids and names from `raw`, and announce a call to the sink. The first id and the first name count."""
+        self.index.add_ids(item, raw)
         if item.kind in (CALL, CUSTOM):
             if not item.name:
-                self.drain()
-                item.name = word(raw.get("name"))
-                self.size += len(item.name)
-            self.some = True
+                self._text.flush()
+                item.name = as_text(raw.get("name"))
+                self.budget.records += len(item.name)
+            self._has_output = True
             self._sink.tool(item.key, item.call_id or item.id, self._names.get(item.name, item.name))
 
-    # -- its texts ---------------------------------------------------------------------------------------------------
-
-    def say(self, item: Item, kind: str, n: int, s: str) -> None:
-        """A piece of the item's `n`th part, not empty."""
+    def add_delta(self, item: Item, kind: str, n: int, delta: str) -> None:
+        """Pass on a piece, not empty, of the item's `n`th part of this kind."""
         part = item.parts.get((kind, n))
         if part is None:
-            part = self._part(item, kind, n)
-        self._tell(item, part, s)
+            part = self._add_part(item, kind, n)
+        self._write(item, part, delta)
 
-    def _part(self, item: Item, kind: str, n: int) -> Part:
-        part = item.parts[kind, n] = Part(kind, f"{item.key}.{kind}.{n}")
-        self.size += PART_COST
-        return part
-
-    def _tell(self, item: Item, part: Part, s: str) -> None:
-        part.size += len(s)
-        if part.said is not None:
-            part.said = self._kept(part, part.said, s)
-        if part.kind != FREE:  # free text waits for its end
-            _VERBS[part.kind](self, item, part, s)
-
-    def _kept(self, part: Part, said: list[str], s: str) -> list[str] | None:
-        """What is kept of a part that goes on with `s`; None: it is too much."""
-        cost = len(s) + PIECE_COST
-        if self.kept + cost > KEPT_LIMIT:
-            self.kept -= part.kept
-            return None
-        said.append(s)
-        part.kept += cost
-        self.kept += cost
-        return said
-
-    def whole(self, item: Item, kind: str, n: int, text: str) -> None:
-        """The complete text of a part, of which some or all may have been told."""
+    def add_whole(self, item: Item, kind: str, n: int, text: str) -> None:
+        """Pass on what is new in the complete text of a part, of which some or all may have been streamed."""
         part = item.parts.get((kind, n))
         if part is None:
             if text:
-                self._tell(item, self._part(item, kind, n), text)
-        elif part.said is not None and len(text) != part.size:
-            if len(text) > part.size and text.startswith("".join(part.said)):
-                self._tell(item, part, text[part.size :])
+                self._write(item, self._add_part(item, kind, n), text)
+        elif part.pieces is not None and len(text) != part.size:  # the same length: the same text, as a rule
+            if len(text) > part.size and text.startswith("".join(part.pieces)):
+                self._write(item, part, text[part.size :])
             elif text:
-                self.lost = True
+                self.has_conflict = True
 
-    def _say_text(self, item: Item, part: Part, s: str) -> None:
-        if self._tags is None and self._stops is None:
-            self.some = True
-            self._sink.text(part.key, s)
-            return
-        if self._text_key != part.key:
-            self.drain()
-            self._text_key = part.key
-        if self._tags is None:
-            self._cut(s)
-        else:
-            self._pieces(self._tags.feed(s))
-
-    def _pieces(self, pieces: list[tuple[bool, str]]) -> None:
-        for thinking, text in pieces:
-            if thinking:
-                self.some = True
-                self._sink.thinking("think", text)
-            else:
-                self._cut(text)
-
-    def _cut(self, s: str) -> None:
-        if self._stops is not None:
-            s = self._stops.feed(s)
-        if s:
-            self.some = True
-            self._sink.text(self._text_key, s)
-
-    def drain(self) -> None:
-        """Text that the filters hold back."""
-        if self._tags is not None:
-            self._pieces(self._tags.close())
-        if self._stops is not None:
-            rest = self._stops.close()
-            if rest:
-                self._sink.text(self._text_key, rest)
-
-    def _say_refusal(self, item: Item, part: Part, s: str) -> None:
-        self.drain()
-        self.some = self.refused = True
-        self._sink.text(part.key, s)
-
-    def _say_thinking(self, item: Item, part: Part, s: str) -> None:
-        """Summary and raw text of one item say the same: the first to speak is told."""
-        if not item.voice:
-            item.voice = part.kind
-        if item.voice != part.kind:
-            return
-        if part.kind == RAW and part.size == len(s):
-            self._sink.signature(part.key, "responses", {"raw": True})
-        self.some = True
-        self._sink.thinking(part.key, s)
-
-    def _say_args(self, item: Item, part: Part, s: str) -> None:
-        self._sink.args(item.key, s)
-
-    @property
-    def stopped(self) -> str | None:
-        """The stop sequence that the text ran into."""
-        return self._stops.matched if self._stops is not None else None
-
-    def cite(self, item: Item, n: int, annotation: Any) -> None:
-        """An annotation of the item's `n`th text."""
-        found = search.citation(annotation)
-        if found is None:
-            return
-        part = item.parts.get((TEXT, n)) or self._part(item, TEXT, n)
-        mark = dumps(annotation)
-        if mark not in part.cited:
-            part.cited.add(mark)
-            self.size += 2 * ID_COST + len(mark) + len(found["url"]) + len(found["title"])
-            self._pages.setdefault(found["url"], found["title"])
-            self._sink.citation(part.key, found)
-
-    # -- whole items -------------------------------------------------------------------------------------------------
-
-    def close(self, item: Item, raw: JSON) -> None:
-        """The item as the upstream shows it at its end."""
-        if item.closed:
-            return
-        item.closed = True
-        end = _ENDS.get(item.kind)
-        if end is not None:
-            end(self, item, raw)
-        elif item.kind:
-            self.hosted.append(item.kind)
-
-    def _parts(self, item: Item, parts: Any, only: str = "") -> None:
-        """Parts as the item repeats them. They are matched by their order: Bedrock streams content_index 1 for the first one (2026-08)."""
-        if isinstance(parts, str):
-            parts = [{"type": "output_text", "text": parts}]
-        told: dict[str, list[int]] = {}
-        for kind, n in item.parts:
-            told.setdefault(kind, []).append(n)
-        known = {kind: iter(numbers) for kind, numbers in told.items()}
-        last = {kind: max(numbers) for kind, numbers in told.items()}
-        for part in parts if isinstance(parts, list) else ():
-            if self.full:
-                return
-            if not isinstance(part, dict):
-                continue
-            kind = PARTS.get(word(part.get("type")), "")
-            if OWNER.get(kind) != item.kind or (only and kind != only):
-                continue
-            n = next(known.get(kind, _NONE), -1)
-            if n < 0:
-                n = 1 + last.get(kind, -1)
-            self.part(item, kind, n, part)
-            if (kind, n) in item.parts:
-                last[kind] = max(n, last.get(kind, -1))
-
-    def part(self, item: Item, kind: str, n: int, part: JSON) -> None:
-        """One whole part, with its annotations."""
-        self.whole(item, kind, n, word(part.get("refusal" if kind == REFUSAL else "text")))
+    def add_part(self, item: Item, kind: str, n: int, part: JSON) -> None:
+        """Pass on what is new in a complete part, with its annotations."""
+        self.add_whole(item, kind, n, as_text(part.get("refusal" if kind == REFUSAL else "text")))
         annotations = part.get("annotations")
         if kind == TEXT and isinstance(annotations, list):
             for annotation in annotations:
-                if not self.full:
-                    self.cite(item, n, annotation)
+                if not self.budget.is_full:
+                    self.add_citation(item, n, annotation)
 
-    def _end_message(self, item: Item, raw: JSON) -> None:
-        self._parts(item, raw.get("content"))
-        self.drain()
+    def add_citation(self, item: Item, n: int, annotation: Any) -> None:
+        """Pass on an annotation of the item's `n`th text, unless the upstream repeats it."""
+        citation = search.convert_citation(annotation)
+        if citation is None:
+            return
+        part = item.parts.get((TEXT, n)) or self._add_part(item, TEXT, n)
+        mark = dumps(annotation)
+        if mark not in part.cited:
+            part.cited.add(mark)
+            url, title = citation["url"], citation["title"]
+            self.budget.records += 2 * ID_COST + len(mark) + len(url) + len(title)
+            self.searches.add_page(url, title)
+            self._sink.citation(part.key, citation)
+
+    def flush(self) -> None:
+        """Write the text that the filters hold back."""
+        self._text.flush()
+
+    def _add_part(self, item: Item, kind: str, n: int) -> Part:
+        part = item.parts[kind, n] = Part(kind, f"{item.key}.{kind}.{n}")
+        self.budget.records += PART_COST
+        return part
+
+    def _write(self, item: Item, part: Part, piece: str) -> None:
+        part.size += len(piece)
+        self.budget.keep(part, piece)
+        if part.kind != INPUT:  # written in one piece at its end, see _close_custom
+            _WRITERS[part.kind](self, item, part, piece)
+
+    def _write_text(self, item: Item, part: Part, piece: str) -> None:
+        self._text.write(part.key, piece)
+
+    def _write_refusal(self, item: Item, part: Part, piece: str) -> None:
+        self._text.flush()
+        self._has_output = self.has_refusal = True
+        self._sink.text(part.key, piece)
+
+    def _write_thinking(self, item: Item, part: Part, piece: str) -> None:
+        """Pass on reasoning.
+
+        Summary and raw text of one item say the same, so only the kind that comes first is shown."""
+        if not item.shown_kind:
+            item.shown_kind = part.kind
+        if item.shown_kind != part.kind:
+            return
+        if part.kind == RAW and part.size == len(piece):
+            self._sink.signature(part.key, "responses", {"raw": True})
+        self._has_output = True
+        self._sink.thinking(part.key, piece)
+
+    def _write_arguments(self, item: Item, part: Part, piece: str) -> None:
+        self._sink.args(item.key, piece)
+
+    # -- whole items -------------------------------------------------------------------------------------------------
+
+    def close_item(self, item: Item, raw: JSON) -> None:
+        """End an item. `raw`: the item as the upstream shows it at its end."""
+        if item.is_closed:
+            return
+        item.is_closed = True
+        close = _CLOSERS.get(item.kind)
+        if close is not None:
+            close(self, item, raw)
+        elif item.kind:
+            self.hosted.append(item.kind)
+
+    def _add_parts(self, item: Item, parts: Any, only_kind: str = "") -> None:
+        """Pass on what is new in the parts that an item repeats at its end.
+
+        They are matched to the streamed parts by their order within a kind, not by index: Bedrock gives the first part
+        content_index 1 (2026-08). Example: streamed text parts 1 and 3, repeated are three; they are 1, 3 and 4."""
+        if isinstance(parts, str):
+            parts = [{"type": "output_text", "text": parts}]
+        streamed: dict[str, list[int]] = {}
+        for kind, n in item.parts:
+            streamed.setdefault(kind, []).append(n)
+        unmatched = {kind: iter(numbers) for kind, numbers in streamed.items()}
+        last = {kind: max(numbers) for kind, numbers in streamed.items()}
+        for part in parts if isinstance(parts, list) else ():
+            if self.budget.is_full:
+                return
+            if not isinstance(part, dict):
+                continue
+            kind = PARTS.get(as_text(part.get("type")), "")
+            if OWNER.get(kind) != item.kind or (only_kind and kind != only_kind):
+                continue
+            n = next(unmatched.get(kind, _NO_NUMBERS), -1)
+            if n < 0:
+                n = 1 + last.get(kind, -1)
+            self.add_part(item, kind, n, part)
+            if (kind, n) in item.parts:
+                last[kind] = max(n, last.get(kind, -1))
+
+    def _close_message(self, item: Item, raw: JSON) -> None:
+        self._add_parts(item, raw.get("content"))
+        self._text.flush()
         for part in item.parts.values():
             self._sink.done(part.key)
 
-    def _end_reasoning(self, item: Item, raw: JSON) -> None:
-        self._parts(item, raw.get("summary"), SUMMARY)
-        self._parts(item, raw.get("content"), RAW)
-        keys = [part.key for part in item.parts.values() if part.kind == item.voice]
-        kept = {name: raw[name] for name in KEPT if word(raw.get(name))}
-        if any(name in kept for name in VENDOR):
-            state: JSON = {"item": kept}
-            if item.voice == RAW:
+    def _close_reasoning(self, item: Item, raw: JSON) -> None:
+        self._add_parts(item, raw.get("summary"), SUMMARY)
+        self._add_parts(item, raw.get("content"), RAW)
+        keys = [part.key for part in item.parts.values() if part.kind == item.shown_kind]
+        fields = {name: raw[name] for name in STATE_FIELDS if as_text(raw.get(name))}
+        if any(name in fields for name in VENDOR_FIELDS):
+            state: JSON = {"item": fields}
+            if item.shown_kind == RAW:
                 state["raw"] = True
             else:
-                state["item"]["summary"] = texts(raw.get("summary"))
+                state["item"]["summary"] = summary_texts(raw.get("summary"))
             self._sink.signature(keys[-1] if keys else f"{item.key}.{SUMMARY}.0", "responses", state)
-            self.some = True
-        for key in keys[-1:]:  # state without a text waits for what follows: behind the text of a turn without calls it is left out
+            self._has_output = True
+        # State without a text is not done yet: the sink waits for what follows, and drops it after the text of a turn
+        # without calls.
+        for key in keys[-1:]:
             self._sink.done(key)
 
-    def _end_call(self, item: Item, raw: JSON) -> None:
+    def _close_call(self, item: Item, raw: JSON) -> None:
         arguments = raw.get("arguments")
-        self.whole(item, ARGS, 0, arguments if isinstance(arguments, str) else dumps(arguments) if arguments is not None else "")
+        text = arguments if isinstance(arguments, str) else dumps(arguments) if arguments is not None else ""
+        self.add_whole(item, ARGS, 0, text)
         if raw.get("status") == "incomplete":
             return
         if (ARGS, 0) in item.parts:
             self._sink.done(item.key)
         else:
-            self._silent.append(item)
+            self._silent_calls.append(item)
 
-    def _end_custom(self, item: Item, raw: JSON) -> None:
+    def _close_custom(self, item: Item, raw: JSON) -> None:
         if raw.get("status") != "incomplete":
-            self.whole(item, FREE, 0, word(raw.get("input")))
-            self._give_free(item)
+            self.add_whole(item, INPUT, 0, as_text(raw.get("input")))
+            self._write_input(item)
 
-    def _give_free(self, item: Item) -> None:
-        """A tool that takes free text: as `{"input": …}`, like on the chat wire; in one piece, so that a cut one is never closed."""
-        part = item.parts.get((FREE, 0))
-        if part is not None and part.said is None:
-            self._sink.args(item.key, '{"input":')  # longer than what is kept: it stays open
+    def _write_input(self, item: Item) -> None:
+        """Write the free text of a custom tool as `{"input": …}`, like on the chat wire.
+
+        It goes out in one piece, because JSON that lacks its end must not be closed. Text that is longer than what is
+        kept stays open for the same reason."""
+        part = item.parts.get((INPUT, 0))
+        if part is not None and part.pieces is None:
+            self._sink.args(item.key, '{"input":')
             return
-        self._sink.args(item.key, dumps({"input": "" if part is None else "".join(part.said or ())}))
+        self._sink.args(item.key, dumps({"input": "" if part is None else "".join(part.pieces or ())}))
         self._sink.done(item.key)
 
-    def _end_search(self, item: Item, raw: JSON) -> None:
-        self.drain()
-        found = read(raw)
-        name = item.id or str(item.key)
-        names = chain((name, f"{name}_{item.key}"), (f"{name}_{item.key}_{n}" for n in count(2)))
-        id = next(id for id in map(search.block_id, names) if id not in self._block_ids)
-        self._block_ids.add(id)
-        self.searches += found.searched
-        self.some = True
-        self._sink.server_tool(item.key, id, search.NAME, found.input)
-        if found.failed:
-            self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
-        elif found.sources is not None:
-            self._sink.server_result(item.key, search.RESULT, id, search.results(dict.fromkeys(found.sources, "")))
-        else:
-            self._searches.append((item.key, id))
+    def _close_search(self, item: Item, raw: JSON) -> None:
+        self._text.flush()
+        self._has_output = True
+        self.searches.write(item, raw)
 
     # -- the final response object -----------------------------------------------------------------------------------
 
-    def final(self, response: JSON, complete: bool) -> None:
-        """`output` of the final response: what was streamed is matched, the rest is told. `complete`: the reply was not cut."""
-        self._bare(response)
+    def add_final(self, response: JSON, is_complete: bool) -> None:
+        """Pass on what is new in the final response. `is_complete`: the reply was not cut."""
+        self._add_bare_text(response)
         output = response.get("output")
-        left: dict[str, list[Item]] = {}
-        for item in reversed(self._items):
-            left.setdefault(item.kind, []).append(item)
-        used: set[int] = set()
+        unmatched = self.index.by_kind()
+        matched_keys: set[int] = set()
         for raw in output if isinstance(output, list) else ():
             if isinstance(raw, dict):
-                item = self._match(raw, left.get(word(raw.get("type")), []), used)
-                used.add(item.key)
-                self.close(item, raw)
-            if self.stopped is not None or self.full:
+                kind = as_text(raw.get("type"))
+                item = self.index.for_final(raw, unmatched.get(kind, []), matched_keys)
+                if item is None:
+                    item = self.index.add(kind)
+                    self._introduce(item, raw)
+                matched_keys.add(item.key)
+                self.close_item(item, raw)
+            if self.stop_sequence is not None or self.budget.is_full:
                 return
-        if complete:
+        if is_complete:
             self._complete()
 
-    def _match(self, raw: JSON, left: list[Item], used: set[int]) -> Item:
-        """OpenRouter's final ids differ from the streamed ones (2025-11): then the order of the items of one kind tells."""
-        kind, call_id = word(raw.get("type")), word(raw.get("call_id"))
-        for id in (word(raw.get("id")), call_id):
-            item = self._by_id.get(id)
-            if item is not None and item.key not in used and fits(item, kind, call_id):
-                return item
-        while left:
-            item = left.pop()
-            if item.key not in used and fits(item, kind, call_id):
-                return item
-        item = self._new(kind, -1)
-        self._name(item, raw)
-        return item
-
-    def _bare(self, response: JSON) -> None:
-        """Text that stands in no item: `reasoning` and `output_text` at the top (mistral.rs, 2025-12)."""
-        if self._items:
+    def _add_bare_text(self, response: JSON) -> None:
+        """Pass on text outside of items: `reasoning` and `output_text` of the response itself (mistral.rs, 2025-12)."""
+        if self.index.items:
             return
         reasoning = response.get("reasoning")
         if isinstance(reasoning, str) and reasoning.strip():
-            self.some = True
+            self._has_output = True
             self._sink.thinking("reasoning", reasoning)
-        if not response.get("output") and word(response.get("output_text")):
-            self.say(self._new(MESSAGE, -1), TEXT, 0, response["output_text"])
+        if not response.get("output") and as_text(response.get("output_text")):
+            self.add_delta(self.index.add(MESSAGE), TEXT, 0, response["output_text"])
 
     def _complete(self) -> None:
-        for item in self._silent:
+        """End what only a complete reply ends."""
+        for item in self._silent_calls:
             self._sink.done(item.key)
-        for item in self._items:
-            if item.kind == CUSTOM and not item.closed:
-                self._give_free(item)
-        for n, (key, id) in enumerate(self._searches, 1):
-            pages = self._pages if n == len(self._searches) else {}
-            self._sink.server_result(key, search.RESULT, id, search.results(pages))
-        if not self.some and self.hosted:
+        for item in self.index.items:
+            if item.kind == CUSTOM and not item.is_closed:
+                self._write_input(item)
+        self.searches.finish()
+        if not self.has_output and self.hosted:
             self._sink.text("hosted", f"[{', '.join(dict.fromkeys(self.hosted))}]")
 
-    @property
-    def chars(self) -> int:
-        """Characters of text, reasoning and arguments so far."""
-        return sum(part.size for item in self._items for part in item.parts.values())
 
-    @property
-    def unclosed(self) -> bool:
-        """An item was begun whose end was not seen."""
-        return any(not item.closed for item in self._items)
-
-    @property
-    def nameless(self) -> bool:
-        """A call was never given a name."""
-        return any(item.kind in (CALL, CUSTOM) and not item.name for item in self._items)
-
-
-_VERBS: dict[str, Callable[[Output, Item, Part, str], None]] = {
-    TEXT: Output._say_text,
-    REFUSAL: Output._say_refusal,
-    SUMMARY: Output._say_thinking,
-    RAW: Output._say_thinking,
-    ARGS: Output._say_args,
+#: Kind of part → how a piece of it reaches the sink.
+_WRITERS: dict[str, Callable[[Output, Item, Part, str], None]] = {
+    TEXT: Output._write_text,
+    REFUSAL: Output._write_refusal,
+    SUMMARY: Output._write_thinking,
+    RAW: Output._write_thinking,
+    ARGS: Output._write_arguments,
 }
-_ENDS: dict[str, Callable[[Output, Item, JSON], None]] = {
-    MESSAGE: Output._end_message,
-    REASONING: Output._end_reasoning,
-    CALL: Output._end_call,
-    CUSTOM: Output._end_custom,
-    SEARCH: Output._end_search,
+#: Type of item → how it ends.
+_CLOSERS: dict[str, Callable[[Output, Item, JSON], None]] = {
+    MESSAGE: Output._close_message,
+    REASONING: Output._close_reasoning,
+    CALL: Output._close_call,
+    CUSTOM: Output._close_custom,
+    SEARCH: Output._close_search,
 }

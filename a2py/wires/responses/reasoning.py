@@ -1,7 +1,9 @@
-"""Thinking on the Responses wire: how it is asked for, and how a reasoning item goes back into its place.
+"""Request thinking on the Responses wire, and put reasoning items of the history back into their places.
 
-Knows: `reasoning`, `include`, reasoning items and their envelope. Must not know: which model reasons (providers), other items.
-Invariants: thinking of another origin, wire or kind never goes upstream; an envelope is validated like any input from outside.
+Knows: `reasoning`, `include`, reasoning items, and the vendor state that a thinking block's signature carries.
+Must not know: which model reasons (providers), other items.
+Invariants: thinking of another origin, wire or kind never goes upstream; vendor state is validated like any input from
+outside.
 """
 
 from __future__ import annotations
@@ -13,23 +15,25 @@ from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want
 from a2py.wires.openai import thinking
-from a2py.wires.responses.output import KEPT, VENDOR
+from a2py.wires.responses.item import STATE_FIELDS, VENDOR_FIELDS
 
-#: What makes an upstream that keeps nothing (`store: false`) hand out its reasoning for the next turn.
+#: Value of `include` that makes an upstream return its reasoning although it stores nothing (`store: false`).
 ENCRYPTED = "reasoning.encrypted_content"
 
 
 def ask(draft: Draft) -> Want:
-    """Put the client's wish into the body. Return it: the output limit depends on it. A plain model gets nothing."""
+    """Write what the client wants of thinking into the body, and return it: the output limit depends on it.
+
+    A model that does not reason gets nothing."""
     q = draft.quirks
     want = thinking.ask(draft, bool(q.effort_off))
     if q.reasoning == "none":
         return want
     reasoning: JSON = {}
-    word = thinking.effort_word(q, want)
+    word = thinking.pick_effort_word(q, want)
     if word:
         reasoning["effort"] = word
-    if _summary(draft, want):
+    if _wants_summary(draft, want):
         reasoning["summary"] = "auto"
     if reasoning:
         draft.body["reasoning"] = reasoning
@@ -40,56 +44,67 @@ def ask(draft: Draft) -> Want:
     return want
 
 
-def _summary(draft: Draft, want: Want) -> bool:
-    """`reasoning_auto_summary` decides; where it is silent, a client that asked to see thinking gets it."""
+def _wants_summary(draft: Draft, want: Want) -> bool:
+    """Return whether to request a summary.
+
+    `reasoning_auto_summary` decides. Without it a client that shows thinking gets one."""
     if want.mode == "off" or not draft.quirks.reasoning_summary:
         return False
-    asked = draft.dep.params.get("reasoning_auto_summary")
-    return asked if isinstance(asked, bool) else draft.request.thinking_mode == "show"
+    setting = draft.dep.params.get("reasoning_auto_summary")
+    return setting if isinstance(setting, bool) else draft.request.thinking_mode == "show"
 
 
-def item(block: JSON, draft: Draft, recent: bool) -> JSON | None:
-    """A thinking block of the history as the reasoning item that it was; None where there is nothing to give back.
+def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
+    """Return the reasoning item that a thinking block was made from, None if there is nothing to send back.
 
-    Text that the upstream showed as it is (`raw`) goes back only where the row says that it is wanted; `recent`: no user text has come since."""
-    sealed = signatures.read(block.get("signature"))
-    if sealed is None or sealed.kind != "responses" or sealed.origin != draft.dep.origin:
+    Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `is_recent`: no user text
+    came since."""
+    carried = signatures.read(block.get("signature"))
+    if carried is None or carried.kind != "responses" or carried.origin != draft.dep.origin:
         return None
-    kept = sealed.state.get("item")
-    kept = kept if isinstance(kept, dict) else {}
-    summary: Any = kept.get("summary")
-    out: JSON = {
-        "type": "reasoning",
-        **{name: kept[name] for name in KEPT if isinstance(kept.get(name), str) and kept[name]},
-        "summary": [{"type": "summary_text", "text": t} for t in summary if isinstance(t, str)] if isinstance(summary, list) else [],
-    }
-    vendor = any(name in out for name in VENDOR)
-    if sealed.state.get("raw") is True:
-        if not vendor and not _wants_raw(draft, recent):
+    out = _base_item(carried.state.get("item"))
+    has_vendor_state = any(name in out for name in VENDOR_FIELDS)
+    if carried.state.get("raw") is True:
+        if not has_vendor_state and not _wants_raw(draft, is_recent):
             return None
-        hidden = sealed.state.get("text")
-        out["content"] = [{"type": "reasoning_text", "text": hidden if isinstance(hidden, str) else block["thinking"]}]
+        hidden = carried.state.get("text")  # the client asked not to see the thinking, so the block's own text is empty
+        text = hidden if isinstance(hidden, str) else block["thinking"]
+        out["content"] = [{"type": "reasoning_text", "text": text}]
         return out
-    return out if vendor else None
+    return out if has_vendor_state else None
 
 
-def _wants_raw(draft: Draft, recent: bool) -> bool:
+def _base_item(state: Any) -> JSON:
+    """Return a reasoning item with the fields and the summary in `state`, which comes from outside."""
+    fields = state if isinstance(state, dict) else {}
+    summary: Any = fields.get("summary")
+    texts = [text for text in summary if isinstance(text, str)] if isinstance(summary, list) else []
+    return {
+        "type": "reasoning",
+        **{name: fields[name] for name in STATE_FIELDS if isinstance(fields.get(name), str) and fields[name]},
+        "summary": [{"type": "summary_text", "text": text} for text in texts],
+    }
+
+
+def _wants_raw(draft: Draft, is_recent: bool) -> bool:
     q = draft.quirks
-    return q.reasoning_history != "none" and (recent or not q.reasoning_recent)
+    return q.reasoning_history != "none" and (is_recent or not q.reasoning_recent)
 
 
-def demanded(draft: Draft, recent: bool) -> bool:
-    """A turn with calls must have its reasoning (DeepSeek, Kimi)."""
-    return draft.quirks.reasoning_required and _wants_raw(draft, recent)
+def is_required(draft: Draft, is_recent: bool) -> bool:
+    """Return whether a turn with calls must carry its reasoning (DeepSeek, Kimi)."""
+    return draft.quirks.reasoning_required and _wants_raw(draft, is_recent)
 
 
 def placeholder() -> JSON:
-    """Stands where a turn's reasoning is demanded, and was not kept."""
+    """Return an item for a turn whose reasoning is required but was not kept."""
     return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": PLACEHOLDER}]}
 
 
 def merge(into: JSON, more: JSON) -> bool:
-    """Two blocks of one reasoning item become one: its parts one after the other, the vendor's state of either. False: they are two items."""
+    """Merge two blocks of one reasoning item: parts in their order, fields of both.
+
+    Return False if they are different items."""
     if into["type"] != "reasoning" or into.get("id", more.get("id")) != more.get("id", into.get("id")):
         return False
     content = into.get("content", []) + more.get("content", [])

@@ -1,9 +1,10 @@
 """A Messages request → a Responses request.
 
-Knows: the top-level fields. Items, tools and reasoning have a module each; what chat completions shares is in wires/openai.
+Knows: the top-level fields. Items, tools and reasoning have a module each; what chat completions shares is in
+wires/openai.
 Must not know: how the request is sent.
-Invariants: the body is built from an allow-list, so nothing unknown leaks upstream (`metadata` never does); nothing is stored
-upstream; `extra_body` comes last; what could not be carried is named in `Prepared.degraded`.
+Invariants: the body is built from an allow-list, so that nothing unknown leaks upstream (`metadata` never does);
+nothing is stored upstream; `extra_body` comes last; `Prepared.degraded` lists what is left out.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
-from a2py.wires.common.draft import Draft, prepared
-from a2py.wires.common.headers import headers, url
+from a2py.wires.common.draft import Draft, make_prepared
+from a2py.wires.common.headers import build_headers, build_url
 from a2py.wires.openai import fields
 from a2py.wires.openai.turns import JOINT
 from a2py.wires.responses import items, reasoning, tools
 
-#: Smallest max_output_tokens that OpenAI takes (400 below it, 2025-06).
+#: Smallest max_output_tokens that OpenAI accepts (400 below it, 2025-06).
 LEAST_OUTPUT = 16
 VERBOSITIES = ("low", "medium", "high")
 
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
-    """Make the request that asks `dep` for `call`."""
+    """Return the request that sends `call` to `dep`."""
     draft = Draft(call, dep, stream)
     draft.body["model"] = dep.model
     yield from items.build(draft)
@@ -33,31 +34,34 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     want = reasoning.ask(draft)
     draft.body["max_output_tokens"] = max(fields.output_limit(draft, want), LEAST_OUTPUT)
     draft.added.add("max_tokens")
-    fields.sampling(draft)  # stop sequences are always applied by the decoder: the API has no field for them
+    fields.write_sampling(draft)  # the API has no field for stop sequences, so the decoder applies them
     yield
     _text(draft)
     yield
     draft.body["store"] = False
     draft.added.add("store")
-    fields.cache_key(draft)
+    fields.write_cache_key(draft)
     if draft.stream:
         draft.body["stream"] = True
     yield from fields.finish(draft)
     yield
     limit: Any = draft.body.get("max_output_tokens")  # extra_body may have put anything there
-    return prepared(
+    return make_prepared(
         draft,
-        url(dep, "/responses"),
-        headers(dep, draft.stream, call.session),
+        build_url(dep, "/responses"),
+        build_headers(dep, draft.stream, call.session),
         limit=limit if isinstance(limit, int) else 0,
     )
 
 
 def _text(draft: Draft) -> None:
-    """Write `text.format` for structured output, and `text.verbosity` as the deployment sets it. A rule goes into the instructions."""
-    form, rule = fields.structured(draft)
+    """Write `text.format` for structured output, and `text.verbosity` as the deployment sets it.
+
+    A server that has no `text.format` gets the schema as a rule in the instructions."""
+    form, rule = fields.build_format(draft)
     if rule and draft.quirks.system_as_user:
-        draft.body["input"].insert(0, {"type": "message", "role": "user", "content": [{"type": "input_text", "text": rule}]})
+        content = [{"type": "input_text", "text": rule}]
+        draft.body["input"].insert(0, {"type": "message", "role": "user", "content": content})
     elif rule:
         draft.body["instructions"] = JOINT.join(filter(None, (draft.body.get("instructions", ""), rule)))
     out: JSON = {} if form is None else {"format": form}

@@ -1,14 +1,15 @@
-"""A Responses event stream → verbs. A whole response (unary, or JSON that answers a stream request) goes the same way.
+"""Decode a Responses event stream, or a whole response (a unary reply, or JSON that answers a stream request).
 
-Knows: `response.*` events, and how a reply ends. Must not know: how items are told apart (output.py), Anthropic's events, sockets.
-Invariants: the decoder contract (DESIGN): raises on no input, output depends on the concatenation alone; the end is a success only
-with a terminal event.
+Knows: `response.*` events, and how a reply ends.
+Must not know: how items are told apart (index.py), what they become (output.py), Anthropic's events, sockets.
+Invariants: raises on no input; the output depends only on the bytes, not on how they are cut; a reply without a
+terminal event is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from a2py import jsontext
 from a2py.errors import ApiError
@@ -16,21 +17,33 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.usage import UsageTally
-from a2py.wires.responses.item import number, word
-from a2py.wires.responses.output import ARGS, FREE, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Output
+from a2py.wires.failure import CHECK_TOOLS, reply_error
+from a2py.wires.responses.item import ARGS, INPUT, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Item, as_index, as_text
+from a2py.wires.responses.output import Output
 
-#: Rough size of a token, where the upstream counts none.
+#: Rough size of a token, for upstreams that report no usage.
 CHARS_PER_TOKEN = 4
-#: `incomplete_details.reason` → stop reason; any other was cut somewhere, which max_tokens says best.
+#: `incomplete_details.reason` → stop reason. Any other reason becomes max_tokens, which makes clients treat the reply
+#: as cut.
 INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal", "safety": "refusal"}
-#: Statuses of a response that will not go on, and did not succeed.
+#: Status of a response that will not continue and did not succeed → what the server did.
 UNFINISHED = {
-    "queued": "the upstream only queued the request",
-    "in_progress": "the upstream answered before its reply was finished",
-    "cancelled": "the upstream cancelled its reply",
+    "queued": "only queued the request",
+    "in_progress": "answered before its reply was finished",
+    "cancelled": "cancelled its reply",
 }
-#: Statuses that a terminal event outranks (`response.done` does not say how it ended).
+#: What the server did if its items are more than the budget (budget.py).
+TOO_MUCH = "sent more items, parts or citations than a2py can keep"
+#: Statuses that the name of a terminal event overrides, because its response may still hold the status of the
+#: beginning.
 UNSETTLED = ("queued", "in_progress", "completed")
+
+
+class Final(NamedTuple):
+    """The final response. `reason`: Anthropic's stop reason; `has_items`: it lists its output."""
+
+    reason: str
+    has_items: bool
 
 
 class ResponsesDecoder(Intake):
@@ -39,12 +52,9 @@ class ResponsesDecoder(Intake):
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared)
         self._output = Output(prepared, sink)
-        self._cuts = bool(prepared.stops)
         self._limit = prepared.limit
         self._bad_lines = 0
-        self._status = ""  # of the final response
-        self._listed = False  # the final response listed its output
-        self._reason = "end_turn"
+        self._final: Final | None = None
         self._tally = UsageTally()
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -62,108 +72,118 @@ class ResponsesDecoder(Intake):
                 self._bad_lines += 1
                 continue
             if event.__class__ is dict:
-                kind = event.get("type")
-                if kind.__class__ is not str:
-                    kind = event["type"] = name.decode("utf-8", "replace")
-                handler = _HANDLERS.get(kind)
-                if handler is not None:
-                    handler(self, event)
-                    if self._output.full:
-                        self._fail(_too_much())
-                        return
-                    if self._cuts and self._output.stopped is not None:
-                        self.finished = True
-                elif event.get("error") and not kind.startswith("response."):
-                    self._failure(event)
+                self._event(name, event)
 
-    def _say(self, kind: str, index: str, event: JSON) -> None:
+    def _event(self, name: bytes, event: JSON) -> None:
+        kind = event.get("type")
+        if kind.__class__ is not str:
+            kind = event["type"] = name.decode("utf-8", "replace")
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            handler(self, event)
+            if self._output.budget.is_full:
+                self._fail_reply(TOO_MUCH)
+            elif self._output.stop_sequence is not None:
+                self.finished = True
+        elif event.get("error") and not kind.startswith("response."):
+            self._on_error(event)
+
+    def _item_of(self, kind: str, event: JSON) -> Item:
+        """Return the item that an event about a part of this kind belongs to."""
+        return self._output.index.for_delta(OWNER[kind], event.get("item_id"), event.get("output_index"))
+
+    def _add_delta(self, kind: str, index: str, event: JSON) -> None:
         delta = event.get("delta")
         if delta.__class__ is str and delta:
-            output = self._output
-            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
-            output.say(item, kind, max(0, number(event.get(index))), delta)
+            self._output.add_delta(self._item_of(kind, event), kind, max(0, as_index(event.get(index))), delta)
 
-    def _text(self, event: JSON) -> None:
-        self._say(TEXT, "content_index", event)
-
-    def _whole(self, kind: str, index: str, text: Any, event: JSON) -> None:
+    def _add_whole(self, kind: str, index: str, text: Any, event: JSON) -> None:
         if isinstance(text, str) and text:
-            output = self._output
-            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
-            output.whole(item, kind, max(0, number(event.get(index))), text)
+            self._output.add_whole(self._item_of(kind, event), kind, max(0, as_index(event.get(index))), text)
 
-    def _part(self, event: JSON) -> None:
-        """A part that is done, with its annotations."""
+    def _on_text_delta(self, event: JSON) -> None:
+        self._add_delta(TEXT, "content_index", event)
+
+    def _on_part_done(self, event: JSON) -> None:
+        """A complete part, with its annotations."""
         part = event.get("part")
-        kind = PARTS.get(word(part.get("type"))) if isinstance(part, dict) else None
+        kind = PARTS.get(as_text(part.get("type"))) if isinstance(part, dict) else None
         if kind is not None:
-            output = self._output
-            item = output.mentioned(OWNER[kind], event.get("item_id"), event.get("output_index"))
-            n = number(event.get("summary_index" if kind == SUMMARY else "content_index"))
-            output.part(item, kind, max(0, n), event["part"])
+            n = as_index(event.get("summary_index" if kind == SUMMARY else "content_index"))
+            self._output.add_part(self._item_of(kind, event), kind, max(0, n), event["part"])
 
-    def _annotation(self, event: JSON) -> None:
-        item = self._output.mentioned(OWNER[TEXT], event.get("item_id"), event.get("output_index"))
-        self._output.cite(item, max(0, number(event.get("content_index"))), event.get("annotation"))
+    def _on_annotation(self, event: JSON) -> None:
+        n = max(0, as_index(event.get("content_index")))
+        self._output.add_citation(self._item_of(TEXT, event), n, event.get("annotation"))
 
-    def _added(self, event: JSON) -> None:
+    def _on_item_added(self, event: JSON) -> None:
         if isinstance(event.get("item"), dict):
-            self._output.enter(event["item"], event.get("output_index"))
+            self._output.add_item(event["item"], event.get("output_index"))
 
-    def _item(self, event: JSON) -> None:
+    def _on_item_done(self, event: JSON) -> None:
         raw = event.get("item")
         if isinstance(raw, dict):
-            self._output.close(self._output.enter(raw, event.get("output_index")), raw)
+            self._output.close_item(self._output.add_item(raw, event.get("output_index")), raw)
 
-    def _failure(self, event: JSON) -> None:
+    def _on_error(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        found = self._error_in(event)
-        self._fail(found or ApiError("api", "the upstream reported an error without saying which"))
+        error = self._error_in(event)
+        self._fail(error or reply_error("reported an error without saying which", self._peer, kind="api"))
 
     # -- the response object -----------------------------------------------------------------------------------------
 
-    def _response(self, event: JSON) -> JSON:
+    def _read_response(self, event: JSON) -> JSON:
+        """Return the response object of an event, {} if it has none. Its model and usage are kept."""
         response = event.get("response")
         if not isinstance(response, dict):
             return {}
-        self._model = word(response.get("model")) or self._model
+        self._model = as_text(response.get("model")) or self._model
         if isinstance(response.get("usage"), dict):
             self._tally.see(response["usage"])
         return response
 
-    def _begun(self, event: JSON) -> None:
-        self._response(event)
+    def _on_begin(self, event: JSON) -> None:
+        self._read_response(event)
 
-    def _ended(self, event: JSON) -> None:
-        """A terminal event. Its name counts where the response's own status is that of the beginning, or better than the name."""
-        kind = word(event.get("type")).rpartition(".")[2]
-        response = self._response(event)
-        status = word(response.get("status"))
-        self._settled(response, kind if not status or (kind != "done" and status in UNSETTLED) else status)
+    def _on_end(self, event: JSON) -> None:
+        """A terminal event, `response.<name>`.
 
-    def _settled(self, response: JSON, status: str) -> None:
+        The response's status counts, unless it is missing, or is one of UNSETTLED while the event's name says more.
+        `response.done` does not say how the reply ended."""
+        name = as_text(event.get("type")).rpartition(".")[2]
+        response = self._read_response(event)
+        status = as_text(response.get("status"))
+        use_name = not status or (name != "done" and status in UNSETTLED)
+        self._settle(response, name if use_name else status)
+
+    def _settle(self, response: JSON, status: str) -> None:
+        """End the reply as `status` says."""
         error = response.get("error")
         if status == "failed" or error:
-            found = self._error_in({"error": error}) if error else None
-            self._fail(found or ApiError("api", "the upstream failed without saying why"))
+            details = self._error_in({"error": error}) if error else None
+            self._fail(details or reply_error("failed without saying why", self._peer, kind="api"))
             return
         if status in UNFINISHED:
-            self._fail(ApiError("upstream", UNFINISHED[status]))
+            self._fail_reply(UNFINISHED[status])
             return
         self.finished = True
-        self._status = status
-        self._listed = bool(response.get("output"))
+        self._final = Final(self._stop_reason(response, status), has_items=bool(response.get("output")))
+        self._output.add_final(response, is_complete=self._final.reason == "end_turn")
+        if self._output.budget.is_full:
+            self._fail_reply(TOO_MUCH)
+
+    def _stop_reason(self, response: JSON, status: str) -> str:
+        """Return Anthropic's stop reason for a final response."""
         if status == "incomplete":
             details = response.get("incomplete_details")
-            self._reason = INCOMPLETE.get(word(details.get("reason")) if isinstance(details, dict) else "", "max_tokens")
-        elif self._used_up():
-            self._reason = "max_tokens"
-        self._output.final(response, self._reason == "end_turn")
-        if self._output.full:
-            self._fail(_too_much())
+            reason = as_text(details.get("reason")) if isinstance(details, dict) else ""
+            return INCOMPLETE.get(reason, "max_tokens")
+        return "max_tokens" if self._used_whole_limit() else "end_turn"
 
-    def _used_up(self) -> bool:
-        """llama.cpp says `completed` also where max_output_tokens cut the reply (xllamacpp 2026.10, 2026-11)."""
+    def _used_whole_limit(self) -> bool:
+        """Return whether the reply has as many tokens as were allowed, so that it was cut.
+
+        llama.cpp calls such a reply `completed` (xllamacpp 2026.10, 2026-11)."""
         usage = self._tally.usage()
         return usage is not None and usage.output == self._limit > 0
 
@@ -171,96 +191,111 @@ class ResponsesDecoder(Intake):
 
     def _end(self) -> Outcome:
         output = self._output
-        output.drain()
+        output.flush()
         if self._bad_lines:
             self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
         if output.hosted:
             self._notes.append("hosted items without a block: " + ", ".join(dict.fromkeys(output.hosted)))
-        if output.lost:
+        if output.has_conflict:
             self._notes.append("the upstream's final text differs from what it streamed")
-        outcome = self._verdict()
+        outcome = self._outcome_of()
         outcome.model, outcome.notes = self._model, self._notes
         usage = self._tally.usage()
         if usage is None:
             outcome.output_estimate = output.chars // CHARS_PER_TOKEN + 1
         else:
-            usage.web_searches = output.searches
+            usage.web_searches = output.searches.queries
             outcome.usage = usage
         return outcome
 
-    def _verdict(self) -> Outcome:
+    def _outcome_of(self) -> Outcome:
+        """Return how the reply ended, without its usage."""
         output = self._output
         if self._error is not None:
             return Outcome(error=self._error)
-        if output.stopped is not None:
-            return Outcome("stop_sequence", stop_sequence=output.stopped)
-        flaw = self._flaw()
-        if flaw:
-            return Outcome(error=ApiError("upstream", flaw))
-        reason = "refusal" if output.refused and self._reason == "end_turn" else self._reason
-        return Outcome(reason, stop_details={"type": "refusal", "category": None, "explanation": None} if reason == "refusal" else None)
+        if output.stop_sequence is not None:
+            return Outcome("stop_sequence", stop_sequence=output.stop_sequence)
+        fault = self._fault()
+        if fault is not None:
+            return Outcome(error=fault)
+        reason = self._final.reason if self._final else "end_turn"
+        if reason == "refusal" or (output.has_refusal and reason == "end_turn"):
+            return Outcome("refusal", stop_details={"type": "refusal", "category": None, "explanation": None})
+        return Outcome(reason)
 
-    def _flaw(self) -> str:
-        """What makes an end without an error event a failure after all. A bad line is forgiven where what followed repeats all of it."""
+    def _fault(self) -> ApiError | None:
+        """Return what makes a reply without an error event fail all the same, None if nothing does."""
         output = self._output
-        if self._bad_lines and (not self._status or output.lost or output.unclosed or not (self._listed or self._bad_lines == 1)):
-            return "the upstream's stream was damaged: a part of it is no JSON"
-        if not self._status:
-            return "upstream closed the stream early" if output.some else "the upstream's reply was empty"
-        return "the upstream sent a tool call without a name" if output.nameless else ""
+        if self._bad_lines and not self._is_repaired():
+            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
+        if self._final is None:
+            fault = "closed the stream early" if output.has_output else "sent an empty reply"
+            return reply_error(fault, self._peer)
+        if output.has_nameless_call:
+            return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
+        return None
+
+    def _is_repaired(self) -> bool:
+        """Whether what followed a bad line repeats all that it may have held.
+
+        One bad line is harmless if every item was closed, because an item repeats its text at its end. Several may have
+        hidden a whole item, so then the final response must have listed its output as well."""
+        output = self._output
+        if self._final is None or output.has_conflict or output.has_open_item:
+            return False
+        return self._final.has_items or self._bad_lines == 1
 
     def whole(self, value: JSON) -> None:
-        """A response object."""
+        """Read a response object."""
         response = value["response"] if isinstance(value.get("response"), dict) else value
         if not isinstance(response.get("output"), list) and not response.get("status") and not response.get("error"):
             error = self._error_in(value)
-            self._fail(error or ApiError("upstream", "the upstream's reply is no response object"))
+            self._fail(error or reply_error("sent a reply that is no response object", self._peer, "Check `api_base`."))
             return
-        self._response({"response": response})
-        self._settled(response, word(response.get("status")) or "completed")
-
-
-def _too_much() -> ApiError:
-    return ApiError("upstream", "the upstream sent more items, parts or citations than can be kept")
+        self._read_response({"response": response})
+        self._settle(response, as_text(response.get("status")) or "completed")
 
 
 def _deltas(kind: str, index: str) -> Callable[[ResponsesDecoder, JSON], None]:
-    return lambda decoder, event: decoder._say(kind, index, event)
+    """Return a handler for pieces of parts of this kind. `index`: the event's field with the part's number."""
+    return lambda decoder, event: decoder._add_delta(kind, index, event)
 
 
 def _wholes(kind: str, index: str, field: str) -> Callable[[ResponsesDecoder, JSON], None]:
-    return lambda decoder, event: decoder._whole(kind, index, event.get(field), event)
+    """Return a handler for complete parts of this kind. `field`: the event's field with the text."""
+    return lambda decoder, event: decoder._add_whole(kind, index, event.get(field), event)
 
 
 _D = ResponsesDecoder
-#: Event → what it does; any other one is ignored (progress of hosted tools, audio, logprobs, what is to come).
+#: Event → handler. Others are ignored: progress of hosted tools, audio, logprobs, events that are newer than this
+#: table.
 _HANDLERS: dict[str, Callable[[ResponsesDecoder, JSON], None]] = {
-    "response.output_text.delta": _D._text,
+    "response.output_text.delta": _D._on_text_delta,
     "response.output_text.done": _wholes(TEXT, "content_index", "text"),
     "response.refusal.delta": _deltas(REFUSAL, "content_index"),
     "response.refusal.done": _wholes(REFUSAL, "content_index", "refusal"),
     "response.reasoning_summary_text.delta": _deltas(SUMMARY, "summary_index"),
     "response.reasoning_summary_text.done": _wholes(SUMMARY, "summary_index", "text"),
-    "response.reasoning_summary_part.done": _D._part,
+    "response.reasoning_summary_part.done": _D._on_part_done,
     "response.reasoning_text.delta": _deltas(RAW, "content_index"),
     "response.reasoning_text.done": _wholes(RAW, "content_index", "text"),
-    "response.reasoning_part.done": _D._part,  # vLLM and Bedrock's own, 2026-08
-    "response.content_part.done": _D._part,
+    "response.reasoning_part.done": _D._on_part_done,  # only vLLM and Bedrock send it, 2026-08
+    "response.content_part.done": _D._on_part_done,
     "response.function_call_arguments.delta": _deltas(ARGS, ""),
     "response.function_call_arguments.done": _wholes(ARGS, "", "arguments"),
-    "response.custom_tool_call_input.delta": _deltas(FREE, ""),
-    "response.custom_tool_call_input.done": _wholes(FREE, "", "input"),
-    "response.output_text.annotation.added": _D._annotation,
-    "response.output_item.added": _D._added,
-    "response.output_item.done": _D._item,
-    "response.created": _D._begun,
-    "response.in_progress": _D._begun,
-    "response.queued": _D._begun,
-    "response.completed": _D._ended,
-    "response.done": _D._ended,
-    "response.incomplete": _D._ended,
-    "response.failed": _D._ended,
-    "response.cancelled": _D._ended,
-    "response.error": _D._failure,
-    "error": _D._failure,
+    "response.custom_tool_call_input.delta": _deltas(INPUT, ""),
+    "response.custom_tool_call_input.done": _wholes(INPUT, "", "input"),
+    "response.output_text.annotation.added": _D._on_annotation,
+    "response.output_item.added": _D._on_item_added,
+    "response.output_item.done": _D._on_item_done,
+    "response.created": _D._on_begin,
+    "response.in_progress": _D._on_begin,
+    "response.queued": _D._on_begin,
+    "response.completed": _D._on_end,
+    "response.done": _D._on_end,
+    "response.incomplete": _D._on_end,
+    "response.failed": _D._on_end,
+    "response.cancelled": _D._on_end,
+    "response.error": _D._on_error,
+    "error": _D._on_error,
 }

@@ -1,31 +1,31 @@
-"""Tools and tool_choice on the Responses wire.
+"""Write tools and tool_choice of a Responses request.
 
 Knows: how a function is written, the hosted web search. Must not know: message history.
-Invariants: tool_choice and parallel_tool_calls never go without tools; strict mode is never asked for.
+Invariants: tool_choice and parallel_tool_calls are never sent without tools; strict mode is never requested.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common import search
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.schema import clean
+from a2py.wires.common.schema import clean_tool_schema
 from a2py.wires.common.typed import Function
-from a2py.wires.openai.tools import choose, offered
+from a2py.wires.openai.tools import choose, select_tools
 
-#: What makes an upstream name the pages that its search found.
+#: Value of `include` that makes an upstream list the pages that its search found.
 SOURCES = "web_search_call.action.sources"
-#: The choice of the hosted search, which has no form of its own.
+#: A tool_choice that forces the hosted search. There is no simpler form.
 _SEARCH_ONLY: JSON = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
 
 
 def add(draft: Draft) -> Slices[None]:
-    """Write `tools`, `tool_choice`, `parallel_tool_calls` and what the hosted search needs."""
+    """Write `tools`, `tool_choice`, `parallel_tool_calls`, and the fields of the hosted search."""
     q = draft.quirks
-    choice = draft.request.body.get("tool_choice") or {}
-    kind, wanted = choice.get("type"), choice.get("name")
-    functions, search = yield from offered(draft, q.web_search == "responses")
+    functions, search_tool = yield from select_tools(draft, q.web_search == "responses")
     sent: dict[str, JSON] = {}
     for function in functions:
         sent[function.name] = _tool(draft, function)
@@ -33,22 +33,33 @@ def add(draft: Draft) -> Slices[None]:
     if sent and not q.tools:
         draft.lose("tools")
         sent = {}
-    hosted = [] if search is None else [_hosted(draft, search)]
-    if kind == "tool" and wanted not in sent and not (search is not None and wanted == search.get("name")):
+    hosted = [] if search_tool is None else [_hosted(draft, search_tool)]
+    choice = draft.request.body.get("tool_choice") or {}
+    kind: Any = choice.get("type")
+    if kind != "tool":
+        _write(draft, [*sent.values(), *hosted], kind, None)
+        return
+    wanted: Any = choice.get("name")
+    forced = sent.get(wanted)
+    if forced is None and (search_tool is None or wanted != search_tool.get("name")):
         draft.lose("tool_choice")
-        kind = None
-    if kind == "tool" and q.tool_choice_named == "only":
-        sent = {name: tool for name, tool in sent.items() if name == wanted}
-        hosted = hosted if not sent else []
-    tools = [*sent.values(), *hosted]
+        _write(draft, [*sent.values(), *hosted], None, None)
+    elif q.tool_choice_named != "only":
+        _write(draft, [*sent.values(), *hosted], kind, forced)
+    else:
+        _write(draft, hosted if forced is None else [forced], kind, forced)
+
+
+def _write(draft: Draft, tools: list[JSON], kind: Any, forced: JSON | None) -> None:
+    """Write the tools and the choice. `kind`: of the client's choice; `forced`: the function that it names."""
     if not tools:
-        if draft.degraded and kind == "any":  # it forced one that was lost
+        if draft.degraded and kind == "any":  # the client forced a call, and no tool is left
             draft.lose("tool_choice")
         return
-    if kind == "none" and not q.tool_choice_none:
+    if kind == "none" and not draft.quirks.tool_choice_none:
         return
     draft.body["tools"] = tools
-    choose(draft, kind, {"type": "function", "name": sent[wanted]["name"]} if kind == "tool" and wanted in sent else _SEARCH_ONLY)
+    choose(draft, kind, _SEARCH_ONLY if forced is None else {"type": "function", "name": forced["name"]})
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
@@ -56,20 +67,23 @@ def _tool(draft: Draft, function: Function) -> JSON:
         "type": "function",
         "name": draft.names.sent(function.name),
         **({"description": function.description} if function.description else {}),
-        "parameters": clean(function.schema, draft.quirks.schema),
-        "strict": False,  # where it is absent OpenAI makes a schema strict by itself, and the model answers nulls
+        "parameters": clean_tool_schema(function.schema, draft.quirks.schema),
+        "strict": False,  # without it OpenAI makes the schema strict, and the model fills optional fields with null
     }
 
 
 def _hosted(draft: Draft, tool: JSON) -> JSON:
-    """Anthropic's web search as the upstream's own. `blocked_domains` has no counterpart; `max_uses` bounds all hosted calls of the reply."""
+    """Return Anthropic's web search as the upstream's own.
+
+    `blocked_domains` has no counterpart. `max_uses` becomes `max_tool_calls`, which limits all hosted calls of the
+    reply."""
     out: JSON = {"type": "web_search"}
-    allowed = search.domains(tool.get("allowed_domains"))
+    allowed = search.list_domains(tool.get("allowed_domains"))
     if allowed:
         out["filters"] = {"allowed_domains": allowed}
-    if search.domains(tool.get("blocked_domains")):
+    if search.list_domains(tool.get("blocked_domains")):
         draft.lose("web_search.blocked_domains")
-    place = search.place(tool.get("user_location"))
+    place = search.convert_location(tool.get("user_location"))
     if place is not None:
         out["user_location"] = place
     uses = tool.get("max_uses")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from a2py.cli.check.bench import Bench, Told
-from a2py.cli.check.probes import FAIL, FOUND, NO, OK, PROBES, SKIPPED, Finding, Seen, probe
+from a2py.cli.check.bench import Answer, Bench
+from a2py.cli.check.finding import FAIL, FOUND, NO, OK, SKIPPED, Finding, Progress
+from a2py.cli.check.probes import PROBES, probe
 from a2py.config import load, single
 from a2py.demo import Demo
 from a2py.demo.protocol import Refused
@@ -74,7 +75,7 @@ def deployment(base: str, **quirks: Any) -> Deployment:
     return replace(made, quirks=override(made.quirks, {**DEMO, **quirks}))
 
 
-async def findings(upstream: Demo, *only: str, dep: Deployment | None = None, **quirks: Any) -> tuple[Seen, Bench]:
+async def findings(upstream: Demo, *only: str, dep: Deployment | None = None, **quirks: Any) -> tuple[Progress, Bench]:
     async with upstream:
         sender = Upstream()
         bench = Bench(dep or deployment(upstream.base, **quirks), sender, 20)
@@ -85,9 +86,9 @@ async def findings(upstream: Demo, *only: str, dep: Deployment | None = None, **
 
 
 async def test_an_upstream_without_defects() -> None:
-    seen, bench = await findings(Broken())
-    assert {name: finding.state for name, finding in seen.findings.items()} == dict.fromkeys(PROBES, OK)
-    assert seen.quirks == {} and 10 <= bench.asked <= 25 and bench.tokens > 500
+    progress, bench = await findings(Broken())
+    assert {name: finding.state for name, finding in progress.findings.items()} == dict.fromkeys(PROBES, OK)
+    assert progress.quirks == {} and 10 <= bench.requests <= 25 and bench.tokens > 500
 
 
 def refusing(where: Callable[[Body], bool], param: str, message: str = "", status: int = 400) -> Callable[[Body], None]:
@@ -199,7 +200,7 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         "8,192 tokens, says the models list (max_model_len)",
         {},
     ),
-    ("context", lambda: Broken(models=500), {}, NO, "does not tell", {}),
+    ("context", lambda: Broken(models=500), {}, NO, "does not say", {}),
     (
         "streaming",
         lambda: Broken(refusing(lambda b: "stream_options" in b, "stream_options")),
@@ -330,8 +331,8 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
 async def test_each_defect_is_seen(
     name: str, upstream: Callable[[], Demo], quirks: dict[str, Any], state: str, said: str, found: dict[str, Any]
 ) -> None:
-    seen, _ = await findings(upstream(), name, **quirks)
-    finding = seen.findings[name]
+    progress, _ = await findings(upstream(), name, **quirks)
+    finding = progress.findings[name]
     assert (finding.state, dict(finding.quirks)) == (state, found), finding
     assert said in finding.what
     assert "sk-x" not in str(finding)
@@ -345,24 +346,24 @@ async def test_a_thinking_model_gets_room_for_short_answers() -> None:
         if body["max_tokens"] == 64:
             body["max_tokens"] = 3
 
-    seen, _ = await findings(Broken(change=think), "small")
-    assert seen.findings["small"].state == FOUND and seen.quirks == {"min_tokens": 1024}
+    progress, _ = await findings(Broken(change=think), "small")
+    assert progress.findings["small"].state == FOUND and progress.quirks == {"min_tokens": 1024}
 
 
 async def test_later_probes_ask_with_what_earlier_ones_found() -> None:
     upstream = Broken(refusing(lambda b: "max_tokens" in b, "max_tokens"))
-    seen, _ = await findings(upstream, "tools", "parallel")
-    assert seen.quirks == {"max_tokens_field": "max_completion_tokens"} and seen.findings["parallel"].state == OK
+    progress, _ = await findings(upstream, "tools", "parallel")
+    assert progress.quirks == {"max_tokens_field": "max_completion_tokens"} and progress.findings["parallel"].state == OK
     assert sum("max_tokens" in body for body in upstream.bodies) == 1
 
 
 async def test_what_needs_another_is_skipped() -> None:
-    seen, _ = await findings(Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")))
-    assert [name for name, finding in seen.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named", "none"]
+    progress, _ = await findings(Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")))
+    assert [name for name, finding in progress.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named", "none"]
     dead = deployment(f"http://127.0.0.1:{free_port()}/v1")
-    seen, _ = await findings(Broken(), dep=dead)
-    assert seen.findings["reach"].state == FAIL and "api_base" in seen.findings["reach"].advice
-    assert {finding.state for name, finding in seen.findings.items() if name != "reach"} == {SKIPPED}
+    progress, _ = await findings(Broken(), dep=dead)
+    assert progress.findings["reach"].state == FAIL and "api_base" in "".join(progress.findings["reach"][1:3])
+    assert {finding.state for name, finding in progress.findings.items() if name != "reach"} == {SKIPPED}
 
 
 async def test_a_server_that_hangs_is_given_up() -> None:
@@ -373,9 +374,9 @@ async def test_a_server_that_hangs_is_given_up() -> None:
 
     async with Hanging() as upstream:
         sender = Upstream()
-        told = await Bench(deployment(upstream.base), sender, 0.2).ask({"messages": [{"role": "user", "content": "x"}]})
+        answer = await Bench(deployment(upstream.base), sender, 0.2).ask({"messages": [{"role": "user", "content": "x"}]})
         await sender.close()
-    assert told.error is not None and told.error.kind == "timeout"
+    assert answer.error is not None and answer.error.kind == "timeout"
 
 
 async def test_an_error_whose_body_breaks_off_is_that_error() -> None:
@@ -387,13 +388,13 @@ async def test_an_error_whose_body_breaks_off_is_that_error() -> None:
 
     async with Scripted(script) as upstream:
         sender = Upstream()
-        told = await Bench(deployment(upstream.base), sender).ask({"messages": [{"role": "user", "content": "x"}]})
+        answer = await Bench(deployment(upstream.base), sender).ask({"messages": [{"role": "user", "content": "x"}]})
         await sender.close()
-    assert told.error is not None and (told.error.kind, told.error.status) == ("authentication", 401)
+    assert answer.error is not None and (answer.error.kind, answer.error.status) == ("authentication", 401)
 
 
 async def test_what_a_server_tells_of_its_context() -> None:
-    from a2py.cli.check.facts import gather
+    from a2py.cli.facts import gather
 
     async def props(request: web.Request) -> web.Response:
         return web.json_response({"default_generation_settings": {"n_ctx": 12345}})
@@ -425,15 +426,15 @@ async def test_what_a_server_tells_of_its_context() -> None:
 
 
 @pytest.mark.parametrize(
-    "known, told, state",
+    "known, answer, state",
     [(0, 200_000, OK), (300_000, 200_000, NO), (100_000, 200_000, OK), (100_000, 0, OK)],
 )
-async def test_context_against_what_is_configured(known: int, told: int, state: str) -> None:
-    upstream = Broken(models={"data": [{"id": "demo", "context_length": told}]})
+async def test_context_against_what_is_configured(known: int, answer: int, state: str) -> None:
+    upstream = Broken(models={"data": [{"id": "demo", "context_length": answer}]})
     async with upstream:
         dep = replace(deployment(upstream.base), max_input_tokens=known)
-        seen, _ = await findings(Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base))
-    assert seen.findings["context"].state == state
+        progress, _ = await findings(Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base))
+    assert progress.findings["context"].state == state
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------
@@ -481,7 +482,10 @@ def test_offline_and_wrong_words(tmp_path: Path) -> None:
 
 def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     done = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
-    assert done.returncode == 1 and "fail" in done.stdout and "is the server running" in done.stdout
+    assert done.returncode == 1 and "fail" in done.stdout and "api_base" in done.stdout
+    cause, others = done.stdout.splitlines()[1:3]
+    assert "connection refused" in cause and "15 other probes" in others and "not asked: answers failed" in others
+    assert len(done.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
 
 
 # -- the real llama.cpp --------------------------------------------------------------------------------------------------
@@ -494,17 +498,17 @@ async def test_llamacpp(llamacpp: llama.Servers, think: bool) -> None:
     made = single(model="llamacpp/tiny", alias="m", api_base=server.base, api_key="sk-x").deployments[0]
     sender = Upstream()
     try:
-        seen = await probe(Bench(made, sender, 60))
+        progress = await probe(Bench(made, sender, 60))
     finally:
         await sender.close()
-    states = {name: finding.state for name, finding in seen.findings.items()}
-    assert FAIL not in states.values(), seen.findings
+    states = {name: finding.state for name, finding in progress.findings.items()}
+    assert FAIL not in states.values(), progress.findings
     assert states["reach"] in (OK, FOUND) and states["tools"] == OK and states["usage"] == OK and states["streaming"] == OK
-    assert seen.facts.context == 8192 and states["context"] == NO
+    assert progress.facts.context == 8192 and states["context"] == NO
     assert (states["reasoning"] == NO) is not think
 
 
 def test_told_joins_its_blocks() -> None:
-    told = Told(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}])
-    assert (told.text, told.joined("thinking"), told.calls) == ("ac", "b", [])
+    answer = Answer(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}])
+    assert (answer.text, answer.joined("thinking"), answer.calls) == ("ac", "b", [])
     assert Finding(OK, "x").quirks == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from a2py.cli.check.write import edited, snippet
+from a2py.cli.check.write import edit, snippet
 
 FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
 
@@ -27,7 +27,7 @@ FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
     ],
 )
 def test_quirks_are_written_between_what_is_there(text: str) -> None:
-    done = edited(text, FOUND_ONE)
+    done = edit(text, FOUND_ONE)
     assert done is not None
     before, after = yaml.safe_load(text) or {}, yaml.safe_load(done)
     for name, value in FOUND_ONE["openai/x"].items():
@@ -42,7 +42,7 @@ def test_quirks_are_written_between_what_is_there(text: str) -> None:
         line for line in done.splitlines() if "#" in line and "wrong" not in line
     ]
     assert ("# wrong" in text) == ("# wrong" in done)
-    assert edited(done, FOUND_ONE) == done
+    assert edit(done, FOUND_ONE) == done
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_quirks_are_written_between_what_is_there(text: str) -> None:
     ["a2py: {quirks: {x: {images: true}}}\n", "a2py: [1]\n", "- 1\n", "a2py: [\n", "a2py:\n  quirks:\n    openai/x: {images: true}\n"],
 )
 def test_what_can_not_be_edited_line_by_line_is_left(text: str) -> None:
-    assert edited(text, FOUND_ONE) is None
+    assert edit(text, FOUND_ONE) is None
 
 
 def test_the_lines_to_write_by_hand_say_the_same() -> None:

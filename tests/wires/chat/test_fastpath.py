@@ -14,7 +14,7 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Prepared
 from a2py.messages.writer import Writer
 from a2py.wires.chat import fastpath
-from a2py.wires.chat.fastpath import REST_LIMIT, TRIES, FastDecoder, frame_of
+from a2py.wires.chat.fastpath import REST_LIMIT, TRIES, FastDecoder, find_frame
 from a2py.wires.chat.stream import ChatDecoder
 from tests import golden, streams
 from tests.recordings import Recording, recordings
@@ -219,7 +219,7 @@ def test_the_frame_follows_the_stream() -> None:
 
 def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
     looked = 0
-    original = fastpath.frame_of
+    original = fastpath.find_frame
 
     def counted(line: bytes) -> Any:
         nonlocal looked
@@ -229,7 +229,7 @@ def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
     data = START + b"".join(chunk({"content": f"t{n}"}, created=n) for n in range(1000)) + END
     same(data, [[data]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastpath, "frame_of", counted)
+        patch.setattr(fastpath, "find_frame", counted)
         parsed(data, 200)
     assert looked < 1000 / 8
 
@@ -326,7 +326,7 @@ def test_every_character_that_is_copied_is_what_orjson_writes() -> None:
 
 def test_frame() -> None:
     line = text("hello")[6:-2]
-    found = frame_of(line)
+    found = find_frame(line)
     assert found is not None
     assert found.before + b"hello" + found.after == text("hello")
     assert (found.kind, found.call) == ("text", 0)
@@ -338,7 +338,7 @@ def test_frame() -> None:
         lambda line: line.replace(b'"hello"', b'"hello","content":"hello"'),
     ]
     for change in unfit:
-        assert frame_of(change(line)) is None
+        assert find_frame(change(line)) is None
 
 
 @pytest.mark.parametrize(
@@ -353,8 +353,8 @@ def test_frame() -> None:
     ids=lambda delta: orjson.dumps(delta).decode(),
 )
 def test_a_delta_with_an_unknown_member_has_no_frame(delta: JSON) -> None:
-    """`frame_of` lists what a frame may hold, so a field that ChatDecoder learns to read is never skipped here."""
-    assert frame_of(chunk(delta)[6:-2]) is None
+    """`find_frame` lists what a frame may hold, so a field that ChatDecoder learns to read is never skipped here."""
+    assert find_frame(chunk(delta)[6:-2]) is None
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_a_delta_with_an_unknown_member_has_no_frame(delta: JSON) -> None:
     ids=["text", "arguments"],
 )
 def test_a_delta_with_empty_members_has_a_frame(delta: JSON) -> None:
-    assert frame_of(chunk(delta)[6:-2]) is not None
+    assert find_frame(chunk(delta)[6:-2]) is not None
 
 
 @settings(deadline=None, max_examples=300)

@@ -1,6 +1,6 @@
 """Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer itself are the same.
 
-Knows: the liberties of wire/quirks B to G that servers take while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
+Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -82,7 +83,7 @@ def cut(dice: random.Random, text: str, most: int) -> list[str]:
 
 
 #: How reasoning is told: delta or message fields for a piece of it.
-REASONING = {
+REASONING: dict[str, Callable[[Any], Any]] = {
     "reasoning_content": lambda s: {"reasoning_content": s},
     "reasoning": lambda s: {"reasoning": s},
     "both": lambda s: {"reasoning": s, "reasoning_content": s},
@@ -91,7 +92,7 @@ REASONING = {
     "summary": lambda s: {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": s}]}]},
 }
 #: What later fragments of a call repeat or fill in.
-REPEATED = {
+REPEATED: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda call: ({}, {}),
     "name": lambda call: ({}, {"name": call.name}),
     "both": lambda call: ({"id": call.id} if call.id else {}, {"name": call.name}),
@@ -100,7 +101,13 @@ REPEATED = {
     "other id": lambda call: ({"id": "chatcmpl-tool-1"} if call.id else {}, {}),
 }
 #: How calls are told apart: the index of the n-th; None: none.
-INDEXES = {"index": lambda n: n, "gaps": lambda n: 3 + 2 * n, "zero": lambda n: 0, "none": lambda n: None, "late id": lambda n: n}
+INDEXES: dict[str, Callable[[int], int | None]] = {
+    "index": lambda n: n,
+    "gaps": lambda n: 3 + 2 * n,
+    "zero": lambda n: 0,
+    "none": lambda n: None,
+    "late id": lambda n: n,
+}
 
 
 class Teller:
@@ -175,7 +182,8 @@ class Teller:
             chunks.append({"choices": [{"index": 0, "delta": {}}]})
         chunks[-1]["choices"][0]["finish_reason"] = told.finish or None
         self.count(chunks)
-        for extra in ({"choices": [], "prompt_filter_results": []}, {"choices": [{"index": 1, "delta": {"content": "other"}}]}):
+        others: list[JSON] = [{"choices": [], "prompt_filter_results": []}, {"choices": [{"index": 1, "delta": {"content": "other"}}]}]
+        for extra in others:
             if dice.random() < 0.1:
                 chunks.insert(dice.randrange(len(chunks)), extra)
         body = {"choices": [{"index": 0, "message": message, "finish_reason": told.finish or None}], "usage": told.usage}

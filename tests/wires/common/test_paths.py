@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from a2py.slices import at_once
-from a2py.wires.common.paths import changed, drop, lasting, steps, without
+from a2py.wires.common.paths import change_at, delete_at, delete_field, parse_path, set_ttl
 
 BODY: dict[str, Any] = {"a": 1, "b": [{"c": 1, "d": {"e": 2}}, {"c": 3}, "text"], "f": {"g": 4}}
 
 
 def test_steps() -> None:
-    assert steps("tools[*].function.strict") == ["tools", "function", "strict"]
-    assert steps("messages[0].name") == ["messages", 0, "name"]
-    assert steps("") == []
+    assert parse_path("tools[*].function.strict") == ["tools", "function", "strict"]
+    assert parse_path("messages[0].name") == ["messages", 0, "name"]
+    assert parse_path("") == []
 
 
 @pytest.mark.parametrize(
@@ -40,26 +40,26 @@ def test_steps() -> None:
 )
 def test_drop(path: str, left: dict[str, Any]) -> None:
     before, body = copy.deepcopy(BODY), dict(BODY)
-    at_once(drop(body, path))
+    at_once(delete_field(body, path))
     assert body == left and before == BODY
 
 
 def test_what_is_not_changed_is_the_same_object() -> None:
-    assert at_once(without(BODY, ["b", "z"])) is BODY
-    assert at_once(without(BODY, ["b", "c"]))["f"] is BODY["f"]
-    assert at_once(changed(BODY, ["b", 0, "c"], lambda value: value)) is BODY
+    assert at_once(delete_at(BODY, ["b", "z"])) is BODY
+    assert at_once(delete_at(BODY, ["b", "c"]))["f"] is BODY["f"]
+    assert at_once(change_at(BODY, ["b", 0, "c"], lambda value: value)) is BODY
 
 
 def test_changed() -> None:
-    assert at_once(changed(BODY, ["b", "c"], lambda value: value + 1))["b"] == [{"c": 2, "d": {"e": 2}}, {"c": 4}, "text"]
-    assert at_once(changed(BODY, ["nothing"], lambda value: 1)) is BODY
+    assert at_once(change_at(BODY, ["b", "c"], lambda value: value + 1))["b"] == [{"c": 2, "d": {"e": 2}}, {"c": 4}, "text"]
+    assert at_once(change_at(BODY, ["nothing"], lambda value: 1)) is BODY
 
 
 def test_lists_are_changed_in_slices() -> None:
     body = {"a": [{"b": [{"c": 1, "d": 1}] * 1500}] * 2}
-    assert len(list(drop(body, "a.b.c"))) == 2 * 3
+    assert len(list(delete_field(body, "a.b.c"))) == 2 * 3
     assert body == {"a": [{"b": [{"d": 1}] * 1500}] * 2}
-    assert len(list(changed(body, ["a", "b", "d"], lambda value: value + 1))) == 2 * 3
+    assert len(list(change_at(body, ["a", "b", "d"], lambda value: value + 1))) == 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_lists_are_changed_in_slices() -> None:
     ],
 )
 def test_lasting(mark: Any, ttl: str, sent: Any) -> None:
-    assert lasting(mark, ttl) == sent
+    assert set_ttl(mark, ttl) == sent

@@ -174,7 +174,7 @@ def test_any_bytes(data: bytes) -> None:
 @pytest.mark.parametrize("start", [{"text": "He'lo"}, {"text": 1e308}, {}])
 def test_a_block_that_nobody_knows_keeps_the_text_of_its_start(start: JSON) -> None:
     """Found by atheris: the unary reply lost it."""
-    events = [
+    events: list[JSON] = [
         {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "unheard_of", **start}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},

@@ -26,8 +26,8 @@ from a2py.wires.native import mend
     ],
 )
 def test_message(found: Any, changed: JSON) -> None:
-    bare = {"id": "", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {}}
-    assert mend.message(found) == {**bare, **changed}
+    bare: JSON = {"id": "", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {}}
+    assert mend.mend_message(found) == {**bare, **changed}
 
 
 WHOLE_BLOCKS: list[JSON] = [
@@ -45,7 +45,7 @@ WHOLE_BLOCKS: list[JSON] = [
 
 @pytest.mark.parametrize("found", WHOLE_BLOCKS)
 def test_a_block_that_lacks_nothing_stays(found: JSON) -> None:
-    start, deltas = mend.block(found)
+    start, deltas = mend.mend_block(found)
     assert start is found
     assert deltas == []
 
@@ -92,7 +92,7 @@ TEXT, THINK, CALL = (
 )
 def test_a_block_starts_empty_and_fills_in_deltas(found: JSON, start: JSON, deltas: list[JSON]) -> None:
     before = dict(found)
-    assert mend.block(found) == (start, deltas)
+    assert mend.mend_block(found) == (start, deltas)
     assert found == before
 
 
@@ -107,7 +107,7 @@ def test_a_block_starts_empty_and_fills_in_deltas(found: JSON, start: JSON, delt
     ],
 )
 def test_a_delta_that_lacks_nothing_stays(found: JSON) -> None:
-    assert mend.delta(found) is found
+    assert mend.mend_delta(found) is found
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_delta_that_lacks_nothing_stays(found: JSON) -> None:
     ],
 )
 def test_a_delta_gets_its_type_and_text(found: Any, mended: JSON | None) -> None:
-    assert mend.delta(found) == mended
+    assert mend.mend_delta(found) == mended
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_delta_gets_its_type_and_text(found: Any, mended: JSON | None) -> None
     ],
 )
 def test_which_delta_fills_which_block(delta: str, block: str, fits: bool) -> None:
-    assert mend.fits(delta, block) is fits
+    assert mend.accepts(block, delta) is fits
 
 
 def test_a_start_that_was_never_sent() -> None:
@@ -186,12 +186,14 @@ NOTHING = {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequenc
     ],
 )
 def test_several_endings_are_one(before: JSON, event: JSON, after: JSON) -> None:
-    assert mend.ending(before, event) == after
+    assert mend.merge_ending(before, event) == after
 
 
 def test_usage() -> None:
-    assert mend.usage({}) == Usage()
-    assert mend.usage({"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}) == Usage()
+    assert mend.read_usage({}) == Usage()
+    assert (
+        mend.read_usage({"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}) == Usage()
+    )
     full = {
         "input_tokens": 1,
         "output_tokens": 2,
@@ -200,8 +202,8 @@ def test_usage() -> None:
         "output_tokens_details": {"thinking_tokens": 5},
         "server_tool_use": {"web_search_requests": 6},
     }
-    assert mend.usage(full) == Usage(1, 2, 3, 4, 5, 6)
-    assert mend.merged({"input_tokens": 9, "output_tokens": 1}, {"input_tokens": 0, "output_tokens": 5, "x": 0}) == {
+    assert mend.read_usage(full) == Usage(1, 2, 3, 4, 5, 6)
+    assert mend.merge_usage({"input_tokens": 9, "output_tokens": 1}, {"input_tokens": 0, "output_tokens": 5, "x": 0}) == {
         "input_tokens": 9,
         "output_tokens": 5,
         "x": 0,
@@ -218,23 +220,23 @@ def test_usage() -> None:
     ],
 )
 def test_content_of_a_whole_message(content: Any, blocks: list[JSON]) -> None:
-    assert list(mend.blocks({"content": content})) == blocks
-    assert list(mend.blocks(None)) == []
+    assert list(mend.content_blocks({"content": content})) == blocks
+    assert list(mend.content_blocks(None)) == []
 
 
 def test_a_whole_message_as_events() -> None:
     whole = {"type": "message", "stop_reason": "end_turn", "usage": {"output_tokens": 5}, "content": []}
-    start, end = mend.events(whole)
+    start, end = mend.as_events(whole)
     assert start["message"] is whole
     assert end == {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 5}}
 
 
 def test_what_is_mended_is_what_the_sdk_demands() -> None:
     message = {
-        **mend.message({}),
+        **mend.mend_message({}),
         "id": "msg_1",
         "model": "m",
-        "content": [mend.block({"type": kind, "id": "a", "name": "f"})[0] for kind in mend._FILLED],
+        "content": [mend.mend_block({"type": kind, "id": "a", "name": "f"})[0] for kind in mend._STREAMED_FIELDS],
     }
     message["usage"] = {"input_tokens": 1, "output_tokens": 1}
     message["content"] = [block for block in message["content"] if block["type"] in ("text", "thinking", "tool_use")]

@@ -10,7 +10,6 @@ import orjson
 import pytest
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
 from a2py.messages import signatures
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Prepared
@@ -40,9 +39,6 @@ def sent(changes: JSON, **options: Any) -> JSON:
     dep = options.pop("dep", None) or deployment(**options)
     body: JSON = orjson.loads(made({**BODY, **changes}, dep).body)
     return body
-
-
-# -- where to, and as whom -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -100,9 +96,6 @@ def test_betas_of_the_configuration_come_first_and_once() -> None:
     assert headers["x-title"] == "t"
     other = made(BODY, replace(dep, quirks=Quirks()), betas=("a", "b")).headers
     assert other["anthropic-beta"] == "own,a"
-
-
-# -- the body ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
@@ -185,12 +178,6 @@ GO = {"role": "user", "content": "Go"}
 )
 def test_thinking_of_other_wires(messages: list[JSON], left: list[JSON]) -> None:
     assert sent({"messages": messages})["messages"] == left
-
-
-def test_nothing_but_foreign_thinking_is_refused() -> None:
-    with pytest.raises(ApiError, match="nothing is left") as caught:
-        sent({"messages": [turn(THINKING)]})
-    assert caught.value.kind == "invalid_request"
 
 
 ENABLED = {"type": "enabled", "budget_tokens": 2048}

@@ -61,7 +61,7 @@ def ran(data: bytes, **options: Any) -> tuple[list[JSON], Outcome]:
 
 
 def texts(found: list[JSON]) -> list[str]:
-    return [block.get("text", block["type"]) for block in content(found)]
+    return [str(block.get("text", block["type"])) for block in content(found)]
 
 
 def failed(data: bytes) -> str:
@@ -217,7 +217,7 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
         ((b'{"choices":[{"message":{"content":"x"}}]}',), "OpenAI's format"),
         ((b'{"object":"response","output":[]}',), "OpenAI's format"),
         ((b'{"hello":"world"}',), "no Anthropic message"),
-        ((b'{"type":"message"',), "no valid JSON; it may have been cut"),
+        ((b'{"type":"message"',), "not valid JSON; it may have been cut"),
         ((b'{"error":{"message":"Boom","type":"api_error"}}',), "Boom"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_whole_body_that_is_no_object(body: bytes) -> None:
     decoder = NativeDecoder(Prepared("", {}, b"", True), sink)
     decoder.feed(body)
     error = decoder.close().error
-    assert error is not None and error.message == "the upstream's reply is not a JSON object"
+    assert error is not None and error.message == "the upstream sent a reply that is not a JSON object. Check `api_base`."
 
 
 def test_a_whole_message_in_a_list() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from a2py.messages.types import JSON
 from a2py.slices import at_once
-from a2py.wires.common.paths import mapped, without
-from a2py.wires.native.strip import SPECIAL, joined, strip
+from a2py.wires.common.paths import delete_at, map_list
+from a2py.wires.native.strip import SPECIAL, join_user_turns, strip
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
@@ -38,19 +38,19 @@ def stripped(body: JSON, *names: str) -> JSON:
     ],
 )
 def test_paths(value: Any, path: str, left: Any) -> None:
-    assert at_once(without(value, path.split("."))) == left
+    assert at_once(delete_at(value, [*path.split(".")])) == left
 
 
 @pytest.mark.parametrize(("value", "path"), [({"a": 1}, "b"), ({"a": [{"c": 1}]}, "a.b"), ([{"a": 1}], "b"), ({"a": {"c": {}}}, "a.c.b")])
 def test_what_is_not_changed_is_the_same_object(value: Any, path: str) -> None:
-    assert at_once(without(value, path.split("."))) is value
+    assert at_once(delete_at(value, [*path.split(".")])) is value
 
 
 def test_mapped_copies_only_for_a_change() -> None:
     values = [1, 2, 3]
-    assert mapped(values, lambda n: n) is values
-    assert mapped(values, lambda n: n + 1) == [2, 3, 4]
-    assert mapped([], lambda n: n + 1) == []
+    assert map_list(values, lambda n: n) is values
+    assert map_list(values, lambda n: n + 1) == [2, 3, 4]
+    assert map_list([], lambda n: n + 1) == []
 
 
 def test_names_of_the_top() -> None:
@@ -171,9 +171,13 @@ def test_joined() -> None:
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": [{"type": "text", "text": "c"}]},
     )
-    assert joined([a, b, c]) == [a, b, c]
-    assert joined([a, c, b, b]) == [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]}, b, b]
-    assert joined([]) == []
+    assert join_user_turns([a, b, c]) == [a, b, c]
+    assert join_user_turns([a, c, b, b]) == [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},
+        b,
+        b,
+    ]
+    assert join_user_turns([]) == []
 
 
 @pytest.mark.parametrize("name", SPECIAL)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.messages.sent import BUDGET, NOTHING, SEARCHES, Sent
+from a2py.messages.sent import NOTHING, Sent
 from a2py.wires.refusal.echo import REMOVED, repeats, without_echo
 
 CAP = "max_tokens must be less than or equal to 1"
@@ -18,9 +18,6 @@ CAP = "max_tokens must be less than or equal to 1"
 def sent(*texts: str, **more: object) -> Sent:
     """A request whose messages have these texts."""
     return Sent(orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}))
-
-
-# -- what goes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,9 +105,6 @@ def test_a_quotation_with_the_same_quote_inside() -> None:
     assert without_echo("bad 'one two' or 'three four'", sent("one two, three four")) == "bad '…' or '…'"
 
 
-# -- what stays ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -153,9 +147,6 @@ def test_deep_quotations_are_followed_only_so_far() -> None:
     assert without_echo(text, sent(CAP)) == text
 
 
-# -- words that a rule matched ---------------------------------------------------------------------------------------------
-
-
 def test_pieces_are_compared() -> None:
     asked = sent('one two\n"three" four')
     assert repeats("one two three four", sent("one two three four"))
@@ -163,55 +154,6 @@ def test_pieces_are_compared() -> None:
     assert not repeats("one two three four", asked)
     assert not repeats("… '' . ab", asked), "nothing readable"
     assert not repeats("one two", NOTHING)
-
-
-# -- what it may cost --------------------------------------------------------------------------------------------------------
-
-
-class Counted(bytes):
-    """A body that counts how often, and how much of it, was searched."""
-
-    searches = 0
-
-    def find(self, *args: object) -> int:  # type: ignore[override]
-        self.searches += 1
-        return super().find(*args)  # type: ignore[arg-type]
-
-
-def test_a_large_request_is_searched_once() -> None:
-    """What can't be looked up any more counts as the client's: too little is believed rather than too much."""
-    body = Counted(b"x" * (32 * 1024 * 1024 - 100) + CAP.encode())
-    asked = Sent(body)
-    sentence = "; ".join(f"'number {n} of them'" for n in range(50))
-    heard = without_echo(sentence, asked)
-    assert body.searches == 1
-    assert heard.startswith("'number 0 of them'; '…'; ") and heard.endswith("; '…'")
-    assert Sent(b"x" * (BUDGET + 1)).holds(b"y")
-
-
-def test_a_long_error_asks_for_a_limited_number_of_searches() -> None:
-    body = Counted(orjson.dumps({"messages": [{"content": "word " * 100}]}))
-    asked = Sent(body)
-    without_echo("; ".join(f"'number {n} of them'" for n in range(1000)), asked)
-    assert body.searches == SEARCHES
-    assert asked.holds(b"anything")
-
-
-def test_no_more_is_read_than_up_to_the_place() -> None:
-    asked = Sent(CAP.encode() + b" " * (BUDGET // 2))
-    for _ in range(SEARCHES):
-        assert asked.holds(CAP.encode())
-    assert asked.holds(b"not there"), "not searched any more"
-    assert not asked.holds(CAP.encode(), unsearched=False)
-
-
-def test_a_forgotten_request_holds_nothing() -> None:
-    asked = sent(CAP)
-    assert asked and asked.holds(CAP.encode())
-    asked.forget()
-    assert not asked and not asked.holds(CAP.encode()) and without_echo(f"'{CAP}'", asked) == f"'{CAP}'"
-    NOTHING.forget()
-    assert not NOTHING
 
 
 @given(st.text(alphabet="'\"`\\ got:inputvalue=x“”,.", max_size=200), st.text(max_size=30))

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from a2py.wires import failure
+from a2py.wires.refusal.peer import Peer
 from tests.recordings import Recording, load, recordings
 
 #: File → kind, HTTP status, message (its beginning, where it ends in …).
@@ -72,7 +73,7 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         403,
         "minimax: your current token plan not support model, abab6.5s-chat",
     ),
-    "mistral/error-bad-key-01.json": ("authentication", 401, "mistral was asked without an API key (HTTP 401)…"),
+    "mistral/error-bad-key-01.json": ("authentication", 401, "mistral got no API key (HTTP 401)…"),
     "mistral/error-bad-key-02.json": ("authentication", 401, "mistral refused the API key (HTTP 401)…"),
     "mistral/error-bad-model-01.json": ("not_found", 404, "mistral: Invalid model: definitely-not-a-model"),
     "mistral/error-capacity-01.json": ("overloaded", 529, "mistral: Service tier capacity exceeded for this model."),
@@ -134,8 +135,8 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_…",
     ),
     "openai/error-unsupported-parameter-03.json": ("unsupported", 400, "Web search options not supported with this model."),
-    "openrouter/error-bad-key-01.json": ("authentication", 401, "openrouter was asked without an API key (HTTP 401)…"),
-    "openrouter/error-bad-key-02.json": ("authentication", 401, "openrouter was asked without an API key (HTTP 401)…"),
+    "openrouter/error-bad-key-01.json": ("authentication", 401, "openrouter got no API key (HTTP 401)…"),
+    "openrouter/error-bad-key-02.json": ("authentication", 401, "openrouter got no API key (HTTP 401)…"),
     "openrouter/error-bad-model-01.json": ("not_found", 404, "openrouter: No endpoints found for google/gemini-2.0-flash-001."),
     "openrouter/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 2500021 tokens > 200000 maximum"),
     "openrouter/error-credits-01.json": (
@@ -199,10 +200,10 @@ def matches(message: str, expected: str) -> bool:
 def test_a_recorded_error_becomes_what_it_must(recording: Recording) -> None:
     kind, status, message = EXPECTED[recording.file]
     if recording.status == 200:
-        error = failure.inside(orjson.loads(recording.data), provider=recording.provider)
+        error = failure.find_error(orjson.loads(recording.data), Peer(recording.provider))
         assert error is not None
     else:
-        error = failure.read(recording.status or 400, recording.headers, recording.data, provider=recording.provider)
+        error = failure.read(recording.status or 400, recording.headers, recording.data, Peer(recording.provider))
     assert (error.kind, error.status) == (kind, status)
     assert matches(error.message, message), error.message
     assert "x-api-key" not in error.message
@@ -226,8 +227,8 @@ def events(recording: Recording) -> list[Any]:
 def test_errors_inside_a_200(recording: Recording) -> None:
     """What holds an error is one; no other chunk of any recording is taken for one."""
     if recording.file.endswith(".json"):
-        found = [failure.inside(orjson.loads(recording.data))]
+        found = [failure.find_error(orjson.loads(recording.data))]
     else:
-        found = [failure.inside(event) for event in events(recording) if isinstance(event, dict)]
+        found = [failure.find_error(event) for event in events(recording) if isinstance(event, dict)]
     told = [(error.kind, error.status, error.message) for error in found if error is not None]
     assert told == STREAMS.get(recording.file, [])

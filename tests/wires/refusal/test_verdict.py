@@ -13,14 +13,16 @@ from a2py.messages.sent import NOTHING, Sent
 from a2py.proxy.router import CLIENT_ERRORS
 from a2py.wires import failure
 from a2py.wires.refusal import topic, verdict
-from a2py.wires.refusal.body import Found, unfold
+from a2py.wires.refusal.body import ErrorBody, parse_body
+from a2py.wires.refusal.fields import FIELDS
+from a2py.wires.refusal.wordings import EARLY, LATE
 from tests import golden
 
 CAP = "max_tokens must be less than or equal to 1"
 
 
 def find(status: int, message: str, sent: Sent = NOTHING, **more: Any) -> verdict.Verdict:
-    return verdict.find(status, unfold(orjson.dumps({"error": {"message": message, **more}})), "", sent)
+    return verdict.find_rule(status, parse_body(orjson.dumps({"error": {"message": message, **more}})), "", sent)
 
 
 def asked(*texts: str) -> Sent:
@@ -36,8 +38,8 @@ def accusations() -> list[Any]:
     for case in golden.read(golden.FOLDER / "errors.md"):
         block = next(block for block in case.blocks if block.name == "upstream")
         if not any(block.name == "request" for block in case.blocks):
-            found = unfold(golden.upstream_bytes(block))
-            ruled = verdict.find(int(block.options[0]), found, "")
+            found = parse_body(golden.upstream_bytes(block))
+            ruled = verdict.find_rule(int(block.options[0]), found, "")
             if ruled.rule and ruled.match and ruled.rule.kind in verdict.ABOUT_DEPLOYMENT:
                 out.append(pytest.param(ruled.rule, found.line, id=f"{ruled.rule.name}: {case.title}"))
     return out
@@ -57,20 +59,20 @@ def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
     for text in (line, f"Sorry. {line}"):
         if rule.statuses == {403}:
             continue  # its status is the support
-        found = Found(sentences=[text])
-        ruled = verdict.find(status, found, "")
+        found = ErrorBody(sentences=[text])
+        ruled = verdict.find_rule(status, found, "")
         assert ruled.rule is not None and (ruled.rule.kind, ruled.blame) == (rule.kind, Blame.NONE)
-        repeated = verdict.find(status, found, "", asked(f"Why {text}?"))
+        repeated = verdict.find_rule(status, found, "", asked(f"Why {text}?"))
         assert repeated.rule is None or repeated.rule.kind in CLIENT_ERRORS
-        inside = verdict.find(0, found, "")
+        inside = verdict.find_rule(0, found, "")
         assert inside.rule is not None and inside.blame is Blame.NONE, "inside a 200 no status supports it either"
     if not rule.statuses:
-        assert verdict.find(500, Found(sentences=[line]), "").blame is (
+        assert verdict.find_rule(500, ErrorBody(sentences=[line]), "").blame is (
             Blame.KIND if rule.kind == verdict.kind_of_status(500) else Blame.FAILURE
         )
     for status in (401, 402, 403, 404, 429):
         if status in (rule.statuses or {status}):
-            ruled = verdict.find(status, Found(sentences=[line]), "", asked(line))
+            ruled = verdict.find_rule(status, ErrorBody(sentences=[line]), "", asked(line))
             assert (ruled.rule and ruled.rule.kind, ruled.blame) == (rule.kind, Blame.KIND), "the status says so itself"
 
 
@@ -116,9 +118,9 @@ def test_words_of_the_request_are_marked() -> None:
 
 
 def test_what_a_rule_matched_across_two_sentences_is_looked_up_as_one() -> None:
-    found = Found(sentences=["messages: one", "reasoning_content is unsupported"])
-    assert verdict.find(400, found, "", asked("messages: one: reasoning_content is unsupported")).echoed
-    assert not verdict.find(400, found, "", asked("messages: one")).echoed
+    found = ErrorBody(sentences=["messages: one", "reasoning_content is unsupported"])
+    assert verdict.find_rule(400, found, "", asked("messages: one: reasoning_content is unsupported")).echoed
+    assert not verdict.find_rule(400, found, "", asked("messages: one")).echoed
 
 
 def test_a_code_or_param_that_says_the_same_is_proof() -> None:
@@ -133,7 +135,7 @@ def test_a_code_or_param_that_says_the_same_is_proof() -> None:
 def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
     ruled = find(400, f"cannot read '{CAP}': Unknown parameter: 'top_p'", asked(CAP))
     assert ruled.rule is not None and ruled.rule.name == "named.kind" and not ruled.echoed
-    assert ruled.heard.text == "cannot read '…': Unknown parameter: 'top_p'"
+    assert ruled.own.text == "cannot read '…': Unknown parameter: 'top_p'"
 
 
 # -- param and prose -------------------------------------------------------------------------------------------------------
@@ -190,9 +192,14 @@ def test_a_rule_that_param_contradicts_leaves_the_word_to_the_next() -> None:
 def test_names() -> None:
     assert topic.name_of("body.reasoningEffort") == "reasoning_effort"
     assert topic.name_of("`tools[0].strict`.") == "tools.0.strict"
-    assert topic.about_content("messages[0].content") and topic.about_content("input") and not topic.about_content("")
+    assert topic.is_about_content("messages[0].content") and topic.is_about_content("input") and not topic.is_about_content("")
 
 
 def test_every_family_is_made_of_names() -> None:
     words = [word for words in topic._FAMILIES.values() for word in words.split()]
     assert all(re.fullmatch(r"[a-z_]+", word) for word in words)
+
+
+def test_rules_are_asked_in_their_order() -> None:
+    verdict.rules.cache_clear()
+    assert verdict.rules() == (*EARLY, *FIELDS, *LATE)

@@ -126,7 +126,7 @@ def test_any_body(value: Any) -> None:
 
 # -- any rendering of a reply is the same message ------------------------------------------------------------------------
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=12)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
 ARGUMENTS = st.dictionaries(TEXTS, st.integers(-9, 9) | TEXTS, max_size=3).map(lambda value: orjson.dumps(value).decode())
 MESSAGE = st.lists(
     st.builds(lambda t: {"type": "output_text", "text": t, "annotations": []}, TEXTS)

@@ -220,7 +220,7 @@ def chat_says(body: JSON) -> list[tuple[str, Any]]:
     out: list[tuple[str, Any]] = []
     for message in body["messages"]:
         content = message.get("content")
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        parts: list[JSON] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         texts = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
         media = [
             part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"] for part in parts if "text" not in part

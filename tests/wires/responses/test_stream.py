@@ -12,7 +12,8 @@ from a2py.messages import signatures
 from a2py.messages.types import JSON, Outcome
 from a2py.wires import wire
 from a2py.wires.common import search
-from a2py.wires.responses import output
+from a2py.wires.refusal.message import DEFAULT_ADVICE
+from a2py.wires.responses import budget
 from tests import streams
 
 RESPONSES = wire("responses")
@@ -107,7 +108,8 @@ def test_a_name_of_the_event_counts_where_the_data_has_no_type() -> None:
 
 def test_an_error_that_says_nothing() -> None:
     assert message_of({"type": "error"})["error"]["message"]
-    assert message_of({"type": "response.failed", "response": {}})["error"]["message"] == "the upstream failed without saying why"
+    message = message_of({"type": "response.failed", "response": {}})["error"]["message"]
+    assert message == f"the upstream failed without saying why. {DEFAULT_ADVICE}"
     assert message_of({"type": "response.failed", "response": {"error": {}}})["error"]["message"]
 
 
@@ -138,7 +140,7 @@ def test_cancelled_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b'{"status":"completed","output":[', "no valid JSON"),
+        (b'{"status":"completed","output":[', "not valid JSON"),
         (b"[1]", "not a JSON object"),
         (b"[]", "not a JSON object"),
         (b"{}", "no response object"),
@@ -171,7 +173,7 @@ def message_of_bytes(data: bytes) -> JSON:
 
 
 def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT_LIMIT", 5)
+    monkeypatch.setattr(budget, "KEPT_LIMIT", 5)
     repeated = item({**MESSAGE, "content": [{"type": "output_text", "text": "Hello, you"}]})
     assert texts(message_of(text("Hello"), text(", "), text("you"), repeated, DONE)) == ["Hello, you"]
     assert texts(message_of(text("Hello, "), repeated, DONE)) == ["Hello, "]
@@ -290,8 +292,8 @@ def test_search_ids_that_were_made_to_collide() -> None:
     """An endless loop until 2026-11: each next id of the last search, cut to its end, is another's."""
     call = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
     ids = ["x_"]
-    while search.block_id(ids[-1]) not in map(search.block_id, ids[:-1]):
-        ids.append(f"{search.block_id(ids[-1])}_60")
+    while search.make_block_id(ids[-1]) not in map(search.make_block_id, ids[:-1]):
+        ids.append(f"{search.make_block_id(ids[-1])}_60")
     found = [item({**call, "id": id}, n) for n, id in enumerate(ids)]
     blocks = message_of(*found, item({**call, "id": "x."}, 60), DONE)["content"]
     used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
@@ -363,7 +365,7 @@ def test_a_stop_sequence_ends_the_reading() -> None:
 
 def test_an_unfinished_stop_sequence_at_an_early_end() -> None:
     message = message_of(text("A STO"), stops=("STOP",))
-    assert (texts(message), message["error"]["message"]) == (["A STO"], "upstream closed the stream early")
+    assert (texts(message), message["error"]["message"]) == (["A STO"], f"the upstream closed the stream early. {DEFAULT_ADVICE}")
 
 
 def test_think_tags_with_stops() -> None:
@@ -414,7 +416,7 @@ def test_one_bad_line_is_forgiven_where_nothing_is_missing() -> None:
     ],
 )
 def test_a_bad_line_that_may_have_lost_something(events: tuple[Any, ...]) -> None:
-    assert message_of(*events)["error"]["message"] == "the upstream's stream was damaged: a part of it is no JSON"
+    assert message_of(*events)["error"]["message"] == (f"the upstream sent a damaged stream: a part of it is not JSON. {DEFAULT_ADVICE}")
 
 
 def test_close_is_idempotent() -> None:

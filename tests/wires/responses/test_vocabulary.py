@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from openai.types.responses import ResponseError, ResponseOutputItem, ResponseStreamEvent
 
-from a2py.messages.types import JSON
-from a2py.wires.responses import output
 from a2py.wires.responses.stream import _HANDLERS
 from tests import streams
-from tests.wires.responses.test_stream import DONE, RESPONSES, item, message_of, sse, text, texts
+from tests.wires.responses.test_stream import DONE, RESPONSES, item, sse, text
 
 #: Events that tell nothing which a later one does not tell whole: progress of hosted tools, what a call or a part begins with, audio, images.
 PASSED_OVER = re.compile(
@@ -61,36 +59,3 @@ def test_every_error_code_of_the_sdk(code: str) -> None:
     if "image" in code and "policy" not in code:
         assert outcome.error.kind == "image" and outcome.error.message.startswith("Could not process image")
     assert outcome.error.retryable is (code in ("server_error", "rate_limit_exceeded", "vector_store_timeout")), outcome.error
-
-
-# -- tools of free text --------------------------------------------------------------------------------------------------
-
-FREE: JSON = {"type": "custom_tool_call", "id": "x", "call_id": "c", "name": "run", "input": ""}
-
-
-def free(event: str, **more: Any) -> JSON:
-    return {"type": f"response.custom_tool_call_input.{event}", "item_id": "x", "output_index": 0, **more}
-
-
-@pytest.mark.parametrize(
-    "events",
-    [
-        (free("delta", delta="a"), free("delta", delta="b")),
-        (free("delta", delta="a"), free("done", input="ab")),
-        (free("done", input="ab"),),
-        (free("delta", delta="a"), item({**FREE, "input": "ab", "status": "completed"})),
-        (item({**FREE, "input": "ab"}), free("done", input="ab")),
-    ],
-)
-def test_a_tool_of_free_text_whose_item_has_no_end(events: tuple[JSON, ...]) -> None:
-    begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
-    assert message_of(begun, *events, DONE)["content"][0]["input"] == {"input": "ab"}
-    cut = message_of(begun, free("delta", delta="a"), {"type": "response.incomplete", "response": {"status": "incomplete"}})
-    assert (texts(cut), cut["stop_reason"]) == ([""], "max_tokens")
-
-
-def test_free_text_too_long_to_keep_is_never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT_LIMIT", 3)
-    begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
-    told = message_of(begun, free("delta", delta="ab"), free("delta", delta="cd"), DONE)
-    assert told["stop_reason"] == "max_tokens" and "__unparsedToolInput" in told["content"][0]["input"]

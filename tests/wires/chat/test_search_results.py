@@ -10,7 +10,7 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from a2py.wires.chat.fastpath import FastDecoder
-from a2py.wires.chat.found import SearchDecoder, decoder
+from a2py.wires.chat.search_results import SearchDecoder, make_decoder
 from tests import golden, streams
 from tests.recordings import Recording, recordings
 
@@ -42,8 +42,8 @@ def kinds(message: JSON) -> list[str]:
 
 def test_only_a_search_takes_the_slower_decoder() -> None:
     sink = streams.writer()
-    assert type(decoder(ASKED, sink)) is SearchDecoder
-    assert type(decoder(streams.prepared(), sink)) is FastDecoder
+    assert type(make_decoder(ASKED, sink)) is SearchDecoder
+    assert type(make_decoder(streams.prepared(), sink)) is FastDecoder
 
 
 @pytest.mark.parametrize(
@@ -96,22 +96,6 @@ def test_the_upstreams_own_count_of_searches() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "server_tool_use": {"web_search_requests": 3}}
     message = message_of(chunk({"content": "Hi"}), chunk({"annotations": [page("https://a")]}), {**DONE, "usage": usage})
     assert message["usage"]["server_tool_use"]["web_search_requests"] == 3
-
-
-@pytest.mark.parametrize(
-    ("messages", "question"),
-    [
-        ([{"role": "user", "content": "Why?"}], "Why?"),
-        ([{"role": "user", "content": "Why?"}, {"role": "system", "content": "So"}], "Why?"),
-        ([{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "content": "1"}]}], "web_search"),
-        ([{"role": "user", "content": "x" * 500}], "x" * 400),
-    ],
-)
-def test_the_question(messages: list[JSON], question: str) -> None:
-    body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [SEARCH]}
-    call = golden.call(body, OPENROUTER)
-    prepared = CHAT.prepare(call, golden.deployment(OPENROUTER), True)
-    assert prepared.search == question
 
 
 def test_the_server_tool_takes_the_clients_wishes() -> None:

@@ -145,27 +145,7 @@ def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
 ASKED = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
 PLAIN = {"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": ""}
 SECRET = {**PLAIN, "encrypted_content": "Eq"}
-FAILED = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": {"type": "web_search_tool_result_error"}}
 CITED = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
-
-
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        [ASKED, found(SECRET)],
-        [ASKED, found()],
-        [ASKED, FAILED],
-        [ASKED],
-        [found(PLAIN, id=7)],
-        [found("odd")],
-        [{**TEXT, "citations": [{**CITED, "encrypted_index": "Eo"}, {"type": "char_location"}, "odd"]}],
-        [{**TEXT, "citations": "odd"}],
-        [{**TEXT, "citations": []}],
-    ],
-)
-def test_a_search_of_the_upstream_itself_stays(blocks: list[JSON]) -> None:
-    messages = [HI, turn(*blocks, TEXT), GO]
-    assert sent({"messages": messages})["messages"] == messages
 
 
 def test_a_search_of_another_upstream_becomes_text() -> None:

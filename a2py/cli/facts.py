@@ -1,8 +1,8 @@
-"""What a server says of itself: its models list, and the context that a model really has.
+"""Ask a server about itself: its models list, and the context that a model really has.
 
-Knows: `/models` of OpenAI-compatible servers, `/props` of llama.cpp (docs read 2026-11). Ollama's own API: proxy/context.py.
-Must not know: probes, what a number means for a client.
-Invariants: every lookup may fail without harm; nothing is sent but the deployment's own key, to its own host.
+Knows: `/models` of OpenAI-compatible servers, `/props` of llama.cpp (docs read 2026-11). Ollama's own API is in
+a2py.proxy. Must not know: probes, what a number means for a client.
+Invariants: a failed lookup is not an error. The only secret that is sent is the deployment's own key, to its own host.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.context import Contexts
 from a2py.upstream import Upstream
-from a2py.wires.common.headers import headers
+from a2py.wires.common.headers import build_headers
 
 #: Seconds for one lookup.
 SECONDS = 15.0
-#: Keys of a models list's row that hold the context, by who uses them.
+#: Keys of a row in a models list that hold the context.
 CONTEXT_KEYS = (
     "max_model_len",  # vLLM, SGLang
     "context_length",  # OpenRouter, Together, the demo
@@ -30,8 +30,9 @@ CONTEXT_KEYS = (
 
 
 class Facts(NamedTuple):
-    """`status`: of the models list (200 where it came, 0 where nobody answered); `names`: the models in it; `context`: tokens, 0: not told;
-    `source`: who told."""
+    """`status`: of the models list, 0 if no server answered. `names`: the models in it. `context`: in tokens, 0 if
+    unknown.
+    `source`: where the context comes from."""
 
     status: int = 0
     names: tuple[str, ...] = ()
@@ -40,10 +41,15 @@ class Facts(NamedTuple):
 
 
 async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) -> Facts:
+    """Return what the server of `dep` says about itself. Each lookup takes at most `seconds`."""
     base = dep.base + ("/v1" if dep.wire == "native" else "")
-    status, listed = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""), seconds)
-    data = listed.get("data")
-    rows = [row for row in data if isinstance(row, dict) and isinstance(row.get("id"), str)] if isinstance(data, list) else []
+    status, body = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""), seconds)
+    data = body.get("data")
+    rows = (
+        [row for row in data if isinstance(row, dict) and isinstance(row.get("id"), str)]
+        if isinstance(data, list)
+        else []
+    )
     names = tuple(row["id"] for row in rows)
     if dep.quirks.context_probe == "ollama":
         size = await Contexts(time.monotonic).size(upstream, dep)
@@ -64,7 +70,7 @@ async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) 
 
 async def _ask(upstream: Upstream, dep: Deployment, url: str, seconds: float) -> tuple[int, dict[str, Any]]:
     try:
-        return 200, await upstream.ask(dep, url, None, headers(dep, False), seconds)
+        return 200, await upstream.ask(dep, url, None, build_headers(dep, False), seconds)
     except ApiError as error:
         return error.status, {}
     except ValueError:

@@ -1,0 +1,43 @@
+"""The upstream that an error is about.
+
+Knows: how messages name it. Must not know: what went wrong.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from a2py.deployment import Deployment
+from a2py.messages.sent import NOTHING, Sent
+
+
+class Peer(NamedTuple):
+    """The upstream, as messages and rules need it.
+
+    `provider`: decides what some error codes mean; `address`: host and port; `model`: the upstream's own model id;
+    `name`: the model's name in the configuration; `secrets`: strings that no message may repeat, like the key that was
+    sent; `sent`: the request's body, which the upstream's text may repeat."""
+
+    provider: str = ""
+    address: str = ""
+    model: str = ""
+    name: str = ""
+    secrets: tuple[str, ...] = ()
+    sent: Sent = NOTHING
+
+    @classmethod
+    def of(cls, dep: Deployment, sent: Sent = NOTHING) -> Peer:
+        """Return the peer that answers for a deployment."""
+        return cls(dep.provider, dep.address, dep.model, dep.name, dep.secrets, sent)
+
+    @property
+    def host(self) -> str:
+        """What messages call the server.
+
+        It is the address, not the provider's prefix: that is `openai` for any compatible server."""
+        return self.address or self.provider or "the upstream"
+
+    @property
+    def host_and_model(self) -> str:
+        """The server and the model's name, for errors that are cured in the configuration."""
+        return f"{self.host} (model {self.name})" if self.name else self.host

@@ -1,0 +1,61 @@
+"""A request that was sent, and what a search in it may cost."""
+
+from __future__ import annotations
+
+import orjson
+
+from a2py.messages.sent import BUDGET, NOTHING, SEARCHES, Sent
+from a2py.wires.refusal.echo import without_echo
+
+CAP = "max_tokens must be less than or equal to 1"
+
+
+def sent(*texts: str, **more: object) -> Sent:
+    """A request whose messages have these texts."""
+    return Sent(orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}))
+
+
+class Counted(bytes):
+    """A body that counts how often, and how much of it, was searched."""
+
+    searches = 0
+
+    def find(self, *args: object) -> int:
+        self.searches += 1
+        return super().find(*args)  # type: ignore[arg-type]
+
+
+def test_a_large_request_is_searched_once() -> None:
+    """What can't be looked up any more counts as the client's: too little is believed rather than too much."""
+    body = Counted(b"x" * (32 * 1024 * 1024 - 100) + CAP.encode())
+    asked = Sent(body)
+    sentence = "; ".join(f"'number {n} of them'" for n in range(50))
+    heard = without_echo(sentence, asked)
+    assert body.searches == 1
+    assert heard.startswith("'number 0 of them'; '…'; ") and heard.endswith("; '…'")
+    assert Sent(b"x" * (BUDGET + 1)).holds(b"y")
+
+
+def test_a_long_error_asks_for_a_limited_number_of_searches() -> None:
+    body = Counted(orjson.dumps({"messages": [{"content": "word " * 100}]}))
+    asked = Sent(body)
+    without_echo("; ".join(f"'number {n} of them'" for n in range(1000)), asked)
+    assert body.searches == SEARCHES
+    assert asked.holds(b"anything")
+
+
+def test_no_more_is_read_than_up_to_the_place() -> None:
+    asked = Sent(CAP.encode() + b" " * (BUDGET // 2))
+    for _ in range(SEARCHES):
+        assert asked.holds(CAP.encode())
+    assert asked.holds(b"not there"), "not searched any more"
+    assert not asked.holds(CAP.encode(), unsearched=False)
+
+
+def test_a_forgotten_request_holds_nothing() -> None:
+    asked = sent(CAP)
+    assert asked and asked.holds(CAP.encode())
+    asked.forget()
+    assert not asked and not asked.holds(CAP.encode()) and without_echo(f"'{CAP}'", asked) == f"'{CAP}'"
+    NOTHING.forget()
+    assert not NOTHING

@@ -1,0 +1,192 @@
+"""The project's own files: CI, the people's pages, `make release`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import a2py
+from tools import release
+
+ROOT = Path(a2py.__file__).parents[1]
+CI = ROOT / ".github" / "workflows" / "ci.yml"
+#: Words of hosts from which packages come: the workflow takes what its runner is set up with.
+REGISTRIES = ("pypi", "npmjs", "index-url", "docker.io", "ghcr.io", "quay.io", "conda")
+
+
+def jobs() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(CI.read_text("utf-8"))["jobs"]
+    return found
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def setup() -> ConfigParser:
+    parser = ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg", "utf-8")
+    return parser
+
+
+# -- CI ------------------------------------------------------------------------------------------------------------------
+
+
+def test_ci_runs_the_pythons_that_setup_cfg_promises() -> None:
+    metadata = setup()["metadata"]["classifiers"]
+    promised = re.findall(r"Python :: (3\.\d+)$", metadata, re.MULTILINE)
+    assert jobs()["linux"]["strategy"]["matrix"]["python"] == promised
+    assert setup()["options"]["python_requires"] == f">={promised[0]}"
+    assert set(jobs()["others"]["strategy"]["matrix"]["python"]) <= set(promised)
+
+
+def test_ci_runs_on_three_systems() -> None:
+    systems = [jobs()["linux"]["runs-on"], *jobs()["others"]["strategy"]["matrix"]["os"]]
+    assert [system.partition("-")[0] for system in systems] == ["ubuntu", "macos", "windows"]
+    assert all(job["timeout-minutes"] <= 60 for job in jobs().values())
+
+
+def test_ci_names_no_registry_and_may_only_read() -> None:
+    text = CI.read_text("utf-8").lower()
+    assert not [word for word in REGISTRIES if word in text]
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+    assert "secrets." not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["CONTRIBUTING.md", "README.md", ".github/workflows/ci.yml", "tests/README.md", ".github/PULL_REQUEST_TEMPLATE.md"]
+)
+def test_each_make_target_that_is_named_exists(name: str) -> None:
+    named = set(re.findall(r"(?:`|run: |&& |^)make ([a-z][a-z-]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+    assert named and named <= targets()
+
+
+def test_contributing_has_ten_commands() -> None:
+    rows = re.findall(r"^\| `make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 10 and "release" in rows
+
+
+def test_the_page_of_the_design_is_two_screens_and_answers_ten_questions() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    _, glossary, places = re.split(r"^## (?:Glossary|Where do I add …)$", page, flags=re.MULTILINE)
+    rows = [[line for line in part.split("\n") if line.startswith("|")][2:] for part in (glossary, places)]
+    assert len(page.split("\n")) <= 120
+    assert len(rows[0]) >= 25 and len(rows[1]) == 10
+    for word in (
+        "wire",
+        "sink",
+        "verb",
+        "splice",
+        "deployment",
+        "quirk",
+        "lesson",
+        "degraded",
+        "origin",
+        "vendor state",
+        "attempt",
+        "exchange",
+        "commit",
+    ):
+        assert any(row.startswith(f"| {word} |") for row in rows[0]), word
+
+
+# -- releases ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A small repository that can be released as 0.2.0."""
+    for name, text in {
+        "a2py/__init__.py": '__version__ = "0.1.0"\n',
+        "README.md": "a2py 0.1.0 at http://127.0.0.1:4000\nhaproxy 0.1.0\n",
+        "docs/commands.md": "a2py 0.1.0: any client\n",
+        "CHANGELOG.md": "# Changes\n\n## 0.2.0, 2026-12-01\n\n- More.\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "All")
+    return tmp_path
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+
+class Steps:
+    """Stands for the commands of a release. `failing`: the last word of the one that fails."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing = failing
+        self.commands: list[str] = []
+
+    def __call__(self, command: Sequence[str], root: Path) -> int:
+        self.commands.append(command[-1])
+        if command[-1] == "build":
+            (root / "dist").mkdir(exist_ok=True)
+            (root / "dist" / "a2py-0.2.0-py3-none-any.whl").write_bytes(b"")
+        return int(command[-1] == self.failing)
+
+
+def test_a_release_sets_the_version_tests_builds_and_pushes_nothing(clone: Path) -> None:
+    steps = Steps()
+    said = release.release(clone, "0.2.0", steps)
+    assert steps.commands == ["check", "test", "build", "build", "tools.pyz"]
+    assert release.current(clone) == "0.2.0"
+    assert (clone / "README.md").read_text("utf-8") == "a2py 0.2.0 at http://127.0.0.1:4000\nhaproxy 0.1.0\n"
+    assert (clone / "docs/commands.md").read_text("utf-8") == "a2py 0.2.0: any client\n"
+    assert 'git commit -am "Release 0.2.0"' in said and "git push origin main v0.2.0" in said and "dist/a2py-0.2.0-py3-none-any.whl" in said
+    assert not release.git(clone, "tag")
+
+
+@pytest.mark.parametrize("failing", ["check", "test", "tools.pyz"])
+def test_a_failed_step_puts_the_version_back(clone: Path, failing: str) -> None:
+    steps = Steps(failing)
+    with pytest.raises(release.Refused, match=f"{re.escape(failing)}` failed"):
+        release.release(clone, "0.2.0", steps)
+    assert steps.commands[-1] == failing
+    assert release.current(clone) == "0.1.0" and not release.git(clone, "status", "--porcelain", "--", "a2py", "docs", "README.md")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("", "is not a version"),
+        ("0.2", "is not a version"),
+        ("v0.2.0", "is not a version"),
+        ("0.0.9", "is older than 0.1.0"),
+        ("0.1.0rc1", "is older than 0.1.0"),
+        ("0.3.0", "no heading `## 0.3.0, YYYY-MM-DD`"),
+    ],
+)
+def test_a_version_that_cannot_be_released(clone: Path, version: str, reason: str) -> None:
+    steps = Steps()
+    with pytest.raises(release.Refused, match=re.escape(reason)):
+        release.release(clone, version, steps)
+    assert not steps.commands and release.current(clone) == "0.1.0"
+
+
+def test_a_tree_with_changes_or_a_tag_is_refused(clone: Path) -> None:
+    git(clone, "tag", "v0.2.0")
+    with pytest.raises(release.Refused, match=r"the tag v0\.2\.0 exists"):
+        release.check(clone, "0.2.0")
+    git(clone, "tag", "-d", "v0.2.0")
+    (clone / "new.txt").write_text("", "utf-8")
+    with pytest.raises(release.Refused, match="not committed"):
+        release.check(clone, "0.2.0")
+
+
+def test_the_real_tree_names_its_version_where_the_release_looks() -> None:
+    shown = release.SHOWN.format(a2py.__version__)
+    assert release.current(ROOT) == a2py.__version__
+    assert any(shown in path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    assert sorted(["0.2.0", "0.2.0rc1", "0.10.0"], key=release.order) == ["0.2.0rc1", "0.2.0", "0.10.0"]

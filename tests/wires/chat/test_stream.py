@@ -1,0 +1,30 @@
+"""The chat decoder: corners that no golden shows."""
+
+from __future__ import annotations
+
+from a2py.messages.reply import Reply
+from a2py.messages.types import JSON, Outcome, Prepared, Usage
+from a2py.wires.chat.stream import ChatDecoder
+
+PREPARED = Prepared("http://x", {}, b"", True)
+
+
+def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
+    reply = Reply("msg_1", "m")
+    decoder = ChatDecoder(prepared, reply)
+    decoder.feed(data)
+    outcome = decoder.close()
+    assert decoder.close() is outcome
+    return outcome, {} if outcome.error else reply.message(outcome, Usage())
+
+
+def test_an_error_with_an_empty_choice() -> None:
+    outcome, _ = decoded(b'data: {"error":{"message":"no"},"choices":[{"index":0}]}\n\n')
+    assert outcome.error is not None and outcome.error.message
+
+
+def test_reasoning_details_of_no_known_shape() -> None:
+    _, message = decoded(
+        b'data: {"choices":[{"delta":{"reasoning_details":"x","reasoning":"y","content":"z"},"finish_reason":"stop"}]}\n\n'
+    )
+    assert [block["type"] for block in message["content"]] == ["thinking", "text"]

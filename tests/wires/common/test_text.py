@@ -1,0 +1,27 @@
+"""Blocks as text: corners that no golden shows."""
+
+from __future__ import annotations
+
+from a2py.messages.types import JSON
+from a2py.wires.common.text import as_text, block_text, strip_billing
+
+
+def test_texts_of_blocks_that_no_wire_shows() -> None:
+    assert strip_billing("plain") == "plain"
+    assert block_text({"type": "image", "source": {"type": "base64"}}) == "[image, not shown]"
+    assert block_text({"type": "image", "source": 7}) == "[image, not shown]"
+    assert block_text({"type": "document", "source": 7}) == "[document of type unknown, not shown]"
+    assert as_text([{"type": "tool_result", "content": "a"}, {"type": "thinking"}, 7, {"type": "tool_use", "name": "f"}]) == (
+        "[tool result: a]\n[tool call f: {}]"
+    )
+    assert as_text(None) == ""
+    assert as_text([{"type": 5, "text": "a"}, {"type": {}}, {"text": "b"}]) == "a\nb"
+    assert block_text({"type": "compaction", "content": "sum"}) == "sum"
+    assert block_text({"type": "container_upload"}) == "[file, not shown]"
+
+
+def test_unchecked_results_are_shown_to_a_bounded_depth() -> None:
+    nest: JSON = {"data": 1}
+    for _ in range(99):
+        nest = {"x": nest}
+    assert block_text({"type": "later_tool_result", "content": nest}).count("x") == 32

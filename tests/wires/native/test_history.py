@@ -1,0 +1,54 @@
+"""The conversation of a native request: what other wires and servers left in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from a2py.errors import ApiError
+from a2py.messages.types import JSON
+from tests.wires.native.test_request import (
+    GO,
+    HI,
+    TEXT,
+    THINKING,
+    sent,
+    turn,
+)
+
+
+def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
+    return {"type": "web_search_tool_result", "tool_use_id": id, "content": list(results)}
+
+
+ASKED = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+PLAIN = {"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": ""}
+SECRET = {**PLAIN, "encrypted_content": "Eq"}
+FAILED = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": {"type": "web_search_tool_result_error"}}
+CITED = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [ASKED, found(SECRET)],
+        [ASKED, found()],
+        [ASKED, FAILED],
+        [ASKED],
+        [found(PLAIN, id=7)],
+        [found("odd")],
+        [{**TEXT, "citations": [{**CITED, "encrypted_index": "Eo"}, {"type": "char_location"}, "odd"]}],
+        [{**TEXT, "citations": "odd"}],
+        [{**TEXT, "citations": []}],
+    ],
+)
+def test_a_search_of_the_upstream_itself_stays(blocks: list[JSON]) -> None:
+    messages = [HI, turn(*blocks, TEXT), GO]
+    assert sent({"messages": messages})["messages"] == messages
+
+
+def test_nothing_but_foreign_thinking_is_refused() -> None:
+    with pytest.raises(ApiError, match="nothing is left") as caught:
+        sent({"messages": [turn(THINKING)]})
+    assert caught.value.kind == "invalid_request"

@@ -1,0 +1,21 @@
+"""Tools of a native request: what an upstream without Anthropic's own tools gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from a2py.quirks import Quirks
+from tests.wires.native.test_request import deployment, made
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("auto", False), ("none", False), ("any", True)])
+def test_a_choice_among_lost_tools_is_dropped_and_reported_if_it_forced_one(kind: str, lost: bool) -> None:
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+        "tool_choice": {"type": kind},
+    }
+    prepared = made(body, deployment(quirks=Quirks(native_drop=frozenset({"tools.web_search"}))))
+    assert b"tool_choice" not in prepared.body and ("tool_choice" in prepared.degraded) is lost
