@@ -30,8 +30,17 @@ Dialect = Literal[
     "minimax",
     "together",
 ]
-#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, and `thought_signature`, which goes with a call.
-HistoryField = Literal["none", "reasoning_content", "reasoning", "reasoning_details", "think", "thinking_part", "thought_signature"]
+#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, `reply`, and `thought_signature`, which goes with a call.
+HistoryField = Literal[
+    "none",
+    "reply",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "think",
+    "thinking_part",
+    "thought_signature",
+]
 #: Keys of `SCHEMA_STEPS` in wires/common/schema.py, and `inline_refs`.
 SchemaStep = Literal[
     "inline_refs",
@@ -165,7 +174,8 @@ class Quirks:
     #: wires/chat/reasoning.py, wires/common/effort.py, wires/openai/thinking.py, wires/responses/reasoning.py
     effort_off: str = ""
     #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`, `think` (tags in
-    #: content), `thinking_part` (Mistral), `thought_signature` (Gemini). Responses: any word but `none` sends raw reasoning text back.
+    #: content), `thinking_part` (Mistral), `thought_signature` (Gemini), `reply` (the field in which it came; that field also counts more
+    #: than a `reasoning` or `reasoning_content` of the tables). Responses: any word but `none` sends raw reasoning text back.
     #: wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted `reasoning_details`)
@@ -182,7 +192,7 @@ class Quirks:
     reasoning_summary: bool = True
     #: Responses: this model, which reasons, accepts `include: ["reasoning.encrypted_content"]`. wires/responses/reasoning.py
     encrypted_reasoning: bool = True
-    #: `<think>` tags in the reply's text are reasoning. wires/common/draft.py
+    #: Text between `<think>` tags at the head of the reply is reasoning. wires/common/draft.py
     think_tags: bool = False
     #: The template opens `<think>` itself: text before a lone `</think>` is reasoning. wires/common/draft.py
     think_open: bool = False
@@ -246,7 +256,14 @@ def words() -> Mapping[str, tuple[str, ...]]:
 
 
 #: Type of a default → how a value of that type is described.
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list", frozenset: "a list"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list",
+    frozenset: "a list",
+}
 
 
 def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:

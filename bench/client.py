@@ -138,13 +138,20 @@ async def connect(port: int) -> Connection:
 async def put(port: int, path: str, body: bytes) -> Any:
     """A control request to the mock upstream."""
     connection = await connect(port)
-    reply = await connection.ask(b"PUT %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body))
+    reply = await connection.ask(
+        b"PUT %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
+    )
     connection.close()
     return json.loads(reply.raw.partition(b"\r\n\r\n")[2])
 
 
 def request(port: int, path: str, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", f"host: 127.0.0.1:{port}", "content-type: application/json", f"content-length: {len(body)}"]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"host: 127.0.0.1:{port}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    ]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

@@ -75,10 +75,19 @@ def result(size: int) -> Body:
     """One large tool result of prose, with what must be escaped in it."""
     body = bodies.large()
     dice = random.Random(7)
-    prose = " ".join(dice.choice(["amber", "basin", "\n\tcedar", '"delta"', "größe", "\\path"]) for _ in range(size // 8))
+    prose = " ".join(
+        dice.choice(["amber", "basin", "\n\tcedar", '"delta"', "größe", "\\path"]) for _ in range(size // 8)
+    )
     call = {"type": "tool_use", "id": "call_x", "name": body["tools"][0]["name"], "input": {}}
     answer = {"type": "tool_result", "tool_use_id": "call_x", "content": prose}
-    return {**body, "messages": [body["messages"][0], {"role": "assistant", "content": [call]}, {"role": "user", "content": [answer]}]}
+    return {
+        **body,
+        "messages": [
+            body["messages"][0],
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [answer]},
+        ],
+    }
 
 
 def _image(size: int, seed: int) -> Body:
@@ -149,7 +158,9 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     del kept
-    return Row(kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length)
+    return Row(
+        kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length
+    )
 
 
 def _resident(raw: bytes, wire: str) -> float:
@@ -180,7 +191,9 @@ def main() -> None:
     options.add_argument("--wire", default="chat", choices=["chat", "responses", "native"])
     options.add_argument("--repeat", type=int, default=7)
     options.add_argument("--json", action="store_true", help="one JSON object a line")
-    options.add_argument("--resident", action="store_true", help="only the rise of resident memory, of the body on standard input")
+    options.add_argument(
+        "--resident", action="store_true", help="only the rise of resident memory, of the body on standard input"
+    )
     given = options.parse_args()
     to = deployment(given.wire)
     if given.resident:

@@ -88,7 +88,14 @@ class Process:
 
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                argv, env=env, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=child
+                argv,
+                env=env,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=child,
             )
         self.pid = self._process.pid
 

@@ -117,7 +117,11 @@ class Results:
         entry = round_.get(name, {}).get(workload, {})
         values = entry if workload == "start" else entry.get("values", {})
         value = values.get(key)
-        return None if value is None or (BY_NAME[name].kind == "direct" and key in ("cpu_us", "extra_cpu_us", "kib")) else value
+        return (
+            None
+            if value is None or (BY_NAME[name].kind == "direct" and key in ("cpu_us", "extra_cpu_us", "kib"))
+            else value
+        )
 
     def values(self, name: str, workload: str, key: str) -> list[float]:
         found = (self.of(round_, name, workload, key) for round_ in self.data["rounds"])
@@ -157,15 +161,21 @@ class Results:
             if wrong:
                 asked = sum(entry["asked"] for entry in entries)
                 reason = next(entry["reason"] for entry in entries if entry["errors"])
-                lines.append(f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: `{reason[:160]}`")
+                lines.append(
+                    f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: `{reason[:160]}`"
+                )
         return lines
 
     def quantiles(self, name: str, workload: str) -> list[tuple[float, float]]:
         rounds = [
-            round_[name][workload]["quantiles"] for round_ in self.data["rounds"] if "quantiles" in round_.get(name, {}).get(workload, {})
+            round_[name][workload]["quantiles"]
+            for round_ in self.data["rounds"]
+            if "quantiles" in round_.get(name, {}).get(workload, {})
         ]
         return (
-            [(share, median(row)) for share, row in zip(self.data["quantiles"], zip(*rounds, strict=True), strict=True)] if rounds else []
+            [(share, median(row)) for share, row in zip(self.data["quantiles"], zip(*rounds, strict=True), strict=True)]
+            if rounds
+            else []
         )
 
 
@@ -239,7 +249,8 @@ def _cell(results: Results, name: str, column: Column) -> str:
 def table(results: Results, spec: Table) -> str:
     lines = ["| | " + " | ".join(column.head for column in spec.columns) + " |", "|---" * (len(spec.columns) + 1) + "|"]
     lines += [
-        f"| {BY_NAME[name].label} | " + " | ".join(_cell(results, name, column) for column in spec.columns) + " |" for name in results.names
+        f"| {BY_NAME[name].label} | " + " | ".join(_cell(results, name, column) for column in spec.columns) + " |"
+        for name in results.names
     ]
     return "\n".join([f"### {spec.title}", "", spec.remark, "", *lines])
 
@@ -266,7 +277,9 @@ speak OpenAI on both sides; the others translate Anthropic to OpenAI. nginx and 
 def markdown(results: Results) -> str:
     data = results.data
     machine = data["machine"]
-    versions = "; ".join(f"{BY_NAME[name].label} {data['versions'][name]}" for name in results.names if data["versions"][name])
+    versions = "; ".join(
+        f"{BY_NAME[name].label} {data['versions'][name]}" for name in results.names if data["versions"][name]
+    )
     remarks = "; ".join(f"{BY_NAME[n].label}: {BY_NAME[n].remark}" for n in results.names if BY_NAME[n].remark)
     wrong = [line for name in results.names for line in results.errors(name)]
     parts = [
@@ -325,8 +338,14 @@ def plots(results: Results) -> dict[str, str]:
     lines = [Curve(BY_NAME[n].label, points, COLOURS[n]) for n in shown if (points := results.quantiles(n, "w1_50"))]
     marks = [(0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")]
     return {
-        "cpu.svg": bars("CPU of the proxy per streamed piece", "50 streams, a piece every 20 ms each; microseconds, logarithmic", cpu),
-        "first-token.svg": bars("Time to the first token", "Request of 100 KB, as Claude Code sends it; milliseconds, logarithmic", first),
+        "cpu.svg": bars(
+            "CPU of the proxy per streamed piece",
+            "50 streams, a piece every 20 ms each; microseconds, logarithmic",
+            cpu,
+        ),
+        "first-token.svg": bars(
+            "Time to the first token", "Request of 100 KB, as Claude Code sends it; milliseconds, logarithmic", first
+        ),
         "delay.svg": curves(
             "Delay of a piece, by share of the pieces",
             "50 streams, upstream's write to client's read; milliseconds, logarithmic",

@@ -125,7 +125,9 @@ class Bench:
             if chosen:
                 await self._side_by_side(chosen, number, found)
 
-    async def _side_by_side(self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]) -> None:
+    async def _side_by_side(
+        self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]
+    ) -> None:
         upstream = await self.upstream()
         targets: dict[str, Target] = {}
         for name in self.names:
@@ -169,7 +171,10 @@ class Bench:
         found[workload.name] = entry
         shown = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
         wrong = f"  ERRORS {len(target.errors)}: {target.errors[0][:150]}" if target.errors else ""
-        print(f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)", flush=True)
+        print(
+            f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)",
+            flush=True,
+        )
 
 
 def machine() -> dict[str, str]:
@@ -186,7 +191,9 @@ def machine() -> dict[str, str]:
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -202,10 +209,15 @@ def main() -> int:
     parser.add_argument("--workloads", default="", help="names, comma separated (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
-    parser.add_argument("--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)"
+    )
     parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
     parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="also run a2py from another checkout, in turn with the others, as a2py-before"
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="also run a2py from another checkout, in turn with the others, as a2py-before",
     )
     parser.add_argument(
         "--out",

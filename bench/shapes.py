@@ -135,7 +135,9 @@ def openai(plan: Plan) -> Script:
     if plan.kind == "args":
         function = {"name": TOOL_NAME, "arguments": ""}
         call = {"index": 0, "id": TOOL_ID, "type": "function", "function": function}
-        opening = _chunk({"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}) + _chunk(_call('{"content":"'))
+        opening = _chunk({"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}) + _chunk(
+            _call('{"content":"')
+        )
         closing = _chunk(_call('"}'))
     elif plan.kind == "reasoning":
         closing = _chunk({"content": "done"})
@@ -147,7 +149,12 @@ def openai(plan: Plan) -> Script:
 
 def openai_unary(plan: Plan) -> bytes:
     body = json.loads(_chunk({})[6:])
-    message: dict[str, object] = {"role": "assistant", "content": unary_text(plan.size), "refusal": None, "annotations": []}
+    message: dict[str, object] = {
+        "role": "assistant",
+        "content": unary_text(plan.size),
+        "refusal": None,
+        "annotations": [],
+    }
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return _json(body | {"object": "chat.completion", "choices": [choice], "usage": _usage(plan.size // 4)}).encode()
 
@@ -173,8 +180,19 @@ def anthropic(plan: Plan) -> Script:
     def delta(text: str) -> str:
         return _event("content_block_delta", index=0, delta={"type": type, field: text})
 
-    usage = {"input_tokens": PROMPT_TOKENS, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
-    message: dict[str, object] = {"id": "msg_BenchA1b2C3d4", "type": "message", "role": "assistant", "model": MODEL, "content": []}
+    usage = {
+        "input_tokens": PROMPT_TOKENS,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 1,
+    }
+    message: dict[str, object] = {
+        "id": "msg_BenchA1b2C3d4",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [],
+    }
     message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
     opening = _event("message_start", message=message) + _event("content_block_start", index=0, content_block=block)
     closing = ""
@@ -189,7 +207,9 @@ def anthropic(plan: Plan) -> Script:
         closing += _event("content_block_delta", index=1, delta={"type": "text_delta", "text": "done"})
         closing += _event("content_block_stop", index=1)
     stop = {"stop_reason": "tool_use" if plan.kind == "args" else "end_turn", "stop_sequence": None}
-    closing += _event("message_delta", delta=stop, usage=usage | {"output_tokens": plan.chunks}) + _event("message_stop")
+    closing += _event("message_delta", delta=stop, usage=usage | {"output_tokens": plan.chunks}) + _event(
+        "message_stop"
+    )
     pieces = tuple(_split(delta(f"~{_ZERO}~{word(plan.kind, n)}")) for n in range(len(WORDS)))
     return Script(opening.encode(), pieces, closing.encode())
 

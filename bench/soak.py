@@ -73,7 +73,10 @@ def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) 
 def served(name: str, base: str, wire: str = "chat", **params: Any) -> dict[str, Any]:
     """A model of the configuration whose upstream's model has the same name."""
     prefix, base = ("anthropic", base.removesuffix("/v1")) if wire == "native" else ("llamacpp", base)
-    return {"model_name": name, "litellm_params": {"model": f"{prefix}/{name}", "api_base": base, "api_key": "sk-up", **params}}
+    return {
+        "model_name": name,
+        "litellm_params": {"model": f"{prefix}/{name}", "api_base": base, "api_key": "sk-up", **params},
+    }
 
 
 async def up(process: Process, port: int) -> None:
@@ -106,7 +109,10 @@ class Held(NamedTuple):
 
 async def held(process: Process, port: int) -> Held:
     text = (await get(port, "/metrics")).decode()
-    told = {name: int(float(value)) for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)}
+    told = {
+        name: int(float(value))
+        for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)
+    }
     files = len(os.listdir(f"/proc/{process.pid}/fd"))
     return Held(process.rss(), files, told["a2py_running"], told["a2py_connections"] - 1)
 
@@ -118,7 +124,10 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     """`streams` at once, an event a second each, every byte checked."""
     upstream_port = free_port()
     upstream = Process(
-        [sys.executable, "-m", "bench.upstream", "--port", str(upstream_port)], {**os.environ, "PYTHONPATH": str(ROOT)}, folder, None
+        [sys.executable, "-m", "bench.upstream", "--port", str(upstream_port)],
+        {**os.environ, "PYTHONPATH": str(ROOT)},
+        folder,
+        None,
     )
     plan = Plan(chunks=seconds, gap=1.0, streams=streams)
     errors: list[str] = []
@@ -136,7 +145,9 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
 
             async def wave(plan: Plan, count: int) -> None:
                 connections = [await connect(port) for _ in range(count)]
-                await asyncio.gather(*(one(connection, plan, plan.chunks * plan.gap + 30) for connection in connections))
+                await asyncio.gather(
+                    *(one(connection, plan, plan.chunks * plan.gap + 30) for connection in connections)
+                )
                 for connection in connections:
                     connection.close()
 
@@ -279,7 +290,11 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "highest_of_last_third_to_before": round(late, 3),
         "kb_per_minute": memory,
         "objects_per_minute": objects,
-        "objects": [min(told["objects"] for _, _, told in samples), max(told["objects"] for _, _, told in samples), last["objects"]],
+        "objects": [
+            min(told["objects"] for _, _, told in samples),
+            max(told["objects"] for _, _, told in samples),
+            last["objects"],
+        ],
         "collections": last["collections"],
         "collected_per_request": round(last["collected"] / asked, 2),
         "pause_us_per_request": round(last["pause_ms"] * 1000 / asked, 1),
@@ -291,14 +306,21 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "cpu_us_per_request": round(cpu / asked * 1e6),
         "left": after._replace(rss=0)._asdict(),
         "upstream": {"asked": upstream.asked, "left": upstream.left, "open": upstream.open},
-        "good": not load.errors and not crashes and not after.running and not after.connections and late <= CEILING and flat,
+        "good": not load.errors
+        and not crashes
+        and not after.running
+        and not after.connections
+        and late <= CEILING
+        and flat,
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("slow", "mixed", "reloads", "restarts"))
-    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts")
+    parser.add_argument(
+        "--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts"
+    )
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)

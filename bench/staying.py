@@ -101,7 +101,9 @@ class Load:
                 self.outcomes["slow sign of life"] += time.monotonic() - began > SLOW
         except (Mismatch, asyncio.TimeoutError, ValueError, KeyError, OSError) as error:
             what = "stream" if streams else "sign of life"
-            self.lost.append((port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300]))
+            self.lost.append(
+                (port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300])
+            )
             connection.close()
             return False
         self.outcomes[f"{'stream' if streams else 'sign of life'}, {which} connection"] += 1
@@ -227,7 +229,9 @@ async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict
                 if done["reloads"] % (RELOADS // KILLS) == 0:
                     await until(lambda: len(children(pid)) == 3)
                     victim = dice.choice(children(pid))
-                    os.kill(victim, signal.SIGSTOP)  # from here on it accepts nobody: what it has is what is lost with it
+                    os.kill(
+                        victim, signal.SIGSTOP
+                    )  # from here on it accepts nobody: what it has is what is lost with it
                     load.excused |= clients_of(victim, port)
                     os.kill(victim, signal.SIGKILL)
                     done["kills"] += 1

@@ -29,10 +29,10 @@ class Curve(NamedTuple):
     colour: str
 
 
-def _text(x: float, y: float, s: str, size: int = 13, anchor: str = "start", colour: str = INK, weight: str = "400") -> str:
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{colour}' font-weight='{weight}'>{escape(s)}</text>"
-    )
+def _text(
+    x: float, y: float, s: str, size: int = 13, anchor: str = "start", colour: str = INK, weight: str = "400"
+) -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{colour}' font-weight='{weight}'>{escape(s)}</text>"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str = GRID) -> str:

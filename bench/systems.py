@@ -70,7 +70,8 @@ general_settings:
   master_key: {key}
 """
 A2PY_NATIVE = A2PY.replace(
-    "openai/bench\n      api_base: http://127.0.0.1:{upstream}/v1", "anthropic/bench\n      api_base: http://127.0.0.1:{upstream}"
+    "openai/bench\n      api_base: http://127.0.0.1:{upstream}/v1",
+    "anthropic/bench\n      api_base: http://127.0.0.1:{upstream}",
 )
 LITELLM = (
     A2PY.replace("openai/", "hosted_vllm/")  # `openai/` sends requests with thinking to /v1/responses
@@ -159,7 +160,9 @@ def _npm(prefix: str, package: str) -> Callable[[], str | None]:
 
 def _venv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
     pip = (f"{name}/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade")
-    again = ((*pip, "--force-reinstall", "--no-deps", *packages),) if name.startswith("a2py") else ()  # the same version, other files
+    again = (
+        ((*pip, "--force-reinstall", "--no-deps", *packages),) if name.startswith("a2py") else ()
+    )  # the same version, other files
     return (("{python}", "-m", "venv", name), (*pip, *packages), *again)
 
 
@@ -283,7 +286,11 @@ SYSTEMS: tuple[System, ...] = (
             "1",
         ),
         {"config.yaml": LITELLM},
-        {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PATH": f"{HOME}/litellm/bin:{os.environ.get('PATH', '')}"},
+        {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_LOG": "ERROR",
+            "PATH": f"{HOME}/litellm/bin:{os.environ.get('PATH', '')}",
+        },
         install=_venv_by_uv("litellm", "litellm[proxy]"),
         weigh="litellm",
     ),
@@ -354,7 +361,9 @@ def there(names: list[str] | None = None) -> tuple[dict[str, str], list[str]]:
 def install(names: list[str]) -> int:
     """Install the systems named, or those that are missing and a2py; 1 if one failed."""
     HOME.mkdir(exist_ok=True)
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools would install what was deleted since the last time
+    shutil.rmtree(
+        ROOT / "build" / "lib", ignore_errors=True
+    )  # setuptools would install what was deleted since the last time
     failed = 0
     for system in SYSTEMS:
         wanted = system.name in names if names else system.name.startswith("a2py") or system.version() is None
@@ -378,7 +387,12 @@ def _debian(system: System) -> tuple[tuple[str, ...], ...]:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         print(f"{system.label}: install Debian's package {package} by hand (needs root)")
         return ()
-    quiet = ("env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive", "apt-get")  # RUNLEVEL=1: the package's own service is not started
+    quiet = (
+        "env",
+        "RUNLEVEL=1",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+    )  # RUNLEVEL=1: the package's own service is not started
     return ((*quiet, "update", "-qq"), (*quiet, "install", "-y", "-qq", "--no-install-recommends", package))
 
 

@@ -38,8 +38,13 @@ def http_chunk(event: bytes) -> bytes:
 
 def framed(script: Script) -> Script:
     """The same with HTTP chunk framing; the 17 digits of a stamp count with the frame."""
-    pieces = tuple((b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces)
-    events = [b"".join(http_chunk(event + b"\n\n") for event in part.split(b"\n\n")[:-1]) for part in (script.opening, script.closing)]
+    pieces = tuple(
+        (b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces
+    )
+    events = [
+        b"".join(http_chunk(event + b"\n\n") for event in part.split(b"\n\n")[:-1])
+        for part in (script.opening, script.closing)
+    ]
     return Script(events[0], pieces, events[1] + b"0\r\n\r\n")
 
 

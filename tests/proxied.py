@@ -70,7 +70,9 @@ class Running:
     def client(self) -> Raw:
         return Raw(self.port)
 
-    async def ask(self, body: Any, path: str = "/v1/messages", method: str = "POST", headers: dict[str, str] | None = None) -> Answer:
+    async def ask(
+        self, body: Any, path: str = "/v1/messages", method: str = "POST", headers: dict[str, str] | None = None
+    ) -> Answer:
         """One request on a connection of its own."""
         async with self.client() as client:
             client.ask(method, path, body, tuple((headers or {}).items()))

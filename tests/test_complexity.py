@@ -86,7 +86,11 @@ def own_attributes(node: ast.ClassDef) -> set[str]:
     names: set[str] = set()
     for statement in node.body:
         targets = (
-            statement.targets if isinstance(statement, ast.Assign) else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+            statement.targets
+            if isinstance(statement, ast.Assign)
+            else [statement.target]
+            if isinstance(statement, ast.AnnAssign)
+            else []
         )
         names |= {target.id for target in targets if isinstance(target, ast.Name)} - {"__slots__"}
     for inner in ast.walk(node):
@@ -146,7 +150,9 @@ def files() -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(ROOT.rglob("*.py"))}
 
 
-FUNCTIONS = {f"{path} {name}": function for path, source in files().items() for name, function in functions(ast.parse(source))}
+FUNCTIONS = {
+    f"{path} {name}": function for path, source in files().items() for name, function in functions(ast.parse(source))
+}
 CLASSES = classes(files())
 IMPORTS = imported(files())
 

@@ -31,9 +31,17 @@ from pip._vendor.packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: What pip takes as x86-64 Linux with glibc 2.28 or newer (Debian 10, RHEL 8).
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux_2_5_x86_64")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux_2_5_x86_64",
+)
 #: Files of a wheel that no running program needs.
-LEFT_OUT = re.compile(r"\.(pyx|pxd|pxi|pyi|h|c|hash|typed)$|/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|sboms/.*)$|/_testcapi\.")
+LEFT_OUT = re.compile(
+    r"\.(pyx|pxd|pxi|pyi|h|c|hash|typed)$|/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|sboms/.*)$|/_testcapi\."
+)
 #: A time that every zip can hold, the same for every build.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -43,14 +51,18 @@ Files = dict[str, bytes]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build dist/a2py.pyz.")
-    parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="3.N", help=f"versions inside (default: {' '.join(VERSIONS)})")
+    parser.add_argument(
+        "--python", nargs="+", default=VERSIONS, metavar="3.N", help=f"versions inside (default: {' '.join(VERSIONS)})"
+    )
     parser.add_argument("--uvloop", action="store_true", help="put uvloop in, too (1 MB a version)")
     parser.add_argument("--output", "-o", type=Path, default=ROOT / "dist" / "a2py.pyz", metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         extras = {"speed"} if args.uvloop else set()
-        parts = {suffix(version): files(wheels(wheel, version, extras, Path(folder) / version)) for version in args.python}
+        parts = {
+            suffix(version): files(wheels(wheel, version, extras, Path(folder) / version)) for version in args.python
+        }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     data = archive(parts, f"{', '.join(args.python)} for Linux on x86-64")
     args.output.write_bytes(data)
@@ -107,7 +119,12 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
 
 def environment(version: str) -> dict[str, str]:
     """The values of environment markers on the target."""
-    names = {"implementation_name": "cpython", "platform_python_implementation": "CPython", "os_name": "posix", "sys_platform": "linux"}
+    names = {
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+    }
     return {
         **names,
         "platform_system": "Linux",
@@ -154,7 +171,9 @@ def files(paths: Iterable[Path]) -> Files:
                 if name.endswith("/") or LEFT_OUT.search(name):
                     continue
                 if ".data/" in name:
-                    raise SystemExit(f"{path.name} installs {name} outside the library: tools/pyz.py has no place for it")
+                    raise SystemExit(
+                        f"{path.name} installs {name} outside the library: tools/pyz.py has no place for it"
+                    )
                 out[name] = stripped(opened.read(name)) if name.endswith(".so") else opened.read(name)
     return {name: short(content) if name.endswith("/METADATA") else content for name, content in out.items()}
 

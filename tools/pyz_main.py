@@ -105,7 +105,13 @@ def begin():
     part = PARTS.get(suffix())
     if part is None:
         here = "{}.{} ({})".format(sys.version_info[0], sys.version_info[1], suffix() or sys.platform)  # noqa: UP032  (older Pythons read this)
-        fail("this file holds CPython " + VERSIONS + "; this is " + here + ": start it with one of those, or pipx install a2py")
+        fail(
+            "this file holds CPython "
+            + VERSIONS
+            + "; this is "
+            + here
+            + ": start it with one of those, or pipx install a2py"
+        )
     directory = place(archive, part)
     sys.path[0] = directory
     try:
@@ -115,7 +121,10 @@ def begin():
     except ImportError as error:
         if "failed to map segment" not in str(error):
             raise
-        return fail(directory + " lies on a file system from which nothing may be executed: set XDG_CACHE_HOME to another directory")
+        return fail(
+            directory
+            + " lies on a file system from which nothing may be executed: set XDG_CACHE_HOME to another directory"
+        )
 
 
 if __name__ == "__main__":

@@ -7,4 +7,15 @@ from a2py.config.names import Config
 from a2py.config.settings import Settings
 from a2py.config.table import SETTINGS, Setting
 
-__all__ = ["SETTINGS", "Config", "ConfigError", "Setting", "Settings", "environment", "find", "from_environment", "load", "single"]
+__all__ = [
+    "SETTINGS",
+    "Config",
+    "ConfigError",
+    "Setting",
+    "Settings",
+    "environment",
+    "find",
+    "from_environment",
+    "load",
+    "single",
+]

@@ -57,7 +57,9 @@ def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool 
     untrusted = untrusted or located.untrusted
     # Literal keys in an untrusted folder are the stranger's own. In any other file they are the user's secrets.
     folder = os.path.dirname(file)
-    secret_files = {shown: os.path.realpath(path) for shown, path in files.items() if not untrusted or not within(path, folder)}
+    secret_files = {
+        shown: os.path.realpath(path) for shown, path in files.items() if not untrusted or not within(path, folder)
+    }
     config = _assemble(tree, whole, warnings, files, secret_files)
     return config if untrusted else replace(config, pairs={})
 
@@ -86,7 +88,13 @@ def single(
     env: Mapping[str, str] | None = None,
 ) -> Config:
     """`--model openai/gpt-5.4 --api_base … --alias …`: one model, which every other name means as well."""
-    given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_tokens": max_tokens, "timeout": request_timeout}
+    given = {
+        "api_base": api_base,
+        "api_key": api_key,
+        "api_version": api_version,
+        "max_tokens": max_tokens,
+        "timeout": request_timeout,
+    }
     params: dict[str, Any] = {name: value for name, value in given.items() if value}
     params |= {"model": model} | ({} if temperature is None else {"temperature": temperature})
     name = model if "*" in model else alias or model
@@ -112,7 +120,9 @@ def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, file
         place = at.at if at else t.Mark()
         said = f"{shown} cannot be read: {e.strerror or type(e).__name__}"
         cure = "" if at else "correct --config, or write a first file: a2py config init"
-        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "", cure=cure) from None
+        raise ConfigError(
+            said, file=place.file, line=place.line, column=place.column, path="include" if at else "", cure=cure
+        ) from None
     files[shown] = file
     tree = t.parse(data, shown, warn)
     if not isinstance(tree.value, (dict, type(None))):
@@ -128,7 +138,9 @@ def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, file
     return tree
 
 
-def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]) -> Config:
+def _assemble(
+    tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]
+) -> Config:
     """`secret_files`: shown name of a file → its path, if its literal keys are secrets."""
     warn = warnings.append
     section = tree.get("environment_variables")
@@ -241,7 +253,9 @@ def _silent(_: str) -> None:
     pass
 
 
-def _bound(entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, asked: str) -> Deployment:
+def _bound(
+    entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, asked: str
+) -> Deployment:
     """A wildcard deployment made for one model: wire, base and quirks are chosen anew."""
     prefix = entry.model.removesuffix(dep.model) or ("" if entry.custom_llm_provider else f"{dep.provider}/")
     return build(replace(entry, model=prefix + model, model_name=asked), settings, env, _silent)
@@ -257,7 +271,9 @@ def _expanded(entries: list[Entry], env: Mapping[str, str], warn: Warn) -> list[
         if entry.model == "*" and entry.model_name == "*" and not entry.api_base and not entry.custom_llm_provider:
             out += _any_provider(entry, {other.model_name for other in entries}, env)
             continue
-        out += [replace(entry, organization=(), extra_headers=_organized(entry, org)) for org in entry.organization or ("",)]
+        out += [
+            replace(entry, organization=(), extra_headers=_organized(entry, org)) for org in entry.organization or ("",)
+        ]
     return out
 
 
@@ -300,7 +316,11 @@ def _weighted(deployments: list[Deployment], entries: list[Entry]) -> tuple[Depl
         groups.setdefault(dep.name, []).append(i)
     for group in groups.values():
         for attr in ("weight", "rpm", "tpm"):
-            given = {i: float(value) for i in group if (value := getattr(entries[i], attr)) not in ((None,) if attr == "weight" else (0,))}
+            given = {
+                i: float(value)
+                for i in group
+                if (value := getattr(entries[i], attr)) not in ((None,) if attr == "weight" else (0,))
+            }
             if given:
                 for i in group:
                     deployments[i] = replace(deployments[i], weight=given.get(i, min(given.values())))
@@ -318,11 +338,20 @@ def _check(config: Config, warn: Warn) -> None:
     mentioned += [("default_fallbacks", settings.default_fallbacks)]
     for attr in ("fallbacks", "context_window_fallbacks"):
         table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
-        mentioned.append((attr, tuple(name for name in table if name != "*") + tuple(name for names in table.values() for name in names)))
+        mentioned.append(
+            (
+                attr,
+                tuple(name for name in table if name != "*")
+                + tuple(name for names in table.values() for name in names),
+            )
+        )
     for attr, names in mentioned:
         for name in dict.fromkeys(names):
             if not config.knows(name) and not ("*" in name and any(dep.name == name for dep in config.deployments)):
                 near = get_close_matches(name, [dep.name for dep in config.deployments], 1, 0.7)
-                warn(f"{origins.get(attr, attr)}: no model is called {name}" + (f"; did you mean {near[0]}?" if near else ""))
+                warn(
+                    f"{origins.get(attr, attr)}: no model is called {name}"
+                    + (f"; did you mean {near[0]}?" if near else "")
+                )
     if settings.routing_strategy != "simple-shuffle":
         warn(f"{origins['routing_strategy']}: {settings.routing_strategy} is served as simple-shuffle, by weight")

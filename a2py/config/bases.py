@@ -96,7 +96,9 @@ def azure(base: Base, model: str, version: str, wire: str) -> Base:
     given = version or query.pop("api-version", "")
     path = base.path
     if "/openai/deployments/" in path:
-        return base._replace(query=urlencode({**query, "api-version": given if given not in _UNVERSIONED else AZURE_VERSION}))
+        return base._replace(
+            query=urlencode({**query, "api-version": given if given not in _UNVERSIONED else AZURE_VERSION})
+        )
     if path.endswith("/models"):
         return base._replace(query=urlencode({**query, "api-version": given or "2024-05-01-preview"}))
     if path.endswith("/openai/v1") or given in _UNVERSIONED or wire == "responses":

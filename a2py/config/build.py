@@ -59,7 +59,9 @@ FAMILIES = (
     *((pattern, "dashscope") for pattern in ("qwen*", "qwq-*")),
 )
 #: Rows of servers on the own machine or net: a bare host means its /v1.
-_ADDS_V1 = frozenset(("ollama", "ollama_chat", "hosted_vllm", "lm_studio", "llamafile", "llamacpp", "sglang", "litellm_proxy"))
+_ADDS_V1 = frozenset(
+    ("ollama", "ollama_chat", "hosted_vllm", "lm_studio", "llamafile", "llamacpp", "sglang", "litellm_proxy")
+)
 #: model_info.mode of models that do not chat.
 _NO_CHAT = frozenset(
     (
@@ -75,10 +77,27 @@ _NO_CHAT = frozenset(
         "search",
     )
 )
-_PARAMS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "reasoning_effort", "thinking", "verbosity")
+_PARAMS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "reasoning_effort",
+    "thinking",
+    "verbosity",
+)
 #: Wire → further litellm_params that it takes as they are.
 _BODY = {
-    "chat": ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "service_tier", "parallel_tool_calls"),
+    "chat": (
+        "seed",
+        "frequency_penalty",
+        "presence_penalty",
+        "logit_bias",
+        "verbosity",
+        "service_tier",
+        "parallel_tool_calls",
+    ),
     "responses": ("service_tier", "parallel_tool_calls"),
 }
 _SUPPORTS = (
@@ -119,10 +138,16 @@ def named(entry: Entry, warn: Warn) -> Named:
     unknown = wanted or (head if slash else "")
     if entry.api_base:
         if unknown:
-            warn(f"{entry.where}: unknown provider {unknown}{_near(unknown)}; served as an OpenAI-compatible server, model {model}")
+            warn(
+                f"{entry.where}: unknown provider {unknown}{_near(unknown)}; served as an OpenAI-compatible server, model {model}"
+            )
         return Named(PROVIDERS[by_host(entry.api_base) or "openai"], model, responses)
     if model == "*":
-        return Named(Provider(""), model, problem="no provider has a key; set one (OPENAI_API_KEY, …), or write openai/* instead of *")
+        return Named(
+            Provider(""),
+            model,
+            problem="no provider has a key; set one (OPENAI_API_KEY, …), or write openai/* instead of *",
+        )
     model = rest if slash and head == unknown else model
     told = f"unknown provider {unknown}{_near(unknown)}" if unknown else f"no provider is known for the model {model}"
     cure = "write provider/model (for example openai/gpt-5.4), or give api_base of an OpenAI-compatible server"
@@ -159,7 +184,11 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
     for name in ("api_key", "azure_ad_token"):
         if value := getattr(entry, name):
             origin = entry.origins.get(name, NOWHERE)
-            return _legal(value, f"litellm_params.{name}", origin) if may_send(origin) else Key(withheld=f"litellm_params.{name}")
+            return (
+                _legal(value, f"litellm_params.{name}", origin)
+                if may_send(origin)
+                else Key(withheld=f"litellm_params.{name}")
+            )
     rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := by_host(host)) else []
     withheld = ""
     for candidate in (*rows, row):
@@ -173,14 +202,19 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
     if withheld or asked.key_optional or (row.name == "openai" and host and not rows):
         return Key(withheld=withheld)
     return Key(
-        "", f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file"
+        "",
+        f"there is no key for {asked.name}; set {asked.keys[0]} in the environment or in .env, or litellm_params.api_key in the file",
     )
 
 
 def _legal(key: str, source: str, origin: Origin) -> Key:
     if key.isascii() and key.isprintable():
         return Key(key, "", origin, source)
-    return Key("", f"the key in {source} holds characters that no key has (a line break, or letters outside ASCII); copy it again", origin)
+    return Key(
+        "",
+        f"the key in {source} holds characters that no key has (a line break, or letters outside ASCII); copy it again",
+        origin,
+    )
 
 
 class Address(NamedTuple):
@@ -199,7 +233,8 @@ def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
     if "api_base" in entry.unset:
         name = entry.unset["api_base"]
         return Address(
-            bases.Base(row.base), problem=f"api_base is os.environ/{name}, but {name} is not set; set it in the environment or in .env"
+            bases.Base(row.base),
+            problem=f"api_base is os.environ/{name}, but {name} is not set; set it in the environment or in .env",
         )
     source, text = ("litellm_params.api_base", entry.api_base) if entry.api_base else _first(row.bases, env)
     if not text:
@@ -253,10 +288,14 @@ def _tell_unsent(dep: Deployment, where: str, warn: Warn) -> None:
         taken = dep.quirks.reasoning != "none" if allowed == "reasoning_effort" else name in dep.quirks.sampling
         if name in dep.params and not taken:
             who = f"{dep.model} at {urlsplit(dep.base).netloc}"
-            warn(f"{where}: {name} is not sent, {who} is not known to take it; allowed_openai_params: [{allowed}] sends it")
+            warn(
+                f"{where}: {name} is not sent, {who} is not known to take it; allowed_openai_params: [{allowed}] sends it"
+            )
 
 
-def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None) -> Deployment:
+def build(
+    entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None
+) -> Deployment:
     """Return one deployment (see the module's invariants). `collected` receives the pairs that need consent if its file is untrusted."""
     env = variables(env)
     what = named(entry, warn)
@@ -265,26 +304,30 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
     base, given, base_problem = address.base, address.given, address.problem
     wire, fixed = choose_wire(entry, what, base.url if given else "", settings)
     if wire == "native" and not base_problem:
-        own = base.url.removesuffix("/v1") if row.key_optional else ""  # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1
+        own = (
+            base.url.removesuffix("/v1") if row.key_optional else ""
+        )  # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1
         base = base._replace(url=native_base(row.name, base.url if given else "") or own)
         if not base.url and not what.problem:
-            base_problem = (
-                f"{row.name} has no Anthropic endpoint of its own; give api_base of one, or take `/v1/messages` out of supported_endpoints"
-            )
+            base_problem = f"{row.name} has no Anthropic endpoint of its own; give api_base of one, or take `/v1/messages` out of supported_endpoints"
     elif row.name == "azure" and base.url:
         base = bases.azure(base, model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     foreign = bool(base.url) and by_host(base.url) != row.name
     verify = settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify
     route = pairs.find_route(base.url, verify, entry.extra_headers)
     from_dotenv = _choice_of_dotenv(entry, address)
-    keyed = not what.problem and (entry.api_key or not base.headers)  # a login in the base stands for a key, unless one is given
+    keyed = not what.problem and (
+        entry.api_key or not base.headers
+    )  # a login in the base stands for a key, unless one is given
 
     def may_send(origin: Origin) -> bool:
         return not from_dotenv or not pairs.withheld_from_key(origin, route)
 
     key = find_key(entry, row, base.url if foreign else "", env, may_send) if keyed else Key()
     if foreign and key.name in PROVIDERS["openai"].keys and not bases.local(urlsplit(base.url).netloc):
-        warn(f"{entry.where}: no api_key is given, so {key.name} goes to {urlsplit(base.url).netloc}; give api_key to choose")
+        warn(
+            f"{entry.where}: no api_key is given, so {key.name} goes to {urlsplit(base.url).netloc}; give api_key to choose"
+        )
     if key.withheld:
         warn(
             f"{entry.where}: {from_dotenv} comes from .env and {key.withheld} does not, so {route.label} is asked without a key; "
@@ -292,7 +335,9 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
         )
     rest = pairs.join_rest(entry.origins)
     secrets = sorted(pairs.withheld_from_rest(rest, route)) if from_dotenv else []
-    cure = f"{', '.join(secrets)} would go to {route.label}, which .env chose; choose it in the environment or in the file"
+    cure = (
+        f"{', '.join(secrets)} would go to {route.label}, which .env chose; choose it in the environment or in the file"
+    )
     rest_problem = cure if secrets else ""
     for name, variable in entry.unset.items():
         if name not in ("api_key", "api_base", "model", "model_name"):
@@ -305,7 +350,11 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
                 collected[pair] = Use(str(entry.at), live)
     overrides = {quirk: words[said] for attr, quirk, words in _SUPPORTS if (said := getattr(entry, attr)) in words}
     overrides = accepted({**overrides, **entry.quirks}, f"{entry.where}: model_info.quirks", warn)
-    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))}
+    params = {
+        name: value
+        for name in _PARAMS
+        if (value := getattr(entry, name)) is not None and (value or not name.startswith("max_"))
+    }
     if settings.reasoning_auto_summary is not None:
         params["reasoning_auto_summary"] = settings.reasoning_auto_summary
     dep = Deployment(
@@ -325,10 +374,15 @@ def build(entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, 
             **entry.extra_headers,
         },
         query=base.query,
-        extra_body={**{name: value for name in _BODY.get(wire, ()) if (value := getattr(entry, name)) is not None}, **entry.extra_body},
+        extra_body={
+            **{name: value for name in _BODY.get(wire, ()) if (value := getattr(entry, name)) is not None},
+            **entry.extra_body,
+        },
         params=params,
         drop=frozenset(entry.additional_drop_params),
-        allow=frozenset((*entry.allowed_openai_params, *(("reasoning_effort",) if entry.supports_reasoning and foreign else ()))),
+        allow=frozenset(
+            (*entry.allowed_openai_params, *(("reasoning_effort",) if entry.supports_reasoning and foreign else ()))
+        ),
         drop_params=entry.drop_params,
         problem=f"{entry.where} ({entry.model_name or model}): {problem}" if problem else "",
         max_input_tokens=entry.max_input_tokens,
@@ -364,7 +418,11 @@ def _choice_of_dotenv(entry: Entry, address: Address) -> str:
 
 
 def _env_headers(row: Provider, env: Mapping[str, str]) -> dict[str, str]:
-    return {header: value for header, name in row.env_headers.items() if (value := env.get(name, "").strip()) and value.isprintable()}
+    return {
+        header: value
+        for header, name in row.env_headers.items()
+        if (value := env.get(name, "").strip()) and value.isprintable()
+    }
 
 
 def _unusable(entry: Entry, model: str) -> str:

@@ -23,14 +23,19 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$"}
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTHORIZATION", re.IGNORECASE)
 #: Variables of `.env` that count by themselves. Any other counts only if the configuration names it by os.environ/NAME.
 TABLE = frozenset(
-    ("AZURE_API_VERSION", *(name for row in PROVIDERS.values() for name in (*row.keys, *row.bases, *row.env_headers.values())))
+    (
+        "AZURE_API_VERSION",
+        *(name for row in PROVIDERS.values() for name in (*row.keys, *row.bases, *row.env_headers.values())),
+    )
 )
 PREFIX = "LITELLM_"
 #: Variables that never count from `.env`: they decide what runs, which file is read and who may connect.
 OWN_PREFIX, OWN_NAMES = "A2PY_", frozenset(("CONFIG_FILE_PATH", "OLLAMA_HOST"))
 
 
-def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()) -> dict[str, str]:
+def read_dotenv(
+    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()
+) -> dict[str, str]:
     """The variables of a `.env`: `NAME=value`, `export`, comments, single quotes (literal), double quotes (escapes, several lines), `${NAME}`.
 
     `${NAME}` gives the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is in `hidden` is ignored."""
@@ -95,7 +100,9 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     is a link out of the folder is ignored, because it could lead to another project's keys."""
     file = os.path.join(cwd, ".env")
     if not within(file, cwd):
-        warn(f".env is a link to {os.path.realpath(file)}, outside this folder, ignored; set its variables in the environment")
+        warn(
+            f".env is a link to {os.path.realpath(file)}, outside this folder, ignored; set its variables in the environment"
+        )
         return Variables(env)
     try:
         with open(file, "rb") as f:
@@ -174,5 +181,7 @@ def places(env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
 def _own(env: Mapping[str, str]) -> str:
     """Return the user's own configuration directory, "" for none. A relative XDG_CONFIG_HOME is ignored: it would lie in the working folder."""
     home = env.get("HOME") or env.get("USERPROFILE") or ""
-    base = next(filter(os.path.isabs, (env.get("XDG_CONFIG_HOME") or "", os.path.join(home, ".config") if home else "")), "")
+    base = next(
+        filter(os.path.isabs, (env.get("XDG_CONFIG_HOME") or "", os.path.join(home, ".config") if home else "")), ""
+    )
     return os.path.join(base, "a2py") if base else ""

@@ -11,7 +11,9 @@ class ConfigError(Exception):
     """`file`: as the user named it; `line`, `column`: from 1, 0 where unknown; `path`: the key (`router_settings.num_retries`), "" where
     none is meant; `message`: what is wrong; `cure`: what to do. Its `str` has one to three lines."""
 
-    def __init__(self, message: str, *, file: str = "", line: int = 0, column: int = 0, path: str = "", cure: str = "") -> None:
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, column: int = 0, path: str = "", cure: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.file = file

@@ -204,9 +204,13 @@ class _Names:
         for dep in config.deployments:
             self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
         starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
-        self.patterns = [(tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)]
+        self.patterns = [
+            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)
+        ]
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
-        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {name.casefold(): name for name in plain}
+        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {
+            name.casefold(): name for name in plain
+        }
         self.bound: dict[str, tuple[Deployment, ...]] = {}
         self.known: dict[str, tuple[Deployment, ...]] = {}  # asked for before, and found
 
@@ -254,13 +258,24 @@ class _Names:
             return ()
         if not default:
             return self.as_it_is(model)
-        taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
-        return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
+        taken = any(
+            not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE)
+            for dep in self.groups.get("*", ())
+        )
+        return (
+            ()
+            if taken and not self.config.settings.default_model
+            else self.find(default, claude=False, depth=depth + 1)
+        )
 
     def as_it_is(self, model: str) -> tuple[Deployment, ...]:
         """The first wildcard with a single star that works, bound to `model`: its server lists nothing, so it is asked for the name itself."""
         for pattern, group in self.groups.items():
-            if pattern.count("*") == 1 and pattern != "*" and any(not dep.problem and dep.model.count("*") == 1 for dep in group):
+            if (
+                pattern.count("*") == 1
+                and pattern != "*"
+                and any(not dep.problem and dep.model.count("*") == 1 for dep in group)
+            ):
                 return self.bind(pattern, (model,), pattern.replace("*", model, 1))
         return ()
 
@@ -292,7 +307,9 @@ class _Names:
     def one(self, dep: Deployment, parts: tuple[str, ...], asked: str) -> Deployment:
         if dep.problem:
             return dep
-        if dep.name == "*" and by_host(dep.base) == dep.provider:  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
+        if (
+            dep.name == "*" and by_host(dep.base) == dep.provider
+        ):  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
             parts = (parts[0].removeprefix(dep.provider + "/"),)
         model = fill(dep.model, parts)
         binder = self.config.binders.get(dep.id)

@@ -42,14 +42,76 @@ class Use(NamedTuple):
 #: Settings and parameters that are never sent upstream, or whose parser accepts only a few words. All others count.
 LOCAL = frozenset(
     (
-        *("keepalive_seconds", "delta_keepalive_seconds", "commit_seconds", "unasked_thinking", "allowed_hosts", "allowed_origins"),
-        *("drain_seconds", "max_body_mb", "max_connections", "buffer_kb", "capture_dir", "num_retries", "request_timeout", "timeout"),
-        *("stream_timeout", "retry_after", "retry_policy", "model_group_retry_policy", "max_fallbacks", "allowed_fails", "cooldown_time"),
-        *("disable_cooldowns", "routing_strategy", "max_parallel_requests", "global_max_parallel_requests", "drop_params"),
-        *("modify_params", "use_chat_completions_url", "reasoning_auto_summary", "estimate_initial_input_tokens", "master_key"),
-        *("insecure", "set_verbose", "json_logs", "ssl_verify", "force_ipv4", "trust_env", "environment_variables", "include"),
-        *("credentials", "credential_name", "custom_llm_provider", "rpm", "tpm", "weight", "order", "retries", "use_chat_completions_api"),
-        *("additional_drop_params", "allowed_openai_params", "mode", "supported_endpoints", "base_model", "cache_control_ttl"),
+        *(
+            "keepalive_seconds",
+            "delta_keepalive_seconds",
+            "commit_seconds",
+            "unasked_thinking",
+            "allowed_hosts",
+            "allowed_origins",
+        ),
+        *(
+            "drain_seconds",
+            "max_body_mb",
+            "max_connections",
+            "buffer_kb",
+            "capture_dir",
+            "num_retries",
+            "request_timeout",
+            "timeout",
+        ),
+        *(
+            "stream_timeout",
+            "retry_after",
+            "retry_policy",
+            "model_group_retry_policy",
+            "max_fallbacks",
+            "allowed_fails",
+            "cooldown_time",
+        ),
+        *(
+            "disable_cooldowns",
+            "routing_strategy",
+            "max_parallel_requests",
+            "global_max_parallel_requests",
+            "drop_params",
+        ),
+        *(
+            "modify_params",
+            "use_chat_completions_url",
+            "reasoning_auto_summary",
+            "estimate_initial_input_tokens",
+            "master_key",
+        ),
+        *(
+            "insecure",
+            "set_verbose",
+            "json_logs",
+            "ssl_verify",
+            "force_ipv4",
+            "trust_env",
+            "environment_variables",
+            "include",
+        ),
+        *(
+            "credentials",
+            "credential_name",
+            "custom_llm_provider",
+            "rpm",
+            "tpm",
+            "weight",
+            "order",
+            "retries",
+            "use_chat_completions_api",
+        ),
+        *(
+            "additional_drop_params",
+            "allowed_openai_params",
+            "mode",
+            "supported_endpoints",
+            "base_model",
+            "cache_control_ttl",
+        ),
         *("max_input_tokens", "supports_reasoning", "supports_vision", "supports_function_calling"),
     )
 )
@@ -60,7 +122,20 @@ _KEYS, _BASE = ("api_key", "azure_ad_token"), "api_base"
 #: Mappings in which a literal is a secret if its name says so.
 _MAPPINGS = frozenset(("extra_headers", "extra_body", "environment_variables"))
 #: What people write for a key where none is needed. It is no secret.
-NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
+NO_KEYS = frozenset(
+    (
+        "none",
+        "empty",
+        "dummy",
+        "fake",
+        "not-needed",
+        "no-key",
+        "sk-no-key-required",
+        "sk-anything",
+        "ollama",
+        "lm-studio",
+    )
+)
 
 #: Host → the vendor that alone answers there.
 _HOSTS = {
@@ -123,7 +198,14 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str]) -> Rou
     port = f":{parts.port}" if parts.port else ""
     label = ("http://" if parts.scheme == "http" else "") + (f"[{name}]" if ":" in name else name) + port
     # A shared front server (a CDN) picks the customer by the Host header, not by the address.
-    other = next((value for header, value in headers.items() if header.lower() == "host" and value.lower() not in (name, name + port)), "")
+    other = next(
+        (
+            value
+            for header, value in headers.items()
+            if header.lower() == "host" and value.lower() not in (name, name + port)
+        ),
+        "",
+    )
     if parts.scheme == "https" and verify is not True:
         label += f" (certificates checked by {verify})" if verify else " (certificate not checked)"
     if other:
@@ -168,12 +250,20 @@ def is_owned(secret: str, vendor: str) -> bool:
     row = PROVIDERS.get(vendor)
     if row is None:
         return False
-    return is_file(secret) or secret in row.keys or any(secret.startswith(_KEY_ENDS.sub("", key) + "_") for key in row.keys)
+    return (
+        is_file(secret)
+        or secret in row.keys
+        or any(secret.startswith(_KEY_ENDS.sub("", key) + "_") for key in row.keys)
+    )
 
 
 def withheld_from_key(origin: Origin, route: Route) -> frozenset[str]:
     """Return the secrets in a key that may not go to an address which `.env` chose."""
-    return frozenset() if route.loopback else frozenset(secret for secret in origin.holds if not is_owned(secret, route.vendor))
+    return (
+        frozenset()
+        if route.loopback
+        else frozenset(secret for secret in origin.holds if not is_owned(secret, route.vendor))
+    )
 
 
 def withheld_from_rest(rest: Origin, route: Route) -> frozenset[str]:
@@ -188,11 +278,20 @@ def need_consent(outgoing: Outgoing, route: Route) -> frozenset[str]:
     stored for it (OpenAI's `store: true` with `metadata`)."""
     if route.loopback:
         return frozenset()
-    keys = {secret for secret in outgoing.key.holds if not is_owned(secret, route.vendor) and not _is_users_pair(secret, outgoing, route)}
+    keys = {
+        secret
+        for secret in outgoing.key.holds
+        if not is_owned(secret, route.vendor) and not _is_users_pair(secret, outgoing, route)
+    }
     row = PROVIDERS.get(route.vendor)
     public = _public_variables(row) if row is not None else frozenset()
     return frozenset(
-        keys | {secret for secret in outgoing.rest.holds if secret not in public and not _is_same_file(secret, outgoing, route)}
+        keys
+        | {
+            secret
+            for secret in outgoing.rest.holds
+            if secret not in public and not _is_same_file(secret, outgoing, route)
+        }
     )
 
 
@@ -201,7 +300,11 @@ def _is_users_pair(secret: str, outgoing: Outgoing, route: Route) -> bool:
     if is_file(secret):
         return _is_same_file(secret, outgoing, route)
     base = outgoing.base.holds
-    return route.is_straight and len(base) == 1 and any(base <= set(row.bases) and secret in row.keys for row in PROVIDERS.values())
+    return (
+        route.is_straight
+        and len(base) == 1
+        and any(base <= set(row.bases) and secret in row.keys for row in PROVIDERS.values())
+    )
 
 
 def _is_same_file(secret: str, outgoing: Outgoing, route: Route) -> bool:

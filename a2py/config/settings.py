@@ -215,7 +215,9 @@ class _Reader:
             self.key(key, child, schema, f"{path}.{key}" if path else key, f"{shown}.{key}" if shown else key, walk)
 
     def key(self, key: str, node: Node, schema: Schema, path: str, shown: str, walk: _Walk) -> None:
-        row = schema.get(key) or next((row for pattern, row in schema.items() if "*" in pattern and fnmatchcase(key, pattern)), None)
+        row = schema.get(key) or next(
+            (row for pattern, row in schema.items() if "*" in pattern and fnmatchcase(key, pattern)), None
+        )
         if row is None:
             self.unknown(key, node, schema, shown)
         elif isinstance(row, dict):
@@ -241,7 +243,9 @@ class _Reader:
             self.out.warnings.append(f"{node.at}: a part of {shown} is ignored: the variable {name} is not set")
         walk.found[path] = row.parse(node, shown)
         self.out.literal_keys.update(
-            child.at.file for child in _secrets(row.attr, node) if child.raw and not child.env and child.raw.lower() not in NO_KEYS
+            child.at.file
+            for child in _secrets(row.attr, node)
+            if child.raw and not child.env and child.raw.lower() not in NO_KEYS
         )
         if row.attr == "master_key" and not path.startswith("general_settings"):
             self.out.warnings.append(f"{node.key_at}: {path} is taken, but belongs under general_settings")
@@ -257,7 +261,9 @@ class _Reader:
             values = self.collect(walk, f"{path}[]")
             unset = {_ATTRS[path]: name for path, name in walk.unset.items()}
             file = self.secret_files.get(child.at.file, "")
-            self.out.entries.append(Entry(at=child.at, index=index, unset=unset, origins=walk.origins, file=file, **values))
+            self.out.entries.append(
+                Entry(at=child.at, index=index, unset=unset, origins=walk.origins, file=file, **values)
+            )
 
     def collect(self, walk: _Walk, prefix: str) -> dict[str, Any]:
         values = {}
@@ -290,8 +296,12 @@ def _elsewhere(key: str, shown: str) -> list[str]:
 
 
 def _unset(node: Node) -> list[str]:
-    children = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
-    return [name for child in children for name in ([child.env] if child.env and child.value is None else _unset(child))]
+    children = (
+        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    )
+    return [
+        name for child in children for name in ([child.env] if child.env and child.value is None else _unset(child))
+    ]
 
 
 def read(tree: Node, env: Mapping[str, str] | None = None, secret_files: Mapping[str, str] | None = None) -> Read:

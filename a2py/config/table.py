@@ -54,8 +54,20 @@ _OWN = (
         LITELLM + "sse_keepalive_ping_interval_seconds",
         OWN + "keepalive_seconds",
     ),
-    _set("delta_keepalive_seconds", _seconds, 15.0, "silence before an empty delta in an open block", OWN + "delta_keepalive_seconds"),
-    _set("commit_seconds", _seconds, 15.0, "how long an answer may wait for its true status before 200 and pings", OWN + "commit_seconds"),
+    _set(
+        "delta_keepalive_seconds",
+        _seconds,
+        15.0,
+        "silence before an empty delta in an open block",
+        OWN + "delta_keepalive_seconds",
+    ),
+    _set(
+        "commit_seconds",
+        _seconds,
+        15.0,
+        "how long an answer may wait for its true status before 200 and pings",
+        OWN + "commit_seconds",
+    ),
     _set(
         "unasked_thinking",
         v.choice("show", "hide"),
@@ -64,7 +76,13 @@ _OWN = (
         OWN + "unasked_thinking",
     ),
     _set("quirks", v.overrides, {}, "name, id, `provider/model` or pattern → fields of `Quirks`", OWN + "quirks"),
-    _set("default_model", v.text, "", "where unknown `claude-*` names go; without it the first model that works", OWN + "default_model"),
+    _set(
+        "default_model",
+        v.text,
+        "",
+        "where unknown `claude-*` names go; without it the first model that works",
+        OWN + "default_model",
+    ),
     _set(
         "discover",
         v.boolean,
@@ -72,7 +90,9 @@ _OWN = (
         "ask servers that no row of the provider table knows what they are (docs/providers.md)",
         OWN + "discover",
     ),
-    _set("allowed_hosts", v.hosts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
+    _set(
+        "allowed_hosts", v.hosts, (), "further `Host` names that are served without a master key", OWN + "allowed_hosts"
+    ),
     _set(
         "allowed_origins",
         v.origins,
@@ -80,7 +100,13 @@ _OWN = (
         "`Origin`s (of browsers) that may read the answers (CORS), and that are served without a master key",
         OWN + "allowed_origins",
     ),
-    _set("drain_seconds", _seconds, 30.0, "how long running answers may take after SIGTERM, until they are read", OWN + "drain_seconds"),
+    _set(
+        "drain_seconds",
+        _seconds,
+        30.0,
+        "how long running answers may take after SIGTERM, until they are read",
+        OWN + "drain_seconds",
+    ),
     _set(
         "drain_delay",
         _seconds,
@@ -88,15 +114,38 @@ _OWN = (
         "seconds after SIGTERM in which new connections are still accepted, while readiness is 503",
         OWN + "drain_delay",
     ),
-    _set("enable_drain_endpoint", v.boolean, False, "`/health/drain` takes the proxy out of rotation", GENERAL + "enable_drain_endpoint"),
-    _set("max_body_mb", _positive, 32, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"),
+    _set(
+        "enable_drain_endpoint",
+        v.boolean,
+        False,
+        "`/health/drain` takes the proxy out of rotation",
+        GENERAL + "enable_drain_endpoint",
+    ),
+    _set(
+        "max_body_mb", _positive, 32, "largest request body, MB", GENERAL + "max_request_size_mb", OWN + "max_body_mb"
+    ),
     _set("max_connections", _positive, 2000, "client connections at once", OWN + "max_connections"),
-    _set("buffer_kb", _positive, 256, "bytes held for a slow client before the upstream is paused, kB", OWN + "buffer_kb"),
-    _set("capture_dir", v.text, "", "directory for redacted captures of every request (`--capture DIR`)", OWN + "capture_dir"),
+    _set(
+        "buffer_kb", _positive, 256, "bytes held for a slow client before the upstream is paused, kB", OWN + "buffer_kb"
+    ),
+    _set(
+        "capture_dir",
+        v.text,
+        "",
+        "directory for redacted captures of every request (`--capture DIR`)",
+        OWN + "capture_dir",
+    ),
 )
 
 _TIME = (
-    _set("num_retries", _count, 2, "further tries at one name before fallbacks", LITELLM + "num_retries", ROUTER + "num_retries"),
+    _set(
+        "num_retries",
+        _count,
+        2,
+        "further tries at one name before fallbacks",
+        LITELLM + "num_retries",
+        ROUTER + "num_retries",
+    ),
     _set(
         "request_timeout",
         _seconds,
@@ -105,7 +154,13 @@ _TIME = (
         GENERAL + "request_timeout",
         LITELLM + "request_timeout",
     ),
-    _set("timeout", _seconds, 0.0, "the same, set for the router: wins over request_timeout; 0: not set", ROUTER + "timeout"),
+    _set(
+        "timeout",
+        _seconds,
+        0.0,
+        "the same, set for the router: wins over request_timeout; 0: not set",
+        ROUTER + "timeout",
+    ),
     _set("stream_timeout", _seconds, 0.0, "seconds of silence in a stream; 0: as `timeout`", ROUTER + "stream_timeout"),
     _set("retry_after", _seconds, 0.0, "least seconds between two tries", ROUTER + "retry_after"),
     _set(
@@ -120,7 +175,14 @@ _TIME = (
 )
 
 _ROUTING = (
-    _set("fallbacks", v.fallbacks, {}, "name → names that are tried when it fails", LITELLM + "fallbacks", ROUTER + "fallbacks"),
+    _set(
+        "fallbacks",
+        v.fallbacks,
+        {},
+        "name → names that are tried when it fails",
+        LITELLM + "fallbacks",
+        ROUTER + "fallbacks",
+    ),
     _set(
         "default_fallbacks",
         v.names,
@@ -139,7 +201,12 @@ _ROUTING = (
     ),
     _set("max_fallbacks", _count, 5, "fallbacks that are tried for one request", ROUTER + "max_fallbacks"),
     _set(
-        "allowed_fails", _count, 3, "failures a minute before a deployment cools down", LITELLM + "allowed_fails", ROUTER + "allowed_fails"
+        "allowed_fails",
+        _count,
+        3,
+        "failures a minute before a deployment cools down",
+        LITELLM + "allowed_fails",
+        ROUTER + "allowed_fails",
     ),
     _set(
         "cooldown_time",
@@ -165,7 +232,13 @@ _ROUTING = (
         GENERAL + "max_parallel_requests",
         ROUTER + "default_max_parallel_requests",
     ),
-    _set("global_max_parallel_requests", _count, 0, "requests at once in all; 0: no limit", GENERAL + "global_max_parallel_requests"),
+    _set(
+        "global_max_parallel_requests",
+        _count,
+        0,
+        "requests at once in all; 0: no limit",
+        GENERAL + "global_max_parallel_requests",
+    ),
     _set(
         "aliases",
         v.aliases,
@@ -184,7 +257,13 @@ _TRANSLATION = (
         GENERAL + "drop_params",
         LITELLM + "drop_params",
     ),
-    _set("modify_params", v.boolean, False, "requests are made acceptable to the upstream (always so here)", LITELLM + "modify_params"),
+    _set(
+        "modify_params",
+        v.boolean,
+        False,
+        "requests are made acceptable to the upstream (always so here)",
+        LITELLM + "modify_params",
+    ),
     _set(
         "use_chat_completions_url",
         v.boolean,
@@ -226,11 +305,31 @@ _SERVER = (
         "a public address without a key is allowed (also `--insecure`, `A2PY_INSECURE`)",
         GENERAL + "dangerously_permit_weak_or_unset_master_key",
     ),
-    _set("set_verbose", v.boolean, False, "debug log", GENERAL + "set_verbose", ROUTER + "set_verbose", LITELLM + "set_verbose"),
+    _set(
+        "set_verbose",
+        v.boolean,
+        False,
+        "debug log",
+        GENERAL + "set_verbose",
+        ROUTER + "set_verbose",
+        LITELLM + "set_verbose",
+    ),
     _set("json_logs", v.boolean, False, "one JSON object per log line", LITELLM + "json_logs"),
-    _set("ssl_verify", v.ssl_verify, True, "verify upstream certificates; or the path of a CA bundle", LITELLM + "ssl_verify"),
+    _set(
+        "ssl_verify",
+        v.ssl_verify,
+        True,
+        "verify upstream certificates; or the path of a CA bundle",
+        LITELLM + "ssl_verify",
+    ),
     _set("force_ipv4", v.boolean, False, "connect upstream by IPv4 only", LITELLM + "force_ipv4"),
-    _set("trust_env", v.boolean, True, "HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured upstream", LITELLM + "aiohttp_trust_env"),
+    _set(
+        "trust_env",
+        v.boolean,
+        True,
+        "HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured upstream",
+        LITELLM + "aiohttp_trust_env",
+    ),
     _set(
         "environment_variables",
         v.text_map,
@@ -238,21 +337,40 @@ _SERVER = (
         "variables for `os.environ/NAME` and keys; the real environment wins",
         "environment_variables",
     ),
-    _set("include", v.texts, (), "further files, relative to this one: lists are joined, else this file wins", "include"),
+    _set(
+        "include", v.texts, (), "further files, relative to this one: lists are joined, else this file wins", "include"
+    ),
     _set("credentials", v.credentials, {}, "named sets of api_key, api_base, …", "credential_list"),
 )
 
 _MODELS = (
-    _set("model_name", v.text, "", "the public name: exact, `*`, `prefix/*`; several times: load balancing", ITEM + "model_name"),
+    _set(
+        "model_name",
+        v.text,
+        "",
+        "the public name: exact, `*`, `prefix/*`; several times: load balancing",
+        ITEM + "model_name",
+    ),
     _set("model", v.text, "", "`provider/name`, `provider/*`, `provider/responses/name`", PARAM + "model"),
     _set(
-        "api_base", v.text, "", "base URL; without it `<PREFIX>_API_BASE`, else the provider's own", PARAM + "base_url", PARAM + "api_base"
+        "api_base",
+        v.text,
+        "",
+        "base URL; without it `<PREFIX>_API_BASE`, else the provider's own",
+        PARAM + "base_url",
+        PARAM + "api_base",
     ),
     _set("api_key", v.text, "", "key; without it `<PREFIX>_API_KEY`", PARAM + "api_key"),
     _set("azure_ad_token", v.text, "", "Azure's bearer token, where there is no api_key", PARAM + "azure_ad_token"),
     _set("api_version", v.text, "", "Azure's api-version; also `AZURE_API_VERSION`", PARAM + "api_version"),
     _set("custom_llm_provider", v.text, "", "the provider, where `model` has no prefix", PARAM + "custom_llm_provider"),
-    _set("organization", v.organizations, (), "`OpenAI-Organization`; a list makes a deployment of each", PARAM + "organization"),
+    _set(
+        "organization",
+        v.organizations,
+        (),
+        "`OpenAI-Organization`; a list makes a deployment of each",
+        PARAM + "organization",
+    ),
     _set("credential_name", v.text, "", "a set of `credential_list`", PARAM + "litellm_credential_name"),
     _set("max_tokens", _positive, 0, "largest output limit sent", PARAM + "max_tokens"),
     _set("max_completion_tokens", _positive, 0, "the same, by its newer name", PARAM + "max_completion_tokens"),
@@ -270,7 +388,14 @@ _MODELS = (
         PARAM + "timeout",
     ),
     _set("stream_timeout", _seconds, 0.0, "seconds of silence in a stream; 0: the router's", PARAM + "stream_timeout"),
-    _set("retries", _count, -1, "further tries; without it num_retries of the settings", PARAM + "max_retries", PARAM + "num_retries"),
+    _set(
+        "retries",
+        _count,
+        -1,
+        "further tries; without it num_retries of the settings",
+        PARAM + "max_retries",
+        PARAM + "num_retries",
+    ),
     _set("extra_headers", v.headers, {}, "headers sent upstream", PARAM + "headers", PARAM + "extra_headers"),
     _set("extra_body", v.mapping, {}, "fields put into the upstream body, last", PARAM + "extra_body"),
     _set("drop_params", v.boolean, False, "as in litellm_settings", PARAM + "drop_params"),
@@ -290,7 +415,12 @@ _MODELS = (
     ),
     _set("use_chat_completions_api", v.boolean, False, "the chat wire", PARAM + "use_chat_completions_api"),
     _set(
-        "rpm", _count, 0, "requests that may start in any 60 seconds; also the weight if `weight` is not set", ITEM + "rpm", PARAM + "rpm"
+        "rpm",
+        _count,
+        0,
+        "requests that may start in any 60 seconds; also the weight if `weight` is not set",
+        ITEM + "rpm",
+        PARAM + "rpm",
     ),
     _set(
         "tpm",
@@ -307,12 +437,28 @@ _MODELS = (
     _set("ssl_verify", v.ssl_verify, None, "as in litellm_settings", PARAM + "ssl_verify"),
     *(
         _set(name, v.anything, None, "sent upstream as it is", PARAM + name)
-        for name in ("seed", "frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "service_tier", "parallel_tool_calls")
+        for name in (
+            "seed",
+            "frequency_penalty",
+            "presence_penalty",
+            "logit_bias",
+            "verbosity",
+            "service_tier",
+            "parallel_tool_calls",
+        )
     ),
     _set("id", v.text, "", "the deployment's id in logs, `/health` and quirks", INFO + "id"),
-    _set("mode", v.text, "", "`chat` or `responses`: the wire; other modes (embedding, …) are not served", INFO + "mode"),
+    _set(
+        "mode", v.text, "", "`chat` or `responses`: the wire; other modes (embedding, …) are not served", INFO + "mode"
+    ),
     _set("supported_endpoints", v.texts, (), '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),
-    _set("base_model", v.text, "", "the model behind a deployment's own name (Azure): quirks are chosen by it", INFO + "base_model"),
+    _set(
+        "base_model",
+        v.text,
+        "",
+        "the model behind a deployment's own name (Azure): quirks are chosen by it",
+        INFO + "base_model",
+    ),
     _set(
         "cache_control_ttl",
         v.cache_ttl,
@@ -321,7 +467,14 @@ _MODELS = (
         INFO + "cache_control_ttl",
     ),
     _set("max_input_tokens", _count, 0, "context window", INFO + "max_input_tokens"),
-    _set("max_output_tokens", _count, 0, "largest output that the model takes", INFO + "max_tokens", INFO + "max_output_tokens"),
+    _set(
+        "max_output_tokens",
+        _count,
+        0,
+        "largest output that the model takes",
+        INFO + "max_tokens",
+        INFO + "max_output_tokens",
+    ),
     _set(
         "supports_reasoning",
         v.boolean,
@@ -350,7 +503,12 @@ _IGNORED = (
             "priority_reservation*",
             "prometheus_*",
         ),
-        *("enable_json_schema_validation", "enable_key_alias_format_validation", "enable_preview_features", "suppress_debug_info"),
+        *(
+            "enable_json_schema_validation",
+            "enable_key_alias_format_validation",
+            "enable_preview_features",
+            "suppress_debug_info",
+        ),
         *(
             "log_raw_request_response",
             "detailed_debug",
@@ -361,16 +519,34 @@ _IGNORED = (
         ),
     ),
     _ignored(
-        "checks and details of LiteLLM's router", ROUTER, "enable_pre_call_check*", "optional_pre_call_checks", "debug_level", "*_ttl*"
+        "checks and details of LiteLLM's router",
+        ROUTER,
+        "enable_pre_call_check*",
+        "optional_pre_call_checks",
+        "debug_level",
+        "*_ttl*",
     ),
     _ignored(
-        "details of LiteLLM's router", ROUTER, "default_priority", "polling_interval", "ignore_invalid_deployments", "routing_strategy_args"
+        "details of LiteLLM's router",
+        ROUTER,
+        "default_priority",
+        "polling_interval",
+        "ignore_invalid_deployments",
+        "routing_strategy_args",
     ),
     _ignored("tags", ROUTER, "enable_tag_filtering", "tag_*"),
     _ignored(
         "telemetry, spend, health checks and pages of LiteLLM's server",
         GENERAL,
-        *("telemetry", "disable_*", "*spend*", "background_health_checks", "health_check_*", "use_background_*", "infer_model_from_keys"),
+        *(
+            "telemetry",
+            "disable_*",
+            "*spend*",
+            "background_health_checks",
+            "health_check_*",
+            "use_background_*",
+            "infer_model_from_keys",
+        ),
         *(
             "ui_*",
             "proxy_batch_*",
@@ -380,13 +556,32 @@ _IGNORED = (
             "enable_health_*",
             "*_openai_org_id",
         ),
-        *("completion_model", "embedding_model", "image_generation_model", "moderation_model", "store_prompts_*", "reject_clientside_*"),
+        *(
+            "completion_model",
+            "embedding_model",
+            "image_generation_model",
+            "moderation_model",
+            "store_prompts_*",
+            "reject_clientside_*",
+        ),
     ),
     _ignored("tags and notes", ITEM, "tags", "access_groups", "description"),
     _ignored(
         "cost, tags, notes, and what belongs to providers that are not served",
         PARAM,
-        *("*cost*", "tags", "access_groups", "telemetry", "cache*", "stream", "stream_options", "metadata", "user", "n", "region_name"),
+        *(
+            "*cost*",
+            "tags",
+            "access_groups",
+            "telemetry",
+            "cache*",
+            "stream",
+            "stream_options",
+            "metadata",
+            "user",
+            "n",
+            "region_name",
+        ),
         *(
             "aws_*",
             "vertex_*",
@@ -396,7 +591,16 @@ _IGNORED = (
             "model_info",
             "allowed_model_region",
         ),
-        *("tenant_id", "client_id", "client_secret", "azure_username", "azure_password", "azure_scope", "litellm_trace_id", "no-log"),
+        *(
+            "tenant_id",
+            "client_id",
+            "client_secret",
+            "azure_username",
+            "azure_password",
+            "azure_scope",
+            "litellm_trace_id",
+            "no-log",
+        ),
     ),
     _ignored(
         "cost, notes and abilities that are found out otherwise",
@@ -412,16 +616,51 @@ _IGNORED = (
             "metadata",
             "description",
         ),
-        *("version", "custom_tokenizer", "health_check_*", "tier", "rpm", "tpm", "team_*", "created_*", "updated_*", "db_model", "key"),
-        *("display_name", "additional*", "source", "deprecation_date", "output_vector_size", "tool_use_system_prompt_tokens", "disable_*"),
+        *(
+            "version",
+            "custom_tokenizer",
+            "health_check_*",
+            "tier",
+            "rpm",
+            "tpm",
+            "team_*",
+            "created_*",
+            "updated_*",
+            "db_model",
+            "key",
+        ),
+        *(
+            "display_name",
+            "additional*",
+            "source",
+            "deprecation_date",
+            "output_vector_size",
+            "tool_use_system_prompt_tokens",
+            "disable_*",
+        ),
     ),
     _ignored("YAML anchors", "", "x-*", "_*", ".*"),
 )
 
 _WARNED = (
-    _warned("callbacks", LITELLM, "callbacks", "success_callback", "failure_callback", "service_callbacks", "*_callback", "callback_*"),
     _warned(
-        "guardrails and budgets", LITELLM, "guardrails", "*budget*", "default_internal_user_params", "default_team_*", "max_internal_*"
+        "callbacks",
+        LITELLM,
+        "callbacks",
+        "success_callback",
+        "failure_callback",
+        "service_callbacks",
+        "*_callback",
+        "callback_*",
+    ),
+    _warned(
+        "guardrails and budgets",
+        LITELLM,
+        "guardrails",
+        "*budget*",
+        "default_internal_user_params",
+        "default_team_*",
+        "max_internal_*",
     ),
     _warned("fallbacks on content policy", LITELLM, "content_policy_fallbacks", "model_alias_map"),
     _warned("virtual keys", LITELLM, "key_generation_settings", "upperbound_*", "default_key_*", "mcp_aliases"),
@@ -435,7 +674,13 @@ _WARNED = (
         "search_tools",
     ),
     _warned(
-        "budgets, alerts, guardrails", ROUTER, "*budget*", "alerting*", "guardrail_list", "router_general_settings", "model_group_info"
+        "budgets, alerts, guardrails",
+        ROUTER,
+        "*budget*",
+        "alerting*",
+        "guardrail_list",
+        "router_general_settings",
+        "model_group_info",
     ),
     _warned(
         "database, virtual keys, other ways to log in, budgets, alerts, pass-through",
@@ -449,7 +694,16 @@ _WARNED = (
             "alert*",
             "guardrails",
         ),
-        *("custom_auth*", "custom_sso", "custom_key_*", "custom_ui_*", "enable_jwt_auth", "litellm_jwtauth", "enable_oauth2_*", "oauth2_*"),
+        *(
+            "custom_auth*",
+            "custom_sso",
+            "custom_key_*",
+            "custom_ui_*",
+            "enable_jwt_auth",
+            "litellm_jwtauth",
+            "enable_oauth2_*",
+            "oauth2_*",
+        ),
         *(
             "allow_user_auth",
             "pass_through_endpoints",
@@ -458,8 +712,21 @@ _WARNED = (
             "use_azure_key_vault",
             "use_google_kms",
         ),
-        *("allowed_routes", "public_routes", "admin_only_routes", "allowed_ips", "enforced_params", "enforce_user_param"),
-        *("forward_client_headers_to_llm_api", "litellm_key_header_name", "default_team_*", "service_account_*", "use_x_forwarded_for"),
+        *(
+            "allowed_routes",
+            "public_routes",
+            "admin_only_routes",
+            "allowed_ips",
+            "enforced_params",
+            "enforce_user_param",
+        ),
+        *(
+            "forward_client_headers_to_llm_api",
+            "litellm_key_header_name",
+            "default_team_*",
+            "service_account_*",
+            "use_x_forwarded_for",
+        ),
         "drain_endpoint_token",
         *("allow_client_side_credentials", "role_*", "user_*", "user_header_*", "mcp_*", "control_plane*"),
     ),
@@ -472,13 +739,31 @@ _WARNED = (
         "configurable_clientside_auth_params",
         "fallbacks",
     ),
-    _warned("prompt templates", PARAM, "initial_prompt_value", "final_prompt_value", "roles", "bos_token", "eos_token", "prompt_*", "stop"),
+    _warned(
+        "prompt templates",
+        PARAM,
+        "initial_prompt_value",
+        "final_prompt_value",
+        "roles",
+        "bos_token",
+        "eos_token",
+        "prompt_*",
+        "stop",
+    ),
     _warned("prompt caching by position", PARAM, "cache_control_injection_points"),
     _warned("environments", INFO, "supported_environments"),
     _warned(
         "other parts of LiteLLM's server",
         "",
-        *("callback_settings", "guardrails", "mcp_servers", "mcp_tools", "vector_store_registry", "vector_stores", "assistant_settings"),
+        *(
+            "callback_settings",
+            "guardrails",
+            "mcp_servers",
+            "mcp_tools",
+            "vector_store_registry",
+            "vector_stores",
+            "assistant_settings",
+        ),
         *(
             "files_settings",
             "finetune_settings",

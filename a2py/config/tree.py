@@ -89,7 +89,9 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line, column = _place(data[: e.start].decode("utf-8", "replace"))
-        raise ConfigError("the file is not UTF-8 text", file=file, line=line, column=column, cure="save it as UTF-8") from None
+        raise ConfigError(
+            "the file is not UTF-8 text", file=file, line=line, column=column, cure="save it as UTF-8"
+        ) from None
     try:
         if len(text) > SHALLOW:
             _bounded(text, file)
@@ -112,7 +114,9 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
     except yaml.reader.ReaderError as e:
         line, column = _place(text[: e.position] if isinstance(e.position, int) else "")
         cure = "remove the control character"
-        raise ConfigError("a character that YAML does not allow", file=file, line=line, column=column, cure=cure) from None
+        raise ConfigError(
+            "a character that YAML does not allow", file=file, line=line, column=column, cure=cure
+        ) from None
 
 
 def _bounded(text: str, file: str) -> None:
@@ -137,11 +141,20 @@ _UNDEFINED = re.compile(r"undefined alias .*", re.DOTALL)
 _CURES = (
     ("alias", 'a name that begins with * must be quoted: model_name: "*"'),
     ("cannot start any token", "indent with spaces, not tabs; quote values that begin with @, ` or %"),
-    ("mapping values are not allowed", "a colon followed by a space stands inside a value: quote the value, or check the indentation"),
+    (
+        "mapping values are not allowed",
+        "a colon followed by a space stands inside a value: quote the value, or check the indentation",
+    ),
     ("simple key", "a colon is missing behind the key, or the line is indented wrongly"),
     ("expected ':'", "a colon is missing behind the key, or the line is indented wrongly"),
-    ("expected <block end>", "check the indentation of this line: items of one list, and keys of one mapping, stand in one column"),
-    ("parsing a block", "check the indentation of this line: items of one list, and keys of one mapping, stand in one column"),
+    (
+        "expected <block end>",
+        "check the indentation of this line: items of one list, and keys of one mapping, stand in one column",
+    ),
+    (
+        "parsing a block",
+        "check the indentation of this line: items of one list, and keys of one mapping, stand in one column",
+    ),
     ("quoted scalar", "a closing quote is missing"),
     ("flow", "a closing bracket or a comma is missing"),
     ("single document", "remove the second `---`"),
@@ -167,7 +180,10 @@ class _Reader:
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
             raise ConfigError(
-                "the file is nested too deeply, or its anchors refer to themselves", file=self.file, line=at.line, column=at.column
+                "the file is nested too deeply, or its anchors refer to themselves",
+                file=self.file,
+                line=at.line,
+                column=at.column,
             )
         if isinstance(node, yaml.MappingNode):
             return Node(self.mapping(node, depth), at, key_at)

@@ -26,14 +26,18 @@ _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@*,\\]+)")
 #: Schemes that the web has, with the port that their origins leave out.
 _PORTS = {"http": ":80", "https": ":443"}
 #: Headers that are the connection's own: another value lets the request hang, or two of them be told apart wrongly.
-_FRAMING = frozenset(("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
+_FRAMING = frozenset(
+    ("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+)
 
 
 def wrong(node: Node, path: str, expected: str, cure: str = "") -> ConfigError:
     """The error of a value that is not what its key needs."""
     got = f"the value of ${node.env}" if node.env else _kind(node.value)
     at = node.at
-    return ConfigError(f"expected {expected}, got {got}", file=at.file, line=at.line, column=at.column, path=path, cure=cure)
+    return ConfigError(
+        f"expected {expected}, got {got}", file=at.file, line=at.line, column=at.column, path=path, cure=cure
+    )
 
 
 def _kind(value: object) -> str:
@@ -146,7 +150,12 @@ def texts(node: Node, path: str) -> tuple[str, ...]:
 
 def hosts(node: Node, path: str) -> tuple[str, ...]:
     """`Host` names, each with or without a port."""
-    return _each(node, path, lambda name: name if parse_host(name) else "", "a host such as a2py.lan or a2py.lan:4000 (no http://)")
+    return _each(
+        node,
+        path,
+        lambda name: name if parse_host(name) else "",
+        "a host such as a2py.lan or a2py.lan:4000 (no http://)",
+    )
 
 
 def origins(node: Node, path: str) -> tuple[str, ...]:

@@ -33,7 +33,10 @@ class Variables(dict[str, str]):
     process's own."""
 
     def __init__(
-        self, values: Mapping[str, str], dotenv: Mapping[str, str] | None = None, origins: Mapping[str, Origin] | None = None
+        self,
+        values: Mapping[str, str],
+        dotenv: Mapping[str, str] | None = None,
+        origins: Mapping[str, Origin] | None = None,
     ) -> None:
         super().__init__(values)
         self.dotenv: Mapping[str, str] = dotenv or {}
@@ -56,7 +59,9 @@ class Variables(dict[str, str]):
 
     def having(self, name: str, value: str) -> Variables:
         """Return these variables with one more, as if the process had it."""
-        return Variables({**self, name: value}, self.dotenv, {key: origin for key, origin in self.origins.items() if key != name})
+        return Variables(
+            {**self, name: value}, self.dotenv, {key: origin for key, origin in self.origins.items() if key != name}
+        )
 
 
 def variables(env: Mapping[str, str]) -> Variables:

@@ -71,7 +71,10 @@ def _words(name: str) -> list[str]:
 def _named(name: str, text: str) -> bool:
     """The words ask for the tool by its name: "use the X tool", "call X", or a name that is no ordinary word."""
     spelled = rf"[`\"']?{re.escape(name)}[`\"']?(?:\(\))?"
-    if re.search(rf"(?i)\b(?:use|using|call|invoke|with)\s+(?:the\s+|your\s+)?{spelled}(?![\w-])|(?<![\w-]){spelled}\s+tool\b", text):
+    if re.search(
+        rf"(?i)\b(?:use|using|call|invoke|with)\s+(?:the\s+|your\s+)?{spelled}(?![\w-])|(?<![\w-]){spelled}\s+tool\b",
+        text,
+    ):
         return True
     return bool(re.search(r"[_\d]|[a-z][A-Z]", name)) and re.search(rf"(?<![\w-]){spelled}(?![\w-])", text) is not None
 
@@ -98,7 +101,8 @@ def choose(tools: list[JSON], text: str, choice: str, parallel: bool) -> Answer 
     if choice.startswith(":"):
         tool = next(tool for tool in tools if tool["name"] == choice[1:])
         return Answer(
-            f"The request demands the tool {tool['name']}.", calls=_calls(tool, arguments.fill(tool.get("parameters"), text), parallel)
+            f"The request demands the tool {tool['name']}.",
+            calls=_calls(tool, arguments.fill(tool.get("parameters"), text), parallel),
         )
     if choice == "auto" and (_NO_TOOLS.search(text) or not text):
         return None
@@ -108,7 +112,10 @@ def choose(tools: list[JSON], text: str, choice: str, parallel: bool) -> Answer 
             return Answer(f"The user names the tool {tool['name']}, so I call it.", calls=_calls(tool, found, parallel))
     for tool, found in filled:
         if not found.missing and (_about(tool["name"], text) or _shell(found, text)):
-            return Answer(f"The tool {tool['name']} fits, and the request holds all that it needs.", calls=_calls(tool, found, parallel))
+            return Answer(
+                f"The tool {tool['name']} fits, and the request holds all that it needs.",
+                calls=_calls(tool, found, parallel),
+            )
     if choice == "required":
         tool, found = next(((tool, found) for tool, found in filled if not found.missing), filled[0])
         return Answer(f"A tool must be called; {tool['name']} comes nearest.", calls=_calls(tool, found, False))
@@ -139,7 +146,9 @@ def report(results: list[Result]) -> Answer:
         else:
             more = f"\n… and {len(lines) - LINES} more lines." if len(lines) > LINES else ""
             said.append(
-                f"`{result.name}` {'failed' if failed else 'returned'}:\n\n```\n" + "\n".join(map(short, lines[:LINES])) + f"\n```{more}"
+                f"`{result.name}` {'failed' if failed else 'returned'}:\n\n```\n"
+                + "\n".join(map(short, lines[:LINES]))
+                + f"\n```{more}"
             )
     names = ", ".join(dict.fromkeys(result.name for result in results))
     return Answer(f"{names} answered; I report it and stop here.", "\n\n".join(said))
@@ -224,7 +233,8 @@ def _tools(m: re.Match[str], talk: Conversation, tools: list[JSON]) -> Answer:
         return Answer("The user asks for my tools, and there are none.", "This request offers me no tools.")
     lines = [f"- `{tool['name']}`: {first_line(tool.get('description'))}".rstrip(": ") for tool in tools]
     return Answer(
-        f"The user asks for my tools; {len(tools)} are offered.", f"This request offers me {len(tools)} tools:\n\n" + "\n".join(lines)
+        f"The user asks for my tools; {len(tools)} are offered.",
+        f"This request offers me {len(tools)} tools:\n\n" + "\n".join(lines),
     )
 
 
@@ -262,7 +272,9 @@ _END = "And that is how it ended, neither sooner nor later than it should."
 
 def _story(m: re.Match[str], talk: Conversation, tools: list[JSON]) -> Answer:
     wanted = re.search(r"(\d+)\s*words?", talk.ask)
-    about = re.search(r"(?i)\b(?:about|on)\s+(?:an?\s+|the\s+)?([\w' -]{2,40}?)(?=[.,!?;\n]|\s+(?:in|with|of|that)\b|$)", talk.ask)
+    about = re.search(
+        r"(?i)\b(?:about|on)\s+(?:an?\s+|the\s+)?([\w' -]{2,40}?)(?=[.,!?;\n]|\s+(?:in|with|of|that)\b|$)", talk.ask
+    )
     subject = about[1].strip() if about else "a small proxy"
     size = min(int(wanted[1]), WORDS) if wanted else 400 if re.search(r"(?i)\blong\b", talk.ask) else 90
     seed = sum(map(ord, talk.ask))
@@ -275,7 +287,10 @@ def _story(m: re.Match[str], talk: Conversation, tools: list[JSON]) -> Answer:
         words += len(text[-1].split())
     text.append(_END)
     paragraphs = [" ".join(text[i : i + 5]) for i in range(0, len(text), 5)]
-    return Answer(f"The user wants a {m[1].lower()}; {subject} is its subject, some {size} words its length.", "\n\n".join(paragraphs))
+    return Answer(
+        f"The user wants a {m[1].lower()}; {subject} is its subject, some {size} words its length.",
+        "\n\n".join(paragraphs),
+    )
 
 
 WHO = "I am the demo model inside a2py: a few rules instead of a language model, reached over a real socket by the real wire."
@@ -306,14 +321,19 @@ def words(talk: Conversation, tools: list[JSON]) -> Answer:
     """The answer in words."""
     if talk.notice:
         result = re.search(r"(?s)<result>\s*(.*?)\s*</result>", talk.notice)
-        return Answer("A notice came without a question.", f"It is done, with this result: {result[1]}" if result else "Noted.")
+        return Answer(
+            "A notice came without a question.", f"It is done, with this result: {result[1]}" if result else "Noted."
+        )
     for pattern, rule in RULES:
         found = pattern.search(talk.ask)
         answer = rule(found, talk, tools) if found else None
         if answer is not None:
             return answer
     if talk.images:
-        return Answer("There are images, and I can tell only what their bytes say.", "I see " + "; and ".join(talk.images) + f". {WHO}")
+        return Answer(
+            "There are images, and I can tell only what their bytes say.",
+            "I see " + "; and ".join(talk.images) + f". {WHO}",
+        )
     ask = " ".join(talk.ask.split())
     quote = f"You asked: “{ask[:200]}{'…' if len(ask) > 200 else ''}” " if ask else "You asked nothing yet. "
     can = "I can say and count things, do arithmetic, tell a story, call a tool that you name, and report what it returned."
@@ -327,7 +347,9 @@ def structured(talk: Conversation, format: JSON) -> Answer:
         value = arguments.build(described.get("schema") if isinstance(described, dict) else {}, talk.ask)
     else:
         value = {"answer": words(talk, []).text}
-    return Answer("The reply must be JSON, so I fill in what the schema asks for.", json.dumps(value, ensure_ascii=False))
+    return Answer(
+        "The reply must be JSON, so I fill in what the schema asks for.", json.dumps(value, ensure_ascii=False)
+    )
 
 
 def answer(talk: Conversation, tools: list[JSON], choice: str, parallel: bool, format: JSON) -> Answer:

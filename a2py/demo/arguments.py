@@ -25,9 +25,12 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?")
 RUN = re.compile(r"(?i)(?:^|[.;:,]\s*|\b(?:please|you|to|and|then|now)\s+)(?:run|execute)(?:\s*:)?\s+")
 _COMMAND = re.compile(
-    RUN.pattern + r"(?:the\s+)?(?:(?:shell\s+)?command(?=[:\s]))?[:\s]*([^`\"\n]+?)(?:[.!?]?$|\s+and\s+(?:tell|show|explain|then)\b)"
+    RUN.pattern
+    + r"(?:the\s+)?(?:(?:shell\s+)?command(?=[:\s]))?[:\s]*([^`\"\n]+?)(?:[.!?]?$|\s+and\s+(?:tell|show|explain|then)\b)"
 )
-_PLACE = re.compile(r"\b(?:in|for|at|near|of|from|to)\s+((?:[A-Z][\w.'’-]*)(?:(?:\s*,?\s+and\s+|,\s*|\s+)[A-Z][\w.'’-]*)*)")
+_PLACE = re.compile(
+    r"\b(?:in|for|at|near|of|from|to)\s+((?:[A-Z][\w.'’-]*)(?:(?:\s*,?\s+and\s+|,\s*|\s+)[A-Z][\w.'’-]*)*)"
+)
 _PLACE_LOW = re.compile(r"(?i)\b(?:in|near)\s+([^\W\d]{3,})")
 _LIST_OF = re.compile(r"\s*,?\s+and\s+|,(?!\s*[A-Z]{2}\b)\s*")
 _CONTENT = re.compile(r"(?i)\b(?:contents?|text|containing|contains)\b(?:\s*:)?\s+(?:of\s+)?([^\n]+?)[.!?]?$")
@@ -51,7 +54,11 @@ def quoted(text: str) -> list[str]:
 
 
 def _command(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text) or _find(_COMMAND, text) or [line for pattern, line in SHELL if pattern.search(text)][:1]
+    return (
+        re.findall(r"`([^`]+)`", text)
+        or _find(_COMMAND, text)
+        or [line for pattern, line in SHELL if pattern.search(text)][:1]
+    )
 
 
 def _place(text: str) -> list[str]:
@@ -60,7 +67,11 @@ def _place(text: str) -> list[str]:
 
 
 def _path(text: str) -> list[str]:
-    return [path for path in re.findall(r"`([^`\s]+)`", text) + _find(_PATH, _URL.sub(" ", text)) if not _NUMBER.fullmatch(path)]
+    return [
+        path
+        for path in re.findall(r"`([^`\s]+)`", text) + _find(_PATH, _URL.sub(" ", text))
+        if not _NUMBER.fullmatch(path)
+    ]
 
 
 def _content(text: str) -> list[str]:
@@ -84,7 +95,12 @@ FINDERS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)date|^day$|^when$"), lambda text: _find(_DATE, text)),
     (re.compile(r"(?i)content"), _content),
     (re.compile(r"(?i)string|pattern|^name$|title"), quoted),
-    (re.compile(r"(?i)prompt|query|question|description|task|topic|message|text|input|subject|reason|^q$|answer|summary"), task),
+    (
+        re.compile(
+            r"(?i)prompt|query|question|description|task|topic|message|text|input|subject|reason|^q$|answer|summary"
+        ),
+        task,
+    ),
 )
 
 
@@ -109,7 +125,14 @@ def _resolve(schema: Any, root: JSON) -> JSON:
                 target = target.get(step) if isinstance(target, dict) else None
             schema = target
             continue
-        branches = next((schema[word] for word in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(word), list) and schema[word]), None)
+        branches = next(
+            (
+                schema[word]
+                for word in ("anyOf", "oneOf", "allOf")
+                if isinstance(schema.get(word), list) and schema[word]
+            ),
+            None,
+        )
         if branches is None:
             return schema
         own = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "allOf")}
@@ -161,7 +184,9 @@ def _value(name: str, schema: Any, text: str, root: JSON, depth: int) -> tuple[A
     if "const" in schema:
         return schema["const"], True, []
     if isinstance(schema.get("enum"), list) and schema["enum"]:
-        said = [v for v in schema["enum"] if isinstance(v, str) and re.search(rf"(?i)(?<!\w){re.escape(v)}(?!\w)", text)]
+        said = [
+            v for v in schema["enum"] if isinstance(v, str) and re.search(rf"(?i)(?<!\w){re.escape(v)}(?!\w)", text)
+        ]
         return (said[0] if said else schema.get("default", schema["enum"][0])), bool(said), []
     kind = _type(schema)
     if kind == "string":

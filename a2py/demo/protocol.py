@@ -24,7 +24,12 @@ class Refused(Exception):
     """An error of the demo upstream, in OpenAI's own terms."""
 
     def __init__(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400, type: str = "invalid_request_error"
+        self,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        type: str = "invalid_request_error",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -68,7 +73,9 @@ def thinks(body: JSON) -> bool:
 
 
 def _wrong(value: Any, param: str, wanted: str) -> Refused:
-    return Refused(f"Invalid type for '{param}': expected {wanted}, but got {type(value).__name__} instead.", param, "invalid_type")
+    return Refused(
+        f"Invalid type for '{param}': expected {wanted}, but got {type(value).__name__} instead.", param, "invalid_type"
+    )
 
 
 def _tools(tools: Any) -> list[JSON]:
@@ -78,13 +85,19 @@ def _tools(tools: Any) -> list[JSON]:
         raise _wrong(tools, "tools", "an array of objects")
     if not tools:
         raise Refused(
-            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.", "tools", "empty_array"
+            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "tools",
+            "empty_array",
         )
     out = []
     for n, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict):
-            raise Refused(f"Missing required parameter: 'tools[{n}].function'.", f"tools[{n}].function", "missing_required_parameter")
+            raise Refused(
+                f"Missing required parameter: 'tools[{n}].function'.",
+                f"tools[{n}].function",
+                "missing_required_parameter",
+            )
         name = function.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise Refused(
@@ -100,13 +113,19 @@ def _choice(choice: Any, tools: list[JSON]) -> str:
     if choice is None:
         return "auto"
     if not tools:
-        raise Refused("Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+        raise Refused(
+            "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.", "tool_choice"
+        )
     if choice in ("auto", "none", "required"):
         return str(choice)
     function = choice.get("function") if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     if name not in [tool["name"] for tool in tools]:
-        raise Refused("Invalid value for 'tool_choice': the function it names is not among 'tools'.", "tool_choice", "invalid_value")
+        raise Refused(
+            "Invalid value for 'tool_choice': the function it names is not among 'tools'.",
+            "tool_choice",
+            "invalid_value",
+        )
     return f":{name}"
 
 
@@ -215,7 +234,9 @@ def prompt_tokens(messages: list[JSON], tools: list[JSON]) -> int:
     """Four tokens a message for its frame, the words and calls, a flat figure an image, and the tools as JSON."""
     total = 3
     for message in messages:
-        total += 4 + tokens.count(text_of(message.get("content"))) + IMAGE_TOKENS * len(images_of(message.get("content")))
+        total += (
+            4 + tokens.count(text_of(message.get("content"))) + IMAGE_TOKENS * len(images_of(message.get("content")))
+        )
         for call in message.get("tool_calls") or ():
             total += 4 + tokens.count(call["function"]["name"]) + tokens.count(call["function"]["arguments"])
     return total + (tokens.count(orjson.dumps(tools).decode()) if tools else 0)
@@ -236,7 +257,10 @@ def check(raw: bytes, models: tuple[str, ...], context: int) -> Ask:
         raise Refused("you must provide a model parameter")
     if model not in models:
         raise Refused(
-            f"The model `{model}` does not exist; this demo upstream serves {', '.join(models)}.", "model", "model_not_found", 404
+            f"The model `{model}` does not exist; this demo upstream serves {', '.join(models)}.",
+            "model",
+            "model_not_found",
+            404,
         )
     if body.get("n") not in (None, 1):
         raise Refused("Invalid 'n': this model gives one choice.", "n", "unsupported_value")

@@ -55,7 +55,9 @@ class Demo:
         self.base = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -89,7 +91,9 @@ class Demo:
         return _json({**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(ask)})
 
     async def _stream(self, request: web.Request, ask: Ask, head: JSON) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+        )
         await response.prepare(request)
         head["object"] = "chat.completion.chunk"
 

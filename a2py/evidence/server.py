@@ -141,7 +141,9 @@ class _Marks:
         owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
         self.owner = next(iter(owners)) if len(owners) == 1 else ""
         self.has_props = isinstance(_object(answers, "/props").get("default_generation_settings"), dict)
-        self.has_tags = bool(_object(answers, "/api/version").get("version")) and "models" in _object(answers, "/api/tags")
+        self.has_tags = bool(_object(answers, "/api/version").get("version")) and "models" in _object(
+            answers, "/api/tags"
+        )
 
     def all_entries(self, is_so: Callable[[dict[str, Any]], bool]) -> bool:
         return bool(self.entries) and all(map(is_so, self.entries))
@@ -149,7 +151,11 @@ class _Marks:
 
 #: Program, the mark in words, the mark. The first that is there counts: a program's own marks come before those that others copy.
 _MARKS: tuple[tuple[_Program, str, Callable[[_Marks], bool]], ...] = (
-    (_LITELLM, "its answers carry x-litellm headers", lambda m: any(name.startswith("x-litellm") for name in m.headers)),
+    (
+        _LITELLM,
+        "its answers carry x-litellm headers",
+        lambda m: any(name.startswith("x-litellm") for name in m.headers),
+    ),
     (_NEW_API, "its answers carry x-new-api-version", lambda m: "x-new-api-version" in m.headers),
     (
         _NEW_API,
@@ -191,7 +197,12 @@ def _entries(listing: Answer | None) -> Iterator[dict[str, Any]]:
     if not isinstance(data, list):
         return
     for entry in data[:MAX_MODELS]:
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str) and 0 < len(entry["id"]) <= MAX_ID and entry["id"].isprintable():
+        if (
+            isinstance(entry, dict)
+            and isinstance(entry.get("id"), str)
+            and 0 < len(entry["id"]) <= MAX_ID
+            and entry["id"].isprintable()
+        ):
             yield entry
 
 

@@ -55,6 +55,7 @@ class Blocks:
     ) -> None:
         self._output = output
         self._origin = origin
+        self._reasoning_field = ""  # where the upstream writes its reasoning
         self._thinking = thinking
         self._ids = ids.Allocator(used)
         self._current: Item | None = None  # the item whose pieces are written, or will be when its block opens
@@ -108,6 +109,9 @@ class Blocks:
         item.state = state
         if item is not self._current:
             self._keep(item, "", jsonsize.weight(jsontext.dumps(state)))
+
+    def reasoning_field(self, name: str) -> None:
+        self._reasoning_field = name
 
     def tool(self, key: Key, id: str, name: str) -> None:
         item = self._find_call(key)
@@ -365,6 +369,8 @@ class Blocks:
 
     def _signature_of(self, item: Item) -> str:
         state = dict(item.state)
+        if self._reasoning_field:
+            state["r"] = self._reasoning_field
         if self._thinking == "omit":
             state["text"] = item.joined()
         return signatures.make(item.state_kind or signatures.PLAIN, self._origin, state)

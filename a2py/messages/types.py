@@ -182,6 +182,9 @@ class Sink(Protocol):
         """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no
         text."""
 
+    def reasoning_field(self, name: str) -> None:
+        """The field in which this reply's reasoning comes, so that it can go back in that field."""
+
     def tool(self, key: Key, id: str, name: str) -> None:
         """A call exists. May be repeated; the first non-empty id and name count."""
 

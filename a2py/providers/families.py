@@ -36,6 +36,14 @@ def _unknown(*models: str, docs: str, **quirks: Any) -> ModelRow:
 
 
 FAMILIES: tuple[ModelRow, ...] = (
+    # -- any model -------------------------------------------------------------------------------------------------------
+    _unknown(
+        "*",
+        reasoning_history="reply",
+        think_tags=True,
+        docs="docs.vllm.ai interleaved thinking (2026-05): tool loops need the thoughts of earlier calls; <think> at the head of content: "
+        "vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
+    ),
     # -- OpenAI ----------------------------------------------------------------------------------------------------------
     _for(
         *(_O_SERIES, "gpt-5*", "gpt-[6-9]*"),
@@ -46,9 +54,16 @@ FAMILIES: tuple[ModelRow, ...] = (
     ),
     _for(_O_SERIES, parallel_tool_calls=False, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     _unknown(_O_SERIES, "gpt-5*", "gpt-[6-9]*", reasoning="effort", docs="OpenAI reasoning guide (2025-08)"),
-    _unknown("gpt-5*", efforts=("minimal", "low", "medium", "high"), effort_off="minimal", docs="OpenAI reasoning guide (2025-08)"),
+    _unknown(
+        "gpt-5*",
+        efforts=("minimal", "low", "medium", "high"),
+        effort_off="minimal",
+        docs="OpenAI reasoning guide (2025-08)",
+    ),
     _unknown("gpt-5-pro*", efforts=("high",), effort_off="", docs="only high (2025-10)"),
-    _unknown("gpt-5.*", efforts=("low", "medium", "high"), effort_off="none", docs="gpt-5.1 has none, not minimal (2025-11)"),
+    _unknown(
+        "gpt-5.*", efforts=("low", "medium", "high"), effort_off="none", docs="gpt-5.1 has none, not minimal (2025-11)"
+    ),
     _unknown(
         *("gpt-5.[2-9]*", "gpt-[6-9]*"),
         efforts=("low", "medium", "high", "xhigh"),
@@ -88,7 +103,13 @@ FAMILIES: tuple[ModelRow, ...] = (
         reasoning_history="reasoning_content",
         docs="help.aliyun.com model-studio deep thinking (2026-10)",
     ),
-    _unknown("qwen3-coder*", "qwen3-*-instruct*", "qwen3-*-thinking*", reasoning="none", docs="Qwen model cards: one mode only (2025-07)"),
+    _unknown(
+        "qwen3-coder*",
+        "qwen3-*-instruct*",
+        "qwen3-*-thinking*",
+        reasoning="none",
+        docs="Qwen model cards: one mode only (2025-07)",
+    ),
     _unknown(
         *("glm-4.[5-9]*", "glm-[5-9]*"),
         reasoning="thinking_type",
@@ -101,8 +122,12 @@ FAMILIES: tuple[ModelRow, ...] = (
         reasoning_required=True,
         docs="platform.kimi.ai (2026-10): reasoning_content must return with tool calls",
     ),
-    _unknown("kimi-k2.[5-9]*", reasoning="thinking_type", tool_choice_thinking=False, docs="platform.kimi.ai (2026-10)"),
-    _unknown("kimi-k2-thinking*", "kimi-k2.7-code*", reasoning="none", docs="platform.kimi.ai: thinks always (2026-06)"),
+    _unknown(
+        "kimi-k2.[5-9]*", reasoning="thinking_type", tool_choice_thinking=False, docs="platform.kimi.ai (2026-10)"
+    ),
+    _unknown(
+        "kimi-k2-thinking*", "kimi-k2.7-code*", reasoning="none", docs="platform.kimi.ai: thinks always (2026-06)"
+    ),
     _unknown(
         *("kimi-k3*", "kimi-[4-9]*", "k3*"),
         reasoning="effort",
@@ -112,7 +137,10 @@ FAMILIES: tuple[ModelRow, ...] = (
         docs="platform.kimi.ai: low, high, max, never off (2026-10)",
     ),
     _unknown(
-        "minimax-m*", think_tags=True, temperature_max=1.0, docs="minimax.io: thoughts stand in content without reasoning_split (2026-06)"
+        "minimax-m*",
+        think_tags=True,
+        temperature_max=1.0,
+        docs="minimax.io: thoughts stand in content without reasoning_split (2026-06)",
     ),
     # -- Gemini, Grok, Mistral -------------------------------------------------------------------------------------------
     _unknown(
@@ -131,13 +159,17 @@ FAMILIES: tuple[ModelRow, ...] = (
     ),
     _unknown("grok-3-mini*", reasoning="effort", efforts=("low", "high"), docs="docs.x.ai reasoning (2025-07)"),
     _unknown("grok-4.3*", "grok-latest", reasoning="effort", effort_off="none", docs="@ai-sdk/xai 4.0 (2026-06)"),
-    _unknown("grok-4.[5-9]*", "grok-[5-9]*", reasoning="effort", docs="low, medium, high, never off: docs.x.ai (2026-07)"),
+    _unknown(
+        "grok-4.[5-9]*", "grok-[5-9]*", reasoning="effort", docs="low, medium, high, never off: docs.x.ai (2026-07)"
+    ),
     _unknown(
         *("mistral-medium-3-5*", "mistral-medium-3.5*", "mistral-medium-latest"),
         reasoning="effort",
         effort_off="none",
         docs="docs.mistral.ai reasoning (2026-06)",
     ),
-    _unknown("mistral-small*", reasoning="effort", efforts=("high",), effort_off="none", docs="@ai-sdk/mistral 3 (2026-03)"),
+    _unknown(
+        "mistral-small*", reasoning="effort", efforts=("high",), effort_off="none", docs="@ai-sdk/mistral 3 (2026-03)"
+    ),
     _unknown("magistral*", reasoning_history="thinking_part", docs="docs.mistral.ai reasoning (2025-06)"),
 )

@@ -196,7 +196,12 @@ VENDORS: tuple[Provider, ...] = (
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         native="https://dashscope.aliyuncs.com/apps/anthropic",
         native_models=("qwen*",),
-        hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com", ".maas.aliyuncs.com"),
+        hosts=(
+            "dashscope.aliyuncs.com",
+            "dashscope-intl.aliyuncs.com",
+            "dashscope-us.aliyuncs.com",
+            ".maas.aliyuncs.com",
+        ),
         default_model="qwen3.8-max",
         quirks={
             "sampling": _TEMPERATURE_TOP_P_K,

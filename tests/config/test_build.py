@@ -17,7 +17,13 @@ from a2py.proxy.lessons import WIRE, with_changes
 from a2py.quirks import Quirks, words
 from tests.configured import KEY, Folder
 
-ENV = {"OPENAI_API_KEY": "ok", "DEEPSEEK_API_KEY": "dk", "OPENROUTER_API_KEY": "rk", "ANTHROPIC_API_KEY": "ak", "AZURE_API_KEY": "zk"}
+ENV = {
+    "OPENAI_API_KEY": "ok",
+    "DEEPSEEK_API_KEY": "dk",
+    "OPENROUTER_API_KEY": "rk",
+    "ANTHROPIC_API_KEY": "ak",
+    "AZURE_API_KEY": "zk",
+}
 
 
 @pytest.fixture
@@ -71,9 +77,18 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
         ("{model: depseek/x}", "unknown provider depseek (did you mean deepseek?); write provider/model"),
         ("{model: my-own}", "no provider is known for the model my-own; write provider/model"),
         ("{model: x, custom_llm_provider: zzz}", "unknown provider zzz; write provider/model"),
-        ("{model: bedrock/anthropic.claude-v2}", "the provider bedrock is not served; use its OpenAI-compatible endpoint: openai/<model>"),
-        ("{model: vertex_ai/gemini-pro}", "the provider vertex_ai is not served; use gemini/<model> with GEMINI_API_KEY"),
-        ("{model: sagemaker/x}", "the provider sagemaker is not served; put an OpenAI-compatible server in front of it"),
+        (
+            "{model: bedrock/anthropic.claude-v2}",
+            "the provider bedrock is not served; use its OpenAI-compatible endpoint: openai/<model>",
+        ),
+        (
+            "{model: vertex_ai/gemini-pro}",
+            "the provider vertex_ai is not served; use gemini/<model> with GEMINI_API_KEY",
+        ),
+        (
+            "{model: sagemaker/x}",
+            "the provider sagemaker is not served; put an OpenAI-compatible server in front of it",
+        ),
         ("{model: os.environ/NO_MODEL}", "model is os.environ/NO_MODEL, but NO_MODEL is not set"),
         ("{api_key: x}", "litellm_params.model is missing; write provider/model"),
         ("{model: openai/*}", "the model has a * but model_name has none"),
@@ -81,13 +96,34 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
             "{model: groq/x}",
             "there is no key for groq; set GROQ_API_KEY in the environment or in .env, or litellm_params.api_key in the file",
         ),
-        ("{model: groq/x, api_key: os.environ/MY_KEY}", "api_key is os.environ/MY_KEY, but MY_KEY is not set; set it in the environment"),
-        ("{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
-        ("{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
-        ("{model: groq/x, api_key: k, api_base: your-base}", "litellm_params.api_base is not an http:// or https:// URL"),
-        ("{model: azure/x, api_key: k}", "azure has no base of its own; set litellm_params.api_base, or AZURE_API_BASE in the environment"),
-        ("{model: hosted_vllm/x}", "hosted_vllm has no base of its own; set litellm_params.api_base, or HOSTED_VLLM_API_BASE"),
-        ("{model: openai/x, api_base: 'https://api.deepseek.com'}", "there is no key for deepseek; set DEEPSEEK_API_KEY"),
+        (
+            "{model: groq/x, api_key: os.environ/MY_KEY}",
+            "api_key is os.environ/MY_KEY, but MY_KEY is not set; set it in the environment",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}",
+            "api_base is os.environ/MY_BASE, but MY_BASE is not set",
+        ),
+        (
+            "{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}",
+            "api_base is os.environ/MY_BASE, but MY_BASE is not set",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: your-base}",
+            "litellm_params.api_base is not an http:// or https:// URL",
+        ),
+        (
+            "{model: azure/x, api_key: k}",
+            "azure has no base of its own; set litellm_params.api_base, or AZURE_API_BASE in the environment",
+        ),
+        (
+            "{model: hosted_vllm/x}",
+            "hosted_vllm has no base of its own; set litellm_params.api_base, or HOSTED_VLLM_API_BASE",
+        ),
+        (
+            "{model: openai/x, api_base: 'https://api.deepseek.com'}",
+            "there is no key for deepseek; set DEEPSEEK_API_KEY",
+        ),
     ],
 )
 def test_problems_name_place_and_cure(folder: Folder, params: str, problem: str) -> None:
@@ -135,7 +171,9 @@ def test_where_the_key_comes_from(folder: Folder, params: str, env: dict[str, st
 
 
 def test_openais_key_at_another_host_is_told(folder: Folder) -> None:
-    text = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'https://u:p@gpu.example/v1?sig=s'}}]"
+    text = (
+        "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'https://u:p@gpu.example/v1?sig=s'}}]"
+    )
     assert folder.load(text, ENV).warnings == ()  # the base brings its own credentials
     config = folder.load(text.replace("u:p@", ""), ENV)
     assert config.deployments[0].key == "ok"
@@ -146,12 +184,20 @@ def test_openais_key_at_another_host_is_told(folder: Folder) -> None:
 
 @pytest.mark.parametrize("key", ['"a\\nb"', "schlüssel"])
 def test_a_key_that_can_be_no_header_is_a_problem(folder: Folder, key: str) -> None:
-    assert "litellm_params.api_key holds characters that no key has" in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
+    assert (
+        "litellm_params.api_key holds characters that no key has"
+        in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
+    )
 
 
 def test_a_base_with_a_login(folder: Folder) -> None:
     dep = folder.one("{model: openai/x, api_base: 'https://u:p@h.example/v1?sig=s'}")
-    assert (dep.base, dep.query, dep.headers, dep.key) == ("https://h.example/v1", "sig=s", {"Authorization": "Basic dTpw"}, "")
+    assert (dep.base, dep.query, dep.headers, dep.key) == (
+        "https://h.example/v1",
+        "sig=s",
+        {"Authorization": "Basic dTpw"},
+        "",
+    )
     assert "sig" not in repr(dep) and "Basic" not in repr(dep)
     dep = folder.one("{model: openai/x, api_key: k, api_base: 'https://u:p@h.example/v1'}")
     assert (dep.headers, dep.key) == ({}, "k")
@@ -227,7 +273,14 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     # params, model_info, further text, wire, fixed by the configuration, base
     ("{model: openai/gpt-4o}", "{}", "", "chat", False, "https://api.openai.com/v1"),
     ("{model: openai/gpt-5.4}", "{}", "", "responses", False, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4, api_base: 'https://api.openai.com/v1'}", "{}", "", "responses", False, "https://api.openai.com/v1"),
+    (
+        "{model: openai/gpt-5.4, api_base: 'https://api.openai.com/v1'}",
+        "{}",
+        "",
+        "responses",
+        False,
+        "https://api.openai.com/v1",
+    ),
     ("{model: openai/gpt-5.4, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
     ("{model: openai/responses/gpt-4o}", "{}", "", "responses", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/x, api_base: 'http://h/v1'}", "{}", "", "responses", True, "http://h/v1"),
@@ -235,9 +288,30 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     ("{model: openai/gpt-5.4}", "{mode: chat}", "", "chat", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/gpt-4o}", "{mode: chat}", "", "responses", True, "https://api.openai.com/v1"),
     ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{mode: responses}", "", "responses", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4}", '{supported_endpoints: ["/v1/chat/completions"]}', "", "chat", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-4o}", '{supported_endpoints: ["/v1/responses"]}', "", "responses", True, "https://api.openai.com/v1"),
+    (
+        "{model: openai/gpt-5.4, use_chat_completions_api: true}",
+        "{mode: responses}",
+        "",
+        "responses",
+        True,
+        "https://api.openai.com/v1",
+    ),
+    (
+        "{model: openai/gpt-5.4}",
+        '{supported_endpoints: ["/v1/chat/completions"]}',
+        "",
+        "chat",
+        True,
+        "https://api.openai.com/v1",
+    ),
+    (
+        "{model: openai/gpt-4o}",
+        '{supported_endpoints: ["/v1/responses"]}',
+        "",
+        "responses",
+        True,
+        "https://api.openai.com/v1",
+    ),
     (
         "{model: openai/gpt-4o}",
         '{supported_endpoints: ["/v1/chat/completions", "/v1/responses"]}',
@@ -249,13 +323,34 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     ("{model: openai/x, api_base: 'http://h:1/v1'}", NATIVE, "", "native", True, "http://h:1"),
     ("{model: openai/x, api_base: 'http://h:1/anthropic'}", NATIVE, "", "native", True, "http://h:1/anthropic"),
     ("{model: openai/x, api_base: 'http://h:1/v1/messages'}", NATIVE, "", "native", True, "http://h:1"),
-    ("{model: openai/x, api_base: 'http://h:1'}", '{mode: chat, supported_endpoints: ["/v1/messages/"]}', "", "native", True, "http://h:1"),
+    (
+        "{model: openai/x, api_base: 'http://h:1'}",
+        '{mode: chat, supported_endpoints: ["/v1/messages/"]}',
+        "",
+        "native",
+        True,
+        "http://h:1",
+    ),
     ("{model: openrouter/x}", NATIVE, "", "native", True, "https://openrouter.ai/api"),
     ("{model: ollama/x}", NATIVE, "", "native", True, "http://localhost:11434"),
     ("{model: hosted_vllm/x, api_base: 'http://gpu:8000'}", NATIVE, "", "native", True, "http://gpu:8000"),
     ("{model: anthropic/claude-sonnet-4-5}", "{}", "", "native", False, "https://api.anthropic.com"),
-    ("{model: anthropic/claude-sonnet-4-5, api_base: 'https://gate.example/v1'}", "{}", "", "native", False, "https://gate.example"),
-    ("{model: deepseek/deepseek-chat, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.deepseek.com"),
+    (
+        "{model: anthropic/claude-sonnet-4-5, api_base: 'https://gate.example/v1'}",
+        "{}",
+        "",
+        "native",
+        False,
+        "https://gate.example",
+    ),
+    (
+        "{model: deepseek/deepseek-chat, use_chat_completions_api: true}",
+        "{}",
+        "",
+        "chat",
+        True,
+        "https://api.deepseek.com",
+    ),
     ("{model: deepseek/deepseek-chat, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
     ("{model: openai/gpt-5.4}", "{}", FLAG, "chat", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/gpt-5.4}", "{mode: responses}", FLAG, "chat", True, "https://api.openai.com/v1"),
@@ -264,7 +359,9 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
 
 
 @pytest.mark.parametrize(("params", "info", "more", "wire", "fixed", "base"), WIRES)
-def test_the_choice_of_the_wire(folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str) -> None:
+def test_the_choice_of_the_wire(
+    folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str
+) -> None:
     dep = folder.one(params, ENV, info, more)
     assert (dep.wire, dep.wire_fixed, dep.base, dep.problem) == (wire, fixed, base, "")
 
@@ -283,21 +380,32 @@ def test_the_variable_rules_responses_out(folder: Folder, name: str) -> None:
     assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}).wire == "chat"
     assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "false"}).wire == "responses"
     off = "litellm_settings: {use_chat_completions_url_for_anthropic_messages: false}\n"
-    assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}, more=off).wire == "responses"  # the file is nearer
+    assert (
+        folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}, more=off).wire == "responses"
+    )  # the file is nearer
 
 
 def test_no_anthropic_endpoint_is_a_problem(folder: Folder) -> None:
-    assert "groq has no Anthropic endpoint of its own; give api_base" in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
+    assert (
+        "groq has no Anthropic endpoint of its own; give api_base"
+        in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
+    )
 
 
 # -- quirks
 
 
 def test_quirks_come_from_the_table(folder: Folder) -> None:
-    for params in ("{model: openai/gpt-4o}", "{model: deepseek/deepseek-chat}", "{model: openai/x, api_base: 'http://h/v1'}"):
+    for params in (
+        "{model: openai/gpt-4o}",
+        "{model: deepseek/deepseek-chat}",
+        "{model: openai/x, api_base: 'http://h/v1'}",
+    ):
         dep = folder.one(params, ENV)
         assert dep.quirks == quirks_for(dep.provider, dep.base, dep.model)
-    assert folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks == Quirks()  # not OpenAI: the common subset
+    assert (
+        folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks == Quirks()
+    )  # not OpenAI: the common subset
 
 
 @pytest.mark.parametrize(
@@ -325,7 +433,9 @@ def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Fo
     own = "{model: openai/mine, api_base: 'http://h/v1'}"
     assert folder.one(own, ENV).quirks.reasoning == "none"
     assert folder.one(own, ENV, "{supports_reasoning: true}").quirks.reasoning == "effort"
-    assert folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
+    assert (
+        folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
+    )
 
 
 @pytest.mark.parametrize(
@@ -436,7 +546,15 @@ def test_parameters_land(folder: Folder) -> None:
         "thinking": {"type": "enabled", "budget_tokens": 1024},
         "verbosity": "low",
     }
-    assert (dep.timeout, dep.stream_timeout, dep.retries, dep.rpm, dep.tpm, dep.order, dep.max_parallel) == (10.0, 5.0, 0, 6, 7, 2, 3)
+    assert (dep.timeout, dep.stream_timeout, dep.retries, dep.rpm, dep.tpm, dep.order, dep.max_parallel) == (
+        10.0,
+        5.0,
+        0,
+        6,
+        7,
+        2,
+        3,
+    )
     assert dep.headers == {"OpenAI-Organization": "org-1", "X-A": "b"}
     assert dep.extra_body == {"seed": 1, "verbosity": "low", "parallel_tool_calls": False, "service_tier": "flex"}
     assert (dep.drop, dep.allow, dep.drop_params) == (frozenset({"stop"}), frozenset({"tools"}), True)
@@ -488,8 +606,12 @@ def test_headers_of_the_environment_stay_with_their_vendor(folder: Folder) -> No
 
 
 def test_an_unset_variable_of_a_lesser_key_is_told(folder: Folder) -> None:
-    config = folder.load("model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV)
-    assert config.warnings == ("litellm_config.yaml:1, model_list[0]: organization is ignored: the variable ORG is not set",)
+    config = folder.load(
+        "model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV
+    )
+    assert config.warnings == (
+        "litellm_config.yaml:1, model_list[0]: organization is ignored: the variable ORG is not set",
+    )
     assert not config.deployments[0].problem
 
 
@@ -503,7 +625,16 @@ def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
     from a2py.quirks import Quirks, override
 
     plain = Quirks(tools=False, stop_limit=0, sampling=frozenset(), stream_usage=False)
-    names = ("tools", "stop", "temperature", "reasoning_effort", "stream_options", "prompt_cache_key", "service_tier", "unheard_of")
+    names = (
+        "tools",
+        "stop",
+        "temperature",
+        "reasoning_effort",
+        "stream_options",
+        "prompt_cache_key",
+        "service_tier",
+        "unheard_of",
+    )
     quirks = plain
     for name in names:
         quirks = override(quirks, _allowed(name, quirks))

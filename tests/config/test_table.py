@@ -37,7 +37,11 @@ def test_settings_and_their_rows_are_the_same() -> None:
 def test_entries_and_their_rows_are_the_same() -> None:
     rows = {row.attr: row.default for row in MODELS}
     assert len(rows) == len(MODELS)
-    assert rows == {attr: default for attr, default in defaults(Entry).items() if attr not in ("at", "index", "unset", "origins", "file")}
+    assert rows == {
+        attr: default
+        for attr, default in defaults(Entry).items()
+        if attr not in ("at", "index", "unset", "origins", "file")
+    }
 
 
 def test_no_path_stands_twice() -> None:
@@ -78,7 +82,9 @@ def look(path: str) -> Any:
 
     level: Any = SCHEMA
     for key in path.replace("[]", ".[]").split("."):
-        level = level.get(key) or next((row for pattern, row in level.items() if "*" in pattern and fnmatchcase(key, pattern)), None)
+        level = level.get(key) or next(
+            (row for pattern, row in level.items() if "*" in pattern and fnmatchcase(key, pattern)), None
+        )
     return level
 
 
@@ -119,8 +125,16 @@ def sections() -> dict[str, list[str]]:
     return {
         "settings": [*head, *(f"| {keys(row)} | {told(row.default)} | {cell(row.meaning)} |" for row in OTHERS)],
         "models": [*head, *(f"| {keys(row)} | {told(row.default)} | {cell(row.meaning)} |" for row in MODELS)],
-        "ignored": ["| keys | what |", "|---|---|", *(f"| {keys(row)} | {row.meaning} |" for row in SETTINGS if row.kind == "ignored")],
-        "warned": ["| keys | what |", "|---|---|", *(f"| {keys(row)} | {row.meaning} |" for row in SETTINGS if row.kind == "warned")],
+        "ignored": [
+            "| keys | what |",
+            "|---|---|",
+            *(f"| {keys(row)} | {row.meaning} |" for row in SETTINGS if row.kind == "ignored"),
+        ],
+        "warned": [
+            "| keys | what |",
+            "|---|---|",
+            *(f"| {keys(row)} | {row.meaning} |" for row in SETTINGS if row.kind == "warned"),
+        ],
     }
 
 
@@ -144,7 +158,9 @@ def test_the_page_holds_the_table() -> None:
     assert written(text) == text, "run: python -m tests.config.test_table"
 
 
-@pytest.mark.parametrize("name", [*SWITCHES.values(), "LITELLM_MASTER_KEY", "A2PY_CONFIG", "CONFIG_FILE_PATH", "XDG_CONFIG_HOME"])
+@pytest.mark.parametrize(
+    "name", [*SWITCHES.values(), "LITELLM_MASTER_KEY", "A2PY_CONFIG", "CONFIG_FILE_PATH", "XDG_CONFIG_HOME"]
+)
 def test_the_page_names_every_variable(name: str) -> None:
     assert f"`{name}`" in DOCS.read_text(encoding="utf-8")
 
@@ -157,7 +173,9 @@ def test_the_pages_yaml_is_read(tmp_path: Path) -> None:
     env = dict.fromkeys(("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "AZURE_API_KEY", "LITELLM_MASTER_KEY"), "k")
     for part in parts:
         config = Folder(tmp_path).load(part.partition("```")[0], env)
-        assert [w for w in config.warnings if "model_list is missing" not in w] == [] and not [d for d in config.deployments if d.problem]
+        assert [w for w in config.warnings if "model_list is missing" not in w] == [] and not [
+            d for d in config.deployments if d.problem
+        ]
 
 
 if __name__ == "__main__":

@@ -33,7 +33,12 @@ def test_plain_values_and_places() -> None:
     second = root.value["b"].value[1].value["c"]
     assert second.at == Mark("f.yaml", 4, 8) and second.key_at == Mark("f.yaml", 4, 5)
     assert str(second.at) == "f.yaml:4" and str(Mark("environment")) == "environment"
-    assert root.get("a") and root.get("zz") is None and root.value["b"].value[1].get("d") is None and root.value["a"].get("x") is None
+    assert (
+        root.get("a")
+        and root.get("zz") is None
+        and root.value["b"].value[1].get("d") is None
+        and root.value["a"].get("x") is None
+    )
 
 
 def test_empty_files() -> None:
@@ -42,7 +47,14 @@ def test_empty_files() -> None:
 
 def test_a_scalar_keeps_its_text() -> None:
     root = read("v: 2024-10-21\nk: 0123\nn: 3.10\nb: !!binary aGk=\nt: 12:30:00\nno: yes\n")
-    assert [root.value[k].raw for k in ("v", "k", "n", "b", "t", "no")] == ["2024-10-21", "0123", "3.10", "aGk=", "12:30:00", "yes"]
+    assert [root.value[k].raw for k in ("v", "k", "n", "b", "t", "no")] == [
+        "2024-10-21",
+        "0123",
+        "3.10",
+        "aGk=",
+        "12:30:00",
+        "yes",
+    ]
     assert root.value["v"].value == "2024-10-21" and root.value["no"].value is True
 
 
@@ -59,7 +71,10 @@ def test_a_key_that_stands_twice_is_told_and_the_last_counts() -> None:
     told: list[str] = []
     root = parse(b"a: 1\nb: {c: 1, c: 2}\na: 3\n", "f.yaml", told.append)
     assert plain(root) == {"a": 3, "b": {"c": 2}}
-    assert told == ["f.yaml:3: the key a stands twice; the last one counts", "f.yaml:2: the key c stands twice; the last one counts"]
+    assert told == [
+        "f.yaml:3: the key a stands twice; the last one counts",
+        "f.yaml:2: the key c stands twice; the last one counts",
+    ]
 
 
 def test_a_merge_is_no_second_key() -> None:
@@ -142,7 +157,8 @@ def test_a_long_flat_file_is_read() -> None:
 
 def test_variables_are_put_in() -> None:
     root = resolve(
-        read("a: os.environ/A\nb: [os.environ/NONE, {c: 'os.environ/EMPTY'}]\nd: xos.environ/A\ne: os.environ/\n"), {"A": "1", "EMPTY": ""}
+        read("a: os.environ/A\nb: [os.environ/NONE, {c: 'os.environ/EMPTY'}]\nd: xos.environ/A\ne: os.environ/\n"),
+        {"A": "1", "EMPTY": ""},
     )
     assert plain(root) == {"a": "1", "b": [None, {"c": None}], "d": "xos.environ/A", "e": "os.environ/"}
     assert root.value["a"].env == "A" and root.value["a"].raw == "1" and root.value["b"].value[0].env == "NONE"
@@ -166,4 +182,7 @@ def test_recursion_of_the_loader_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_error_without_place_or_key_is_one_line() -> None:
     assert str(ConfigError("no file")) == "no file"
-    assert str(ConfigError("bad", file="f", line=1, column=2, path="a.b", cure="do")) == "f, line 1, column 2: bad\n  key: a.b\n  cure: do"
+    assert (
+        str(ConfigError("bad", file="f", line=1, column=2, path="a.b", cure="do"))
+        == "f, line 1, column 2: bad\n  key: a.b\n  cure: do"
+    )

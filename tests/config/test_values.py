@@ -46,12 +46,22 @@ def node(text: str, **env: str) -> Node:
         (v.texts, "[a, 1, null]", ("a", "1")),
         (v.texts, "'a, b,,c'", ("a", "b", "c")),
         (v.texts, "5", ("5",)),
-        (v.hosts, "[a2py.lan, 'A.lan:4000', null, '[::1]:80', my_service]", ("a2py.lan", "A.lan:4000", "[::1]:80", "my_service")),
+        (
+            v.hosts,
+            "[a2py.lan, 'A.lan:4000', null, '[::1]:80', my_service]",
+            ("a2py.lan", "A.lan:4000", "[::1]:80", "my_service"),
+        ),
         (v.hosts, "'a.lan, b.lan'", ("a.lan", "b.lan")),
         (
             v.origins,
             "['https://App.example/', 'https://a.example:443', 'http://a.example:443', 'http://localhost:3000', 'http://b.example:80']",
-            ("https://app.example", "https://a.example", "http://a.example:443", "http://localhost:3000", "http://b.example"),
+            (
+                "https://app.example",
+                "https://a.example",
+                "http://a.example:443",
+                "http://localhost:3000",
+                "http://b.example",
+            ),
         ),
         (
             v.origins,
@@ -70,7 +80,11 @@ def node(text: str, **env: str) -> Node:
         (v.names, "a", ("a",)),
         (v.counts, "{TimeoutErrorRetries: 3, x: '1'}", {"TimeoutErrorRetries": 3, "x": 1}),
         (v.counts_by_name, "{gpt: {a: 1}}", {"gpt": {"a": 1}}),
-        (v.aliases, "{a: b, c: {model: d, hidden: true}, e: {model: f}}", {"a": ("b", False), "c": ("d", True), "e": ("f", False)}),
+        (
+            v.aliases,
+            "{a: b, c: {model: d, hidden: true}, e: {model: f}}",
+            {"a": ("b", False), "c": ("d", True), "e": ("f", False)},
+        ),
         (v.overrides, "{'*': {images: false}}", {"*": {"images": False}}),
         (v.organizations, "[o1, o2, null]", ("o1", "o2")),
         (v.organizations, "o1", ("o1",)),
@@ -103,7 +117,12 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
         (v.ssl_verify, "[1]", "expected true or false, got a list", "a"),
         (v.texts, "{a: b}", "expected a list, got a mapping", "a"),
         (v.texts, "[[a]]", "expected text, got a list", "a[0]"),
-        (v.hosts, "[a.lan, 'http://a.lan']", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a[1]"),
+        (
+            v.hosts,
+            "[a.lan, 'http://a.lan']",
+            "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text",
+            "a[1]",
+        ),
         (v.hosts, "'*'", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a"),
         *(
             (
@@ -133,25 +152,43 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
             "a.Content-Length",
         ),
         (v.fallbacks, "[a]", "expected a mapping, got text", "a[0]"),
-        (v.fallbacks, "[{a: [{x: y}]}]", "expected a model name, or a mapping with `model`, got a mapping", "a[0].a[0]"),
+        (
+            v.fallbacks,
+            "[{a: [{x: y}]}]",
+            "expected a model name, or a mapping with `model`, got a mapping",
+            "a[0].a[0]",
+        ),
         (v.counts, "{a: x}", "expected a whole number of at least 0, got text", "a.a"),
         (v.counts_by_name, "{g: {a: x}}", "expected a whole number of at least 0, got text", "a.g.a"),
         (v.aliases, "{a: {model: b, hidden: perhaps}}", "expected true or false, got text", "a.a.hidden"),
         (v.aliases, "[a]", "expected a mapping, got a list", "a"),
         (v.overrides, "{x: 1}", "expected a mapping, got 1", "a.x"),
-        (v.credentials, "[{credential_name: x, credential_values: 1}]", "expected a mapping, got 1", "a[0].credential_values"),
+        (
+            v.credentials,
+            "[{credential_name: x, credential_values: 1}]",
+            "expected a mapping, got 1",
+            "a[0].credential_values",
+        ),
     ],
 )
 def test_refused(parser: v.Parser, text: str, message: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parser(node(text), "a")
-    assert (caught.value.message, caught.value.path, caught.value.file, caught.value.line) == (message, path, "f.yaml", 1)
+    assert (caught.value.message, caught.value.path, caught.value.file, caught.value.line) == (
+        message,
+        path,
+        "f.yaml",
+        1,
+    )
 
 
 def test_a_value_of_the_environment_is_told_by_its_name() -> None:
     with pytest.raises(ConfigError, match=r"expected a whole number of at least 0, got the value of \$LIMIT"):
         v.whole()(node("os.environ/LIMIT", LIMIT="secret"), "a")
-    assert v.boolean(node("os.environ/ON", ON="true"), "a") is True and v.number()(node("os.environ/N", N=" 2.5 "), "a") == 2.5
+    assert (
+        v.boolean(node("os.environ/ON", ON="true"), "a") is True
+        and v.number()(node("os.environ/N", N=" 2.5 "), "a") == 2.5
+    )
 
 
 def test_unset_variables_inside_are_left_out() -> None:
@@ -160,7 +197,9 @@ def test_unset_variables_inside_are_left_out() -> None:
 
 
 def test_credentials_stay_nodes() -> None:
-    found = v.credentials(node("[{credential_name: x, credential_values: {api_key: k}, credential_info: {}}, {credential_name: y}]"), "a")
+    found = v.credentials(
+        node("[{credential_name: x, credential_values: {api_key: k}, credential_info: {}}, {credential_name: y}]"), "a"
+    )
     assert list(found) == ["x"] and found["x"].value["api_key"].raw == "k"
 
 

@@ -32,20 +32,32 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("router_settings: {num_retrys: 1}", "unknown key router_settings.num_retrys is ignored; did you mean num_retries?"),
+        (
+            "router_settings: {num_retrys: 1}",
+            "unknown key router_settings.num_retrys is ignored; did you mean num_retries?",
+        ),
         ("modellist: []", "unknown key modellist is ignored; did you mean model_list?"),
         ("zzz: 1", "unknown key zzz is ignored"),
-        ("litellm_settings: {retry_after: 1}", "unknown key litellm_settings.retry_after is ignored; it belongs under router_settings"),
+        (
+            "litellm_settings: {retry_after: 1}",
+            "unknown key litellm_settings.retry_after is ignored; it belongs under router_settings",
+        ),
         ("a2py: {num_retries: 1}", "unknown key a2py.num_retries is ignored; it belongs under router_settings"),
         ("drop_params: true", "unknown key drop_params is ignored; it belongs under litellm_settings"),
-        ("router_settings: {api_key: x}", "unknown key router_settings.api_key is ignored; it belongs under model_list[].litellm_params"),
+        (
+            "router_settings: {api_key: x}",
+            "unknown key router_settings.api_key is ignored; it belongs under model_list[].litellm_params",
+        ),
         (
             "model_list: [{model_name: m, litellm_params: {model: openai/x}, num_retries: 1}]",
             "unknown key model_list[0].num_retries is ignored; it belongs under model_list[].litellm_params",
         ),
         ("fallbacks: []", "unknown key fallbacks is ignored; it belongs under router_settings"),
         ("a2py: {include: x}", "unknown key a2py.include is ignored; it belongs under the top of the file"),
-        ("a2py: {keepalive_second: 1}", "unknown key a2py.keepalive_second is ignored; did you mean keepalive_seconds?"),
+        (
+            "a2py: {keepalive_second: 1}",
+            "unknown key a2py.keepalive_second is ignored; did you mean keepalive_seconds?",
+        ),
         (
             "model_list: [{model_name: m, litellm_param: {model: x}}]",
             "unknown key model_list[0].litellm_param is ignored; did you mean litellm_params?",
@@ -117,7 +129,10 @@ def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
         ("router_settings: {model_group_alias: {a: z}}", "model_group_alias: no model is called z"),
         ("a2py: {default_model: z}", "a2py.default_model: no model is called z"),
         ("router_settings: {routing_strategy: least-busy}", "routing_strategy: least-busy is served as simple-shuffle"),
-        ("router_settings: {fallbacks: [{'*': [m]}, {w/1: [w/2]}], model_group_alias: {a: m, b: a, c: w/3, d-*: w/*}}", ""),
+        (
+            "router_settings: {fallbacks: [{'*': [m]}, {w/1: [w/2]}], model_group_alias: {a: m, b: a, c: w/3, d-*: w/*}}",
+            "",
+        ),
     ],
 )
 def test_names_that_nobody_serves_are_told(folder: Folder, text: str, told: str) -> None:
@@ -132,7 +147,9 @@ def test_names_that_nobody_serves_are_told(folder: Folder, text: str, told: str)
 def test_a_model_without_a_name(folder: Folder) -> None:
     config = folder.load("model_list: [{litellm_params: {model: openai/m}}, {model_info: {}}]", ENV)
     assert config.listing() == ("openai/m",)
-    assert config.warnings[0].endswith("model_list[0]: model_name is missing; openai/m is served under its model's name")
+    assert config.warnings[0].endswith(
+        "model_list[0]: model_name is missing; openai/m is served under its model's name"
+    )
 
 
 # -- mistakes
@@ -236,17 +253,27 @@ def test_no_secret_shows_anywhere(folder: Folder) -> None:
         ("general_settings: {master_key: null}", 0o644, False),
         ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: k}}]", 0o644, True),
         ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: os.environ/X}}]", 0o644, False),
-        ("model_list: [{model_name: m, litellm_params: {model: openai/x, extra_headers: {Authorization: k}}}]", 0o644, True),
+        (
+            "model_list: [{model_name: m, litellm_params: {model: openai/x, extra_headers: {Authorization: k}}}]",
+            0o644,
+            True,
+        ),
         ("model_list: [{model_name: m, litellm_params: {model: openai/x, extra_headers: {X: k}}}]", 0o644, False),
         ("environment_variables: {OPENAI_API_KEY: k}", 0o644, True),
         ("environment_variables: {PORT: 1}", 0o644, False),
-        ("model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'http://h/v1', api_key: EMPTY}}]", 0o644, False),
+        (
+            "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'http://h/v1', api_key: EMPTY}}]",
+            0o644,
+            False,
+        ),
     ],
 )
 def test_a_file_with_keys_that_others_can_read(folder: Folder, text: str, mode: int, told: bool) -> None:
     folder.write("c.yaml", text, mode)
     config = load("c.yaml", {"X": "v"}, str(folder.path))
-    assert ("c.yaml holds keys and can be read by other users of this machine: chmod 600 c.yaml" in config.warnings) is told
+    assert (
+        "c.yaml holds keys and can be read by other users of this machine: chmod 600 c.yaml" in config.warnings
+    ) is told
 
 
 # -- anything at all
@@ -254,15 +281,34 @@ def test_a_file_with_keys_that_others_can_read(folder: Folder, text: str, mode: 
 
 NAMES = st.sampled_from(["m", "n", "*", "w/*", "a-*b", "M[1m]", "claude-x-20250929", "", None, 4])
 MODELS = st.sampled_from(
-    ["openai/m", "openai/*", "*", "azure/*", "bedrock/x", "zzz/x", "gpt-5", "openai/responses/*", "os.environ/X", "/", None]
+    [
+        "openai/m",
+        "openai/*",
+        "*",
+        "azure/*",
+        "bedrock/x",
+        "zzz/x",
+        "gpt-5",
+        "openai/responses/*",
+        "os.environ/X",
+        "/",
+        None,
+    ]
 )
 LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["os.environ/X", "os.environ/NO", "1"])
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["os.environ/X", "os.environ/NO", "1"])
 )
 
 
 VALUES = st.recursive(
-    LEAVES | NAMES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES.map(str), inner, max_size=3), max_leaves=6
+    LEAVES | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES.map(str), inner, max_size=3),
+    max_leaves=6,
 )
 POOL = [
     0,
@@ -291,10 +337,19 @@ def fits(row: Setting, value: object) -> bool:
 
 def section(prefix: str) -> st.SearchStrategy[dict[str, object]]:
     """A mapping of keys that stand below `prefix` in the table, stars filled; one value in ten or so is anything at all."""
-    rows = {path.removeprefix(prefix).replace("*", "x"): row for row in SETTINGS for path in row.paths if path.startswith(prefix)}
-    kept = {key: [v for v in POOL if fits(row, v)] for key, row in sorted(rows.items()) if "." not in key and "[" not in key}
+    rows = {
+        path.removeprefix(prefix).replace("*", "x"): row
+        for row in SETTINGS
+        for path in row.paths
+        if path.startswith(prefix)
+    }
+    kept = {
+        key: [v for v in POOL if fits(row, v)] for key, row in sorted(rows.items()) if "." not in key and "[" not in key
+    }
     pair = st.sampled_from(list(kept)).flatmap(
-        lambda key: st.tuples(st.just(key), st.integers(0, 9).flatmap(lambda n: st.sampled_from(kept[key]) if n and kept[key] else VALUES))
+        lambda key: st.tuples(
+            st.just(key), st.integers(0, 9).flatmap(lambda n: st.sampled_from(kept[key]) if n and kept[key] else VALUES)
+        )
     )
     return st.lists(pair, max_size=3).map(dict)
 

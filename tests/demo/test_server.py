@@ -34,7 +34,10 @@ WEATHER: dict[str, Any] = {
 }
 BASH: dict[str, Any] = {
     "type": "function",
-    "function": {"name": "Bash", "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}},
+    "function": {
+        "name": "Bash",
+        "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
+    },
 }
 
 
@@ -78,7 +81,11 @@ async def collect(stream: Any) -> tuple[str, str, list[list[str]], Any, Any]:
     [
         {"messages": user("count to 30")},
         {"messages": user("Hello"), "reasoning_effort": "high"},
-        {"messages": user("What is the weather in Paris and London?"), "tools": [WEATHER], "extra_body": {"thinking": {"type": "enabled"}}},
+        {
+            "messages": user("What is the weather in Paris and London?"),
+            "tools": [WEATHER],
+            "extra_body": {"thinking": {"type": "enabled"}},
+        },
         {"messages": user("count to 30"), "max_tokens": 7},
         {"messages": user("count to 30"), "stop": ["12"]},
     ],
@@ -99,7 +106,11 @@ async def test_stream_equals_unary(client: Any, body: dict[str, Any]) -> None:
 async def test_limit_counts_reasoning_and_arguments(client: Any) -> None:
     for limit, kind in ((3, "reasoning"), (25, "call")):
         reply = await client.chat.completions.create(
-            model="demo", messages=user("weather in Paris"), tools=[WEATHER], max_completion_tokens=limit, reasoning_effort="low"
+            model="demo",
+            messages=user("weather in Paris"),
+            tools=[WEATHER],
+            max_completion_tokens=limit,
+            reasoning_effort="low",
         )
         assert reply.usage.completion_tokens == limit
         assert reply.choices[0].finish_reason == "length"
@@ -123,15 +134,23 @@ async def test_tool_loop(client: Any) -> None:
 async def test_tool_choice(client: Any) -> None:
     async def ask(text: str, **more: Any) -> list[tuple[str, Any]]:
         reply = await client.chat.completions.create(model="demo", messages=user(text), tools=[WEATHER, BASH], **more)
-        return [(call.function.name, json.loads(call.function.arguments)) for call in reply.choices[0].message.tool_calls or ()]
+        return [
+            (call.function.name, json.loads(call.function.arguments))
+            for call in reply.choices[0].message.tool_calls or ()
+        ]
 
     assert await ask("weather in Oslo and Bergen", parallel_tool_calls=False) == [("get_weather", {"city": "Oslo"})]
-    assert await ask("weather in Oslo and Bergen") == [("get_weather", {"city": "Oslo"}), ("get_weather", {"city": "Bergen"})]
+    assert await ask("weather in Oslo and Bergen") == [
+        ("get_weather", {"city": "Oslo"}),
+        ("get_weather", {"city": "Bergen"}),
+    ]
     assert await ask("weather in Oslo", tool_choice="none") == []
     assert await ask("weather in Oslo; do not use any tools") == []
     assert await ask("hello") == []
     assert [name for name, _ in await ask("hello", tool_choice="required")] == ["get_weather"]
-    assert [name for name, _ in await ask("weather in Oslo", tool_choice={"type": "function", "function": {"name": "Bash"}})] == ["Bash"]
+    assert [
+        name for name, _ in await ask("weather in Oslo", tool_choice={"type": "function", "function": {"name": "Bash"}})
+    ] == ["Bash"]
 
 
 @pytest.mark.parametrize(
@@ -172,14 +191,17 @@ def test_words(ask: str, said: str) -> None:
     assert text == said
 
 
-@pytest.mark.parametrize("ask", ["9 ** 9 ** 9", "1 / 0", "2024-11-05", "10 ** 65", "Explain monads", "", "999999 ** 64", "(" * 300 + "1+1"])
+@pytest.mark.parametrize(
+    "ask", ["9 ** 9 ** 9", "1 / 0", "2024-11-05", "10 ** 65", "Explain monads", "", "999999 ** 64", "(" * 300 + "1+1"]
+)
 def test_what_no_rule_answers_says_what_it_is(ask: str) -> None:
     text = answer.words(conversation.Conversation(ask=ask), []).text
     assert answer.WHO in text and answer.CURE in text
 
 
 @pytest.mark.parametrize(
-    "ask, least, most", [("Tell me a story of 300 words about an otter", 270, 320), ("a poem", 60, 120), ("a long essay", 370, 420)]
+    "ask, least, most",
+    [("Tell me a story of 300 words about an otter", 270, 320), ("a poem", 60, 120), ("a long essay", 370, 420)],
 )
 def test_stories_have_their_length(ask: str, least: int, most: int) -> None:
     text = answer.words(conversation.Conversation(ask=ask), []).text
@@ -188,7 +210,13 @@ def test_stories_have_their_length(ask: str, least: int, most: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask, part", [("Hi!", "Hello!"), ("who are you", answer.CURE), ("what tools do you have", "no tools"), ("sum: -7 - -2", "-7 - -2 = -5")]
+    "ask, part",
+    [
+        ("Hi!", "Hello!"),
+        ("who are you", answer.CURE),
+        ("what tools do you have", "no tools"),
+        ("sum: -7 - -2", "-7 - -2 = -5"),
+    ],
 )
 def test_more_words(ask: str, part: str) -> None:
     assert part in answer.words(conversation.Conversation(ask=ask), []).text
@@ -196,11 +224,16 @@ def test_more_words(ask: str, part: str) -> None:
 
 def test_lists_tools_and_summarises() -> None:
     talk = conversation.Conversation(ask="which tools are there?")
-    assert "`Bash`\n- `get_weather`: Weather of a city" in answer.words(talk, [BASH["function"], WEATHER["function"]]).text
+    assert (
+        "`Bash`\n- `get_weather`: Weather of a city" in answer.words(talk, [BASH["function"], WEATHER["function"]]).text
+    )
     talk = conversation.Conversation(ask="Write a <summary>", asks=["first", "second", "Write a <summary>"])
     text = answer.words(talk, []).text
     assert text.endswith("</summary>") and "- first\n- second" in text
-    assert "nothing yet" in answer.words(conversation.Conversation(ask="summarize this chat", asks=["summarize this chat"]), []).text
+    assert (
+        "nothing yet"
+        in answer.words(conversation.Conversation(ask="summarize this chat", asks=["summarize this chat"]), []).text
+    )
 
 
 def test_report() -> None:
@@ -210,13 +243,20 @@ def test_report() -> None:
         conversation.Result("Write", "{}", " "),
     ]
     text = answer.report(results).text
-    assert "… and 30 more lines." in text and "`Read` failed: Error: no such file" in text and "`Write` finished without output." in text
+    assert (
+        "… and 30 more lines." in text
+        and "`Read` failed: Error: no such file" in text
+        and "`Write` finished without output." in text
+    )
 
 
 async def test_images(client: Any) -> None:
     png = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 40, 30)
     gif = b"GIF89a" + struct.pack("<HH", 7, 9)
-    urls = [f"data:image/{kind};base64,{base64.b64encode(raw).decode()}" for kind, raw in (("png", png), ("gif", gif), ("webp", b"x"))]
+    urls = [
+        f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
+        for kind, raw in (("png", png), ("gif", gif), ("webp", b"x"))
+    ]
     urls += ["https://example.com/a.png", "data:image/png;base64,%%%"]
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     reply = await client.chat.completions.create(
@@ -236,7 +276,9 @@ async def test_images(client: Any) -> None:
 
 def test_images_of_a_turn_without_words_belong_to_the_last_words() -> None:
     image = {"type": "image_url", "image_url": "https://example.com/a.png"}
-    talk = conversation.read([*user("look"), {"role": "assistant", "content": "ok"}, {"role": "user", "content": [image]}])
+    talk = conversation.read(
+        [*user("look"), {"role": "assistant", "content": "ok"}, {"role": "user", "content": [image]}]
+    )
     assert talk.ask == "look" and len(talk.images) == 1
 
 
@@ -277,7 +319,10 @@ def test_what_stands_above_the_words_behind_a_compaction_is_not_asked() -> None:
 
 def test_a_notice_behind_an_answer_is_not_the_question_again() -> None:
     asked = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
-    for inside, said in (("<result>\nHello!\n</result>", "It is done, with this result: Hello!"), ("something ended", "Noted.")):
+    for inside, said in (
+        ("<result>\nHello!\n</result>", "It is done, with this result: Hello!"),
+        ("something ended", "Noted."),
+    ):
         talk = conversation.read([*asked, *user(f"<system-reminder>{inside}</system-reminder>")])
         assert answer.answer(talk, [BASH["function"]], "auto", True, {}).text == said
 
@@ -296,7 +341,9 @@ async def test_structured_output(client: Any) -> None:
     format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     reply = await client.chat.completions.create(model="demo", messages=user('A blue "Lamp" 7'), response_format=format)
     assert json.loads(reply.choices[0].message.content) == {"title": "Lamp", "tags": ["blue"], "n": 7}
-    reply = await client.chat.completions.create(model="demo", messages=user("what is 2 + 2"), response_format={"type": "json_object"})
+    reply = await client.chat.completions.create(
+        model="demo", messages=user("what is 2 + 2"), response_format={"type": "json_object"}
+    )
     assert json.loads(reply.choices[0].message.content) == {"answer": "2 + 2 = 4"}
 
 
@@ -320,7 +367,10 @@ async def test_models_and_errors(client: Any, demo: Demo) -> None:
 
 
 async def test_context_overflow() -> None:
-    async with Demo(pace=0, context=100) as small, openai.AsyncOpenAI(base_url=small.base, api_key="any", max_retries=0) as sdk:
+    async with (
+        Demo(pace=0, context=100) as small,
+        openai.AsyncOpenAI(base_url=small.base, api_key="any", max_retries=0) as sdk,
+    ):
         with pytest.raises(openai.BadRequestError) as failure:
             await sdk.chat.completions.create(model="demo", messages=user("word " * 200))
     assert failure.value.code == "context_length_exceeded" and "208 tokens" in str(failure.value)
@@ -343,7 +393,10 @@ OK = {"model": "demo", "messages": user("hi")}
         ({"model": "demo", "messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
         ({"model": "demo", "messages": [{"role": "tool", "tool_call_id": "a", "content": ""}]}, "messages[0].role"),
         ({"model": "demo", "messages": [{"role": "assistant", "tool_calls": [CALL]}, *user("x")]}, "messages[1].role"),
-        ({"model": "demo", "messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0]"),
+        (
+            {"model": "demo", "messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]},
+            "messages[0].tool_calls[0]",
+        ),
         ({"model": "demo", "messages": [{"role": "assistant", "tool_calls": {"a": 1}}]}, "messages[0].tool_calls"),
         ({**OK, "tools": {}}, "tools"),
         ({**OK, "tools": []}, "tools"),

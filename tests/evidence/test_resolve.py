@@ -16,7 +16,9 @@ from a2py.providers.families import FAMILIES
 from a2py.quirks import Quirks
 
 OWN, RELAY = "http://10.0.0.5:8000/v1", "https://relay.example/v1"
-VLLM = ServerWord("vLLM", "hosted_vllm", models=(Listed("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm")
+VLLM = ServerWord(
+    "vLLM", "hosted_vllm", models=(Listed("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm"
+)
 LLAMA_CPP = ServerWord("llama.cpp", "llamacpp", models=(Listed("tiny", 4096),), slots=1, reason="its Server header")
 SGLANG = ServerWord("SGLang", "sglang", reason="owned_by")
 LM_STUDIO = ServerWord("LM Studio", "lm_studio", reason="owned_by")
@@ -130,10 +132,16 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("model", "word", "quirk", "value", "source"), CASES, ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES]
+    ("model", "word", "quirk", "value", "source"),
+    CASES,
+    ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES],
 )
-def test_a_model_and_what_its_server_says(model: str, word: ServerWord | None, quirk: str, value: Any, source: str) -> None:
-    facts = resolve(deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, nobody, "2026-11-29")
+def test_a_model_and_what_its_server_says(
+    model: str, word: ServerWord | None, quirk: str, value: Any, source: str
+) -> None:
+    facts = resolve(
+        deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, nobody, "2026-11-29"
+    )
     assert getattr(quirks_of(facts), quirk) == value
     if source == "common":
         assert quirk not in facts or facts[quirk].value == getattr(Quirks(), quirk)
@@ -166,7 +174,9 @@ def test_patterns_of_the_file(pattern: str) -> None:
 
 
 def test_the_entry_s_own_quirks_outweigh_a_pattern() -> None:
-    facts = resolve(deployment("x", overrides={"stop_limit": 1}, source="f.yaml:7"), {"*": {"stop_limit": 2}}, None, nobody)
+    facts = resolve(
+        deployment("x", overrides={"stop_limit": 1}, source="f.yaml:7"), {"*": {"stop_limit": 2}}, None, nobody
+    )
     assert facts["stop_limit"].value == 1 and "f.yaml:7" in facts["stop_limit"].reason
 
 
@@ -191,9 +201,15 @@ def test_the_context_comes_from_the_server_unless_the_file_names_one() -> None:
 
 def test_a_setting_that_cannot_be_used_is_told_and_ignored() -> None:
     lines: list[str] = []
-    facts = resolve(deployment("x", overrides={"images": 3, "imges": True, "nothing like it": 1}), NO_PATTERNS, None, lines.append)
+    facts = resolve(
+        deployment("x", overrides={"images": 3, "imges": True, "nothing like it": 1}), NO_PATTERNS, None, lines.append
+    )
     assert fact.values(facts) == {}
-    assert "images must be true or false" in lines[0] and "did you mean images?" in lines[1] and lines[2].endswith("is ignored")
+    assert (
+        "images must be true or false" in lines[0]
+        and "did you mean images?" in lines[1]
+        and lines[2].endswith("is ignored")
+    )
 
 
 def test_every_fact_that_differs_has_a_reason() -> None:
@@ -207,7 +223,9 @@ def _wrong(case: tuple[str, ServerWord | None, str, Any, str]) -> bool:
     return bool(getattr(quirks_of(resolve(deployment(model), NO_PATTERNS, word, nobody)), quirk) != value)
 
 
-@pytest.mark.parametrize("at", range(len(FAMILIES)), ids=[f"{' '.join(row.models)} {' '.join(row.quirks)}" for row in FAMILIES])
+@pytest.mark.parametrize(
+    "at", range(len(FAMILIES)), ids=[f"{' '.join(row.models)} {' '.join(row.quirks)}" for row in FAMILIES]
+)
 def test_a_reverted_quirk_of_a_family_is_seen(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     row = FAMILIES[at]
     cases = [case for case in CASES if case[4] == "family" or case[3] in ("none", "max_tokens")]

@@ -50,7 +50,9 @@ def test_a_placeholder_ahead_of_the_object_goes(given: str, kept: str) -> None:
     assert without_placeholder(given) == kept
 
 
-json_objects = st.dictionaries(st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists))
+json_objects = st.dictionaries(
+    st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists)
+)
 
 
 @settings(deadline=None)

@@ -25,7 +25,9 @@ VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_le
 
 
 def deployment(base: str, **more: Any) -> Deployment:
-    return Deployment(**{"name": "m", "id": "m", "provider": "openai", "model": "m", "base": base, "key": "sk-deployment", **more})
+    return Deployment(
+        **{"name": "m", "id": "m", "provider": "openai", "model": "m", "base": base, "key": "sk-deployment", **more}
+    )
 
 
 def serving(models: Any, status: int = 200) -> Callable[[Peer], Any]:
@@ -65,7 +67,13 @@ async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> Non
         found.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
         await found.done()
         assert found.words[server.base].program == "vLLM" and found.words[server.base].context("m") == 4096
-        assert [asked.target for asked in server.asked] == ["/v1/models", "/props", "/version", "/api/version", "/api/tags"]
+        assert [asked.target for asked in server.asked] == [
+            "/v1/models",
+            "/props",
+            "/version",
+            "/api/version",
+            "/api/tags",
+        ]
         assert all(asked.method == "GET" and not asked.body for asked in server.asked)
         assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-deployment"}
         found.start(upstream, [deployment(server.base)], True)  # a reload
@@ -103,7 +111,9 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
 
 async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "is_private", lambda base: False)
-    async with Scripted(serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})) as server:
+    async with Scripted(
+        serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})
+    ) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         found.note_failed_connection(deployment(server.base))
@@ -128,7 +138,9 @@ async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> No
         await found.close()
 
 
-async def test_a_server_that_is_not_there_yet_is_asked_again(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_not_there_yet_is_asked_again(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.01)
     port = free_port()
     found = Watched()
@@ -154,7 +166,9 @@ async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, mo
         await found.close()
 
 
-async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(discovery, "TRIES", 2)
     away = deployment(f"http://127.0.0.1:{free_port()}/v1")
@@ -165,7 +179,9 @@ async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(upstream
     await found.close()
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b'{"data": [' + b"0," * 300_000 + b"0]}", b"x" * (3 * 1024 * 1024)])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[" * 100_000, b'{"data": [' + b"0," * 300_000 + b"0]}", b"x" * (3 * 1024 * 1024)]
+)
 async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -> None:
     async def script(c: Peer) -> None:
         c.head(200, {"content-type": "application/json"}, length=len(body))
@@ -179,7 +195,9 @@ async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -
         await found.close()
 
 
-async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "ANSWER_SECONDS", 0.05)
     monkeypatch.setattr(discovery, "TRIES", 1)
 
@@ -232,7 +250,10 @@ def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 # -- the whole proxy ---------------------------------------------------------------------------------------------------------
 
 NAMED_TOOL = {
-    "tools": [{"name": "look", "input_schema": {"type": "object"}}, {"name": "other", "input_schema": {"type": "object"}}],
+    "tools": [
+        {"name": "look", "input_schema": {"type": "object"}},
+        {"name": "other", "input_schema": {"type": "object"}},
+    ],
     "tool_choice": {"type": "tool", "name": "look"},
 }
 

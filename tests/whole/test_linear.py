@@ -36,10 +36,14 @@ Make = Callable[[int], Run]
 
 
 def sse(*events: JSON) -> bytes:
-    return b"".join(b"event: %b\ndata: %b\n\n" % (event.get("type", "").encode(), orjson.dumps(event)) for event in events)
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (event.get("type", "").encode(), orjson.dumps(event)) for event in events
+    )
 
 
-def decoded(name: str, data: bytes, read: int = READ, *, whole: bool = False, thinking: str = "show", **options: Any) -> Run:
+def decoded(
+    name: str, data: bytes, read: int = READ, *, whole: bool = False, thinking: str = "show", **options: Any
+) -> Run:
     """`data` through the wire's decoder, `read` bytes at a time; `whole`: for a client that wants one message."""
     prepared = streams.prepared(**options)
 
@@ -109,7 +113,10 @@ def delta(**fields: Any) -> JSON:
 
 
 STREAMS: dict[str, tuple[int, Make]] = {
-    "a long line, byte by byte": (2000, lambda n: lambda: [parser := SSEParser(), *(parser.feed(b"x") for _ in range(n))]),
+    "a long line, byte by byte": (
+        2000,
+        lambda n: lambda: [parser := SSEParser(), *(parser.feed(b"x") for _ in range(n))],
+    ),
     "a long event, byte by byte": (2000, lambda n: chat({"content": "x" * n}, read=1)),
     "white space ahead of a stream (squared)": (2000, lambda n: decoded("chat", b" " * n + CHAT_END, 1)),
     "blank lines ahead of a body (squared)": (2000, lambda n: decoded("responses", b"\n" * n + b"{}", 1)),
@@ -120,34 +127,55 @@ STREAMS: dict[str, tuple[int, Make]] = {
     "calls by index": (250, lambda n: chat(*(fragment('{"a":1}', index=k, id=f"c{k}", name="f") for k in range(n)))),
     "calls with one id": (250, lambda n: chat(*(fragment('{"a":1}', index=k, id="c", name="f") for k in range(n)))),
     "calls without id or index": (250, lambda n: chat(*(fragment('{"a":1}', name="f") for _ in range(n)))),
-    "arguments in pieces": (500, lambda n: chat(fragment('{"a":"', index=0, id="c", name="f"), *[fragment("abcd", index=0)] * n)),
+    "arguments in pieces": (
+        500,
+        lambda n: chat(fragment('{"a":"', index=0, id="c", name="f"), *[fragment("abcd", index=0)] * n),
+    ),
     "arguments in pieces, text waits": (
         500,
-        lambda n: chat(fragment('{"a":"', index=0, id="c", name="f"), {"content": "x"}, *[fragment("abcd", index=0)] * n),
+        lambda n: chat(
+            fragment('{"a":"', index=0, id="c", name="f"), {"content": "x"}, *[fragment("abcd", index=0)] * n
+        ),
     ),
-    "arguments that never begin": (500, lambda n: chat(fragment(" ", index=0, id="c", name="f"), *[fragment("  ", index=0)] * n)),
+    "arguments that never begin": (
+        500,
+        lambda n: chat(fragment(" ", index=0, id="c", name="f"), *[fragment("  ", index=0)] * n),
+    ),
     "a name of a megabyte": (8000, lambda n: chat(fragment("{}", index=0, id="c" * n, name="f" * n))),
     "reasoning details in pieces (squared)": (500, lambda n: chat(*[reasoning_detail("abcd" * 500)] * n)),
     "hidden reasoning": (500, lambda n: chat(*[{"reasoning": "abcd"}] * n, thinking="omit")),
     "text and reasoning in turn": (500, lambda n: chat(*[{"reasoning": "a"}, {"content": "b"}] * n)),
     "white space ahead of <think> (squared)": (2000, lambda n: chat(*[{"content": "    "}] * n, think_tags=True)),
-    "tags in the thinking": (500, lambda n: chat({"content": "<think>"}, *[{"content": "</think"}] * n, think_tags=True)),
+    "tags in the thinking": (
+        500,
+        lambda n: chat({"content": "<think>"}, *[{"content": "</think"}] * n, think_tags=True),
+    ),
     "a long stop, nearly met (squared)": (16_000, lambda n: chat({"content": "a" * n + "c"}, stops=("a" * n + "b",))),
-    "a long stop, always nearly met": (1000, lambda n: chat(*[{"content": "a"}] * n, stops=("a" * n + "b", "a" * (n // 2) + "c"))),
+    "a long stop, always nearly met": (
+        1000,
+        lambda n: chat(*[{"content": "a"}] * n, stops=("a" * n + "b", "a" * (n // 2) + "c")),
+    ),
     "bad lines": (1000, lambda n: decoded("chat", b"data: {bad\n\n" * n + CHAT_END)),
     "a unary reply": (500, lambda n: chat(*[{"content": "abcd"}] * n, whole=True)),
     "a text and its end, again and again (squared)": (
         2000,
         lambda n: responses(*[said("abcd"), {"type": "output_text.done", **PLACE, "text": "abcd"}] * n),
     ),
-    "parts that come whole (squared)": (250, lambda n: responses({"type": "output_item.done", "output_index": 0, "item": texts(n)})),
+    "parts that come whole (squared)": (
+        250,
+        lambda n: responses({"type": "output_item.done", "output_index": 0, "item": texts(n)}),
+    ),
     "parts that were streamed": (
         250,
-        lambda n: responses(*(said("abcd", k) for k in range(n)), {"type": "output_item.done", "output_index": 0, "item": texts(n)}),
+        lambda n: responses(
+            *(said("abcd", k) for k in range(n)), {"type": "output_item.done", "output_index": 0, "item": texts(n)}
+        ),
     ),
     "items": (
         250,
-        lambda n: responses(*({"type": "output_item.done", "output_index": k, "item": {**texts(1), "id": f"a{k}"}} for k in range(n))),
+        lambda n: responses(
+            *({"type": "output_item.done", "output_index": k, "item": {**texts(1), "id": f"a{k}"}} for k in range(n))
+        ),
     ),
     "citations of one text (squared)": (
         2000,
@@ -155,7 +183,9 @@ STREAMS: dict[str, tuple[int, Make]] = {
     ),
     "message_delta, each with another field (squared)": (
         500,
-        lambda n: native(*({"type": "message_delta", "delta": {f"d{k}": 1}, "usage": {f"u{k}": 1}, f"x{k}": 1} for k in range(n))),
+        lambda n: native(
+            *({"type": "message_delta", "delta": {f"d{k}": 1}, "usage": {f"u{k}": 1}, f"x{k}": 1} for k in range(n))
+        ),
     ),
     "deltas": (500, lambda n: native(*[delta(type="text_delta", text="abcd")] * n, whole=True)),
 }
@@ -196,7 +226,11 @@ REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
     "turns": (250, lambda n: [user(HELLO), assistant(HELLO)] * n, {}),
     "calls and results (squared)": (
         250,
-        lambda n: [user(HELLO), assistant(*(call(f"c{k}") for k in range(n))), user(*(result(f"c{k}") for k in reversed(range(n))))],
+        lambda n: [
+            user(HELLO),
+            assistant(*(call(f"c{k}") for k in range(n))),
+            user(*(result(f"c{k}") for k in reversed(range(n)))),
+        ],
         {},
     ),
     "calls with one id (cubed)": (
@@ -204,13 +238,20 @@ REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
         lambda n: [user(HELLO), assistant(*[call("c")] * n), user(*[result("c")] * n)],
         {},
     ),
-    "calls without results (squared)": (400, lambda n: [user(HELLO), assistant(*(call(f"c{k}") for k in range(n)))], {}),
+    "calls without results (squared)": (
+        400,
+        lambda n: [user(HELLO), assistant(*(call(f"c{k}") for k in range(n)))],
+        {},
+    ),
     "results without calls": (250, lambda n: [user(*(result(f"c{k}") for k in range(n)))], {}),
     "turns of foreign thinking (squared)": (2000, lambda n: [user(HELLO), assistant(OURS)] * n, {}),
     "system messages (squared)": (1000, lambda n: [user(HELLO), *[system(HELLO), user(HELLO)] * n], {}),
     "tools that come later (squared)": (
         250,
-        lambda n: [user(HELLO), system(*({"type": "tool_addition", "tool": {"definition": tool(f"t{k}")}} for k in range(n)))],
+        lambda n: [
+            user(HELLO),
+            system(*({"type": "tool_addition", "tool": {"definition": tool(f"t{k}")}} for k in range(n))),
+        ],
         {},
     ),
     "tools that go (squared)": (
@@ -245,7 +286,9 @@ def schema(n: int) -> Run:
     properties = {f"p{k}": {"type": "string"} for k in range(n)}
     referring = {f"p{k}": {"$ref": "#/$defs/a"} for k in range(n)}
     schema = {"type": "object", "$defs": {"a": {"properties": properties}}, "properties": referring}
-    raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": [user(HELLO)], "tools": [{"name": "t", "input_schema": schema}]})
+    raw = orjson.dumps(
+        {"model": "m", "max_tokens": 5, "messages": [user(HELLO)], "tools": [{"name": "t", "input_schema": schema}]}
+    )
     to = golden.deployment({"wire": "chat", "quirks": {"schema": ["inline_refs"]}})
     return lambda: wire("chat").prepare(Call(parse(raw), "msg_1", 0.0), to, True)
 

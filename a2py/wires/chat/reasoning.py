@@ -137,10 +137,16 @@ def ask(draft: Draft) -> Want:
     return want
 
 
+#: Fields of a reply in which its reasoning may go back.
+REPLY_FIELDS = ("reasoning_content", "reasoning")
+#: Values of `Quirks.reasoning_history` that the field of the reply replaces.
+REPLACEABLE = ("reply", *REPLY_FIELDS)
+
+
 class History:
     """The thinking of one turn of the assistant, on its way back to the upstream."""
 
-    __slots__ = ("_details", "_draft", "_fields", "_signature", "_texts")
+    __slots__ = ("_details", "_draft", "_fields", "_reply_field", "_signature", "_texts")
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
@@ -148,6 +154,7 @@ class History:
         self._details: list[Any] = []
         self._signature = ""
         self._fields: dict[str, str] = {}
+        self._reply_field = ""  # where the reply had its reasoning
 
     def see(self, block: JSON) -> None:
         """Read a thinking block of the client's history. It is ignored if another upstream wrote it."""
@@ -161,6 +168,8 @@ class History:
         text = text if isinstance(text, str) else block["thinking"]
         if text:
             self._texts.append(text)
+            field = vendor.state.get("r")
+            self._reply_field = field if field in REPLY_FIELDS else self._reply_field
         if vendor.kind in ("details", "fields"):
             self._read_state(vendor.state)
         elif vendor.kind == "gemini":
@@ -190,7 +199,7 @@ class History:
         if q.reasoning_recent and not recent:
             return
         text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
-        put = HISTORY.get(q.reasoning_history)
+        put = HISTORY.get(self._field())
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
@@ -199,6 +208,17 @@ class History:
             message["reasoning_details"] = self._details
         if q.vendor_state and self._fields:
             self._put_fields(message, text)
+
+    def _field(self) -> str:
+        """Return where the text goes: a key of HISTORY, or another word for nowhere.
+
+        The field in which the reply came counts more than what the tables say of the server, but not more than what the
+        configuration says."""
+        q = self._draft.quirks
+        is_configured = "reasoning_history" in self._draft.dep.fixed
+        if self._reply_field and q.reasoning_history in REPLACEABLE and not is_configured:
+            return self._reply_field
+        return q.reasoning_history
 
     def _put_fields(self, message: JSON, text: str) -> None:
         for name in fields_of(STATE):

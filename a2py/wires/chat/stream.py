@@ -179,6 +179,8 @@ class ChatDecoder(Intake):
         for name in REASONING_FIELDS:
             reasoning = delta.get(name)
             if reasoning:
+                if not output.reasoning_field:
+                    output.name_field(name)
                 break
         details = delta.get("reasoning_details")
         if details or reasoning is not None:
