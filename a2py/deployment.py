@@ -64,7 +64,6 @@ class Deployment:
     params: Mapping[str, Any] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()  #: additional_drop_params
     allow: frozenset[str] = frozenset()  #: allowed_openai_params: sent although the provider's row leaves them out
-    drop_params: bool = False  #: LiteLLM's drop_params (a2py always drops what the server does not accept)
     cache_control_ttl: str = ""  #: of every cache_control sent upstream: `5m`, `1h`, `none`; "": the client's own
     problem: str = ""
     # limits of the model that the configuration sets; 0: unknown

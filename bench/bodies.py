@@ -1,6 +1,7 @@
 """What the client asks: a short request and one of the size and shape that Claude Code sends, in both protocols.
 
-Knows: the shape of Claude Code's requests (three system blocks, tools with nested schemas, tool_use and tool_result turns). Must not know: who answers.
+Knows: the shape of Claude Code's requests (three system blocks, tools with nested schemas, tool_use and tool_result
+turns). Must not know: who answers.
 Invariants: the same bytes each time; the prose is filler.
 """
 
@@ -112,7 +113,7 @@ def large(stream: bool = True) -> dict[str, Any]:
     return body
 
 
-# -- the same for OpenAI -------------------------------------------------------------------------------------------------
+# -- the same for OpenAI -----------------------------------------------------------------------------------------------
 
 
 def openai(body: dict[str, Any]) -> dict[str, Any]:

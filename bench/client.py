@@ -1,9 +1,9 @@
 """The measuring client: raw sockets, nothing parsed while the clock runs, every byte checked afterwards.
 
-Knows: enough HTTP to see where a reply ends; OpenAI's stream (compared byte for byte with what the upstream must have sent) and
-Anthropic's (events in their order, content compared byte for byte). Must not know: which system answers.
-Invariants: while a reply runs only its reads and their times are kept; `check` gives each piece's stamp and the time of the read that brought
-it, or raises `Mismatch` that says what was wrong.
+Knows: enough HTTP to see where a reply ends; OpenAI's stream (compared byte for byte with what the upstream must have
+sent) and Anthropic's (events in their order, content compared byte for byte). Must not know: which system answers.
+Invariants: while a reply runs only its reads and their times are kept; `check` gives each piece's stamp and the time of
+the read that brought it, or raises `Mismatch` that says what was wrong.
 """
 
 from __future__ import annotations
@@ -156,11 +156,12 @@ def request(port: int, path: str, body: bytes, headers: dict[str, str]) -> bytes
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-# -- checking ------------------------------------------------------------------------------------------------------------
+# -- checking ----------------------------------------------------------------------------------------------------------
 
 
 class Piece(NamedTuple):
-    """`stamp`: the upstream's clock (ns) when the piece was written; `arrived`: ours when the read that brought its stamp returned."""
+    """`stamp`: the upstream's clock (ns) when the piece was written; `arrived`: ours when the read that brought its
+    stamp returned."""
 
     stamp: int
     arrived: int

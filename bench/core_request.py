@@ -1,9 +1,11 @@
-"""What a request costs in the core: parse, then prepare for a wire; CPU ms and copies of the body, by size and kind of body.
+"""What a request costs in the core: parse, then prepare for a wire; CPU ms and copies of the body, by size and kind of
+body.
 
-Knows: bodies that are large in four ways (turns, results, one image, many images). Must not know: sockets, how a wire works.
-Use: `python -m bench.core_request [--wire chat] [--repeat 7] [--json]`. CPU is the least of the repeats. Copies are peaks of memory over the size
-of the body, beside the body itself: `resident` by the rise of resident memory over parse and prepare, in a process of its own; `traced` by
-tracemalloc over prepare alone (it counts what orjson reserves and never touches: up to 8 times the longest string when it writes).
+Knows: bodies that are large in four ways (turns, results, one image, many images). Must not know: sockets, how a wire
+works. Use: `python -m bench.core_request [--wire chat] [--repeat 7] [--json]`. CPU is the least of the repeats. Copies
+are peaks of memory over the size of the body, beside the body itself: `resident` by the rise of resident memory over
+parse and prepare, in a process of its own; `traced` by tracemalloc over prepare alone (it counts what orjson reserves
+and never touches: up to 8 times the longest string when it writes).
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ Body = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """`copies`: of `prepare`; `resident`: of parse and prepare, 0 where the system does not tell; `sent`: bytes of the upstream body."""
+    """`copies`: of `prepare`; `resident`: of parse and prepare, 0 where the system does not tell; `sent`: bytes of the
+    upstream body."""
 
     kind: str
     bytes: int
@@ -201,7 +204,8 @@ def main() -> None:
         return
     if not given.json:
         print(
-            f"{'kind':8} {'bytes':>11} {'messages':>8} {'parse ms':>9} {'prepare ms':>10} {'ms':>8} {'ms/MB':>6} {'traced':>8} {'resident':>8}"
+            f"{'kind':8} {'bytes':>11} {'messages':>8} {'parse ms':>9} {'prepare ms':>10} {'ms':>8} {'ms/MB':>6} "
+            f"{'traced':>8} {'resident':>8}"
         )
     for kind in KINDS:
         for size in SIZES:
@@ -210,7 +214,8 @@ def main() -> None:
                 print(json.dumps({**row._asdict(), "wire": given.wire}))
             else:
                 print(
-                    f"{row.kind:8} {row.bytes:>11,} {row.messages:>8} {row.parse_ms:>9.2f} {row.prepare_ms:>10.2f} {row.ms:>8.2f} "
+                    f"{row.kind:8} {row.bytes:>11,} {row.messages:>8} {row.parse_ms:>9.2f} {row.prepare_ms:>10.2f} "
+                    f"{row.ms:>8.2f} "
                     f"{row.ms / row.bytes * 1e6:>6.2f} {row.copies:>7.2f}x {row.resident:>7.2f}x"
                 )
 

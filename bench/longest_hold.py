@@ -1,10 +1,11 @@
 """How long one large request keeps the proxy's event loop busy in one go: the longest hold, by the shape of the body.
 
-Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is worked on.
-Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this process, with a2py's own settings of the
-garbage collector; client and upstream run in two others. A timer that is due every millisecond measures the hold: how late it comes, by the
-clock and in CPU time of this thread (on a busy machine the clock also counts what others do). `status` is what the client got: 413 and 400 are
-refusals. No answer may hold the loop for more than 250 ms.
+Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is
+worked on. Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this
+process, with a2py's own settings of the garbage collector; client and upstream run in two others. A timer that is due
+every millisecond measures the hold: how late it comes, by the clock and in CPU time of this thread (on a busy machine
+the clock also counts what others do). `status` is what the client got: 413 and 400 are refusals. No answer may hold the
+loop for more than 250 ms.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Row(NamedTuple):
     seconds: float
 
 
-# -- shapes --------------------------------------------------------------------------------------------------------------
+# -- shapes ------------------------------------------------------------------------------------------------------------
 
 
 def body(messages: list[JSON] | None = None, **more: Any) -> bytes:
@@ -176,7 +177,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
 }
 
 
-# -- the other processes -------------------------------------------------------------------------------------------------
+# -- the other processes -----------------------------------------------------------------------------------------------
 
 REPLIES = {
     "/chat/completions": b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
@@ -230,7 +231,7 @@ def ask(port: int, path: str, model: str) -> None:
     print(500 if failed else response.status, flush=True)
 
 
-# -- the proxy -----------------------------------------------------------------------------------------------------------
+# -- the proxy ---------------------------------------------------------------------------------------------------------
 
 
 def configuration(port: int) -> Config:

@@ -1,8 +1,8 @@
 """results.json → RESULTS.md and the plots beside it.
 
 Knows: what each value means, the goals. Must not know: how anything was measured.
-Invariants: every figure in the tables is a median over the rounds, every ratio a median of the rounds' own ratios to nginx; a goal is met or
-not by those ratios; the same results give the same files.
+Invariants: every figure in the tables is a median over the rounds, every ratio a median of the rounds' own ratios to
+nginx; a goal is met or not by those ratios; the same results give the same files.
 
     python -m bench.report [results.json]
 """
@@ -52,7 +52,8 @@ class Table(NamedTuple):
 TABLES: tuple[Table, ...] = (
     Table(
         "CPU",
-        "Microseconds of the proxy's CPU. Paced, flood, burst, arguments and reasoning: per piece; request and unary: per request; 100 KB: what "
+        "Microseconds of the proxy's CPU. Paced, flood, burst, arguments and reasoning: per piece; request and unary: "
+        "per request; 100 KB: what "
         "such a request costs more than a short one.",
         (
             Column("paced", "w1_50", "cpu_us"),
@@ -67,7 +68,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Delay",
-        "Milliseconds. From the upstream's write of a piece to the client's read of it; first token: from the request to the first piece.",
+        "Milliseconds. From the upstream's write of a piece to the client's read of it; first token: from the request "
+        "to the first piece.",
         (
             Column("p50, 1 stream", "w1_1", "p50_ms"),
             Column("p99, 1 stream", "w1_1", "p99_ms"),
@@ -79,7 +81,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Throughput",
-        "Per second, the proxy alone on one core, upstream and client together on the other (where the direct row is not far above, that "
+        "Per second, the proxy alone on one core, upstream and client together on the other (where the direct row is "
+        "not far above, that "
         "other core is the limit: read the CPU table).",
         (
             Column("flood, pieces", "w2", "chunks_per_s", False),
@@ -90,7 +93,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Size",
-        "Slow: 1,000 streams at once, a piece a second, right after the start; KiB of memory per stream at the highest, and streams that were lost. "
+        "Slow: 1,000 streams at once, a piece a second, right after the start; KiB of memory per stream at the "
+        "highest, and streams that were lost. "
         "Memory is PSS of the process tree.",
         (
             Column("KiB per slow stream", "w5", "kib", False),
@@ -162,7 +166,8 @@ class Results:
                 asked = sum(entry["asked"] for entry in entries)
                 reason = next(entry["reason"] for entry in entries if entry["errors"])
                 lines.append(
-                    f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: `{reason[:160]}`"
+                    f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: "
+                    f"`{reason[:160]}`"
                 )
         return lines
 
@@ -179,7 +184,7 @@ class Results:
         )
 
 
-# -- goals ---------------------------------------------------------------------------------------------------------------
+# -- goals -------------------------------------------------------------------------------------------------------------
 
 
 class Goal(NamedTuple):
@@ -234,7 +239,7 @@ GOALS: tuple[Goal, ...] = (
 )
 
 
-# -- text ----------------------------------------------------------------------------------------------------------------
+# -- text --------------------------------------------------------------------------------------------------------------
 
 
 def _cell(results: Results, name: str, column: Column) -> str:
@@ -285,14 +290,12 @@ def markdown(results: Results) -> str:
     parts = [
         "# Results",
         "",
-        f"{data['date']}, commit {data['commit']}, {len(data['rounds'])} rounds in {data['took_s'] // 60} min {data['took_s'] % 60} s"
-        + (", **quick run: numbers too small to be quoted**" if data["quick"] else "")
-        + ".",
+        f"{data['date']}, commit {data['commit']}, {len(data['rounds'])} rounds in {data['took_s'] // 60} min "
+        f"{data['took_s'] % 60} s" + (", **quick run: numbers too small to be quoted**" if data["quick"] else "") + ".",
         "",
         f"Machine: {machine['cpu']}, {machine['memory']}, {machine['system']}, Python {machine['python']}.",
-        f"Load average of the machine before and after: {data['load'][0]}, {data['load'][1]} (the run itself makes some 1.5 of it)"
-        + (f"; everything measured ran with priority {data['nice']}" if data["nice"] else "")
-        + ".",
+        f"Load average of the machine before and after: {data['load'][0]}, {data['load'][1]} (the run itself makes "
+        f"some 1.5 of it)" + (f"; everything measured ran with priority {data['nice']}" if data["nice"] else "") + ".",
         f"Versions: {versions}.",
         f"Remarks: {remarks}.",
         "",

@@ -1,9 +1,10 @@
 """Runs the suite: rounds in which every system meets every workload, one after the other, on the same machine.
 
 Knows: processes, cores, rounds. Must not know: what a workload measures, how results look.
-Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the machine hits all alike;
-the system under test is alone on its core, upstream and client share the other; a thousand slow streams have processes of their own, whose
-kept connections end while nothing is measured; whatever was started is stopped, also after an error.
+Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the
+machine hits all alike; the system under test is alone on its core, upstream and client share the other; a thousand slow
+streams have processes of their own, whose kept connections end while nothing is measured; whatever was started is
+stopped, also after an error.
 
     python -m bench.run                       # all that is installed, 3 rounds
     python -m bench.run --quick --systems a2py,nginx --workloads w1_50,w2 --rounds 1 --tree
@@ -222,7 +223,8 @@ def main() -> int:
     parser.add_argument(
         "--out",
         type=Path,
-        help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for temporary files)",
+        help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for "
+        "temporary files)",
     )
     args = parser.parse_args()
     part = bool(args.quick or args.systems or args.workloads)

@@ -1,9 +1,11 @@
 """What the mock upstream says, and what a client must therefore have received: the two read the same tables.
 
-Knows: OpenAI's chat-completion chunks and Anthropic's stream events as the vendors send them, byte for byte (field order and white space of
-api.openai.com, 2025; without `obfuscation`, which only that host sends). Must not know: sockets, time.
-Invariants: every piece of content carries a stamp `~17 digits~` (nanoseconds of the machine's monotonic clock, the same in every process)
-followed by a word of WORDS; the frame around it is constant for a piece's place, so that its length is known before the stamp is.
+Knows: OpenAI's chat-completion chunks and Anthropic's stream events as the vendors send them, byte for byte (field
+order and white space of api.openai.com, 2025; without `obfuscation`, which only that host sends). Must not know:
+sockets, time.
+Invariants: every piece of content carries a stamp `~17 digits~` (nanoseconds of the machine's monotonic clock, the same
+in every process) followed by a word of WORDS; the frame around it is constant for a piece's place, so that its length
+is known before the stamp is.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ PROMPT_TOKENS = 1200
 
 
 class Plan(NamedTuple):
-    """`chunks`: content pieces of one stream, `gap` seconds apart (0: as fast as the reader takes them; `batch` pieces in a write: a
-    server writes each as it comes, and the kernel joins what the reader is too slow for); the streams of one plan begin `gap / streams` apart, so that they do not tick together; `size`: bytes of text of a unary reply."""
+    """`chunks`: content pieces of one stream, `gap` seconds apart (0: as fast as the reader takes them; `batch` pieces
+    in a write: a server writes each as it comes, and the kernel joins what the reader is too slow for); the streams of
+    one plan begin `gap / streams` apart, so that they do not tick together; `size`: bytes of text of a unary reply."""
 
     kind: str = "text"
     chunks: int = 5
@@ -71,7 +74,8 @@ def _json(value: object) -> str:
 
 
 def word(kind: str, n: int) -> str:
-    """The text of piece `n` behind its stamp. Arguments are the inside of a JSON string: their words are escaped once more."""
+    """The text of piece `n` behind its stamp. Arguments are the inside of a JSON string: their words are escaped once
+    more."""
     text = WORDS[n % len(WORDS)]
     return _json(text)[1:-1] if kind == "args" else text
 
@@ -93,7 +97,7 @@ def _split(event: str) -> tuple[bytes, bytes]:
     return before, after
 
 
-# -- OpenAI --------------------------------------------------------------------------------------------------------------
+# -- OpenAI ------------------------------------------------------------------------------------------------------------
 
 
 def _chunk(delta: object, finish: str | None = None) -> str:
@@ -128,7 +132,8 @@ _DELTAS = {"text": lambda s: {"content": s}, "reasoning": lambda s: {"reasoning_
 
 
 def openai(plan: Plan) -> Script:
-    """A chat-completion stream with its usage chunk. `reasoning` ends with one word of text, as every reply has some."""
+    """A chat-completion stream with its usage chunk. `reasoning` ends with one word of text, as every reply has
+    some."""
     delta = _DELTAS[plan.kind]
     opening = _chunk({"role": "assistant", "content": "", "refusal": None})
     closing = ""
@@ -159,7 +164,7 @@ def openai_unary(plan: Plan) -> bytes:
     return _json(body | {"object": "chat.completion", "choices": [choice], "usage": _usage(plan.size // 4)}).encode()
 
 
-# -- Anthropic -----------------------------------------------------------------------------------------------------------
+# -- Anthropic ---------------------------------------------------------------------------------------------------------
 
 
 def _event(type: str, **body: object) -> str:

@@ -5,13 +5,15 @@
     .venv/bin/python -m bench.soak mixed --trim --wire native --seconds 300
     .venv/bin/python -m bench.soak reloads, restarts                    # see bench/staying.py
 
-Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by bench/census.py.
-Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident memory of the last third
-of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds on, memory and objects have no slope.
+Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by
+bench/census.py.
+Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident
+memory of the last third of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds
+on, memory and objects have no slope.
 
-The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope says little in a quarter of an
-hour. With --trim the proxy runs under MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ of 128 KB, which glibc then gives back at once: a slope that
-can be seen.
+The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope
+says little in a quarter of an hour. With --trim the proxy runs under MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_
+of 128 KB, which glibc then gives back at once: a slope that can be seen.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ POOL = 100.0
 
 @contextlib.contextmanager
 def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) -> Iterator[tuple[Process, int]]:
-    """The proxy as a user starts it, and its port; `module`: that is run instead of a2py, and its arguments; `more`: of the environment."""
+    """The proxy as a user starts it, and its port; `module`: that is run instead of a2py, and its arguments; `more`: of
+    the environment."""
     config = {
         "model_list": models,
         "general_settings": {"master_key": KEY},
@@ -117,7 +120,7 @@ async def held(process: Process, port: int) -> Held:
     return Held(process.rss(), files, told["a2py_running"], told["a2py_connections"] - 1)
 
 
-# -- many slow streams ---------------------------------------------------------------------------------------------------------
+# -- many slow streams -------------------------------------------------------------------------------------------------
 
 
 async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
@@ -189,15 +192,15 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     }
 
 
-# -- mixed traffic ----------------------------------------------------------------------------------------------------------------
+# -- mixed traffic -----------------------------------------------------------------------------------------------------
 
 #: Environment of a proxy whose freed memory is given back at once.
 TRIM = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """Slopes a minute of (minute, value): least squares with its standard error, and the median of all pairs of minutes' medians, which no
-    single step moves."""
+    """Slopes a minute of (minute, value): least squares with its standard error, and the median of all pairs of
+    minutes' medians, which no single step moves."""
     line = linear_regression(*zip(*samples, strict=True))
     middle = mean(at for at, _ in samples)
     off = sum((value - line.intercept - line.slope * at) ** 2 for at, value in samples)
@@ -251,7 +254,8 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
                 at, now, _ = samples[-1]
                 done = sum(load.outcomes.values())
                 print(
-                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} collected  {now.files} files"
+                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} "
+                    f"collected  {now.files} files"
                     f"  {done} done, {len(load.errors)} wrong",
                     flush=True,
                 )

@@ -4,8 +4,9 @@
     .venv/bin/python -m bench.soak restarts --seconds 3600    # 100 restarts from 3 workers to 2, 100 from 1 to 1
 
 Knows: the commands and signals of a2py, which client connection is whose (/proc/net/tcp). Must not know: a2py's inside.
-Invariants: every answer is compared with what it must be; one that is not whole is lost, unless its connection was that of a worker at the
-moment at which it was killed; a request that was sent on a kept connection and got no byte is counted, too; `--seconds` ends every run.
+Invariants: every answer is compared with what it must be; one that is not whole is lost, unless its connection was that
+of a worker at the moment at which it was killed; a request that was sent on a kept connection and got no byte is
+counted, too; `--seconds` ends every run.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 class Load:
-    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`: what went wrong, with the
-    client's port; `excused`: ports of connections that a killed worker had; `longest`: seconds until the first byte of a sign of life."""
+    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`:
+    what went wrong, with the client's port; `excused`: ports of connections that a killed worker had; `longest`:
+    seconds until the first byte of a sign of life."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port

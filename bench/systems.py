@@ -1,8 +1,8 @@
 """The systems under test: one row a system. How it is installed, started, asked; what it weighs.
 
 Knows: each program's command line and configuration file. Must not know: workloads.
-Invariants: everything that a system needs is inside .venv-bench/NAME or the Debian package; a system that is not there gives None as its
-version and is skipped; secrets are made up.
+Invariants: everything that a system needs is inside .venv-bench/NAME or the Debian package; a system that is not there
+gives None as its version and is skipped; secrets are made up.
 
     python -m bench.systems            # what is there
     python -m bench.systems install    # everything that is missing; a2py itself anew (make bench-peers)
@@ -98,8 +98,9 @@ class Start(NamedTuple):
 
 
 class System(NamedTuple):
-    """`wire`: what the client speaks to it; `kind`: `direct`, `pass` (a hop that copies) or `translate`; `files`: name → text, with {port},
-    {upstream}, {dir} and {key}; `argv`: likewise; `install`: command lines, run in .venv-bench; `weigh`: what `installed` measures."""
+    """`wire`: what the client speaks to it; `kind`: `direct`, `pass` (a hop that copies) or `translate`; `files`: name
+    → text, with {port}, {upstream}, {dir} and {key}; `argv`: likewise; `install`: command lines, run in .venv-bench;
+    `weigh`: what `installed` measures."""
 
     name: str
     label: str
@@ -334,7 +335,8 @@ def headers(system: System) -> dict[str, str]:
 
 
 def installed(system: System) -> int | None:
-    """Bytes on disk of what the system installs (site-packages without pip and setuptools; node_modules); None: nothing of its own."""
+    """Bytes on disk of what the system installs (site-packages without pip and setuptools; node_modules); None: nothing
+    of its own."""
     if not system.weigh:
         return None
     place = HOME / system.weigh

@@ -1,6 +1,7 @@
 """Mixed traffic: an upstream that answers by a seed, clients that leave, and what each answer must be, to the byte.
 
-Knows: the seed in the prompt, which decides answer, failure and pace on both sides. Must not know: a2py, how long a run lasts.
+Knows: the seed in the prompt, which decides answer, failure and pace on both sides. Must not know: a2py, how long a run
+lasts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 #: Seconds in which one mixed answer must be there.
 LIMIT = 60.0
 
-# -- the upstream ----------------------------------------------------------------------------------------------------------------
+# -- the upstream ------------------------------------------------------------------------------------------------------
 
 #: What a model says in a request's name: model → weight of its requests.
 KINDS = {
@@ -190,7 +191,8 @@ _MODEL = re.compile(rb'"model":\s*"([a-z]+)"')
 
 
 class Upstream:
-    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`: connections now."""
+    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`:
+    connections now."""
 
     def __init__(self, wire: str) -> None:
         self.wire = wire

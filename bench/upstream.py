@@ -1,9 +1,11 @@
-"""The mock upstream: OpenAI chat completions and Anthropic messages on raw asyncio protocols, with a stamp in every piece.
+"""The mock upstream: OpenAI chat completions and Anthropic messages on raw asyncio protocols, with a stamp in every
+piece.
 
-Knows: as much HTTP as proxies speak to an upstream (Content-Length or chunked request bodies, keep-alive, `Expect`). Must not know: who asks.
-Invariants: each event is an HTTP chunk of its own, as uvicorn and Node send them; a paced piece is stamped right before its write, a
-flooded one when its batch is put together; a reader that stops reading stops the flood. What is answered is the plan that was PUT last to /_plan;
-/_stats tells requests, open streams and broken ones.
+Knows: as much HTTP as proxies speak to an upstream (Content-Length or chunked request bodies, keep-alive, `Expect`).
+Must not know: who asks.
+Invariants: each event is an HTTP chunk of its own, as uvicorn and Node send them; a paced piece is stamped right before
+its write, a flooded one when its batch is put together; a reader that stops reading stops the flood. What is answered
+is the plan that was PUT last to /_plan; /_stats tells requests, open streams and broken ones.
 
     python -m bench.upstream --port 9000 [--cpu 0]
 """

@@ -1,8 +1,9 @@
 """The workloads: what is asked of each system, and what is measured while it answers.
 
-Knows: plans, requests, the client, the CPU of the system under test. Must not know: which system it is, how results are shown.
-Invariants: a workload returns plain numbers (`Result`); a reply that is wrong in one byte counts as an error, with the first reason kept;
-what the proxy did for warm-up or for checking is never part of a measured span.
+Knows: plans, requests, the client, the CPU of the system under test. Must not know: which system it is, how results are
+shown.
+Invariants: a workload returns plain numbers (`Result`); a reply that is wrong in one byte counts as an error, with the
+first reason kept; what the proxy did for warm-up or for checking is never part of a measured span.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ class Running:
 async def proxied(
     settings: Config, *, collect: bool = True, crashes: bool = False, discover: bool = False, **more: Any
 ) -> AsyncIterator[Running]:
-    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams what they are, which
-    scripts do not expect otherwise; `more`: of `Server`."""
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams
+    what they are, which scripts do not expect otherwise; `more`: of `Server`."""
     settings = replace(settings, settings=replace(settings.settings, discover=discover))
     out = io.StringIO()
     before = asyncio.all_tasks()

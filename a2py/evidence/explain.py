@@ -29,7 +29,7 @@ def explain(
 ) -> dict[str, Any]:
     """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said what it is; `context`
     in tokens if it is known. `learned`: quirk and fact, from replies and refusals."""
-    facts = resolve(deployment, patterns, seen.word if seen else None, lambda _: None, seen.date if seen else "")
+    facts = resolve(deployment, patterns, seen.word if seen else None, seen.date if seen else "")
     for name, learned_fact in learned:
         if name in Quirks.__dataclass_fields__:
             fact.add(facts, {name: learned_fact.value}, learned_fact.source, learned_fact.reason, learned_fact.date)

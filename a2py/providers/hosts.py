@@ -1,7 +1,9 @@
 """Rows of hosts and gateways that serve other vendors' models.
 
-Knows: bases, keys, hosts, quirks that hold for every model there. Must not know: model families (models.py), the environment, sockets.
-Invariants: a quirk stands here only if a recording or the host's documentation shows it; `docs` names both, with the date it was seen.
+Knows: bases, keys, hosts, quirks that hold for every model there. Must not know: model families (models.py), the
+environment, sockets.
+Invariants: a quirk stands here only if a recording or the host's documentation shows it; `docs` names both, with the
+date it was seen.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ HOSTS: tuple[Provider, ...] = (
             "web_search": "plugin",
             "native_drop": BETA_FIELDS,
         },
-        docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the host), PDF inputs, web search "
+        docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the "
+        "host), PDF inputs, web search "
         "plugin and server tool (2026-10); openrouter/stream-tool-reasoning-02",
     ),
     row(
@@ -49,7 +52,8 @@ HOSTS: tuple[Provider, ...] = (
             "reasoning_history": "reasoning_details",
             "empty_content": "(no output)",
         },
-        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01; 400 for an empty result: 2025-10",
+        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01; 400 for an "
+        "empty result: 2025-10",
     ),
     row(
         "groq",
@@ -75,7 +79,8 @@ HOSTS: tuple[Provider, ...] = (
         hosts=("api.fireworks.ai", "us.api.fireworks.ai"),
         default_model="accounts/fireworks/models/glm-5p1",
         quirks={"sampling": _TEMPERATURE_TOP_P_K, "cache": "key"},
-        docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its session affinity; "
+        docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its "
+        "session affinity; "
         "fireworks/stream-think-tags-text-01",
     ),
     row(

@@ -148,7 +148,7 @@ def test_validate(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "validate"]) == exits.FAILED
     out, err = capsys.readouterr()
     assert out == "a2py.yaml: 2 models, 1 that can't work, 1 warning\n"
-    assert "GROQ_API_KEY" in err and "unknown key a2py.unknown_thing" in err
+    assert "GROQ_API_KEY" in err and "`a2py.unknown_thing` is unknown" in err
     (nothing / "b.yaml").write_text(
         "model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]\nwhat: 1\n"
     )

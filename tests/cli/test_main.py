@@ -210,7 +210,7 @@ def test_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
         monkeypatch.setattr(demo, "run", fail)
         assert main(["demo"]) == code
-    assert "f.yaml, line 3, column 1: wrong" in capsys.readouterr().err
+    assert "f.yaml:3: wrong." in capsys.readouterr().err
     monkeypatch.setattr(demo, "run", lambda name, args: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main(["demo"])

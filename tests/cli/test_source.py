@@ -136,13 +136,7 @@ def test_flags_lie_over_the_file(nothing: Path) -> None:
     ).config
     assert config is not None and config.insecure
     told = config.settings
-    assert (told.set_verbose, told.capture_dir, told.json_logs, told.drop_params, told.request_timeout) == (
-        True,
-        "dir",
-        True,
-        True,
-        5,
-    )
+    assert (told.capture_dir, told.json_logs, told.request_timeout) == ("dir", True, 5)
 
 
 def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:

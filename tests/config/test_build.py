@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from a2py import wires
-from a2py.config.build import FAMILIES, PREFIXES, UNSERVED
+from a2py.config.prefixes import FAMILIES, PREFIXES, UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, quirks_for, wire_for
@@ -66,74 +66,93 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
     (dep,) = config.deployments
     assert (dep.provider, dep.model, dep.problem) == ("openai", "depseek/x", "")
     assert config.warnings == (
-        "litellm_config.yaml:1, model_list[0]: unknown provider depseek (did you mean deepseek?); "
-        "served as an OpenAI-compatible server, model depseek/x",
+        "litellm_config.yaml:1: `model_list[0].litellm_params.model`: the provider depseek is unknown (did you mean deepseek?), "
+        "so model depseek/x is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
     )
 
 
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ("{model: depseek/x}", "unknown provider depseek (did you mean deepseek?); write provider/model"),
-        ("{model: my-own}", "no provider is known for the model my-own; write provider/model"),
-        ("{model: x, custom_llm_provider: zzz}", "unknown provider zzz; write provider/model"),
+        (
+            "{model: depseek/x}",
+            "3: `{}.model`: the provider depseek is unknown (did you mean deepseek?). Write provider/model (for example",
+        ),
+        ("{model: my-own}", "3: `{}.model`: the model my-own has no provider. Write provider/model"),
+        (
+            "{model: x, custom_llm_provider: zzz}",
+            "3: `{}.custom_llm_provider`: the provider zzz is unknown. Write provider/model",
+        ),
         (
             "{model: bedrock/anthropic.claude-v2}",
-            "the provider bedrock is not served; use its OpenAI-compatible endpoint: openai/<model>",
+            "3: `{}.model`: the provider bedrock is not supported. Use its OpenAI-compatible endpoint: openai/<model>",
         ),
         (
             "{model: vertex_ai/gemini-pro}",
-            "the provider vertex_ai is not served; use gemini/<model> with GEMINI_API_KEY",
+            "3: `{}.model`: the provider vertex_ai is not supported. Use gemini/<model> with GEMINI_API_KEY",
         ),
         (
             "{model: sagemaker/x}",
-            "the provider sagemaker is not served; put an OpenAI-compatible server in front of it",
+            "3: `{}.model`: the provider sagemaker is not supported. Use an OpenAI-compatible server in front of it",
         ),
-        ("{model: os.environ/NO_MODEL}", "model is os.environ/NO_MODEL, but NO_MODEL is not set"),
-        ("{api_key: x}", "litellm_params.model is missing; write provider/model"),
-        ("{model: openai/*}", "the model has a * but model_name has none"),
+        ("{model: os.environ/NO_MODEL}", "3: `{}.model` is os.environ/NO_MODEL, but NO_MODEL is not set. Set it in"),
+        ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write it below litellm_params"),
+        ("{model: openai/*}", "3: `{}.model` has a * and model_name has none. Write the same wildcard in both."),
         (
             "{model: groq/x}",
-            "there is no key for groq; set GROQ_API_KEY in the environment or in .env, or litellm_params.api_key in the file",
+            "2: `model_list[0]`: there is no key for groq. Set GROQ_API_KEY in the environment or in .env, or write `api_key` below",
         ),
         (
             "{model: groq/x, api_key: os.environ/MY_KEY}",
-            "api_key is os.environ/MY_KEY, but MY_KEY is not set; set it in the environment",
+            "3: `{}.api_key` is os.environ/MY_KEY, but MY_KEY is not set. Set it in the environment",
         ),
         (
             "{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}",
-            "api_base is os.environ/MY_BASE, but MY_BASE is not set",
+            "3: `{}.api_base` is os.environ/MY_BASE, but MY_BASE is not set",
         ),
         (
             "{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}",
-            "api_base is os.environ/MY_BASE, but MY_BASE is not set",
+            "3: `{}.base_url` is os.environ/MY_BASE, but MY_BASE is not set",
         ),
         (
             "{model: groq/x, api_key: k, api_base: your-base}",
-            "litellm_params.api_base is not an http:// or https:// URL",
+            "3: `{}.api_base` must be a URL that begins with http:// or https://, got 'your-base'. "
+            "Write a URL such as http://localhost:8000/v1.",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: gw.example/v1}",
+            "https://, got 'gw.example/v1'. Write https://gw.example/v1.",
+        ),
+        (
+            f"{{model: groq/x, api_key: k, api_base: 'x.y:{KEY}@z'}}",
+            "https://, got text. Write a URL such as http://localhost:8000/v1.",
         ),
         (
             "{model: azure/x, api_key: k}",
-            "azure has no base of its own; set litellm_params.api_base, or AZURE_API_BASE in the environment",
+            "azure has no default base URL. Write `api_base` below litellm_params, or set AZURE_API_BASE in the environment",
         ),
         (
             "{model: hosted_vllm/x}",
-            "hosted_vllm has no base of its own; set litellm_params.api_base, or HOSTED_VLLM_API_BASE",
+            "hosted_vllm has no default base URL. Write `api_base` below litellm_params, or set HOSTED_VLLM_API_BASE",
         ),
         (
             "{model: openai/x, api_base: 'https://api.deepseek.com'}",
-            "there is no key for deepseek; set DEEPSEEK_API_KEY",
+            "there is no key for deepseek. Set DEEPSEEK_API_KEY",
         ),
     ],
 )
 def test_problems_name_place_and_cure(folder: Folder, params: str, problem: str) -> None:
-    found = folder.one(params).problem
-    assert found.startswith("litellm_config.yaml:2, model_list[0] (m): ") and problem in found
+    message = folder.one(params).problem
+    assert (
+        message.startswith("litellm_config.yaml:") and problem.replace("{}", "model_list[0].litellm_params") in message
+    )
 
 
 @pytest.mark.parametrize("mode", ["embedding", "image_generation", "rerank"])
 def test_what_does_not_chat_is_not_served(folder: Folder, mode: str) -> None:
-    assert f"mode {mode}: not a chat model" in folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
+    problem = folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
+    place = "litellm_config.yaml:4: `model_list[0].model_info.mode`"
+    assert problem == f"{place} is {mode}, but a2py serves chat models only. Remove the model."
     assert folder.one("{model: openai/x}", ENV, "{mode: completion}").problem == ""
 
 
@@ -178,14 +197,14 @@ def test_openais_key_at_another_host_is_told(folder: Folder) -> None:
     config = folder.load(text.replace("u:p@", ""), ENV)
     assert config.deployments[0].key == "ok"
     assert config.warnings == (
-        "litellm_config.yaml:1, model_list[0]: no api_key is given, so OPENAI_API_KEY goes to gpu.example; give api_key to choose",
+        "litellm_config.yaml:1: `model_list[0]` has no api_key, so OPENAI_API_KEY is sent to gpu.example. Write `api_key` to choose.",
     )
 
 
 @pytest.mark.parametrize("key", ['"a\\nb"', "schlüssel"])
 def test_a_key_that_can_be_no_header_is_a_problem(folder: Folder, key: str) -> None:
     assert (
-        "litellm_params.api_key holds characters that no key has"
+        "`model_list[0].litellm_params.api_key` has a line break, or letters outside ASCII, which no key has. Copy"
         in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
     )
 
@@ -387,7 +406,7 @@ def test_the_variable_rules_responses_out(folder: Folder, name: str) -> None:
 
 def test_no_anthropic_endpoint_is_a_problem(folder: Folder) -> None:
     assert (
-        "groq has no Anthropic endpoint of its own; give api_base"
+        "supported_endpoints`: groq has no Anthropic endpoint. Give api_base"
         in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
     )
 
@@ -403,9 +422,8 @@ def test_quirks_come_from_the_table(folder: Folder) -> None:
     ):
         dep = folder.one(params, ENV)
         assert dep.quirks == quirks_for(dep.provider, dep.base, dep.model)
-    assert (
-        folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks == Quirks()
-    )  # not OpenAI: the common subset
+    foreign = folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks
+    assert foreign == Quirks(reasoning_history="reply", think_tags=True)  # not OpenAI's own
 
 
 @pytest.mark.parametrize(
@@ -482,9 +500,9 @@ def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
         ENV,
     )
     assert config.warnings == (
-        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk imagess is ignored; did you mean images?",
-        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk zzz is ignored",
-        "a2py.quirks.*: ignored: tools must be true or false, got 3",
+        "litellm_config.yaml:6: `a2py.quirks.*.tools` must be true or false, got 3. It is ignored.",
+        "litellm_config.yaml:4: `model_list[0].model_info.quirks.imagess` is unknown and ignored. Did you mean `images`?",
+        "litellm_config.yaml:4: `model_list[0].model_info.quirks.zzz` is unknown and ignored.",
     )
     assert config.deployments[0].quirks.images is False and config.deployments[0].quirks.tools is True
 
@@ -495,17 +513,18 @@ def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
         (
             "structured",
             "json_shema",
-            "structured must be one of json_schema, json_object, none, got 'json_shema'. Did you mean json_schema?",
+            "must be one of json_schema, json_object, none, got 'json_shema'. Did you mean json_schema?",
         ),
-        ("structured", "false", "structured must be one of json_schema, json_object, none, got False"),
-        ("tool_choice_any", "auto", "tool_choice_any must be one of required, any, \"\", got 'auto'"),
-        ("sampling", "[topk]", "sampling must be one of temperature, top_p, top_k, got 'topk'. Did you mean top_k?"),
+        ("structured", "false", "must be one of json_schema, json_object, none, got False. It is ignored."),
+        ("tool_choice_any", "auto", "must be one of required, any, \"\", got 'auto'. It is ignored."),
+        ("sampling", "[topk]", "must be one of temperature, top_p, top_k, got 'topk'. Did you mean top_k?"),
     ],
 )
 def test_a_misspelt_word_is_told_and_left_out(folder: Folder, quirk: str, value: str, problem: str) -> None:
     info = f"model_info: {{quirks: {{{quirk}: {value}, images: false}}}}"
     config = folder.load(f"model_list: [{{model_name: m, litellm_params: {{model: openai/gpt-4o}}, {info}}}]", ENV)
-    assert config.warnings == (f"litellm_config.yaml:1, model_list[0]: model_info.quirks: ignored: {problem}",)
+    place = f"litellm_config.yaml:1: `model_list[0].model_info.quirks.{quirk}`"
+    assert config.warnings == (f"{place} {problem}",)
     [dep] = config.deployments
     plain = folder.one("{model: openai/gpt-4o}", ENV)
     assert dep.quirks == replace(plain.quirks, images=False)
@@ -530,7 +549,7 @@ def test_parameters_land(folder: Folder) -> None:
     dep = folder.one(
         "{model: openai/gpt-4o, max_tokens: 100, max_completion_tokens: 90, temperature: 0, top_p: 0.5, top_k: 3, reasoning_effort: low,"
         " thinking: {type: enabled, budget_tokens: 1024}, timeout: 10, stream_timeout: 5, num_retries: 0, max_retries: 7,"
-        " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, drop_params: true, additional_drop_params: [stop],"
+        " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, additional_drop_params: [stop],"
         " allowed_openai_params: [tools], rpm: 6, tpm: 7, order: 2, max_parallel_requests: 3, keepalive_seconds: 9, ssl_verify: /ca.pem,"
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
@@ -557,7 +576,7 @@ def test_parameters_land(folder: Folder) -> None:
     )
     assert dep.headers == {"OpenAI-Organization": "org-1", "X-A": "b"}
     assert dep.extra_body == {"seed": 1, "verbosity": "low", "parallel_tool_calls": False, "service_tier": "flex"}
-    assert (dep.drop, dep.allow, dep.drop_params) == (frozenset({"stop"}), frozenset({"tools"}), True)
+    assert (dep.drop, dep.allow) == (frozenset({"stop"}), frozenset({"tools"}))
     assert (dep.keepalive, dep.ssl_verify, dep.id, dep.cache_control_ttl, dep.base_model) == (
         9.0,
         "/ca.pem",
@@ -610,7 +629,7 @@ def test_an_unset_variable_of_a_lesser_key_is_told(folder: Folder) -> None:
         "model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV
     )
     assert config.warnings == (
-        "litellm_config.yaml:1, model_list[0]: organization is ignored: the variable ORG is not set",
+        "litellm_config.yaml:1: `model_list[0].litellm_params.organization` is ignored: the variable ORG is not set. Set ORG.",
     )
     assert not config.deployments[0].problem
 

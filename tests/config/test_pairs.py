@@ -299,12 +299,14 @@ def test_what_of_dotenv_counts(folder: Folder) -> None:
         and env.lookup("BASH_ENV") == "./evil.sh"
         and env.lookup("A2PY_INSECURE") == env.lookup("NO") == ""
     )
-    names = "A2PY_CONFIG, A2PY_INSECURE, A2PY_CLAUDE, A2PY_WORKER, CONFIG_FILE_PATH, OLLAMA_HOST"
-    assert told == [f".env: {names} are ignored there; set them in the environment"]
+    names = ("A2PY_CONFIG", "A2PY_INSECURE", "A2PY_CLAUDE", "A2PY_WORKER", "CONFIG_FILE_PATH", "OLLAMA_HOST")
+    assert told == [
+        f".env:{n}: {name} is ignored in .env. Set it in the environment." for n, name in enumerate(names, 1)
+    ]
     folder.write(".env", "a2py_insecure=1\n")
     told.clear()
     assert environment({}, str(folder.path), told.append).lookup("a2py_insecure") == ""
-    assert told == [".env: a2py_insecure is ignored there; set it in the environment"]
+    assert told == [".env:1: a2py_insecure is ignored in .env. Set it in the environment."]
 
 
 def test_dotenv_does_not_choose_the_file(folder: Folder, tmp_path: Path) -> None:
@@ -347,9 +349,9 @@ def test_dotenv_reads_no_variable_of_the_environment(folder: Folder) -> None:
     assert "GROQ_API_KEY" not in env and "OPENAI_BASE_URL" not in env and env.lookup("DB") == ""
     why = f"${{{AWS}}} is a variable of the environment, which .env may not read"
     assert told == [
-        f".env:1: GROQ_API_KEY is ignored: {why}; set GROQ_API_KEY in the environment instead",
-        f".env:2: OPENAI_BASE_URL is ignored: {why}; set OPENAI_BASE_URL in the environment instead",
-        f".env:4: MY_TOKEN is ignored: {why}; set MY_TOKEN in the environment instead",
+        f".env:1: GROQ_API_KEY is ignored: {why}. Set GROQ_API_KEY in the environment instead.",
+        f".env:2: OPENAI_BASE_URL is ignored: {why}. Set OPENAI_BASE_URL in the environment instead.",
+        f".env:4: MY_TOKEN is ignored: {why}. Set MY_TOKEN in the environment instead.",
     ]
 
 
@@ -360,7 +362,7 @@ def test_a_dotenv_that_is_a_link(folder: Folder, tmp_path: Path) -> None:
     told: list[str] = []
     link.symlink_to(other)
     assert environment({}, str(folder.path), told.append) == {}
-    assert told == [f".env is a link to {other}, outside this folder, ignored; set its variables in the environment"]
+    assert told == [f".env is ignored: it links to {other}, outside this folder. Set its variables in the environment."]
     link.unlink()
     link.symlink_to(inside)
     told.clear()
@@ -384,7 +386,10 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
     for name in ("openai/gpt", "ollama/qwen", "qwen"):
         (dep,) = config.resolve(name)
         assert (dep.key, dep.problem, urlsplit(dep.base).hostname) == ("", "", "evil.example"), name
-    told = "environment: OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so evil.example is asked without a key; set both in .env, or OPENAI_BASE_URL in the environment"
+    told = (
+        "environment: `openai/*`: OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example have no "
+        "key. Set both in .env, or OPENAI_BASE_URL in the environment."
+    )
     assert told in config.warnings
     anyone = folder.load('model_list: [{model_name: "*", litellm_params: {model: "*"}}]', dict(env))
     assert {dep.key for dep in anyone.deployments if dep.provider in ("openai", "anthropic")} == {
@@ -404,7 +409,7 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
         )
         config = load(str(file), ENV, cwd)
         assert one(config).key == "" and config.warnings[0].startswith(
-            "named.yaml:1, model_list[0]: api_base comes from .env and litellm_params.api_key does not"
+            "named.yaml:1: `model_list[0]`: api_base comes from .env and litellm_params.api_key does not"
         )
         bare = folder.write(
             "named.yaml", f"model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: {key}}}}}]"
@@ -463,7 +468,7 @@ def test_what_else_dotenv_says_of_the_way(folder: Folder) -> None:
     )
     carried = one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/GW_TOKEN}}"))
     assert carried.problem.endswith(
-        "GW_TOKEN would go to evil.example, which .env chose; choose it in the environment or in the file"
+        "GW_TOKEN would be sent to evil.example, which .env chose. Set the address in the environment or in the file."
     )
     assert one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/VERIFY}}")).problem == ""
     local = one(

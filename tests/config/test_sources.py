@@ -89,11 +89,12 @@ def test_a_file_without_models_takes_the_environments(folder: Folder) -> None:
     config = folder.load("a2py: {buffer_kb: 1}", {"OPENAI_API_KEY": "k"})
     assert config.settings.buffer_kb == 1 and config.resolve("openai/gpt-4o")[0].key == "k"
     assert config.warnings == (
-        "litellm_config.yaml: model_list is missing or empty; the keys of the environment count",
+        "litellm_config.yaml: `model_list` is missing or empty, so the models come from the keys of the environment. "
+        "Write `model_list:` to name models.",
     )
     config = folder.load("model_list: []")
     assert config.deployments == () and config.warnings == (
-        "litellm_config.yaml: model_list is missing or empty; nothing is served",
+        "litellm_config.yaml: `model_list` is missing or empty, so nothing is served. Write `model_list:` to name models.",
     )
 
 
@@ -106,7 +107,6 @@ def test_one_model_from_the_command_line() -> None:
         max_tokens=5,
         temperature=0.0,
         request_timeout=9.0,
-        drop_params=True,
     )
     (dep,) = config.resolve("mine")
     assert (dep.model, dep.base, dep.key, dep.params, dep.timeout) == (
@@ -117,7 +117,7 @@ def test_one_model_from_the_command_line() -> None:
         9.0,
     )
     assert config.resolve("claude-opus-5-5") == config.resolve("gpt-9") == (dep,) and config.listing() == ("mine",)
-    assert config.settings.drop_params is True and config.default_name == "mine" and config.warnings == ()
+    assert config.default_name == "mine" and config.warnings == ()
 
 
 def test_one_model_with_the_environment() -> None:
@@ -129,7 +129,8 @@ def test_one_model_with_the_environment() -> None:
     )
     broken = single(model="openai/gpt-4o")
     with pytest.raises(
-        ApiError, match=r"^command line \(openai/gpt-4o\): there is no key for openai; set OPENAI_API_KEY"
+        ApiError,
+        match=r"^command line: `openai/gpt-4o`: there is no key for openai\. Set OPENAI_API_KEY .* or give --api_key\.",
     ):
         broken.resolve("x")
     azure = single(model="azure/d", api_base="https://r.openai.azure.com", api_key="k", api_version="2024-10-21")
@@ -203,7 +204,7 @@ def test_example_several_models() -> None:
 def test_examples_without_their_keys_say_what_to_set(name: str) -> None:
     config = load(str(ROOT / "examples" / name), {}, str(ROOT / "examples"))
     broken = [dep for dep in config.deployments if dep.problem]
-    assert broken and all("is not set; set it in the environment or in .env" in dep.problem for dep in broken)
+    assert broken and all("is not set. Set it in the environment or in .env." in dep.problem for dep in broken)
 
 
 def test_the_example_of_dotenv() -> None:

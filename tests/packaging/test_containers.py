@@ -182,8 +182,10 @@ def test_a_secret_that_this_user_may_not_read_is_named(nothing: Path, monkeypatc
 
 
 def test_other_commands_read_the_secret_too(
-    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:  # noqa: F811
+    nothing: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (nothing / "env").write_text("DEEPSEEK_API_KEY=sk-of-the-secret\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
     from a2py.cli import main

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.providers import PROVIDERS, ModelRow, Provider
-from a2py.providers.families import FAMILIES
+from a2py.providers.any_host import FAMILIES
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.quirks import EFFORTS, Quirks, override
 
@@ -160,7 +160,7 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
             "a field that says the default says nothing"
         )
     else:
-        assert row.providers <= {"", *PROVIDERS}
+        assert row.providers <= {"", "local_server", *PROVIDERS}
         assert all(pattern == pattern.lower() and "/" not in pattern for pattern in row.models)
 
 

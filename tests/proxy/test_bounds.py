@@ -119,7 +119,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
                 proxy.services.contexts._known,
                 proxy.services.lessons._known,
                 proxy.services.sizes.counts._models,
-                proxy.services.config._names.bound,
+                proxy.services.config._names.bindings,
             ]
             assert all(kept), "nothing was taught, or this tests nothing"
             text = (await proxy.ask(None, "/metrics", "GET")).body.decode()

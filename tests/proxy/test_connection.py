@@ -315,12 +315,11 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
 async def clients(proxy: Running, number: int) -> AsyncIterator[list[Raw]]:
     """So many connections, in this order."""
     async with AsyncExitStack() as stack:
+        connections: Any = proxy.server._connections
         made = []
         for _ in range(number):
             made.append(await stack.enter_async_context(proxy.client()))
-            await settle(
-                lambda: proxy.server._connections.open >= min(len(made), proxy.server._connections.max_connections)
-            )  # type: ignore[union-attr]
+            await settle(lambda: connections.open >= min(len(made), connections.max_connections))
         yield made
 
 

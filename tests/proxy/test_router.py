@@ -27,7 +27,6 @@ from a2py.proxy.router import (
     Step,
     fallbacks_for,
 )
-from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
 
 
@@ -587,14 +586,7 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    one = replace(
-        dep("a"),
-        provider=provider,
-        wire=wire,
-        base=base,
-        overrides={"stream_usage": False},
-        quirks=Quirks(stream_usage=False),
-    )
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.apply(one)

@@ -11,6 +11,7 @@ import asyncio
 import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from itertools import count, repeat
 from pathlib import Path
@@ -233,6 +234,11 @@ class Flood(NamedTuple):
     times: int = 3
 
 
+def _many_values(begin: bytes, end: bytes, limit: int, piece: str) -> Iterable[bytes]:
+    """Return one body with `limit` values."""
+    return [begin + b"[]," * limit + end]
+
+
 #: Place of the limit → floods; `feed` gets the limit and a piece of text.
 FLOODS: dict[str, list[Flood]] = {
     "a2py.sse.LINE_LIMIT": [
@@ -247,10 +253,10 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             f"{what} of more than 1,010,000 JSON values",
             name,
-            lambda n, s, begin=begin, end=end: [begin + b"[]," * n + end],
+            partial(_many_values, begin, end),
             {},
             9,
-        )  # type: ignore[misc]
+        )
         for name in ("chat", "responses", "native")
         for begin, end, what in ((b'data: {"x":[', b"1]}\n\n", "an event"), (b'{"x":[', b"1]}", "a reply"))
     ],

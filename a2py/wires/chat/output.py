@@ -21,8 +21,7 @@ class Output:
     `chars`: characters of text and reasoning, for an estimate if the upstream reports no usage. `has_content`: the
     client can see something of the reply. `is_refusal`: a part was marked as a refusal. `has_filters`: text must be
     searched for think tags or stop sequences. `is_stopped`: it matched a stop sequence, and what follows is dropped.
-    `details`, `fields`: vendor state that is not written yet. `has_state`: there is some. `reasoning_field`: the field in
-    which reasoning comes, "" until the first."""
+    `details`, `fields`: vendor state that is not written yet. `has_state`: there is some."""
 
     __slots__ = (
         "_stops",
@@ -35,7 +34,6 @@ class Output:
         "has_state",
         "is_refusal",
         "is_stopped",
-        "reasoning_field",
         "sink",
     )
 
@@ -48,7 +46,6 @@ class Output:
         self.details = Details()
         self.fields: dict[str, str] = {}
         self.has_state = False
-        self.reasoning_field = ""
         self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
         self._stops = Stops(prepared.stops) if prepared.stops else None
         self.has_filters = self._tags is not None or self._stops is not None
@@ -76,11 +73,6 @@ class Output:
             if self._tags.is_done:
                 self._tags = None
                 self.has_filters = self._stops is not None
-
-    def name_field(self, name: str) -> None:
-        """Note that reasoning comes in the field `name`."""
-        self.reasoning_field = name
-        self.sink.reasoning_field(name)
 
     def thinking(self, text: str) -> None:
         if text:

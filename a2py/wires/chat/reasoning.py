@@ -138,7 +138,7 @@ def ask(draft: Draft) -> Want:
 
 
 #: Fields of a reply in which its reasoning may go back.
-REPLY_FIELDS = ("reasoning_content", "reasoning")
+REPLY_FIELDS: dict[str, HistoryField] = {"reasoning_content": "reasoning_content", "reasoning": "reasoning"}
 #: Values of `Quirks.reasoning_history` that the field of the reply replaces.
 REPLACEABLE = ("reply", *REPLY_FIELDS)
 
@@ -154,7 +154,7 @@ class History:
         self._details: list[Any] = []
         self._signature = ""
         self._fields: dict[str, str] = {}
-        self._reply_field = ""  # where the reply had its reasoning
+        self._reply_field: HistoryField | None = None  # where the reply had its reasoning
 
     def see(self, block: JSON) -> None:
         """Read a thinking block of the client's history. It is ignored if another upstream wrote it."""
@@ -169,7 +169,9 @@ class History:
         if text:
             self._texts.append(text)
             field = vendor.state.get("r")
-            self._reply_field = field if field in REPLY_FIELDS else self._reply_field
+            self._reply_field = (
+                REPLY_FIELDS.get(field, self._reply_field) if isinstance(field, str) else self._reply_field
+            )
         if vendor.kind in ("details", "fields"):
             self._read_state(vendor.state)
         elif vendor.kind == "gemini":
@@ -209,7 +211,7 @@ class History:
         if q.vendor_state and self._fields:
             self._put_fields(message, text)
 
-    def _field(self) -> str:
+    def _field(self) -> HistoryField:
         """Return where the text goes: a key of HISTORY, or another word for nowhere.
 
         The field in which the reply came counts more than what the tables say of the server, but not more than what the

@@ -17,7 +17,7 @@ from a2py.cli.check.finding import FAIL, FOUND, NO, OK, SKIPPED, Finding, Progre
 from a2py.cli.check.probes import PROBES, probe
 from a2py.config import load, single
 from a2py.demo import Demo
-from a2py.demo.protocol import Refused
+from a2py.demo.protocol import RequestError
 from a2py.deployment import Deployment
 from a2py.quirks import override
 from a2py.upstream import Upstream
@@ -97,7 +97,7 @@ async def test_an_upstream_without_defects() -> None:
 def refusing(where: Callable[[Body], bool], param: str, message: str = "", status: int = 400) -> Callable[[Body], None]:
     def refuse(body: Body) -> None:
         if where(body):
-            raise Refused(
+            raise RequestError(
                 message or f"Unsupported parameter: '{param}' is not supported with this model.",
                 param,
                 "unsupported_parameter",
