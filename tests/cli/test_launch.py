@@ -116,7 +116,7 @@ def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> No
     assert "overriding Claude Code's settings: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
     claude = program(tmp_path, "import sys; print(*sys.argv[1:])")
     done = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
-    assert done.stdout == "--settings {}\n" and "may lead past this proxy" in done.stderr
+    assert done.stdout == "--settings {}\n" and "Claude Code may not use this proxy" in done.stderr
     (tmp_path / ".claude" / "settings.json").write_text("broken")
     (tmp_path / ".claude" / "settings.local.json").unlink()
     assert a2py("claude", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)}).stdout == "x\n"
@@ -199,7 +199,7 @@ def test_what_the_configuration_warns_of_is_shown_before_the_program(tmp_path: P
     done = a2py("run", "--", "true", cwd=tmp_path, env={"OPENAI_API_KEY": "sk-mine"})
     assert (
         done.returncode == 0
-        and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so evil.example is asked" in done.stderr
+        and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example" in done.stderr
     )
 
 

@@ -256,7 +256,7 @@ def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 FILE = """
 model_list:
-  - {model_name: known, litellm_params: {model: openai/x, api_key: k}, model_info: {max_input_tokens: 65536}}
+  - {model_name: known, litellm_params: {model: openai/gpt-6.1-sol, api_key: k}, model_info: {max_input_tokens: 65536}}
   - {model_name: local, litellm_params: {model: openai/local, api_base: "%s"}}
   - {model_name: broken, litellm_params: {model: openai/y, api_key: os.environ/NOT_SET}}
 router_settings: {model_group_alias: {nick: known}}
@@ -273,7 +273,7 @@ def test_models_says_how_much_each_reads_and_what_the_words_mean(
         assert main(["models", "--json"]) == exits.OK
         rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
     cells = [line.split() for line in out.splitlines()]
-    assert cells[1][:4] == ["known", "openai/x", "responses", "65,536"] and cells[2][:4] == [
+    assert cells[1][:4] == ["known", "openai/gpt-6.1-sol", "responses", "65,536"] and cells[2][:4] == [
         "local",
         "openai/local",
         "chat",
