@@ -202,11 +202,14 @@ class History:
             return
         text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
         put = HISTORY.get(self._field())
+        is_signed = any(detail.get("signature") or detail.get("data") for detail in self._details)
+        if q.reasoning_history == "reply" and q.vendor_state and is_signed:
+            put = _put_details  # the text is in the details, too
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
             put(message, PLACEHOLDER, [])
-        elif q.vendor_state and any(detail.get("signature") or detail.get("data") for detail in self._details):
+        elif q.vendor_state and is_signed:
             message["reasoning_details"] = self._details
         if q.vendor_state and self._fields:
             self._put_fields(message, text)
