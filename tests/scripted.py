@@ -377,7 +377,13 @@ class Raw:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        raw = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), LIMIT)).decode("latin-1")
+        try:
+            raw = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), LIMIT)).decode("latin-1")
+        except ConnectionResetError:
+            # The server closed before it had read all of the request. StreamReader reports the reset first, also if an answer came before it.
+            self.reader._exception = None  # type: ignore[attr-defined]
+            self.reader.feed_eof()
+            raw = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *rest = raw.split("\r\n")
         headers = {}
         for text_ in rest:

@@ -157,7 +157,9 @@ def test_what_sends_nothing_needs_nothing(clone: Path, args: list[str], code: in
     done = run(clone, *args)
     assert done.returncode == code, done
     told = args in (["models"], ["config", "show"])
-    assert ("warning: litellm_config.yaml sends secrets that need your consent: run a2py trust --show" in done.stderr) is told
+    assert (
+        "warning: litellm_config.yaml sends secrets that need your consent: run a2py trust --show" in done.stderr
+    ) is told
     assert not store(clone).exists()
 
 
@@ -425,11 +427,7 @@ def test_a_file_that_a2py_wrote_is_not_asked_about(clone: Path) -> None:
 def test_init_follows_no_link_to_nowhere(clone: Path) -> None:
     (clone / "a2py.yaml").symlink_to(clone.parent / "home" / "planted")
     done = run(clone, "config", "init", "--provider", "openai", "--model", "x", "--yes")
-    assert (
-        done.returncode == exits.FAILED
-        and "exists" in done.stderr
-        and not (clone.parent / "home/planted").exists()
-    )
+    assert done.returncode == exits.FAILED and "exists" in done.stderr and not (clone.parent / "home/planted").exists()
 
 
 # -- what a person is shown ----------------------------------------------------------------------------------------------
@@ -571,7 +569,10 @@ def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
         (clone / ".env").write_text("\n".join(lines))
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
-            assert "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to http://0x7f.1:" in running.said
+            assert (
+                "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to http://0x7f.1:"
+                in running.said
+            )
         (clone / ".env").write_text("\n".join([lines[0].replace("0x7f.1", "127.0.0.1"), *lines[1:]]))
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")

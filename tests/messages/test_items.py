@@ -131,7 +131,7 @@ def test_torn_after_a_look_for_the_end() -> None:
     assert not item.is_cut_off()
 
 
-def test_arguments_of_too_many_values_count_as_torn() -> None:
+def test_arguments_of_too_many_values_count_as_is_cut_off() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a":[' + "[]," * 600_000 + "1]}"]
     assert item.is_cut_off()

@@ -171,10 +171,13 @@ async def test_unknown_model_lists_the_known() -> None:
 async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: int) -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(raw)
-        answer = await client.answer()
-        assert answer.status in (status, 400)
-        envelope(answer, answer.status, "invalid_request_error")
-        assert await client.reader.read() == b""
+        try:
+            answer = await client.answer()
+            assert answer.status in (status, 400)
+            envelope(answer, answer.status, "invalid_request_error")
+            assert await client.reader.read() == b""
+        except (ConnectionResetError, asyncio.IncompleteReadError):
+            assert len(raw) > 65_536, "only a head that was not read to its end may end with a reset"
 
 
 async def test_a_smuggled_second_request_is_never_seen() -> None:

@@ -482,6 +482,10 @@ class Certificates(NamedTuple):
         return context
 
 
+#: Extensions without which Python 3.13 refuses a signed certificate (VERIFY_X509_STRICT).
+LEAF = "basicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid"
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     if not shutil.which("openssl"):
@@ -495,7 +499,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     def made(name: str, days: str, names: str, signed: bool = True) -> Path:
         key, cert, both = (folder / f"{name}.{end}" for end in ("key", "crt", "pem"))
         if signed:
-            (folder / f"{name}.ext").write_text(f"subjectAltName={names}")
+            (folder / f"{name}.ext").write_text(f"subjectAltName={names}\n{LEAF}\n")
             openssl("req", *new, "-subj", f"/CN={name}", "-keyout", key.name, "-out", f"{name}.csr")
             openssl(
                 *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
@@ -521,7 +525,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         both.write_bytes(cert.read_bytes() + key.read_bytes())
         return both
 
-    openssl("req", "-x509", *new, "-days", "2", "-subj", "/CN=a2py test CA", "-keyout", "ca.key", "-out", "ca.pem")
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl(
+        "req", "-x509", *new, "-days", "2", "-subj", "/CN=a2py test CA", *usage, "-keyout", "ca.key", "-out", "ca.pem"
+    )
     here = "DNS:localhost,IP:127.0.0.1,DNS:models.test"
     return Certificates(
         folder / "ca.pem",

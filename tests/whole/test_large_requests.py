@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,12 +17,11 @@ from a2py.providers import quirks_for
 from a2py.quirks import override
 from a2py.slices import Slices
 from a2py.wires import wire
+from tests.counted_work import work
 
 T = TypeVar("T")
 
 PIECES = 20_000
-#: Seconds of CPU. Each shape takes 0.1 to 0.6; what grows by the square of PIECES took 10 and more.
-SECONDS = 5.0
 
 
 def _user(*content: JSON) -> JSON:
@@ -70,7 +68,7 @@ SHAPES: dict[str, Callable[[range], list[JSON]]] = {
 @pytest.mark.parametrize("name", ["chat", "responses", "native"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cost_grows_in_proportion(shape: str, name: str) -> None:
-    raw = orjson.dumps({"model": "m", "max_tokens": 9, "messages": SHAPES[shape](range(PIECES))})
+    """Four times the pieces make about four times the work. The square would be sixteen times as much."""
     dep = Deployment(
         "n",
         "i",
@@ -80,12 +78,14 @@ def test_cost_grows_in_proportion(shape: str, name: str) -> None:
         wire=name,
         quirks=quirks_for("openai", "", "gpt-5.6"),
     )
-    start = time.process_time()
-    request = parse(raw)
-    wire(name).prepare(Call(request, "msg_1", 0.0), dep, True)
-    count(request)
-    estimate(request)
-    assert time.process_time() - start < SECONDS
+
+    def run(pieces: int) -> None:
+        request = parse(orjson.dumps({"model": "m", "max_tokens": 9, "messages": SHAPES[shape](range(pieces))}))
+        wire(name).prepare(Call(request, "msg_1", 0.0), dep, True)
+        count(request)
+        estimate(request)
+
+    assert work(lambda: run(400)) <= 8 * work(lambda: run(100))
 
 
 #: Calls of Python and C functions in one slice. Most have some thousand; a whole pass over PIECES messages has 120,000 to 1,000,000.
@@ -158,8 +158,8 @@ def _calls(work: Slices[T]) -> tuple[T, list[int]]:
 def test_no_slice_does_all_the_work(shape: str) -> None:
     request, parsing = _calls(parse_in_slices(_body(shape)))
     assert max(parsing) < CALLS
-    for work in (count_in_slices(request), estimate_in_slices(request)):
-        assert max(_calls(work)[1]) < CALLS
+    for slices in (count_in_slices(request), estimate_in_slices(request)):
+        assert max(_calls(slices)[1]) < CALLS
     steps = ("drop_$schema", "drop_formats", "inline_refs", "const_to_enum")
     for name in ("chat", "responses", "native"):
         quirks = override(
