@@ -20,7 +20,7 @@ from a2py.config.prefixes import ModelName, Warn, parse_model
 from a2py.config.quirk_changes import entry_overrides, warn_unsent
 from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
-from a2py.deployment import Deployment
+from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS, Provider, by_host, native_base, wire_for
 
@@ -195,6 +195,7 @@ def _make_deployment(
         model=target.name.model,
         base=base.url,
         key=key.value,
+        account=digest_account(base.url, key.value),
         auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
         wire=target.wire,
         wire_fixed=target.is_wire_fixed,

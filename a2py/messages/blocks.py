@@ -66,6 +66,7 @@ class Blocks:
         self._is_call_cut = False  # a call was closed whose arguments have no end
         self.count = 0
         self.tools_emitted = 0
+        self.called: set[str] = set()  # names of the tools
 
     @property
     def problem(self) -> ApiError | None:
@@ -334,6 +335,7 @@ class Blocks:
         if item.kind == TOOL:
             item.id = self._ids.legal(item.id)
             self.tools_emitted += 1
+            self.called.add(item.name)
         index = self.count
         self.count += 1
         self._output.start(index, item)

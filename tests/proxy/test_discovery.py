@@ -16,10 +16,12 @@ from a2py.evidence.server import ServerWord
 from a2py.providers import PROVIDERS
 from a2py.proxy import discovery
 from a2py.proxy.discovery import Discovery, is_private
+from a2py.quirks import Quirks
 from a2py.upstream import Upstream
+from tests import streams
 from tests.process import free_port
 from tests.proxied import config, message, proxied, settle
-from tests.scripted import Peer, Scripted, answering, completion
+from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
 
 VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
@@ -334,3 +336,49 @@ async def test_what_a_server_said_outlives_a_reload_and_a_restart_of_the_server_
         await settle(lambda: proxy.services.discovery.words)
         proxy.services.reload(replace(settings, settings=replace(settings.settings, discover=True)))
         assert proxy.services.config.resolve("local")[0].quirks.tool_choice_named == "only"
+
+
+# -- what replies show -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_forced_tool_that_is_ignored_is_forced_in_another_way_next_time(stream: bool) -> None:
+    """As llama.cpp behind a proxy that hides what it is: the object form is ignored, `required` is obeyed."""
+
+    async def script(c: Peer) -> None:
+        if c.asked.json.get("stream"):
+            await answering("no tool")(c)
+        else:
+            c.reply(completion("no tool"))
+
+    async with Scripted(script) as server, proxied(own_server(server.base)) as proxy:
+        for _ in range(3):
+            assert (await proxy.ask({**message(stream=stream), "model": "local", **NAMED_TOOL})).status == 200
+        choices = [asked.json["tool_choice"] for asked in server.asked]
+        assert choices == [{"type": "function", "function": {"name": "look"}}, "required", "required"]
+        reason = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]["quirks"]["tool_choice_named"]
+        assert reason["source"] == "reply" and "forced" in reason["reason"]
+        assert any("forced" in str(line.get("notes")) for line in proxy.lines)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+async def test_reasoning_goes_back_in_the_field_in_which_it_came(stream: bool, field: str) -> None:
+    """Also if no thinking is asked for: tool loops of interleaved-thinking models keep their thoughts."""
+
+    async def script(c: Peer) -> None:
+        if c.asked.json.get("stream"):
+            c.head(200, SSE)
+            c.events(chunk({field: "I must "}), chunk({field: "think."}), *text("Hello"))
+            c.end()
+        else:
+            c.reply(completion("Hello", **{field: "I must think."}))
+
+    quirks = Quirks(reasoning_history="reply")
+    async with Scripted(script) as server, proxied(own_server(server.base, quirks=quirks)) as proxy:
+        asked = {**message(stream=stream), "model": "local"}
+        answer = await proxy.ask(asked)
+        content = streams.accumulate(streams.events(answer.body))["content"] if stream else answer.json["content"]
+        turns = [*asked["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
+        assert (await proxy.ask({**asked, "messages": turns})).status == 200
+        assert server.asked[-1].json["messages"][1] == {"role": "assistant", "content": "Hello", field: "I must think."}

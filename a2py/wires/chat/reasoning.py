@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from a2py.deployment import is_same_model
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.quirks import Dialect, HistoryField
@@ -162,7 +163,8 @@ class History:
         if q.reasoning_history == "none" and (not q.vendor_state or signatures.is_plain(signature)):
             return
         vendor = signatures.read(signature)
-        if vendor is None or vendor.origin != self._draft.dep.origin:
+        origin = self._draft.dep.origin
+        if vendor is None or not is_same_model(vendor.origin, origin):
             return
         text = vendor.state.get("text")
         text = text if isinstance(text, str) else block["thinking"]
@@ -172,6 +174,8 @@ class History:
             self._reply_field = (
                 REPLY_FIELDS.get(field, self._reply_field) if isinstance(field, str) else self._reply_field
             )
+        if vendor.origin != origin:  # another account: its state is worth nothing here, and may be refused
+            return
         if vendor.kind in ("details", "fields"):
             self._read_state(vendor.state)
         elif vendor.kind == "gemini":
@@ -202,17 +206,20 @@ class History:
             return
         text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
         put = HISTORY.get(self._field())
-        is_signed = any(detail.get("signature") or detail.get("data") for detail in self._details)
-        if q.reasoning_history == "reply" and q.vendor_state and is_signed:
-            put = _put_details  # the text is in the details, too
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
             put(message, PLACEHOLDER, [])
-        elif q.vendor_state and is_signed:
+        elif self._has_signed_details():
             message["reasoning_details"] = self._details
         if q.vendor_state and self._fields:
             self._put_fields(message, text)
+
+    def _has_signed_details(self) -> bool:
+        """Return whether there are reasoning details that the vendor wants back, whatever the field of the text is."""
+        return self._draft.quirks.vendor_state and any(
+            detail.get("signature") or detail.get("data") for detail in self._details
+        )
 
     def _field(self) -> HistoryField:
         """Return where the text goes: a key of HISTORY, or another word for nowhere.
@@ -220,6 +227,8 @@ class History:
         The field in which the reply came counts more than what the tables say of the server, but not more than what the
         configuration says."""
         q = self._draft.quirks
+        if q.reasoning_history == "reply" and self._has_signed_details():
+            return "reasoning_details"  # the text is in them, too
         is_configured = "reasoning_history" in self._draft.dep.fixed
         if self._reply_field and q.reasoning_history in REPLACEABLE and not is_configured:
             return self._reply_field
