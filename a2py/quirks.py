@@ -167,6 +167,9 @@ class Quirks:
     #: Responses: any word but `none` means that the model reasons. wires/chat/reasoning.py, wires/openai/thinking.py,
     #: wires/responses/reasoning.py
     reasoning: Dialect = "none"
+    #: Nobody says whether the model reasons. Thinking and effort are not sent, and the loss is reported.
+    #: wires/openai/thinking.py
+    reasoning_unknown: bool = False
     #: Effort words of the model, weakest first. Anthropic's are mapped to the nearest. wires/openai/thinking.py
     efforts: tuple[str, ...] = ("low", "medium", "high")
     #: Chat completions: the server takes reasoning together with tools. If not, `effort_off` goes with every request

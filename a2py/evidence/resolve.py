@@ -51,6 +51,12 @@ def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None,
             fact.add(facts, layer.quirks, "server", f"it is {said.program}: {said.reason}", date)
         else:
             fact.add(facts, layer.quirks, layer.source, layer.reason)
+    if said is not None and not said.has_vision:
+        fact.add(
+            facts, {"images": False}, "server", f"it is {said.program}, and says that its model has no vision", date
+        )
+    if "reasoning" not in facts and row_is_guess(deployment.provider, deployment.base):
+        fact.add(facts, {"reasoning_unknown": True}, "common", "nobody says whether this model reasons")
     _add_configuration(facts, deployment, patterns)
     return facts
 

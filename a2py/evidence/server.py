@@ -50,7 +50,8 @@ class Listed(NamedTuple):
 class ServerWord(NamedTuple):
     """`program`: as people call it, "" if unknown; `row`: its row of the provider table, "" for none (then the families' rows hold);
     `is_relay`: it passes requests on to vendors; `version`: as it says; `models`: in its order; `slots`: requests that it answers at once
-    (llama.cpp), 0 if unknown; `reason`: what gave it away."""
+    (llama.cpp), 0 if unknown; `reason`: what gave it away; `has_vision`: False only if the
+    server says so."""
 
     program: str = ""
     row: str = ""
@@ -59,6 +60,7 @@ class ServerWord(NamedTuple):
     models: tuple[Listed, ...] = ()
     slots: int = 0
     reason: str = ""
+    has_vision: bool = True
 
     def context(self, model: str) -> int:
         """Return the context of `model` in tokens, 0 if it is unknown. A server with one model serves it under any name (llama.cpp)."""
@@ -114,7 +116,7 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
     entries = list(_entries(answers.get(MODELS)))
     program, reason = _program(answers, entries)
     props = _object(answers, "/props")
-    settings = props.get("default_generation_settings")
+    settings, modalities = props.get("default_generation_settings"), props.get("modalities")
     slot_context = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else 0
     models = tuple(_listed(entry, slot_context if program is _LLAMA_CPP else 0) for entry in entries)
     if not models and program is _OLLAMA:
@@ -127,6 +129,7 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
         models=models,
         slots=_tokens(props.get("total_slots")) if program is _LLAMA_CPP else 0,
         reason=reason,
+        has_vision=not (isinstance(modalities, dict) and modalities.get("vision") is False),
     )
 
 

@@ -70,6 +70,11 @@ FAMILIES: tuple[ModelRow, ...] = (
         docs="OpenAI reasoning guide (2026-03); where tools are refused beside an effort, the refusal teaches it",
     ),
     _unknown("gpt-*-chat*", reasoning="none", docs="the chat models don't reason (OpenAI model pages, 2025-08)"),
+    _unknown(
+        *("gpt-4o*", "chatgpt-4o*", "gpt-4.1*", "gpt-4-*", "gpt-3.5*"),
+        reasoning="none",
+        docs="OpenAI model pages (2025)",
+    ),
     _for("gpt-4o*", "chatgpt-4o*", max_tokens_limit=16_384, docs="OpenAI model pages (2025): 400 beyond"),
     _for("gpt-4.1*", max_tokens_limit=32_768, docs="OpenAI model pages (2025): 400 beyond"),
     _for("gpt-4-*", "gpt-3.5*", max_tokens_limit=4_096, docs="OpenAI model pages (2024): 400 beyond"),

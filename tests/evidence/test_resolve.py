@@ -85,6 +85,10 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
     ("mistral-small-2603", None, "efforts", ("high",), "family"),
     ("magistral-medium", None, "reasoning_history", "thinking_part", "family"),
     ("my-model", None, "reasoning", "none", "common"),
+    ("my-model", None, "reasoning_unknown", True, "common"),
+    ("my-model", LLAMA_CPP, "reasoning_unknown", True, "common"),
+    ("gpt-4o", None, "reasoning_unknown", False, "common"),
+    ("gpt-5", None, "reasoning_unknown", False, "common"),
     ("deepseek-v3.2", None, "reasoning_history", "reasoning_content", "family"),
     ("deepseek-v3.2", None, "tool_choice_thinking", False, "family"),
     ("gemini-3-flash", None, "reasoning", "effort", "family"),
@@ -141,7 +145,7 @@ def test_a_model_and_what_its_server_says(
     facts = resolve(deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, "2026-11-29")
     assert getattr(quirks_of(facts), quirk) == value
     if source == "common":
-        assert quirk not in facts or facts[quirk].value == getattr(Quirks(), quirk)
+        assert quirk not in facts or facts[quirk].source == "common" or facts[quirk].value == getattr(Quirks(), quirk)
     else:
         known = facts[quirk]
         assert known.source == source and known.reason
@@ -215,3 +219,9 @@ def test_a_reverted_quirk_of_a_family_is_seen(at: int, monkeypatch: pytest.Monke
         reverted = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
         monkeypatch.setattr(choose, "FAMILIES", (*FAMILIES[:at], reverted, *FAMILIES[at + 1 :]))
         assert any(map(_wrong, cases)), f"no case states {field}"
+
+
+def test_a_server_that_says_that_its_model_has_no_vision() -> None:
+    facts = resolve(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP._replace(has_vision=False), "2026-11-29")
+    assert facts["images"].value is False and "vision" in facts["images"].reason and facts["images"].date
+    assert "images" not in resolve(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP)

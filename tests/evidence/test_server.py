@@ -109,7 +109,7 @@ def test_context_slots_and_version() -> None:
             version={"version": "b7000"},
         )
     )
-    assert (word.context("a"), word.slots, word.version) == (4096, 2, "b7000")
+    assert (word.context("a"), word.slots, word.version, word.has_vision) == (4096, 2, "b7000", True)
     assert word.context("any-other-name") == 4096, "llama.cpp serves its one model under every name"
 
 
@@ -226,3 +226,10 @@ def test_any_json_is_read(answers: dict[str, tuple[int, Any]]) -> None:
     word = read({path: Answer(status, {}, body) for path, (status, body) in answers.items()})
     assert all(model.id and len(model.id) <= MAX_ID for model in word.models)
     assert word.context("m") >= 0
+
+
+@pytest.mark.parametrize(
+    ("modalities", "has_vision"), [({"vision": False}, False), ({"vision": True}, True), (None, True), ([], True)]
+)
+def test_llama_cpp_says_whether_its_model_sees(modalities: Any, has_vision: bool) -> None:
+    assert read(said(props={"default_generation_settings": {}, "modalities": modalities})).has_vision is has_vision
