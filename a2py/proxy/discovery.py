@@ -163,11 +163,16 @@ class Discovery:
 
 def _is_unknown(deployment: Deployment) -> bool:
     """Return whether only its server can say what stands at `deployment`."""
-    return not deployment.problem and deployment.wire != "native" and row_is_guess(deployment.provider, deployment.base)
+    return _can_be_asked(deployment) and row_is_guess(deployment.provider, deployment.base)
 
 
 def _is_asked_at_start(deployment: Deployment) -> bool:
-    return _is_unknown(deployment) and is_private(deployment.base)
+    """Return whether `deployment` is on this machine or net. Its list counts even if its prefix names the program."""
+    return _can_be_asked(deployment) and is_private(deployment.base)
+
+
+def _can_be_asked(deployment: Deployment) -> bool:
+    return not deployment.problem and deployment.wire != "native"
 
 
 def _json(body: bytes) -> object:
