@@ -87,7 +87,22 @@ class _SubcommandParser(options.Parser):
 _NO_QUIRKS = Quirks()
 #: Fields of a deployment that `_deployment` shows in another form, or not at all because they may hold a secret.
 _SPECIAL = frozenset(
-    ("name", "id", "provider", "model", "base", "wire", "key", "quirks", "headers", "extra_body", "query", "overrides")
+    (
+        "name",
+        "id",
+        "provider",
+        "model",
+        "base",
+        "wire",
+        "key",
+        "quirks",
+        "headers",
+        "extra_body",
+        "query",
+        "overrides",
+        "account",
+        "fixed",
+    )
 )
 
 
