@@ -1,9 +1,9 @@
 """What code, tests, goldens and docs cite exists: files, modules, rules, pages, anchors, recordings.
 
 Knows: how each is written. Must not know: what the cited thing says.
-Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that are nothing else
-than a path or a list of rules. Each kind of citation is found at least once, or the test below it could not fail.
-"""
+Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that
+are nothing else than a path or a list of rules. Each kind of citation is found at least once, or the test below it
+could not fail."""
 
 from __future__ import annotations
 

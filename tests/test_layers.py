@@ -232,8 +232,8 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 
 # -- within proxy/ -----------------------------------------------------------------------------------------------------
 
-#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING. Two modules of one line
-#: do not import each other, so there can be no circle.
+#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
+#: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
     ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
     ("metrics", "models", "pace", "redact", "stall", "timeouts"),

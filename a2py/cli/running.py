@@ -20,7 +20,7 @@ from a2py.cli.record import read_running
 from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import describe_target, own_url
 from a2py.config import Config, ConfigError
-from a2py.config.bases import local as local_base
+from a2py.config.bases import is_local_or_ip
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 
@@ -58,7 +58,7 @@ def choose_source(args: argparse.Namespace, env: Mapping[str, str], *, inspect: 
 async def find_window(dep: Deployment) -> int:
     """Return the context of a deployment in tokens, 0 if unknown: as configured, else as a local server says (Ollama,
     vLLM, llama.cpp …)."""
-    if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
+    if dep.max_input_tokens or not (dep.quirks.context_probe or is_local_or_ip(urlsplit(dep.base).netloc)):
         return dep.max_input_tokens
     from a2py.cli.facts import gather
     from a2py.upstream import Upstream

@@ -152,7 +152,7 @@ def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.
     )
 
 
-# -- the running one -----------------------------------------------------------------------------------------------------
+# -- the running one ---------------------------------------------------------------------------------------------------
 
 HELLO = {"status": "ok", "name": "a2py"}
 ROWS = {
@@ -243,7 +243,7 @@ def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pyte
     assert main(["env", "--model", "deepseek/deepseek-chat", "--api-key", "k"]) == exits.OK
 
 
-# -- lists ---------------------------------------------------------------------------------------------------------------
+# -- lists -------------------------------------------------------------------------------------------------------------
 
 
 def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""The one that watches over workers, on workers of a few lines; what a real worker obeys; and real workers that die, hang and can't start."""
+"""The one that watches over workers, on workers of a few lines; what a real worker obeys; and real workers that die,
+hang and can't start."""
 
 from __future__ import annotations
 
@@ -131,7 +132,8 @@ async def test_words_instead_of_signals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("successor", [True, False])
 async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, successor: bool) -> None:
-    """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the workers."""
+    """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the
+    workers."""
     script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
     async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
         await seen.until(lambda: seen.made.is_announced)
@@ -141,7 +143,7 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
     assert (tmp_path / "out").read_text() == ("b'1'" if successor else "b''")
 
 
-# -- workers that can't start ----------------------------------------------------------------------------------------------------
+# -- workers that can't start ------------------------------------------------------------------------------------------
 
 
 async def test_what_fails_before_it_served_fails_the_whole() -> None:
@@ -228,7 +230,7 @@ async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
         assert await hello(port, 40) == [200] * 40
 
 
-# -- the configuration -----------------------------------------------------------------------------------------------------------
+# -- the configuration -------------------------------------------------------------------------------------------------
 
 ENTRY = {
     "model_name": "one",
@@ -352,11 +354,12 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     assert workers.build_command([]) == [sys.executable, __file__], "the single file, whatever its name"
 
 
-# -- the end ---------------------------------------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
-    """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the same."""
+    """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the
+    same."""
     begun = threading.Semaphore(0)
     ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
@@ -429,13 +432,14 @@ def test_all_workers_leave_when_one_is_asked_to(tmp_path: Path) -> None:
         assert run.end() == exits.OK
 
 
-# -- standard error --------------------------------------------------------------------------------------------------------------
+# -- standard error ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("how", ["full", "closed", "dead reader"])
 def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: int) -> None:
-    """A full disk, `2>&-`, `2>&1 | tee log` whose tee has died: it starts, serves, replaces a worker, reloads and ends as ever."""
+    """A full disk, `2>&-`, `2>&1 | tee log` whose tee has died: it starts, serves, replaces a worker, reloads and ends
+    as ever."""
     if how == "full" and not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     write(tmp_path)

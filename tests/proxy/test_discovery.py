@@ -138,7 +138,7 @@ async def test_the_list_of_a_local_server_counts_whatever_its_prefix_is(upstream
         await found.done()
         informed = config(deployments=(wild,)).with_servers(found.words)
         assert informed.default_name == "hosted_vllm/qwen3-32b"
-        assert informed.listing() == ("hosted_vllm/qwen3-32b", "hosted_vllm/bge-m3")
+        assert informed.list_names() == ("hosted_vllm/qwen3-32b", "hosted_vllm/bge-m3")
         assert informed.resolve("claude-opus-5-5")[0].model == "qwen3-32b"
         assert informed.resolve("hosted_vllm/qwen3-32b")[0].max_input_tokens == 32768
         await found.close()

@@ -1,8 +1,9 @@
-"""What comes from outside costs its length, and no more: the proxy is one event loop, and one body that costs its length squared stops it.
+"""What comes from outside costs its length, and no more: the proxy is one event loop, and one body that costs its
+length squared stops it.
 
-Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (the square would be
-GROWTH²). Work is counted, not timed: counted_work.py. Found in 2026-11, all of them quadratic or worse then: the cases marked so.
-"""
+Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (the
+square would be GROWTH²). Work is counted, not timed: counted_work.py. Found in 2026-11, all of them quadratic or worse
+then: the cases marked so."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def decoded(
     return run
 
 
-# -- chat ----------------------------------------------------------------------------------------------------------------
+# -- chat --------------------------------------------------------------------------------------------------------------
 
 CHAT_END = sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}) + b"data: [DONE]\n\n"
 
@@ -81,7 +82,7 @@ def reasoning_detail(text: str) -> JSON:
     return {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": text}]}
 
 
-# -- responses -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 PLACE: JSON = {"item_id": "a", "output_index": 0, "content_index": 0}
 
@@ -99,7 +100,7 @@ def texts(n: int) -> JSON:
     return {"type": "message", "id": "a", "content": [{"type": "output_text", "text": "abcd"}] * n}
 
 
-# -- native --------------------------------------------------------------------------------------------------------------
+# -- native ------------------------------------------------------------------------------------------------------------
 
 
 def native(*events: JSON, **options: Any) -> Run:
@@ -192,7 +193,7 @@ STREAMS: dict[str, tuple[int, Make]] = {
 }
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 def user(*content: JSON) -> JSON:

@@ -1,4 +1,5 @@
-"""The doctor: each probe on an upstream that is right and on one with its defect; what is found is written into the file, and holds."""
+"""The doctor: each probe on an upstream that is right and on one with its defect; what is found is written into the
+file, and holds."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ DEMO = {"reasoning": "thinking_type"}
 
 
 class Broken(Demo):
-    """The demo with a defect: `refuse` raises, `change` edits the request, `stream` replaces the streamed answer, `models` the list."""
+    """The demo with a defect: `refuse` raises, `change` edits the request, `stream` replaces the streamed answer,
+    `models` the list."""
 
     def __init__(
         self,
@@ -505,7 +507,7 @@ async def test_context_against_what_is_configured(known: int, answer: int, state
     assert progress.findings["context"].state == state
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
 def test_check_of_nothing_at_all(tmp_path: Path) -> None:
@@ -564,7 +566,7 @@ def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
 
 
-# -- the real llama.cpp --------------------------------------------------------------------------------------------------
+# -- the real llama.cpp ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.integration
