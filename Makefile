@@ -10,6 +10,8 @@ CLAUDE_CODE ?= 2.1.332
 # The oldest versions that setup.cfg allows, as pip wants them.
 OLDEST = $(shell sed -n 's/^    \(aiohttp\|aiohappyeyeballs\|orjson\|PyYAML\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg)
 FAST = -m "not real and not claude"
+# Where aiohttp and orjson are used most.
+OLDEST_TESTS ?= tests/http1 tests/messages tests/proxy tests/upstream/test_client.py tests/upstream/test_body.py
 MAKEFLAGS += --no-print-directory
 
 help: ## this list

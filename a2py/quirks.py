@@ -2,8 +2,8 @@
 
 Knows: one documented field per knob. The defaults are the common subset that every server takes.
 Must not know: provider names as code; which provider has which quirk is data in providers/, with the date it was seen.
-Invariants: frozen and hashable; `override` gives a field no word but those of its type; the comment of each field ends with the files
-that read it (tests/test_quirks.py compares them with the code).
+Invariants: frozen and hashable; `override` gives a field no word but those of its type; the comment of each field ends
+with the files that read it (tests/test_quirks.py compares them with the code).
 """
 
 from __future__ import annotations
@@ -30,8 +30,17 @@ Dialect = Literal[
     "minimax",
     "together",
 ]
-#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, and `thought_signature`, which goes with a call.
-HistoryField = Literal["none", "reasoning_content", "reasoning", "reasoning_details", "think", "thinking_part", "thought_signature"]
+#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, `reply`, and `thought_signature`, which goes with a call.
+HistoryField = Literal[
+    "none",
+    "reply",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "think",
+    "thinking_part",
+    "thought_signature",
+]
 #: Keys of `SCHEMA_STEPS` in wires/common/schema.py, and `inline_refs`.
 SchemaStep = Literal[
     "inline_refs",
@@ -51,53 +60,58 @@ SchemaStep = Literal[
 class Quirks:
     """Each field: what it changes, its values, and where it is read."""
 
-    # -- placement of text -----------------------------------------------------------------------------------------------
+    # -- placement of text ---------------------------------------------------------------------------------------------
     #: Role of the leading system message: `system` or `developer`. wires/chat/messages.py, wires/chat/request.py,
     #: wires/responses/items.py
     system_role: Literal["system", "developer"] = "system"
-    #: A message of role system in mid-conversation: `user` (text of the user turn before it, as a `<system-reminder>`) or `inline` (it
-    #: keeps its place). wires/native/request.py, wires/openai/turns.py
+    #: A message of role system in mid-conversation: `user` (text of the user turn before it, as a `<system-reminder>`)
+    #: or `inline` (it keeps its place). wires/native/request.py, wires/openai/turns.py
     mid_system: Literal["user", "inline"] = "user"
-    #: The server takes no system message. Its text opens the first user turn. wires/chat/messages.py, wires/chat/request.py,
-    #: wires/responses/items.py, wires/responses/request.py
+    #: The server takes no system message. Its text opens the first user turn. wires/chat/messages.py,
+    #: wires/chat/request.py, wires/responses/items.py, wires/responses/request.py
     system_as_user: bool = False
-    #: Roles must alternate, and a user's turn comes first. If an assistant's turn is first, an empty user's turn is put before it.
-    #: (Neighbouring turns of one role are always merged.) wires/chat/messages.py
+    #: Roles must alternate, and a user's turn comes first. If an assistant's turn is first, an empty user's turn is put
+    #: before it. (Neighbouring turns of one role are always merged.) wires/chat/messages.py
     alternation: bool = False
     #: The content of a message that holds only text must be a plain string, not a list of parts. wires/chat/messages.py
     string_content: bool = True
-    #: Text for a result that would be empty, for servers that refuse an empty string. "" sends it empty. wires/chat/messages.py,
-    #: wires/responses/items.py
+    #: Text for a result that would be empty, for servers that refuse an empty string. "" sends it empty.
+    #: wires/chat/messages.py, wires/responses/items.py
     empty_content: str = ""
-    #: A last message of the assistant: `pass` (sent as it is), `prefix` (adds `"prefix": true`: Mistral, DeepSeek beta) or `instruct`
-    #: (the server refuses it: it becomes an instruction). wires/chat/messages.py, wires/responses/items.py
+    #: A last message of the assistant: `pass` (sent as it is), `prefix` (adds `"prefix": true`: Mistral, DeepSeek beta)
+    #: or `instruct` (the server refuses it: it becomes an instruction). wires/chat/messages.py,
+    #: wires/responses/items.py
     prefill: Literal["pass", "prefix", "instruct"] = "pass"
 
-    # -- media -----------------------------------------------------------------------------------------------------------
-    #: The model takes images. If not, a line of text stands for each, and the loss is reported. wires/native/history.py,
-    #: wires/openai/media.py
+    # -- media ---------------------------------------------------------------------------------------------------------
+    #: The model takes images. If not, a line of text stands for each, and the loss is reported.
+    #: wires/native/history.py, wires/openai/media.py
     images: bool = True
-    #: PDF documents: `file` (a `file` part with `file_data`), `image_url` (a data URL in an image part: Gemini's compat endpoint) or
-    #: `none` (a line of text, and the loss is reported). wires/openai/media.py
+    #: PDF documents: `file` (a `file` part with `file_data`), `image_url` (a data URL in an image part: Gemini's compat
+    #: endpoint) or `none` (a line of text, and the loss is reported). wires/openai/media.py
     documents: Literal["none", "file", "image_url"] = "none"
-    #: Chat completions: media may stay in the `tool` message. If not, they follow in a user message. wires/chat/messages.py
+    #: Chat completions: media may stay in the `tool` message. If not, they follow in a user message.
+    #: wires/chat/messages.py
     media_in_tool: bool = False
-    #: Responses: images and files may stay in a `function_call_output`. If not, they follow in a user message. wires/responses/items.py
+    #: Responses: images and files may stay in a `function_call_output`. If not, they follow in a user message.
+    #: wires/responses/items.py
     media_in_output: bool = False
-    #: The server fetches images by URL. If not, a URL becomes a line of text (the proxy never fetches). wires/openai/media.py
+    #: The server fetches images by URL. If not, a URL becomes a line of text (the proxy never fetches).
+    #: wires/openai/media.py
     image_urls: bool = True
 
-    # -- sampling and limits ---------------------------------------------------------------------------------------------
+    # -- sampling and limits -------------------------------------------------------------------------------------------
     #: Name of the output limit: `max_tokens` or `max_completion_tokens`, never both (Volcengine answers 400 to both).
     #: wires/chat/request.py
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/native/request.py, wires/openai/fields.py
-    max_tokens_limit: int = 0
-    #: A floor under the output limit, for models whose reasoning would use up a small one (Claude Code's check asks for 64). 0: none.
-    #: wires/common/effort.py, wires/native/request.py, wires/openai/fields.py, wires/openai/thinking.py
-    min_tokens: int = 0
-    #: Sampling fields that the server takes: `temperature`, `top_p`, `top_k`. Others are dropped. wires/native/request.py,
+    #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/native/request.py,
     #: wires/openai/fields.py
+    max_tokens_limit: int = 0
+    #: A floor under the output limit, for models whose reasoning would use up a small one (Claude Code's check asks for
+    #: 64). 0: none. wires/common/effort.py, wires/native/request.py, wires/openai/fields.py, wires/openai/thinking.py
+    min_tokens: int = 0
+    #: Sampling fields that the server takes: `temperature`, `top_p`, `top_k`. Others are dropped.
+    #: wires/native/request.py, wires/openai/fields.py
     sampling: frozenset[Literal["temperature", "top_p", "top_k"]] = frozenset({"temperature", "top_p"})
     #: Largest temperature that the server takes (Anthropic's own range ends at 1). wires/openai/fields.py
     temperature_max: float = 2.0
@@ -108,127 +122,139 @@ class Quirks:
     #: The server accepts `service_tier`. wires/openai/fields.py
     service_tier: bool = False
 
-    # -- tools -----------------------------------------------------------------------------------------------------------
+    # -- tools ---------------------------------------------------------------------------------------------------------
     #: The server accepts tools. wires/chat/messages.py, wires/chat/tools.py, wires/responses/tools.py
     tools: bool = True
     #: Longest tool name. wires/common/draft.py
     tool_name_limit: int = 64
-    #: A tool_choice that names a tool: `object` (OpenAI's form), `only` (send only that tool, and `required`: llama.cpp ignores the
-    #: object form) or `none` (dropped, and the loss is reported). wires/chat/tools.py, wires/openai/tools.py, wires/responses/tools.py
+    #: A tool_choice that names a tool: `object` (OpenAI's form), `only` (send only that tool, and `required`: llama.cpp
+    #: ignores the object form) or `none` (dropped, and the loss is reported). wires/chat/tools.py,
+    #: wires/openai/tools.py, wires/responses/tools.py
     tool_choice_named: Literal["object", "only", "none"] = "object"
-    #: The word for "any tool": `required` or `any` (Mistral, until 2025); "" if the server refuses to force a tool (then `auto`, and the
-    #: loss is reported). wires/openai/tools.py
+    #: The word for "any tool": `required` or `any` (Mistral, until 2025); "" if the server refuses to force a tool
+    #: (then `auto`, and the loss is reported). wires/openai/tools.py
     tool_choice_any: Literal["required", "any", ""] = "required"
-    #: The server obeys `tool_choice: "none"`. If not, such a request goes without tools. wires/chat/tools.py, wires/responses/tools.py
+    #: The server obeys `tool_choice: "none"`. If not, such a request goes without tools. wires/chat/tools.py,
+    #: wires/responses/tools.py
     tool_choice_none: bool = True
-    #: A tool can be forced while the model reasons. If not, thinking is switched off for that request, or, where it can't be, the force
-    #: is dropped (DeepSeek, Moonshot, Anthropic). wires/native/tools.py, wires/openai/thinking.py
+    #: A tool can be forced while the model reasons. If not, thinking is switched off for that request, or, where it
+    #: can't be, the force is dropped (DeepSeek, Moonshot, Anthropic). wires/native/tools.py, wires/openai/thinking.py
     tool_choice_thinking: bool = True
     #: The server accepts `parallel_tool_calls: false`. wires/openai/tools.py
     parallel_tool_calls: bool = True
-    #: Rewriting steps for the schemas of tools and of structured output, in this order. The steps are the keys of `SCHEMA_STEPS`, and
-    #: `inline_refs`. wires/chat/tools.py, wires/openai/fields.py, wires/responses/tools.py
+    #: Rewriting steps for the schemas of tools and of structured output, in this order. The steps are the keys of
+    #: `SCHEMA_STEPS`, and `inline_refs`. wires/chat/tools.py, wires/openai/fields.py, wires/responses/tools.py
     schema: tuple[SchemaStep, ...] = ()
-    #: Form of tool-call ids: `any`, `mistral9` (nine letters or digits) or `keep` (native: as the client has them, legal and unique;
-    #: Anthropic wants that). wires/chat/messages.py, wires/native/history.py
+    #: Form of tool-call ids: `any`, `mistral9` (nine letters or digits) or `keep` (native: as the client has them,
+    #: legal and unique; Anthropic wants that). wires/chat/messages.py, wires/native/history.py
     tool_ids: Literal["any", "mistral9", "keep"] = "any"
-    #: `tool_stream: true` goes with the tools of a stream. Without it a call's arguments come in one piece, after minutes of silence
-    #: (Z.ai, 2026-08). wires/chat/tools.py
+    #: `tool_stream: true` goes with the tools of a stream. Without it a call's arguments come in one piece, after
+    #: minutes of silence (Z.ai, 2026-08). wires/chat/tools.py
     tool_stream: bool = False
-    #: Longest tool-call id that the server takes (OpenAI: 40). A longer one, made by another upstream, is replaced by its hash. 0: 64 on
-    #: Responses, no limit on chat completions. wires/chat/messages.py, wires/responses/items.py
+    #: Longest tool-call id that the server takes (OpenAI: 40). A longer one, made by another upstream, is replaced by
+    #: its hash. 0: 64 on Responses, no limit on chat completions. wires/chat/messages.py, wires/responses/items.py
     tool_id_limit: int = 0
-    #: Arguments in the history that are no JSON object (a call that was cut): `text` (as they came) or `object` (inside a JSON object,
-    #: for servers that parse them and would refuse the conversation for ever). wires/chat/messages.py, wires/responses/items.py
+    #: Arguments in the history that are no JSON object (a call that was cut): `text` (as they came) or `object` (inside
+    #: a JSON object, for servers that parse them and would refuse the conversation for ever). wires/chat/messages.py,
+    #: wires/responses/items.py
     broken_arguments: Literal["text", "object"] = "text"
-    #: Text of an assistant message between a tool message and a user message, for servers that refuse that order. "" if they take it.
-    #: wires/openai/turns.py
+    #: Text of an assistant message between a tool message and a user message, for servers that refuse that order. "" if
+    #: they take it. wires/openai/turns.py
     after_tool: str = ""
 
-    # -- reasoning -------------------------------------------------------------------------------------------------------
-    #: How thinking is asked for: a key of `DIALECTS` (`together`: `reasoning: {enabled}` and `reasoning_effort`). Responses: any word
-    #: but `none` means that the model reasons. wires/chat/reasoning.py, wires/openai/thinking.py, wires/responses/reasoning.py
+    # -- reasoning -----------------------------------------------------------------------------------------------------
+    #: How thinking is asked for: a key of `DIALECTS` (`together`: `reasoning: {enabled}` and `reasoning_effort`).
+    #: Responses: any word but `none` means that the model reasons. wires/chat/reasoning.py, wires/openai/thinking.py,
+    #: wires/responses/reasoning.py
     reasoning: Dialect = "none"
+    #: Nobody says whether the model reasons. Thinking and effort are not sent, and the loss is reported.
+    #: wires/openai/thinking.py
+    reasoning_unknown: bool = False
     #: Effort words of the model, weakest first. Anthropic's are mapped to the nearest. wires/openai/thinking.py
     efforts: tuple[str, ...] = ("low", "medium", "high")
-    #: Chat completions: the server takes reasoning together with tools. If not, `effort_off` goes with every request that has tools,
-    #: whatever was asked (OpenAI gpt-5.2 and later: 400 "Function tools with reasoning_effort are not supported", 2026-03).
-    #: wires/chat/reasoning.py
+    #: Chat completions: the server takes reasoning together with tools. If not, `effort_off` goes with every request
+    #: that has tools, whatever was asked (OpenAI gpt-5.2 and later: 400 "Function tools with reasoning_effort are not
+    #: supported", 2026-03). wires/chat/reasoning.py
     reasoning_with_tools: bool = True
-    #: Dialects `thinking_type` and `thinking_effort`: `"clear_thinking": false` in the object, so that the reasoning of earlier turns is
-    #: kept (Z.ai). wires/chat/reasoning.py
+    #: Dialects `thinking_type` and `thinking_effort`: `"clear_thinking": false` in the object, so that the reasoning of
+    #: earlier turns is kept (Z.ai). wires/chat/reasoning.py
     keep_thinking: bool = False
-    #: Dialect `template`: the template's variable, `enable_thinking` (Qwen, GLM, Gemma 4) or `thinking` (DeepSeek, Kimi, Granite).
-    #: wires/chat/reasoning.py
+    #: Dialect `template`: the template's variable, `enable_thinking` (Qwen, GLM, Gemma 4) or `thinking` (DeepSeek,
+    #: Kimi, Granite). wires/chat/reasoning.py
     template_key: str = "enable_thinking"
     #: Effort word for a request that disables thinking. "" if reasoning can't be switched off, or is off by default.
     #: wires/chat/reasoning.py, wires/common/effort.py, wires/openai/thinking.py, wires/responses/reasoning.py
     effort_off: str = ""
-    #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`, `think` (tags in
-    #: content), `thinking_part` (Mistral), `thought_signature` (Gemini). Responses: any word but `none` sends raw reasoning text back.
-    #: wires/chat/reasoning.py, wires/responses/reasoning.py
+    #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`,
+    #: `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini), `reply` (the field in which it
+    #: came; that field also counts more than a `reasoning` or `reasoning_content` of the tables). Responses: any word
+    #: but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
-    #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted `reasoning_details`)
-    #: goes back in the field where it came, whatever `reasoning_history` says of the text. wires/chat/reasoning.py
+    #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted
+    #: `reasoning_details`) goes back in the field where it came, whatever `reasoning_history` says of the text.
+    #: wires/chat/reasoning.py
     vendor_state: bool = True
     #: Turns with tool calls must carry their reasoning. A placeholder stands for one that is missing (DeepSeek, Kimi).
     #: wires/chat/reasoning.py, wires/native/history.py, wires/responses/reasoning.py
     reasoning_required: bool = False
-    #: Only turns since the last user text carry their reasoning back (the vendor drops the rest itself). wires/chat/reasoning.py,
-    #: wires/responses/reasoning.py
+    #: Only turns since the last user text carry their reasoning back (the vendor drops the rest itself).
+    #: wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_recent: bool = False
     #: Responses: the server accepts `reasoning.summary` (OpenAI: 400 for organisations that are not verified, 2025-05).
     #: wires/responses/reasoning.py
     reasoning_summary: bool = True
-    #: Responses: this model, which reasons, accepts `include: ["reasoning.encrypted_content"]`. wires/responses/reasoning.py
+    #: Responses: this model, which reasons, accepts `include: ["reasoning.encrypted_content"]`.
+    #: wires/responses/reasoning.py
     encrypted_reasoning: bool = True
-    #: `<think>` tags in the reply's text are reasoning. wires/common/draft.py
+    #: Text between `<think>` tags at the head of the reply is reasoning. wires/common/draft.py
     think_tags: bool = False
     #: The template opens `<think>` itself: text before a lone `</think>` is reasoning. wires/common/draft.py
     think_open: bool = False
 
-    # -- other fields ----------------------------------------------------------------------------------------------------
-    #: Prompt caching: `none`, `blocks` (the server understands cache_control), `key` (prompt_cache_key), `keyed_blocks` (both) or
-    #: `breakpoint` (OpenAI's content-part breakpoints, and the key). wires/chat/messages.py, wires/chat/request.py,
-    #: wires/openai/fields.py, wires/responses/items.py
+    # -- other fields --------------------------------------------------------------------------------------------------
+    #: Prompt caching: `none`, `blocks` (the server understands cache_control), `key` (prompt_cache_key), `keyed_blocks`
+    #: (both) or `breakpoint` (OpenAI's content-part breakpoints, and the key). wires/chat/messages.py,
+    #: wires/chat/request.py, wires/openai/fields.py, wires/responses/items.py
     cache: Literal["none", "blocks", "key", "keyed_blocks", "breakpoint"] = "none"
-    #: Header that carries the client's session id, so that a conversation meets its own cache again (xAI: `x-grok-conv-id`).
-    #: wires/common/headers.py
+    #: Header that carries the client's session id, so that a conversation meets its own cache again (xAI:
+    #: `x-grok-conv-id`). wires/common/headers.py
     session_header: str = ""
-    #: Structured output: `json_schema`, `json_object` (and the schema in the prompt) or `none` (only the prompt). wires/openai/fields.py
-    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
-    #: The server takes a response_format together with tools. If not, tools win and the schema goes into the prompt (Groq, Cerebras).
+    #: Structured output: `json_schema`, `json_object` (and the schema in the prompt) or `none` (only the prompt).
     #: wires/openai/fields.py
+    structured: Literal["json_schema", "json_object", "none"] = "json_schema"
+    #: The server takes a response_format together with tools. If not, tools win and the schema goes into the prompt
+    #: (Groq, Cerebras). wires/openai/fields.py
     structured_with_tools: bool = True
-    #: The server takes a response_format while the model reasons. If not, thinking is switched off for that request where it can be
-    #: (DashScope). wires/openai/thinking.py
+    #: The server takes a response_format while the model reasons. If not, thinking is switched off for that request
+    #: where it can be (DashScope). wires/openai/thinking.py
     structured_thinking: bool = True
     #: The server accepts `stream_options: {"include_usage": true}`. wires/chat/request.py
     stream_usage: bool = True
     #: The server only streams. A unary request is answered from a stream. wires/common/draft.py
     stream_only: bool = False
-    #: A local server that cuts the prompt to its context in silence. Its context is read, and larger prompts are refused by the proxy
-    #: (Ollama). proxy/attempt.py, proxy/context.py
+    #: A local server that cuts the prompt to its context in silence. Its context is read, and larger prompts are
+    #: refused by the proxy (Ollama). proxy/attempt.py, proxy/context.py
     context_probe: Literal["", "ollama"] = ""
-    #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server tool beside other
-    #: tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/responses/tools.py
+    #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server
+    #: tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/responses/tools.py
     web_search: Literal["none", "responses", "plugin", "always"] = "none"
-    #: Responses: `max_tool_calls` bounds hosted calls. If not, the `max_uses` of a search is left out. wires/responses/tools.py
+    #: Responses: `max_tool_calls` bounds hosted calls. If not, the `max_uses` of a search is left out.
+    #: wires/responses/tools.py
     max_tool_calls: bool = True
     #: The upstream's own tokenizer: `none`, `vllm` or `llamacpp`. proxy/tokenizers.py
     tokenizer: Literal["none", "vllm", "llamacpp"] = "none"
 
-    # -- native wire -----------------------------------------------------------------------------------------------------
+    # -- native wire ---------------------------------------------------------------------------------------------------
     #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`,
-    #: `messages.content.citations`), the names of `SPECIAL`, `messages.thinking`, `messages.redacted_thinking`, `messages.document`
-    #: (becomes text), `tools.typed` (tools of Anthropic's own types) and `tools.web_search`. wires/native/history.py,
-    #: wires/native/request.py
+    #: `messages.content.citations`), the names of `SPECIAL`, `messages.thinking`, `messages.redacted_thinking`,
+    #: `messages.document` (becomes text), `tools.typed` (tools of Anthropic's own types) and `tools.web_search`.
+    #: wires/native/history.py, wires/native/request.py
     native_drop: frozenset[str] = frozenset()
-    #: Whether `anthropic-beta` values are passed on: `all` or `none`. Only with `all` the client's anthropic-version and its billing
-    #: header go too. wires/native/request.py
+    #: Whether `anthropic-beta` values are passed on: `all` or `none`. Only with `all` the client's anthropic-version
+    #: and its billing header go too. wires/native/request.py
     native_betas: Literal["none", "all"] = "none"
-    #: The `thinking.type` value that enables thinking, for servers that ignore `enabled`: `adaptive` (MiniMax, 2026-06). "": as the
-    #: client says. wires/native/tools.py
+    #: The `thinking.type` value that enables thinking, for servers that ignore `enabled`: `adaptive` (MiniMax,
+    #: 2026-06). "": as the client says. wires/native/tools.py
     native_thinking: str = ""
     #: The native upstream has a `count_tokens` endpoint. proxy/tokenizers.py
     native_count: bool = False
@@ -246,18 +272,25 @@ def words() -> Mapping[str, tuple[str, ...]]:
 
 
 #: Type of a default → how a value of that type is described.
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list", frozenset: "a list"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list",
+    frozenset: "a list",
+}
 
 
 def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
     """Return `quirks` with `changes` (field → value as YAML or JSON gives it).
 
-    Raises KeyError with the name of an unknown field, TypeError for a value of a wrong type, ValueError for an unknown word. The messages
-    name the field, the value and what is expected."""
-    known = {field.name for field in fields(Quirks)}
+    Raises KeyError with the name of an unknown field, TypeError for a value of a wrong type, ValueError for an unknown
+    word. The messages name the field, the value and what is expected."""
+    names = {field.name for field in fields(Quirks)}
     clean: dict[str, Any] = {}
     for name, value in changes.items():
-        if name not in known:
+        if name not in names:
             raise KeyError(name)
         current = getattr(quirks, name)
         if isinstance(current, frozenset) and isinstance(value, (list, tuple, set, frozenset)):
@@ -268,7 +301,9 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
             value = float(value)
         allowed = words().get(name, ())
         if type(value) is not type(current):
-            expected = f"one of {_listed(allowed)}" if isinstance(current, str) and allowed else _KINDS[type(current)]
+            expected = (
+                f"one of {_join_words(allowed)}" if isinstance(current, str) and allowed else _KINDS[type(current)]
+            )
             raise TypeError(f"{name} must be {expected}, got {value!r}")
         if allowed:
             _check_words(name, (value,) if isinstance(value, str) else sorted(value), allowed)
@@ -276,13 +311,13 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
     return replace(quirks, **clean)
 
 
-def _check_words(name: str, given: Iterable[str], allowed: tuple[str, ...]) -> None:
-    for word in given:
+def _check_words(name: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+    for word in values:
         if word not in allowed:
             near = get_close_matches(word, allowed, 1, 0.6)
             guess = f". Did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{name} must be one of {_listed(allowed)}, got {word!r}{guess}")
+            raise ValueError(f"{name} must be one of {_join_words(allowed)}, got {word!r}{guess}")
 
 
-def _listed(words: tuple[str, ...]) -> str:
+def _join_words(words: tuple[str, ...]) -> str:
     return ", ".join(word or '""' for word in words)

@@ -1,6 +1,7 @@
 """What the client asks: a short request and one of the size and shape that Claude Code sends, in both protocols.
 
-Knows: the shape of Claude Code's requests (three system blocks, tools with nested schemas, tool_use and tool_result turns). Must not know: who answers.
+Knows: the shape of Claude Code's requests (three system blocks, tools with nested schemas, tool_use and tool_result
+turns). Must not know: who answers.
 Invariants: the same bytes each time; the prose is filler.
 """
 
@@ -36,7 +37,10 @@ def _schema(dice: random.Random, n: int) -> dict[str, Any]:
     }
     properties["options"] = {
         "type": "array",
-        "items": {"type": "object", "properties": {"mode": {"type": "string", "enum": ["a", "b", "c"]}, "limit": {"type": "number"}}},
+        "items": {
+            "type": "object",
+            "properties": {"mode": {"type": "string", "enum": ["a", "b", "c"]}, "limit": {"type": "number"}},
+        },
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -49,14 +53,24 @@ def _schema(dice: random.Random, n: int) -> dict[str, Any]:
 
 def _tools(dice: random.Random) -> list[dict[str, Any]]:
     names = [TOOL_NAME, *(f"Tool{n}" for n in range(1, TOOLS))]
-    return [{"name": name, "description": _prose(dice, 1500), "input_schema": _schema(dice, n)} for n, name in enumerate(names)]
+    return [
+        {"name": name, "description": _prose(dice, 1500), "input_schema": _schema(dice, n)}
+        for n, name in enumerate(names)
+    ]
 
 
 def _messages(dice: random.Random, size: int) -> list[dict[str, Any]]:
     start = f"<system-reminder>\n{_prose(dice, 2000)}\n</system-reminder>"
-    out: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": start}, {"type": "text", "text": "Fix the build."}]}]
+    out: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": start}, {"type": "text", "text": "Fix the build."}]}
+    ]
     for n in range(TURNS):
-        call = {"type": "tool_use", "id": f"toolu_{n:024d}", "name": f"Tool{1 + n % 9}", "input": {"path": f"/src/{n}.py", "limit": n}}
+        call = {
+            "type": "tool_use",
+            "id": f"toolu_{n:024d}",
+            "name": f"Tool{1 + n % 9}",
+            "input": {"path": f"/src/{n}.py", "limit": n},
+        }
         result = {"type": "tool_result", "tool_use_id": call["id"], "content": _prose(dice, size // TURNS)}
         out.append({"role": "assistant", "content": [{"type": "text", "text": _prose(dice, 120)}, call]})
         out.append({"role": "user", "content": [result]})
@@ -92,12 +106,14 @@ def large(stream: bool = True) -> dict[str, Any]:
     body["messages"] = _messages(dice, LARGE - len(json.dumps(body)) - 6_500)
     body["messages"][-1]["content"][-1]["cache_control"] = {"type": "ephemeral"}
     body["metadata"] = {
-        "user_id": json.dumps({"device_id": "0" * 64, "account_uuid": "", "session_id": "11111111-2222-4333-8444-555555555555"})
+        "user_id": json.dumps(
+            {"device_id": "0" * 64, "account_uuid": "", "session_id": "11111111-2222-4333-8444-555555555555"}
+        )
     }
     return body
 
 
-# -- the same for OpenAI -------------------------------------------------------------------------------------------------
+# -- the same for OpenAI -----------------------------------------------------------------------------------------------
 
 
 def openai(body: dict[str, Any]) -> dict[str, Any]:
@@ -107,12 +123,20 @@ def openai(body: dict[str, Any]) -> dict[str, Any]:
         messages.append({"role": "system", "content": "\n\n".join(block["text"] for block in body["system"])})
     for message in body["messages"]:
         messages += _turn(message)
-    out: dict[str, Any] = {"model": body["model"], "max_tokens": body["max_tokens"], "stream": body["stream"], "messages": messages}
+    out: dict[str, Any] = {
+        "model": body["model"],
+        "max_tokens": body["max_tokens"],
+        "stream": body["stream"],
+        "messages": messages,
+    }
     if body["stream"]:
         out["stream_options"] = {"include_usage": True}
     if "tools" in body:
         out["tools"] = [
-            {"type": "function", "function": {"name": t["name"], "description": t["description"], "parameters": t["input_schema"]}}
+            {
+                "type": "function",
+                "function": {"name": t["name"], "description": t["description"], "parameters": t["input_schema"]},
+            }
             for t in body["tools"]
         ]
     return out
@@ -130,7 +154,11 @@ def _turn(message: dict[str, Any]) -> list[dict[str, Any]]:
             if b["type"] == "tool_use"
         ]
         return [{"role": "assistant", "content": text, "tool_calls": calls}]
-    results = [{"role": "tool", "tool_call_id": b["tool_use_id"], "content": b["content"]} for b in content if b["type"] == "tool_result"]
+    results = [
+        {"role": "tool", "tool_call_id": b["tool_use_id"], "content": b["content"]}
+        for b in content
+        if b["type"] == "tool_result"
+    ]
     return results or [{"role": "user", "content": text}]
 
 

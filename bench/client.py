@@ -1,9 +1,9 @@
 """The measuring client: raw sockets, nothing parsed while the clock runs, every byte checked afterwards.
 
-Knows: enough HTTP to see where a reply ends; OpenAI's stream (compared byte for byte with what the upstream must have sent) and
-Anthropic's (events in their order, content compared byte for byte). Must not know: which system answers.
-Invariants: while a reply runs only its reads and their times are kept; `check` gives each piece's stamp and the time of the read that brought
-it, or raises `Mismatch` that says what was wrong.
+Knows: enough HTTP to see where a reply ends; OpenAI's stream (compared byte for byte with what the upstream must have
+sent) and Anthropic's (events in their order, content compared byte for byte). Must not know: which system answers.
+Invariants: while a reply runs only its reads and their times are kept; `check` gives each piece's stamp and the time of
+the read that brought it, or raises `Mismatch` that says what was wrong.
 """
 
 from __future__ import annotations
@@ -138,22 +138,30 @@ async def connect(port: int) -> Connection:
 async def put(port: int, path: str, body: bytes) -> Any:
     """A control request to the mock upstream."""
     connection = await connect(port)
-    reply = await connection.ask(b"PUT %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body))
+    reply = await connection.ask(
+        b"PUT %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
+    )
     connection.close()
     return json.loads(reply.raw.partition(b"\r\n\r\n")[2])
 
 
 def request(port: int, path: str, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", f"host: 127.0.0.1:{port}", "content-type: application/json", f"content-length: {len(body)}"]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"host: 127.0.0.1:{port}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    ]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-# -- checking ------------------------------------------------------------------------------------------------------------
+# -- checking ----------------------------------------------------------------------------------------------------------
 
 
 class Piece(NamedTuple):
-    """`stamp`: the upstream's clock (ns) when the piece was written; `arrived`: ours when the read that brought its stamp returned."""
+    """`stamp`: the upstream's clock (ns) when the piece was written; `arrived`: ours when the read that brought its
+    stamp returned."""
 
     stamp: int
     arrived: int

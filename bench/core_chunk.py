@@ -1,8 +1,10 @@
-"""What one paced chunk costs between the two sockets: a read that holds one HTTP chunk with one event → one write; CPU µs, warm.
+"""What one paced chunk costs between the two sockets: a read that holds one HTTP chunk with one event → one write; CPU
+µs, warm.
 
-Knows: a connection to an upstream, with memory on both sides in the place of transports. Must not know: how it passes a chunk on.
-Use: `python -m bench.core_chunk [--repeat 9]`. For each kind of chunk as it is, and without the splice (`messages/splice.py`); the least of
-the repeats. A paced chunk in a real proxy finds cold caches: some three to four times as much, which `w1_50` of the suite shows.
+Knows: a connection to an upstream, with memory on both sides in the place of transports. Must not know: how it passes a
+chunk on. Use: `python -m bench.core_chunk [--repeat 9]`. For each kind of chunk as it is, and without the splice
+(`messages/splice.py`); the least of the repeats. A paced chunk in a real proxy finds cold caches: some three to four
+times as much, which `w1_50` of the suite shows.
 """
 
 from __future__ import annotations

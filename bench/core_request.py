@@ -1,9 +1,11 @@
-"""What a request costs in the core: parse, then prepare for a wire; CPU ms and copies of the body, by size and kind of body.
+"""What a request costs in the core: parse, then prepare for a wire; CPU ms and copies of the body, by size and kind of
+body.
 
-Knows: bodies that are large in four ways (turns, results, one image, many images). Must not know: sockets, how a wire works.
-Use: `python -m bench.core_request [--wire chat] [--repeat 7] [--json]`. CPU is the least of the repeats. Copies are peaks of memory over the size
-of the body, beside the body itself: `resident` by the rise of resident memory over parse and prepare, in a process of its own; `traced` by
-tracemalloc over prepare alone (it counts what orjson reserves and never touches: up to 8 times the longest string when it writes).
+Knows: bodies that are large in four ways (turns, results, one image, many images). Must not know: sockets, how a wire
+works. Use: `python -m bench.core_request [--wire chat] [--repeat 7] [--json]`. CPU is the least of the repeats. Copies
+are peaks of memory over the size of the body, beside the body itself: `resident` by the rise of resident memory over
+parse and prepare, in a process of its own; `traced` by tracemalloc over prepare alone (it counts what orjson reserves
+and never touches: up to 8 times the longest string when it writes).
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ Body = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """`copies`: of `prepare`; `resident`: of parse and prepare, 0 where the system does not tell; `sent`: bytes of the upstream body."""
+    """`copies`: of `prepare`; `resident`: of parse and prepare, 0 where the system does not tell; `sent`: bytes of the
+    upstream body."""
 
     kind: str
     bytes: int
@@ -75,10 +78,19 @@ def result(size: int) -> Body:
     """One large tool result of prose, with what must be escaped in it."""
     body = bodies.large()
     dice = random.Random(7)
-    prose = " ".join(dice.choice(["amber", "basin", "\n\tcedar", '"delta"', "größe", "\\path"]) for _ in range(size // 8))
+    prose = " ".join(
+        dice.choice(["amber", "basin", "\n\tcedar", '"delta"', "größe", "\\path"]) for _ in range(size // 8)
+    )
     call = {"type": "tool_use", "id": "call_x", "name": body["tools"][0]["name"], "input": {}}
     answer = {"type": "tool_result", "tool_use_id": "call_x", "content": prose}
-    return {**body, "messages": [body["messages"][0], {"role": "assistant", "content": [call]}, {"role": "user", "content": [answer]}]}
+    return {
+        **body,
+        "messages": [
+            body["messages"][0],
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [answer]},
+        ],
+    }
 
 
 def _image(size: int, seed: int) -> Body:
@@ -149,7 +161,9 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     del kept
-    return Row(kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length)
+    return Row(
+        kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length
+    )
 
 
 def _resident(raw: bytes, wire: str) -> float:
@@ -180,7 +194,9 @@ def main() -> None:
     options.add_argument("--wire", default="chat", choices=["chat", "responses", "native"])
     options.add_argument("--repeat", type=int, default=7)
     options.add_argument("--json", action="store_true", help="one JSON object a line")
-    options.add_argument("--resident", action="store_true", help="only the rise of resident memory, of the body on standard input")
+    options.add_argument(
+        "--resident", action="store_true", help="only the rise of resident memory, of the body on standard input"
+    )
     given = options.parse_args()
     to = deployment(given.wire)
     if given.resident:
@@ -188,7 +204,8 @@ def main() -> None:
         return
     if not given.json:
         print(
-            f"{'kind':8} {'bytes':>11} {'messages':>8} {'parse ms':>9} {'prepare ms':>10} {'ms':>8} {'ms/MB':>6} {'traced':>8} {'resident':>8}"
+            f"{'kind':8} {'bytes':>11} {'messages':>8} {'parse ms':>9} {'prepare ms':>10} {'ms':>8} {'ms/MB':>6} "
+            f"{'traced':>8} {'resident':>8}"
         )
     for kind in KINDS:
         for size in SIZES:
@@ -197,7 +214,8 @@ def main() -> None:
                 print(json.dumps({**row._asdict(), "wire": given.wire}))
             else:
                 print(
-                    f"{row.kind:8} {row.bytes:>11,} {row.messages:>8} {row.parse_ms:>9.2f} {row.prepare_ms:>10.2f} {row.ms:>8.2f} "
+                    f"{row.kind:8} {row.bytes:>11,} {row.messages:>8} {row.parse_ms:>9.2f} {row.prepare_ms:>10.2f} "
+                    f"{row.ms:>8.2f} "
                     f"{row.ms / row.bytes * 1e6:>6.2f} {row.copies:>7.2f}x {row.resident:>7.2f}x"
                 )
 

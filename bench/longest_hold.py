@@ -1,10 +1,11 @@
 """How long one large request keeps the proxy's event loop busy in one go: the longest hold, by the shape of the body.
 
-Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is worked on.
-Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this process, with a2py's own settings of the
-garbage collector; client and upstream run in two others. A timer that is due every millisecond measures the hold: how late it comes, by the
-clock and in CPU time of this thread (on a busy machine the clock also counts what others do). `status` is what the client got: 413 and 400 are
-refusals. No answer may hold the loop for more than 250 ms.
+Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is
+worked on. Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this
+process, with a2py's own settings of the garbage collector; client and upstream run in two others. A timer that is due
+every millisecond measures the hold: how late it comes, by the clock and in CPU time of this thread (on a busy machine
+the clock also counts what others do). `status` is what the client got: 413 and 400 are refusals. No answer may hold the
+loop for more than 250 ms.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Row(NamedTuple):
     seconds: float
 
 
-# -- shapes --------------------------------------------------------------------------------------------------------------
+# -- shapes ------------------------------------------------------------------------------------------------------------
 
 
 def body(messages: list[JSON] | None = None, **more: Any) -> bytes:
@@ -103,7 +104,12 @@ def pdf() -> JSON:
 
 def schema(n: int) -> JSON:
     names = [f"p{k}" for k in range(n)]
-    return {"type": "object", "additionalProperties": False, "required": names, "properties": {name: {"type": "string"} for name in names}}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": names,
+        "properties": {name: {"type": "string"} for name in names},
+    }
 
 
 def tool(name: str, properties: int = 1) -> JSON:
@@ -126,7 +132,9 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "blocks of the user": lambda: body([said(*[text("x")] * 200_000)]),
     "blocks of the assistant": lambda: body(turn(*[text("x")] * 200_000)),
     "blocks of a result": lambda: body([*turn(call(1))[:2], said(result(1, [text("x")] * 200_000))]),
-    "calls of one turn": lambda: body([said("x"), answered(*map(call, range(45_000))), said(*map(result, range(45_000)))]),
+    "calls of one turn": lambda: body(
+        [said("x"), answered(*map(call, range(45_000))), said(*map(result, range(45_000)))]
+    ),
     "results without calls": lambda: body([said(*map(result, range(125_000)))]),
     "tools": lambda: body(tools=[tool(f"t{n}") for n in range(45_000)]),
     "a schema": lambda: body(tools=[tool("t", 150_000)]),
@@ -145,12 +153,23 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "a call's input, one string": lambda: body(turn(call(1, a="x" * (31 * MB)))),
     "a call's input, names": lambda: body(turn(call(1, **{f"k{n}": f"v{n}" for n in range(500_000)}))),
     "a call's input, lists": lambda: body(turn(call(1, a=[["x"]] * 330_000))),
-    "a call's input, deep": lambda: body(turn(call(1, a="@", b=[["x"]] * 300_000))).replace(b'"@"', b"[" * 300 + b"]" * 300),
+    "a call's input, deep": lambda: body(turn(call(1, a="@", b=[["x"]] * 300_000))).replace(
+        b'"@"', b"[" * 300 + b"]" * 300
+    ),
     "a call's input, not parsed": lambda: body(turn(call(1, __unparsedToolInput={"raw": "[]," * (10 * MB)}))),
     "a result of no known type": lambda: body(turn({"type": "x_tool_result", "content": [["x"]] * 300_000})),
     "a block of no known type": lambda: body(turn({"type": "x", "content": [["x"]] * 300_000})),
     "signatures": lambda: body(
-        turn(*[{"type": "thinking", "thinking": "", "signature": signatures.make("details", f"openai/{MODEL}", {"d": [[]] * 900_000})}] * 8)
+        turn(
+            *[
+                {
+                    "type": "thinking",
+                    "thinking": "",
+                    "signature": signatures.make("details", f"openai/{MODEL}", {"d": [[]] * 900_000}),
+                }
+            ]
+            * 8
+        )
     ),
     "[],": lambda: body()[:-1] + b',"x":[' + b"[]," * (10 * MB) + b"1]}",
     "numbers": lambda: body(x=[0] * (15 * MB)),
@@ -158,7 +177,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
 }
 
 
-# -- the other processes -------------------------------------------------------------------------------------------------
+# -- the other processes -----------------------------------------------------------------------------------------------
 
 REPLIES = {
     "/chat/completions": b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
@@ -212,7 +231,7 @@ def ask(port: int, path: str, model: str) -> None:
     print(500 if failed else response.status, flush=True)
 
 
-# -- the proxy -----------------------------------------------------------------------------------------------------------
+# -- the proxy ---------------------------------------------------------------------------------------------------------
 
 
 def configuration(port: int) -> Config:
@@ -244,12 +263,16 @@ async def measure(shape: str, wire: str, server: Server, port: int) -> Row:
         watching = asyncio.create_task(watch(held))
         told, _ = await process.communicate()
         watching.cancel()
-    return Row(shape, wire, len(raw), int(told or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began)
+    return Row(
+        shape, wire, len(raw), int(told or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began
+    )
 
 
 async def run(shapes: list[str], wires: list[str], show: Callable[[Row], None], *, collector: bool = False) -> None:
     """`collector`: set the garbage collector as `a2py serve` does, for the rest of this process."""
-    other = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.longest_hold", "--upstream", stdout=subprocess.PIPE)
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.longest_hold", "--upstream", stdout=subprocess.PIPE
+    )
     assert other.stdout is not None
     server = Server(configuration(int(await other.stdout.readline())), log=Log(quiet=True))
     try:
@@ -290,7 +313,14 @@ def main() -> None:
                 flush=True,
             )
 
-    asyncio.run(run([given.shape] if given.shape else list(SHAPES), [given.wire] if given.wire else list(WIRES), show, collector=True))
+    asyncio.run(
+        run(
+            [given.shape] if given.shape else list(SHAPES),
+            [given.wire] if given.wire else list(WIRES),
+            show,
+            collector=True,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Processes: started on their core, measured as a tree, stopped for sure.
 
 Knows: /proc and the CPU clocks of processes (Linux). Must not know: what runs in them.
-Invariants: only processes that were started here are signalled, by their own process group; CPU is utime + stime of the whole tree, dead
-children included, read without the 10 ms tick of /proc/PID/stat where the process's CPU clock tells it in nanoseconds.
+Invariants: only processes that were started here are signalled, by their own process group; CPU is utime + stime of the
+whole tree, dead children included, read without the 10 ms tick of /proc/PID/stat where the process's CPU clock tells it
+in nanoseconds.
 """
 
 from __future__ import annotations
@@ -88,7 +89,14 @@ class Process:
 
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                argv, env=env, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=child
+                argv,
+                env=env,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=child,
             )
         self.pid = self._process.pid
 
@@ -100,7 +108,8 @@ class Process:
         return sum(map(_cpu, tree(self.pid)))
 
     def rss(self) -> int:
-        """Resident bytes of the tree, pages shared within it counted once (proportional set size where the kernel tells it)."""
+        """Resident bytes of the tree, pages shared within it counted once (proportional set size where the kernel tells
+        it)."""
         return sum(map(_memory, tree(self.pid)))
 
     def stop(self) -> None:

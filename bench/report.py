@@ -1,8 +1,8 @@
 """results.json → RESULTS.md and the plots beside it.
 
 Knows: what each value means, the goals. Must not know: how anything was measured.
-Invariants: every figure in the tables is a median over the rounds, every ratio a median of the rounds' own ratios to nginx; a goal is met or
-not by those ratios; the same results give the same files.
+Invariants: every figure in the tables is a median over the rounds, every ratio a median of the rounds' own ratios to
+nginx; a goal is met or not by those ratios; the same results give the same files.
 
     python -m bench.report [results.json]
 """
@@ -52,7 +52,8 @@ class Table(NamedTuple):
 TABLES: tuple[Table, ...] = (
     Table(
         "CPU",
-        "Microseconds of the proxy's CPU. Paced, flood, burst, arguments and reasoning: per piece; request and unary: per request; 100 KB: what "
+        "Microseconds of the proxy's CPU. Paced, flood, burst, arguments and reasoning: per piece; request and unary: "
+        "per request; 100 KB: what "
         "such a request costs more than a short one.",
         (
             Column("paced", "w1_50", "cpu_us"),
@@ -67,7 +68,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Delay",
-        "Milliseconds. From the upstream's write of a piece to the client's read of it; first token: from the request to the first piece.",
+        "Milliseconds. From the upstream's write of a piece to the client's read of it; first token: from the request "
+        "to the first piece.",
         (
             Column("p50, 1 stream", "w1_1", "p50_ms"),
             Column("p99, 1 stream", "w1_1", "p99_ms"),
@@ -79,7 +81,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Throughput",
-        "Per second, the proxy alone on one core, upstream and client together on the other (where the direct row is not far above, that "
+        "Per second, the proxy alone on one core, upstream and client together on the other (where the direct row is "
+        "not far above, that "
         "other core is the limit: read the CPU table).",
         (
             Column("flood, pieces", "w2", "chunks_per_s", False),
@@ -90,7 +93,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Size",
-        "Slow: 1,000 streams at once, a piece a second, right after the start; KiB of memory per stream at the highest, and streams that were lost. "
+        "Slow: 1,000 streams at once, a piece a second, right after the start; KiB of memory per stream at the "
+        "highest, and streams that were lost. "
         "Memory is PSS of the process tree.",
         (
             Column("KiB per slow stream", "w5", "kib", False),
@@ -117,7 +121,11 @@ class Results:
         entry = round_.get(name, {}).get(workload, {})
         values = entry if workload == "start" else entry.get("values", {})
         value = values.get(key)
-        return None if value is None or (BY_NAME[name].kind == "direct" and key in ("cpu_us", "extra_cpu_us", "kib")) else value
+        return (
+            None
+            if value is None or (BY_NAME[name].kind == "direct" and key in ("cpu_us", "extra_cpu_us", "kib"))
+            else value
+        )
 
     def values(self, name: str, workload: str, key: str) -> list[float]:
         found = (self.of(round_, name, workload, key) for round_ in self.data["rounds"])
@@ -157,19 +165,26 @@ class Results:
             if wrong:
                 asked = sum(entry["asked"] for entry in entries)
                 reason = next(entry["reason"] for entry in entries if entry["errors"])
-                lines.append(f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: `{reason[:160]}`")
+                lines.append(
+                    f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: "
+                    f"`{reason[:160]}`"
+                )
         return lines
 
     def quantiles(self, name: str, workload: str) -> list[tuple[float, float]]:
         rounds = [
-            round_[name][workload]["quantiles"] for round_ in self.data["rounds"] if "quantiles" in round_.get(name, {}).get(workload, {})
+            round_[name][workload]["quantiles"]
+            for round_ in self.data["rounds"]
+            if "quantiles" in round_.get(name, {}).get(workload, {})
         ]
         return (
-            [(share, median(row)) for share, row in zip(self.data["quantiles"], zip(*rounds, strict=True), strict=True)] if rounds else []
+            [(share, median(row)) for share, row in zip(self.data["quantiles"], zip(*rounds, strict=True), strict=True)]
+            if rounds
+            else []
         )
 
 
-# -- goals ---------------------------------------------------------------------------------------------------------------
+# -- goals -------------------------------------------------------------------------------------------------------------
 
 
 class Goal(NamedTuple):
@@ -224,7 +239,7 @@ GOALS: tuple[Goal, ...] = (
 )
 
 
-# -- text ----------------------------------------------------------------------------------------------------------------
+# -- text --------------------------------------------------------------------------------------------------------------
 
 
 def _cell(results: Results, name: str, column: Column) -> str:
@@ -239,7 +254,8 @@ def _cell(results: Results, name: str, column: Column) -> str:
 def table(results: Results, spec: Table) -> str:
     lines = ["| | " + " | ".join(column.head for column in spec.columns) + " |", "|---" * (len(spec.columns) + 1) + "|"]
     lines += [
-        f"| {BY_NAME[name].label} | " + " | ".join(_cell(results, name, column) for column in spec.columns) + " |" for name in results.names
+        f"| {BY_NAME[name].label} | " + " | ".join(_cell(results, name, column) for column in spec.columns) + " |"
+        for name in results.names
     ]
     return "\n".join([f"### {spec.title}", "", spec.remark, "", *lines])
 
@@ -266,20 +282,20 @@ speak OpenAI on both sides; the others translate Anthropic to OpenAI. nginx and 
 def markdown(results: Results) -> str:
     data = results.data
     machine = data["machine"]
-    versions = "; ".join(f"{BY_NAME[name].label} {data['versions'][name]}" for name in results.names if data["versions"][name])
+    versions = "; ".join(
+        f"{BY_NAME[name].label} {data['versions'][name]}" for name in results.names if data["versions"][name]
+    )
     remarks = "; ".join(f"{BY_NAME[n].label}: {BY_NAME[n].remark}" for n in results.names if BY_NAME[n].remark)
     wrong = [line for name in results.names for line in results.errors(name)]
     parts = [
         "# Results",
         "",
-        f"{data['date']}, commit {data['commit']}, {len(data['rounds'])} rounds in {data['took_s'] // 60} min {data['took_s'] % 60} s"
-        + (", **quick run: numbers too small to be quoted**" if data["quick"] else "")
-        + ".",
+        f"{data['date']}, commit {data['commit']}, {len(data['rounds'])} rounds in {data['took_s'] // 60} min "
+        f"{data['took_s'] % 60} s" + (", **quick run: numbers too small to be quoted**" if data["quick"] else "") + ".",
         "",
         f"Machine: {machine['cpu']}, {machine['memory']}, {machine['system']}, Python {machine['python']}.",
-        f"Load average of the machine before and after: {data['load'][0]}, {data['load'][1]} (the run itself makes some 1.5 of it)"
-        + (f"; everything measured ran with priority {data['nice']}" if data["nice"] else "")
-        + ".",
+        f"Load average of the machine before and after: {data['load'][0]}, {data['load'][1]} (the run itself makes "
+        f"some 1.5 of it)" + (f"; everything measured ran with priority {data['nice']}" if data["nice"] else "") + ".",
         f"Versions: {versions}.",
         f"Remarks: {remarks}.",
         "",
@@ -325,8 +341,14 @@ def plots(results: Results) -> dict[str, str]:
     lines = [Curve(BY_NAME[n].label, points, COLOURS[n]) for n in shown if (points := results.quantiles(n, "w1_50"))]
     marks = [(0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")]
     return {
-        "cpu.svg": bars("CPU of the proxy per streamed piece", "50 streams, a piece every 20 ms each; microseconds, logarithmic", cpu),
-        "first-token.svg": bars("Time to the first token", "Request of 100 KB, as Claude Code sends it; milliseconds, logarithmic", first),
+        "cpu.svg": bars(
+            "CPU of the proxy per streamed piece",
+            "50 streams, a piece every 20 ms each; microseconds, logarithmic",
+            cpu,
+        ),
+        "first-token.svg": bars(
+            "Time to the first token", "Request of 100 KB, as Claude Code sends it; milliseconds, logarithmic", first
+        ),
         "delay.svg": curves(
             "Delay of a piece, by share of the pieces",
             "50 streams, upstream's write to client's read; milliseconds, logarithmic",

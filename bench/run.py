@@ -1,9 +1,10 @@
 """Runs the suite: rounds in which every system meets every workload, one after the other, on the same machine.
 
 Knows: processes, cores, rounds. Must not know: what a workload measures, how results look.
-Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the machine hits all alike;
-the system under test is alone on its core, upstream and client share the other; a thousand slow streams have processes of their own, whose
-kept connections end while nothing is measured; whatever was started is stopped, also after an error.
+Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the
+machine hits all alike; the system under test is alone on its core, upstream and client share the other; a thousand slow
+streams have processes of their own, whose kept connections end while nothing is measured; whatever was started is
+stopped, also after an error.
 
     python -m bench.run                       # all that is installed, 3 rounds
     python -m bench.run --quick --systems a2py,nginx --workloads w1_50,w2 --rounds 1 --tree
@@ -125,7 +126,9 @@ class Bench:
             if chosen:
                 await self._side_by_side(chosen, number, found)
 
-    async def _side_by_side(self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]) -> None:
+    async def _side_by_side(
+        self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]
+    ) -> None:
         upstream = await self.upstream()
         targets: dict[str, Target] = {}
         for name in self.names:
@@ -169,7 +172,10 @@ class Bench:
         found[workload.name] = entry
         shown = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
         wrong = f"  ERRORS {len(target.errors)}: {target.errors[0][:150]}" if target.errors else ""
-        print(f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)", flush=True)
+        print(
+            f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)",
+            flush=True,
+        )
 
 
 def machine() -> dict[str, str]:
@@ -186,7 +192,9 @@ def machine() -> dict[str, str]:
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -202,15 +210,21 @@ def main() -> int:
     parser.add_argument("--workloads", default="", help="names, comma separated (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
-    parser.add_argument("--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="priority of everything that is measured (-20: ahead of other work; root)"
+    )
     parser.add_argument("--tree", action="store_true", help="run a2py from this checkout, not as it was installed")
     parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="also run a2py from another checkout, in turn with the others, as a2py-before"
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="also run a2py from another checkout, in turn with the others, as a2py-before",
     )
     parser.add_argument(
         "--out",
         type=Path,
-        help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for temporary files)",
+        help="JSON file of all values (default: bench/results.json; of a part or --quick: in the directory for "
+        "temporary files)",
     )
     args = parser.parse_args()
     part = bool(args.quick or args.systems or args.workloads)

@@ -1,9 +1,11 @@
 """What the mock upstream says, and what a client must therefore have received: the two read the same tables.
 
-Knows: OpenAI's chat-completion chunks and Anthropic's stream events as the vendors send them, byte for byte (field order and white space of
-api.openai.com, 2025; without `obfuscation`, which only that host sends). Must not know: sockets, time.
-Invariants: every piece of content carries a stamp `~17 digits~` (nanoseconds of the machine's monotonic clock, the same in every process)
-followed by a word of WORDS; the frame around it is constant for a piece's place, so that its length is known before the stamp is.
+Knows: OpenAI's chat-completion chunks and Anthropic's stream events as the vendors send them, byte for byte (field
+order and white space of api.openai.com, 2025; without `obfuscation`, which only that host sends). Must not know:
+sockets, time.
+Invariants: every piece of content carries a stamp `~17 digits~` (nanoseconds of the machine's monotonic clock, the same
+in every process) followed by a word of WORDS; the frame around it is constant for a piece's place, so that its length
+is known before the stamp is.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ PROMPT_TOKENS = 1200
 
 
 class Plan(NamedTuple):
-    """`chunks`: content pieces of one stream, `gap` seconds apart (0: as fast as the reader takes them; `batch` pieces in a write: a
-    server writes each as it comes, and the kernel joins what the reader is too slow for); the streams of one plan begin `gap / streams` apart, so that they do not tick together; `size`: bytes of text of a unary reply."""
+    """`chunks`: content pieces of one stream, `gap` seconds apart (0: as fast as the reader takes them; `batch` pieces
+    in a write: a server writes each as it comes, and the kernel joins what the reader is too slow for); the streams of
+    one plan begin `gap / streams` apart, so that they do not tick together; `size`: bytes of text of a unary reply."""
 
     kind: str = "text"
     chunks: int = 5
@@ -71,7 +74,8 @@ def _json(value: object) -> str:
 
 
 def word(kind: str, n: int) -> str:
-    """The text of piece `n` behind its stamp. Arguments are the inside of a JSON string: their words are escaped once more."""
+    """The text of piece `n` behind its stamp. Arguments are the inside of a JSON string: their words are escaped once
+    more."""
     text = WORDS[n % len(WORDS)]
     return _json(text)[1:-1] if kind == "args" else text
 
@@ -93,7 +97,7 @@ def _split(event: str) -> tuple[bytes, bytes]:
     return before, after
 
 
-# -- OpenAI --------------------------------------------------------------------------------------------------------------
+# -- OpenAI ------------------------------------------------------------------------------------------------------------
 
 
 def _chunk(delta: object, finish: str | None = None) -> str:
@@ -128,14 +132,17 @@ _DELTAS = {"text": lambda s: {"content": s}, "reasoning": lambda s: {"reasoning_
 
 
 def openai(plan: Plan) -> Script:
-    """A chat-completion stream with its usage chunk. `reasoning` ends with one word of text, as every reply has some."""
+    """A chat-completion stream with its usage chunk. `reasoning` ends with one word of text, as every reply has
+    some."""
     delta = _DELTAS[plan.kind]
     opening = _chunk({"role": "assistant", "content": "", "refusal": None})
     closing = ""
     if plan.kind == "args":
         function = {"name": TOOL_NAME, "arguments": ""}
         call = {"index": 0, "id": TOOL_ID, "type": "function", "function": function}
-        opening = _chunk({"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}) + _chunk(_call('{"content":"'))
+        opening = _chunk({"role": "assistant", "content": None, "tool_calls": [call], "refusal": None}) + _chunk(
+            _call('{"content":"')
+        )
         closing = _chunk(_call('"}'))
     elif plan.kind == "reasoning":
         closing = _chunk({"content": "done"})
@@ -147,12 +154,17 @@ def openai(plan: Plan) -> Script:
 
 def openai_unary(plan: Plan) -> bytes:
     body = json.loads(_chunk({})[6:])
-    message: dict[str, object] = {"role": "assistant", "content": unary_text(plan.size), "refusal": None, "annotations": []}
+    message: dict[str, object] = {
+        "role": "assistant",
+        "content": unary_text(plan.size),
+        "refusal": None,
+        "annotations": [],
+    }
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return _json(body | {"object": "chat.completion", "choices": [choice], "usage": _usage(plan.size // 4)}).encode()
 
 
-# -- Anthropic -----------------------------------------------------------------------------------------------------------
+# -- Anthropic ---------------------------------------------------------------------------------------------------------
 
 
 def _event(type: str, **body: object) -> str:
@@ -173,8 +185,19 @@ def anthropic(plan: Plan) -> Script:
     def delta(text: str) -> str:
         return _event("content_block_delta", index=0, delta={"type": type, field: text})
 
-    usage = {"input_tokens": PROMPT_TOKENS, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
-    message: dict[str, object] = {"id": "msg_BenchA1b2C3d4", "type": "message", "role": "assistant", "model": MODEL, "content": []}
+    usage = {
+        "input_tokens": PROMPT_TOKENS,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 1,
+    }
+    message: dict[str, object] = {
+        "id": "msg_BenchA1b2C3d4",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [],
+    }
     message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
     opening = _event("message_start", message=message) + _event("content_block_start", index=0, content_block=block)
     closing = ""
@@ -189,7 +212,9 @@ def anthropic(plan: Plan) -> Script:
         closing += _event("content_block_delta", index=1, delta={"type": "text_delta", "text": "done"})
         closing += _event("content_block_stop", index=1)
     stop = {"stop_reason": "tool_use" if plan.kind == "args" else "end_turn", "stop_sequence": None}
-    closing += _event("message_delta", delta=stop, usage=usage | {"output_tokens": plan.chunks}) + _event("message_stop")
+    closing += _event("message_delta", delta=stop, usage=usage | {"output_tokens": plan.chunks}) + _event(
+        "message_stop"
+    )
     pieces = tuple(_split(delta(f"~{_ZERO}~{word(plan.kind, n)}")) for n in range(len(WORDS)))
     return Script(opening.encode(), pieces, closing.encode())
 

@@ -5,13 +5,15 @@
     .venv/bin/python -m bench.soak mixed --trim --wire native --seconds 300
     .venv/bin/python -m bench.soak reloads, restarts                    # see bench/staying.py
 
-Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by bench/census.py.
-Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident memory of the last third
-of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds on, memory and objects have no slope.
+Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by
+bench/census.py.
+Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident
+memory of the last third of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds
+on, memory and objects have no slope.
 
-The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope says little in a quarter of an
-hour. With --trim the proxy runs under MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ of 128 KB, which glibc then gives back at once: a slope that
-can be seen.
+The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope
+says little in a quarter of an hour. With --trim the proxy runs under MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_
+of 128 KB, which glibc then gives back at once: a slope that can be seen.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ POOL = 100.0
 
 @contextlib.contextmanager
 def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) -> Iterator[tuple[Process, int]]:
-    """The proxy as a user starts it, and its port; `module`: that is run instead of a2py, and its arguments; `more`: of the environment."""
+    """The proxy as a user starts it, and its port; `module`: that is run instead of a2py, and its arguments; `more`: of
+    the environment."""
     config = {
         "model_list": models,
         "general_settings": {"master_key": KEY},
@@ -73,7 +76,10 @@ def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) 
 def served(name: str, base: str, wire: str = "chat", **params: Any) -> dict[str, Any]:
     """A model of the configuration whose upstream's model has the same name."""
     prefix, base = ("anthropic", base.removesuffix("/v1")) if wire == "native" else ("llamacpp", base)
-    return {"model_name": name, "litellm_params": {"model": f"{prefix}/{name}", "api_base": base, "api_key": "sk-up", **params}}
+    return {
+        "model_name": name,
+        "litellm_params": {"model": f"{prefix}/{name}", "api_base": base, "api_key": "sk-up", **params},
+    }
 
 
 async def up(process: Process, port: int) -> None:
@@ -106,19 +112,25 @@ class Held(NamedTuple):
 
 async def held(process: Process, port: int) -> Held:
     text = (await get(port, "/metrics")).decode()
-    told = {name: int(float(value)) for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)}
+    told = {
+        name: int(float(value))
+        for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)
+    }
     files = len(os.listdir(f"/proc/{process.pid}/fd"))
     return Held(process.rss(), files, told["a2py_running"], told["a2py_connections"] - 1)
 
 
-# -- many slow streams ---------------------------------------------------------------------------------------------------------
+# -- many slow streams -------------------------------------------------------------------------------------------------
 
 
 async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     """`streams` at once, an event a second each, every byte checked."""
     upstream_port = free_port()
     upstream = Process(
-        [sys.executable, "-m", "bench.upstream", "--port", str(upstream_port)], {**os.environ, "PYTHONPATH": str(ROOT)}, folder, None
+        [sys.executable, "-m", "bench.upstream", "--port", str(upstream_port)],
+        {**os.environ, "PYTHONPATH": str(ROOT)},
+        folder,
+        None,
     )
     plan = Plan(chunks=seconds, gap=1.0, streams=streams)
     errors: list[str] = []
@@ -136,7 +148,9 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
 
             async def wave(plan: Plan, count: int) -> None:
                 connections = [await connect(port) for _ in range(count)]
-                await asyncio.gather(*(one(connection, plan, plan.chunks * plan.gap + 30) for connection in connections))
+                await asyncio.gather(
+                    *(one(connection, plan, plan.chunks * plan.gap + 30) for connection in connections)
+                )
                 for connection in connections:
                     connection.close()
 
@@ -178,15 +192,15 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     }
 
 
-# -- mixed traffic ----------------------------------------------------------------------------------------------------------------
+# -- mixed traffic -----------------------------------------------------------------------------------------------------
 
 #: Environment of a proxy whose freed memory is given back at once.
 TRIM = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """Slopes a minute of (minute, value): least squares with its standard error, and the median of all pairs of minutes' medians, which no
-    single step moves."""
+    """Slopes a minute of (minute, value): least squares with its standard error, and the median of all pairs of
+    minutes' medians, which no single step moves."""
     line = linear_regression(*zip(*samples, strict=True))
     middle = mean(at for at, _ in samples)
     off = sum((value - line.intercept - line.slope * at) ** 2 for at, value in samples)
@@ -240,7 +254,8 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
                 at, now, _ = samples[-1]
                 done = sum(load.outcomes.values())
                 print(
-                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} collected  {now.files} files"
+                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} "
+                    f"collected  {now.files} files"
                     f"  {done} done, {len(load.errors)} wrong",
                     flush=True,
                 )
@@ -279,7 +294,11 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "highest_of_last_third_to_before": round(late, 3),
         "kb_per_minute": memory,
         "objects_per_minute": objects,
-        "objects": [min(told["objects"] for _, _, told in samples), max(told["objects"] for _, _, told in samples), last["objects"]],
+        "objects": [
+            min(told["objects"] for _, _, told in samples),
+            max(told["objects"] for _, _, told in samples),
+            last["objects"],
+        ],
         "collections": last["collections"],
         "collected_per_request": round(last["collected"] / asked, 2),
         "pause_us_per_request": round(last["pause_ms"] * 1000 / asked, 1),
@@ -291,14 +310,21 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "cpu_us_per_request": round(cpu / asked * 1e6),
         "left": after._replace(rss=0)._asdict(),
         "upstream": {"asked": upstream.asked, "left": upstream.left, "open": upstream.open},
-        "good": not load.errors and not crashes and not after.running and not after.connections and late <= CEILING and flat,
+        "good": not load.errors
+        and not crashes
+        and not after.running
+        and not after.connections
+        and late <= CEILING
+        and flat,
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("slow", "mixed", "reloads", "restarts"))
-    parser.add_argument("--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts")
+    parser.add_argument(
+        "--seconds", type=int, default=0, help="60 for slow, 900 for mixed and reloads, 3600 for restarts"
+    )
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)

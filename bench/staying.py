@@ -4,8 +4,9 @@
     .venv/bin/python -m bench.soak restarts --seconds 3600    # 100 restarts from 3 workers to 2, 100 from 1 to 1
 
 Knows: the commands and signals of a2py, which client connection is whose (/proc/net/tcp). Must not know: a2py's inside.
-Invariants: every answer is compared with what it must be; one that is not whole is lost, unless its connection was that of a worker at the
-moment at which it was killed; a request that was sent on a kept connection and got no byte is counted, too; `--seconds` ends every run.
+Invariants: every answer is compared with what it must be; one that is not whole is lost, unless its connection was that
+of a worker at the moment at which it was killed; a request that was sent on a kept connection and got no byte is
+counted, too; `--seconds` ends every run.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 class Load:
-    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`: what went wrong, with the
-    client's port; `excused`: ports of connections that a killed worker had; `longest`: seconds until the first byte of a sign of life."""
+    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`:
+    what went wrong, with the client's port; `excused`: ports of connections that a killed worker had; `longest`:
+    seconds until the first byte of a sign of life."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
@@ -101,7 +103,9 @@ class Load:
                 self.outcomes["slow sign of life"] += time.monotonic() - began > SLOW
         except (Mismatch, asyncio.TimeoutError, ValueError, KeyError, OSError) as error:
             what = "stream" if streams else "sign of life"
-            self.lost.append((port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300]))
+            self.lost.append(
+                (port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300])
+            )
             connection.close()
             return False
         self.outcomes[f"{'stream' if streams else 'sign of life'}, {which} connection"] += 1
@@ -227,7 +231,9 @@ async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict
                 if done["reloads"] % (RELOADS // KILLS) == 0:
                     await until(lambda: len(children(pid)) == 3)
                     victim = dice.choice(children(pid))
-                    os.kill(victim, signal.SIGSTOP)  # from here on it accepts nobody: what it has is what is lost with it
+                    os.kill(
+                        victim, signal.SIGSTOP
+                    )  # from here on it accepts nobody: what it has is what is lost with it
                     load.excused |= clients_of(victim, port)
                     os.kill(victim, signal.SIGKILL)
                     done["kills"] += 1

@@ -1,7 +1,8 @@
 """Plots as SVG: horizontal bars and curves, on a logarithmic axis where the values ask for it.
 
 Knows: SVG. Must not know: what is plotted.
-Invariants: the same input gives the same bytes; readable on white and on dark pages (own background); every mark has its value beside it.
+Invariants: the same input gives the same bytes; readable on white and on dark pages (own background); every mark has
+its value beside it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class Curve(NamedTuple):
     colour: str
 
 
-def _text(x: float, y: float, s: str, size: int = 13, anchor: str = "start", colour: str = INK, weight: str = "400") -> str:
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{colour}' font-weight='{weight}'>{escape(s)}</text>"
-    )
+def _text(
+    x: float, y: float, s: str, size: int = 13, anchor: str = "start", colour: str = INK, weight: str = "400"
+) -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{colour}' font-weight='{weight}'>{escape(s)}</text>"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str = GRID) -> str:
@@ -41,7 +42,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str = GRID) -> str
 
 def _page(height: float, title: str, subtitle: str, body: list[str]) -> str:
     head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height:.0f}' width='{WIDTH}' height='{height:.0f}' {FONT} role='img' "
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height:.0f}' width='{WIDTH}' "
+        f"height='{height:.0f}' {FONT} role='img' "
         f"aria-label='{escape(title, quote=True)}'>"
     )
     page = f"<rect width='{WIDTH}' height='{height:.0f}' rx='6' fill='{PAPER}'/>"
@@ -84,7 +86,8 @@ def bars(title: str, subtitle: str, rows: Sequence[Bar]) -> str:
         body.append(_text(LEFT - 10, y + 16, row.label, 13, "end"))
         if row.value > 0:
             body.append(
-                f"<rect x='{LEFT}' y='{y}' width='{max(x(row.value) - LEFT, 2):.1f}' height='{ROW - 8}' rx='3' fill='{row.colour}'/>"
+                f"<rect x='{LEFT}' y='{y}' width='{max(x(row.value) - LEFT, 2):.1f}' height='{ROW - 8}' rx='3' "
+                f"fill='{row.colour}'/>"
             )
         body.append(_text((x(row.value) if row.value > 0 else LEFT) + 6, y + 16, row.text, 12, colour=INK))
     return _page(bottom + 28, title, subtitle, body)

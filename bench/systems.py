@@ -1,8 +1,8 @@
 """The systems under test: one row a system. How it is installed, started, asked; what it weighs.
 
 Knows: each program's command line and configuration file. Must not know: workloads.
-Invariants: everything that a system needs is inside .venv-bench/NAME or the Debian package; a system that is not there gives None as its
-version and is skipped; secrets are made up.
+Invariants: everything that a system needs is inside .venv-bench/NAME or the Debian package; a system that is not there
+gives None as its version and is skipped; secrets are made up.
 
     python -m bench.systems            # what is there
     python -m bench.systems install    # everything that is missing; a2py itself anew (make bench-peers)
@@ -70,7 +70,8 @@ general_settings:
   master_key: {key}
 """
 A2PY_NATIVE = A2PY.replace(
-    "openai/bench\n      api_base: http://127.0.0.1:{upstream}/v1", "anthropic/bench\n      api_base: http://127.0.0.1:{upstream}"
+    "openai/bench\n      api_base: http://127.0.0.1:{upstream}/v1",
+    "anthropic/bench\n      api_base: http://127.0.0.1:{upstream}",
 )
 LITELLM = (
     A2PY.replace("openai/", "hosted_vllm/")  # `openai/` sends requests with thinking to /v1/responses
@@ -97,8 +98,9 @@ class Start(NamedTuple):
 
 
 class System(NamedTuple):
-    """`wire`: what the client speaks to it; `kind`: `direct`, `pass` (a hop that copies) or `translate`; `files`: name → text, with {port},
-    {upstream}, {dir} and {key}; `argv`: likewise; `install`: command lines, run in .venv-bench; `weigh`: what `installed` measures."""
+    """`wire`: what the client speaks to it; `kind`: `direct`, `pass` (a hop that copies) or `translate`; `files`: name
+    → text, with {port}, {upstream}, {dir} and {key}; `argv`: likewise; `install`: command lines, run in .venv-bench;
+    `weigh`: what `installed` measures."""
 
     name: str
     label: str
@@ -159,7 +161,9 @@ def _npm(prefix: str, package: str) -> Callable[[], str | None]:
 
 def _venv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
     pip = (f"{name}/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade")
-    again = ((*pip, "--force-reinstall", "--no-deps", *packages),) if name.startswith("a2py") else ()  # the same version, other files
+    again = (
+        ((*pip, "--force-reinstall", "--no-deps", *packages),) if name.startswith("a2py") else ()
+    )  # the same version, other files
     return (("{python}", "-m", "venv", name), (*pip, *packages), *again)
 
 
@@ -283,7 +287,11 @@ SYSTEMS: tuple[System, ...] = (
             "1",
         ),
         {"config.yaml": LITELLM},
-        {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PATH": f"{HOME}/litellm/bin:{os.environ.get('PATH', '')}"},
+        {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_LOG": "ERROR",
+            "PATH": f"{HOME}/litellm/bin:{os.environ.get('PATH', '')}",
+        },
         install=_venv_by_uv("litellm", "litellm[proxy]"),
         weigh="litellm",
     ),
@@ -327,7 +335,8 @@ def headers(system: System) -> dict[str, str]:
 
 
 def installed(system: System) -> int | None:
-    """Bytes on disk of what the system installs (site-packages without pip and setuptools; node_modules); None: nothing of its own."""
+    """Bytes on disk of what the system installs (site-packages without pip and setuptools; node_modules); None: nothing
+    of its own."""
     if not system.weigh:
         return None
     place = HOME / system.weigh
@@ -354,7 +363,9 @@ def there(names: list[str] | None = None) -> tuple[dict[str, str], list[str]]:
 def install(names: list[str]) -> int:
     """Install the systems named, or those that are missing and a2py; 1 if one failed."""
     HOME.mkdir(exist_ok=True)
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools would install what was deleted since the last time
+    shutil.rmtree(
+        ROOT / "build" / "lib", ignore_errors=True
+    )  # setuptools would install what was deleted since the last time
     failed = 0
     for system in SYSTEMS:
         wanted = system.name in names if names else system.name.startswith("a2py") or system.version() is None
@@ -378,7 +389,12 @@ def _debian(system: System) -> tuple[tuple[str, ...], ...]:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         print(f"{system.label}: install Debian's package {package} by hand (needs root)")
         return ()
-    quiet = ("env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive", "apt-get")  # RUNLEVEL=1: the package's own service is not started
+    quiet = (
+        "env",
+        "RUNLEVEL=1",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+    )  # RUNLEVEL=1: the package's own service is not started
     return ((*quiet, "update", "-qq"), (*quiet, "install", "-y", "-qq", "--no-install-recommends", package))
 
 

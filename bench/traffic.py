@@ -1,6 +1,7 @@
 """Mixed traffic: an upstream that answers by a seed, clients that leave, and what each answer must be, to the byte.
 
-Knows: the seed in the prompt, which decides answer, failure and pace on both sides. Must not know: a2py, how long a run lasts.
+Knows: the seed in the prompt, which decides answer, failure and pace on both sides. Must not know: a2py, how long a run
+lasts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 #: Seconds in which one mixed answer must be there.
 LIMIT = 60.0
 
-# -- the upstream ----------------------------------------------------------------------------------------------------------------
+# -- the upstream ------------------------------------------------------------------------------------------------------
 
 #: What a model says in a request's name: model → weight of its requests.
 KINDS = {
@@ -48,7 +49,10 @@ STATUSES = (400, 401, 404, 408, 413, 429, 500, 503, 529)
 def said(seed: int, words: int) -> list[str]:
     """The pieces of the answer to the request `seed`, the same on both sides."""
     dice = random.Random(seed)
-    return [f"{hashlib.md5(bytes([n & 255])).hexdigest()[: dice.randrange(1, 9)]} é\n"[dice.randrange(3) :] or " " for n in range(words)]
+    return [
+        f"{hashlib.md5(bytes([n & 255])).hexdigest()[: dice.randrange(1, 9)]} é\n"[dice.randrange(3) :] or " "
+        for n in range(words)
+    ]
 
 
 def words_of(kind: str, seed: int) -> list[str]:
@@ -57,7 +61,14 @@ def words_of(kind: str, seed: int) -> list[str]:
 
 def _chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    body = {"id": "chatcmpl-soak", "object": "chat.completion.chunk", "created": 1, "model": "soak", "choices": choices, **more}
+    body = {
+        "id": "chatcmpl-soak",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "soak",
+        "choices": choices,
+        **more,
+    }
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
@@ -74,7 +85,12 @@ def chat_events(kind: str, seed: int) -> list[bytes]:
                 _chunk(
                     {
                         "tool_calls": [
-                            {"index": n, "id": f"call_{seed}_{n}", "type": "function", "function": {"name": "Write", "arguments": ""}}
+                            {
+                                "index": n,
+                                "id": f"call_{seed}_{n}",
+                                "type": "function",
+                                "function": {"name": "Write", "arguments": ""},
+                            }
                         ]
                     }
                 )
@@ -85,7 +101,12 @@ def chat_events(kind: str, seed: int) -> list[bytes]:
     else:
         out += [_chunk({"content": word}) for word in words]
     usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
-    return [*out, _chunk({}, "tool_calls" if kind == "tool" else "stop"), _chunk(None, usage=usage), b"data: [DONE]\n\n"]
+    return [
+        *out,
+        _chunk({}, "tool_calls" if kind == "tool" else "stop"),
+        _chunk(None, usage=usage),
+        b"data: [DONE]\n\n",
+    ]
 
 
 def _event(name: str, **more: Any) -> bytes:
@@ -109,12 +130,23 @@ def native_events(kind: str, seed: int) -> list[bytes]:
     if kind == "think":
         thoughts = [{"type": "thinking_delta", "thinking": word} for word in words]
         blocks.append(
-            ({"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, {"type": "signature_delta", "signature": "c2ln"}])
+            (
+                {"type": "thinking", "thinking": "", "signature": ""},
+                [*thoughts, {"type": "signature_delta", "signature": "c2ln"}],
+            )
         )
     if kind == "tool":
         for n in range(1 + seed % 3):
             start = {"type": "tool_use", "id": f"toolu_{seed}_{n}", "name": "Write", "input": {}}
-            blocks.append((start, [{"type": "input_json_delta", "partial_json": part} for part in ('{"words": ', json.dumps(words), "}")]))
+            blocks.append(
+                (
+                    start,
+                    [
+                        {"type": "input_json_delta", "partial_json": part}
+                        for part in ('{"words": ', json.dumps(words), "}")
+                    ],
+                )
+            )
     else:
         blocks.append(({"type": "text", "text": ""}, [{"type": "text_delta", "text": word} for word in words]))
     for index, (start, deltas) in enumerate(blocks):
@@ -131,12 +163,26 @@ def whole(wire: str, kind: str, seed: int) -> bytes:
     if wire == "native":
         usage = {"input_tokens": 10, "output_tokens": 5}
         content = [{"type": "text", "text": text}]
-        head = {"id": "msg_up", "type": "message", "role": "assistant", "model": "soak", "stop_reason": "end_turn", "stop_sequence": None}
+        head = {
+            "id": "msg_up",
+            "type": "message",
+            "role": "assistant",
+            "model": "soak",
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+        }
         return json.dumps({**head, "content": content, "usage": usage}).encode()
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     return json.dumps(
-        {"id": "chatcmpl-soak", "object": "chat.completion", "created": 1, "model": "soak", "choices": [choice], "usage": usage}
+        {
+            "id": "chatcmpl-soak",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "soak",
+            "choices": [choice],
+            "usage": usage,
+        }
     ).encode()
 
 
@@ -145,7 +191,8 @@ _MODEL = re.compile(rb'"model":\s*"([a-z]+)"')
 
 
 class Upstream:
-    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`: connections now."""
+    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`:
+    connections now."""
 
     def __init__(self, wire: str) -> None:
         self.wire = wire
@@ -164,7 +211,9 @@ class Upstream:
                 length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1]) if length else 0)
                 self.asked += 1
-                if not head.split(b" ", 2)[1].endswith((b"/chat/completions", b"/messages")):  # a tokenizer is asked for
+                if not head.split(b" ", 2)[1].endswith(
+                    (b"/chat/completions", b"/messages")
+                ):  # a tokenizer is asked for
                     self._reply(writer, 404, b"{}")
                 elif not await self._answer(writer, body):
                     break
@@ -209,14 +258,19 @@ class Upstream:
             return False
         if kind == "inside":
             error: dict[str, Any] = {"error": {"message": "as it was asked", "type": "server_error"}}
-            data = _event("error", **error) if self.wire == "native" else b"data: " + json.dumps(error).encode() + b"\n\n"
+            data = (
+                _event("error", **error) if self.wire == "native" else b"data: " + json.dumps(error).encode() + b"\n\n"
+            )
             writer.write(b"%x\r\n%b\r\n" % (len(data), data))
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
 
     def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
-        writer.write(b"HTTP/1.1 %d Soak\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        writer.write(
+            b"HTTP/1.1 %d Soak\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, len(body), body)
+        )
 
 
 # -- the clients --------------------------------------------------------------------------------------------------
@@ -231,7 +285,10 @@ def question(kind: str, seed: int, dice: random.Random) -> tuple[str, dict[str, 
     content: Any = mark
     if size == "huge":
         data = "iVBORw0KGgo" + "A" * dice.randrange(500_000, 3_000_000)
-        image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data[: len(data) // 4 * 4]}}
+        image = {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/png", "data": data[: len(data) // 4 * 4]},
+        }
         content = [{"type": "text", "text": mark}, image]
     body["messages"].append({"role": "user", "content": content})
     if kind == "think":
@@ -299,7 +356,9 @@ def _streamed(kind: str, words: list[str], seed: int, found: list[dict[str, Any]
             kinds[event["index"]] = event["content_block"]["type"]
         elif event["type"] == "content_block_delta":
             delta = event["delta"]
-            parts.setdefault(event["index"], []).append(delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "")
+            parts.setdefault(event["index"], []).append(
+                delta.get("text") or delta.get("thinking") or delta.get("partial_json") or ""
+            )
     texts = {at: "".join(pieces) for at, pieces in parts.items()}
     if kind == "tool":
         right = len(texts) == 1 + seed % 3 and all(json.loads(text) == {"words": words} for text in texts.values())

@@ -1,9 +1,11 @@
-"""The mock upstream: OpenAI chat completions and Anthropic messages on raw asyncio protocols, with a stamp in every piece.
+"""The mock upstream: OpenAI chat completions and Anthropic messages on raw asyncio protocols, with a stamp in every
+piece.
 
-Knows: as much HTTP as proxies speak to an upstream (Content-Length or chunked request bodies, keep-alive, `Expect`). Must not know: who asks.
-Invariants: each event is an HTTP chunk of its own, as uvicorn and Node send them; a paced piece is stamped right before its write, a
-flooded one when its batch is put together; a reader that stops reading stops the flood. What is answered is the plan that was PUT last to /_plan;
-/_stats tells requests, open streams and broken ones.
+Knows: as much HTTP as proxies speak to an upstream (Content-Length or chunked request bodies, keep-alive, `Expect`).
+Must not know: who asks.
+Invariants: each event is an HTTP chunk of its own, as uvicorn and Node send them; a paced piece is stamped right before
+its write, a flooded one when its batch is put together; a reader that stops reading stops the flood. What is answered
+is the plan that was PUT last to /_plan; /_stats tells requests, open streams and broken ones.
 
     python -m bench.upstream --port 9000 [--cpu 0]
 """
@@ -38,8 +40,13 @@ def http_chunk(event: bytes) -> bytes:
 
 def framed(script: Script) -> Script:
     """The same with HTTP chunk framing; the 17 digits of a stamp count with the frame."""
-    pieces = tuple((b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces)
-    events = [b"".join(http_chunk(event + b"\n\n") for event in part.split(b"\n\n")[:-1]) for part in (script.opening, script.closing)]
+    pieces = tuple(
+        (b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces
+    )
+    events = [
+        b"".join(http_chunk(event + b"\n\n") for event in part.split(b"\n\n")[:-1])
+        for part in (script.opening, script.closing)
+    ]
     return Script(events[0], pieces, events[1] + b"0\r\n\r\n")
 
 

@@ -1,8 +1,9 @@
 """The workloads: what is asked of each system, and what is measured while it answers.
 
-Knows: plans, requests, the client, the CPU of the system under test. Must not know: which system it is, how results are shown.
-Invariants: a workload returns plain numbers (`Result`); a reply that is wrong in one byte counts as an error, with the first reason kept;
-what the proxy did for warm-up or for checking is never part of a measured span.
+Knows: plans, requests, the client, the CPU of the system under test. Must not know: which system it is, how results are
+shown.
+Invariants: a workload returns plain numbers (`Result`); a reply that is wrong in one byte counts as an error, with the
+first reason kept; what the proxy did for warm-up or for checking is never part of a measured span.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def quantile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def _at_once(target: Target, plan: Plan, body: dict[str, object], streams: int) -> tuple[list[Reply | None], float, float]:
+async def _at_once(
+    target: Target, plan: Plan, body: dict[str, object], streams: int
+) -> tuple[list[Reply | None], float, float]:
     """`streams` replies side by side, each on a connection of its own: (replies, seconds, CPU seconds)."""
     await target.plan(plan)
     connections = await target.connections(streams)
@@ -132,7 +135,9 @@ def _flood(kind: str, burst: bool = False) -> Callable[[Target], Awaitable[Resul
         """W2, W7, W8: as fast as it goes; repeated, so that the CPU clock has enough to count."""
         scale = target.scale
         plan = Plan(kind, scale.flood_chunks, batch=scale.burst if burst else 1, streams=scale.flood_streams)
-        await _at_once(target, plan._replace(chunks=scale.flood_chunks // 5), bodies.small(True, kind), scale.flood_streams)
+        await _at_once(
+            target, plan._replace(chunks=scale.flood_chunks // 5), bodies.small(True, kind), scale.flood_streams
+        )
         chunks, took, used = 0, 0.0, 0.0
         stop = time.monotonic() + scale.seconds
         while not chunks or time.monotonic() < stop:
@@ -147,7 +152,9 @@ def _flood(kind: str, burst: bool = False) -> Callable[[Target], Awaitable[Resul
     return run
 
 
-async def _loop(target: Target, asked: bytes, connections: list[Connection], check: Callable[[Reply], object]) -> Result:
+async def _loop(
+    target: Target, asked: bytes, connections: list[Connection], check: Callable[[Reply], object]
+) -> Result:
     """Each connection asks again and again for the time of the scale; checks run after it."""
     replies: list[tuple[Reply, int]] = []
 
@@ -186,7 +193,9 @@ async def short(target: Target) -> Result:
     plan = Plan("text", 5)
     await target.plan(plan)
     connections = await target.connections(target.scale.short_connections)
-    return await _loop(target, target.request(bodies.small(True)), connections, lambda reply: target.delays(plan, [reply]))
+    return await _loop(
+        target, target.request(bodies.small(True)), connections, lambda reply: target.delays(plan, [reply])
+    )
 
 
 async def unary(target: Target) -> Result:
@@ -194,7 +203,12 @@ async def unary(target: Target) -> Result:
     plan = Plan("text")
     await target.plan(plan)
     connections = await target.connections(8)
-    return await _loop(target, target.request(bodies.small(False)), connections, lambda reply: check_unary(target.system.wire, plan, reply))
+    return await _loop(
+        target,
+        target.request(bodies.small(False)),
+        connections,
+        lambda reply: check_unary(target.system.wire, plan, reply),
+    )
 
 
 async def first_token(target: Target) -> Result:

@@ -112,7 +112,9 @@ class Gate:
                 end.close()
             self._tasks.discard(task)
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]
+    ) -> None:
         try:
             while data := await source.read(65536):
                 for n in range(0, len(data), self.piece):
@@ -158,7 +160,9 @@ def judge(answer: Answer) -> str:
         if answer.status == 200:
             assert "input_tokens" in body or (body["type"] == "message" and body["stop_reason"])
             return "ok"
-        assert body["type"] == "error" and body["error"]["message"] and body["request_id"] == answer.headers["request-id"]
+        assert (
+            body["type"] == "error" and body["error"]["message"] and body["request_id"] == answer.headers["request-id"]
+        )
         return "error"
     assert answer.status == 200
     names = [name for name in answer.names if name != "ping"]

@@ -31,7 +31,9 @@ class Peer:
         return isinstance(self.body, dict) and self.body.get("stream") is True
 
     def head(self, status: int = 200) -> None:
-        self.sock.sendall(b"HTTP/1.1 %d Scripted\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" % status)
+        self.sock.sendall(
+            b"HTTP/1.1 %d Scripted\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" % status
+        )
 
     def chunk(self, data: bytes) -> None:
         self.sock.sendall(b"%x\r\n%b\r\n" % (len(data), data))
@@ -45,7 +47,8 @@ class Peer:
     def reply(self, body: Any, status: int = 200) -> None:
         data = json.dumps(body).encode()
         self.sock.sendall(
-            b"HTTP/1.1 %d Scripted\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, len(data), data)
+            b"HTTP/1.1 %d Scripted\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, len(data), data)
         )
 
     def left(self) -> None:
@@ -102,7 +105,9 @@ class Upstream:
     def _serve(self, sock: socket.socket) -> None:
         with sock, sock.makefile("rb") as file:
             try:
-                while (body := _read(file)) is not None and self._script(Peer(sock, file, json.loads(body) if body else None)):
+                while (body := _read(file)) is not None and self._script(
+                    Peer(sock, file, json.loads(body) if body else None)
+                ):
                     pass
             except OSError:
                 pass
@@ -165,5 +170,11 @@ class Client:
 
 def request(body: Any, path: str = "/v1/messages", method: str = "POST", *headers: str) -> bytes:
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "host: localhost", "content-type: application/json", f"content-length: {len(data)}", *headers]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"content-length: {len(data)}",
+        *headers,
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + data

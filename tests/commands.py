@@ -22,7 +22,8 @@ from tests.process import free_port
 #: Seconds after which a command has failed.
 LIMIT = 60
 _OURS = re.compile(
-    r"_API_KEY$|_API_BASE$|_BASE_URL$|_PROXY$|^(ANTHROPIC|CLAUDE|LITELLM|A2PY|OLLAMA|HOST$|PORT$|XDG_|FORCE_COLOR)", re.IGNORECASE
+    r"_API_KEY$|_API_BASE$|_BASE_URL$|_PROXY$|^(ANTHROPIC|CLAUDE|LITELLM|A2PY|OLLAMA|HOST$|PORT$|XDG_|FORCE_COLOR)",
+    re.IGNORECASE,
 )
 
 
@@ -45,11 +46,19 @@ def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def a2py(*args: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def a2py(
+    *args: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """One command as a process of its own."""
     whole = clean_env(cwd, **(env or {}))
     return subprocess.run(
-        [sys.executable, "-m", "a2py", *args], cwd=cwd, env=whole, input=stdin, capture_output=True, text=True, timeout=LIMIT
+        [sys.executable, "-m", "a2py", *args],
+        cwd=cwd,
+        env=whole,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
 
 

@@ -14,7 +14,9 @@ from tests import anomaly, coverage_map
 from tests import llamacpp as llama
 
 #: No time decides: a loaded machine takes seconds for what takes a millisecond.
-settings.register_profile("the same every time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "the same every time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("the same every time")
 
 
@@ -41,7 +43,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--coverage-map", action="store_true", help="check that each core module is covered by its own tests and the goldens")
+    parser.addoption(
+        "--coverage-map",
+        action="store_true",
+        help="check that each core module is covered by its own tests and the goldens",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

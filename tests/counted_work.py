@@ -3,7 +3,7 @@
 `work(run)` is a number that depends on what the code does, not on how fast the machine is. It adds up
 
 - lines of Python that run, and calls of Python and C functions (sys.settrace, sys.setprofile),
-- the length of the text, bytes or list whose method is called: `find`, `lstrip` and `pop(0)` may look at all of it,
+- the length of the text, bytes or list whose method may look at all of it (LOOKS),
 - the bytes that are allocated in a line (tracemalloc): slices and concatenations copy.
 
 It does not see the steps of a regular expression, nor `x in a_list`. Texts of errors, which patterns read, are cut to LONG characters before.
@@ -22,6 +22,31 @@ from typing import Any
 
 #: So many bytes of a copy, or characters of a search, are as much work as one line.
 UNIT = 64
+#: Methods that may look at all of what they belong to.
+LOOKS = frozenset(
+    [
+        "count",
+        "find",
+        "index",
+        "insert",
+        "lower",
+        "lstrip",
+        "partition",
+        "remove",
+        "replace",
+        "rfind",
+        "rindex",
+        "rpartition",
+        "rsplit",
+        "rstrip",
+        "sort",
+        "split",
+        "splitlines",
+        "strip",
+        "translate",
+        "upper",
+    ]
+)
 
 
 class _Counter:
@@ -45,7 +70,7 @@ class _Counter:
             return
         self.steps += 1
         owner = getattr(arg, "__self__", None)
-        if isinstance(owner, str | bytes | bytearray | list):
+        if isinstance(owner, str | bytes | bytearray | list) and arg.__name__ in LOOKS:
             self.sizes += len(owner)
 
 

@@ -90,7 +90,11 @@ def gaps(data_file: str) -> Iterator[str]:
             measured = coverage.Coverage(data_file=data_file, config_file=False, branch=True)
             measured.load()
             together = Path(TOGETHER.get(module.as_posix(), module))
-            contexts = [f"^{own_tests(module)}$", f"^{own_tests(together)}$", *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT))]
+            contexts = [
+                f"^{own_tests(module)}$",
+                f"^{own_tests(together)}$",
+                *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT)),
+            ]
             measured.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
             found: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
         inside = function_lines(ROOT / module)

@@ -75,7 +75,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "efforts": (EFFORTS[1:], ("high",)),
     "template_key": ("thinking",),
     "effort_off": ("none",),
-    "reasoning_history": ("reasoning_content", "reasoning", "reasoning_details", "think", "thinking_part", "thought_signature"),
+    "reasoning_history": (
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "think",
+        "thinking_part",
+        "thought_signature",
+    ),
     "cache": ("blocks", "key", "keyed_blocks", "breakpoint"),
     "session_header": ("x-session",),
     "structured": ("json_object", "none"),
@@ -84,7 +91,9 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "tokenizer": ("vllm", "llamacpp"),
     "native_drop": (
         frozenset({"messages.thinking", "messages.tool_reference", "tools.defer_loading", "thinking.display"}),
-        frozenset({"messages.redacted_thinking", "messages.document", "tools.typed", "tools.web_search", "context_management"}),
+        frozenset(
+            {"messages.redacted_thinking", "messages.document", "tools.typed", "tools.web_search", "context_management"}
+        ),
     ),
     "native_betas": ("all",),
     "native_thinking": ("adaptive",),
@@ -137,7 +146,9 @@ def all_turns() -> list[Turn]:
     known: dict[str, Turn] = {}
     for case in golden.cases():
         for turn in turns(case):
-            known.setdefault(repr((turn.call, turn.to, turn.to.key, dict(turn.to.headers), turn.to.query, turn.stream)), turn)
+            known.setdefault(
+                repr((turn.call, turn.to, turn.to.key, dict(turn.to.headers), turn.to.query, turn.stream)), turn
+            )
     found = list(known.values())
     return [*found, *mixed(found)]
 
@@ -216,7 +227,8 @@ def prepare(turn: Turn, name: str, quirks: Quirks) -> JSON:
         "stream": made.stream,
         "names": sorted(made.names.items()),
         "stops": made.stops,
-        "decoder": name != "native" and [made.think_tags, made.think_open, made.limit, made.search],  # native has no use for them
+        "decoder": name != "native"
+        and [made.think_tags, made.think_open, made.limit, made.search],  # native has no use for them
     }
 
 
@@ -239,7 +251,9 @@ def compare(path: Path) -> int:
     before = {tuple(line.split("\t")[:2]): line.split("\t") for line in path.read_text("utf-8").splitlines()}
     new = lines()
     names = next(new).split("\t")
-    assert names == before.pop(("", "")), "the file is of another list of quirks: write it anew with that version of the goldens"
+    assert names == before.pop(("", "")), (
+        "the file is of another list of quirks: write it anew with that version of the goldens"
+    )
     by_variant: Counter[str] = Counter()
     shown = same = added = 0
     for line in new:
@@ -265,7 +279,9 @@ def compare(path: Path) -> int:
 def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     options.add_argument("file", nargs="?", type=Path)
-    options.add_argument("--show", nargs=3, metavar=("TURN", "WIRE", "QUIRKS"), help="print a request, as `differs` names it")
+    options.add_argument(
+        "--show", nargs=3, metavar=("TURN", "WIRE", "QUIRKS"), help="print a request, as `differs` names it"
+    )
     args = options.parse_args()
     if args.show:
         title, name, chosen = args.show

@@ -35,7 +35,12 @@ WIDTH = 140
 #: Blocks that are given, and blocks that are checked.
 GIVEN = ("config", "request", "upstream", "also")
 CHECKED = ("upstream-request", "upstream-headers", "upstream-url", "degraded", "added", "client")
-REQUEST: JSON = {"model": "claude-test", "max_tokens": 1024, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+REQUEST: JSON = {
+    "model": "claude-test",
+    "max_tokens": 1024,
+    "stream": True,
+    "messages": [{"role": "user", "content": "Hi"}],
+}
 NOW = 1_800_000_000.0
 FENCE = re.compile(r"(`{3,})([\w-]+) *(.*)")
 
@@ -131,7 +136,9 @@ def read(path: Path) -> list[Case]:
             prose = []
             cases.append(Case(path, line[3:].strip(), "", n, []))
         elif match and cases:
-            assert match[2] in GIVEN + CHECKED, f"{path.name}:{n}: unknown block ```{match[2]}; known: {', '.join(GIVEN + CHECKED)}"
+            assert match[2] in GIVEN + CHECKED, (
+                f"{path.name}:{n}: unknown block ```{match[2]}; known: {', '.join(GIVEN + CHECKED)}"
+            )
             fence = match[1]
             block = Block(match[2], match[3].split(), n + 1, [], path)
             cases[-1].blocks.append(block)
@@ -203,7 +210,9 @@ def _signature(s: str) -> str:
 def _start(event: JSON) -> str:
     block = event["content_block"]
     if {**block, **streams.EMPTY.get(block["type"], {}), "type": block["type"]} == block:
-        rest = {k: v for k, v in block.items() if k not in ("type", "id", "name", *streams.EMPTY.get(block["type"], {}))}
+        rest = {
+            k: v for k, v in block.items() if k not in ("type", "id", "name", *streams.EMPTY.get(block["type"], {}))
+        }
         words = [block[k] for k in ("id", "name") if k in block]
         if not rest and all(re.fullmatch(r"[\w.:/-]+", word) for word in words):
             return " ".join(["content_block_start", str(event["index"]), block["type"], *words])
@@ -273,7 +282,8 @@ def message_lines(message: JSON) -> list[str]:
 
 def _opened(message: JSON) -> JSON:
     content = [
-        {**block, "signature": _signature(block["signature"])} if block.get("type") == "thinking" else block for block in message["content"]
+        {**block, "signature": _signature(block["signature"])} if block.get("type") == "thinking" else block
+        for block in message["content"]
     ]
     return {**message, "content": content}
 
@@ -307,7 +317,14 @@ def deployment(config: JSON) -> Deployment:
     auth = given.pop("auth", row.auth if row else "bearer")
     known: JSON = {"name": "test", "id": "test-id", "key": "sk-test", **given}
     return Deployment(
-        provider=provider, model=model, base=base or "http://upstream.invalid/v1", auth=auth, wire=name, quirks=quirks, **known
+        provider=provider,
+        model=model,
+        base=base or "http://upstream.invalid/v1",
+        auth=auth,
+        wire=name,
+        quirks=quirks,
+        fixed=frozenset(config.get("quirks", ())) & {"reasoning_history"},
+        **known,
     )
 
 
@@ -395,7 +412,9 @@ class Run:
         if "error" in message:
             return message
         again = streams.collected(wire(to.wire), request, data, **options)
-        assert again == message, f"{self.case.path.name}:{self.case.line}: the unary reply from this stream differs: {again} != {message}"
+        assert again == message, (
+            f"{self.case.path.name}:{self.case.line}: the unary reply from this stream differs: {again} != {message}"
+        )
         return message
 
     def unary(self, step: Step, data: bytes, to: Deployment, request: Prepared, options: JSON) -> JSON | None:
@@ -453,7 +472,9 @@ def run(case: Case) -> None:
     running = Run(case)
     running.all()
     if WRITE:
-        fresh = next(c for c in read(case.path) if c.title == case.title)  # lines move while the cases before are written
+        fresh = next(
+            c for c in read(case.path) if c.title == case.title
+        )  # lines move while the cases before are written
         moved = {old.line: new.line for old, new in zip(case.blocks, fresh.blocks, strict=True)}
         rewrite(case.path, {moved[line]: content for line, content in running.new.items()})
 

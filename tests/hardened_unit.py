@@ -34,7 +34,11 @@ PYTHON = os.path.realpath(sys.executable)
 
 def place() -> Path:
     """Return a folder to cover with an empty file system for the unit's files: one that this program is not in."""
-    return next(Path(name) for name in ("/srv", "/opt", "/mnt") if not any(path.is_relative_to(name) for path in (ROOT, Path(PYTHON))))
+    return next(
+        Path(name)
+        for name in ("/srv", "/opt", "/mnt")
+        if not any(path.is_relative_to(name) for path in (ROOT, Path(PYTHON)))
+    )
 
 
 def ask(url: str, key: str) -> tuple[int, bytes]:
@@ -64,14 +68,24 @@ def configuration(port: int, name: str) -> str:
 
 
 def main(folder: Path, archive: Path) -> dict[str, object]:
-    shared = "mount --make-rprivate / && mount --make-rshared /"  # systemd hands credentials on from a namespace of its own
+    shared = (
+        "mount --make-rprivate / && mount --make-rshared /"  # systemd hands credentials on from a namespace of its own
+    )
     srv = place()
     covers = f"mount -t tmpfs x /run && mount -t tmpfs -o mode=755 x {srv}"
     subprocess.run(["sh", "-c", f"{shared} && {covers}"], check=True, timeout=LIMIT)
     os.makedirs("/run/systemd/system")
     os.makedirs("/run/user/0", mode=0o700)
-    os.makedirs("/run/systemd/inaccessible/dir", mode=0)  # as systemd makes it at boot: what is hidden is covered with these
-    for name, kind in {"reg": stat.S_IFREG, "fifo": stat.S_IFIFO, "sock": stat.S_IFSOCK, "chr": stat.S_IFCHR, "blk": stat.S_IFBLK}.items():
+    os.makedirs(
+        "/run/systemd/inaccessible/dir", mode=0
+    )  # as systemd makes it at boot: what is hidden is covered with these
+    for name, kind in {
+        "reg": stat.S_IFREG,
+        "fifo": stat.S_IFIFO,
+        "sock": stat.S_IFSOCK,
+        "chr": stat.S_IFCHR,
+        "blk": stat.S_IFBLK,
+    }.items():
         os.mknod(f"/run/systemd/inaccessible/{name}", kind, os.makedev(0, 0))
     os.environ.update(XDG_RUNTIME_DIR="/run/user/0", HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
     shutil.copy(archive, srv / "a2py.pyz")
@@ -83,7 +97,10 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
     env.chmod(0o600)
     command = [PYTHON, str(srv / "a2py.pyz")]
     text = subprocess.run(
-        [*command, "service", "print", "--system", "--port", str(port), "-c", str(config)], capture_output=True, text=True, timeout=LIMIT
+        [*command, "service", "print", "--system", "--port", str(port), "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     ).stdout
     for pattern, new in (
         (r"^DynamicUser=yes$", "DynamicUser=no"),
@@ -99,9 +116,13 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
     seen: dict[str, object] = {"unit": text}
     demo = subprocess.Popen([*command, "demo", "--port", str(upstream)], stderr=subprocess.DEVNULL)
     with (folder / "manager.log").open("wb") as log:
-        manager = subprocess.Popen(["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        manager = subprocess.Popen(
+            ["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
     try:
-        seen["manager"] = until(lambda: control("is-system-running") in (0, 1) and os.path.exists("/run/user/0/systemd/private"))
+        seen["manager"] = until(
+            lambda: control("is-system-running") in (0, 1) and os.path.exists("/run/user/0/systemd/private")
+        )
         control("daemon-reload")
         until(lambda: listens(upstream))
         seen["start"] = control("start", "a2py.service")
@@ -109,7 +130,9 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
         seen["answer"] = ask(url, KEY)[1].decode()
         seen["without the key"] = ask(url, "another")[0]
         process = Path("/proc", show("MainPID"))
-        seen["status"] = dict(re.findall(r"^(CapEff|CapBnd|NoNewPrivs|Seccomp):\s*(\S+)$", (process / "status").read_text(), re.MULTILINE))
+        seen["status"] = dict(
+            re.findall(r"^(CapEff|CapBnd|NoNewPrivs|Seccomp):\s*(\S+)$", (process / "status").read_text(), re.MULTILINE)
+        )
         mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
         seen["root"] = next(line[5].split(",")[0] for line in mounts if line[4] == "/")
         cache = folder / ".cache" / "a2py"

@@ -86,23 +86,42 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "s and key == self._open_key", False): "the short way; the long one gives the same",
     ("a2py/messages/blocks.py", "item is not self._current", True): "the block opens later, its bytes are the same",
     ("a2py/messages/blocks.py", "not item.is_started", False): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "item is self._current", False): "a whole block is closed later, its bytes are the same",
+    (
+        "a2py/messages/blocks.py",
+        "item is self._current",
+        False,
+    ): "a whole block is closed later, its bytes are the same",
     ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
-    **{("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for" for value in (True, False)},
-    ("a2py/messages/blocks.py", "item.is_closed", False): "what is kept of a closed call is never given out, it only counts",
+    **{
+        ("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for"
+        for value in (True, False)
+    },
+    (
+        "a2py/messages/blocks.py",
+        "item.is_closed",
+        False,
+    ): "what is kept of a closed call is never given out, it only counts",
     **{
         ("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same"
         for value in (True, False)
     },
     ("a2py/messages/blocks.py", "item.size > SCAN_SIZE", True): "only slower",
     **{
-        ("a2py/messages/blocks.py", "item.kind == TOOL", value): "of `_open_call`, the short way of `args`: messages/test_writer.py"
+        (
+            "a2py/messages/blocks.py",
+            "item.kind == TOOL",
+            value,
+        ): "of `_open_call`, the short way of `args`: messages/test_writer.py"
         for value in (True, False)
     },
     ("a2py/messages/items.py", "self.items[0].kind == TOOL", True): "the loop behind it asks again",
     ("a2py/messages/blocks.py", "self._is_hidden(item)", True): "how much is kept",
     ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
-    ("a2py/wires/openai/tools.py", "message['role'] == 'system'", True): "only slower: no other message holds such a block",
+    (
+        "a2py/wires/openai/tools.py",
+        "message['role'] == 'system'",
+        True,
+    ): "only slower: no other message holds such a block",
     ("a2py/wires/chat/messages.py", "self._marks", True): "the short way; nothing is marked",
     **{
         ("a2py/wires/common/schema.py", condition, True): "identity: an equal schema is built anew"
@@ -119,7 +138,11 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/wires/common/intake.py", "parser.overflow", False): "32 MiB in one event",
     ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
     ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
-    ("a2py/wires/chat/stream.py", "self.finished and self._error is not None and (not delta)", False): "the error stands already",
+    (
+        "a2py/wires/chat/stream.py",
+        "self.finished and self._error is not None and (not delta)",
+        False,
+    ): "the error stands already",
     ("a2py/wires/chat/output.py", "not self.has_filters", False): "the short way; the long one gives the same",
     ("a2py/wires/chat/stream.py", "not content or len(delta) > 2", True): "the short way; such a delta has no state",
     **{("a2py/wires/chat/stream.py", "ending.bad_lines", value): "a note for the log" for value in (True, False)},
@@ -129,7 +152,11 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     },
     **{("a2py/wires/common/typed.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",
-    ("a2py/wires/common/text.py", "text.startswith(BILLING)", True): "its caller has asked already, or the function behind it asks again",
+    (
+        "a2py/wires/common/text.py",
+        "text.startswith(BILLING)",
+        True,
+    ): "its caller has asked already, or the function behind it asks again",
     ("a2py/wires/common/text.py", "kind in SILENT", False): "such a block holds no text",
     ("a2py/wires/common/effort.py", "kind", True): "`on` and `default` with an effort are told alike",
     ("a2py/wires/common/filters.py", "at < 0", True): "what it computes is only used where it was true",
@@ -306,7 +333,9 @@ def field_survivors(cases: list[golden.Case], wanted: Callable[[str], bool]) -> 
         golden.deployment = plain
         try:
             if not any(map(fails, about)):
-                out.append(f"{f.name}: " + (f"{len(about)} goldens name it, none notices" if about else "no golden names it"))
+                out.append(
+                    f"{f.name}: " + (f"{len(about)} goldens name it, none notices" if about else "no golden names it")
+                )
         finally:
             golden.deployment = real
     return out
@@ -335,7 +364,19 @@ def unit_tests_notice(mutant: Mutant) -> bool:
     tests = unit_tests(mutant.file)
     if not tests:
         return False
-    command = [sys.executable, "-m", "pytest", "-p", "tests.mutate", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.mutate",
+        "-x",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     told = {**os.environ, VARIABLE: f"{mutant.file}:{mutant.number}:{mutant.value}"}
     try:
         return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, timeout=UNIT_LIMIT).returncode == 1
@@ -373,7 +414,11 @@ def main(args: list[str]) -> int:
     cases = golden.cases()
     is_file = [arg for arg in args if arg.endswith(".py")]
     wanted_fields = [arg for arg in args if not arg.endswith(".py")]
-    bad = [] if is_file and not wanted_fields else field_survivors(cases, lambda name: not wanted_fields or name in wanted_fields)
+    bad = (
+        []
+        if is_file and not wanted_fields
+        else field_survivors(cases, lambda name: not wanted_fields or name in wanted_fields)
+    )
     print(f"quirk fields: {len(bad)} survive", *bad, sep="\n  ")
     chosen = [m for file in RULES if not args or any(file.endswith(arg) for arg in is_file) for m in mutants(file)]
     survivors, by_units = branch_survivors(cases, chosen, units) if chosen else ([], 0)

@@ -75,7 +75,11 @@ def running(
     path.chmod(0o600)
     log = folder / "a2py.log"
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.upper().endswith(("_API_KEY", "_PROXY")) and not k.startswith("ANTHROPIC_")}
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.upper().endswith(("_API_KEY", "_PROXY")) and not k.startswith("ANTHROPIC_")
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "a2py", "--config", str(path), "--host", "127.0.0.1", "--port", str(port), *flags],

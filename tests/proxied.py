@@ -70,7 +70,9 @@ class Running:
     def client(self) -> Raw:
         return Raw(self.port)
 
-    async def ask(self, body: Any, path: str = "/v1/messages", method: str = "POST", headers: dict[str, str] | None = None) -> Answer:
+    async def ask(
+        self, body: Any, path: str = "/v1/messages", method: str = "POST", headers: dict[str, str] | None = None
+    ) -> Answer:
         """One request on a connection of its own."""
         async with self.client() as client:
             client.ask(method, path, body, tuple((headers or {}).items()))
@@ -81,8 +83,8 @@ class Running:
 async def proxied(
     settings: Config, *, collect: bool = True, crashes: bool = False, discover: bool = False, **more: Any
 ) -> AsyncIterator[Running]:
-    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams what they are, which
-    scripts do not expect otherwise; `more`: of `Server`."""
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams
+    what they are, which scripts do not expect otherwise; `more`: of `Server`."""
     settings = replace(settings, settings=replace(settings.settings, discover=discover))
     out = io.StringIO()
     before = asyncio.all_tasks()

@@ -35,7 +35,10 @@ PACKAGES = {
 }
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 MARKS = "real or claude"
-ON_UVLOOP = ("tests/upstream", *(f"tests/whole/{path.name}" for path in sorted((ROOT / "tests/whole").glob("test_relay*.py"))))
+ON_UVLOOP = (
+    "tests/upstream",
+    *(f"tests/whole/{path.name}" for path in sorted((ROOT / "tests/whole").glob("test_relay*.py"))),
+)
 
 
 class Clock:
@@ -85,7 +88,18 @@ def install(clock: Clock, claude: str) -> None:
                 print(f"{program} is not there: apt-get install {package} ended with exit code {code}")
     if not list((ROOT / ".venv-claude").glob("**/claude-code-*/package.json")) and not os.environ.get("A2PY_CLAUDE"):
         wanted = f"@anthropic-ai/claude-code@{claude}"
-        code = call(clock, "npm", "install", "--prefix", ".venv-claude", "--silent", "--no-audit", "--no-fund", wanted, quiet=True)
+        code = call(
+            clock,
+            "npm",
+            "install",
+            "--prefix",
+            ".venv-claude",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            wanted,
+            quiet=True,
+        )
         if code:
             print(f"Claude Code is not there: npm install {wanted} ended with exit code {code}")
 
@@ -97,7 +111,9 @@ def pytest(clock: Clock, *args: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.real", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1800, help="bound for everything (default: 1800)")
-    parser.add_argument("--claude", default=os.environ.get("CLAUDE_CODE", "latest"), help="version of Claude Code to install")
+    parser.add_argument(
+        "--claude", default=os.environ.get("CLAUDE_CODE", "latest"), help="version of Claude Code to install"
+    )
     parser.add_argument("--no-install", action="store_true", help="use what is there")
     parser.add_argument("--uvloop", action="store_true", help="only the upstream and relay tests on uvloop")
     parser.add_argument("rest", nargs="*", help="arguments for pytest, after --")

@@ -46,7 +46,9 @@ class Asked:
 class Peer:
     """The server's side of one connection while one request is answered. Writes are at once; nothing is awaited but what says so."""
 
-    def __init__(self, server: Scripted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    def __init__(
+        self, server: Scripted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         self.server = server
         self.reader = reader
         self.writer = writer
@@ -59,7 +61,12 @@ class Peer:
         self.writer.write(data)
 
     def head(
-        self, status: int = 200, headers: dict[str, str] | None = None, *, length: int | None = None, version: str = "HTTP/1.1"
+        self,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        *,
+        length: int | None = None,
+        version: str = "HTTP/1.1",
     ) -> None:
         """Status line and headers; without `length` the body is chunked (on HTTP/1.1)."""
         lines = [f"{version} {status} Scripted"]
@@ -130,7 +137,9 @@ Script = Callable[[Peer], Awaitable[None]]
 class Scripted:
     """An upstream on a free loopback port. `open`: connections now; `left`: peers that `Peer.left` saw leave; `failure`: of a script."""
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.scripts = scripts
         self.asked: list[Asked] = []
         self.connections = 0
@@ -234,7 +243,14 @@ DONE = b"data: [DONE]\n\n"
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """One `chat.completion.chunk`."""
     choices = [{"index": 0, "delta": delta or {}, "finish_reason": finish}] if delta is not None or finish else []
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "upstream-model", "choices": choices, **more}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "upstream-model",
+        "choices": choices,
+        **more,
+    }
 
 
 def usage(prompt: int = 11, completion: int = 3) -> dict[str, int]:
@@ -256,7 +272,14 @@ def completion(content: str = "Hello", finish: str = "stop", **message: Any) -> 
     """A whole unary answer."""
     body = {"role": "assistant", "content": content, **message}
     choice = {"index": 0, "message": body, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "upstream-model", "choices": [choice], "usage": usage()}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "upstream-model",
+        "choices": [choice],
+        "usage": usage(),
+    }
 
 
 def answering(*pieces: str) -> Script:
@@ -335,7 +358,14 @@ class Raw:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    def ask(self, method: str, path: str, body: Any = None, headers: Iterable[tuple[str, str]] = (), version: str = "HTTP/1.1") -> None:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Iterable[tuple[str, str]] = (),
+        version: str = "HTTP/1.1",
+    ) -> None:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"{method} {path} {version}"]
         given = {name.lower() for name, _ in headers}
@@ -347,7 +377,13 @@ class Raw:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        raw = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), LIMIT)).decode("latin-1")
+        try:
+            raw = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), LIMIT)).decode("latin-1")
+        except ConnectionResetError:
+            # The server closed before it had read all of the request. StreamReader reports the reset first, also if an answer came before it.
+            self.reader._exception = None  # type: ignore[attr-defined]
+            self.reader.feed_eof()
+            raw = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *rest = raw.split("\r\n")
         headers = {}
         for text_ in rest:

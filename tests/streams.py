@@ -26,7 +26,15 @@ EVERY_CUT = 1500
 SAMPLE = 40
 #: Seeded cuts into many pieces.
 RANDOM_SPLITS = 6
-STOP_REASONS = {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"}
+STOP_REASONS = {
+    "end_turn",
+    "max_tokens",
+    "stop_sequence",
+    "tool_use",
+    "pause_turn",
+    "refusal",
+    "model_context_window_exceeded",
+}
 ERROR_TYPES = {kind.type for kind in KINDS.values()}
 MESSAGE_ID = "msg_test"
 MODEL = "claude-test"
@@ -63,7 +71,12 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
     cuts: Iterable[int] = inside
     if len(data) > EVERY_CUT:
         ends = [m.end() for m in re.finditer(rb"\r\n|\n", data)]
-        near = [n + d for n in dice.sample(ends, min(len(ends), SAMPLE // 4)) for d in (-1, 0, 1, 6) if 0 < n + d < len(data)]
+        near = [
+            n + d
+            for n in dice.sample(ends, min(len(ends), SAMPLE // 4))
+            for d in (-1, 0, 1, 6)
+            if 0 < n + d < len(data)
+        ]
         cuts = {*near, *dice.sample(inside, SAMPLE)}
     for n in cuts:
         yield [data[:n], data[n:]]
@@ -86,7 +99,9 @@ def writer(thinking: str = "show", used: frozenset[str] = frozenset(), origin: s
     return Writer(MESSAGE_ID, MODEL, ESTIMATE, origin, thinking, used)
 
 
-def drive(wire: Wire, request: Prepared, pieces: Iterable[bytes], sink: Writer, *, hang_up: bool = False) -> tuple[bytes, Outcome]:
+def drive(
+    wire: Wire, request: Prepared, pieces: Iterable[bytes], sink: Writer, *, hang_up: bool = False
+) -> tuple[bytes, Outcome]:
     """`pieces` through the wire's decoder into `sink`, as the relay does it; each `take()` must give whole events (contract 1).
 
     `hang_up`: stop reading as soon as the decoder says that it is finished."""
@@ -123,7 +138,13 @@ def run(wire: Wire, request: Prepared, pieces: Iterable[bytes], **writer_options
 
 
 def unary(
-    wire: Wire, request: Prepared, body: bytes, *, thinking: str = "show", used: frozenset[str] = frozenset(), origin: str = "test"
+    wire: Wire,
+    request: Prepared,
+    body: bytes,
+    *,
+    thinking: str = "show",
+    used: frozenset[str] = frozenset(),
+    origin: str = "test",
 ) -> JSON:
     """The client's message for a unary upstream body; raises ApiError."""
     sink = Reply(MESSAGE_ID, MODEL, origin, thinking, used)
@@ -131,7 +152,13 @@ def unary(
 
 
 def collected(
-    wire: Wire, request: Prepared, data: bytes, *, thinking: str = "show", used: frozenset[str] = frozenset(), origin: str = "test"
+    wire: Wire,
+    request: Prepared,
+    data: bytes,
+    *,
+    thinking: str = "show",
+    used: frozenset[str] = frozenset(),
+    origin: str = "test",
 ) -> JSON:
     """The client's message where the client is unary and the upstream streams: the stream decoder with a `Reply`."""
     sink = Reply(MESSAGE_ID, MODEL, origin, thinking, used)
@@ -168,6 +195,9 @@ class Recorder:
 
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         self.calls.append(("signature", key, kind, state))
+
+    def reasoning_field(self, name: str) -> None:
+        self.calls.append(("reasoning_field", name))
 
     def tool(self, key: Key, id: str, name: str) -> None:
         self.calls.append(("tool", key, id, name))
@@ -252,7 +282,13 @@ class _Sequence:
         assert re.match(r"msg_[\w-]+\Z", message["id"]), message["id"]
         assert isinstance(message["model"], str) and message["model"], "no model"
         fixed = {k: message[k] for k in ("type", "role", "content", "stop_reason", "stop_sequence")}
-        assert fixed == {"type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None}, message
+        assert fixed == {
+            "type": "message",
+            "role": "assistant",
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+        }, message
         self.usage(message["usage"])
 
     def usage(self, usage: JSON) -> None:
@@ -300,7 +336,10 @@ class _Sequence:
         assert reason in STOP_REASONS, f"illegal stop reason {reason!r}"
         assert (reason == "stop_sequence") == (delta["stop_sequence"] is not None), delta
         called = any(block["type"] == "tool_use" for block in self.blocks)
-        assert called if reason == "tool_use" else not called or reason not in ("end_turn", "stop_sequence"), (reason, called)
+        assert called if reason == "tool_use" else not called or reason not in ("end_turn", "stop_sequence"), (
+            reason,
+            called,
+        )
         self.usage(event["usage"])
 
     def on_message_stop(self, event: JSON) -> None:
@@ -372,7 +411,13 @@ def tools_of(message: JSON) -> list[JSON]:
 
 
 def check_contract(
-    wire: Wire, request: Prepared, data: bytes, *, make: Callable[[], Writer] | None = None, cuts: bool = True, **options: Any
+    wire: Wire,
+    request: Prepared,
+    data: bytes,
+    *,
+    make: Callable[[], Writer] | None = None,
+    cuts: bool = True,
+    **options: Any,
 ) -> JSON:
     """Check the five clauses of docs/design.md on `data`, and return the message of the whole stream.
 
@@ -423,7 +468,9 @@ def sdk_message(data: bytes) -> JSON:
     buffers: dict[int, bytes] = {}
     for event in events(data):
         if event["type"] not in ("ping", "error"):
-            snapshot = accumulate_event(event=adapter.validate_python(event), current_snapshot=snapshot, json_bufs=buffers)
+            snapshot = accumulate_event(
+                event=adapter.validate_python(event), current_snapshot=snapshot, json_bufs=buffers
+            )
     out: JSON = snapshot.model_dump(mode="json", exclude_unset=True)
     return out
 

@@ -54,7 +54,12 @@ BESIDE = "../shared"
 def tree() -> tuple[str, ...]:
     """All files of the repository that may be cited, or may cite."""
     top = [path for path in ROOT.iterdir() if path.is_file()]
-    inside = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    inside = [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     return tuple(sorted(path.relative_to(ROOT).as_posix() for path in top + inside))
 
 
@@ -80,7 +85,11 @@ def prose(name: str) -> str:
 
 def spoken(name: str) -> Iterator[str]:
     source = text(name)
-    yield from (token.string for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT)
+    yield from (
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    )
     module = ast.parse(source)
     for node in ast.walk(module):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -100,7 +109,11 @@ def resolve(name: str, cited: str) -> bool:
 @cache
 def anchors(page: str) -> frozenset[str]:
     """The anchors of a page: its `<a id>`s, and its headings as GitHub spells them."""
-    words = [re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()) for line in prose(page).split("\n") if line.startswith("#")]
+    words = [
+        re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower())
+        for line in prose(page).split("\n")
+        if line.startswith("#")
+    ]
     return frozenset(ANCHOR.findall(text(page))) | {word.replace(" ", "-") for word in words}
 
 
@@ -147,7 +160,9 @@ def test_what_a_file_cites_exists(name: str) -> None:
 def test_no_paper_is_cited_that_the_repository_does_not_hold(name: str) -> None:
     found = PAPERS.findall(text(name))
     assert not found
-    assert BESIDE not in text(name) or name.startswith(("tests/", "bench/")), "only tests may read what lies beside the repository"
+    assert BESIDE not in text(name) or name.startswith(("tests/", "bench/")), (
+        "only tests may read what lies beside the repository"
+    )
 
 
 @pytest.mark.skipif(not recordings.WIRE.is_dir(), reason="no recordings here")
@@ -180,4 +195,6 @@ def test_a_citation_of_nothing_is_seen() -> None:
     assert not resolve("a2py/wires/chat/stream.py", "chat/media_of_old.py") and not resolve("a2py/sse.py", "stream.py")
     assert resolve("a2py/wires/chat/calls.py", "stream.py") and resolve("docs/design.md", "a2py/sse.py")
     assert not module_exists("a2py.wires.chat.nowhere") and module_exists("a2py.wires.chat.stream.ChatDecoder")
-    assert not link_exists("docs/design.md", "translation.md#a99") and link_exists("README.md", "docs/translation.md#a8")
+    assert not link_exists("docs/design.md", "translation.md#a99") and link_exists(
+        "README.md", "docs/translation.md#a8"
+    )

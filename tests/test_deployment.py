@@ -11,7 +11,8 @@ from tests import golden
 
 
 @pytest.mark.parametrize(
-    "name", ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"]
+    "name",
+    ["api-key", "Authorization", "x-auth", "access_token", "client_secret", "Cookie", "sig_Signature", "PASSWORD"],
 )
 def test_names_that_tell_a_secret(name: str) -> None:
     assert is_secret_name(name)
@@ -28,7 +29,12 @@ def test_secrets_wherever_they_stand() -> None:
         key="sk-main-key",
         headers={"authorization": "Bearer sk-header", "x-title": "a title"},
         query="api-key=sk-query&v=2026",
-        extra_body={"auth": {"deep": [{"token": "sk-deep"}, "sk-under-auth"]}, "model_key": "abc", "user": "somebody", "n": 1},
+        extra_body={
+            "auth": {"deep": [{"token": "sk-deep"}, "sk-under-auth"]},
+            "model_key": "abc",
+            "user": "somebody",
+            "n": 1,
+        },
     )
     assert set(dep.secrets) == {"sk-main-key", "Bearer sk-header", "sk-header", "sk-query", "sk-deep"}
 

@@ -57,7 +57,17 @@ def test_an_unknown_kind_is_a_mistake_of_ours() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0, "0"), (0.2, "1"), (1, "1"), (1.0001, "2"), (59.5, "60"), (-3, "0"), (float("inf"), None), (float("nan"), None), (None, None)],
+    [
+        (0, "0"),
+        (0.2, "1"),
+        (1, "1"),
+        (1.0001, "2"),
+        (59.5, "60"),
+        (-3, "0"),
+        (float("inf"), None),
+        (float("nan"), None),
+        (None, None),
+    ],
 )
 def test_retry_after_is_whole_seconds(seconds: float | None, told: str | None) -> None:
     assert ApiError("rate_limit", "m", retry_after=seconds).headers().get("retry-after") == told

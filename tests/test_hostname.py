@@ -40,7 +40,9 @@ def test_parse_host(text: str, host: Host | None) -> None:
     assert parse_host(text) == host
 
 
-@pytest.mark.parametrize(("text", "address"), [("127.0.0.1", True), ("[::1]:80", True), ("localhost", False), ("127.1", False)])
+@pytest.mark.parametrize(
+    ("text", "address"), [("127.0.0.1", True), ("[::1]:80", True), ("localhost", False), ("127.1", False)]
+)
 def test_addresses(text: str, address: bool) -> None:
     host = parse_host(text)
     assert host is not None and host.is_address is address

@@ -15,7 +15,10 @@ from a2py.slices import BYTES, at_once
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a,:[{}]"\\\n\u20ac'), max_size=6),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.sampled_from('b,:[{"\\'), max_size=3), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.sampled_from('b,:[{"\\'), max_size=3), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

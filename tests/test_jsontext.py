@@ -72,7 +72,13 @@ def test_any_string_that_python_writes_can_be_read(s: str) -> None:
 
 @pytest.mark.parametrize(
     ("s", "whole"),
-    [("", ""), ("abc\u20ac", "abc\u20ac"), ("\ud83d\ude00", "\U0001f600"), ("\ude00\ud83d", HALF * 2), ("\ufeffx\ud83d", f"\ufeffx{HALF}")],
+    [
+        ("", ""),
+        ("abc\u20ac", "abc\u20ac"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\ude00\ud83d", HALF * 2),
+        ("\ufeffx\ud83d", f"\ufeffx{HALF}"),
+    ],
 )
 def test_whole(s: str, whole: str) -> None:
     assert jsontext.without_surrogates(s) == whole

@@ -26,7 +26,21 @@ STRATA = {
     "cli": 4,
     "__main__": 5,
 }
-IMPURE = {"asyncio", "aiohttp", "socket", "ssl", "os", "time", "random", "uuid", "logging", "pathlib", "subprocess", "threading", "signal"}
+IMPURE = {
+    "asyncio",
+    "aiohttp",
+    "socket",
+    "ssl",
+    "os",
+    "time",
+    "random",
+    "uuid",
+    "logging",
+    "pathlib",
+    "subprocess",
+    "threading",
+    "signal",
+}
 #: Part of wires → stratum within it. Two parts of one stratum do not import each other.
 WIRES = {
     "refusal": 0,
@@ -57,7 +71,11 @@ def imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module or ""
+            base = (
+                ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module or ""
+            )
             yield from (f"{base}.{alias.name}" if base == "a2py" else base for alias in node.names)
 
 
@@ -68,7 +86,9 @@ def test_a_file_keeps_to_its_stratum(path: Path) -> None:
     for name in imports(path):
         top = name.split(".")[0]
         if top == "a2py" and part(name) != own:
-            assert STRATA.get(part(name), 0) < level or level == 0 == STRATA.get(part(name), 0), f"{path} must not import {name}"
+            assert STRATA.get(part(name), 0) < level or level == 0 == STRATA.get(part(name), 0), (
+                f"{path} must not import {name}"
+            )
         if level <= 2:
             assert top not in IMPURE, f"{path} must not import {name}: the core is a function of its input"
         if top in ("asyncio", "aiohttp"):
@@ -123,7 +143,9 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
             seen |= found
             waiting += found
         reach[start] = seen
-    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]}
+    groups = {
+        frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]
+    }
     return [set(group) for group in groups]
 
 
@@ -136,12 +158,18 @@ def test_no_files_of_the_core_import_each_other_in_a_circle() -> None:
 
 def test_the_rules_catch_what_they_forbid() -> None:
     """The helpers see imports of every form, or the tests above could not fail."""
-    assert upward("a2py.wires.responses.reasoning", "a2py.wires.chat.reasoning") and upward("a2py.wires.failure", "a2py.wires.common.text")
+    assert upward("a2py.wires.responses.reasoning", "a2py.wires.chat.reasoning") and upward(
+        "a2py.wires.failure", "a2py.wires.common.text"
+    )
     assert upward("a2py.wires.common.intake", "a2py.wires") and upward("a2py.wires.types", "a2py.wires.failure")
-    assert not upward("a2py.wires.chat.stream", "a2py.wires.failure") and not upward("a2py.wires.chat.stream", "a2py.wires.chat.calls")
+    assert not upward("a2py.wires.chat.stream", "a2py.wires.failure") and not upward(
+        "a2py.wires.chat.stream", "a2py.wires.chat.calls"
+    )
     assert "a2py.wires.failure" in set(modules(Path("wires/common/intake.py")))
     assert "a2py.messages.splice" in set(modules(Path("messages/types.py"))), "an import under TYPE_CHECKING"
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [{"a"}]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [
+        {"a"}
+    ]
     seen = {name for path in FILES for name in imports(path)}
     assert {"a2py.errors", "a2py.messages.types", "orjson"} <= seen
     assert part("a2py.wires.chat.stream") == "wires"

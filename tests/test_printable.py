@@ -26,7 +26,9 @@ NASTY = "a\x1b[31m\x9b1m\u202e\u200b\u2028\u2029\x7f\U000e0041z"
 
 def hidden(text: str, keep: str = "\n") -> list[str]:
     """The characters of `text` that must not be shown."""
-    return [repr(char) for char in text if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") and char not in keep]
+    return [
+        repr(char) for char in text if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") and char not in keep
+    ]
 
 
 def test_no_hidden_character_is_left() -> None:
@@ -67,7 +69,11 @@ def test_json_stays_the_same_document() -> None:
 def test_no_value_of_the_log_holds_one(form: str) -> None:
     out = io.StringIO()
     log = Log(out, form)
-    log.request(Record(id="req_1", path=NASTY, model=NASTY + "\ud83d", error=NASTY, notes=[NASTY, 'a "b" \\c'], degraded=(NASTY,)))
+    log.request(
+        Record(
+            id="req_1", path=NASTY, model=NASTY + "\ud83d", error=NASTY, notes=[NASTY, 'a "b" \\c'], degraded=(NASTY,)
+        )
+    )
     log.warning("reload refused", error=NASTY, models=[NASTY, ["x", NASTY]], origins={"a": NASTY}, count=3)
     text = out.getvalue()
     assert text.count("\n") == 2 and not hidden(text)
@@ -136,7 +142,9 @@ def test_what_a_shell_evaluates_is_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("models",), ("models", "--json"), ("config", "show"), ("config", "validate"), ("check",), ("--health",)], ids=" ".join
+    "args",
+    [("models",), ("models", "--json"), ("config", "show"), ("config", "validate"), ("check",), ("--health",)],
+    ids=" ".join,
 )
 async def test_what_commands_print(tmp_path: Path, args: tuple[str, ...]) -> None:
     """A configuration of somebody else, and a server that answers with escape sequences."""

@@ -61,7 +61,8 @@ def test_ci_names_no_registry_and_may_only_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["CONTRIBUTING.md", "README.md", ".github/workflows/ci.yml", "tests/README.md", ".github/PULL_REQUEST_TEMPLATE.md"]
+    "name",
+    ["CONTRIBUTING.md", "README.md", ".github/workflows/ci.yml", "tests/README.md", ".github/PULL_REQUEST_TEMPLATE.md"],
 )
 def test_each_make_target_that_is_named_exists(name: str) -> None:
     named = set(re.findall(r"(?:`|run: |&& |^)make ([a-z][a-z-]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
@@ -144,7 +145,11 @@ def test_a_release_sets_the_version_tests_builds_and_pushes_nothing(clone: Path)
     assert release.current(clone) == "0.2.0"
     assert (clone / "README.md").read_text("utf-8") == "a2py 0.2.0 at http://127.0.0.1:4000\nhaproxy 0.1.0\n"
     assert (clone / "docs/commands.md").read_text("utf-8") == "a2py 0.2.0: any client\n"
-    assert 'git commit -am "Release 0.2.0"' in said and "git push origin main v0.2.0" in said and "dist/a2py-0.2.0-py3-none-any.whl" in said
+    assert (
+        'git commit -am "Release 0.2.0"' in said
+        and "git push origin main v0.2.0" in said
+        and "dist/a2py-0.2.0-py3-none-any.whl" in said
+    )
     assert not release.git(clone, "tag")
 
 
@@ -154,7 +159,9 @@ def test_a_failed_step_puts_the_version_back(clone: Path, failing: str) -> None:
     with pytest.raises(release.Refused, match=f"{re.escape(failing)}` failed"):
         release.release(clone, "0.2.0", steps)
     assert steps.commands[-1] == failing
-    assert release.current(clone) == "0.1.0" and not release.git(clone, "status", "--porcelain", "--", "a2py", "docs", "README.md")
+    assert release.current(clone) == "0.1.0" and not release.git(
+        clone, "status", "--porcelain", "--", "a2py", "docs", "README.md"
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,13 @@ def readers() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr in known:
                 holder = node.value
-                name = holder.id if isinstance(holder, ast.Name) else holder.attr if isinstance(holder, ast.Attribute) else ""
+                name = (
+                    holder.id
+                    if isinstance(holder, ast.Name)
+                    else holder.attr
+                    if isinstance(holder, ast.Attribute)
+                    else ""
+                )
                 if name in ("q", "quirks"):
                     out[node.attr].add(path.relative_to(ROOT).as_posix())
     return {name: found - {LESSONS} for name, found in out.items()}
@@ -75,8 +81,14 @@ def test_each_field_names_the_files_that_read_it(name: str) -> None:
 
 def test_the_docs_say_what_the_comments_say() -> None:
     """docs/providers.md has a row for each field, in the same order."""
-    rows = [line.strip("| ").split(" | ", 2) for line in DOCS.partition("## Every quirk")[2].splitlines() if line.startswith("| `")]
-    assert {name.strip("`"): meaning for name, _, meaning in rows} == {name: READERS.sub("", text) for name, text in comments().items()}
+    rows = [
+        line.strip("| ").split(" | ", 2)
+        for line in DOCS.partition("## Every quirk")[2].splitlines()
+        if line.startswith("| `")
+    ]
+    assert {name.strip("`"): meaning for name, _, meaning in rows} == {
+        name: READERS.sub("", text) for name, text in comments().items()
+    }
 
 
 # -- words ---------------------------------------------------------------------------------------------------------------
@@ -84,7 +96,7 @@ def test_the_docs_say_what_the_comments_say() -> None:
 
 def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
     assert set(words()["reasoning"]) == set(DIALECTS)
-    assert set(words()["reasoning_history"]) == {*HISTORY, "none", "thought_signature"}
+    assert set(words()["reasoning_history"]) == {*HISTORY, "none", "reply", "thought_signature"}
     assert set(words()["schema"]) == {*SCHEMA_STEPS, "inline_refs"}
 
 
@@ -108,7 +120,9 @@ def test_an_unknown_word_is_refused(name: str) -> None:
     right = next(word for word in allowed if word)
     wrong = right + "x"
     value = wrong if isinstance(getattr(Quirks(), name), str) else [right, wrong]
-    with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{re.escape(wrong)}'. Did you mean {re.escape(right)}"):
+    with pytest.raises(
+        ValueError, match=f"{name} must be one of .*, got '{re.escape(wrong)}'. Did you mean {re.escape(right)}"
+    ):
         override(Quirks(), {name: value})
     for word in allowed:
         assert override(Quirks(), {name: word if isinstance(getattr(Quirks(), name), str) else [word]})
@@ -170,4 +184,10 @@ def test_an_unknown_field_is_named() -> None:
 
 
 def test_effort_words_go_from_weak_to_strong() -> None:
-    assert EFFORTS.index("none") < EFFORTS.index("low") < EFFORTS.index("medium") < EFFORTS.index("high") < EFFORTS.index("max")
+    assert (
+        EFFORTS.index("none")
+        < EFFORTS.index("low")
+        < EFFORTS.index("medium")
+        < EFFORTS.index("high")
+        < EFFORTS.index("max")
+    )

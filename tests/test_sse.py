@@ -97,7 +97,21 @@ def test_what_the_slow_reading_means() -> None:
 
 
 pieces = st.sampled_from(
-    [b"data", b"event", b":", b" ", b"\r", b"\n", b"\r\n", b"\n\n", b"a", b"\xef\xbb\xbf", b"\xef", b"data: x", b"id: 1"]
+    [
+        b"data",
+        b"event",
+        b":",
+        b" ",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\n\n",
+        b"a",
+        b"\xef\xbb\xbf",
+        b"\xef",
+        b"data: x",
+        b"id: 1",
+    ]
 )
 
 

@@ -28,8 +28,31 @@ state people how little good world make very year still see own work get here ol
 while few house use place during again home around small however found part school every number file line code test error return value
 name type string list path read write edit run tool call result user message content text input output token model server""",
 )
-THOUGHTS = re.findall(r"\w+", "Hmm So Wait Maybe But First Then Next Perhaps Now Let Actually Right Okay Thus Hence Still Also Well Yes")
-PIECES = ('": "', '", "', '": ', '"}', '{"', "\n\n", ". ", ", ", "ing", "tion", "er", "re", "on", "st", "en", "at", "()", "10", "20", "00")
+THOUGHTS = re.findall(
+    r"\w+", "Hmm So Wait Maybe But First Then Next Perhaps Now Let Actually Right Okay Thus Hence Still Also Well Yes"
+)
+PIECES = (
+    '": "',
+    '", "',
+    '": ',
+    '"}',
+    '{"',
+    "\n\n",
+    ". ",
+    ", ",
+    "ing",
+    "tion",
+    "er",
+    "re",
+    "on",
+    "st",
+    "en",
+    "at",
+    "()",
+    "10",
+    "20",
+    "00",
+)
 LETTERS = ("é", "ü", "—", "世", "界", "😀", "ñ", "“", "”")  # two, three and four bytes of UTF-8
 #: Odds of what shall always happen.
 SURE = 0.999999
@@ -37,7 +60,17 @@ SURE = 0.999999
 OPEN = '<tool_call>\n{"name": "'
 CLOSE = "\n</tool_call>"
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
-MARKS = (OPEN, '", "arguments": ', CLOSE, "<tool_call>", "</tool_call>", "<think>", "</think>", "<tool_response>", "</tool_response>")
+MARKS = (
+    OPEN,
+    '", "arguments": ',
+    CLOSE,
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
+    "<tool_response>",
+    "</tool_response>",
+)
 
 TEMPLATE = r"""{%- macro say(role, text) %}{{- '<|im_start|>' + role + '\n' + text + '<|im_end|>\n' }}{%- endmacro %}
 {%- set first = messages[0].content if messages and messages[0].role == 'system' else '' %}
@@ -125,7 +158,17 @@ class Vocabulary:
 
     @staticmethod
     def _byte(c: str, odds: Odds) -> float:
-        known = {'"': odds.quote, "}": 0.001, "]": 0.001, "{": 0.002, "[": 0.002, ",": 0.002, ":": 0.002, " ": 0.01, "\n": 0.002}
+        known = {
+            '"': odds.quote,
+            "}": 0.001,
+            "]": 0.001,
+            "{": 0.002,
+            "[": 0.002,
+            ",": 0.002,
+            ":": 0.002,
+            " ": 0.01,
+            "\n": 0.002,
+        }
         if c in known:
             return known[c]
         if c.isdigit() and c.isascii():
@@ -185,7 +228,11 @@ def build(path: Path, odds: Odds | None = None, *, think: bool = False, context:
     odds = odds or Odds()
     words = Vocabulary(odds, think)
     tokens = list(words.tokens)
-    kinds = [gguf.TokenType.NORMAL] * words.normal + [gguf.TokenType.CONTROL] * len(CONTROL) + [gguf.TokenType.USER_DEFINED] * len(MARKS)
+    kinds = (
+        [gguf.TokenType.NORMAL] * words.normal
+        + [gguf.TokenType.CONTROL] * len(CONTROL)
+        + [gguf.TokenType.USER_DEFINED] * len(MARKS)
+    )
 
     embedding = np.zeros((len(tokens), DIM), np.float32)
     embedding[:, 0] = 1.0

@@ -182,7 +182,9 @@ def rewritten(page: Path) -> str:
     made = {block.text: run(block) for block in blocks(page) if not block.claude or find()}
 
     def put(found: re.Match[str]) -> str:
-        return found[0].replace(f"```console\n{found['text']}```", f"```console\n{made.get(found['text'], found['text'])}```")
+        return found[0].replace(
+            f"```console\n{found['text']}```", f"```console\n{made.get(found['text'], found['text'])}```"
+        )
 
     return _BLOCK.sub(put, page.read_text("utf-8"))
 

@@ -24,7 +24,10 @@ def problems(value: Any, type_: Any, path: str = "") -> list[str]:
         return problems(value, get_args(type_)[0], path)
     if origin is types.UnionType or origin is Union:
         members = get_args(type_)
-        return min((problems(value, member, path) for member in [m for m in members if _meant(value, m)] or members), key=_depth)
+        return min(
+            (problems(value, member, path) for member in [m for m in members if _meant(value, m)] or members),
+            key=_depth,
+        )
     if origin is Literal:
         return [] if value in get_args(type_) else [f"{path}: {value!r} is none of {get_args(type_)}"]
     if is_typeddict(type_) or is_extended(type_):
@@ -80,7 +83,9 @@ def _required(type_: Any) -> set[str]:
 
 def _depth(found: list[str]) -> float:
     """Smaller is better: no problem at all, else the deepest one."""
-    return -max((path.partition(":")[0].count(".") + path.partition(":")[0].count("[") for path in found), default=float("inf"))
+    return -max(
+        (path.partition(":")[0].count(".") + path.partition(":")[0].count("[") for path in found), default=float("inf")
+    )
 
 
 def _meant(value: Any, member: Any) -> bool:

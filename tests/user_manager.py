@@ -50,8 +50,15 @@ def ask(url: str) -> bool:
 
 
 def stream(url: str, begun: threading.Semaphore, ends: list[bytes], upto: int) -> None:
-    body = {"model": "demo", "max_tokens": 8000, "stream": True, "messages": [{"role": "user", "content": f"count to {upto}"}]}
-    request = urllib.request.Request(url + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"})
+    body = {
+        "model": "demo",
+        "max_tokens": 8000,
+        "stream": True,
+        "messages": [{"role": "user", "content": f"count to {upto}"}],
+    }
+    request = urllib.request.Request(
+        url + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
     data = b""
     try:
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
@@ -89,9 +96,13 @@ def main(folder: Path, count: int) -> dict[str, object]:
     os.environ.update(XDG_RUNTIME_DIR=runtime, HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
     seen: dict[str, object] = {}
     with (folder / "manager.log").open("wb") as log:
-        manager = subprocess.Popen(["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        manager = subprocess.Popen(
+            ["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
     try:
-        seen["manager"] = until(lambda: control("is-system-running") in (0, 1) and os.path.exists(f"{runtime}/systemd/private"))
+        seen["manager"] = until(
+            lambda: control("is-system-running") in (0, 1) and os.path.exists(f"{runtime}/systemd/private")
+        )
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         install = [sys.executable, "-m", "a2py", "service", "install", "--socket", "--port", str(port)]
@@ -125,7 +136,9 @@ def main(folder: Path, count: int) -> dict[str, object]:
         seen["moved"] = ask(f"http://127.0.0.1:{other}") and not ask(url)
         subprocess.run(install, capture_output=True, timeout=LIMIT + 60)
         seen["moved back"] = ask(url) and not ask(f"http://127.0.0.1:{other}")
-        removed = subprocess.run([sys.executable, "-m", "a2py", "service", "remove"], capture_output=True, text=True, timeout=LIMIT + 60)
+        removed = subprocess.run(
+            [sys.executable, "-m", "a2py", "service", "remove"], capture_output=True, text=True, timeout=LIMIT + 60
+        )
         seen["remove"] = (removed.returncode, removed.stdout, removed.stderr)
         seen["gone"] = not ask(url)
     finally:

@@ -1,11 +1,11 @@
 """`make pyz`: dist/a2py.pyz, one file that runs on several CPython versions with their C extensions.
 
 Knows: wheels, zip archives, which files of a wheel a running program needs. Must not know: a2py's code.
-Invariants: the same wheels give the same bytes; what all versions share is stored once; debug information is left out (of 3.4 MB of compressed
-extension modules a version, 0.8 MB stay) where `strip` is there; licences stay.
+Invariants: the same wheels give the same bytes; what all versions share is stored once; debug information is left out
+(of 3.4 MB of compressed extension modules a version, 0.8 MB stay) where `strip` is there; licences stay.
 
-The archive holds `__main__.py` (tools/pyz_main.py), `common.zip` and one `cp3NN.zip` a version, stored, not compressed: a start reads a
-directory of a few entries, however many files are inside.
+The archive holds `__main__.py` (tools/pyz_main.py), `common.zip` and one `cp3NN.zip` a version, stored, not compressed:
+a start reads a directory of a few entries, however many files are inside.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ from pip._vendor.packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: What pip takes as x86-64 Linux with glibc 2.28 or newer (Debian 10, RHEL 8).
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux_2_5_x86_64")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux_2_5_x86_64",
+)
 #: Files of a wheel that no running program needs.
-LEFT_OUT = re.compile(r"\.(pyx|pxd|pxi|pyi|h|c|hash|typed)$|/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|sboms/.*)$|/_testcapi\.")
+LEFT_OUT = re.compile(
+    r"\.(pyx|pxd|pxi|pyi|h|c|hash|typed)$|/(RECORD|WHEEL|INSTALLER|REQUESTED|top_level\.txt|sboms/.*)$|/_testcapi\."
+)
 #: A time that every zip can hold, the same for every build.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -43,14 +51,18 @@ Files = dict[str, bytes]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build dist/a2py.pyz.")
-    parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="3.N", help=f"versions inside (default: {' '.join(VERSIONS)})")
+    parser.add_argument(
+        "--python", nargs="+", default=VERSIONS, metavar="3.N", help=f"versions inside (default: {' '.join(VERSIONS)})"
+    )
     parser.add_argument("--uvloop", action="store_true", help="put uvloop in, too (1 MB a version)")
     parser.add_argument("--output", "-o", type=Path, default=ROOT / "dist" / "a2py.pyz", metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         extras = {"speed"} if args.uvloop else set()
-        parts = {suffix(version): files(wheels(wheel, version, extras, Path(folder) / version)) for version in args.python}
+        parts = {
+            suffix(version): files(wheels(wheel, version, extras, Path(folder) / version)) for version in args.python
+        }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     data = archive(parts, f"{', '.join(args.python)} for Linux on x86-64")
     args.output.write_bytes(data)
@@ -68,7 +80,8 @@ def pip(*words: str) -> None:
 
 
 def build_wheel(folder: Path) -> Path:
-    """a2py's own wheel, from a copy of the sources (setuptools leaves a build/ in the tree, whose files it takes up again next time)."""
+    """a2py's own wheel, from a copy of the sources (setuptools leaves a build/ in the tree, whose files it takes up
+    again next time)."""
     source = folder / "source"
     source.mkdir()
     for name in ("pyproject.toml", "setup.cfg", "LICENSE"):
@@ -79,14 +92,14 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("a2py-*.whl"))
 
 
-# -- which wheels --------------------------------------------------------------------------------------------------------
+# -- which wheels ------------------------------------------------------------------------------------------------------
 
 
 def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path]:
     """a2py's wheel and all that it needs on `version`, downloaded into `folder`.
 
-    pip judges `python_version < "3.11"` by the Python that it runs on, whatever --python-version says: so the requirements are walked
-    here once more, what is missing is fetched, and what only this Python needs is left out."""
+    pip judges `python_version < "3.11"` by the Python that it runs on, whatever --python-version says: so the
+    requirements are walked here once more, what is missing is fetched, and what only this Python needs is left out."""
     folder.mkdir()
     shutil.copy(own, folder)
     while True:
@@ -107,7 +120,12 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
 
 def environment(version: str) -> dict[str, str]:
     """The values of environment markers on the target."""
-    names = {"implementation_name": "cpython", "platform_python_implementation": "CPython", "os_name": "posix", "sys_platform": "linux"}
+    names = {
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+    }
     return {
         **names,
         "platform_system": "Linux",
@@ -142,7 +160,7 @@ def requirements(wheel: Path) -> Iterator[Requirement]:
             yield Requirement(line)
 
 
-# -- what goes in --------------------------------------------------------------------------------------------------------
+# -- what goes in ------------------------------------------------------------------------------------------------------
 
 
 def files(paths: Iterable[Path]) -> Files:
@@ -154,7 +172,9 @@ def files(paths: Iterable[Path]) -> Files:
                 if name.endswith("/") or LEFT_OUT.search(name):
                     continue
                 if ".data/" in name:
-                    raise SystemExit(f"{path.name} installs {name} outside the library: tools/pyz.py has no place for it")
+                    raise SystemExit(
+                        f"{path.name} installs {name} outside the library: tools/pyz.py has no place for it"
+                    )
                 out[name] = stripped(opened.read(name)) if name.endswith(".so") else opened.read(name)
     return {name: short(content) if name.endswith("/METADATA") else content for name, content in out.items()}
 

@@ -1,9 +1,10 @@
 """The start of a2py.pyz: find or unpack the parts for this interpreter, then be a2py.
 
 Knows: the archive it stands in (PARTS is filled in by tools/pyz.py), the cache directory. Must not know: a2py.
-Invariants: it can be read by any Python since 2.7, so that a wrong one gets a sentence; a directory is complete or not there (renamed into
-place); nothing is loaded from a directory that another user owns or could write. A start with a filled cache imports nothing but sys, os and
-_imp, and reads the archive's directory of seven entries: it takes as long as the installed package, but for Python's own way into a zip (5 ms).
+Invariants: it can be read by any Python since 2.7, so that a wrong one gets a sentence; a directory is complete or not
+there (renamed into place); nothing is loaded from a directory that another user owns or could write. A start with a
+filled cache imports nothing but sys, os and _imp, and reads the archive's directory of seven entries: it takes as long
+as the installed package, but for Python's own way into a zip (5 ms).
 """
 
 import os
@@ -105,7 +106,13 @@ def begin():
     part = PARTS.get(suffix())
     if part is None:
         here = "{}.{} ({})".format(sys.version_info[0], sys.version_info[1], suffix() or sys.platform)  # noqa: UP032  (older Pythons read this)
-        fail("this file holds CPython " + VERSIONS + "; this is " + here + ": start it with one of those, or pipx install a2py")
+        fail(
+            "this file holds CPython "
+            + VERSIONS
+            + "; this is "
+            + here
+            + ": start it with one of those, or pipx install a2py"
+        )
     directory = place(archive, part)
     sys.path[0] = directory
     try:
@@ -115,7 +122,10 @@ def begin():
     except ImportError as error:
         if "failed to map segment" not in str(error):
             raise
-        return fail(directory + " lies on a file system from which nothing may be executed: set XDG_CACHE_HOME to another directory")
+        return fail(
+            directory
+            + " lies on a file system from which nothing may be executed: set XDG_CACHE_HOME to another directory"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How long the single file takes to start, beside the installed package: `python -m tools.pyz_times dist/a2py.pyz dist/a2py-*.whl [PYTHON…]`.
+"""How long the single file takes to start, beside the installed package: `python -m tools.pyz_times dist/a2py.pyz
+dist/a2py-*.whl [PYTHON…]`.
 
-Knows: processes, sd_notify's READY=1, CPU time as the kernel counts it. Must not know: how the file is made.
-Wall times are the least of several (the machine may be busy), CPU times the median; the first start unpacks into an empty cache.
+Knows: processes, sd_notify's READY=1, CPU time as the kernel counts it. Must not know: how the file is made. Wall times
+are the least of several (the machine may be busy), CPU times the median; the first start unpacks into an empty cache.
 """
 
 from __future__ import annotations
@@ -58,25 +59,36 @@ def _cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 def main(archive: str, wheel: str, *pythons: str) -> None:
-    found = pythons or tuple(sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[0-9].*/bin/python")))) or (sys.executable,)
+    found = (
+        pythons
+        or tuple(sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[0-9].*/bin/python"))))
+        or (sys.executable,)
+    )
     print(
-        f"{archive}: {os.path.getsize(archive) / 1e6:.1f} MB\nwall / CPU ms      first    later              installed          later : installed"
+        f"{archive}: {os.path.getsize(archive) / 1e6:.1f} MB\nwall / CPU ms      first    later              "
+        f"installed          later : installed"
     )
     for python in found:
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
             subprocess.run(
-                [str(folder / "venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel], check=True
+                [str(folder / "venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel],
+                check=True,
             )
             env = {"PATH": os.environ["PATH"], "HOME": made}
-            single = [str(folder / "venv/bin/python"), os.path.abspath(archive)]  # the same interpreter, site and all, for both
+            single = [
+                str(folder / "venv/bin/python"),
+                os.path.abspath(archive),
+            ]  # the same interpreter, site and all, for both
             installed = [str(folder / "venv/bin/a2py")]
             name = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
             for measure in (version, serving):
                 shutil.rmtree(folder / ".cache", ignore_errors=True)
                 first = measure(single, env, folder)
-                pairs = [(measure(single, env, folder), measure(installed, env, folder)) for _ in range(RUNS)]  # interleaved
+                pairs = [
+                    (measure(single, env, folder), measure(installed, env, folder)) for _ in range(RUNS)
+                ]  # interleaved
                 wall = [min(pair[side][0] for pair in pairs) for side in (0, 1)]
                 cpu = [statistics.median(pair[side][1] for pair in pairs) for side in (0, 1)]
                 shown = [f"{w * 1000:5.0f} / {c * 1000:4.0f}" for w, c in (first, *zip(wall, cpu, strict=True))]

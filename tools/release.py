@@ -75,7 +75,9 @@ def check(root: Path, version: str) -> None:
     changes = git(root, "status", "--porcelain")
     if changes:
         raise Refused(f"the tree has changes that are not committed:\n{changes}\nCommit or stash them")
-    if not re.search(rf"^## {re.escape(version)}, \d{{4}}-\d\d-\d\d$", (root / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE):
+    if not re.search(
+        rf"^## {re.escape(version)}, \d{{4}}-\d\d-\d\d$", (root / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    ):
         raise Refused(f"CHANGELOG.md has no heading `## {version}, YYYY-MM-DD`. Write what has changed, and commit it")
 
 
@@ -123,7 +125,9 @@ def to_push(root: Path, version: str, changed: Sequence[Path]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make release VERSION=…", description="Check, set the version, build; push nothing.")
+    parser = argparse.ArgumentParser(
+        prog="make release VERSION=…", description="Check, set the version, build; push nothing."
+    )
     parser.add_argument("version", nargs="?", default="")
     version = parser.parse_args(arguments).version
     try:

@@ -138,7 +138,7 @@ def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Confi
     """Return the configuration of --model and its flags."""
     flags = {name: getattr(args, name) for name in (*_MODEL_FLAGS, "request_timeout")}
     notes: list[str] = []
-    return _with_notes(single(model=args.model, env=environment(env, cwd, notes.append), **flags), notes)
+    return _with_notes(single(args.model, env=environment(env, cwd, notes.append), **flags), notes)
 
 
 def _with_notes(config: Config, notes: list[str]) -> Config:

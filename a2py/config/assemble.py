@@ -1,13 +1,15 @@
 """Files and environment → a Config.
 
-Knows: which files are read, in which order they and the environment count. Must not know: how a name is resolved, what a setting does.
-Invariants: `os.environ` is never touched; a mistake in a file is a ConfigError, a deployment's own trouble is its `problem`.
+Knows: which files are read, and in which order they and the environment count. Must not know: how a name is resolved,
+what a setting does.
+Invariants: `os.environ` is never read or changed; a mistake in a file is a ConfigError, a deployment that cannot work
+has a `problem`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -15,273 +17,294 @@ from typing import Any
 
 from a2py.config import tree as t
 from a2py.config import values
-from a2py.config.build import FAMILIES, build, named
+from a2py.config.build import build
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
-from a2py.config.names import Binder, Config, home_of
+from a2py.config.names import Binder, Config, find_default_name
 from a2py.config.pairs import SHARED, Pair, Use, origin_of
-from a2py.config.settings import Entry, Read, Settings, read
+from a2py.config.prefixes import FAMILIES, Warn, parse_model
+from a2py.config.quirk_changes import accept_changes
+from a2py.config.reader import Contents, place_of, read
+from a2py.config.settings import Entry, Settings
 from a2py.config.tree import Node
 from a2py.config.variables import Variables, variables
 from a2py.deployment import Deployment
 from a2py.providers import PROVIDERS, Provider
 
 MAX_FILES = 50
-#: Settings that a variable of the environment switches on as well.
+#: Settings that a variable of the environment can switch on, too.
 SWITCHES = {
     "use_chat_completions_url": "LITELLM_USE_CHAT_COMPLETIONS_URL_FOR_ANTHROPIC_MESSAGES",
     "reasoning_auto_summary": "LITELLM_REASONING_AUTO_SUMMARY",
     "insecure": "A2PY_INSECURE",
 }
-#: Rows that no key in the environment selects: Claude Code's own token lies in ANTHROPIC_API_KEY; Ollama is asked whether it runs.
+#: Rows that no key in the environment selects: ANTHROPIC_API_KEY may be Claude Code's own token, and cli/ finds out
+#: whether Ollama runs.
 _NOT_BY_KEY = frozenset(("anthropic", "ollama", "ollama_chat"))
-
-Warn = Callable[[str], None]
 
 
 def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool = False) -> Config:
-    """The configuration of `path`, else of the first file that `find` knows, with `.env` and what it includes. ConfigError where there is
-    no file, or a mistake in one. A file without models is served with those of the environment.
+    """Return the configuration of `path`, else of the first file that `find` returns, with `.env` and its includes.
 
-    `untrusted`: the file was found in the working folder, nobody named it. Then, and if this function finds it there, `Config.pairs` lists
-    what it would send to whom. Ask the user before you serve it."""
+    A file without models gets those of the environment. Raise ConfigError if there is no file, or a mistake in one.
+    `untrusted`: the file is in the working folder and nobody named it. In this case, and if this function finds it
+    there, `Config.pairs` lists which secrets it would send to which hosts. Ask the user before you serve it."""
     warnings: list[str] = []
     whole = environment(env, cwd, warnings.append)
     located = locate(path, env, cwd)
     if located is None:
-        looked = ", ".join(places(env, cwd))
-        raise ConfigError("there is no configuration file", cure=f"give --config FILE, or write one of: {looked}")
+        cure = f"Give --config FILE, or write one of: {', '.join(places(env, cwd))}."
+        raise ConfigError("there is no configuration file", cure=cure)
     file = located.path
     files: dict[str, str] = {}
-    tree = _read(file, _shown(file, cwd), None, whole, cwd, files, warnings.append)
+    tree = _read(file, _display_name(file, cwd), None, whole, cwd, files, warnings.append)
     untrusted = untrusted or located.untrusted
     # Literal keys in an untrusted folder are the stranger's own. In any other file they are the user's secrets.
     folder = os.path.dirname(file)
-    secret_files = {shown: os.path.realpath(path) for shown, path in files.items() if not untrusted or not within(path, folder)}
+    secret_files = {
+        name: os.path.realpath(path) for name, path in files.items() if not untrusted or not within(path, folder)
+    }
     config = _assemble(tree, whole, warnings, files, secret_files)
     return config if untrusted else replace(config, pairs={})
 
 
 def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
-    """Without a file: each provider whose key (or, where none is needed, whose base variable) is set gives `prefix/*`; the first with a
-    default model also `*` and the home of `claude-*`; `ollama_models` give their names, and a home where no key did. None: nothing is set.
-    `env` holds what is to count: see `environment` for `.env`."""
-    entries = _from_keys(env, ollama_models)
+    """Return a configuration without a file, None if the environment sets nothing.
+
+    Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with
+    a default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`:
+    see `environment` for `.env`."""
+    entries = _entries_from_keys(env, ollama_models)
     if not entries:
         return None
     return replace(_assemble(t.node_of({"model_list": entries}, "environment"), variables(env), [], {}, {}), pairs={})
 
 
-def single(
-    *,
-    model: str,
-    api_base: str = "",
-    api_key: str = "",
-    alias: str = "",
-    api_version: str = "",
-    max_tokens: int = 0,
-    temperature: float | None = None,
-    request_timeout: float = 0.0,
-    drop_params: bool = False,
-    env: Mapping[str, str] | None = None,
-) -> Config:
-    """`--model openai/gpt-5.4 --api_base … --alias …`: one model, which every other name means as well."""
-    given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_tokens": max_tokens, "timeout": request_timeout}
-    params: dict[str, Any] = {name: value for name, value in given.items() if value}
-    params |= {"model": model} | ({} if temperature is None else {"temperature": temperature})
+def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None, **params: Any) -> Config:
+    """Return the configuration of one model, which every other name means, too.
+
+    `params`: litellm_params, as in `--model openai/gpt-5.4 --api_base …`; None, "" and 0 are unset, but a temperature
+    may be 0."""
+    params = {name: value for name, value in params.items() if value or (name == "temperature" and value is not None)}
     name = model if "*" in model else alias or model
-    tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": params}]}
-    tree["litellm_settings"] = {"drop_params": True} if drop_params else {}
+    tree: dict[str, Any] = {"model_list": [{"model_name": name, "litellm_params": {"model": model, **params}}]}
     tree["router_settings"] = {} if "*" in model else {"model_group_alias": {"*": name}}
-    typed = "command line"
-    return replace(_assemble(t.node_of(tree, typed), variables(env or {}), [], {}, {typed: f"/{typed}"}), pairs={})
+    place = "command line"
+    return replace(_assemble(t.node_of(tree, place), variables(env or {}), [], {}, {place: f"/{place}"}), pairs={})
 
 
-def _shown(file: str, cwd: str) -> str:
+def _display_name(file: str, cwd: str) -> str:
     inside = os.path.join(cwd, "")
     file = os.path.normpath(file)
     return file.removeprefix(inside) if file.startswith(inside) else file
 
 
-def _read(file: str, shown: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
-    """The tree of `file` and of what it includes. `at`: the include that named it; `files`: shown name → file, of all that were read."""
+def _read(file: str, label: str, at: Node | None, env: Variables, cwd: str, files: dict[str, str], warn: Warn) -> Node:
+    """Return the tree of `file` and its includes. `at`: the include that named it; `files`: name → file of all that
+    were read."""
     try:
         with open(file, "rb") as f:
             data = f.read(t.MAX_BYTES + 1)
     except OSError as e:
         place = at.at if at else t.Mark()
-        said = f"{shown} cannot be read: {e.strerror or type(e).__name__}"
-        cure = "" if at else "correct --config, or write a first file: a2py config init"
-        raise ConfigError(said, file=place.file, line=place.line, column=place.column, path="include" if at else "", cure=cure) from None
-    files[shown] = file
-    tree = t.parse(data, shown, warn)
+        path, cure = (
+            ("include", "Correct its name.")
+            if at
+            else ("", "Correct --config, or write a first file: a2py config init.")
+        )
+        message = (
+            f"{'names ' if at else ''}{label}{', which' if at else ''} cannot be read: {e.strerror or type(e).__name__}"
+        )
+        raise ConfigError(
+            message, file=place.file, line=place.line, column=place.column, path=path, cure=cure
+        ) from None
+    files[label] = file
+    tree = t.parse(data, label, warn)
     if not isinstance(tree.value, (dict, type(None))):
-        raise values.wrong(tree, "", "a mapping", "begin with `model_list:`")
-    included = tree.get("include")
-    for path, child in values.items(t.resolve(included, env), "include") if included else ():
+        raise values.wrong(tree, "", "a mapping", "Begin with `model_list:`.")
+    includes = tree.get("include")
+    for path, child in values.items(t.resolve(includes, env), "include") if includes else ():
         for name in values.texts(child, path):
             below = os.path.normpath(os.path.join(os.path.dirname(file), name))
             if below in files.values() or len(files) >= MAX_FILES:
-                warn(f"{child.at}: {name} is included twice, or more than {MAX_FILES} files are; left out")
+                why = "is included twice" if below in files.values() else f"is one file more than {MAX_FILES}"
+                warn(f"{child.at}: `{path}` is ignored: {name} {why}. Remove it.")
             else:
-                tree = t.merge(tree, _read(below, _shown(below, cwd), child, env, cwd, files, warn))
+                tree = t.merge(tree, _read(below, _display_name(below, cwd), child, env, cwd, files, warn))
     return tree
 
 
-def _assemble(tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]) -> Config:
-    """`secret_files`: shown name of a file → its path, if its literal keys are secrets."""
+def _assemble(
+    tree: Node, env: Variables, warnings: list[str], files: Mapping[str, str], secret_files: Mapping[str, str]
+) -> Config:
+    """Return the Config of a tree. `secret_files`: name of a file → its path, if its literal keys are secrets."""
     warn = warnings.append
     section = tree.get("environment_variables")
     if section:
         env = _with_section(t.resolve(section, env), env, secret_files)
-    found = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
-    warnings += found.warnings
-    for shown in found.literal_keys:
-        if shown in files:
-            warn_readable(files[shown], shown, warn)
-    has_models = bool(found.entries and files)
-    if not found.entries and files:
-        found.entries = read(t.node_of({"model_list": _from_keys(env, ())}, "environment")).entries
-        warn(
-            f"{next(iter(files))}: model_list is missing or empty; "
-            + ("the keys of the environment count" if found.entries else "nothing is served")
-        )
-    settings = _switched(found, env)
-    shared = {f"{SHARED}{attr}": origin for attr, origin in found.values_from.items()}
-    for entry in found.entries:
+    contents = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
+    warnings += contents.warnings
+    for name in contents.literal_keys:
+        if name in files:
+            warn_readable(files[name], name, warn)
+    has_models = bool(contents.entries and files)
+    if not contents.entries and files:
+        contents.entries = read(t.node_of({"model_list": _entries_from_keys(env, ())}, "environment")).entries
+        effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
+        warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
+    settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
+    insecure = contents.server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure"))
+    shared = {f"{SHARED}{attr}": origin for attr, origin in contents.value_origins.items()}
+    for entry in contents.entries:
         entry.origins = {**shared, **entry.origins}
     pairs: dict[Pair, Use] = {}
-    deployments, binders = _deployments(found.entries, settings, env, warn, pairs)
-    named: dict[str, tuple[str, bool]] = found.server.get("aliases", {})
+    deployments, binders = _build_deployments(contents.entries, settings, env, warn, pairs)
     config = Config(
         deployments=deployments,
-        aliases={name: target for name, (target, _) in named.items()},
-        hidden=frozenset(name for name, (_, hidden) in named.items() if hidden),
+        aliases={name: target for name, (target, _) in contents.server.aliases.items()},
+        hidden=frozenset(name for name, (_, is_hidden) in contents.server.aliases.items() if is_hidden),
         settings=settings,
-        master_key=found.server.get("master_key") or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=found.server.get("insecure", False),
+        master_key=contents.server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
+        insecure=insecure,
         has_models=has_models,
         sources=tuple(files),
-        origins=found.origins,
+        origins=contents.origins,
         binders=binders,
         pairs=pairs,
     )
-    _check(config, warn)
-    return replace(config, default_name=home_of(config), warnings=tuple(dict.fromkeys(warnings)))
+    _warn_unserved_names(config, warn)
+    return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
-    """Return `env` with `environment_variables` below it, except the variables that steer a2py itself."""
+    """Return `env` with `environment_variables` below it, except the variables that control a2py itself."""
     texts = values.text_map(section, "environment_variables")
     texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
     return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
 
 def _with_credentials(tree: Node, warn: Warn) -> Node:
-    """The tree with each `litellm_credential_name` replaced by what it stands for; the entry's own values win."""
-    listed, sets = tree.get("model_list"), tree.get("credential_list")
-    if listed is None or not isinstance(listed.value, list):
+    """Return the tree with the values of its credential for each `litellm_credential_name`. The entry's own values
+    win."""
+    models, sets = tree.get("model_list"), tree.get("credential_list")
+    if models is None or not isinstance(models.value, list):
         return tree
-    known = values.credentials(sets, "credential_list") if sets else {}
+    credentials = values.credentials(sets, "credential_list") if sets else {}
     out = []
-    for index, item in enumerate(listed.value):
+    for index, item in enumerate(models.value):
         params = item.get("litellm_params")
         name = params.get("litellm_credential_name") if params else None
-        if params and name and name.raw in known:
-            item = replace(item, value={**item.value, "litellm_params": t.merge(params, known[name.raw])})
+        if params and name and name.raw in credentials:
+            item = replace(item, value={**item.value, "litellm_params": t.merge(params, credentials[name.raw])})
         elif name and name.raw:
-            near = get_close_matches(name.raw, known, 1, 0.7)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"credential_list has: {', '.join(known)}"
-                if known
-                else "there is no credential_list"
+            near = get_close_matches(name.raw, credentials, 1, 0.7)
+            others = (
+                f"`credential_list` has: {', '.join(credentials)}."
+                if credentials
+                else "Write it into `credential_list`."
             )
-            warn(f"{item.at}, model_list[{index}]: no credential is called {name.raw}; {hint}")
+            hint = f"Did you mean {near[0]}?" if near else others
+            place = place_of(name, f"model_list[{index}].litellm_params.litellm_credential_name")
+            warn(f"{place} is ignored: there is no credential {name.raw}. {hint}")
         out.append(item)
-    return replace(tree, value={**tree.value, "model_list": replace(listed, value=out)})
+    return replace(tree, value={**tree.value, "model_list": replace(models, value=out)})
 
 
-def _switched(found: Read, env: Mapping[str, str]) -> Settings:
-    """Settings with what variables switch on; `insecure` goes to the server's values."""
-    settings = found.settings
-    for attr, name in SWITCHES.items():
-        if attr not in found.origins and env.get(name, "").strip().lower() in ("1", "true", "yes", "on"):
-            if attr == "insecure":
-                found.server[attr] = True
-            else:
-                changes: dict[str, Any] = {attr: True}
-                settings = replace(settings, **changes)
+def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
+    """Return the settings with those that variables switch on."""
+    settings = contents.settings
+    for attr in SWITCHES:
+        if attr != "insecure" and attr not in contents.origins and _is_on(env, attr):
+            changes: dict[str, Any] = {attr: True}
+            settings = replace(settings, **changes)
     return settings
 
 
-def _deployments(
+def _accept_quirks(settings: Settings, origin: str, warn: Warn) -> Settings:
+    """Return the settings with those of `a2py: quirks` that exist and fit. Warn about the others."""
+    place, _, key = origin.rpartition(" ")
+    quirks = {
+        pattern: accept_changes(changes, f"{place}: `{key}.{pattern}`", warn)
+        for pattern, changes in settings.quirks.items()
+    }
+    return replace(settings, quirks=quirks)
+
+
+def _is_on(env: Mapping[str, str], attr: str) -> bool:
+    return env.get(SWITCHES[attr], "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def _build_deployments(
     entries: list[Entry], settings: Settings, env: Variables, warn: Warn, pairs: dict[Pair, Use]
 ) -> tuple[tuple[Deployment, ...], dict[str, Binder]]:
     out: list[Deployment] = []
     weights: list[Entry] = []
     binders: dict[str, Binder] = {}
-    used: dict[str, int] = {}
-    for entry in _expanded(entries, env, warn):
-        what = named(entry, _silent)
-        id = entry.id or f"{what.row.name}/{what.model}"
-        used[id] = used.get(id, 0) + 1
-        if used[id] > 1:
-            id = f"{id}#{used[id]}"
+    counts: dict[str, int] = {}
+    for entry in _expand(entries, env, warn):
+        parsed = parse_model(entry, _silent)
+        id = entry.id or f"{parsed.row.name}/{parsed.model}"
+        counts[id] = counts.get(id, 0) + 1
+        if counts[id] > 1:
+            id = f"{id}#{counts[id]}"
         entry = replace(entry, id=id)
         out.append(build(entry, settings, env, warn, pairs))
         weights.append(entry)
         if "*" in entry.model_name:
-            binders[id] = partial(_bound, entry, out[-1], settings, env)
-    return _weighted(out, weights), binders
+            binders[id] = partial(_bind, entry, out[-1], settings, env)
+    return _with_weights(out, weights), binders
 
 
 def _silent(_: str) -> None:
     pass
 
 
-def _bound(entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, asked: str) -> Deployment:
-    """A wildcard deployment made for one model: wire, base and quirks are chosen anew."""
+def _bind(
+    entry: Entry, dep: Deployment, settings: Settings, env: Mapping[str, str], model: str, name: str
+) -> Deployment:
+    """Return a wildcard deployment for one model, with its own wire, base and quirks."""
     prefix = entry.model.removesuffix(dep.model) or ("" if entry.custom_llm_provider else f"{dep.provider}/")
-    return build(replace(entry, model=prefix + model, model_name=asked), settings, env, _silent)
+    return build(replace(entry, model=prefix + model, model_name=name), settings, env, _silent)
 
 
-def _expanded(entries: list[Entry], env: Mapping[str, str], warn: Warn) -> list[Entry]:
-    """Entries with a name, one for each organization, and `*` → `*` as one for each provider that has a key."""
+def _expand(entries: list[Entry], env: Mapping[str, str], warn: Warn) -> list[Entry]:
+    """Return the entries with a name, one for each organization, and `*` → `*` as one for each provider with a key."""
     out: list[Entry] = []
     for entry in entries:
         if not entry.model_name:
-            warn(f"{entry.where}: model_name is missing; {entry.model or 'the entry'} is served under its model's name")
+            warn(f"{entry.place()} has no model_name, so it is called {entry.model or 'nothing'}. Write `model_name:`.")
             entry = replace(entry, model_name=entry.model)
         if entry.model == "*" and entry.model_name == "*" and not entry.api_base and not entry.custom_llm_provider:
-            out += _any_provider(entry, {other.model_name for other in entries}, env)
+            out += _expand_any_provider(entry, {other.model_name for other in entries}, env)
             continue
-        out += [replace(entry, organization=(), extra_headers=_organized(entry, org)) for org in entry.organization or ("",)]
+        out += [
+            replace(entry, organization=(), extra_headers=_organization_headers(entry, org))
+            for org in entry.organization or ("",)
+        ]
     return out
 
 
-def _organized(entry: Entry, organization: str) -> Mapping[str, str]:
+def _organization_headers(entry: Entry, organization: str) -> Mapping[str, str]:
     return {"OpenAI-Organization": organization, **entry.extra_headers} if organization else entry.extra_headers
 
 
-def _any_provider(entry: Entry, taken: set[str], env: Mapping[str, str]) -> list[Entry]:
-    rows = [row for row in PROVIDERS.values() if _selected(row, env)]
+def _expand_any_provider(entry: Entry, names: set[str], env: Mapping[str, str]) -> list[Entry]:
+    rows = [row for row in PROVIDERS.values() if _is_selected(row, env)]
     if any(env.get(name, "").strip() for name in PROVIDERS["anthropic"].keys):
         rows.append(PROVIDERS["anthropic"])
     patterns = [(f"{row.name}/*", f"{row.name}/*") for row in rows]
     patterns += [(pattern, f"{name}/{pattern}") for pattern, name in FAMILIES if name in {row.name for row in rows}]
-    return [replace(entry, model_name=name, model=model) for name, model in patterns if name not in taken] or [entry]
+    return [replace(entry, model_name=name, model=model) for name, model in patterns if name not in names] or [entry]
 
 
-def _selected(row: Provider, env: Mapping[str, str]) -> bool:
-    based = any(env.get(name, "").strip() for name in row.bases)
-    keyed = any(env.get(name, "").strip() for name in row.keys)
-    return row.name not in _NOT_BY_KEY and (bool(row.base) or based) and (keyed or (row.key_optional and based))
+def _is_selected(row: Provider, env: Mapping[str, str]) -> bool:
+    has_base = any(env.get(name, "").strip() for name in row.bases)
+    has_key = any(env.get(name, "").strip() for name in row.keys)
+    return row.name not in _NOT_BY_KEY and (bool(row.base) or has_base) and (has_key or (row.key_optional and has_base))
 
 
-def _from_keys(env: Mapping[str, str], ollama_models: Sequence[str]) -> list[dict[str, Any]]:
-    rows = [row for row in PROVIDERS.values() if _selected(row, env)]
+def _entries_from_keys(env: Mapping[str, str], ollama_models: Sequence[str]) -> list[dict[str, Any]]:
+    rows = [row for row in PROVIDERS.values() if _is_selected(row, env)]
     rows.sort(key=lambda row: not row.default_model)
     pairs = [(f"{row.name}/*", f"{row.name}/*") for row in rows]
     pairs += [(model, f"ollama/{model}") for model in ollama_models]
@@ -293,36 +316,51 @@ def _from_keys(env: Mapping[str, str], ollama_models: Sequence[str]) -> list[dic
     return [{"model_name": name, "litellm_params": {"model": model}} for name, model in pairs]
 
 
-def _weighted(deployments: list[Deployment], entries: list[Entry]) -> tuple[Deployment, ...]:
-    """Weights within each name: by `weight`, else rpm, else tpm; where one is missing the least of the others counts."""
+def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[Deployment, ...]:
+    """Return the deployments with their weights: `weight`, else rpm, else tpm. A missing one is the least of the
+    others."""
     groups: dict[str, list[int]] = {}
     for i, dep in enumerate(deployments):
         groups.setdefault(dep.name, []).append(i)
     for group in groups.values():
         for attr in ("weight", "rpm", "tpm"):
-            given = {i: float(value) for i in group if (value := getattr(entries[i], attr)) not in ((None,) if attr == "weight" else (0,))}
-            if given:
+            shares = {
+                i: float(value)
+                for i in group
+                if (value := getattr(entries[i], attr)) not in ((None,) if attr == "weight" else (0,))
+            }
+            if shares:
                 for i in group:
-                    deployments[i] = replace(deployments[i], weight=given.get(i, min(given.values())))
+                    deployments[i] = replace(deployments[i], weight=shares.get(i, min(shares.values())))
                 break
     return tuple(deployments)
 
 
-def _check(config: Config, warn: Warn) -> None:
-    """Names that settings mention and nobody serves."""
+def _warn_unserved_names(config: Config, warn: Warn) -> None:
+    """Warn about names in settings that no model has."""
     settings, origins = config.settings, config.origins
-    mentioned = [
+    references = [
         ("default_model", (settings.default_model,) if settings.default_model else ()),
         ("aliases", tuple(config.aliases.values())),
     ]
-    mentioned += [("default_fallbacks", settings.default_fallbacks)]
+    references += [("default_fallbacks", settings.default_fallbacks)]
     for attr in ("fallbacks", "context_window_fallbacks"):
         table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
-        mentioned.append((attr, tuple(name for name in table if name != "*") + tuple(name for names in table.values() for name in names)))
-    for attr, names in mentioned:
+        references.append(
+            (
+                attr,
+                tuple(name for name in table if name != "*")
+                + tuple(name for names in table.values() for name in names),
+            )
+        )
+    model_names = [dep.name for dep in config.deployments]
+    for attr, names in references:
+        place, _, key = origins.get(attr, attr).rpartition(" ")
         for name in dict.fromkeys(names):
-            if not config.knows(name) and not ("*" in name and any(dep.name == name for dep in config.deployments)):
-                near = get_close_matches(name, [dep.name for dep in config.deployments], 1, 0.7)
-                warn(f"{origins.get(attr, attr)}: no model is called {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            if not config.knows(name) and not ("*" in name and name in model_names):
+                near = get_close_matches(name, model_names, 1, 0.7)
+                hint = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
+                warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
     if settings.routing_strategy != "simple-shuffle":
-        warn(f"{origins['routing_strategy']}: {settings.routing_strategy} is served as simple-shuffle, by weight")
+        place, _, key = origins["routing_strategy"].rpartition(" ")
+        warn(f"{place}: `{key}` is ignored: a2py uses simple-shuffle, by weight, not {settings.routing_strategy}.")

@@ -1,6 +1,7 @@
 """API bases as people write them → as the wires need them.
 
-Knows: URLs, and the URL forms of Azure (docs of Azure OpenAI and Foundry, read 2026-11). Must not know: the provider table, files.
+Knows: URLs, and the URL forms of Azure (docs of Azure OpenAI and Foundry, read 2026-11). Must not know: the provider
+table, files.
 Invariants: pure; no query, user or password stays in a base, so that it may stand in a log.
 """
 
@@ -20,7 +21,8 @@ _PASTED = ("/chat/completions", "/responses", "/v1/messages", "/messages", "/com
 
 
 class Base(NamedTuple):
-    """`url` without a trailing slash, query and user; `query` without its question mark; `headers`: the user and password, as a header."""
+    """`url` without a trailing slash, query and user; `query` without its question mark; `headers`: the user and
+    password, as a header."""
 
     url: str
     query: str = ""
@@ -44,8 +46,8 @@ def local(host: str) -> bool:
 
 
 def loopback(host: str) -> bool:
-    """Whether a host (no port, no brackets) can only be this machine. `0.0.0.0` as an address to connect to is; a name other than localhost
-    is not, since a name server answers for it."""
+    """Whether a host (no port, no brackets) can only be this machine. `0.0.0.0` as an address to connect to is; a name
+    other than localhost is not, since a name server answers for it."""
     if host.lower() == "localhost":
         return True
     try:
@@ -88,23 +90,29 @@ def with_v1(base: Base) -> Base:
 
 
 def azure(base: Base, model: str, version: str, wire: str) -> Base:
-    """Azure's forms: `…/openai/v1` (the model in the body), `…/openai/deployments/{model}` with an api-version, `…/models` with one.
+    """Azure's forms: `…/openai/v1` (the model in the body), `…/openai/deployments/{model}` with an api-version,
+    `…/models` with one.
 
-    A base that has a form keeps it. A bare endpoint gets the dated form if an api-version is given, else `/openai/v1`, which also is
-    the only one of the Responses wire. `{model}` stands where a wildcard's model will be put (see `bind`)."""
+    A base that has a form keeps it. A bare endpoint gets the dated form if an api-version is given, else `/openai/v1`,
+    which also is the only one of the Responses wire. `{model}` stands where a wildcard's model will be put (see
+    `bind`)."""
     query = dict(parse_qsl(base.query))
-    given = version or query.pop("api-version", "")
+    api_version = version or query.pop("api-version", "")
     path = base.path
     if "/openai/deployments/" in path:
-        return base._replace(query=urlencode({**query, "api-version": given if given not in _UNVERSIONED else AZURE_VERSION}))
+        return base._replace(
+            query=urlencode({**query, "api-version": api_version if api_version not in _UNVERSIONED else AZURE_VERSION})
+        )
     if path.endswith("/models"):
-        return base._replace(query=urlencode({**query, "api-version": given or "2024-05-01-preview"}))
-    if path.endswith("/openai/v1") or given in _UNVERSIONED or wire == "responses":
+        return base._replace(query=urlencode({**query, "api-version": api_version or "2024-05-01-preview"}))
+    if path.endswith("/openai/v1") or api_version in _UNVERSIONED or wire == "responses":
         url = base.url if path.endswith("/openai/v1") else base.url.removesuffix("/openai") + "/openai/v1"
-        return base._replace(url=url, query=urlencode({**query, "api-version": given} if given == "preview" else query))
+        return base._replace(
+            url=url, query=urlencode({**query, "api-version": api_version} if api_version == "preview" else query)
+        )
     name = "{model}" if "*" in model else quote(model, safe="")
     url = base.url.removesuffix("/openai") + f"/openai/deployments/{name}"
-    return base._replace(url=url, query=urlencode({**query, "api-version": given}))
+    return base._replace(url=url, query=urlencode({**query, "api-version": api_version}))
 
 
 def bind(url: str, model: str) -> str:

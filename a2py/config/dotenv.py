@@ -1,15 +1,15 @@
-"""Where the configuration is looked for, and the environment it is read in.
+"""Find the configuration file, and read the environment with `.env`.
 
 Knows: the search order, `.env`, which of its names count. Must not know: what any key or variable means.
-Invariants: `os.environ` is neither read nor written: the caller gives the environment; `.env` never overrides it and never reads it; `.env`
-has no say in which file is read; values never show in a warning.
+Invariants: `os.environ` is neither read nor written: the caller passes the environment; `.env` never overrides it and
+never reads it; `.env` does not decide which file is read; no warning shows a value.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from a2py.config.variables import Origin, Variables
@@ -23,53 +23,79 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$"}
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTHORIZATION", re.IGNORECASE)
 #: Variables of `.env` that count by themselves. Any other counts only if the configuration names it by os.environ/NAME.
 TABLE = frozenset(
-    ("AZURE_API_VERSION", *(name for row in PROVIDERS.values() for name in (*row.keys, *row.bases, *row.env_headers.values())))
+    (
+        "AZURE_API_VERSION",
+        *(name for row in PROVIDERS.values() for name in (*row.keys, *row.bases, *row.env_headers.values())),
+    )
 )
 PREFIX = "LITELLM_"
 #: Variables that never count from `.env`: they decide what runs, which file is read and who may connect.
 OWN_PREFIX, OWN_NAMES = "A2PY_", frozenset(("CONFIG_FILE_PATH", "OLLAMA_HOST"))
 
 
-def read_dotenv(text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()) -> dict[str, str]:
-    """The variables of a `.env`: `NAME=value`, `export`, comments, single quotes (literal), double quotes (escapes, several lines), `${NAME}`.
+def read_dotenv(
+    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the variables of a `.env`, and warn about the lines that are ignored.
 
-    `${NAME}` gives the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is in `hidden` is ignored."""
-    out: dict[str, str] = {}
+    It may have `NAME=value`, `export`, comments, single quotes (literal), double quotes (escapes, several lines) and
+    `${NAME}`. That is the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is
+    in `hidden` is ignored."""
+    return {name: value for name, (value, _) in _read_lines(text, file, env, warn, hidden).items()}
+
+
+def _read_lines(
+    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str]
+) -> dict[str, tuple[str, int]]:
+    """Return name → value and line."""
+    variables: dict[str, tuple[str, int]] = {}
     lines = iter(enumerate(text.splitlines(), 1))
     for number, line in lines:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        found = _LINE.match(line)
-        if not found:
-            warn(f"{file}:{number}: not of the form NAME=value, ignored")
+        match = _LINE.match(line)
+        if not match:
+            warn(f"{file}:{number}: this line is ignored. Write NAME=value.")
             continue
-        name, value = found.groups()
+        name, value = match.groups()
         quote = value[0] if value[:1] in ("'", '"') else ""
         if quote:
-            rest = value[1:]
-            while (end := _closing(rest, quote)) < 0:
-                following = next(lines, None)
-                if following is None:
-                    break
-                rest += "\n" + following[1]
-            if end < 0:
-                warn(f"{file}:{number}: the quote is never closed, ignored")
+            quoted = _read_quoted(value[1:], quote, lines)
+            if quoted is None:
+                warn(f"{file}:{number}: {name} is ignored: its quote is never closed. Write the closing {quote}.")
                 continue
-            value = rest[:end]
+            value = quoted
         else:
             value = re.split(r"(?:\A|\s+)#", value, maxsplit=1)[0]
         if quote != "'":
-            outer = next((used for used in _REFERENCE.findall(value) if used in hidden and used not in out), "")
+            outer = next(
+                (
+                    variable
+                    for variable in _REFERENCE.findall(value)
+                    if variable in hidden and variable not in variables
+                ),
+                "",
+            )
             if outer:
                 if name not in hidden and (counts(name) or SECRET.search(name)):
-                    why = f"${{{outer}}} is a variable of the environment, which {file} may not read; set {name} in the environment instead"
-                    warn(f"{file}:{number}: {name} is ignored: {why}")
+                    why = f"${{{outer}}} is a variable of the environment, which {file} may not read"
+                    warn(f"{file}:{number}: {name} is ignored: {why}. Set {name} in the environment instead.")
                 continue
-            value = _expand(value, env, out)
+            value = _REFERENCE.sub(lambda m: env.get(m[1], variables.get(m[1], ("", 0))[0]), value)
         if quote == '"':
             value = re.sub(r"\\([nrt\\\"$])", lambda m: _ESCAPES[m[1]], value)
-        out[name] = value
-    return out
+        variables[name] = (value, number)
+    return variables
+
+
+def _read_quoted(rest: str, quote: str, lines: Iterator[tuple[int, str]]) -> str | None:
+    """Return the text up to the closing quote, which may be on a later line; None if it never closes."""
+    while (end := _find_quote(rest, quote)) < 0:
+        following = next(lines, None)
+        if following is None:
+            return None
+        rest += "\n" + following[1]
+    return rest[:end]
 
 
 def counts(name: str) -> bool:
@@ -77,25 +103,22 @@ def counts(name: str) -> bool:
     return name in TABLE or name.startswith(PREFIX)
 
 
-def _closing(rest: str, quote: str) -> int:
+def _find_quote(rest: str, quote: str) -> int:
     if quote == "'":
         return rest.find("'")
-    found = re.match(r'(?:[^"\\]|\\.)*"', rest, re.DOTALL)
-    return found.end() - 1 if found else -1
-
-
-def _expand(value: str, env: Mapping[str, str], out: Mapping[str, str]) -> str:
-    return _REFERENCE.sub(lambda m: env.get(m[1], out.get(m[1], "")), value)
+    match = re.match(r'(?:[^"\\]|\\.)*"', rest, re.DOTALL)
+    return match.end() - 1 if match else -1
 
 
 def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = lambda _: None) -> Variables:
-    """Return `env` and what `.env` in `cwd` adds to it. `warn` receives one line for a `.env` that cannot be read, and for what is ignored in it.
+    """Return `env` with the variables that `.env` in `cwd` adds. Warn about a `.env`, or lines of it, that are ignored.
 
-    The author of a cloned repository wrote its `.env`. So `.env` may give keys and addresses, and nothing that decides what runs. A `.env` that
-    is a link out of the folder is ignored, because it could lead to another project's keys."""
+    The author of a cloned repository wrote its `.env`. So `.env` may set keys and addresses, and nothing that decides
+    what runs. A `.env` that is a link out of the folder is ignored, because it could lead to another project's keys."""
     file = os.path.join(cwd, ".env")
     if not within(file, cwd):
-        warn(f".env is a link to {os.path.realpath(file)}, outside this folder, ignored; set its variables in the environment")
+        target = os.path.realpath(file)
+        warn(f".env is ignored: it links to {target}, outside this folder. Set its variables in the environment.")
         return Variables(env)
     try:
         with open(file, "rb") as f:
@@ -103,19 +126,17 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return Variables(env)
     except (OSError, UnicodeDecodeError) as e:
-        warn(f".env: cannot be read ({type(e).__name__}), ignored")
+        warn(f".env is ignored: it cannot be read ({type(e).__name__}). Save it as UTF-8 text that you may read.")
         return Variables(env)
-    added = read_dotenv(text, ".env", {}, warn, env)
-    if any(value and SECRET.search(name) for name, value in added.items()):
+    added = _read_lines(text, ".env", {}, warn, env)
+    if any(value and SECRET.search(name) for name, (value, _) in added.items()):
         warn_readable(file, ".env", warn)
     own = [name for name in added if name.upper().startswith(OWN_PREFIX) or name in OWN_NAMES]
-    if own:
-        warn(
-            f".env: {', '.join(own)} {'is' if len(own) == 1 else 'are'} ignored there; set {'it' if len(own) == 1 else 'them'} in the environment"
-        )
-    dotenv = {name: value for name, value in added.items() if name not in own}
-    counted = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
-    return Variables({**counted, **env}, dotenv, dict.fromkeys(counted, Origin(dotenv=True)))
+    for name in own:
+        warn(f".env:{added[name][1]}: {name} is ignored in .env. Set it in the environment.")
+    dotenv = {name: value for name, (value, _) in added.items() if name not in own}
+    table_values = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
+    return Variables({**table_values, **env}, dotenv, dict.fromkeys(table_values, Origin(dotenv=True)))
 
 
 def within(file: str, folder: str) -> bool:
@@ -124,8 +145,8 @@ def within(file: str, folder: str) -> bool:
     return real.startswith(os.path.join(root, ""))
 
 
-def warn_readable(file: str, shown: str, warn: Callable[[str], None]) -> None:
-    """One warning if others than the owner can read `file`, which holds keys (POSIX only)."""
+def warn_readable(file: str, label: str, warn: Callable[[str], None]) -> None:
+    """Warn if others than the owner can read `file`, which contains keys (POSIX only)."""
     if os.name != "posix":
         return
     try:
@@ -133,29 +154,31 @@ def warn_readable(file: str, shown: str, warn: Callable[[str], None]) -> None:
     except OSError:
         return
     if mode & 0o044:
-        warn(f"{shown} holds keys and can be read by other users of this machine: chmod 600 {shown}")
+        warn(f"{label} contains keys, and other users of this machine can read it. Run: chmod 600 {label}")
 
 
 class Located(NamedTuple):
-    """`path`: the configuration file. `untrusted`: it was found in the working folder, nobody named it."""
+    """`path`: the configuration file. `untrusted`: it is in the working folder and nobody named it."""
 
     path: str
     untrusted: bool
 
 
 def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
-    """The configuration file: `path`, $A2PY_CONFIG, $CONFIG_FILE_PATH (these need not exist), a2py.yaml and litellm_config.yaml in `cwd`,
-    $XDG_CONFIG_HOME/a2py/config.yaml; None where there is none. Relative to `cwd`; `.env` has no say."""
+    """Return the configuration file, None if there is none.
+
+    It is `path`, $A2PY_CONFIG or $CONFIG_FILE_PATH (these need not exist), else a2py.yaml or litellm_config.yaml in
+    `cwd`, else $XDG_CONFIG_HOME/a2py/config.yaml. `.env` cannot set it."""
     located = locate(path, env, cwd)
     return located.path if located is not None else None
 
 
 def locate(path: str | None, env: Mapping[str, str], cwd: str) -> Located | None:
-    """Return the configuration file (see `find`), and whether it was merely found in the working folder."""
-    named = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
-    if named:
+    """Return the configuration file (see `find`), and whether it is trusted."""
+    given_path = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
+    if given_path:
         home = env.get("HOME") or env.get("USERPROFILE") or "~"
-        return Located(os.path.join(cwd, home + named[1:] if named.startswith("~/") else named), False)
+        return Located(os.path.join(cwd, home + given_path[1:] if given_path.startswith("~/") else given_path), False)
     file = next((file for file in places(env, cwd) if os.path.isfile(file)), None)
     if file is None:
         return None
@@ -165,14 +188,18 @@ def locate(path: str | None, env: Mapping[str, str], cwd: str) -> Located | None
 
 
 def places(env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-    """Where a file is looked for that nothing names, in this order."""
+    """Return the files to look for if nothing names one, in this order."""
     here = tuple(os.path.join(cwd, name) for name in ("a2py.yaml", "litellm_config.yaml"))
     own = _own(env)
     return here + ((os.path.join(own, "config.yaml"),) if own else ())
 
 
 def _own(env: Mapping[str, str]) -> str:
-    """Return the user's own configuration directory, "" for none. A relative XDG_CONFIG_HOME is ignored: it would lie in the working folder."""
+    """Return the user's own configuration directory, "" for none.
+
+    A relative XDG_CONFIG_HOME is ignored: it would be in the working folder."""
     home = env.get("HOME") or env.get("USERPROFILE") or ""
-    base = next(filter(os.path.isabs, (env.get("XDG_CONFIG_HOME") or "", os.path.join(home, ".config") if home else "")), "")
+    base = next(
+        filter(os.path.isabs, (env.get("XDG_CONFIG_HOME") or "", os.path.join(home, ".config") if home else "")), ""
+    )
     return os.path.join(base, "a2py") if base else ""

@@ -1,17 +1,24 @@
 """The one exception of the configuration.
 
-Knows: how a mistake in a file is told. Must not know: what any key means.
-Invariants: its text never holds a value of the file, only places, key paths and kinds of value.
+Knows: how a mistake in a file is reported. Must not know: what any key means.
+Invariants: one line; never a secret: values.py decides which texts of the file are shown.
 """
 
 from __future__ import annotations
 
 
 class ConfigError(Exception):
-    """`file`: as the user named it; `line`, `column`: from 1, 0 where unknown; `path`: the key (`router_settings.num_retries`), "" where
-    none is meant; `message`: what is wrong; `cure`: what to do. Its `str` has one to three lines."""
+    """A mistake in a configuration file.
 
-    def __init__(self, message: str, *, file: str = "", line: int = 0, column: int = 0, path: str = "", cure: str = "") -> None:
+    `file`: as the user named it; `line`, `column`: from 1, 0 if unknown; `path`: the key (`router_settings.timeout`),
+    "" if the mistake is in no key; `message`: what is wrong; `cure`: a sentence that says what to write. Example:
+
+        litellm_config.yaml:7: `a2py.unasked_thinking` must be show or hide, got 'no'. Write `unasked_thinking: show`.
+    """
+
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, column: int = 0, path: str = "", cure: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.file = file
@@ -21,12 +28,7 @@ class ConfigError(Exception):
         self.cure = cure
 
     def __str__(self) -> str:
-        place = self.file
-        if self.line:
-            place += f", line {self.line}, column {self.column}"
-        lines = [f"{place}: {self.message}" if place else self.message]
-        if self.path:
-            lines.append(f"  key: {self.path}")
-        if self.cure:
-            lines.append(f"  cure: {self.cure}")
-        return "\n".join(lines)
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        key = f"`{self.path}` " if self.path else ""
+        sentence = f"{key}{self.message}."
+        return f"{place + ': ' if place else ''}{sentence}{' ' + self.cure if self.cure else ''}"

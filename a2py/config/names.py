@@ -1,7 +1,8 @@
-"""What the server is configured to be, and which deployments a model name means.
+"""The configuration of the server, and the deployments that a model name means.
 
 Knows: how names are matched. Must not know: files, the environment, how one of several deployments is picked.
-Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that; secrets stay out of repr.
+Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that;
+secrets stay out of repr.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from a2py.config.pairs import Pair, Use
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.resolve import known
+from a2py.evidence.resolve import apply_evidence
 from a2py.evidence.server import ServerWord, is_chat_name
 from a2py.providers import PROVIDERS, by_host
 
-#: Names told in a 404, and concrete models kept of wildcards.
-MAX_TOLD = 40
+#: How many model names a 404 lists.
+MAX_SUGGESTIONS = 40
+#: How many models of wildcards, and names looked up, are remembered.
 MAX_BOUND = 512
-#: Characters of a name that is looked up: Hugging Face's and file paths fit.
+#: Longest name to look up, in characters. Hugging Face's names and file paths fit.
 MAX_NAME = 1024
-#: Aliases of aliases that are followed.
+#: How many aliases of aliases are followed.
 MAX_ALIASES = 8
 _LONG_CONTEXT = re.compile(r"\[\d+[mk]\]\Z", re.IGNORECASE)
 _DATE = re.compile(r"[-@]20\d{6}\Z")
 _CLAUDE = re.compile(r"(?:\A|[./])claude-", re.IGNORECASE)
 _DISCOVERED = re.compile(r"claude|anthropic", re.IGNORECASE)
-#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or "anthropic"); both are understood.
+#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or
+#: "anthropic"); both are understood.
 _OFFERED = ("anthropic/", "claude-")
-#: Rows that a `*` may send `claude-*` names to as they are.
+#: Providers to which a `*` may send `claude-*` names unchanged.
 _SERVES_CLAUDE = frozenset(("anthropic", "litellm_proxy"))
 
 #: (model of the entry with its stars filled, name that was asked for) → deployment
@@ -41,12 +44,13 @@ Binder = Callable[[str, str], Deployment]
 
 @dataclass(frozen=True)
 class Config:
-    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a public address
-    without a key is allowed; `sources`: files read, in order; `default_name`: the public name that unknown `claude-*` names go to, "" if
-    none; `origins`: setting → file, line and key that set it; `binders`: id of a wildcard deployment → how it is made for one model; `pairs`:
-    which secrets an untrusted file would send to hosts that are not their own provider's. The user must consent before it is served.
-    `has_models`: its files have a model_list, of which the deployments are (else they are of the environment); `servers`: base → what the
-    server there says of itself (`with_servers`)."""
+    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a
+    public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
+    unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
+    wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
+    that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
+    model_list, of which the deployments are (else they are of the environment). `servers`: base → what the server there
+    says of itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -68,66 +72,70 @@ class Config:
         object.__setattr__(self, "_names", _Names(self))
 
     def resolve(self, model: str) -> tuple[Deployment, ...]:
-        """The deployments that `model` means, those of a wildcard bound to the concrete model, without those that can't work.
+        """Return the deployments of `model` that work. Those of a wildcard are bound to the model.
 
-        ApiError: `not_found`, which lists the known names; `permission` where every deployment of the name has a problem."""
-        found = self._names.asked(model)
-        if not found:
+        Raise ApiError: `not_found`, which lists the known names, or `permission` if every deployment has a problem."""
+        matches = self._names.look_up(model)
+        if not matches:
             raise ApiError("not_found", self._unknown(model))
-        working = tuple(dep for dep in found if not dep.problem) if any(dep.problem for dep in found) else found
+        working = tuple(dep for dep in matches if not dep.problem) if any(dep.problem for dep in matches) else matches
         if not working:
-            raise ApiError("permission", "; ".join(dict.fromkeys(dep.problem for dep in found[:3])), should_retry=False)
+            raise ApiError(
+                "permission", "; ".join(dict.fromkeys(dep.problem for dep in matches[:3])), should_retry=False
+            )
         return working
 
     def with_servers(self, servers: Mapping[str, ServerWord]) -> Config:
-        """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models behind wildcards and the
-        home of `claude-*`."""
+        """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models
+        behind wildcards and the home of `claude-*`."""
         informed = tuple(inform(dep, self.settings, servers) for dep in self.deployments)
         config = replace(self, deployments=informed, servers=servers, default_name="")
-        return replace(config, default_name=home_of(config))
+        return replace(config, default_name=find_default_name(config))
 
     def knows(self, model: str) -> bool:
-        """Whether `model` is configured: by name, alias or wildcard, not only as some `claude-*` name."""
+        """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
     def listing(self) -> tuple[str, ...]:
-        """Public names that work: models, aliases, and of a wildcard the models that its server lists, the home of `claude-*` first, else the
-        provider's default model; nothing hidden."""
-        names = [name for dep in self.deployments for name in self._public(dep)]
+        """Return the public names that work and are not hidden: models, aliases, and of a wildcard the models that its
+        server lists, the home of `claude-*` first, else the provider's default model."""
+        names = [name for dep in self.deployments for name in self._public_names(dep)]
         names += [alias for alias in self.aliases if "*" not in alias]
-        shown = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
-        return tuple(name for name in shown if any(not dep.problem for dep in self._names.find(name)))
+        visible = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
+        return tuple(name for name in visible if any(not dep.problem for dep in self._names.find(name)))
 
-    def _public(self, dep: Deployment) -> tuple[str, ...]:
+    def _public_names(self, dep: Deployment) -> tuple[str, ...]:
         if "*" not in dep.name:
             return (dep.name,)
         if dep.base in self.servers:
-            listed = [filled(dep, model.id) for model in self.servers[dep.base].models]
-            return tuple(sorted(filter(None, listed), key=lambda name: name != self.default_name))
+            names = [fill_name(dep, model.id) for model in self.servers[dep.base].models]
+            return tuple(sorted(filter(None, names), key=lambda name: name != self.default_name))
         return (public_name(dep, self.servers),) if dep.name != "*" else ()
 
     def offered(self, name: str) -> str:
-        """`name` as an id that Claude Code's model discovery keeps; `resolve` understands it."""
+        """Return `name` as an id that Claude Code's model discovery keeps and `resolve` understands."""
         return name if _DISCOVERED.search(name) else _OFFERED[0] + name
 
     def _unknown(self, model: str) -> str:
         names = self.listing()
-        shown = model[:100]
-        told = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")
-        near = get_close_matches(shown, names, 1, 0.8)
+        label = model[:100]
+        suggestions = ", ".join(names[:MAX_SUGGESTIONS]) + (
+            f" and {len(names) - MAX_SUGGESTIONS} more" if len(names) > MAX_SUGGESTIONS else ""
+        )
+        near = get_close_matches(label, names, 1, 0.8)
         patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))
-        parts = [f"model: {shown} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
-        parts.append(f"known names: {told or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        parts = [f"model: {label} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
+        parts.append(f"known names: {suggestions or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
         return "; ".join(parts)
 
 
 def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:
-    """Return `dep` with what its server says of itself, as it is if that is nothing."""
+    """Return `dep` with what its server says of itself, unchanged if that is nothing."""
     word = servers.get(dep.base)
-    return dep if word is None or dep.problem else known(dep, settings.quirks, word, lambda _: None)
+    return dep if word is None or dep.problem else apply_evidence(dep, settings.quirks, word)
 
 
-def filled(dep: Deployment, model: str) -> str:
+def fill_name(dep: Deployment, model: str) -> str:
     """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
     if dep.name.count("*") != 1:
         return ""
@@ -136,38 +144,42 @@ def filled(dep: Deployment, model: str) -> str:
 
 
 def public_name(dep: Deployment, servers: Mapping[str, ServerWord]) -> str:
-    """Return a name that `dep` answers to. Of a wildcard it is the first chat model that its server lists, else the default model of a provider
-    at its own address; "" if neither is known: an id that nobody has named is never asked for."""
+    """Return a name that `dep` answers to. Of a wildcard it is the first chat model that its server lists, else the
+    default model of a provider at its own address. "" if neither is known: an id that nobody has named is never asked
+    for."""
     if "*" not in dep.name:
         return dep.name
     if dep.base in servers:
-        return next((name for model in servers[dep.base].chat_models if (name := filled(dep, model))), "")
+        return next((name for model in servers[dep.base].chat_models if (name := fill_name(dep, model))), "")
     row = PROVIDERS.get(dep.provider)
-    default = row.default_model if row and dep.model == "*" and _at_home(dep) else ""
-    return filled(dep, default) if default else ""
+    default = row.default_model if row and dep.model == "*" and _is_at_home(dep) else ""
+    return fill_name(dep, default) if default else ""
 
 
-def _at_home(dep: Deployment) -> bool:
+def _is_at_home(dep: Deployment) -> bool:
     """Return whether `dep` is asked at an address of its own provider."""
     row = PROVIDERS.get(dep.provider)
     return row is not None and (dep.base in (row.base, row.native) or by_host(dep.base) == dep.provider)
 
 
-def home_of(config: Config) -> str:
-    """Return the public name of unknown `claude-*`: `a2py: default_model`, else the first chat model that works. A wildcard of a server whose
-    models only its own list tells comes after all others. "": none is known."""
-    wanted = config.settings.default_model
-    if wanted:
-        return wanted if config.knows(wanted) else ""
+def find_default_name(config: Config) -> str:
+    """Return the public name for unknown `claude-*` names, "" if there is none.
+
+    It is `a2py: default_model`, else the first chat model that works. A wildcard of a server whose models only its own
+    list names comes after all others."""
+    name = config.settings.default_model
+    if name:
+        return name if config.knows(name) else ""
     working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
-    listed = [dep for dep in working if "*" in dep.name and not _at_home(dep)]
+    listed = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
     first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
     return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
 
 
 def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
-    """What the stars between the parts of `pattern` (lower case) stand for in `name`, the first ones as much as they can; None: it does not
-    match. In the time of some `rfind`s: as a regular expression, four stars and a name of 900 letters took minutes."""
+    """What the stars between the parts of `pattern` (lower case) stand for in `name`, the first ones as much as they
+    can; None: it does not match. In the time of some `rfind`s: as a regular expression, four stars and a name of 900
+    letters took minutes."""
     folded = name.lower()
     if len(folded) != len(name):  # of İ, say
         folded = name
@@ -175,14 +187,14 @@ def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
     end = len(name) - len(tail)
     if end < len(head) or not folded.startswith(head) or not folded.endswith(tail):
         return None
-    found: list[str] = []
+    matches: list[str] = []
     for part in reversed(inside):
         at = folded.rfind(part, len(head), end)
         if at < 0:
             return None
-        found.append(name[at + len(part) : end])
+        matches.append(name[at + len(part) : end])
         end = at
-    return name[len(head) : end], *reversed(found)
+    return name[len(head) : end], *reversed(matches)
 
 
 def _specific(name: str) -> tuple[int, int]:
@@ -191,7 +203,7 @@ def _specific(name: str) -> tuple[int, int]:
 
 
 def fill(model: str, parts: tuple[str, ...]) -> str:
-    """`model` with its stars replaced by `parts`, one by one."""
+    """Return `model` with its stars replaced by `parts`, one by one."""
     for part in parts:
         model = model.replace("*", part, 1)
     return model
@@ -204,39 +216,44 @@ class _Names:
         for dep in config.deployments:
             self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
         starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
-        self.patterns = [(tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)]
+        self.patterns = [
+            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)
+        ]
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
-        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {name.casefold(): name for name in plain}
-        self.bound: dict[str, tuple[Deployment, ...]] = {}
-        self.known: dict[str, tuple[Deployment, ...]] = {}  # asked for before, and found
+        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {
+            name.casefold(): name for name in plain
+        }
+        self.bindings: dict[str, tuple[Deployment, ...]] = {}
+        self.lookups: dict[str, tuple[Deployment, ...]] = {}  # name → deployments of an earlier look-up
 
-    def asked(self, model: str) -> tuple[Deployment, ...]:
-        """`find`, remembered: a `claude-*` name goes through all its stages (7 µs)."""
-        found = self.known.get(model)
-        if found is None:
-            found = self.find(model)
-            if found:
-                if len(self.known) >= MAX_BOUND:
-                    self.known.clear()
-                self.known[model] = found
-        return found
+    def look_up(self, model: str) -> tuple[Deployment, ...]:
+        """Return `find(model)`, and remember it: a `claude-*` name goes through all stages (7 µs)."""
+        matches = self.lookups.get(model)
+        if matches is None:
+            matches = self.find(model)
+            if matches:
+                if len(self.lookups) >= MAX_BOUND:
+                    self.lookups.clear()
+                self.lookups[model] = matches
+        return matches
 
     def find(self, model: str, *, claude: bool = True, star: bool = True, depth: int = 0) -> tuple[Deployment, ...]:
-        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*` counts."""
+        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*`
+        counts."""
         if depth > MAX_ALIASES or not 0 < len(model) <= MAX_NAME:
             return ()
         return next(filter(None, self.stages(model, claude, star, depth)), ())
 
     def stages(self, model: str, claude: bool, star: bool, depth: int) -> Iterator[tuple[Deployment, ...]]:
-        """What `model` may mean, best first, each looked up only when it is asked for."""
+        """Yield what `model` may mean, best first. Each is looked up only if the ones before it have no deployments."""
         bare = _LONG_CONTEXT.sub("", model)
         spellings = tuple(dict.fromkeys((model, bare, _DATE.sub("", bare))))
         for name in spellings:
             yield self.exact(name, star, depth)
         yield self.wild(bare, False, star, depth)
         for name in spellings:
-            known = self.folded.get(name.casefold(), name)
-            yield self.exact(known, star, depth) if known != name else ()
+            spelling = self.folded.get(name.casefold(), name)
+            yield self.exact(spelling, star, depth) if spelling != name else ()
         yield self.wild(bare, True, star, depth)
         for prefix in _OFFERED:
             if bare.startswith(prefix):
@@ -248,19 +265,27 @@ class _Names:
             yield self.find(self.config.aliases.get("*", ""), claude=False, star=False, depth=depth + 1)
 
     def home(self, model: str, depth: int) -> tuple[Deployment, ...]:
-        """Where an unknown `claude-*` name goes, unless a `*` takes it as it is."""
+        """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""
         default = self.config.default_name
         if not _CLAUDE.search(model):
             return ()
         if not default:
-            return self.as_it_is(model)
-        taken = any(not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE) for dep in self.groups.get("*", ()))
-        return () if taken and not self.config.settings.default_model else self.find(default, claude=False, depth=depth + 1)
+            return self.unchanged(model)
+        is_taken = any(
+            not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE)
+            for dep in self.groups.get("*", ())
+        )
+        return (
+            ()
+            if is_taken and not self.config.settings.default_model
+            else self.find(default, claude=False, depth=depth + 1)
+        )
 
-    def as_it_is(self, model: str) -> tuple[Deployment, ...]:
-        """The first wildcard with a single star that works, bound to `model`: its server lists nothing, so it is asked for the name itself."""
+    def unchanged(self, model: str) -> tuple[Deployment, ...]:
+        """Return the first wildcard that works, bound to `model` itself: its server lists no models."""
         for pattern, group in self.groups.items():
-            if pattern.count("*") == 1 and pattern != "*" and any(not dep.problem and dep.model.count("*") == 1 for dep in group):
+            is_usable = any(not dep.problem and dep.model.count("*") == 1 for dep in group)
+            if pattern.count("*") == 1 and pattern != "*" and is_usable:
                 return self.bind(pattern, (model,), pattern.replace("*", model, 1))
         return ()
 
@@ -271,32 +296,35 @@ class _Names:
         return self.groups.get(name) or self.find(target, claude=False, star=star, depth=depth + 1)
 
     def wild(self, model: str, fold: bool, star: bool, depth: int) -> tuple[Deployment, ...]:
-        """The most specific pattern that matches; `fold`: case does not count."""
+        """Return the deployments of the most specific pattern that matches. `fold`: ignore case."""
         for pattern, name in self.patterns:
-            found = stars(pattern, model)
-            if found is None or not (fold or model.startswith(name.partition("*")[0])):
+            matches = stars(pattern, model)
+            if matches is None or not (fold or model.startswith(name.partition("*")[0])):
                 continue
             if name in self.groups:
-                return self.bind(name, found, model)
-            if target := self.find(fill(self.config.aliases[name], found), claude=False, star=star, depth=depth + 1):
+                return self.bind(name, matches, model)
+            if target := self.find(fill(self.config.aliases[name], matches), claude=False, star=star, depth=depth + 1):
                 return target
         return ()
 
-    def bind(self, pattern: str, parts: tuple[str, ...], asked: str) -> tuple[Deployment, ...]:
-        if asked not in self.bound:
-            if len(self.bound) >= MAX_BOUND:
-                self.bound.clear()
-            self.bound[asked] = tuple(self.one(dep, parts, asked) for dep in self.groups[pattern])
-        return self.bound[asked]
+    def bind(self, pattern: str, parts: tuple[str, ...], name: str) -> tuple[Deployment, ...]:
+        if name not in self.bindings:
+            if len(self.bindings) >= MAX_BOUND:
+                self.bindings.clear()
+            self.bindings[name] = tuple(self.one(dep, parts, name) for dep in self.groups[pattern])
+        return self.bindings[name]
 
-    def one(self, dep: Deployment, parts: tuple[str, ...], asked: str) -> Deployment:
+    def one(self, dep: Deployment, parts: tuple[str, ...], name: str) -> Deployment:
         if dep.problem:
             return dep
-        if dep.name == "*" and by_host(dep.base) == dep.provider:  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
+        if (
+            dep.name == "*" and by_host(dep.base) == dep.provider
+        ):  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
             parts = (parts[0].removeprefix(dep.provider + "/"),)
         model = fill(dep.model, parts)
         binder = self.config.binders.get(dep.id)
         if binder:
-            return replace(inform(binder(model, asked), self.config.settings, self.config.servers), weight=dep.weight)
-        bound = replace(dep, name=asked, model=model, max_input_tokens=0)
-        return known(bound, self.config.settings.quirks, self.config.servers.get(dep.base), lambda _: None)
+            bound = inform(binder(model, name), self.config.settings, self.config.servers)
+            return replace(bound, weight=dep.weight)
+        bound = replace(dep, name=name, model=model, max_input_tokens=0)
+        return apply_evidence(bound, self.config.settings.quirks, self.config.servers.get(dep.base))

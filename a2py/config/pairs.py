@@ -1,10 +1,11 @@
 """Compute which secret would travel to which host, and which of these pairs need the user's consent.
 
-A configuration that was found in the working folder may be a stranger's: `api_key: os.environ/AWS_SECRET_ACCESS_KEY` beside an `api_base` of the
-stranger's sends that variable away. So every text that a deployment sends has an `Origin`. Each secret in it makes a `Pair` with the host, unless
-the secret goes to its own provider or to this machine.
+A configuration that was found in the working folder may be a stranger's: `api_key: os.environ/AWS_SECRET_ACCESS_KEY`
+beside an `api_base` of the stranger's sends that variable away. So every text that a deployment sends has an `Origin`.
+Each secret in it makes a `Pair` with the host, unless the secret goes to its own provider or to this machine.
 
-Example: a file with `api_base: https://evil.example/v1` and no `api_key` makes the pair (OPENAI_API_KEY, evil.example) where that variable is set.
+Example: a file with `api_base: https://evil.example/v1` and no `api_key` makes the pair (OPENAI_API_KEY, evil.example)
+where that variable is set.
 
 Knows: nodes of the file, origins, hosts of the provider table. Must not know: who consents, where consent is stored.
 Invariants: pure; what is not known to be harmless counts: a new setting is sent until `LOCAL` says that it is not.
@@ -26,14 +27,16 @@ from a2py.providers import PROVIDERS, Provider
 
 
 class Pair(NamedTuple):
-    """`variable`: a variable of the environment, or the path of a file that contains keys. `host`: where it would go, as `Route.label` writes it."""
+    """`variable`: a variable of the environment, or the path of a file that contains keys. `host`: where it would go,
+    as `Route.label` writes it."""
 
     variable: str
     host: str
 
 
 class Use(NamedTuple):
-    """`place`: the deployment that makes a pair (`litellm_config.yaml:3`). `live`: it would really send, because the variable is set."""
+    """`place`: the deployment that makes a pair (`litellm_config.yaml:3`). `live`: it would really send, because the
+    variable is set."""
 
     place: str
     live: bool
@@ -42,14 +45,76 @@ class Use(NamedTuple):
 #: Settings and parameters that are never sent upstream, or whose parser accepts only a few words. All others count.
 LOCAL = frozenset(
     (
-        *("keepalive_seconds", "delta_keepalive_seconds", "commit_seconds", "unasked_thinking", "allowed_hosts", "allowed_origins"),
-        *("drain_seconds", "max_body_mb", "max_connections", "buffer_kb", "capture_dir", "num_retries", "request_timeout", "timeout"),
-        *("stream_timeout", "retry_after", "retry_policy", "model_group_retry_policy", "max_fallbacks", "allowed_fails", "cooldown_time"),
-        *("disable_cooldowns", "routing_strategy", "max_parallel_requests", "global_max_parallel_requests", "drop_params"),
-        *("modify_params", "use_chat_completions_url", "reasoning_auto_summary", "estimate_initial_input_tokens", "master_key"),
-        *("insecure", "set_verbose", "json_logs", "ssl_verify", "force_ipv4", "trust_env", "environment_variables", "include"),
-        *("credentials", "credential_name", "custom_llm_provider", "rpm", "tpm", "weight", "order", "retries", "use_chat_completions_api"),
-        *("additional_drop_params", "allowed_openai_params", "mode", "supported_endpoints", "base_model", "cache_control_ttl"),
+        *(
+            "keepalive_seconds",
+            "delta_keepalive_seconds",
+            "commit_seconds",
+            "unasked_thinking",
+            "allowed_hosts",
+            "allowed_origins",
+        ),
+        *(
+            "drain_seconds",
+            "max_body_mb",
+            "max_connections",
+            "buffer_kb",
+            "capture_dir",
+            "num_retries",
+            "request_timeout",
+            "timeout",
+        ),
+        *(
+            "stream_timeout",
+            "retry_after",
+            "retry_policy",
+            "model_group_retry_policy",
+            "max_fallbacks",
+            "allowed_fails",
+            "cooldown_time",
+        ),
+        *(
+            "disable_cooldowns",
+            "routing_strategy",
+            "max_parallel_requests",
+            "global_max_parallel_requests",
+            "drop_params",
+        ),
+        *(
+            "modify_params",
+            "use_chat_completions_url",
+            "reasoning_auto_summary",
+            "estimate_initial_input_tokens",
+            "master_key",
+        ),
+        *(
+            "insecure",
+            "set_verbose",
+            "json_logs",
+            "ssl_verify",
+            "force_ipv4",
+            "trust_env",
+            "environment_variables",
+            "include",
+        ),
+        *(
+            "credentials",
+            "credential_name",
+            "custom_llm_provider",
+            "rpm",
+            "tpm",
+            "weight",
+            "order",
+            "retries",
+            "use_chat_completions_api",
+        ),
+        *(
+            "additional_drop_params",
+            "allowed_openai_params",
+            "mode",
+            "supported_endpoints",
+            "base_model",
+            "cache_control_ttl",
+        ),
         *("max_input_tokens", "supports_reasoning", "supports_vision", "supports_function_calling"),
     )
 )
@@ -60,7 +125,20 @@ _KEYS, _BASE = ("api_key", "azure_ad_token"), "api_base"
 #: Mappings in which a literal is a secret if its name says so.
 _MAPPINGS = frozenset(("extra_headers", "extra_body", "environment_variables"))
 #: What people write for a key where none is needed. It is no secret.
-NO_KEYS = frozenset(("none", "empty", "dummy", "fake", "not-needed", "no-key", "sk-no-key-required", "sk-anything", "ollama", "lm-studio"))
+NO_KEYS = frozenset(
+    (
+        "none",
+        "empty",
+        "dummy",
+        "fake",
+        "not-needed",
+        "no-key",
+        "sk-no-key-required",
+        "sk-anything",
+        "ollama",
+        "lm-studio",
+    )
+)
 
 #: Host → the vendor that alone answers there.
 _HOSTS = {
@@ -69,7 +147,8 @@ _HOSTS = {
     for host in (*row.hosts, urlsplit(row.base).netloc, urlsplit(row.native).netloc)
     if host and not host.startswith((".", ":")) and not bases.loopback(urlsplit(f"//{host}").hostname or "")
 }
-#: Suffixes below which every host is the vendor's. `.volces.com` is not listed: customers rent storage and servers there.
+#: Suffixes below which every host is the vendor's. `.volces.com` is not listed: customers rent storage and servers
+#: there.
 VENDORS_ONLY = {
     ".api.openai.com": "openai",
     ".openai.azure.com": "azure",
@@ -82,7 +161,8 @@ _KEY_ENDS = re.compile(r"(_API_KEY|_TOKEN)\Z")
 
 
 def origin_of(attr: str, node: Node, env: Variables, secret_files: Mapping[str, str]) -> Origin:
-    """Return the origin of a setting's value. `secret_files`: name of a file, as marks show it, → its path, if its literal keys are secrets."""
+    """Return the origin of a setting's value. `secret_files`: name of a file, as marks show it, → its path, if its
+    literal keys are secrets."""
 
     def visit(node: Node, secret: bool) -> Origin:
         if node.env:
@@ -106,9 +186,9 @@ def _names_secret(name: str) -> bool:
 
 
 class Route(NamedTuple):
-    """The way to an upstream. `label`: host and port, and whatever makes the way less safe. `loopback`: it ends on this machine. `vendor`: the
-    provider whose own host this is, reached by verified TLS; "" for any other. `is_straight`: no setting turns verification off or changes the
-    Host header."""
+    """The way to an upstream. `label`: host and port, and whatever makes the way less safe. `loopback`: it ends on this
+    machine. `vendor`: the provider whose own host this is, reached by verified TLS; "" for any other. `is_straight`: no
+    setting turns verification off or changes the Host header."""
 
     label: str
     loopback: bool
@@ -123,7 +203,14 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str]) -> Rou
     port = f":{parts.port}" if parts.port else ""
     label = ("http://" if parts.scheme == "http" else "") + (f"[{name}]" if ":" in name else name) + port
     # A shared front server (a CDN) picks the customer by the Host header, not by the address.
-    other = next((value for header, value in headers.items() if header.lower() == "host" and value.lower() not in (name, name + port)), "")
+    other = next(
+        (
+            value
+            for header, value in headers.items()
+            if header.lower() == "host" and value.lower() not in (name, name + port)
+        ),
+        "",
+    )
     if parts.scheme == "https" and verify is not True:
         label += f" (certificates checked by {verify})" if verify else " (certificate not checked)"
     if other:
@@ -140,8 +227,8 @@ def _find_vendor(host: str) -> str:
 
 
 class Outgoing(NamedTuple):
-    """The origins of what a deployment sends. `key`: its key; `rest`: headers, body and every other text; `base`: the address it goes to.
-    `file`: the path of the file with the entry, "" if that file belongs to the untrusted folder."""
+    """The origins of what a deployment sends. `key`: its key; `rest`: headers, body and every other text; `base`: the
+    address it goes to. `file`: the path of the file with the entry, "" if that file belongs to the untrusted folder."""
 
     key: Origin = NOWHERE
     rest: Origin = NOWHERE
@@ -150,7 +237,8 @@ class Outgoing(NamedTuple):
 
 
 def join_rest(origins: Mapping[str, Origin]) -> Origin:
-    """Return the joint origin of everything that a deployment sends besides its key. `origins`: attribute → origin; settings under `SHARED`."""
+    """Return the joint origin of everything that a deployment sends besides its key. `origins`: attribute → origin;
+    settings under `SHARED`."""
     rest = NOWHERE
     for attr, origin in origins.items():
         if attr.removeprefix(SHARED) not in LOCAL and attr not in (*_KEYS, _BASE):
@@ -164,16 +252,25 @@ def is_file(secret: str) -> bool:
 
 
 def is_owned(secret: str, vendor: str) -> bool:
-    """Return whether a secret that is sent as the key belongs to `vendor` ("" owns nothing). A file's literal key counts as the vendor's."""
+    """Return whether a secret that is sent as the key belongs to `vendor` ("" owns nothing). A file's literal key
+    counts as the vendor's."""
     row = PROVIDERS.get(vendor)
     if row is None:
         return False
-    return is_file(secret) or secret in row.keys or any(secret.startswith(_KEY_ENDS.sub("", key) + "_") for key in row.keys)
+    return (
+        is_file(secret)
+        or secret in row.keys
+        or any(secret.startswith(_KEY_ENDS.sub("", key) + "_") for key in row.keys)
+    )
 
 
 def withheld_from_key(origin: Origin, route: Route) -> frozenset[str]:
     """Return the secrets in a key that may not go to an address which `.env` chose."""
-    return frozenset() if route.loopback else frozenset(secret for secret in origin.holds if not is_owned(secret, route.vendor))
+    return (
+        frozenset()
+        if route.loopback
+        else frozenset(secret for secret in origin.holds if not is_owned(secret, route.vendor))
+    )
 
 
 def withheld_from_rest(rest: Origin, route: Route) -> frozenset[str]:
@@ -184,24 +281,38 @@ def withheld_from_rest(rest: Origin, route: Route) -> frozenset[str]:
 def need_consent(outgoing: Outgoing, route: Route) -> frozenset[str]:
     """Return the secrets that an untrusted file may send along `route` only with the user's consent.
 
-    A key may go to its own provider. Any other text may not, even there: a stranger's account at that provider shows the stranger what was
-    stored for it (OpenAI's `store: true` with `metadata`)."""
+    A key may go to its own provider. Any other text may not, even there: a stranger's account at that provider shows
+    the stranger what was stored for it (OpenAI's `store: true` with `metadata`)."""
     if route.loopback:
         return frozenset()
-    keys = {secret for secret in outgoing.key.holds if not is_owned(secret, route.vendor) and not _is_users_pair(secret, outgoing, route)}
+    keys = {
+        secret
+        for secret in outgoing.key.holds
+        if not is_owned(secret, route.vendor) and not _is_users_pair(secret, outgoing, route)
+    }
     row = PROVIDERS.get(route.vendor)
     public = _public_variables(row) if row is not None else frozenset()
     return frozenset(
-        keys | {secret for secret in outgoing.rest.holds if secret not in public and not _is_same_file(secret, outgoing, route)}
+        keys
+        | {
+            secret
+            for secret in outgoing.rest.holds
+            if secret not in public and not _is_same_file(secret, outgoing, route)
+        }
     )
 
 
 def _is_users_pair(secret: str, outgoing: Outgoing, route: Route) -> bool:
-    """Return whether the user chose key and address together: OPENAI_API_KEY and OPENAI_BASE_URL of one environment, or one file of the user's."""
+    """Return whether the user chose key and address together: OPENAI_API_KEY and OPENAI_BASE_URL of one environment, or
+    one file of the user's."""
     if is_file(secret):
         return _is_same_file(secret, outgoing, route)
     base = outgoing.base.holds
-    return route.is_straight and len(base) == 1 and any(base <= set(row.bases) and secret in row.keys for row in PROVIDERS.values())
+    return (
+        route.is_straight
+        and len(base) == 1
+        and any(base <= set(row.bases) and secret in row.keys for row in PROVIDERS.values())
+    )
 
 
 def _is_same_file(secret: str, outgoing: Outgoing, route: Route) -> bool:

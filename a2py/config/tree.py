@@ -1,9 +1,9 @@
 """YAML text → a tree of values that know their file, line and column.
 
-Knows: YAML's safe subset, anchors and merge keys, `os.environ/NAME`.
-Must not know: what any key means.
-Invariants: no tag constructs an object; a file is at most MAX_BYTES, a tree at most MAX_NODES values and MAX_DEPTH deep, aliases counted as
-often as they are used; a scalar keeps the text it was written as, so that a key `0123` or a version `2024-10-21` stays what it is.
+Knows: YAML's safe subset, anchors and merge keys, `os.environ/NAME`. Must not know: what any key means.
+Invariants: no tag constructs an object; a file has at most MAX_BYTES, a tree at most MAX_NODES values and MAX_DEPTH
+levels, where an alias counts each time it is used; a scalar keeps its text, so a key `0123` or a version `2024-10-21`
+is not changed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from a2py.config.variables import Variables, variables
 MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 40
-#: Texts up to here can't nest deeply enough to hurt; libyaml's composer crashes the process at some 30,000 levels (PyYAML 6.0.3).
+#: Texts up to this length cannot nest deeply enough to crash libyaml's composer, which ends the process at some 30,000
+#: levels (PyYAML 6.0.3).
 SHALLOW = 4096
 
-#: libyaml's parser is some ten times faster (7 ms against 70 ms for 300 deployments); PyYAML is also built without it.
+#: libyaml's parser is some ten times faster (7 ms against 70 ms for 300 deployments). Some builds of PyYAML lack it.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 ENVIRON = "os.environ/"
@@ -32,7 +33,7 @@ _KEPT_AS_TEXT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary")
 
 
 class Mark(NamedTuple):
-    """A place; line and column from 1, 0 for what was typed elsewhere (command line, environment)."""
+    """A place. `line` and `column` start at 1; 0 for what is in no file (command line, environment)."""
 
     file: str = ""
     line: int = 0
@@ -47,8 +48,10 @@ _NOWHERE = Mark()
 
 @dataclass(slots=True)
 class Node:
-    """`value`: a scalar, `dict[str, Node]` or `list[Node]`; `at`: where the value stands; `key_at`: where its key stands; `raw`: a scalar
-    as it was written; `env`: the NAME of an `os.environ/NAME` (its value is None where that is unset)."""
+    """One value of the tree.
+
+    `value`: a scalar, `dict[str, Node]` or `list[Node]`; `at`, `key_at`: places of the value and of its key; `raw`: a
+    scalar as it was written; `env`: the NAME of an `os.environ/NAME`, whose value is None if the variable is unset."""
 
     value: Any
     at: Mark = _NOWHERE
@@ -57,13 +60,13 @@ class Node:
     env: str = ""
 
     def get(self, key: str) -> Node | None:
-        """The child `key` of a mapping that is there and not null."""
+        """Return the child `key` of a mapping, None if it is missing or null."""
         child = self.value.get(key) if isinstance(self.value, dict) else None
         return child if child is not None and child.value is not None else None
 
 
 def node_of(value: Any, file: str) -> Node:
-    """A tree of plain Python values, as if `file` had held them."""
+    """Return a tree of plain Python values, as if they were read from `file`."""
     at = Mark(file)
     if isinstance(value, Mapping):
         return Node({str(k): node_of(v, file) for k, v in value.items()}, at, at)
@@ -73,7 +76,7 @@ def node_of(value: Any, file: str) -> Node:
 
 
 def plain(node: Node) -> Any:
-    """The Python values of a tree."""
+    """Return the Python values of a tree."""
     if isinstance(node.value, dict):
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -82,14 +85,16 @@ def plain(node: Node) -> Any:
 
 
 def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
-    """The tree of a YAML document; ConfigError names line and column of what is no YAML. `warn` hears of keys that stand twice."""
+    """Return the tree of a YAML document. Raise ConfigError if it is not valid YAML; warn about duplicate keys."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"the file is larger than {MAX_BYTES >> 20} MB", file=file)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line, column = _place(data[: e.start].decode("utf-8", "replace"))
-        raise ConfigError("the file is not UTF-8 text", file=file, line=line, column=column, cure="save it as UTF-8") from None
+        raise ConfigError(
+            "the file is not UTF-8 text", file=file, line=line, column=column, cure="Save it as UTF-8."
+        ) from None
     try:
         if len(text) > SHALLOW:
             _bounded(text, file)
@@ -100,23 +105,31 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as e:
-        opened = "quoted scalar" in (e.context or "")  # the mistake is where the quote opens, not where the file ends
-        mark = (e.context_mark if opened else None) or e.problem_mark or e.context_mark
-        told = _UNDEFINED.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
+        is_open = "quoted scalar" in (
+            e.context or ""
+        )  # the mistake is where the quote opens, not at the end of the file
+        mark = (e.context_mark if is_open else None) or e.problem_mark or e.context_mark
+        problem = _UNDEFINED.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        if "maximum nesting depth" in told:  # PyYAML 6.0.4 counts by itself, before `_bounded` can
+        if "maximum nesting depth" in problem:  # PyYAML 6.0.4 counts by itself, before `_bounded` can
             raise ConfigError("the file is nested too deeply", file=file, line=line, column=1) from None
-        raise ConfigError(f"not valid YAML: {told}", file=file, line=line, column=column, cure=_cure(told)) from None
+        raise ConfigError(
+            f"not valid YAML: {problem}", file=file, line=line, column=column, cure=_cure(problem)
+        ) from None
     except RecursionError:
         raise ConfigError("the file is nested too deeply, or its anchors refer to themselves", file=file) from None
     except yaml.reader.ReaderError as e:
         line, column = _place(text[: e.position] if isinstance(e.position, int) else "")
-        cure = "remove the control character"
-        raise ConfigError("a character that YAML does not allow", file=file, line=line, column=column, cure=cure) from None
+        cure = "Remove the control character."
+        raise ConfigError(
+            "the file contains a character that YAML does not allow", file=file, line=line, column=column, cure=cure
+        ) from None
 
 
 def _bounded(text: str, file: str) -> None:
-    """ConfigError if the text nests deeper than MAX_DEPTH; looks at events, which need no stack (3 ms for 300 deployments)."""
+    """Raise ConfigError if the text nests deeper than MAX_DEPTH.
+
+    Parser events need no stack, so counting them is safe (3 ms for 300 deployments)."""
     depth = 0
     for event in yaml.parse(text, Loader=_Base):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -133,24 +146,33 @@ def _place(before: str) -> tuple[int, int]:
 
 
 _UNDEFINED = re.compile(r"undefined alias .*", re.DOTALL)
-#: A part of the parser's words → what to do.
+#: A part of the parser's message → what to do.
 _CURES = (
-    ("alias", 'a name that begins with * must be quoted: model_name: "*"'),
-    ("cannot start any token", "indent with spaces, not tabs; quote values that begin with @, ` or %"),
-    ("mapping values are not allowed", "a colon followed by a space stands inside a value: quote the value, or check the indentation"),
-    ("simple key", "a colon is missing behind the key, or the line is indented wrongly"),
-    ("expected ':'", "a colon is missing behind the key, or the line is indented wrongly"),
-    ("expected <block end>", "check the indentation of this line: items of one list, and keys of one mapping, stand in one column"),
-    ("parsing a block", "check the indentation of this line: items of one list, and keys of one mapping, stand in one column"),
-    ("quoted scalar", "a closing quote is missing"),
-    ("flow", "a closing bracket or a comma is missing"),
-    ("single document", "remove the second `---`"),
-    ("constructor", "remove the tag (the word that begins with !)"),
+    ("alias", 'Quote a name that begins with *: model_name: "*".'),
+    ("cannot start any token", "Indent with spaces, not tabs. Quote values that begin with @, ` or %."),
+    (
+        "mapping values are not allowed",
+        "Quote a value that contains a colon and a space, or correct the indentation.",
+    ),
+    ("simple key", "Write a colon after the key, or correct the indentation."),
+    ("expected ':'", "Write a colon after the key, or correct the indentation."),
+    (
+        "expected <block end>",
+        "Correct the indentation: items of one list, and keys of one mapping, begin in one column.",
+    ),
+    (
+        "parsing a block",
+        "Correct the indentation: items of one list, and keys of one mapping, begin in one column.",
+    ),
+    ("quoted scalar", "Write the closing quote."),
+    ("flow", "Write the closing bracket or the comma."),
+    ("single document", "Remove the second `---`."),
+    ("constructor", "Remove the tag (the word that begins with !)."),
 )
 
 
-def _cure(told: str) -> str:
-    return next((cure for part, cure in _CURES if part in told), "")
+def _cure(problem: str) -> str:
+    return next((cure for part, cure in _CURES if part in problem), "")
 
 
 class _Reader:
@@ -167,7 +189,10 @@ class _Reader:
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
             raise ConfigError(
-                "the file is nested too deeply, or its anchors refer to themselves", file=self.file, line=at.line, column=at.column
+                "the file is nested too deeply, or its anchors refer to themselves",
+                file=self.file,
+                line=at.line,
+                column=at.column,
             )
         if isinstance(node, yaml.MappingNode):
             return Node(self.mapping(node, depth), at, key_at)
@@ -179,24 +204,29 @@ class _Reader:
     def scalar(self, node: yaml.Node, at: Mark) -> Any:
         try:
             return self.loader.construct_object(node)
-        except ValueError:  # `!!int x`: the constructor's own message would hold the value
+        except ValueError:  # `!!int x`: the constructor's own message would show the value
             raise ConfigError(
-                "the value does not fit its tag", file=self.file, line=at.line, column=at.column, cure="remove the tag"
+                "the value does not fit its tag", file=self.file, line=at.line, column=at.column, cure="Remove the tag."
             ) from None
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Node]:
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    self.warn(f"{self.mark(key)}: the key {key.value} stands twice; the last one counts")
-                seen.add(key.value)
+                if key.value in names:
+                    self.warn(
+                        f"{self.mark(key)}: the key `{key.value}` is written twice, and the last one is used. Remove "
+                        f"one."
+                    )
+                names.add(key.value)
         self.loader.flatten_mapping(node)
         out: dict[str, Node] = {}
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 at = self.mark(key)
-                raise ConfigError("a key must be a word", file=self.file, line=at.line, column=at.column)
+                raise ConfigError(
+                    "a key must be a word, got a list or a mapping", file=self.file, line=at.line, column=at.column
+                )
             out[key.value] = self.read(child, depth + 1, key)
         return out
 
@@ -205,7 +235,7 @@ _NAME = re.compile(r"[^\s=]+\Z")
 
 
 def resolve(node: Node, env: Mapping[str, str]) -> Node:
-    """The tree with every `os.environ/NAME` replaced by the variable's value, None where it is unset or empty."""
+    """Return the tree with the variable's value for every `os.environ/NAME`, None if it is unset or empty."""
     return _resolve(node, variables(env))
 
 
@@ -216,13 +246,13 @@ def _resolve(node: Node, env: Variables) -> Node:
     if isinstance(value, list):
         return replace(node, value=[_resolve(child, env) for child in value])
     if isinstance(value, str) and value.startswith(ENVIRON) and _NAME.match(name := value[len(ENVIRON) :].strip()):
-        found = env.lookup(name) or None
-        return replace(node, value=found, raw=found or "", env=name)
+        variable = env.lookup(name) or None
+        return replace(node, value=variable, raw=variable or "", env=name)
     return node
 
 
 def merge(base: Node, extra: Node) -> Node:
-    """`base` with what `extra` adds: lists are joined, mappings merged, else `base` wins."""
+    """Return `base` with what `extra` adds: join lists, merge mappings; of other values `base` wins."""
     if isinstance(base.value, dict) and isinstance(extra.value, dict):
         out = dict(base.value)
         for key, child in extra.value.items():

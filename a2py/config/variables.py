@@ -1,6 +1,7 @@
 """The environment that a configuration is read in, and the origin of each value.
 
-Knows: variables of the process, and those of a folder's `.env` below them. Must not know: what a variable means, where it is sent.
+Knows: variables of the process, and those of a folder's `.env` below them. Must not know: what a variable means, where
+it is sent.
 Invariants: pure; a variable of the process wins over one of `.env`.
 """
 
@@ -11,8 +12,8 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets that may be in its text, as names of the process's
-    variables and as absolute paths of files with literal keys."""
+    """Where a value comes from. `dotenv`: a folder's `.env` wrote it. `holds`: the secrets that may be in its text, as
+    names of the process's variables and as absolute paths of files with literal keys."""
 
     dotenv: bool = False
     holds: frozenset[str] = frozenset()
@@ -29,11 +30,14 @@ NOWHERE = Origin()
 class Variables(dict[str, str]):
     """Variable → value: those of the process, and those of `.env` that count by themselves.
 
-    `dotenv`: every variable of `.env` that a file may name by `os.environ/NAME`. `origins`: the origin of each variable that is not the
-    process's own."""
+    `dotenv`: every variable of `.env` that a file may name by `os.environ/NAME`. `origins`: the origin of each variable
+    that is not the process's own."""
 
     def __init__(
-        self, values: Mapping[str, str], dotenv: Mapping[str, str] | None = None, origins: Mapping[str, Origin] | None = None
+        self,
+        values: Mapping[str, str],
+        dotenv: Mapping[str, str] | None = None,
+        origins: Mapping[str, Origin] | None = None,
     ) -> None:
         super().__init__(values)
         self.dotenv: Mapping[str, str] = dotenv or {}
@@ -56,7 +60,9 @@ class Variables(dict[str, str]):
 
     def having(self, name: str, value: str) -> Variables:
         """Return these variables with one more, as if the process had it."""
-        return Variables({**self, name: value}, self.dotenv, {key: origin for key, origin in self.origins.items() if key != name})
+        return Variables(
+            {**self, name: value}, self.dotenv, {key: origin for key, origin in self.origins.items() if key != name}
+        )
 
 
 def variables(env: Mapping[str, str]) -> Variables:

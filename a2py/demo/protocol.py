@@ -1,283 +1,133 @@
-"""The demo model's side of OpenAI's chat completions: what it refuses, and the shapes of a completion, a chunk, an error, a model.
+"""The demo upstream's side of OpenAI's chat completions: parse a request, reject a wrong one, count its tokens.
 
-Knows: the published API, and its wording of what is wrong with a request. Must not know: what is answered, sockets.
-Invariants: `check` accepts every request that OpenAI accepts of the fields it reads, ignores all others, and raises nothing but `Refused`.
+Knows: the published API (developers.openai.com, API reference, chat). Must not know: what is answered, sockets.
+Invariants: `parse_request` raises nothing but `RequestError`; fields that the demo does not read are ignored.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from a2py.demo import tokens
-from a2py.demo.conversation import IMAGE_TOKENS, images_of, text_of
-
 JSON = dict[str, Any]
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+#: A word of up to six letters with the blank before it, a run of white space, or one sign.
+_TOKEN = re.compile(r"\s?\w{1,6}|\s+|[^\w\s]")
 
 
-class Refused(Exception):
-    """An error of the demo upstream, in OpenAI's own terms."""
+class RequestError(Exception):
+    """An error of the demo upstream in OpenAI's shape."""
 
-    def __init__(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400, type: str = "invalid_request_error"
-    ) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
-        self.error = {"message": message, "type": type, "param": param, "code": code}
+        self.error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
 
     def body(self) -> bytes:
         return orjson.dumps({"error": self.error})
 
 
 @dataclass
-class Ask:
-    """A request that may be answered. `choice`: `auto`, `required`, `none` or ":" and a tool's name; `limit`: tokens, 0 for none."""
+class ChatRequest:
+    """A valid request. `choice`: `auto`, `required`, `none` or a tool's name; `limit`: tokens of the answer, 0 for
+    none."""
 
-    model: str
     messages: list[JSON]
-    tools: list[JSON] = field(default_factory=list)
-    choice: str = "auto"
-    parallel: bool = True
-    thinks: bool = False
-    format: JSON = field(default_factory=dict)
-    stops: list[str] = field(default_factory=list)
-    limit: int = 0
-    stream: bool = False
-    usage: bool = False
-    prompt_tokens: int = 0
+    tools: dict[str, JSON]
+    choice: str
+    is_parallel: bool
+    is_thinking: bool
+    format: JSON
+    stops: list[str]
+    limit: int
+    is_stream: bool
+    has_usage: bool
+    prompt_tokens: int
 
 
-def thinks(body: JSON) -> bool:
-    """Any vendor's way of asking for reasoning switches it on; none of them leaves it off."""
-    reasoning, thinking, template = body.get("reasoning"), body.get("thinking"), body.get("chat_template_kwargs")
-    effort = body.get("reasoning_effort") or (reasoning.get("effort") if isinstance(reasoning, dict) else None)
-    if effort is not None:
-        return effort not in ("none", "minimal")
-    if isinstance(thinking, dict):
-        return thinking.get("type") in ("enabled", "adaptive")
-    if isinstance(template, dict):
-        return template.get("enable_thinking") is True or template.get("thinking") is True
-    if isinstance(reasoning, dict):
-        return reasoning.get("enabled") is True
-    return body.get("enable_thinking") is True or body.get("think") not in (None, False)
+def split_tokens(text: str) -> list[str]:
+    """Return the tokens of `text`. Joined, they are `text` again."""
+    return _TOKEN.findall(text)
 
 
-def _wrong(value: Any, param: str, wanted: str) -> Refused:
-    return Refused(f"Invalid type for '{param}': expected {wanted}, but got {type(value).__name__} instead.", param, "invalid_type")
+def content_text(content: Any) -> str:
+    """Return the text of a message's content, which is a string or a list of parts."""
+    parts = [{"text": content}] if isinstance(content, str) else content or ()
+    return "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
-def _tools(tools: Any) -> list[JSON]:
-    if tools is None:
-        return []
-    if not isinstance(tools, list):
-        raise _wrong(tools, "tools", "an array of objects")
-    if not tools:
-        raise Refused(
-            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.", "tools", "empty_array"
-        )
-    out = []
-    for n, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict):
-            raise Refused(f"Missing required parameter: 'tools[{n}].function'.", f"tools[{n}].function", "missing_required_parameter")
-        name = function.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise Refused(
-                f"Invalid 'tools[{n}].function.name': expected a string of at most 64 letters, digits, '_' and '-'.",
-                f"tools[{n}].function.name",
-                "invalid_value",
-            )
-        out.append(function)
-    return out
-
-
-def _choice(choice: Any, tools: list[JSON]) -> str:
-    if choice is None:
-        return "auto"
-    if not tools:
-        raise Refused("Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    if choice in ("auto", "none", "required"):
-        return str(choice)
-    function = choice.get("function") if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    if name not in [tool["name"] for tool in tools]:
-        raise Refused("Invalid value for 'tool_choice': the function it names is not among 'tools'.", "tool_choice", "invalid_value")
-    return f":{name}"
-
-
-def _messages(messages: Any) -> list[JSON]:
-    if messages is None:
-        raise Refused("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
-    if not isinstance(messages, list):
-        raise _wrong(messages, "messages", "an array of objects")
-    if not messages:
-        raise Refused(
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-            "messages",
-            "empty_array",
-        )
-    waiting: list[str] = []
-    for n, message in enumerate(messages):
-        role = message.get("role") if isinstance(message, dict) else None
-        if role not in ("system", "developer", "user", "assistant", "tool"):
-            raise Refused(
-                f"Invalid value: '{role}'. Supported values are: 'system', 'developer', 'assistant', 'user' and 'tool'.",
-                f"messages[{n}].role",
-                "invalid_value",
-            )
-        content = message.get("content")
-        if content is not None and not isinstance(content, (str, list)):
-            raise _wrong(content, f"messages[{n}].content", "one of a string or array of objects")
-        if role == "tool":
-            if message.get("tool_call_id") not in waiting:
-                raise Refused(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
-                    f"messages[{n}].role",
-                )
-            waiting.remove(message["tool_call_id"])
-            continue
-        _answered(waiting, n)
-        if role == "assistant":
-            waiting = _calls(message.get("tool_calls"), n)
-    _answered(waiting, len(messages))
-    return messages
-
-
-def _answered(waiting: list[str], n: int) -> None:
-    if waiting:
-        raise Refused(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
-            f"The following tool_call_ids did not have response messages: {', '.join(waiting)}",
-            f"messages[{n}].role",
-        )
-
-
-def _calls(calls: Any, n: int) -> list[str]:
-    if calls is not None and not isinstance(calls, list):
-        raise _wrong(calls, f"messages[{n}].tool_calls", "an array of objects")
-    ids = []
-    for i, call in enumerate(calls or ()):
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not all(
-            isinstance(v, str) for v in (call.get("id"), function.get("name"), function.get("arguments"))
-        ):
-            path = f"messages[{n}].tool_calls[{i}]"
-            raise Refused(
-                f"Invalid '{path}': expected an object with a string 'id' and a function with strings 'name' and 'arguments'.",
-                path,
-                "invalid_value",
-            )
-        ids.append(call["id"])
-    return ids
-
-
-def _limit(body: JSON) -> int:
-    given = [name for name in ("max_tokens", "max_completion_tokens") if body.get(name) is not None]
-    if len(given) == 2:
-        raise Refused(
-            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
-            "max_tokens",
-            "invalid_parameter_combination",
-        )
-    for name in given:
-        value = body[name]
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _wrong(value, name, "an integer")
-        if value < 1:
-            raise Refused(
-                f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got {value} instead.",
-                name,
-                "integer_below_min_value",
-            )
-        return value
-    return 0
-
-
-def _stops(stop: Any) -> list[str]:
-    stops = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(stops, list) or not all(isinstance(s, str) for s in stops):
-        raise _wrong(stop, "stop", "one of a string or array of strings")
-    if len(stops) > 4:
-        raise Refused(
-            f"Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length {len(stops)} instead.",
-            "stop",
-            "array_above_max_length",
-        )
-    return [s for s in stops if s]
-
-
-def prompt_tokens(messages: list[JSON], tools: list[JSON]) -> int:
-    """Four tokens a message for its frame, the words and calls, a flat figure an image, and the tools as JSON."""
-    total = 3
-    for message in messages:
-        total += 4 + tokens.count(text_of(message.get("content"))) + IMAGE_TOKENS * len(images_of(message.get("content")))
-        for call in message.get("tool_calls") or ():
-            total += 4 + tokens.count(call["function"]["name"]) + tokens.count(call["function"]["arguments"])
-    return total + (tokens.count(orjson.dumps(tools).decode()) if tools else 0)
-
-
-def check(raw: bytes, models: tuple[str, ...], context: int) -> Ask:
-    """The request, or `Refused`."""
+def parse_request(raw: bytes, model: str, context: int) -> ChatRequest:
+    """Return the request, or raise RequestError."""
     try:
-        body = orjson.loads(raw)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Refused(
-            "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, but what was sent was not valid JSON."
-        )
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise Refused("you must provide a model parameter")
-    if model not in models:
-        raise Refused(
-            f"The model `{model}` does not exist; this demo upstream serves {', '.join(models)}.", "model", "model_not_found", 404
-        )
-    if body.get("n") not in (None, 1):
-        raise Refused("Invalid 'n': this model gives one choice.", "n", "unsupported_value")
-    messages = _messages(body.get("messages"))
-    tools = _tools(body.get("tools"))
-    options, format = body.get("stream_options"), body.get("response_format")
-    if options is not None and body.get("stream") is not True:
-        raise Refused("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
-    ask = Ask(
-        model,
+        request = _parse(orjson.loads(raw), model)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise RequestError("The body must be a JSON object with the fields of a chat completion request.") from None
+    if request.prompt_tokens > context:
+        message = f"The context is {context} tokens. Your messages resulted in {request.prompt_tokens} tokens."
+        raise RequestError(message, "messages", "context_length_exceeded")
+    return request
+
+
+def _parse(body: JSON, model: str) -> ChatRequest:
+    """Return the request. A field of a wrong type raises one of Python's own errors."""
+    if body["model"] != model:
+        message = f"The model `{body['model']}` does not exist. This demo upstream serves {model}."
+        raise RequestError(message, "model", "model_not_found", 404)
+    messages = body["messages"]
+    _check_pairs(messages)
+    tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or ()}
+    stops = body.get("stop") or []
+    return ChatRequest(
         messages,
         tools,
-        _choice(body.get("tool_choice"), tools),
+        _parse_choice(body.get("tool_choice"), tools),
         body.get("parallel_tool_calls") is not False,
-        thinks(body),
-        format if isinstance(format, dict) else {},
-        _stops(body.get("stop")),
-        _limit(body),
+        is_thinking(body),
+        body.get("response_format") or {},
+        [stops] if isinstance(stops, str) else [str(stop) for stop in stops],
+        int(body.get("max_completion_tokens") or body.get("max_tokens") or 0),
         body.get("stream") is True,
-        isinstance(options, dict) and options.get("include_usage") is True,
-        prompt_tokens(messages, tools),
+        (body.get("stream_options") or {}).get("include_usage") is True,
+        _count_prompt(messages, tools),
     )
-    if ask.prompt_tokens > context:
-        raise Refused(
-            f"This model's maximum context length is {context} tokens. However, your messages resulted in {ask.prompt_tokens} tokens. "
-            "Please reduce the length of the messages.",
-            "messages",
-            "context_length_exceeded",
-        )
-    return ask
 
 
-def usage(prompt: int, completion: int, reasoning: int) -> JSON:
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": reasoning},
-    }
+def is_thinking(body: dict[str, Any]) -> bool:
+    """Return whether a request asks for reasoning, in one of the dialects that `a2py check` tries first."""
+    effort, thinking, template = (body.get(key) for key in ("reasoning_effort", "thinking", "chat_template_kwargs"))
+    if effort is not None:
+        return bool(effort != "none")
+    if isinstance(thinking, dict):
+        return bool(thinking.get("type") != "disabled")
+    return isinstance(template, dict) and template.get("enable_thinking") is True
 
 
-def model_row(name: str, context: int, created: int) -> JSON:
-    return {"id": name, "object": "model", "created": created, "owned_by": "a2py", "context_length": context}
+def _check_pairs(messages: list[JSON]) -> None:
+    """Raise RequestError unless the results of each turn's tool calls follow it, as OpenAI demands."""
+    pending: set[str] = set()
+    for n, message in enumerate([*messages, {"role": "user"}]):
+        is_answer = message["role"] == "tool" and message["tool_call_id"] in pending
+        if not is_answer and (pending or message["role"] == "tool"):
+            text = "Messages with role 'tool' must answer the 'tool_calls' of the message before them."
+            raise RequestError(text, f"messages[{n}].role")
+        pending -= {message.get("tool_call_id", "")}
+        pending |= {call["id"] for call in message.get("tool_calls") or ()}
+
+
+def _parse_choice(choice: Any, tools: dict[str, JSON]) -> str:
+    name = choice["function"]["name"] if isinstance(choice, dict) else choice or "auto"
+    if name not in (tools if isinstance(choice, dict) else ("auto", "none", "required")):
+        message = f"'tool_choice' must be auto, none, required or one of the tools, got {name}."
+        raise RequestError(message, "tool_choice")
+    return str(name)
+
+
+def _count_prompt(messages: list[JSON], tools: dict[str, JSON]) -> int:
+    """Return four tokens a message, its text and calls, and the tools as JSON. Images are free."""
+    texts = [content_text(message.get("content")) for message in messages]
+    calls = [message["tool_calls"] for message in messages if message.get("tool_calls")]
+    json = orjson.dumps([*calls, *tools.values()]).decode() if calls or tools else ""
+    return 4 * len(messages) + sum(len(split_tokens(text)) for text in (*texts, json))

@@ -24,10 +24,12 @@ class Seen(NamedTuple):
     date: str = ""
 
 
-def explain(deployment: Deployment, patterns: Patterns, seen: Seen | None, learned: Iterable[tuple[str, Fact]]) -> dict[str, Any]:
+def explain(
+    deployment: Deployment, patterns: Patterns, seen: Seen | None, learned: Iterable[tuple[str, Fact]]
+) -> dict[str, Any]:
     """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said what it is; `context`
     in tokens if it is known. `learned`: quirk and fact, from replies and refusals."""
-    facts = resolve(deployment, patterns, seen.word if seen else None, lambda _: None, seen.date if seen else "")
+    facts = resolve(deployment, patterns, seen.word if seen else None, seen.date if seen else "")
     for name, learned_fact in learned:
         if name in Quirks.__dataclass_fields__:
             fact.add(facts, {name: learned_fact.value}, learned_fact.source, learned_fact.reason, learned_fact.date)
@@ -35,7 +37,12 @@ def explain(deployment: Deployment, patterns: Patterns, seen: Seen | None, learn
         "quirks": {name: _shown(known) for name, known in fact.explained(facts, Quirks()).items()},
     }
     if seen is not None and seen.word.program:
-        shown["server"] = {"program": seen.word.program, "version": seen.word.version, "reason": seen.word.reason, "date": seen.date}
+        shown["server"] = {
+            "program": seen.word.program,
+            "version": seen.word.version,
+            "reason": seen.word.reason,
+            "date": seen.date,
+        }
     if deployment.max_input_tokens:
         shown["context"] = deployment.max_input_tokens
     return shown

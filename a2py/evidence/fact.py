@@ -50,4 +50,8 @@ def fixed(facts: Mapping[str, Fact]) -> frozenset[str]:
 def explained(facts: Mapping[str, Fact], defaults: object, skip: Iterable[str] = ()) -> dict[str, Fact]:
     """Return the facts that differ from `defaults`, the common subset, by name."""
     left_out = frozenset(skip)
-    return {name: fact for name, fact in sorted(facts.items()) if name not in left_out and fact.value != getattr(defaults, name, None)}
+    return {
+        name: fact
+        for name, fact in sorted(facts.items())
+        if name not in left_out and fact.value != getattr(defaults, name, None)
+    }

@@ -9,9 +9,8 @@ Invariants: total: any model at any address gets quirks; each quirk that is not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,7 +21,6 @@ from a2py.evidence.server import ServerWord
 from a2py.providers import layers_for, row_is_guess
 from a2py.quirks import Quirks, override
 
-Warn = Callable[[str], None]
 #: Quirk → value, for each pattern of `a2py: quirks`.
 Patterns = Mapping[str, Mapping[str, Any]]
 
@@ -41,18 +39,25 @@ _ALLOWED: dict[str, dict[str, Any]] = {
 }
 
 
-def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None, warn: Warn, date: str = "") -> Facts:
-    """Return what holds for `deployment` before anything was asked. `patterns`: `a2py: quirks`; `word`: what its server says of itself, learned
-    on `date`; `warn` gets a line for each setting that can't be used."""
+def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None, date: str = "") -> Facts:
+    """Return what is known of `deployment` before anything was asked. `patterns`: `a2py: quirks`, checked at load;
+    `word`: what its server says of itself, learned on `date`."""
     model = deployment.base_model.rpartition("/")[2] or deployment.model
-    said = word if word is not None and word.program and row_is_guess(deployment.provider, deployment.base) else None
+    is_needed = word is not None and bool(word.program) and row_is_guess(deployment.provider, deployment.base)
+    said = word if is_needed else None
     facts: Facts = {}
     for layer in layers_for(deployment.provider, deployment.base, model, said.row if said else None):
         if said is not None and layer.source == "host":
             fact.add(facts, layer.quirks, "server", f"it is {said.program}: {said.reason}", date)
         else:
             fact.add(facts, layer.quirks, layer.source, layer.reason)
-    _add_file(facts, deployment, patterns, warn)
+    if said is not None and not said.has_vision:
+        fact.add(
+            facts, {"images": False}, "server", f"it is {said.program}, and says that its model has no vision", date
+        )
+    if "reasoning" not in facts and row_is_guess(deployment.provider, deployment.base):
+        fact.add(facts, {"reasoning_unknown": True}, "common", "nobody says whether this model reasons")
+    _add_configuration(facts, deployment, patterns)
     return facts
 
 
@@ -60,25 +65,24 @@ def quirks_of(facts: Facts) -> Quirks:
     return override(Quirks(), fact.values(facts))
 
 
-def known(deployment: Deployment, patterns: Patterns, word: ServerWord | None, warn: Warn) -> Deployment:
-    """Return `deployment` with the quirks that `resolve` gives, and the context that its server names, unless the file has named one."""
-    facts = resolve(deployment, patterns, word, warn)
+def apply_evidence(deployment: Deployment, patterns: Patterns, word: ServerWord | None) -> Deployment:
+    """Return `deployment` with the quirks that `resolve` gives, and with the context that its server names, unless the
+    configuration has named one."""
+    facts = resolve(deployment, patterns, word)
     context = deployment.max_input_tokens or (word.context(deployment.model) if word is not None else 0)
     return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context)
 
 
-def _add_file(facts: Facts, deployment: Deployment, patterns: Patterns, warn: Warn) -> None:
+def _add_configuration(facts: Facts, deployment: Deployment, patterns: Patterns) -> None:
     """Add what the configuration says: allowed_openai_params, then `a2py: quirks` by pattern, then the entry's own."""
     for name in sorted(deployment.allow):
-        where = f"allowed_openai_params of {deployment.name}"
-        fact.add(facts, accepted(_allowed(name, quirks_of(facts)), where, warn), "file", where)
-    candidates = {deployment.name, deployment.id, f"{deployment.provider}/{deployment.model}", deployment.model}
+        fact.add(facts, _allowed(name, quirks_of(facts)), "file", f"allowed_openai_params of {deployment.name}")
+    names = {deployment.name, deployment.id, f"{deployment.provider}/{deployment.model}", deployment.model}
     for pattern, changes in patterns.items():
-        if any(name == pattern or fnmatchcase(name, pattern) for name in candidates):
-            where = f"a2py.quirks.{pattern}"
-            fact.add(facts, accepted(changes, where, warn), "file", where)
-    where = f"model_info of {deployment.name}" + (f", {deployment.source}" if deployment.source else "")
-    fact.add(facts, accepted(deployment.overrides, f"model_info.quirks of {deployment.name}", warn), "file", where)
+        if any(name == pattern or fnmatchcase(name, pattern) for name in names):
+            fact.add(facts, changes, "file", f"a2py.quirks.{pattern}")
+    place = f"model_info of {deployment.name}" + (f", {deployment.source}" if deployment.source else "")
+    fact.add(facts, deployment.overrides, "file", place)
 
 
 def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
@@ -86,19 +90,3 @@ def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
         return {"sampling": quirks.sampling | {name}}
     changes = _ALLOWED.get(name, {})
     return {quirk: value for quirk, value in changes.items() if getattr(quirks, quirk) in (False, 0, "none", "")}
-
-
-def accepted(changes: Mapping[str, Any], where: str, warn: Warn) -> dict[str, Any]:
-    """Return the changes that `override` takes. Warn about the others: a request must never meet them."""
-    usable: dict[str, Any] = {}
-    for name, value in changes.items():
-        try:
-            override(Quirks(), {name: value})
-        except KeyError:
-            near = get_close_matches(name, Quirks.__dataclass_fields__, 1, 0.7)
-            warn(f"{where}: unknown quirk {name} is ignored" + (f"; did you mean {near[0]}?" if near else ""))
-        except (TypeError, ValueError) as error:
-            warn(f"{where}: ignored: {error}")
-        else:
-            usable[name] = value
-    return usable

@@ -52,7 +52,8 @@ class Listed(NamedTuple):
 class ServerWord(NamedTuple):
     """`program`: as people call it, "" if unknown; `row`: its row of the provider table, "" for none (then the families' rows hold);
     `is_relay`: it passes requests on to vendors; `version`: as it says; `models`: in its order; `slots`: requests that it answers at once
-    (llama.cpp), 0 if unknown; `reason`: what gave it away."""
+    (llama.cpp), 0 if unknown; `reason`: what gave it away; `has_vision`: False only if the
+    server says so."""
 
     program: str = ""
     row: str = ""
@@ -61,6 +62,7 @@ class ServerWord(NamedTuple):
     models: tuple[Listed, ...] = ()
     slots: int = 0
     reason: str = ""
+    has_vision: bool = True
 
     def context(self, model: str) -> int:
         """Return the context of `model` in tokens, 0 if it is unknown. A server with one model serves it under any name (llama.cpp)."""
@@ -116,7 +118,7 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
     entries = list(_entries(answers.get(MODELS)))
     program, reason = _program(answers, entries)
     props = _object(answers, "/props")
-    settings = props.get("default_generation_settings")
+    settings, modalities = props.get("default_generation_settings"), props.get("modalities")
     slot_context = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else 0
     models = tuple(_listed(entry, slot_context if program is _LLAMA_CPP else 0) for entry in entries)
     if not models and program is _OLLAMA:
@@ -129,6 +131,7 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
         models=models,
         slots=_tokens(props.get("total_slots")) if program is _LLAMA_CPP else 0,
         reason=reason,
+        has_vision=not (isinstance(modalities, dict) and modalities.get("vision") is False),
     )
 
 
@@ -143,7 +146,9 @@ class _Marks:
         owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
         self.owner = next(iter(owners)) if len(owners) == 1 else ""
         self.has_props = isinstance(_object(answers, "/props").get("default_generation_settings"), dict)
-        self.has_tags = bool(_object(answers, "/api/version").get("version")) and "models" in _object(answers, "/api/tags")
+        self.has_tags = bool(_object(answers, "/api/version").get("version")) and "models" in _object(
+            answers, "/api/tags"
+        )
 
     def all_entries(self, is_so: Callable[[dict[str, Any]], bool]) -> bool:
         return bool(self.entries) and all(map(is_so, self.entries))
@@ -151,7 +156,11 @@ class _Marks:
 
 #: Program, the mark in words, the mark. The first that is there counts: a program's own marks come before those that others copy.
 _MARKS: tuple[tuple[_Program, str, Callable[[_Marks], bool]], ...] = (
-    (_LITELLM, "its answers carry x-litellm headers", lambda m: any(name.startswith("x-litellm") for name in m.headers)),
+    (
+        _LITELLM,
+        "its answers carry x-litellm headers",
+        lambda m: any(name.startswith("x-litellm") for name in m.headers),
+    ),
     (_NEW_API, "its answers carry x-new-api-version", lambda m: "x-new-api-version" in m.headers),
     (
         _NEW_API,
@@ -196,7 +205,12 @@ def _entries(listing: Answer | None) -> Iterator[dict[str, Any]]:
     if not isinstance(data, list):
         return
     for entry in data[:MAX_MODELS]:
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str) and 0 < len(entry["id"]) <= MAX_ID and entry["id"].isprintable():
+        if (
+            isinstance(entry, dict)
+            and isinstance(entry.get("id"), str)
+            and 0 < len(entry["id"]) <= MAX_ID
+            and entry["id"].isprintable()
+        ):
             yield entry
 
 

@@ -1,7 +1,9 @@
 """Which row a host belongs to; which quirks, which wire and which base a deployment gets.
 
-Knows: how rows of the two tables are put together. Must not know: any single provider, except that `openai` with a foreign base is not OpenAI.
-Invariants: every function is pure, and total: an unknown provider, host or model gets the common subset on chat completions.
+Knows: how rows of the two tables are put together. Must not know: any single provider, except that `openai` with a
+foreign base is not OpenAI.
+Invariants: every function is pure, and total: an unknown provider, host or model gets the common subset on chat
+completions.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from a2py.providers.families import FAMILIES, TRANSLATES, WEIGHTS
+from a2py.providers.any_host import FAMILIES, TRANSLATES, WEIGHTS
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.providers.table import PROVIDERS
 from a2py.providers.types import Provider
@@ -32,8 +34,9 @@ class Layer(NamedTuple):
 
 
 def by_host(base: str) -> str:
-    """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows it."""
-    return _named(base) or _HOSTS.get(f":{_split(base)[1]}", "")
+    """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows
+    it."""
+    return _host_row_name(base) or _HOSTS.get(f":{_split(base)[1]}", "")
 
 
 def quirks_for(provider: str, base: str, model: str) -> Quirks:
@@ -62,17 +65,17 @@ def layers_for(provider: str, base: str, model: str, server: str | None = None) 
 
 def row_is_guess(provider: str, base: str) -> bool:
     """Return whether nothing but a port says which server stands at `base`: no host of the table, and no prefix that names a server."""
-    return bool(base) and not _named(base) and PROVIDERS.get(provider, _COMMON).name in ("", "openai")
+    return bool(base) and not _host_row_name(base) and PROVIDERS.get(provider, _COMMON).name in ("", "openai")
 
 
 def wire_for(provider: str, base: str, model: str) -> str:
-    """The best wire: `native` where the vendor's own Anthropic endpoint serves the model, `responses` for models of api.openai.com that
-    refuse reasoning with tools on chat completions, else `chat`. A base of the user's own is asked by chat, unless it names the vendor's
-    Anthropic endpoint or the provider speaks nothing else."""
-    row, asked = _row(provider, base), PROVIDERS.get(provider, _COMMON)
-    if asked.wire == "native" or _is_native(row, base):
+    """The best wire: `native` where the vendor's own Anthropic endpoint serves the model, `responses` for models of
+    api.openai.com that refuse reasoning with tools on chat completions, else `chat`. A base of the user's own is asked
+    by chat, unless it names the vendor's Anthropic endpoint or the provider speaks nothing else."""
+    row, own_row = _row(provider, base), PROVIDERS.get(provider, _COMMON)
+    if own_row.wire == "native" or _is_native(row, base):
         return "native"
-    if asked is row and _own(row, base) and _matches(row.native_models, model.lower(), _last(model)):
+    if own_row is row and _own(row, base) and _matches(row.native_models, model.lower(), _last(model)):
         return "native"
     if row.name == "openai":
         return next((wire for pattern, wire in OPENAI_WIRES if fnmatchcase(_last(model), pattern)), "chat")
@@ -80,25 +83,25 @@ def wire_for(provider: str, base: str, model: str) -> str:
 
 
 def native_base(provider: str, base: str) -> str:
-    """The base below which `/v1/messages` stands when the wire is `native`: the row's native base where `base` is empty or the row's own,
-    else `base` without the `/v1` or `/v1/messages` that people write behind it."""
+    """The base below which `/v1/messages` stands when the wire is `native`: the row's native base where `base` is empty
+    or the row's own, else `base` without the `/v1` or `/v1/messages` that people write behind it."""
     row = _row(provider, base)
     return row.native if row.native and _own(row, base) else _root(base)
 
 
 def _row(provider: str, base: str) -> Provider:
-    """A known host tells the row; else the provider's name does, but for `openai`, which at a foreign host only names the protocol; else a
-    local server's port."""
-    asked = PROVIDERS.get(provider, _COMMON)
-    name = _named(base)
+    """A known host tells the row; else the provider's name does, but for `openai`, which at a foreign host only names
+    the protocol; else a local server's port."""
+    own_row = PROVIDERS.get(provider, _COMMON)
+    name = _host_row_name(base)
     if name:
         return PROVIDERS[name]
-    if not base or asked.name not in ("", "openai"):
-        return asked
+    if not base or own_row.name not in ("", "openai"):
+        return own_row
     return PROVIDERS.get(by_host(base), _COMMON)
 
 
-def _named(base: str) -> str:
+def _host_row_name(base: str) -> str:
     host = _split(base)[0]
     return _HOSTS.get(host) or next((row for suffix, row in _SUFFIXES if host.endswith(suffix)), "")
 
@@ -117,8 +120,9 @@ def _own(row: Provider, base: str) -> bool:
 
 
 def _is_native(row: Provider, base: str) -> bool:
-    """`base` has the path of the row's Anthropic endpoint (another of its hosts may: China, EU), and not that of its own API."""
-    path = urlsplit(base).path.rstrip("/") if _named(base) else urlsplit(row.base).path
+    """`base` has the path of the row's Anthropic endpoint (another of its hosts may: China, EU), and not that of its
+    own API."""
+    path = urlsplit(base).path.rstrip("/") if _host_row_name(base) else urlsplit(row.base).path
     return bool(row.native) and path != urlsplit(row.base).path and _root(path) == urlsplit(row.native).path
 
 

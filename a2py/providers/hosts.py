@@ -1,7 +1,9 @@
 """Rows of hosts and gateways that serve other vendors' models.
 
-Knows: bases, keys, hosts, quirks that hold for every model there. Must not know: model families (models.py), the environment, sockets.
-Invariants: a quirk stands here only if a recording or the host's documentation shows it; `docs` names both, with the date it was seen.
+Knows: bases, keys, hosts, quirks that hold for every model there. Must not know: model families (models.py), the
+environment, sockets.
+Invariants: a quirk stands here only if a recording or the host's documentation shows it; `docs` names both, with the
+date it was seen.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ HOSTS: tuple[Provider, ...] = (
             "web_search": "plugin",
             "native_drop": BETA_FIELDS,
         },
-        docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the host), PDF inputs, web search "
+        docs="openrouter.ai/docs reasoning-tokens (what a model lacks is mapped), prompt-caching (the key pins the "
+        "host), PDF inputs, web search "
         "plugin and server tool (2026-10); openrouter/stream-tool-reasoning-02",
     ),
     row(
@@ -49,7 +52,8 @@ HOSTS: tuple[Provider, ...] = (
             "reasoning_history": "reasoning_details",
             "empty_content": "(no output)",
         },
-        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01; 400 for an empty result: 2025-10",
+        docs="vercel.com/docs/ai-gateway reasoning (2026-09); vercel-gateway/stream-reasoning-text-01; 400 for an "
+        "empty result: 2025-10",
     ),
     row(
         "groq",
@@ -75,7 +79,8 @@ HOSTS: tuple[Provider, ...] = (
         hosts=("api.fireworks.ai", "us.api.fireworks.ai"),
         default_model="accounts/fireworks/models/glm-5p1",
         quirks={"sampling": _TEMPERATURE_TOP_P_K, "cache": "key"},
-        docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its session affinity; "
+        docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its "
+        "session affinity; "
         "fireworks/stream-think-tags-text-01",
     ),
     row(
@@ -98,8 +103,18 @@ HOSTS: tuple[Provider, ...] = (
         default_model="openai/gpt-oss-120b",
         docs="build.nvidia.com model cards (2026): chat_template_kwargs; recordings",
     ),
-    row("deepinfra", "https://api.deepinfra.com/v1/openai", default_model="zai-org/GLM-5.2", docs="deepinfra.com model pages (2026-07)"),
-    row("sambanova", "https://api.sambanova.ai/v1", default_model="gpt-oss-120b", docs="SambaNova's /v1/models as of 2026-06"),
+    row(
+        "deepinfra",
+        "https://api.deepinfra.com/v1/openai",
+        default_model="zai-org/GLM-5.2",
+        docs="deepinfra.com model pages (2026-07)",
+    ),
+    row(
+        "sambanova",
+        "https://api.sambanova.ai/v1",
+        default_model="gpt-oss-120b",
+        docs="SambaNova's /v1/models as of 2026-06",
+    ),
     row(
         "nebius",
         "https://api.studio.nebius.ai/v1",
@@ -113,7 +128,12 @@ HOSTS: tuple[Provider, ...] = (
         default_model="moonshotai/kimi-k2-thinking",
         docs="novita.ai model pages (2026); recordings name the v3 base",
     ),
-    row("hyperbolic", "https://api.hyperbolic.xyz/v1", default_model="Qwen/Qwen2.5-72B-Instruct", docs="hyperbolic/error-bad-model-01"),
+    row(
+        "hyperbolic",
+        "https://api.hyperbolic.xyz/v1",
+        default_model="Qwen/Qwen2.5-72B-Instruct",
+        docs="hyperbolic/error-bad-model-01",
+    ),
     row(
         "siliconflow",
         "https://api.siliconflow.com/v1",
@@ -137,12 +157,21 @@ HOSTS: tuple[Provider, ...] = (
     row("featherless_ai", "https://api.featherless.ai/v1", docs=_LITELLM),
     row("nscale", "https://inference.api.nscale.com/v1", docs=_LITELLM),
     row("lambda_ai", "https://api.lambda.ai/v1", keys=("LAMBDA_AI_API_KEY", "LAMBDA_API_KEY"), docs=_LITELLM),
-    row("modelscope", "https://api-inference.modelscope.cn/v1", docs="modelscope.cn docs model-service (2026): enable_thinking"),
+    row(
+        "modelscope",
+        "https://api-inference.modelscope.cn/v1",
+        docs="modelscope.cn docs model-service (2026): enable_thinking",
+    ),
     row("synthetic", "https://api.synthetic.new/openai/v1", docs=_LITELLM),
     row("chutes", "https://llm.chutes.ai/v1", docs=_LITELLM),
     row("nano-gpt", "https://nano-gpt.com/api/v1", keys=("NANO_GPT_API_KEY", "NANOGPT_API_KEY"), docs=_LITELLM),
     row("poe", "https://api.poe.com/v1", docs=_LITELLM),
-    row("aihubmix", "https://aihubmix.com/v1", default_model="kimi-k3.1-pro", docs="aihubmix.com guides (2026-10); recordings"),
+    row(
+        "aihubmix",
+        "https://aihubmix.com/v1",
+        default_model="kimi-k3.1-pro",
+        docs="aihubmix.com guides (2026-10); recordings",
+    ),
     row(
         "venice",
         "https://api.venice.ai/api/v1",

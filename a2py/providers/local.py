@@ -36,7 +36,8 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(":11434", "ollama.com"),
         quirks=_OLLAMA,
-        docs="docs.ollama.com openai-compatibility (2026-10): tool_choice and image URLs unticked, reasoning_effort; ollama/stream-tool-01",
+        docs="docs.ollama.com openai-compatibility (2026-10): tool_choice and image URLs unticked, reasoning_effort; "
+        "ollama/stream-tool-01",
     ),
     row(
         "ollama_chat",
@@ -59,8 +60,10 @@ LOCAL: tuple[Provider, ...] = (
             "native_count": True,
             "native_drop": TEXT_FIELDS,
         },
-        docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; /tokenize; vllm 43995, 47761 "
-        "(2026-07): 400 for arguments of the history that are no JSON; its /v1/messages wants an input_schema of every tool (0.26), and its templates no "
+        docs="docs.vllm.ai reasoning_outputs (0.26, 2026): the field is `reasoning`, it was `reasoning_content`; "
+        "/tokenize; vllm 43995, 47761 "
+        "(2026-07): 400 for arguments of the history that are no JSON; its /v1/messages wants an input_schema of "
+        "every tool (0.26), and its templates no "
         "tool_reference: claude-code 77928 (2026-08)",
     ),
     row(
@@ -74,7 +77,8 @@ LOCAL: tuple[Provider, ...] = (
             "broken_arguments": "object",
             "native_drop": TEXT_FIELDS,
         },
-        docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default; sglang 28035 (2026-06): history arguments are parsed",
+        docs="docs.sglang.ai separate_reasoning (2026); port 30000 is its default; sglang 28035 (2026-06): history "
+        "arguments are parsed",
     ),
     row(
         "llamacpp",
@@ -82,8 +86,10 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(),
         quirks=_LLAMA_CPP,
-        docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 is anybody's port; "
-        "500 Failed to parse tool call arguments as JSON: llama.cpp 25510 (2026-07), and the real server in tests/whole/test_llamacpp.py",
+        docs="llama.cpp server README (2026): tool_choice takes words, /tokenize, reasoning_content in history; 8080 "
+        "is anybody's port; "
+        "500 Failed to parse tool call arguments as JSON: llama.cpp 25510 (2026-07), and the real server in "
+        "tests/whole/test_llamacpp.py",
     ),
     row(
         "llamafile",
@@ -111,7 +117,8 @@ LOCAL: tuple[Provider, ...] = (
             "broken_arguments": "object",
             "native_drop": TEXT_FIELDS,
         },
-        docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its default",
+        docs="400 Invalid tool_choice type 'object': lmstudio-bug-tracker 670, 2025-05 to 2026-07; port 1234 is its "
+        "default",
     ),
     row(
         "litellm_proxy",

@@ -14,14 +14,15 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One row. `name`: the prefix of a model name; `base`: API base without trailing slash ("" where the user must give one);
-    `keys`, `bases`: environment variables for the key and the base, the first that is set wins; `auth`: how the key travels (`bearer`,
-    `api-key`, `x-api-key`); `key_optional`: works without a key; `wire`: the wire of its own base; `native`: base of the vendor's own
-    Anthropic endpoint (`/v1/messages` below it); `native_models`: patterns (model's last path segment or whole name, lower case) of what
-    that endpoint serves faithfully; `hosts`: hosts that belong to the row: a leading dot matches subdomains, `:port` any host;
-    `default_model`: where `claude-*` names go when nothing is configured ("": a model must be named); `quirks`: fields of `Quirks` that
-    differ from the common subset; `headers`: sent always; `env_headers`: header → environment variable that holds its value; `docs`:
-    source and date."""
+    """One row. `name`: the prefix of a model name; `base`: API base without trailing slash ("" where the user must give
+    one); `keys`, `bases`: environment variables for the key and the base, the first that is set wins; `auth`: how the
+    key travels (`bearer`, `api-key`, `x-api-key`); `key_optional`: works without a key; `wire`: the wire of its own
+    base; `native`: base of the vendor's own Anthropic endpoint (`/v1/messages` below it); `native_models`: patterns
+    (model's last path segment or whole name, lower case) of what that endpoint serves faithfully; `hosts`: hosts that
+    belong to the row: a leading dot matches subdomains, `:port` any host; `default_model`: where `claude-*` names go
+    when nothing is configured ("": a model must be named); `quirks`: fields of `Quirks` that differ from the common
+    subset; `headers`: sent always; `env_headers`: header → environment variable that holds its value; `docs`: source
+    and date."""
 
     name: str
     base: str = ""
@@ -42,8 +43,9 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """Quirks of a model family. `models`: patterns on the last path segment, lower case; `providers`: rows on which they hold, empty: on
-    every server (the model's own nature), "" among them: any server that no row knows; later rows win over earlier ones; `docs`: source and date."""
+    """Quirks of a model family. `models`: patterns on the last path segment, lower case; `providers`: rows on which
+    they hold, empty: on every server (the model's own nature), "" among them: any server that no row knows; later rows
+    win over earlier ones; `docs`: source and date."""
 
     models: tuple[str, ...]
     quirks: Mapping[str, Any]

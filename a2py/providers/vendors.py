@@ -1,7 +1,8 @@
 """Rows of the vendors that serve their own models.
 
 Knows: bases, keys, hosts, native endpoints, quirks. Must not know: the environment, sockets.
-Invariants: a quirk stands here only if a recording or the vendor's documentation shows it; `docs` names both, with the date it was seen.
+Invariants: a quirk stands here only if a recording or the vendor's documentation shows it; `docs` names both, with the
+date it was seen.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from a2py.providers.types import Provider, row
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 
-#: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.330 sends all of it, 2026-11), so it is left out there.
+#: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.330 sends all of it, 2026-11), so
+#: it is left out there.
 BETA_FIELDS = frozenset(
     {
         "context_management",
@@ -27,7 +29,8 @@ BETA_FIELDS = frozenset(
         "tools.eager_input_streaming",
     }
 )
-#: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty", MiniMax, 2026-06).
+#: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty",
+#: MiniMax, 2026-06).
 BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools.web_search"}
 #: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM 0.26).
 TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
@@ -72,14 +75,16 @@ VENDORS: tuple[Provider, ...] = (
             "cache": "key",
             "web_search": "responses",
         },
-        docs="openai 3.54.0 types (2026-11); max_tokens refused by reasoning models: openai/error-unsupported-parameter-01",
+        docs="openai 3.54.0 types (2026-11); max_tokens refused by reasoning models: "
+        "openai/error-unsupported-parameter-01",
     ),
     row(
         "azure",
         auth="api-key",
         hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
         quirks={"mid_system": "inline", "media_in_output": True, "tool_id_limit": 40},
-        docs="recordings of 2025–2026 send max_tokens with gpt-4o, gpt-4.1-mini; a deployment's own name tells no model family",
+        docs="recordings of 2025–2026 send max_tokens with gpt-4o, gpt-4.1-mini; a deployment's own name tells no "
+        "model family",
     ),
     row(
         "anthropic",
@@ -107,7 +112,8 @@ VENDORS: tuple[Provider, ...] = (
             "structured": "json_object",
             "native_drop": TEXT_FIELDS - {"tools.web_search"},  # it has one of its own
         },
-        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), -02 (tool_choice)"
+        docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), "
+        "-02 (tool_choice)"
         "; its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
     ),
     row(
@@ -128,21 +134,24 @@ VENDORS: tuple[Provider, ...] = (
                 "no_empty_object",
             ),
         },
-        docs="ai.google.dev openai compatibility (2026-10); thought signatures: gemini-compat/nonstream-tool-reasoning-01",
+        docs="ai.google.dev openai compatibility (2026-10); thought signatures: "
+        "gemini-compat/nonstream-tool-reasoning-01",
     ),
     row(
         "xai",
         "https://api.x.ai/v1",
         default_model="grok-4.7",
         quirks={"max_tokens_field": "max_completion_tokens", "session_header": "x-grok-conv-id"},
-        docs="docs.x.ai reasoning, prompt-caching (2026-10); recordings with max_completion_tokens and with a tool_choice object (grok-3)",
+        docs="docs.x.ai reasoning, prompt-caching (2026-10); recordings with max_completion_tokens and with a "
+        "tool_choice object (grok-3)",
     ),
     row(
         "mistral",
         "https://api.mistral.ai/v1",
         default_model="mistral-medium-latest",
         quirks={**_MISTRAL, "reasoning_history": "thinking_part"},
-        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: 2025-12, 2026-08; "
+        docs="recordings (nine-character ids, tool_choice any, usage unasked for); code 3230 user after tool: "
+        "2025-12, 2026-08; "
         "docs.mistral.ai prompt-caching: no cache without prompt_cache_key (2026-10)",
     ),
     row(
@@ -172,7 +181,8 @@ VENDORS: tuple[Provider, ...] = (
             "native_thinking": "adaptive",
         },
         docs="platform.minimax.io text-openai-api (temperature above 0, to 1), text-anthropic-api (2026-10); "
-        "minimax/stream-reasoning-details-no-done-01; 400 chat content is empty (2013): 2026-04, function name or parameters is empty, of a "
+        "minimax/stream-reasoning-details-no-done-01; 400 chat content is empty (2013): 2026-04, function name or "
+        "parameters is empty, of a "
         "server tool: 2026-06; thinking only adaptive or disabled: 2026-06",
     ),
     row(
@@ -188,7 +198,8 @@ VENDORS: tuple[Provider, ...] = (
             "temperature_max": 1.0,
             "native_drop": BARE_FIELDS,
         },
-        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be empty: 2025-10; "
+        docs="platform.kimi.ai chat API (2026-10): temperature 0 to 1, max_completion_tokens; content must not be "
+        "empty: 2025-10; "
         "400 unsupported content type tool_reference: 2026-03",
     ),
     row(
@@ -196,7 +207,12 @@ VENDORS: tuple[Provider, ...] = (
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         native="https://dashscope.aliyuncs.com/apps/anthropic",
         native_models=("qwen*",),
-        hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com", ".maas.aliyuncs.com"),
+        hosts=(
+            "dashscope.aliyuncs.com",
+            "dashscope-intl.aliyuncs.com",
+            "dashscope-us.aliyuncs.com",
+            ".maas.aliyuncs.com",
+        ),
         default_model="qwen3.8-max",
         quirks={
             "sampling": _TEMPERATURE_TOP_P_K,
@@ -207,7 +223,8 @@ VENDORS: tuple[Provider, ...] = (
             "cache": "blocks",
             "native_drop": BARE_FIELDS,
         },
-        docs="help.aliyun.com model-studio deep-thinking, qwen-structured-output (2026-10): JSON mode without thinking only; 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
+        docs="help.aliyun.com model-studio deep-thinking, qwen-structured-output (2026-10): JSON mode without "
+        "thinking only; 400 tool_choice in thinking mode: 2026-04 to 2026-09; content must not be empty: 2025-10",
     ),
     row(
         "zai",
@@ -216,7 +233,8 @@ VENDORS: tuple[Provider, ...] = (
         native_models=("glm-*",),
         default_model="glm-5.3",
         quirks=_ZHIPU,
-        docs="docs.z.ai thinking-mode, chat completion (2026-10): tool_choice only auto, one stop, temperature to 1; tool_stream: 2026-08",
+        docs="docs.z.ai thinking-mode, chat completion (2026-10): tool_choice only auto, one stop, temperature to 1; "
+        "tool_stream: 2026-08",
     ),
     row(
         "bigmodel",
@@ -248,7 +266,8 @@ VENDORS: tuple[Provider, ...] = (
         keys=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
         default_model="sonar-pro",
         quirks={"tools": False, "alternation": True, "prefill": "instruct", "web_search": "always"},
-        docs="docs.perplexity.ai (2026): no function calling in Sonar, which always searches, user and assistant alternate, the last message is the user's; recordings",
+        docs="docs.perplexity.ai (2026): no function calling in Sonar, which always searches, user and assistant "
+        "alternate, the last message is the user's; recordings",
     ),
     row(
         "meta_llama",

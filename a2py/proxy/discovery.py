@@ -52,7 +52,9 @@ def is_private(base: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
-        return bool(host) and ("." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")))
+        return bool(host) and (
+            "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa"))
+        )
     return address.is_private or address.is_loopback or address.is_link_local or address.is_unspecified
 
 

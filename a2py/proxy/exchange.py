@@ -12,6 +12,7 @@ import asyncio
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
+from a2py.evidence.replies import judge
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer
 from a2py.proxy.attempt import Attempt
@@ -99,6 +100,7 @@ class Exchange:
                 self._trial.confirm(original)
                 services.router.record_success(original)
                 services.discovery.note_success(original)
+                self._learn_from_reply(attempt, original)
                 return None
             if isinstance(error, NotConnected):
                 services.discovery.note_failed_connection(original)
@@ -131,6 +133,25 @@ class Exchange:
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
+
+    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+        """Note what the reply ignored, and ask in another way from now on if there is one.
+
+        A value that a reply has changed before is not changed again: the other one did not help either."""
+        asked, outcome = attempt.deployment, self.answer.outcome
+        if asked.wire == "native" or outcome is None:
+            return
+        finding = judge(attempt.asked, asked.quirks, outcome)
+        if not finding.note:
+            return
+        self._inbound.record.notes.append(finding.note)
+        changes = {
+            name: value
+            for name, value in finding.changes.items()
+            if name not in original.fixed and getattr(asked.quirks, name) == getattr(original.quirks, name)
+        }
+        if changes:
+            self._services.lessons.learn(original, changes, "reply", finding.note)
 
     def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
         """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.fact import Fact, Source
-from a2py.evidence.resolve import known
+from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS
 from a2py.quirks import override
 from a2py.wires.lessons import find_lesson, is_lasting, join_lessons
@@ -195,7 +195,7 @@ def with_wire(deployment: Deployment, wire: str) -> Deployment:
     if deployment.wire != "native":
         return moved
     base = row.base if row and row.base and row.native == deployment.base else f"{deployment.base}/v1"
-    moved = known(replace(moved, base=base), {}, None, lambda _: None)
+    moved = apply_evidence(replace(moved, base=base), {}, None)
     configured = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
     return replace(moved, quirks=override(moved.quirks, configured), fixed=deployment.fixed)
 

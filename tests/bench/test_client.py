@@ -94,10 +94,13 @@ def test_anthropic_faults_have_words() -> None:
         "events begin with ['message_start'] and end with ['content_block_stop', 'message_stop']": body[:stop]
         + body[body.index(b"event: message_stop") :],
         "the stream ends within an event": body[:-1],
-        "an error event": body[:stop] + b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"x"}}\n\n',
+        "an error event": body[:stop]
+        + b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"x"}}\n\n',
         "3 of 4 pieces": body.replace(b"~00000000003000000~", b""),
         "stop_reason 'tool_use'": body.replace(b'"end_turn"', b'"tool_use"'),
-        "a delta outside its block": body.replace(b'"content_block_delta","index":0', b'"content_block_delta","index":1', 1),
+        "a delta outside its block": body.replace(
+            b'"content_block_delta","index":0', b'"content_block_delta","index":1', 1
+        ),
     }
     for words, wrong in faults.items():
         with pytest.raises(Mismatch, match="".join("\\" + c if c in "[]()" else c for c in words)):

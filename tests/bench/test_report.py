@@ -29,7 +29,12 @@ def made_up(**changes: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, factor in factors.items():
             value = 10.0 * (n + 1) * factor
-            keys = {column.key for table in TABLES for column in table.columns if column.workload not in ("start", "installed")}
+            keys = {
+                column.key
+                for table in TABLES
+                for column in table.columns
+                if column.workload not in ("start", "installed")
+            }
             entry = {"values": dict.fromkeys(keys, value), "asked": 5, "errors": 0, "reason": ""}
             found[name] = {workload.name: dict(entry) for workload in workloads.WORKLOADS}
             found[name]["w1_50"]["quantiles"] = [value + share for share in workloads.QUANTILES]
@@ -112,21 +117,31 @@ def test_plots_are_whole_and_the_same_each_time() -> None:
 
 
 def test_bars_and_curves_with_nothing_to_show() -> None:
-    for text in (svg.bars("t", "s", []), svg.bars("t", "s", [Bar("a", 0, "0", "red")]), svg.curves("t", "s", [Curve("a", [], "red")], [])):
+    for text in (
+        svg.bars("t", "s", []),
+        svg.bars("t", "s", [Bar("a", 0, "0", "red")]),
+        svg.curves("t", "s", [Curve("a", [], "red")], []),
+    ):
         ET.fromstring(text)
     assert "&lt;b&gt;" in svg.bars("<b>", "s", [])
-    longer = [len(re.findall(r"rect", svg.bars("t", "s", [Bar("a", v, "", "red") for v in values]))) for values in ([1.0], [1.0, 100.0])]
+    longer = [
+        len(re.findall(r"rect", svg.bars("t", "s", [Bar("a", v, "", "red") for v in values])))
+        for values in ([1.0], [1.0, 100.0])
+    ]
     assert longer == [2, 3]
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0.00"), (0.0123, "0.012"), (0.5, "0.50"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")]
+    ("value", "text"),
+    [(0, "0.00"), (0.0123, "0.012"), (0.5, "0.50"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")],
 )
 def test_numbers(value: float, text: str) -> None:
     assert svg.number(value) == text
 
 
-@pytest.mark.parametrize("system", [system for system in SYSTEMS if system.kind != "direct"], ids=lambda system: system.name)
+@pytest.mark.parametrize(
+    "system", [system for system in SYSTEMS if system.kind != "direct"], ids=lambda system: system.name
+)
 def test_a_system_can_be_prepared(system: systems.System, tmp_path: Path) -> None:
     argv, env = systems.prepare(system, Start(tmp_path, 1234, 5678))
     texts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
@@ -142,13 +157,21 @@ def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(systems, "HOME", tmp_path)
     found, missing = systems.there(["direct", "litellm", "ccr"])
     assert found == {"direct": ""}
-    assert missing == [f"skipped: {name} is not installed (make bench-peers)" for name in ("claude-code-router", "LiteLLM")]
+    assert missing == [
+        f"skipped: {name} is not installed (make bench-peers)" for name in ("claude-code-router", "LiteLLM")
+    ]
 
 
 def test_installed_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(systems, "HOME", tmp_path)
     site = tmp_path / "a2py" / "lib" / "python3.11" / "site-packages"
-    for name, size in {"a2py/x.py": 100, "pip/y.py": 1000, "setuptools/z.py": 1000, "pip-1.dist-info/R": 1000, "one.py": 10}.items():
+    for name, size in {
+        "a2py/x.py": 100,
+        "pip/y.py": 1000,
+        "setuptools/z.py": 1000,
+        "pip-1.dist-info/R": 1000,
+        "one.py": 10,
+    }.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_bytes(b"x" * size)
     assert systems.installed(BY_NAME["a2py"]) == 110

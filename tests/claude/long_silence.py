@@ -68,11 +68,20 @@ async def tool(seconds: float, c: scripted.Peer) -> None:
         return
     c.head(200, scripted.SSE)
     function = {"name": "Bash", "arguments": '{"command": '}
-    c.events(scripted.chunk({"role": "assistant", "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}))
+    c.events(
+        scripted.chunk(
+            {
+                "role": "assistant",
+                "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}],
+            }
+        )
+    )
     await c.drain()
     await asyncio.sleep(seconds)
     more = {"tool_calls": [{"index": 0, "function": {"arguments": '"echo hi", "description": "Say hi"}'}}]}
-    c.events(scripted.chunk(more), scripted.chunk({}, "tool_calls"), scripted.chunk(usage=scripted.usage()), scripted.DONE)
+    c.events(
+        scripted.chunk(more), scripted.chunk({}, "tool_calls"), scripted.chunk(usage=scripted.usage()), scripted.DONE
+    )
     c.end()
 
 
@@ -181,7 +190,9 @@ async def one(name: str, seconds: float, without: list[str]) -> dict[str, Any]:
                     except asyncio.TimeoutError:
                         run = cli.Run([], f"nothing within {seconds + SPARE:.0f} s", -1)
                     took = time.monotonic() - began
-            log = [line for line in proxy.log.read_text().splitlines() if " request " in line and "/v1/messages" in line]
+            log = [
+                line for line in proxy.log.read_text().splitlines() if " request " in line and "/v1/messages" in line
+            ]
     result = run.result
     main = [row for row in asked if row["tools"]]
     good = run.code == 0 and not result.get("is_error") and SAID in str(result.get("result"))
@@ -211,7 +222,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=tuple(CASES), action="append", help="this case (may be given again)")
     parser.add_argument("--seconds", type=float, default=0.0, help="silence, instead of the case's own")
-    parser.add_argument("--without", action="append", default=[], metavar="VARIABLE", help="of what `a2py env` prints, leave this out")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="VARIABLE", help="of what `a2py env` prints, leave this out"
+    )
     args = parser.parse_args()
     if not cli.find():
         sys.exit("Claude Code is not installed: make test-claude")

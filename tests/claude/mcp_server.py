@@ -17,7 +17,11 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     """The result of a request; None for a method that there is not."""
     if method == "initialize":
         version = params.get("protocolVersion", "2025-06-18")
-        return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "tiny", "version": "1"}}
+        return {
+            "protocolVersion": version,
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "tiny", "version": "1"},
+        }
     if method == "tools/list":
         return {"tools": [TOOL]}
     if method == "tools/call":

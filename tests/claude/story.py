@@ -49,7 +49,10 @@ class Story:
         self.bodies.append(body)
         answer = self.model(body)
         if isinstance(answer, Refuse):
-            peer.reply({"error": {"message": answer.message, "type": "invalid_request_error", "code": answer.code}}, answer.status)
+            peer.reply(
+                {"error": {"message": answer.message, "type": "invalid_request_error", "code": answer.code}},
+                answer.status,
+            )
         elif body.get("stream"):
             peer.head(200, scripted.SSE)
             for chunk in self._chunks(answer):
@@ -66,7 +69,11 @@ class Story:
         for n, (name, arguments) in enumerate(answer.calls):
             self.calls += 1
             function = {"name": name, "arguments": ""}
-            out.append(scripted.chunk({"tool_calls": [{"index": n, "id": f"call_{self.calls}", "type": "function", "function": function}]}))
+            out.append(
+                scripted.chunk(
+                    {"tool_calls": [{"index": n, "id": f"call_{self.calls}", "type": "function", "function": function}]}
+                )
+            )
             for piece in _pieces(json.dumps(arguments)):
                 out.append(scripted.chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]}))
         finish = "tool_calls" if answer.calls else "stop"
@@ -75,10 +82,16 @@ class Story:
 
     def _whole(self, answer: Say) -> Any:
         calls = [
-            {"id": f"call_whole_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            {
+                "id": f"call_whole_{n}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
             for n, (name, arguments) in enumerate(answer.calls)
         ]
-        return scripted.completion(answer.text, "tool_calls" if calls else "stop", **({"tool_calls": calls} if calls else {}))
+        return scripted.completion(
+            answer.text, "tool_calls" if calls else "stop", **({"tool_calls": calls} if calls else {})
+        )
 
 
 def _pieces(text: str, size: int = 7) -> list[str]:

@@ -98,12 +98,17 @@ async def test_a_tool_loop(tmp_path: Path) -> None:
 async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) -> None:
     """OpenRouter and Vercel send encrypted reasoning at the end (vercel-gateway/stream-reasoning-text-01.sse). `-p` takes the last block for
     its result, so a thinking block there would make it empty."""
-    state = {"reasoning_details": [{"type": "reasoning.encrypted", "data": "ENC", "format": "google-gemini-v1", "index": 0}]}
+    state = {
+        "reasoning_details": [{"type": "reasoning.encrypted", "data": "ENC", "format": "google-gemini-v1", "index": 0}]
+    }
 
     def model(body: Body) -> Answer:
         return Say("It is forty-two.", reasoning="Let me think", tail=[state])
 
-    async with through(tmp_path, model, provider="openrouter", upstream_model="google/gemini-3.8-flash") as (told, claude):
+    async with through(tmp_path, model, provider="openrouter", upstream_model="google/gemini-3.8-flash") as (
+        told,
+        claude,
+    ):
         run = await claude("What is the answer?")
     assert good(run, told)["result"] == "It is forty-two.", run.told()
 
@@ -115,7 +120,11 @@ async def test_a_sub_agent(tmp_path: Path) -> None:
         if "forty-two" in json.dumps(body["messages"]):
             return Say("The agent says forty-two.")
         if not any(message["role"] == "assistant" for message in body["messages"]):
-            errand = {"description": "An errand", "prompt": "SECRET-ERRAND: find the number", "subagent_type": "general-purpose"}
+            errand = {
+                "description": "An errand",
+                "prompt": "SECRET-ERRAND: find the number",
+                "subagent_type": "general-purpose",
+            }
             return Say("Sending an agent.", [("Agent", errand)])
         return Say("Waiting for the agent.")
 
@@ -181,7 +190,12 @@ async def test_a_pdf_read(tmp_path: Path) -> None:
     async with through(tmp_path, model, documents="file") as (told, claude):
         run = await claude("Read a.pdf")
     assert good(run, told)["result"] == "It is an empty page."
-    parts = [part for message in told.bodies[-1]["messages"] if isinstance(message["content"], list) for part in message["content"]]
+    parts = [
+        part
+        for message in told.bodies[-1]["messages"]
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    ]
     (file,) = [part["file"] for part in parts if part["type"] == "file"]
     assert base64.b64decode(file["file_data"].partition(",")[2]) == PDF
 
@@ -209,7 +223,12 @@ async def test_tool_search_and_mcp(tmp_path: Path) -> None:
 
 
 async def test_json_schema(tmp_path: Path) -> None:
-    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"type": "integer"}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
 
     def model(body: Body) -> Answer:
         if not story.results(body):
@@ -244,7 +263,9 @@ async def test_compaction_after_an_overflow(tmp_path: Path) -> None:
                 "Please reduce the length of the messages."
             )
             return Refuse(400, text, "context_length_exceeded")
-        return Say(f"Reading {done}.", [("Read", {"file_path": str(work / f"{done}.txt")})], prompt_tokens=2000 * (done + 1))
+        return Say(
+            f"Reading {done}.", [("Read", {"file_path": str(work / f"{done}.txt")})], prompt_tokens=2000 * (done + 1)
+        )
 
     async with through(tmp_path, model) as (told, claude):
         run = await claude("Read the four files")
@@ -283,7 +304,9 @@ async def test_an_overloaded_upstream_is_asked_again(tmp_path: Path) -> None:
 
 async def test_a_bad_upstream_key_is_told_at_once(tmp_path: Path) -> None:
     """Whose key was refused, without retries, and without sending the user to /login."""
-    async with through(tmp_path, lambda body: Refuse(401, "Incorrect API key provided: sk-up**am", "invalid_api_key")) as (told, claude):
+    async with through(
+        tmp_path, lambda body: Refuse(401, "Incorrect API key provided: sk-up**am", "invalid_api_key")
+    ) as (told, claude):
         run = await claude("Hello")
     assert run.result["is_error"], run.told()
     assert len(told.bodies) == 1

@@ -46,10 +46,14 @@ def test_the_table_knows_what_the_parsers_know() -> None:
     rows = completion.collect_words()
     words = {key: {word.text for word in row} for key, row in rows.items()}
     assert (
-        set(COMMANDS) <= set(rows) and set(COMMANDS) <= words[""] and {"--config", "--api-base", "--health"} <= words["serve"] & words[""]
+        set(COMMANDS) <= set(rows)
+        and set(COMMANDS) <= words[""]
+        and {"--config", "--api-base", "--health"} <= words["serve"] & words[""]
     )
     assert words["config"] == {"init", "show", "validate", "--help"} and {"--provider", "--yes"} <= words["config init"]
-    assert {"print", "install", "remove", "--socket"} <= words["service"] and {"bash", "zsh", "fish"} <= words["completion"]
+    assert {"print", "install", "remove", "--socket"} <= words["service"] and {"bash", "zsh", "fish"} <= words[
+        "completion"
+    ]
     format = next(word for word in rows["serve"] if word.text == "--log-format")
     config = next(word for word in rows["serve"] if word.text == "--config")
     assert format.values == ("json", "text") and config.values == () and config.also == ("-c",)
@@ -73,7 +77,9 @@ def test_another_shell_is_refused() -> None:
 
 def bash(words: list[str], cwd: Path) -> list[str]:
     script = f"{completion.SHELLS['bash']()}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _a2py; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    done = subprocess.run([shell("bash"), "-uc", script], capture_output=True, text=True, timeout=LIMIT, check=True, cwd=cwd)
+    done = subprocess.run(
+        [shell("bash"), "-uc", script], capture_output=True, text=True, timeout=LIMIT, check=True, cwd=cwd
+    )
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -98,7 +104,13 @@ def fish(words: list[str], cwd: Path) -> list[str]:
     command = f"source script; complete -C '{' '.join(words)}'"
     env = {**os.environ, "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "c"), "XDG_DATA_HOME": str(cwd / "d")}
     done = subprocess.run(
-        [shell("fish"), "--no-config", "-c", command], capture_output=True, text=True, timeout=LIMIT, check=True, cwd=cwd, env=env
+        [shell("fish"), "--no-config", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=True,
+        cwd=cwd,
+        env=env,
     )
     assert done.stderr == ""
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
@@ -125,7 +137,14 @@ class Zsh:
         self.main, other = pty.openpty()
         env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TERM": "dumb", "PS1": "> ", "LISTMAX": "1000"}
         self.process = subprocess.Popen(
-            [shell("zsh"), "-f", "-i"], stdin=other, stdout=other, stderr=other, cwd=cwd, env=env, start_new_session=True, close_fds=True
+            [shell("zsh"), "-f", "-i"],
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+            close_fds=True,
         )
         os.close(other)
         self.seen = ""
@@ -149,7 +168,9 @@ class Zsh:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("begin", ['compinit -u -D; eval "$(<_a2py)"', "fpath=($PWD $fpath); compinit -u -D"], ids=["sourced", "in fpath"])
+@pytest.mark.parametrize(
+    "begin", ['compinit -u -D; eval "$(<_a2py)"', "fpath=($PWD $fpath); compinit -u -D"], ids=["sourced", "in fpath"]
+)
 def test_zsh(tmp_path: Path, begin: str) -> None:
     """Each line, completed and put into quotes by the shell itself, is printed whole."""
     (tmp_path / "a-file").write_text("")

@@ -25,7 +25,10 @@ def read(folder: Path, name: str = "a2py.yaml") -> Any:
 
 
 def test_init_writes_a_file_that_serves(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "init", "--provider", "deepseek", "--model", "deepseek-chat", "--name", "it's: #1", "--yes"]) == exits.OK
+    assert (
+        main(["config", "init", "--provider", "deepseek", "--model", "deepseek-chat", "--name", "it's: #1", "--yes"])
+        == exits.OK
+    )
     path = nothing / "a2py.yaml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "export DEEPSEEK_API_KEY=" in capsys.readouterr().out
@@ -33,9 +36,14 @@ def test_init_writes_a_file_that_serves(nothing: Path, capsys: pytest.CaptureFix
     assert config.warnings == () and config.default_name == "it's: #1" and config.resolve("claude-x")[0].key == "k"
     assert main(["config", "init", "--yes"]) == exits.FAILED
     assert "--force replaces it" in capsys.readouterr().err
-    assert main(["config", "init", "--yes", "--force", "--provider", "ollama", "--model", "qwen3", "--master-key"]) == exits.OK
+    assert (
+        main(["config", "init", "--yes", "--force", "--provider", "ollama", "--model", "qwen3", "--master-key"])
+        == exits.OK
+    )
     config = load(str(path), {}, str(nothing))
-    assert config.master_key.startswith("sk-") and len(config.master_key) > 30 and not config.resolve("qwen3")[0].problem
+    assert (
+        config.master_key.startswith("sk-") and len(config.master_key) > 30 and not config.resolve("qwen3")[0].problem
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, row in PROVIDERS.items() if row.default_model or not row.base])
@@ -49,7 +57,9 @@ def test_init_for_every_kind_of_provider(nothing: Path, name: str) -> None:
 def test_what_init_comments_is_what_the_table_says() -> None:
     text = command.render("n", "openai/m", "", "K", "")
     own = [path for row in SETTINGS for path in row.paths if path.startswith("a2py.") and row.kind == "set"]
-    commented = text[text.index("# a2py:") :].replace("\n# ", "\n").replace("\n#   ", "\n  ").replace("# a2py:", "a2py:")
+    commented = (
+        text[text.index("# a2py:") :].replace("\n# ", "\n").replace("\n#   ", "\n  ").replace("# a2py:", "a2py:")
+    )
     assert {f"a2py.{name}" for name in yaml.safe_load(commented.replace("#  ", " "))["a2py"]} == set(own)
 
 
@@ -62,12 +72,16 @@ def test_what_init_comments_is_what_the_table_says() -> None:
         (["--provider", "ollama"], exits.USAGE, "--model"),
     ],
 )
-def test_init_that_lacks_something(nothing: Path, flags: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_that_lacks_something(
+    nothing: Path, flags: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["config", "init", "--yes", *flags]) == code
     assert told in capsys.readouterr().err and not os.path.exists("a2py.yaml")
 
 
-def test_init_asks_on_a_terminal(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_asks_on_a_terminal(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     answers = io.StringIO("hosted_vllm\nhttp://127.0.0.1:8000/v1\nqwen\n")
     answers.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stdin", answers)
@@ -100,12 +114,24 @@ def test_show_hides_every_secret(nothing: Path, capsys: pytest.CaptureFixture[st
         out, _ = capsys.readouterr()
         for secret in ("very-secret", "sk-master", "header-secret", "body-secret", "query-secret", "pw@"):
             assert secret not in out
-        for part in ("gpt-x", "nick", "X-Key", "num_retries", "keepalive_seconds", "max_input_tokens", "images", "GROQ_API_KEY"):
+        for part in (
+            "gpt-x",
+            "nick",
+            "X-Key",
+            "num_retries",
+            "keepalive_seconds",
+            "max_input_tokens",
+            "images",
+            "GROQ_API_KEY",
+        ):
             assert part in out, part
         assert ("drain_seconds" in out) is (flags == ["--all"])
     assert main(["config", "show"]) == exits.OK
     out = capsys.readouterr().out
-    assert yaml.safe_load(out)["settings"]["keepalive_seconds"] == 9 and "a2py.yaml" in out[out.index("keepalive_seconds") :]
+    assert (
+        yaml.safe_load(out)["settings"]["keepalive_seconds"] == 9
+        and "a2py.yaml" in out[out.index("keepalive_seconds") :]
+    )
     assert yaml.safe_load(out)["models"][0]["quirks"] == {"images": False}
 
 
@@ -122,8 +148,10 @@ def test_validate(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "validate"]) == exits.FAILED
     out, err = capsys.readouterr()
     assert out == "a2py.yaml: 2 models, 1 that can't work, 1 warning\n"
-    assert "GROQ_API_KEY" in err and "unknown key a2py.unknown_thing" in err
-    (nothing / "b.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]\nwhat: 1\n")
+    assert "GROQ_API_KEY" in err and "`a2py.unknown_thing` is unknown" in err
+    (nothing / "b.yaml").write_text(
+        "model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]\nwhat: 1\n"
+    )
     (nothing / "b.yaml").chmod(0o600)
     assert main(["config", "validate", "b.yaml"]) == exits.OK
     assert main(["config", "validate", "-c", "b.yaml", "--strict"]) == exits.FAILED

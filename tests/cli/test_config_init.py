@@ -73,7 +73,9 @@ def test_a_server_that_wants_a_key_gets_its_variable(
     assert entry(nothing)["litellm_params"]["api_key"] == "os.environ/MY_KEY"
 
 
-@pytest.mark.parametrize("body, problem", [((404, b"{}"), "has no models list (status 404)"), ((200, b"[]"), "has no models list")])
+@pytest.mark.parametrize(
+    "body, problem", [((404, b"{}"), "has no models list (status 404)"), ((200, b"[]"), "has no models list")]
+)
 def test_a_server_without_a_list(
     nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: Any, problem: str
 ) -> None:
@@ -83,7 +85,9 @@ def test_a_server_without_a_list(
     assert problem in capsys.readouterr().err
 
 
-def test_a_server_that_does_not_answer(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_does_not_answer(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = f"http://127.0.0.1:{free_port()}/v1"
     answers(monkeypatch, "openai", base, "m")
     assert main(["config", "init"]) == exits.OK

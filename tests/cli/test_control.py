@@ -52,7 +52,11 @@ async def test_orders_arrive_whole_and_in_order() -> None:
             link.send(control.DRAIN)
             ports = [one.getsockname()[1], two.getsockname()[1]]
         seen = await taken(worker, 4)
-        assert seen[0] == Order(control.CONFIG, large) and [order.kind for order in seen[1:]] == [control.LEND, control.LEND, control.DRAIN]
+        assert seen[0] == Order(control.CONFIG, large) and [order.kind for order in seen[1:]] == [
+            control.LEND,
+            control.LEND,
+            control.DRAIN,
+        ]
         assert [int.from_bytes(order.payload, "big") for order in seen[1:3]] == [1, 2]
         for order, port in zip(seen[1:3], ports, strict=True):
             assert order.sock is not None and order.sock.getsockname()[1] == port

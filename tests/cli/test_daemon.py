@@ -47,7 +47,9 @@ def place(tmp_path: Path) -> Iterator[Path]:
     if file.exists():
         try:
             data = json.loads(file.read_text())
-            if record.read_start_time(data["pid"]) == data["born"]:  # the record outlives its process, and the pid may be another's
+            if (
+                record.read_start_time(data["pid"]) == data["born"]
+            ):  # the record outlives its process, and the pid may be another's
                 os.kill(data["pid"], signal.SIGKILL)
         except ProcessLookupError:
             pass
@@ -65,7 +67,10 @@ def test_a_life(place: Path) -> None:
     assert started, done
     pid, url, log = started.groups()
     assert hello(url) == "a2py" and stat.S_IMODE(os.stat(log).st_mode) == 0o600
-    assert a2py("start", "--port", "1", cwd=place).stdout == f"running already: pid {pid} at {url} (a2py restart takes new flags)\n"
+    assert (
+        a2py("start", "--port", "1", cwd=place).stdout
+        == f"running already: pid {pid} at {url} (a2py restart takes new flags)\n"
+    )
     assert a2py("status", cwd=place).stdout.startswith(f"running: pid {pid} at {url}, for 0 min ")
     told = json.loads(a2py("status", "--json", cwd=place).stdout)
     assert told["running"] and told["answers"] and told["argv"] == ["--port", "0"]
@@ -81,7 +86,11 @@ def test_a_life(place: Path) -> None:
 
 def test_a_start_that_fails_says_why(place: Path) -> None:
     done = a2py("start", "--config", "missing.yaml", cwd=place)
-    assert done.returncode == exits.CONFIG and "did not start" in done.stderr and "missing.yaml cannot be read" in done.stderr
+    assert (
+        done.returncode == exits.CONFIG
+        and "did not start" in done.stderr
+        and "missing.yaml cannot be read" in done.stderr
+    )
     assert a2py("start", "--prot", "1", cwd=place).returncode == exits.USAGE
     assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
 
@@ -90,7 +99,9 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
     file, _ = record.paths()
     os.makedirs(os.path.dirname(file))
     for pid, born in ((2**22 + 5, ""), (os.getpid(), "1"), (1, "0")):
-        Path(file).write_text(json.dumps({"pid": pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": born}))
+        Path(file).write_text(
+            json.dumps({"pid": pid, "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": born})
+        )
         assert record.read_running() is None
     Path(file).write_text("broken")
     assert record.read_running() is None
@@ -113,7 +124,10 @@ def test_a_stale_record_counts_as_none(nothing: Path) -> None:
 
 def test_where_there_is_no_proc_ps_tells_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.path.exists", lambda path: False)
-    assert re.search(r"\d\d:\d\d:\d\d \d{4}", record.read_start_time(os.getpid())) and record.read_start_time(2**22 + 5) == ""
+    assert (
+        re.search(r"\d\d:\d\d:\d\d \d{4}", record.read_start_time(os.getpid()))
+        and record.read_start_time(2**22 + 5) == ""
+    )
 
 
 def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,8 +148,12 @@ def test_status_of_one_that_does_not_answer(nothing: Path, capsys: pytest.Captur
     assert main(["status"]) == exits.OK
 
 
-def test_stop_now_and_the_one_that_does_not_end(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(100)"
+def test_stop_now_and_the_one_that_does_not_end(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(100)"
+    )
     monkeypatch.setattr(daemon, "STOP_SECONDS", 0.3)
     file, _ = record.paths()
     os.makedirs(os.path.dirname(file))
@@ -170,7 +188,9 @@ def test_claude_finds_the_one_in_the_background(place: Path) -> None:
     env = {"PORT": ""}
     started = re.search(r"at (http://\S+),", a2py("start", "--port", "0", cwd=place, env=env).stdout)
     assert started
-    done = a2py("run", "--", sys.executable, "-c", "import os; print(os.environ['ANTHROPIC_BASE_URL'])", cwd=place, env=env)
+    done = a2py(
+        "run", "--", sys.executable, "-c", "import os; print(os.environ['ANTHROPIC_BASE_URL'])", cwd=place, env=env
+    )
     assert done.stdout == started[1] + "\n" and "using the a2py" in done.stderr
     assert a2py("stop", cwd=place, env=env).returncode == exits.OK
 
@@ -261,7 +281,12 @@ def test_a_drain_drains_all_workers(tmp_path: Path) -> None:
     """Streams that run through either worker end whole after SIGTERM."""
     with serving("--port", "0", "--num_workers", "2", cwd=tmp_path) as run:
         body = json.dumps(
-            {"model": "demo", "max_tokens": 5000, "stream": True, "messages": [{"role": "user", "content": "count to 60"}]}
+            {
+                "model": "demo",
+                "max_tokens": 5000,
+                "stream": True,
+                "messages": [{"role": "user", "content": "count to 60"}],
+            }
         ).encode()
         ends: list[bytes] = []
         begun = threading.Semaphore(0)
@@ -292,7 +317,9 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         children = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()
         run.process.kill()
         run.process.wait()
-        assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and not record.is_zombie(int(pid)) for pid in children), 20)
+        assert until(
+            lambda: not any(os.path.exists(f"/proc/{pid}") and not record.is_zombie(int(pid)) for pid in children), 20
+        )
 
 
 def supervisor(command: list[str], sock: socket.socket, say: Callable[[str], None]) -> workers.Supervisor:
@@ -312,7 +339,9 @@ def test_a_fault_that_no_worker_survives_is_not_tried_again(tmp_path: Path) -> N
     assert asyncio.run(main()) == (exits.CONFIG, said)
 
 
-def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "FIRST_PAUSE", 0.25)
     monkeypatch.setattr(workers, "LONGEST", 1.0)
 
@@ -339,7 +368,9 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(tmp_path: Path,
     assert pauses == ["0.25", "0.5", "1", "1"] and workers._format_code(-9) == "signal 9"
 
 
-def test_one_process_serves_where_no_descriptors_are_handed_on(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_one_process_serves_where_no_descriptors_are_handed_on(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     """NUM_WORKERS of a file that is used on several systems stops nothing on Windows."""
     from a2py.cli import serve
 
@@ -419,7 +450,8 @@ def test_nobody_waits() -> None:
 def test_status_says_what_is_served(place: Path) -> None:
     file = place / "a2py.yaml"
     text = "model_list:\n" + "".join(
-        f"  - {{model_name: m{n}, litellm_params: {{model: openai/x, api_base: 'http://127.0.0.1:9/v1'}}}}\n" for n in range(10)
+        f"  - {{model_name: m{n}, litellm_params: {{model: openai/x, api_base: 'http://127.0.0.1:9/v1'}}}}\n"
+        for n in range(10)
     )
     file.write_text(text)
     assert a2py("start", "--port", "0", cwd=place).returncode == exits.OK
@@ -435,7 +467,10 @@ def test_status_says_what_is_served(place: Path) -> None:
 def test_restart_keeps_the_flags_and_the_folder_of_the_last_start(place: Path) -> None:
     (place / "project").mkdir()
     state = {"XDG_STATE_HOME": str(place / ".local/state")}
-    assert a2py("start", "--demo", "--port", "0", "--log-format", "json", cwd=place / "project", env=state).returncode == exits.OK
+    assert (
+        a2py("start", "--demo", "--port", "0", "--log-format", "json", cwd=place / "project", env=state).returncode
+        == exits.OK
+    )
     assert a2py("restart", "--num-workers", "2", cwd=place).returncode == exits.OK
     status = json.loads(a2py("status", "--json", cwd=place).stdout)
     assert status["argv"] == ["--demo", "--port", "0", "--log-format", "json", "--num-workers", "2"]

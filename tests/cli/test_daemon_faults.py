@@ -29,7 +29,14 @@ from tests.process import free_port
 from tests.user_manager import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started": 0.0, "born": record.read_start_time(os.getpid())}
+MINE = {
+    "pid": os.getpid(),
+    "url": "http://x",
+    "argv": [],
+    "cwd": "/",
+    "started": 0.0,
+    "born": record.read_start_time(os.getpid()),
+}
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------
@@ -57,7 +64,9 @@ MINE = {"pid": os.getpid(), "url": "http://x", "argv": [], "cwd": "/", "started"
     ],
     ids=lambda wrong: ", ".join(wrong)[:20],
 )
-def test_a_record_of_nonsense_counts_as_none(nothing: Path, wrong: str | dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_of_nonsense_counts_as_none(
+    nothing: Path, wrong: str | dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
     file = Path(record.paths()[0])
     file.parent.mkdir(parents=True)
     content = wrong if isinstance(wrong, str) else json.dumps({**MINE, **wrong})
@@ -75,7 +84,9 @@ def test_a_directory_that_can_not_be_written_is_named(nothing: Path, capsys: pyt
     (nothing / ".local").write_text("a file")
     for command in ("start", "restart", "stop"):
         assert main([command]) == exits.FAILED
-        assert re.search(r"\.local/state/a2py can't be written: Not a directory \(XDG_STATE_HOME", capsys.readouterr().err)
+        assert re.search(
+            r"\.local/state/a2py can't be written: Not a directory \(XDG_STATE_HOME", capsys.readouterr().err
+        )
     assert main(["status"]) == exits.NOT_RUNNING
     assert main(["logs"]) == exits.FAILED and "there is no log yet" in capsys.readouterr().err
 
@@ -102,7 +113,10 @@ def test_a_restart_from_a_directory_that_is_gone_says_so(place: Path) -> None:
     assert a2py("start", "--demo", "--port", "0", cwd=place / "project", env=env).returncode == exits.OK
     (place / "project").rmdir()
     done = a2py("restart", cwd=place)
-    assert done.returncode == exits.FAILED and f"{place}/project: No such file or directory\nthe old one continues" in done.stderr
+    assert (
+        done.returncode == exits.FAILED
+        and f"{place}/project: No such file or directory\nthe old one continues" in done.stderr
+    )
     assert a2py("restart", "--demo", "--port", "0", cwd=place).returncode == exits.OK
     assert a2py("stop", cwd=place).returncode == exits.OK
 
@@ -121,7 +135,9 @@ def test_only_an_absolute_path_is_taken(base: str) -> None:
 def begun(place: Path, port: int) -> subprocess.Popen[bytes]:
     """`a2py start`, once its daemon is a process."""
     env = {**clean_env(place), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    process = subprocess.Popen([sys.executable, "-m", "a2py", "start", "--demo", "--port", str(port)], cwd=place, env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "a2py", "start", "--demo", "--port", str(port)], cwd=place, env=env
+    )
     assert until(lambda: bool(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()))
     return process
 
@@ -141,7 +157,11 @@ def test_a_start_that_is_killed_leaves_a_daemon_that_is_known(place: Path) -> No
     starting.wait()
     assert until((place / ".local/state/a2py/daemon.json").exists)
     seen = told(place)
-    assert (str(seen["pid"]), seen["url"]) == (child, f"http://127.0.0.1:{port}") and seen["argv"] == ["--demo", "--port", str(port)]
+    assert (str(seen["pid"]), seen["url"]) == (child, f"http://127.0.0.1:{port}") and seen["argv"] == [
+        "--demo",
+        "--port",
+        str(port),
+    ]
     assert a2py("stop", cwd=place).stdout == f"stopped: pid {child}\n"
 
 
@@ -177,7 +197,10 @@ def test_of_many_starts_at_once_one_starts(place: Path) -> None:
 @pytest.mark.parametrize("args", [["--demo"], [], ["--num-workers", "2"]], ids=" ".join)
 def test_who_closes_the_terminal_ends_it(tmp_path: Path, args: list[str]) -> None:
     """Also where SIGHUP means another reading of the file: only as long as the terminal is there."""
-    entry = {"model_name": "one", "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"}}
+    entry = {
+        "model_name": "one",
+        "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"},
+    }
     (tmp_path / "a2py.yaml").write_text(json.dumps({"model_list": [entry]}))
     ours, theirs = pty.openpty()
 
@@ -285,7 +308,9 @@ def test_one_that_moves_the_log_aside_is_not_disturbed_by_another(tmp_path: Path
     with path.open("ab") as out:
         out.write(b"long enough to be moved\n")
         out.flush()
-        done = subprocess.run([sys.executable, "-c", first + "other.wait()", str(path), script], stderr=out, timeout=LIMIT)
+        done = subprocess.run(
+            [sys.executable, "-c", first + "other.wait()", str(path), script], stderr=out, timeout=LIMIT
+        )
     assert done.returncode == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a2py.log", "a2py.log.1"] and path.read_text() == "afterafter"
 

@@ -20,8 +20,17 @@ NASTY = {"A": 'it\'s "$HOME" `x` \\ !', "B": "", "C": "plain-1.2:3/4", "D": "two
 
 def test_what_claude_code_is_told() -> None:
     env = client_env(Target("http://x:1", "key", "gpt", ("gpt", "my-haiku", "claude-opus-*"), 128_000, 16_000))
-    assert env["ANTHROPIC_BASE_URL"] == "http://x:1" and env["ANTHROPIC_AUTH_TOKEN"] == "key" and env["ANTHROPIC_MODEL"] == "gpt"
-    assert [env[FAMILIES[family]] for family in ("opus", "sonnet", "haiku", "fable")] == ["gpt", "gpt", "my-haiku", "gpt"]
+    assert (
+        env["ANTHROPIC_BASE_URL"] == "http://x:1"
+        and env["ANTHROPIC_AUTH_TOKEN"] == "key"
+        and env["ANTHROPIC_MODEL"] == "gpt"
+    )
+    assert [env[FAMILIES[family]] for family in ("opus", "sonnet", "haiku", "fable")] == [
+        "gpt",
+        "gpt",
+        "my-haiku",
+        "gpt",
+    ]
     assert env["ANTHROPIC_SMALL_FAST_MODEL"] == "my-haiku"
     assert env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "128000" and env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "16000"
     assert env["CLAUDE_CODE_AUTO_MODE_SERVER"] == "0" and env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"] == "1800000"
@@ -31,13 +40,20 @@ def test_what_claude_code_is_told() -> None:
 def test_what_is_not_known_is_not_told() -> None:
     env = client_env(Target("http://x:1", window=1_000_000))
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in client_env(Target("http://x:1", window=32_768))
-    assert env["ANTHROPIC_AUTH_TOKEN"] and not {"ANTHROPIC_MODEL", "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"} & set(
-        env
-    )
+    assert env["ANTHROPIC_AUTH_TOKEN"] and not {
+        "ANTHROPIC_MODEL",
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+    } & set(env)
 
 
 def test_the_users_own_values_stay_but_the_route_is_ours() -> None:
-    user = {"API_TIMEOUT_MS": "1", "ANTHROPIC_BASE_URL": "https://elsewhere", "ANTHROPIC_API_KEY": "secret", "PATH": "/bin"}
+    user = {
+        "API_TIMEOUT_MS": "1",
+        "ANTHROPIC_BASE_URL": "https://elsewhere",
+        "ANTHROPIC_API_KEY": "secret",
+        "PATH": "/bin",
+    }
     env = overlay(user, client_env(Target("http://x:1")))
     assert env["API_TIMEOUT_MS"] == "1" and env["PATH"] == "/bin" and env["ANTHROPIC_BASE_URL"] == "http://x:1"
     assert not set(REMOVED) & set(env)
@@ -50,7 +66,12 @@ def test_a_target_hides_its_token() -> None:
 def _through(shell: list[str], text: str) -> dict[str, str]:
     """The environment after `text` ran in a real shell."""
     done = subprocess.run(
-        [*shell, f"{text}\nenv -0"], capture_output=True, text=True, timeout=30, check=True, env={"PATH": "/usr/bin:/bin", "GONE": "1"}
+        [*shell, f"{text}\nenv -0"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "GONE": "1"},
     )
     return dict(part.partition("=")[::2] for part in done.stdout.split("\0") if part)
 
@@ -87,15 +108,25 @@ def test_env_before_a_start(nothing: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
     assert main(["env", "--shell", "sh"]) == exits.OK
     out, err = capsys.readouterr()
-    assert out.splitlines()[0] == "unset ANTHROPIC_API_KEY" and "export ANTHROPIC_MODEL=demo" in out and "start one with `a2py`" in err
+    assert (
+        out.splitlines()[0] == "unset ANTHROPIC_API_KEY"
+        and "export ANTHROPIC_MODEL=demo" in out
+        and "start one with `a2py`" in err
+    )
     assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{os.environ['PORT']}\n" in out
 
 
 @pytest.mark.parametrize(
-    "shell, platform, chosen", [("/usr/bin/fish", "linux", "set -gx"), ("/bin/zsh", "darwin", "export"), ("", "win32", "$env:")]
+    "shell, platform, chosen",
+    [("/usr/bin/fish", "linux", "set -gx"), ("/bin/zsh", "darwin", "export"), ("", "win32", "$env:")],
 )
 def test_the_shell_is_guessed(
-    nothing: Path, shell: str, platform: str, chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nothing: Path,
+    shell: str,
+    platform: str,
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from a2py.cli import env
 
@@ -113,5 +144,9 @@ def test_env_for_a_named_proxy(nothing: Path, capsys: pytest.CaptureFixture[str]
     )
     assert main(["env", "--shell", "json", "--url", "gateway:4000/v1/"]) == exits.OK
     env = json.loads(capsys.readouterr().out)
-    assert (env["ANTHROPIC_BASE_URL"], env["ANTHROPIC_AUTH_TOKEN"], env["ANTHROPIC_MODEL"]) == ("http://gateway:4000", "sk-m", "gpt")
+    assert (env["ANTHROPIC_BASE_URL"], env["ANTHROPIC_AUTH_TOKEN"], env["ANTHROPIC_MODEL"]) == (
+        "http://gateway:4000",
+        "sk-m",
+        "gpt",
+    )
     assert env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "400000"

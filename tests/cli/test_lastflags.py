@@ -31,4 +31,8 @@ def test_new_flags_replace_their_own_kind(old: str, new: str, merged: str) -> No
 
 def test_which_flags_say_what_is_served() -> None:
     reader = parser("restart")
-    assert has_source(reader, ["-p1", "--demo"]) and has_source(reader, ["-cx"]) and not has_source(reader, ["--port", "1"])
+    assert (
+        has_source(reader, ["-p1", "--demo"])
+        and has_source(reader, ["-cx"])
+        and not has_source(reader, ["--port", "1"])
+    )

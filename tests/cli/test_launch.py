@@ -41,7 +41,9 @@ def program(folder: Path, code: str, name: str = "claude") -> Path:
 
 def test_run_gives_a_program_a_proxy_and_ends_with_its_code(tmp_path: Path) -> None:
     script = program(tmp_path, ASK, "script")
-    done = a2py("run", "--", str(script), "a", "--b", cwd=tmp_path, env={"ANTHROPIC_API_KEY": "sk-real", "API_TIMEOUT_MS": "5"})
+    done = a2py(
+        "run", "--", str(script), "a", "--b", cwd=tmp_path, env={"ANTHROPIC_API_KEY": "sk-real", "API_TIMEOUT_MS": "5"}
+    )
     assert done.returncode == 7, done.stderr
     said, env = done.stdout.splitlines()
     told = json.loads(env)
@@ -70,12 +72,16 @@ def test_claude_is_found_on_the_path_and_gets_its_arguments(tmp_path: Path) -> N
 
 
 def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> None:
-    script = program(tmp_path, "import os; print(os.environ['ANTHROPIC_BASE_URL'], os.environ['ANTHROPIC_MODEL'])", "script")
+    script = program(
+        tmp_path, "import os; print(os.environ['ANTHROPIC_BASE_URL'], os.environ['ANTHROPIC_MODEL'])", "script"
+    )
     with serving("--port", "0", cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}) as running:
         env = {"PORT": running.url.rpartition(":")[2], "LITELLM_MASTER_KEY": "sk-m"}
         assert a2py("run", str(script), cwd=tmp_path, env=env).stdout == f"{running.url} demo\n"
         assert (
-            a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}).stdout
+            a2py(
+                "run", "--url", running.url, "--", str(script), cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}
+            ).stdout
             == f"{running.url} demo\n"
         )
         other = a2py("run", "--new", "--", str(script), cwd=tmp_path, env=env).stdout
@@ -88,19 +94,29 @@ def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> 
 
 def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> None:
     (tmp_path / ".claude").mkdir()
-    (tmp_path / ".claude" / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "mine"}}')
-    (tmp_path / ".claude" / "settings.local.json").write_text('{"env": {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": ""}}')
-    claude = program(tmp_path, "import os, sys; print(open(sys.argv[2]).read(), oct(os.stat(sys.argv[2]).st_mode)); print(*sys.argv)")
+    (tmp_path / ".claude" / "settings.json").write_text(
+        '{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "mine"}}'
+    )
+    (tmp_path / ".claude" / "settings.local.json").write_text(
+        '{"env": {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": ""}}'
+    )
+    claude = program(
+        tmp_path, "import os, sys; print(open(sys.argv[2]).read(), oct(os.stat(sys.argv[2]).st_mode)); print(*sys.argv)"
+    )
     done = a2py("claude", "-p", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
     told, argv = done.stdout.splitlines()
     env = json.loads(told.removesuffix(" 0o100600"))["env"]
-    assert env["ANTHROPIC_BASE_URL"] != "http://127.0.0.1:1" and env["CLAUDE_CODE_USE_BEDROCK"] == "" and env["ANTHROPIC_MODEL"] == "demo"
+    assert (
+        env["ANTHROPIC_BASE_URL"] != "http://127.0.0.1:1"
+        and env["CLAUDE_CODE_USE_BEDROCK"] == ""
+        and env["ANTHROPIC_MODEL"] == "demo"
+    )
     _, flag, path, *rest = argv.split()
     assert (flag, rest, os.path.exists(path)) == ("--settings", ["-p", "x"], False)
     assert "overriding Claude Code's settings: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
     claude = program(tmp_path, "import sys; print(*sys.argv[1:])")
     done = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
-    assert done.stdout == "--settings {}\n" and "may lead past this proxy" in done.stderr
+    assert done.stdout == "--settings {}\n" and "Claude Code may not use this proxy" in done.stderr
     (tmp_path / ".claude" / "settings.json").write_text("broken")
     (tmp_path / ".claude" / "settings.local.json").unlink()
     assert a2py("claude", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)}).stdout == "x\n"
@@ -113,7 +129,12 @@ EVERYTHING = "import json, os; print(json.dumps(dict(os.environ)))"
 def test_the_program_gets_nothing_of_the_folders_dotenv(tmp_path: Path, command: str) -> None:
     """A cloned repository's .env ran as the user: BASH_ENV, LD_PRELOAD and NODE_OPTIONS are read before the program's first line."""
     script = program(tmp_path, EVERYTHING, "script")
-    theirs = {"BASH_ENV": "./evil.sh", "LD_PRELOAD": "./evil.so", "NODE_OPTIONS": "--require ./evil.js", "PYTHONSTARTUP": "./evil.py"}
+    theirs = {
+        "BASH_ENV": "./evil.sh",
+        "LD_PRELOAD": "./evil.so",
+        "NODE_OPTIONS": "--require ./evil.js",
+        "PYTHONSTARTUP": "./evil.py",
+    }
     theirs |= {
         "PATH": ".",
         "HTTPS_PROXY": "http://evil.example",
@@ -121,7 +142,9 @@ def test_the_program_gets_nothing_of_the_folders_dotenv(tmp_path: Path, command:
         "CLAUDE_CONFIG_DIR": ".",
         "OPENAI_API_KEY": "k",
     }
-    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in {**theirs, "A2PY_CLAUDE": "./evil"}.items()))
+    (tmp_path / ".env").write_text(
+        "".join(f"{name}={value}\n" for name, value in {**theirs, "A2PY_CLAUDE": "./evil"}.items())
+    )
     mine = {"A2PY_CLAUDE": str(script), "API_TIMEOUT_MS": "5"}
     done = a2py(*([command, "--demo", "--"] + ([str(script)] if command == "run" else [])), cwd=tmp_path, env=mine)
     told = json.loads(done.stdout)
@@ -174,7 +197,10 @@ def test_a_proxy_for_one_program_takes_that_programs_token_only(tmp_path: Path, 
 def test_what_the_configuration_warns_of_is_shown_before_the_program(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OPENAI_BASE_URL=https://evil.example/v1\n")
     done = a2py("run", "--", "true", cwd=tmp_path, env={"OPENAI_API_KEY": "sk-mine"})
-    assert done.returncode == 0 and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so evil.example is asked" in done.stderr
+    assert (
+        done.returncode == 0
+        and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example" in done.stderr
+    )
 
 
 def test_a_program_of_the_working_folder_is_no_claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +227,9 @@ def test_what_can_not_be_run(tmp_path: Path, args: list[str], env: dict[str, str
     assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
 
 
-def test_claude_that_is_nowhere(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_claude_that_is_nowhere(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", str(nothing))
     monkeypatch.setattr(launch, "PLACES", ("~/somewhere/claude",))
     assert main(["claude"]) == exits.NOT_FOUND

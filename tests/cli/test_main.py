@@ -22,7 +22,9 @@ from a2py.cli.main import COMMANDS
 def test_version_is_fast_and_imports_little() -> None:
     code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules), file=sys.stderr)"
     for args in (["--version"], ["--help"]):
-        done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True
+        )
         code_and_modules = done.stderr.split()
         assert code_and_modules[0] == "0" and a2py.__version__ in done.stdout
         assert not {"aiohttp", "yaml", "argparse", "asyncio", "orjson", "json"} & set(code_and_modules)
@@ -30,7 +32,11 @@ def test_version_is_fast_and_imports_little() -> None:
 
 def test_import_a2py_imports_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; before = set(sys.modules); import a2py; print(*(set(sys.modules) - before))"],
+        [
+            sys.executable,
+            "-c",
+            "import sys; before = set(sys.modules); import a2py; print(*(set(sys.modules) - before))",
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -83,14 +89,18 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         (["run"], "a2py: name the program after --"),
     ],
 )
-def test_a_wrong_command_line_is_2_and_says_what_to_do(args: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_2_and_says_what_to_do(
+    args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(args) == exits.USAGE
     out, err = capsys.readouterr()
     assert told in err and not out
     assert err.count("\n") <= 2 and err.count("usage:") == ("--help" in err)
 
 
-def test_a_wrong_environment_is_2_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_environment_is_2_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PORT", "many")
     assert main(["serve"]) == exits.USAGE
     assert "environment variable PORT: 'many' is not a port, 0 to 65535; unset or correct it" in capsys.readouterr().err
@@ -100,7 +110,9 @@ def test_dashes_and_underscores_and_the_environment(monkeypatch: pytest.MonkeyPa
     def parse(*args: Any) -> Any:
         return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(args)
 
-    space = parse("--api_base", "http://x_y", "--ssl_keyfile_path=a_b", "--drop_params", "-m", "a_b", "--num_workers", "2")
+    space = parse(
+        "--api_base", "http://x_y", "--ssl_keyfile_path=a_b", "--drop_params", "-m", "a_b", "--num_workers", "2"
+    )
     assert (space.api_base, space.ssl_keyfile_path, space.drop_params, space.model, space.num_workers) == (
         "http://x_y",
         "a_b",
@@ -157,7 +169,9 @@ def test_every_litellm_flag_is_known_to_serve(flag: str, capsys: pytest.CaptureF
         ({"TERM": "dumb"}, True, False),
     ],
 )
-def test_colours_only_on_a_terminal(env: dict[str, str], tty: bool, colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_only_on_a_terminal(
+    env: dict[str, str], tty: bool, colours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
@@ -196,7 +210,7 @@ def test_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
         monkeypatch.setattr(demo, "run", fail)
         assert main(["demo"]) == code
-    assert "f.yaml, line 3, column 1: wrong" in capsys.readouterr().err
+    assert "f.yaml:3: wrong." in capsys.readouterr().err
     monkeypatch.setattr(demo, "run", lambda name, args: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
@@ -217,16 +231,18 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("args", [["--version"], ["--help"], ["models", "--demo"], ["completion", "bash"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["--version"], ["--help"], ["models", "--demo"], ["completion", "bash"]], ids=" ".join
+)
 def test_a_result_that_can_not_be_written_fails_in_one_line(args: list[str], tmp_path: Path) -> None:
     for buffered in ("", "1"):
         with open("/dev/full", "w") as full:
             command = [sys.executable, "-m", "a2py", *args]
             env = {**os.environ, "PYTHONUNBUFFERED": buffered}
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
-        assert done.returncode == exits.FAILED and done.stderr.endswith("a2py: the result can't be written: No space left on device\n"), (
-            done
-        )
+        assert done.returncode == exits.FAILED and done.stderr.endswith(
+            "a2py: the result can't be written: No space left on device\n"
+        ), done
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
@@ -239,7 +255,9 @@ def test_closed_standard_streams_are_opened_again() -> None:
         close = partial(os.closerange, start, 3)
         done = subprocess.run([sys.executable, "-c", code], preexec_fn=close, timeout=60)
         assert done.returncode == 41
-    done = subprocess.run([sys.executable, "-m", "a2py", "nothing-of-the-kind"], preexec_fn=lambda: os.close(2), timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "a2py", "nothing-of-the-kind"], preexec_fn=lambda: os.close(2), timeout=60
+    )
     assert done.returncode == exits.USAGE
 
 

@@ -57,7 +57,10 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_whole_life(tmp_path: Path, manager: Manager, workers: int) -> None:
     """Ready once, signs of life, a reload, a refused one, a drain that asks for more time for as long as it takes."""
-    entry = {"model_name": "one", "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"}}
+    entry = {
+        "model_name": "one",
+        "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"},
+    }
     file = tmp_path / "a2py.yaml"
     file.write_text(json.dumps({"model_list": [entry]}))
     env = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}
@@ -83,7 +86,9 @@ def test_a_whole_life(tmp_path: Path, manager: Manager, workers: int) -> None:
 def test_a_long_drain_asks_again_and_again(tmp_path: Path, manager: Manager) -> None:
     begun = threading.Semaphore(0)
     ends: list[Any] = []
-    with serving("--demo", "--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}) as run:
+    with serving(
+        "--demo", "--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}
+    ) as run:
         thread = threading.Thread(target=stream, args=(run.url, begun, ends, 200))
         thread.start()
         assert begun.acquire(timeout=LIMIT)
@@ -126,9 +131,13 @@ def test_a_reload_that_raises_is_framed_too(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+def test_without_a_file_a_reload_changes_nothing_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
     """On a terminal SIGHUP keeps its meaning: the window was closed."""
     config = Config(deployments=())
     monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda self: terminal})())
-    reload = _reload(Job(Namespace(), Source(config, "the keys in the environment"), "", 0, None), config, Notifier({}, 1), Log())
+    reload = _reload(
+        Job(Namespace(), Source(config, "the keys in the environment"), "", 0, None), config, Notifier({}, 1), Log()
+    )
     assert reload is None if terminal else reload is not None and reload() is config

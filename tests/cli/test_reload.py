@@ -59,7 +59,11 @@ def read(place: Path, text: str, **env: str) -> Config:
         ("", {}, "a2py.yaml has no master_key any more"),
         ("", {"LITELLM_MASTER_KEY": "sk-env"}, "a2py.yaml has no model_list any more"),
         ("model_list: []", {"LITELLM_MASTER_KEY": "sk-env"}, "a2py.yaml has no model_list any more"),
-        ("model_list:", {"LITELLM_MASTER_KEY": "sk-env", "OPENAI_API_KEY": "sk-o"}, "a2py.yaml has no model_list any more"),
+        (
+            "model_list:",
+            {"LITELLM_MASTER_KEY": "sk-env", "OPENAI_API_KEY": "sk-o"},
+            "a2py.yaml has no model_list any more",
+        ),
         (WHOLE.replace("openai/x", "openia/x"), {}, ""),  # any provider at a base of its own
         (WHOLE.replace("openai/x", "bedrock/x"), {}, "no model of a2py.yaml can be used: "),
     ],
@@ -94,13 +98,15 @@ def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     texts = iter([HALF, good, HALF, "a: ["])
     checked: list[Any] = []
     warned: list[Any] = []
-    reloader = Reloader(read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append)
+    reloader = Reloader(
+        read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append
+    )
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
     assert reloader.load() is reloader.config and reloader.config.deployments[0].name == "two" and len(checked) == 2
     with pytest.raises(Stop):
         reloader.load()
-    with pytest.raises(ConfigError, match="line 2"):
+    with pytest.raises(ConfigError, match=r"\.yaml:2: "):
         reloader.load()
     assert reloader.config.deployments[0].name == "two"
     assert len(warned) == 1 and "unknown_key" in warned[0], "of the warnings those that are new"
@@ -137,7 +143,10 @@ def test_what_a_start_refuses_a_reload_refuses_too(tmp_path: Path, count: int) -
     file.write_text(open_to_all)
     with serving("--host", "0.0.0.0", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
         run.until("Try it:")
-        for text, reason in ((HALF, "public address"), (open_to_all + "a2py: {capture_dir: /dev/null/x}\n", "captures can't be written")):
+        for text, reason in (
+            (HALF, "public address"),
+            (open_to_all + "a2py: {capture_dir: /dev/null/x}\n", "captures can't be written"),
+        ):
             file.write_text(text)
             run.process.send_signal(signal.SIGHUP)
             run.until(f"reload refused error=.*{reason}")
@@ -154,7 +163,7 @@ def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count:
     assert before["trouble"] == ""
     for text, trouble in (
         (HALF, "the latest reload was refused: a2py.yaml has no master_key any more"),
-        ("a: [", "the latest reload was refused: a2py.yaml, line 2"),
+        ("a: [", "the latest reload was refused: a2py.yaml:2: "),
     ):
         file.write_text(text)
         os.kill(int(str(before["pid"])), signal.SIGHUP)

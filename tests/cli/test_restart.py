@@ -103,7 +103,9 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
         whole = streams_through(url, 50, upto, restart)
         ended = until(lambda: gone(old["pid"]))
     new = told(place)
-    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in said[0].stderr, said[0]
+    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in said[0].stderr, (
+        said[0]
+    )
     assert (whole, knocking.failed) == (50, []) and knocking.done > 0 and ended
     assert new["url"] == url and new["pid"] != old["pid"] and new["answers"]
     drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[seen:])]
@@ -115,7 +117,11 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
 def test_what_can_not_start_leaves_the_old_one_alone(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     done = a2py("restart", "--config", "missing.yaml", "--port", str(old["url"]).rpartition(":")[2], cwd=place)
-    assert done.returncode == exits.CONFIG and "missing.yaml" in done.stderr and f"the old one continues: pid {old['pid']}" in done.stderr
+    assert (
+        done.returncode == exits.CONFIG
+        and "missing.yaml" in done.stderr
+        and f"the old one continues: pid {old['pid']}" in done.stderr
+    )
     assert told(place) == {**old, "argv": old["argv"]} and hello(str(old["url"])) == "a2py"
     again = a2py("restart", cwd=place)
     assert again.returncode == exits.OK and told(place)["pid"] != old["pid"], "the sockets are offered as before"
@@ -202,7 +208,9 @@ def test_every_socket_is_some_workers() -> None:
         port = many[0].getsockname()[1]
         assert listen.have_address(many, "127.0.0.1", port) and listen.have_address(many, "127.0.0.1", 0)
         assert not listen.have_address(many, "127.0.0.1", port + 1) and not listen.have_address(many, "0.0.0.0", port)
-        assert not listen.have_address(many, "no.such.host.invalid", port) and not listen.have_address([], "127.0.0.1", 0)
+        assert not listen.have_address(many, "no.such.host.invalid", port) and not listen.have_address(
+            [], "127.0.0.1", 0
+        )
     finally:
         for sock in (*many, *other):
             sock.close()
@@ -212,7 +220,9 @@ def test_every_address_of_a_name_is_opened(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("127.0.0.2", port))])
     made = listen.bind("name", 0, 2)
     assert [sock.getsockname()[0] for sock in made] == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
-    assert len({sock.getsockname()[1] for sock in made}) == 1 and listen.have_address(made, "name", made[0].getsockname()[1])
+    assert len({sock.getsockname()[1] for sock in made}) == 1 and listen.have_address(
+        made, "name", made[0].getsockname()[1]
+    )
     for sock in made:
         sock.close()
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("192.0.2.1", port))])
@@ -249,7 +259,12 @@ def test_a_unix_socket_serves(tmp_path: Path) -> None:
         sock.listen()
         env = clean_env(tmp_path, **{listen.VARIABLE: str(sock.fileno())})
         process = subprocess.Popen(
-            [sys.executable, "-m", "a2py", "--demo"], cwd=tmp_path, env=env, pass_fds=(sock.fileno(),), stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "a2py", "--demo"],
+            cwd=tmp_path,
+            env=env,
+            pass_fds=(sock.fileno(),),
+            stderr=subprocess.PIPE,
+            text=True,
         )
     try:
         assert process.stderr

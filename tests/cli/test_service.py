@@ -46,15 +46,29 @@ def units(nothing: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("scope", ["system", "user"])
 def test_systemd_finds_the_units_right(units: dict[str, Path], scope: str) -> None:
-    command = [needs("systemd-analyze"), "verify", "--recursive-errors=yes", "--man=no", *(["--user"] if scope == "user" else [])]
+    command = [
+        needs("systemd-analyze"),
+        "verify",
+        "--recursive-errors=yes",
+        "--man=no",
+        *(["--user"] if scope == "user" else []),
+    ]
     with tempfile.TemporaryDirectory() as short:  # other units of the user make socket addresses of it
         env = {**os.environ, "XDG_RUNTIME_DIR": short}
-        done = subprocess.run([*command, *map(str, units[scope].iterdir())], capture_output=True, text=True, timeout=LIMIT, env=env)
+        done = subprocess.run(
+            [*command, *map(str, units[scope].iterdir())], capture_output=True, text=True, timeout=LIMIT, env=env
+        )
     assert done.returncode == 0, done.stderr
 
 
 def test_the_system_unit_is_safe(units: dict[str, Path]) -> None:
-    command = [needs("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(units["system"] / "a2py.service")]
+    command = [
+        needs("systemd-analyze"),
+        "security",
+        "--offline=true",
+        "--threshold=15",
+        str(units["system"] / "a2py.service"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     exposure = re.search(r"exposure level for a2py.service: ([\d.]+)", done.stdout)
     assert done.returncode == 0 and exposure and float(exposure[1]) <= 1.5, done.stdout
@@ -71,7 +85,9 @@ def test_keys_come_from_a_credential(nothing: Path, monkeypatch: pytest.MonkeyPa
     assert source.read_environment() == dict(os.environ)
 
 
-def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_install_and_remove_touch_only_what_is_ours(
+    units: dict[str, Path], nothing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keys = nothing / "system/etc/a2py/env"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
     keys.write_text("MINE=1\n")
@@ -79,7 +95,10 @@ def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], noth
     assert main(again) == exits.OK and keys.read_text() == "MINE=1\n"
     assert os.listdir(units["system"]) == ["a2py.service"], "the socket of the install before would keep its port"
     unit = units["system"] / "a2py.service"
-    for text, said in (("[Service]\n", "was not written by a2py"), (unit.read_text() + "Nice=5\n", "has been changed since a2py wrote it")):
+    for text, said in (
+        ("[Service]\n", "was not written by a2py"),
+        (unit.read_text() + "Nice=5\n", "has been changed since a2py wrote it"),
+    ):
         unit.write_text(text)
         for args in (again, ["service", "remove", "--system", "--root", str(nothing / "system")]):
             assert main(args) == exits.FAILED
@@ -93,7 +112,22 @@ def test_install_and_remove_touch_only_what_is_ours(units: dict[str, Path], noth
 def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nothing / "c d.yaml").write_text("")
     assert (
-        main(["service", "print", "--system", "--socket", "--host", "::1", "--port", "81", "-c", "c d.yaml", "--num-workers", "2"])
+        main(
+            [
+                "service",
+                "print",
+                "--system",
+                "--socket",
+                "--host",
+                "::1",
+                "--port",
+                "81",
+                "-c",
+                "c d.yaml",
+                "--num-workers",
+                "2",
+            ]
+        )
         == exits.OK
     )
     out = capsys.readouterr().out
@@ -105,13 +139,17 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
     assert service._quoted('a "b" $c %d') == '"a \\"b\\" $$c %%d"' and service._quoted("") == '""'
 
 
-def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_can_not_be_installed(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.executable", "/root/venv/bin/python")
     assert main(["service", "install", "--system", "--root", str(nothing)]) == exits.OK
     assert "is in a home directory or /tmp" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(nothing))
     assert main(["service", "install"]) == exits.FAILED
-    assert "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
+    assert (
+        "no systemctl here, and nothing was written" in capsys.readouterr().err and not (nothing / ".config").exists()
+    )
     (nothing / ".config").write_text("a file")
     assert main(["service", "install", "--root", "//"]) == exits.FAILED
     assert ".config/systemd/user can't be written: Not a directory" in capsys.readouterr().err
@@ -119,7 +157,9 @@ def test_what_can_not_be_installed(nothing: Path, monkeypatch: pytest.MonkeyPatc
     assert main(["service", "install", "--root", str(nothing)]) == exits.FAILED
 
 
-def test_without_systemctl_units_can_be_removed(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_systemctl_units_can_be_removed(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["service", "install", "--root", "//"]) == exits.OK
     monkeypatch.setenv("PATH", str(nothing))
     assert main(["service", "remove"]) == exits.OK
@@ -153,7 +193,9 @@ def test_where_units_of_a_user_lie(monkeypatch: pytest.MonkeyPatch, base: str, e
     assert service.units_folder(False, "/") == expected
 
 
-def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_that_only_root_may_read_is_a_credential(
+    nothing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = nothing / "c d%.yaml"
     file.write_text("model_list: []")
 
@@ -168,7 +210,11 @@ def test_a_configuration_that_only_root_may_read_is_a_credential(nothing: Path, 
     assert "ExecReload" not in secret, "a reload would find the old one"
     assert ("LoadCredential=config.yaml" in printed(0o644)) is hidden
     assert "LoadCredential" not in printed(0o600, "--user") and "ExecReload" in printed(0o600, "--user")
-    assert service.is_readable("/etc/passwd") and service.is_readable("/no/such/file") and not service.is_readable("/root/x")
+    assert (
+        service.is_readable("/etc/passwd")
+        and service.is_readable("/no/such/file")
+        and not service.is_readable("/root/x")
+    )
     assert not service.is_readable("/etc/shadow")
 
 
@@ -213,7 +259,9 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     unshare = needs("unshare")
     needs("systemd")
     allowed = subprocess.run(
-        [unshare, "-m", "sh", "-c", "mount --make-rprivate / && mount -t tmpfs x /mnt"], capture_output=True, timeout=LIMIT
+        [unshare, "-m", "sh", "-c", "mount --make-rprivate / && mount -t tmpfs x /mnt"],
+        capture_output=True,
+        timeout=LIMIT,
     )
     if allowed.returncode:
         pytest.skip("no mount namespaces here")
@@ -241,7 +289,9 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
 
 
-def test_without_a_manager_nothing_is_written(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_manager_nothing_is_written(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """systemctl is there, but has nobody to talk to: in a container, or after `su`."""
     tool = nothing / "bin/systemctl"
     tool.parent.mkdir()
@@ -250,7 +300,10 @@ def test_without_a_manager_nothing_is_written(nothing: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tool.parent))
     assert main(["service", "install"]) == exits.FAILED
     out, err = capsys.readouterr()
-    assert "systemctl reaches no systemd of this user (Failed to connect to bus: No medium found), and nothing was written" in err
+    assert (
+        "systemctl reaches no systemd of this user (Failed to connect to bus: No medium found), and nothing was written"
+        in err
+    )
     assert "use `a2py start`" in err and not out and not (nothing / ".config").exists()
     assert main(["service", "install", "--root", "//"]) == exits.OK
     assert main(["service", "remove"]) == exits.OK

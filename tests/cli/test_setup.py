@@ -15,7 +15,12 @@ from a2py.cli import exits, main, setup, state
 from a2py.cli.exits import Stop
 from tests.commands import nothing
 
-MINE: dict[str, Any] = {"permissions": {"allow": ["Bash"]}, "env": {"FOO": "1", "API_TIMEOUT_MS": "7"}, "model": "x", "note": "é"}
+MINE: dict[str, Any] = {
+    "permissions": {"allow": ["Bash"]},
+    "env": {"FOO": "1", "API_TIMEOUT_MS": "7"},
+    "model": "x",
+    "note": "é",
+}
 
 
 def settings(home: Path) -> Path:
@@ -35,7 +40,11 @@ def test_there_and_back(nothing: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["setup", "claude", "--demo"]) == exits.OK
     now = json.loads(settings(nothing).read_text())
     assert list(now) == list(MINE) and now["permissions"] == MINE["permissions"] and now["note"] == "é"
-    assert now["env"]["FOO"] == "1" and now["env"]["API_TIMEOUT_MS"] == "3000000" and now["env"]["ANTHROPIC_MODEL"] == "demo"
+    assert (
+        now["env"]["FOO"] == "1"
+        and now["env"]["API_TIMEOUT_MS"] == "3000000"
+        and now["env"]["ANTHROPIC_MODEL"] == "demo"
+    )
     assert stat.S_IMODE(settings(nothing).stat().st_mode) == 0o600
     assert "start one with `a2py`" in capsys.readouterr().err
     assert main(["setup", "claude", "--undo"]) == exits.OK
@@ -75,12 +84,18 @@ def test_what_somebody_else_changed_since_stays(nothing: Path, capsys: pytest.Ca
     now["theme"] = "dark"
     put(nothing, now)
     assert main(["setup", "claude", "--undo"]) == exits.OK
-    assert json.loads(settings(nothing).read_text()) == {**MINE, "env": {**MINE["env"], "ANTHROPIC_MODEL": "other"}, "theme": "dark"}
+    assert json.loads(settings(nothing).read_text()) == {
+        **MINE,
+        "env": {**MINE["env"], "ANTHROPIC_MODEL": "other"},
+        "theme": "dark",
+    }
     assert "they have changed since: ANTHROPIC_MODEL" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["{broken", "[]", '{"env": []}', "\xff"])
-def test_a_file_that_is_no_settings_is_not_touched(nothing: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_settings_is_not_touched(
+    nothing: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = settings(nothing)
     path.parent.mkdir()
     path.write_bytes(text.encode("latin-1"))
@@ -90,7 +105,14 @@ def test_a_file_that_is_no_settings_is_not_touched(nothing: Path, text: str, cap
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n", '{"env": null}', '{"env":{"ANTHROPIC_MODEL":"mine"},\r\n\t"b": 1.0}', '\ufeff{"a": "\\u00e9"}', '{"env": {"A": 5}}\n\n'],
+    [
+        "",
+        " \n",
+        '{"env": null}',
+        '{"env":{"ANTHROPIC_MODEL":"mine"},\r\n\t"b": 1.0}',
+        '\ufeff{"a": "\\u00e9"}',
+        '{"env": {"A": 5}}\n\n',
+    ],
 )
 def test_undo_gives_back_the_very_bytes(nothing: Path, text: str) -> None:
     path = settings(nothing)
@@ -138,7 +160,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
 
 
-def test_a_place_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_can_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "file"))
     assert main(["setup", "claude", "--url", "http://127.0.0.1:9"]) == exits.FAILED
@@ -151,7 +175,11 @@ def test_settings_without_an_env_lead_nowhere(nothing: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["setup", "claude", "--demo"], ["config", "init", "--yes", "--provider", "deepseek", "-o", "/dev/null/x/a2py.yaml"]]
+    "args",
+    [
+        ["setup", "claude", "--demo"],
+        ["config", "init", "--yes", "--provider", "deepseek", "-o", "/dev/null/x/a2py.yaml"],
+    ],
 )
 def test_a_place_that_can_not_be_written(
     nothing: Path, args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

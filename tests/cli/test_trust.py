@@ -69,7 +69,9 @@ class Person:
     def until(self, pattern: str) -> None:
         end = time.monotonic() + LIMIT
         while not re.search(pattern, self.said):
-            assert time.monotonic() < end and select.select([self.master], [], [], LIMIT)[0], f"{pattern!r} did not come: {self.said}"
+            assert time.monotonic() < end and select.select([self.master], [], [], LIMIT)[0], (
+                f"{pattern!r} did not come: {self.said}"
+            )
             try:
                 self.said += os.read(self.master, 4096).decode().replace("\r\n", "\n")
             except OSError:  # the program has closed the terminal
@@ -155,7 +157,9 @@ def test_what_sends_nothing_needs_nothing(clone: Path, args: list[str], code: in
     done = run(clone, *args)
     assert done.returncode == code, done
     told = args in (["models"], ["config", "show"])
-    assert ("warning: litellm_config.yaml sends what is not allowed yet: a2py trust --show" in done.stderr) is told
+    assert (
+        "warning: litellm_config.yaml sends secrets that need your consent: run a2py trust --show" in done.stderr
+    ) is told
     assert not store(clone).exists()
 
 
@@ -178,7 +182,12 @@ def test_who_names_it_means_it(clone: Path, args: list[str], env: dict[str, str]
 
 def test_loopback_and_a_vendors_own_key_are_not_asked_about(clone: Path) -> None:
     local = {**EVIL, "api_base": "http://127.0.0.1:9/v1"}
-    write(clone, local, {"model": "openai/gpt-6.1-sol", "api_key": "os.environ/OPENAI_API_KEY"}, {**EVIL, "api_key": "sk-theirs"})
+    write(
+        clone,
+        local,
+        {"model": "openai/gpt-6.1-sol", "api_key": "os.environ/OPENAI_API_KEY"},
+        {**EVIL, "api_key": "sk-theirs"},
+    )
     with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY="sk-mine")) as running:
         assert running.url and "consent" not in running.said
     assert not store(clone).exists()
@@ -225,7 +234,11 @@ def test_yes_is_kept_as_pairs(clone: Path) -> None:
     # one that adds a pair asks for that pair alone
     write(clone, EVIL, {**EVIL, "api_base": "https://worse.example/v1"})
     done = run(clone, "--port", "0")
-    assert done.returncode == exits.CONFIG and f"{AWS} → worse.example" in done.stderr and "evil.example" not in done.stderr
+    assert (
+        done.returncode == exits.CONFIG
+        and f"{AWS} → worse.example" in done.stderr
+        and "evil.example" not in done.stderr
+    )
     # the same host on a worse way is another pair
     write(clone, {**EVIL, "ssl_verify": False})
     assert f"{AWS} → evil.example (certificate not checked)" in run(clone, "--port", "0").stderr
@@ -265,7 +278,9 @@ def test_start_asks_before_it_leaves_the_terminal(clone: Path) -> None:
         assert run(clone, "status").returncode == exits.OK
         write(clone, {**EVIL, "api_base": "https://worse.example/v1"})
         assert run(clone, "start").stdout.startswith("running already")  # nothing is started, nothing is asked
-        refused = a2py("restart", cwd=clone.parent, env=env_of(clone))  # with the flags, and in the folder, of the last start
+        refused = a2py(
+            "restart", cwd=clone.parent, env=env_of(clone)
+        )  # with the flags, and in the folder, of the last start
         assert refused.returncode == exits.CONFIG and "worse.example" in refused.stderr
         assert run(clone, "status").returncode == exits.OK
     finally:
@@ -313,13 +328,19 @@ def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
     shown = run(clone, "trust", "--show")
     line = f"  {AWS} → evil.example (litellm_config.yaml:1)"
     other = "  NOT_SET_YET → b.example (litellm_config.yaml:1)"
-    assert shown.stdout == f"litellm_config.yaml sends:\n{line}: not allowed\n{other}: not allowed\n" and not store(clone).exists()
+    assert (
+        shown.stdout == f"litellm_config.yaml sends:\n{line}: not allowed\n{other}: not allowed\n"
+        and not store(clone).exists()
+    )
     assert run(clone, "trust").stdout == f"litellm_config.yaml may send:\n{line}\n{other}\n"
     assert run(clone, "trust", "--show").stdout == f"litellm_config.yaml sends:\n{line}: allowed\n{other}: allowed\n"
     assert run(clone, "trust", "--list").stdout == f"{file}\n  {AWS} → evil.example\n  NOT_SET_YET → b.example\n"
     with serving("--port", "0", cwd=clone, env=env_of(clone, NOT_SET_YET="set")) as running:
         assert running.url
-    assert a2py("trust", str(file), "--undo", cwd=clone.parent, env=env_of(clone)).stdout == "litellm_config.yaml: consent revoked\n"
+    assert (
+        a2py("trust", str(file), "--undo", cwd=clone.parent, env=env_of(clone)).stdout
+        == "litellm_config.yaml: consent revoked\n"
+    )
     assert run(clone, "trust", "--undo").stdout == "litellm_config.yaml was not allowed anything\n"
     assert run(clone, "--port", "0").returncode == exits.CONFIG
     write(clone, {"model": "openai/x", "api_key": "sk-theirs"})
@@ -357,7 +378,9 @@ def test_consents_that_others_could_have_written_do_not_count(clone: Path) -> No
         store(clone).write_text(broken)
         assert run(clone, "--port", "0").returncode == exits.CONFIG
     store(clone).write_text(text)
-    done = run(clone, "trust", "--undo", XDG_STATE_HOME=str(clone / "state"))  # another place, which the folder can't choose
+    done = run(
+        clone, "trust", "--undo", XDG_STATE_HOME=str(clone / "state")
+    )  # another place, which the folder can't choose
     assert done.stdout == "litellm_config.yaml was not allowed anything\n"
     if os.geteuid() == 0:
         os.chown(store(clone), 12345, -1)
@@ -370,9 +393,24 @@ def test_a_place_that_can_not_be_written(clone: Path) -> None:
     done = run(clone, "trust")
     assert done.returncode == exits.FAILED and "can't be written" in done.stderr and "XDG_STATE_HOME" in done.stderr
     done = run(
-        clone, "config", "init", "--provider", "deepseek", "--api-base", "https://gw.example", "--model", "x", "-o", "new.yaml", "--yes"
+        clone,
+        "config",
+        "init",
+        "--provider",
+        "deepseek",
+        "--api-base",
+        "https://gw.example",
+        "--model",
+        "x",
+        "-o",
+        "new.yaml",
+        "--yes",
     )
-    assert done.returncode == exits.OK and "a2py will ask before it serves this file" in done.stderr and (clone / "new.yaml").exists()
+    assert (
+        done.returncode == exits.OK
+        and "a2py will ask before it serves this file" in done.stderr
+        and (clone / "new.yaml").exists()
+    )
 
 
 def test_a_file_that_a2py_wrote_is_not_asked_about(clone: Path) -> None:
@@ -389,7 +427,7 @@ def test_a_file_that_a2py_wrote_is_not_asked_about(clone: Path) -> None:
 def test_init_follows_no_link_to_nowhere(clone: Path) -> None:
     (clone / "a2py.yaml").symlink_to(clone.parent / "home" / "planted")
     done = run(clone, "config", "init", "--provider", "openai", "--model", "x", "--yes")
-    assert done.returncode == exits.FAILED and "is there already" in done.stderr and not (clone.parent / "home/planted").exists()
+    assert done.returncode == exits.FAILED and "exists" in done.stderr and not (clone.parent / "home/planted").exists()
 
 
 # -- what a person is shown ----------------------------------------------------------------------------------------------
@@ -403,8 +441,17 @@ def test_names_that_would_change_the_terminal(clone: Path) -> None:
         json.dumps({"model_list": [{"model_name": "m", "litellm_params": {**EVIL, "ssl_verify": "\x1b]0;x\x07"}}]})
     )
     done = a2py("--port", "0", cwd=folder, env=env_of(clone))
-    assert done.returncode == exits.CONFIG and "\x1b" not in done.stderr and "\u202e" not in done.stderr and "\x07" not in done.stderr
-    assert "m\\x1b[31m.yaml:1" in done.stderr and "a\\x1b[2J\\u202eb" in done.stderr and "checked by \\x1b]0;x\\x07" in done.stderr
+    assert (
+        done.returncode == exits.CONFIG
+        and "\x1b" not in done.stderr
+        and "\u202e" not in done.stderr
+        and "\x07" not in done.stderr
+    )
+    assert (
+        "m\\x1b[31m.yaml:1" in done.stderr
+        and "a\\x1b[2J\\u202eb" in done.stderr
+        and "checked by \\x1b]0;x\\x07" in done.stderr
+    )
 
 
 def test_somebody_elses_file_is_called_that(clone: Path) -> None:
@@ -419,7 +466,9 @@ def test_somebody_elses_file_is_called_that(clone: Path) -> None:
 
 def test_a_key_of_a_file_elsewhere_is_shown_as_its_file(clone: Path) -> None:
     own = clone.parent / "home/own.yaml"
-    own.write_text(json.dumps({"credential_list": [{"credential_name": "c", "credential_values": {"api_key": SECRET}}]}))
+    own.write_text(
+        json.dumps({"credential_list": [{"credential_name": "c", "credential_values": {"api_key": SECRET}}]})
+    )
     own.chmod(0o600)
     params = {"model": "openai/x", "api_base": "https://evil.example/v1", "litellm_credential_name": "c"}
     write(clone, params, include=[str(own)])
@@ -445,7 +494,12 @@ def test_who_is_never_asked(clone: Path) -> None:
     assert "[y/N]" not in asked.said
     command = f"exec {sys.executable} -m a2py --port 0 <&-"
     done = subprocess.run(
-        ["sh", "-c", command], cwd=clone, env=clean_env(clone, **env_of(clone)), capture_output=True, text=True, timeout=LIMIT
+        ["sh", "-c", command],
+        cwd=clone,
+        env=clean_env(clone, **env_of(clone)),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
     assert done.returncode == exits.CONFIG and "no terminal to ask on" in done.stderr
 
@@ -455,7 +509,9 @@ def test_who_is_never_asked(clone: Path) -> None:
 
 def test_dotenv_leads_nowhere(clone: Path) -> None:
     write(clone, EVIL, name="evil.yaml")
-    (clone / ".env").write_text("A2PY_CONFIG=evil.yaml\nCONFIG_FILE_PATH=evil.yaml\nA2PY_INSECURE=1\nA2PY_URL=http://evil.example\n")
+    (clone / ".env").write_text(
+        "A2PY_CONFIG=evil.yaml\nCONFIG_FILE_PATH=evil.yaml\nA2PY_INSECURE=1\nA2PY_URL=http://evil.example\n"
+    )
     done = run(clone, "models")
     assert done.returncode == 0 and "the demo model" in done.stderr
     done = run(clone, "--host", "0.0.0.0", "--port", "0")
@@ -471,7 +527,9 @@ def listening() -> Iterator[tuple[int, list[tuple[str, dict[str, str]]]]]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
             asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-            body = json.dumps({"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}).encode()
+            body = json.dumps(
+                {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}
+            ).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
@@ -503,11 +561,18 @@ def ask(url: str, model: str) -> None:
 def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
     with listening() as (port, asked), listening() as (proxy, proxied):
         # 0x7f.1 is this machine to the system's resolver, and no address that a2py takes for loopback
-        lines = [f"OPENAI_BASE_URL=http://0x7f.1:{port}/v1", f"HTTP_PROXY=http://127.0.0.1:{proxy}", f"http_proxy=http://127.0.0.1:{proxy}"]
+        lines = [
+            f"OPENAI_BASE_URL=http://0x7f.1:{port}/v1",
+            f"HTTP_PROXY=http://127.0.0.1:{proxy}",
+            f"http_proxy=http://127.0.0.1:{proxy}",
+        ]
         (clone / ".env").write_text("\n".join(lines))
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
-            assert "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so http://0x7f.1:" in running.said
+            assert (
+                "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to http://0x7f.1:"
+                in running.said
+            )
         (clone / ".env").write_text("\n".join([lines[0].replace("0x7f.1", "127.0.0.1"), *lines[1:]]))
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")

@@ -68,7 +68,9 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(script: str, count: int = 1, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> AsyncIterator[Watched]:
+async def watched(
+    script: str, count: int = 1, *arguments: str, env: dict[str, str] | None = None, **more: Any
+) -> AsyncIterator[Watched]:
     said: list[str] = []
     sockets = listen.bind("127.0.0.1", 0, count)
     whole = {**(env or os.environ), "PYTHONPATH": str(ROOT)}
@@ -92,7 +94,10 @@ async def test_one_that_falls_silent_is_killed_and_replaced(monkeypatch: pytest.
     monkeypatch.setattr(workers, "SILENCE", 0.3)
     async with watched(WORKER + "time.sleep(1000)") as seen:
         await seen.until(lambda: sum("is started" in line for line in seen.said) >= 2)
-    assert seen.said[:2] == ["worker 0 does not answer: it is killed", "worker 0 ended (signal 9): another is started in 0.25 s"]
+    assert seen.said[:2] == [
+        "worker 0 does not answer: it is killed",
+        "worker 0 ended (signal 9): another is started in 0.25 s",
+    ]
 
 
 async def test_one_that_gives_signs_of_life_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +171,9 @@ async def test_one_that_can_not_start_does_not_end_its_siblings(code: int, manag
         assert seen.made.ready == {0} and not seen.code.done()
         ready = await asyncio.to_thread(manager.until, lambda message: "READY" in message)
         assert ready["STATUS"] == "1 of 2 workers at http://x"
-    assert seen.said[:2] == [f"worker 1 ended (exit code {code}) before it served: another is started in {n} s" for n in (0.25, 0.5)]
+    assert seen.said[:2] == [
+        f"worker 1 ended (exit code {code}) before it served: another is started in {n} s" for n in (0.25, 0.5)
+    ]
 
 
 #: A real worker, unless the file of the second argument is there: then worker 1 ends with 3.
@@ -229,7 +236,10 @@ async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
 
 # -- the configuration -----------------------------------------------------------------------------------------------------------
 
-ENTRY = {"model_name": "one", "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"}}
+ENTRY = {
+    "model_name": "one",
+    "litellm_params": {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"},
+}
 
 
 def write(place: Path, **more: Any) -> Path:
@@ -287,7 +297,10 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
 
 async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
     """systemd learns so; a worker that dies is waited for no longer."""
-    slow = WORKER + "assert order() == Order(CONFIG, b'new', None)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+    slow = (
+        WORKER
+        + "assert order() == Order(CONFIG, b'new', None)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+    )
     slow += "worker.say(LOADED)\ntime.sleep(1000)"
     env = {**os.environ, "NOTIFY_SOCKET": manager.path}
     go = Path(manager.path + ".go")
@@ -306,13 +319,17 @@ async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
 
 
 async def test_a_refused_reload_changes_nothing(manager: Any) -> None:
-    async with watched(WORKER + "time.sleep(1000)", env={**os.environ, "NOTIFY_SOCKET": manager.path}, config=b"old") as seen:
+    async with watched(
+        WORKER + "time.sleep(1000)", env={**os.environ, "NOTIFY_SOCKET": manager.path}, config=b"old"
+    ) as seen:
         await seen.until(lambda: seen.made.is_announced)
         seen.made.reload()
         assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].unloaded
 
 
-async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_of_another_version_reads_the_file_itself(
+    nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """a2py was replaced on disk while it ran: what the parent pickled may mean nothing to the new classes."""
     file = write(nothing)
     monkeypatch.setattr(control, "VERSION", "0.0.1")
@@ -330,7 +347,11 @@ async def test_a_worker_of_another_version_reads_the_file_itself(nothing: Path, 
 def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "a2py"
     script.write_text("")
-    for started, command in ((str(script), [str(script)]), (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]), (__file__, ["-m", "a2py"])):
+    for started, command in (
+        (str(script), [str(script)]),
+        (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]),
+        (__file__, ["-m", "a2py"]),
+    ):
         monkeypatch.setattr(sys, "argv", [started])
         assert workers.build_command(["serve"]) == [sys.executable, *command, "serve"]
     monkeypatch.setattr(sys.modules["__main__"], "PARTS", {}, raising=False)
@@ -467,7 +488,11 @@ def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
         assert run.process.wait(LIMIT) == exits.OK
         for thread in threads:
             thread.join(LIMIT)
-    assert len(pids) == 2 and len(ends) == 6 and all(b"event: message_stop" in data and b"event: error" not in data for data in ends)
+    assert (
+        len(pids) == 2
+        and len(ends) == 6
+        and all(b"event: message_stop" in data and b"event: error" not in data for data in ends)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -27,7 +27,9 @@ def test_bases_are_cleaned(text: str, url: str) -> None:
     assert clean(text) == Base(url)
 
 
-@pytest.mark.parametrize("text", ["", "api.x.ai/v1", "ftp://x", "http://", "https://a b", "http://h:port", "http://[::1", "your-base"])
+@pytest.mark.parametrize(
+    "text", ["", "api.x.ai/v1", "ftp://x", "http://", "https://a b", "http://h:port", "http://[::1", "your-base"]
+)
 def test_what_is_no_base(text: str) -> None:
     assert clean(text) is None
 
@@ -41,7 +43,9 @@ def test_nothing_secret_stays_in_the_base() -> None:
 
 
 def test_local_names() -> None:
-    assert [local(h) for h in ("localhost", "localhost:1", "10.0.0.1:1", "10.0.0.1", "[::1]", "[::1]:2", "u:p@localhost:1")] == [True] * 7
+    assert [
+        local(h) for h in ("localhost", "localhost:1", "10.0.0.1:1", "10.0.0.1", "[::1]", "[::1]:2", "u:p@localhost:1")
+    ] == [True] * 7
     assert not local("example.com:1") and not local("x")
 
 
@@ -80,8 +84,20 @@ HOST = "https://r.openai.azure.com"
             "api-version=2025-01-01",
         ),
         (f"{HOST}/openai/deployments/x", "", "chat", f"{HOST}/openai/deployments/x", "api-version=2024-10-21"),
-        (f"{HOST}/openai/deployments/x?a=b", "2023-05-15", "chat", f"{HOST}/openai/deployments/x", "a=b&api-version=2023-05-15"),
-        ("https://r.services.ai.azure.com/models", "", "chat", "https://r.services.ai.azure.com/models", "api-version=2024-05-01-preview"),
+        (
+            f"{HOST}/openai/deployments/x?a=b",
+            "2023-05-15",
+            "chat",
+            f"{HOST}/openai/deployments/x",
+            "a=b&api-version=2023-05-15",
+        ),
+        (
+            "https://r.services.ai.azure.com/models",
+            "",
+            "chat",
+            "https://r.services.ai.azure.com/models",
+            "api-version=2024-05-01-preview",
+        ),
         (
             "https://gate.example/team",
             "2024-10-21",
@@ -100,4 +116,7 @@ def test_forms_of_azure(base: str, version: str, wire: str, url: str, query: str
 
 def test_a_wildcard_of_azure_is_bound_later() -> None:
     found = azure(Base(HOST), "*", "2024-10-21", "chat")
-    assert found.url == f"{HOST}/openai/deployments/{{model}}" and bind(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
+    assert (
+        found.url == f"{HOST}/openai/deployments/{{model}}"
+        and bind(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
+    )

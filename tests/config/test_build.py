@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from a2py import wires
-from a2py.config.build import FAMILIES, PREFIXES, UNSERVED
+from a2py.config.prefixes import FAMILIES, PREFIXES, UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, quirks_for, wire_for
@@ -17,7 +17,13 @@ from a2py.proxy.lessons import WIRE, with_changes
 from a2py.quirks import Quirks, words
 from tests.configured import KEY, Folder
 
-ENV = {"OPENAI_API_KEY": "ok", "DEEPSEEK_API_KEY": "dk", "OPENROUTER_API_KEY": "rk", "ANTHROPIC_API_KEY": "ak", "AZURE_API_KEY": "zk"}
+ENV = {
+    "OPENAI_API_KEY": "ok",
+    "DEEPSEEK_API_KEY": "dk",
+    "OPENROUTER_API_KEY": "rk",
+    "ANTHROPIC_API_KEY": "ak",
+    "AZURE_API_KEY": "zk",
+}
 
 
 @pytest.fixture
@@ -60,44 +66,93 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
     (dep,) = config.deployments
     assert (dep.provider, dep.model, dep.problem) == ("openai", "depseek/x", "")
     assert config.warnings == (
-        "litellm_config.yaml:1, model_list[0]: unknown provider depseek (did you mean deepseek?); "
-        "served as an OpenAI-compatible server, model depseek/x",
+        "litellm_config.yaml:1: `model_list[0].litellm_params.model`: the provider depseek is unknown (did you mean deepseek?), "
+        "so model depseek/x is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
     )
 
 
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ("{model: depseek/x}", "unknown provider depseek (did you mean deepseek?); write provider/model"),
-        ("{model: my-own}", "no provider is known for the model my-own; write provider/model"),
-        ("{model: x, custom_llm_provider: zzz}", "unknown provider zzz; write provider/model"),
-        ("{model: bedrock/anthropic.claude-v2}", "the provider bedrock is not served; use its OpenAI-compatible endpoint: openai/<model>"),
-        ("{model: vertex_ai/gemini-pro}", "the provider vertex_ai is not served; use gemini/<model> with GEMINI_API_KEY"),
-        ("{model: sagemaker/x}", "the provider sagemaker is not served; put an OpenAI-compatible server in front of it"),
-        ("{model: os.environ/NO_MODEL}", "model is os.environ/NO_MODEL, but NO_MODEL is not set"),
-        ("{api_key: x}", "litellm_params.model is missing; write provider/model"),
-        ("{model: openai/*}", "the model has a * but model_name has none"),
+        (
+            "{model: depseek/x}",
+            "3: `{}.model`: the provider depseek is unknown (did you mean deepseek?). Write provider/model (for example",
+        ),
+        ("{model: my-own}", "3: `{}.model`: the model my-own has no provider. Write provider/model"),
+        (
+            "{model: x, custom_llm_provider: zzz}",
+            "3: `{}.custom_llm_provider`: the provider zzz is unknown. Write provider/model",
+        ),
+        (
+            "{model: bedrock/anthropic.claude-v2}",
+            "3: `{}.model`: the provider bedrock is not supported. Use its OpenAI-compatible endpoint: openai/<model>",
+        ),
+        (
+            "{model: vertex_ai/gemini-pro}",
+            "3: `{}.model`: the provider vertex_ai is not supported. Use gemini/<model> with GEMINI_API_KEY",
+        ),
+        (
+            "{model: sagemaker/x}",
+            "3: `{}.model`: the provider sagemaker is not supported. Use an OpenAI-compatible server in front of it",
+        ),
+        ("{model: os.environ/NO_MODEL}", "3: `{}.model` is os.environ/NO_MODEL, but NO_MODEL is not set. Set it in"),
+        ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write it below litellm_params"),
+        ("{model: openai/*}", "3: `{}.model` has a * and model_name has none. Write the same wildcard in both."),
         (
             "{model: groq/x}",
-            "there is no key for groq; set GROQ_API_KEY in the environment or in .env, or litellm_params.api_key in the file",
+            "2: `model_list[0]`: there is no key for groq. Set GROQ_API_KEY in the environment or in .env, or write `api_key` below",
         ),
-        ("{model: groq/x, api_key: os.environ/MY_KEY}", "api_key is os.environ/MY_KEY, but MY_KEY is not set; set it in the environment"),
-        ("{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
-        ("{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}", "api_base is os.environ/MY_BASE, but MY_BASE is not set"),
-        ("{model: groq/x, api_key: k, api_base: your-base}", "litellm_params.api_base is not an http:// or https:// URL"),
-        ("{model: azure/x, api_key: k}", "azure has no base of its own; set litellm_params.api_base, or AZURE_API_BASE in the environment"),
-        ("{model: hosted_vllm/x}", "hosted_vllm has no base of its own; set litellm_params.api_base, or HOSTED_VLLM_API_BASE"),
-        ("{model: openai/x, api_base: 'https://api.deepseek.com'}", "there is no key for deepseek; set DEEPSEEK_API_KEY"),
+        (
+            "{model: groq/x, api_key: os.environ/MY_KEY}",
+            "3: `{}.api_key` is os.environ/MY_KEY, but MY_KEY is not set. Set it in the environment",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: os.environ/MY_BASE}",
+            "3: `{}.api_base` is os.environ/MY_BASE, but MY_BASE is not set",
+        ),
+        (
+            "{model: groq/x, base_url: os.environ/MY_BASE, api_key: k}",
+            "3: `{}.base_url` is os.environ/MY_BASE, but MY_BASE is not set",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: your-base}",
+            "3: `{}.api_base` must be a URL that begins with http:// or https://, got 'your-base'. "
+            "Write a URL such as http://localhost:8000/v1.",
+        ),
+        (
+            "{model: groq/x, api_key: k, api_base: gw.example/v1}",
+            "https://, got 'gw.example/v1'. Write https://gw.example/v1.",
+        ),
+        (
+            f"{{model: groq/x, api_key: k, api_base: 'x.y:{KEY}@z'}}",
+            "https://, got text. Write a URL such as http://localhost:8000/v1.",
+        ),
+        (
+            "{model: azure/x, api_key: k}",
+            "azure has no default base URL. Write `api_base` below litellm_params, or set AZURE_API_BASE in the environment",
+        ),
+        (
+            "{model: hosted_vllm/x}",
+            "hosted_vllm has no default base URL. Write `api_base` below litellm_params, or set HOSTED_VLLM_API_BASE",
+        ),
+        (
+            "{model: openai/x, api_base: 'https://api.deepseek.com'}",
+            "there is no key for deepseek. Set DEEPSEEK_API_KEY",
+        ),
     ],
 )
 def test_problems_name_place_and_cure(folder: Folder, params: str, problem: str) -> None:
-    found = folder.one(params).problem
-    assert found.startswith("litellm_config.yaml:2, model_list[0] (m): ") and problem in found
+    message = folder.one(params).problem
+    assert (
+        message.startswith("litellm_config.yaml:") and problem.replace("{}", "model_list[0].litellm_params") in message
+    )
 
 
 @pytest.mark.parametrize("mode", ["embedding", "image_generation", "rerank"])
 def test_what_does_not_chat_is_not_served(folder: Folder, mode: str) -> None:
-    assert f"mode {mode}: not a chat model" in folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
+    problem = folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
+    place = "litellm_config.yaml:4: `model_list[0].model_info.mode`"
+    assert problem == f"{place} is {mode}, but a2py serves chat models only. Remove the model."
     assert folder.one("{model: openai/x}", ENV, "{mode: completion}").problem == ""
 
 
@@ -135,23 +190,33 @@ def test_where_the_key_comes_from(folder: Folder, params: str, env: dict[str, st
 
 
 def test_openais_key_at_another_host_is_told(folder: Folder) -> None:
-    text = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'https://u:p@gpu.example/v1?sig=s'}}]"
+    text = (
+        "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: 'https://u:p@gpu.example/v1?sig=s'}}]"
+    )
     assert folder.load(text, ENV).warnings == ()  # the base brings its own credentials
     config = folder.load(text.replace("u:p@", ""), ENV)
     assert config.deployments[0].key == "ok"
     assert config.warnings == (
-        "litellm_config.yaml:1, model_list[0]: no api_key is given, so OPENAI_API_KEY goes to gpu.example; give api_key to choose",
+        "litellm_config.yaml:1: `model_list[0]` has no api_key, so OPENAI_API_KEY is sent to gpu.example. Write `api_key` to choose.",
     )
 
 
 @pytest.mark.parametrize("key", ['"a\\nb"', "schlüssel"])
 def test_a_key_that_can_be_no_header_is_a_problem(folder: Folder, key: str) -> None:
-    assert "litellm_params.api_key holds characters that no key has" in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
+    assert (
+        "`model_list[0].litellm_params.api_key` has a line break, or letters outside ASCII, which no key has. Copy"
+        in folder.one(f"{{model: openai/x, api_key: {key}}}").problem
+    )
 
 
 def test_a_base_with_a_login(folder: Folder) -> None:
     dep = folder.one("{model: openai/x, api_base: 'https://u:p@h.example/v1?sig=s'}")
-    assert (dep.base, dep.query, dep.headers, dep.key) == ("https://h.example/v1", "sig=s", {"Authorization": "Basic dTpw"}, "")
+    assert (dep.base, dep.query, dep.headers, dep.key) == (
+        "https://h.example/v1",
+        "sig=s",
+        {"Authorization": "Basic dTpw"},
+        "",
+    )
     assert "sig" not in repr(dep) and "Basic" not in repr(dep)
     dep = folder.one("{model: openai/x, api_key: k, api_base: 'https://u:p@h.example/v1'}")
     assert (dep.headers, dep.key) == ({}, "k")
@@ -227,7 +292,14 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     # params, model_info, further text, wire, fixed by the configuration, base
     ("{model: openai/gpt-4o}", "{}", "", "chat", False, "https://api.openai.com/v1"),
     ("{model: openai/gpt-5.4}", "{}", "", "responses", False, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4, api_base: 'https://api.openai.com/v1'}", "{}", "", "responses", False, "https://api.openai.com/v1"),
+    (
+        "{model: openai/gpt-5.4, api_base: 'https://api.openai.com/v1'}",
+        "{}",
+        "",
+        "responses",
+        False,
+        "https://api.openai.com/v1",
+    ),
     ("{model: openai/gpt-5.4, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
     ("{model: openai/responses/gpt-4o}", "{}", "", "responses", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/x, api_base: 'http://h/v1'}", "{}", "", "responses", True, "http://h/v1"),
@@ -235,9 +307,30 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     ("{model: openai/gpt-5.4}", "{mode: chat}", "", "chat", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/gpt-4o}", "{mode: chat}", "", "responses", True, "https://api.openai.com/v1"),
     ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4, use_chat_completions_api: true}", "{mode: responses}", "", "responses", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-5.4}", '{supported_endpoints: ["/v1/chat/completions"]}', "", "chat", True, "https://api.openai.com/v1"),
-    ("{model: openai/gpt-4o}", '{supported_endpoints: ["/v1/responses"]}', "", "responses", True, "https://api.openai.com/v1"),
+    (
+        "{model: openai/gpt-5.4, use_chat_completions_api: true}",
+        "{mode: responses}",
+        "",
+        "responses",
+        True,
+        "https://api.openai.com/v1",
+    ),
+    (
+        "{model: openai/gpt-5.4}",
+        '{supported_endpoints: ["/v1/chat/completions"]}',
+        "",
+        "chat",
+        True,
+        "https://api.openai.com/v1",
+    ),
+    (
+        "{model: openai/gpt-4o}",
+        '{supported_endpoints: ["/v1/responses"]}',
+        "",
+        "responses",
+        True,
+        "https://api.openai.com/v1",
+    ),
     (
         "{model: openai/gpt-4o}",
         '{supported_endpoints: ["/v1/chat/completions", "/v1/responses"]}',
@@ -249,13 +342,34 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
     ("{model: openai/x, api_base: 'http://h:1/v1'}", NATIVE, "", "native", True, "http://h:1"),
     ("{model: openai/x, api_base: 'http://h:1/anthropic'}", NATIVE, "", "native", True, "http://h:1/anthropic"),
     ("{model: openai/x, api_base: 'http://h:1/v1/messages'}", NATIVE, "", "native", True, "http://h:1"),
-    ("{model: openai/x, api_base: 'http://h:1'}", '{mode: chat, supported_endpoints: ["/v1/messages/"]}', "", "native", True, "http://h:1"),
+    (
+        "{model: openai/x, api_base: 'http://h:1'}",
+        '{mode: chat, supported_endpoints: ["/v1/messages/"]}',
+        "",
+        "native",
+        True,
+        "http://h:1",
+    ),
     ("{model: openrouter/x}", NATIVE, "", "native", True, "https://openrouter.ai/api"),
     ("{model: ollama/x}", NATIVE, "", "native", True, "http://localhost:11434"),
     ("{model: hosted_vllm/x, api_base: 'http://gpu:8000'}", NATIVE, "", "native", True, "http://gpu:8000"),
     ("{model: anthropic/claude-sonnet-4-5}", "{}", "", "native", False, "https://api.anthropic.com"),
-    ("{model: anthropic/claude-sonnet-4-5, api_base: 'https://gate.example/v1'}", "{}", "", "native", False, "https://gate.example"),
-    ("{model: deepseek/deepseek-chat, use_chat_completions_api: true}", "{}", "", "chat", True, "https://api.deepseek.com"),
+    (
+        "{model: anthropic/claude-sonnet-4-5, api_base: 'https://gate.example/v1'}",
+        "{}",
+        "",
+        "native",
+        False,
+        "https://gate.example",
+    ),
+    (
+        "{model: deepseek/deepseek-chat, use_chat_completions_api: true}",
+        "{}",
+        "",
+        "chat",
+        True,
+        "https://api.deepseek.com",
+    ),
     ("{model: deepseek/deepseek-chat, api_base: 'http://h/v1'}", "{}", "", "chat", False, "http://h/v1"),
     ("{model: openai/gpt-5.4}", "{}", FLAG, "chat", True, "https://api.openai.com/v1"),
     ("{model: openai/responses/gpt-5.4}", "{mode: responses}", FLAG, "chat", True, "https://api.openai.com/v1"),
@@ -264,7 +378,9 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
 
 
 @pytest.mark.parametrize(("params", "info", "more", "wire", "fixed", "base"), WIRES)
-def test_the_choice_of_the_wire(folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str) -> None:
+def test_the_choice_of_the_wire(
+    folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str
+) -> None:
     dep = folder.one(params, ENV, info, more)
     assert (dep.wire, dep.wire_fixed, dep.base, dep.problem) == (wire, fixed, base, "")
 
@@ -283,21 +399,31 @@ def test_the_variable_rules_responses_out(folder: Folder, name: str) -> None:
     assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}).wire == "chat"
     assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "false"}).wire == "responses"
     off = "litellm_settings: {use_chat_completions_url_for_anthropic_messages: false}\n"
-    assert folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}, more=off).wire == "responses"  # the file is nearer
+    assert (
+        folder.one("{model: openai/gpt-5.4}", {**ENV, name: "True"}, more=off).wire == "responses"
+    )  # the file is nearer
 
 
 def test_no_anthropic_endpoint_is_a_problem(folder: Folder) -> None:
-    assert "groq has no Anthropic endpoint of its own; give api_base" in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
+    assert (
+        "supported_endpoints`: groq has no Anthropic endpoint. Give api_base"
+        in folder.one("{model: groq/x, api_key: k}", info=NATIVE).problem
+    )
 
 
 # -- quirks
 
 
 def test_quirks_come_from_the_table(folder: Folder) -> None:
-    for params in ("{model: openai/gpt-4o}", "{model: deepseek/deepseek-chat}", "{model: openai/x, api_base: 'http://h/v1'}"):
+    for params in (
+        "{model: openai/gpt-4o}",
+        "{model: deepseek/deepseek-chat}",
+        "{model: openai/x, api_base: 'http://h/v1'}",
+    ):
         dep = folder.one(params, ENV)
-        assert dep.quirks == quirks_for(dep.provider, dep.base, dep.model)
-    assert folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks == Quirks()  # not OpenAI: the common subset
+        assert replace(dep.quirks, reasoning_unknown=False) == quirks_for(dep.provider, dep.base, dep.model)
+    foreign = folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks
+    assert foreign == Quirks(reasoning_history="reply", think_tags=True, reasoning_unknown=True)  # not OpenAI's own
 
 
 @pytest.mark.parametrize(
@@ -325,7 +451,9 @@ def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Fo
     own = "{model: openai/mine, api_base: 'http://h/v1'}"
     assert folder.one(own, ENV).quirks.reasoning == "none"
     assert folder.one(own, ENV, "{supports_reasoning: true}").quirks.reasoning == "effort"
-    assert folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
+    assert (
+        folder.one(own, ENV, "{supports_reasoning: true, quirks: {reasoning: template}}").quirks.reasoning == "template"
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,9 +500,9 @@ def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
         ENV,
     )
     assert config.warnings == (
-        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk imagess is ignored; did you mean images?",
-        "litellm_config.yaml:2, model_list[0]: model_info.quirks: unknown quirk zzz is ignored",
-        "a2py.quirks.*: ignored: tools must be true or false, got 3",
+        "litellm_config.yaml:6: `a2py.quirks.*.tools` must be true or false, got 3. It is ignored.",
+        "litellm_config.yaml:4: `model_list[0].model_info.quirks.imagess` is unknown and ignored. Did you mean `images`?",
+        "litellm_config.yaml:4: `model_list[0].model_info.quirks.zzz` is unknown and ignored.",
     )
     assert config.deployments[0].quirks.images is False and config.deployments[0].quirks.tools is True
 
@@ -385,17 +513,18 @@ def test_wrong_quirks_are_told_and_left_out(folder: Folder) -> None:
         (
             "structured",
             "json_shema",
-            "structured must be one of json_schema, json_object, none, got 'json_shema'. Did you mean json_schema?",
+            "must be one of json_schema, json_object, none, got 'json_shema'. Did you mean json_schema?",
         ),
-        ("structured", "false", "structured must be one of json_schema, json_object, none, got False"),
-        ("tool_choice_any", "auto", "tool_choice_any must be one of required, any, \"\", got 'auto'"),
-        ("sampling", "[topk]", "sampling must be one of temperature, top_p, top_k, got 'topk'. Did you mean top_k?"),
+        ("structured", "false", "must be one of json_schema, json_object, none, got False. It is ignored."),
+        ("tool_choice_any", "auto", "must be one of required, any, \"\", got 'auto'. It is ignored."),
+        ("sampling", "[topk]", "must be one of temperature, top_p, top_k, got 'topk'. Did you mean top_k?"),
     ],
 )
 def test_a_misspelt_word_is_told_and_left_out(folder: Folder, quirk: str, value: str, problem: str) -> None:
     info = f"model_info: {{quirks: {{{quirk}: {value}, images: false}}}}"
     config = folder.load(f"model_list: [{{model_name: m, litellm_params: {{model: openai/gpt-4o}}, {info}}}]", ENV)
-    assert config.warnings == (f"litellm_config.yaml:1, model_list[0]: model_info.quirks: ignored: {problem}",)
+    place = f"litellm_config.yaml:1: `model_list[0].model_info.quirks.{quirk}`"
+    assert config.warnings == (f"{place} {problem}",)
     [dep] = config.deployments
     plain = folder.one("{model: openai/gpt-4o}", ENV)
     assert dep.quirks == replace(plain.quirks, images=False)
@@ -420,7 +549,7 @@ def test_parameters_land(folder: Folder) -> None:
     dep = folder.one(
         "{model: openai/gpt-4o, max_tokens: 100, max_completion_tokens: 90, temperature: 0, top_p: 0.5, top_k: 3, reasoning_effort: low,"
         " thinking: {type: enabled, budget_tokens: 1024}, timeout: 10, stream_timeout: 5, num_retries: 0, max_retries: 7,"
-        " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, drop_params: true, additional_drop_params: [stop],"
+        " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, additional_drop_params: [stop],"
         " allowed_openai_params: [tools], rpm: 6, tpm: 7, order: 2, max_parallel_requests: 3, keepalive_seconds: 9, ssl_verify: /ca.pem,"
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
@@ -436,10 +565,18 @@ def test_parameters_land(folder: Folder) -> None:
         "thinking": {"type": "enabled", "budget_tokens": 1024},
         "verbosity": "low",
     }
-    assert (dep.timeout, dep.stream_timeout, dep.retries, dep.rpm, dep.tpm, dep.order, dep.max_parallel) == (10.0, 5.0, 0, 6, 7, 2, 3)
+    assert (dep.timeout, dep.stream_timeout, dep.retries, dep.rpm, dep.tpm, dep.order, dep.max_parallel) == (
+        10.0,
+        5.0,
+        0,
+        6,
+        7,
+        2,
+        3,
+    )
     assert dep.headers == {"OpenAI-Organization": "org-1", "X-A": "b"}
     assert dep.extra_body == {"seed": 1, "verbosity": "low", "parallel_tool_calls": False, "service_tier": "flex"}
-    assert (dep.drop, dep.allow, dep.drop_params) == (frozenset({"stop"}), frozenset({"tools"}), True)
+    assert (dep.drop, dep.allow) == (frozenset({"stop"}), frozenset({"tools"}))
     assert (dep.keepalive, dep.ssl_verify, dep.id, dep.cache_control_ttl, dep.base_model) == (
         9.0,
         "/ca.pem",
@@ -488,8 +625,12 @@ def test_headers_of_the_environment_stay_with_their_vendor(folder: Folder) -> No
 
 
 def test_an_unset_variable_of_a_lesser_key_is_told(folder: Folder) -> None:
-    config = folder.load("model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV)
-    assert config.warnings == ("litellm_config.yaml:1, model_list[0]: organization is ignored: the variable ORG is not set",)
+    config = folder.load(
+        "model_list: [{model_name: m, litellm_params: {model: openai/x, organization: os.environ/ORG}}]", ENV
+    )
+    assert config.warnings == (
+        "litellm_config.yaml:1: `model_list[0].litellm_params.organization` is ignored: the variable ORG is not set. Set ORG.",
+    )
     assert not config.deployments[0].problem
 
 
@@ -503,7 +644,16 @@ def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
     from a2py.quirks import Quirks, override
 
     plain = Quirks(tools=False, stop_limit=0, sampling=frozenset(), stream_usage=False)
-    names = ("tools", "stop", "temperature", "reasoning_effort", "stream_options", "prompt_cache_key", "service_tier", "unheard_of")
+    names = (
+        "tools",
+        "stop",
+        "temperature",
+        "reasoning_effort",
+        "stream_options",
+        "prompt_cache_key",
+        "service_tier",
+        "unheard_of",
+    )
     quirks = plain
     for name in names:
         quirks = override(quirks, _allowed(name, quirks))

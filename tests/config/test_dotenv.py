@@ -43,7 +43,10 @@ def test_the_forms_of_a_line(line: str, value: str) -> None:
 def test_what_is_no_line_is_told_without_its_text() -> None:
     found, told = dotenv(f"A=1\n{KEY}\nB='never\nC=2\n")
     assert found == {"A": "1"}
-    assert told == [".env:2: not of the form NAME=value, ignored", ".env:3: the quote is never closed, ignored"]
+    assert told == [
+        ".env:2: this line is ignored. Write NAME=value.",
+        ".env:3: B is ignored: its quote is never closed. Write the closing '.",
+    ]
 
 
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_no_dotenv_or_an_unreadable_one(tmp_path: Path) -> None:
     assert environment({"A": "1"}, str(tmp_path / "nowhere"), told.append) == {"A": "1"} and told == []
     (tmp_path / ".env").write_bytes(b"A=\xff\n")
     assert environment({"A": "1"}, str(tmp_path), told.append) == {"A": "1"}
-    assert told == [".env: cannot be read (UnicodeDecodeError), ignored"]
+    assert told == [".env is ignored: it cannot be read (UnicodeDecodeError). Save it as UTF-8 text that you may read."]
 
 
 def test_a_directory_called_dotenv(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_a_dotenv_with_keys_that_others_can_read_is_told(tmp_path: Path) -> None
     folder = Folder(tmp_path)
     folder.write(".env", f"OPENAI_API_KEY={KEY}\n", 0o644)
     environment({}, str(tmp_path), told.append)
-    assert told == [".env holds keys and can be read by other users of this machine: chmod 600 .env"]
+    assert told == [".env contains keys, and other users of this machine can read it. Run: chmod 600 .env"]
     for text, mode in ((f"OPENAI_API_KEY={KEY}\n", 0o600), ("PORT=1\nA_KEY=\n", 0o644)):
         told.clear()
         folder.write(".env", text, mode)

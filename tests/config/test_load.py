@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from a2py.config import Settings
-from a2py.config.assemble import MAX_FILES
 from tests.configured import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -65,10 +64,19 @@ def test_the_overview(folder: Folder) -> None:
         ENV,
     )
     first, second = config.resolve("gpt-4o")
-    assert (first.model, first.weight, first.rpm, second.model, second.weight) == ("gpt-4o-eu", 6.0, 6, "gpt-4o-ca", 12.0)
+    assert (first.model, first.weight, first.rpm, second.model, second.weight) == (
+        "gpt-4o-eu",
+        6.0,
+        6,
+        "gpt-4o-ca",
+        12.0,
+    )
     assert config.resolve("vllm-models")[0].key == "none" and config.resolve("openai/gpt-4o")[0].key == "ok"
-    assert config.settings.drop_params is True and config.master_key == "sk-1234" and config.default_name == "gpt-4o"
-    assert config.warnings == ("not supported here and left out: litellm_settings.success_callback, general_settings.alerting",)
+    assert config.master_key == "sk-1234" and config.default_name == "gpt-4o"
+    assert config.warnings == (
+        "not supported and ignored: `litellm_settings.success_callback` (litellm_config.yaml:32), "
+        "`general_settings.alerting` (litellm_config.yaml:36)",
+    )
     assert config.sources == ("litellm_config.yaml",)
 
 
@@ -209,12 +217,9 @@ def test_all_settings(folder: Folder) -> None:
         routing_strategy="simple-shuffle",
         max_parallel_requests=13,
         global_max_parallel_requests=14,
-        drop_params=True,
-        modify_params=True,
         use_chat_completions_url=True,
         reasoning_auto_summary=True,
         estimate_initial_input_tokens=False,
-        set_verbose=True,
         json_logs=True,
         ssl_verify="/ca.pem",
         force_ipv4=True,
@@ -229,7 +234,9 @@ def test_our_own_setting_wins_over_litellms(folder: Folder) -> None:
 
 
 def test_organizations_make_a_deployment_each(folder: Folder) -> None:
-    config = folder.load("model_list: [{model_name: '*', litellm_params: {model: openai/*, organization: [org-1, org-2]}}]", ENV)
+    config = folder.load(
+        "model_list: [{model_name: '*', litellm_params: {model: openai/*, organization: [org-1, org-2]}}]", ENV
+    )
     deps = config.resolve("gpt-4o")
     assert [(d.id, d.headers["OpenAI-Organization"]) for d in deps] == [("openai/*", "org-1"), ("openai/*#2", "org-2")]
 
@@ -254,17 +261,27 @@ def test_a_list_of_credentials(folder: Folder) -> None:
         ENV,
     )
     dep = config.resolve("gpt-4o")[0]
-    assert (dep.key, dep.base, dep.query) == ("eu", "https://eu.openai.azure.com/openai/deployments/gpt-4o", "api-version=2025-01-01")
+    assert (dep.key, dep.base, dep.query) == (
+        "eu",
+        "https://eu.openai.azure.com/openai/deployments/gpt-4o",
+        "api-version=2025-01-01",
+    )
     assert config.deployments[1].problem
-    assert config.warnings == ("litellm_config.yaml:4, model_list[1]: no credential is called none; credential_list has: azure_eu",)
+    assert config.warnings == (
+        "litellm_config.yaml:5: `model_list[1].litellm_params.litellm_credential_name` is ignored: there is no credential none. "
+        "`credential_list` has: azure_eu.",
+    )
 
 
 def test_a_credential_that_is_nearly_right_or_without_a_list(folder: Folder) -> None:
-    text = "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k, litellm_credential_name: azur_eu}}]"
-    told = "litellm_config.yaml:1, model_list[0]: no credential is called azur_eu; "
-    assert folder.load(text).warnings == (told + "there is no credential_list",)
+    text = (
+        "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k, litellm_credential_name: azur_eu}}]"
+    )
+    place = "litellm_config.yaml:1: `model_list[0].litellm_params.litellm_credential_name`"
+    problem = f"{place} is ignored: there is no credential azur_eu. "
+    assert folder.load(text).warnings == (problem + "Write it into `credential_list`.",)
     values = "\ncredential_list: [{credential_name: azure_eu, credential_values: {api_base: 'http://h/v1'}}]"
-    assert folder.load(text + values).warnings == (told + "did you mean azure_eu?",)
+    assert folder.load(text + values).warnings == (problem + "Did you mean azure_eu?",)
 
 
 def test_weights(folder: Folder) -> None:
@@ -303,12 +320,24 @@ def test_variables_from_everywhere(folder: Folder) -> None:
           - {model_name: os.environ/NAME, litellm_params: {model: os.environ/MODEL}}
         litellm_settings: {drop_params: os.environ/DROP}
         """,
-        {"FROM_ENV": "e", "BOTH": "env", "RPM": "7", "TIMEOUT": "1.5", "NAME": "n", "MODEL": "deepseek/x", "DROP": "true"},
+        {
+            "FROM_ENV": "e",
+            "BOTH": "env",
+            "RPM": "7",
+            "TIMEOUT": "1.5",
+            "NAME": "n",
+            "MODEL": "deepseek/x",
+            "DROP": "true",
+        },
     )
     assert config.warnings == ()
     assert [d.key for d in config.deployments] == ["f", "d", "env", "e", "dk"]
-    assert config.deployments[0].base == "http://dot/v1" and config.deployments[2].rpm == 7 and config.deployments[2].timeout == 1.5
-    assert config.deployments[3].headers == {"X": "e"} and config.deployments[4].name == "n" and config.settings.drop_params is True
+    assert (
+        config.deployments[0].base == "http://dot/v1"
+        and config.deployments[2].rpm == 7
+        and config.deployments[2].timeout == 1.5
+    )
+    assert config.deployments[3].headers == {"X": "e"} and config.deployments[4].name == "n"
 
 
 def test_unset_variables_are_told(folder: Folder) -> None:
@@ -322,15 +351,18 @@ def test_unset_variables_are_told(folder: Folder) -> None:
     )
     assert config.master_key == "" and config.settings.timeout == 0.0 and config.deployments[0].rpm == 0
     assert config.warnings == (
-        "litellm_config.yaml:2: a part of model_list[0].litellm_params.extra_headers is ignored: the variable NO_X is not set",
-        "litellm_config.yaml:3: general_settings.master_key is ignored: the variable NO_KEY is not set",
-        "litellm_config.yaml:4: router_settings.timeout is ignored: the variable NO_TIME is not set",
-        "litellm_config.yaml:2, model_list[0]: rpm is ignored: the variable NO_RPM is not set",
+        "litellm_config.yaml:2: a part of `model_list[0].litellm_params.extra_headers` is ignored: the variable NO_X is not set. Set NO_X.",
+        "litellm_config.yaml:3: `general_settings.master_key` is ignored: the variable NO_KEY is not set. Set NO_KEY.",
+        "litellm_config.yaml:4: `router_settings.timeout` is ignored: the variable NO_TIME is not set. Set NO_TIME.",
+        "litellm_config.yaml:2: `model_list[0].litellm_params.rpm` is ignored: the variable NO_RPM is not set. Set NO_RPM.",
     )
 
 
 def test_includes(folder: Folder) -> None:
-    folder.write("models/more.yaml", "model_list:\n  - {model_name: b, litellm_params: {model: openai/b}}\ninclude: [deeper.yaml]\n")
+    folder.write(
+        "models/more.yaml",
+        "model_list:\n  - {model_name: b, litellm_params: {model: openai/b}}\ninclude: [deeper.yaml]\n",
+    )
     folder.write("models/deeper.yaml", "router_settings: {num_retries: 9, timeout: 9}\ninclude: more.yaml\n")
     config = folder.load(
         "include: [models/more.yaml]\nmodel_list: [{model_name: a, litellm_params: {model: openai/a}}]\nrouter_settings: {num_retries: 1}\n",
@@ -340,7 +372,7 @@ def test_includes(folder: Folder) -> None:
     assert (config.settings.num_retries, config.settings.timeout) == (1, 9.0)  # the including file wins
     assert config.sources == ("litellm_config.yaml", "models/more.yaml", "models/deeper.yaml")
     assert config.deployments[1].source == "models/more.yaml:2"
-    assert config.warnings == (f"models/deeper.yaml:2: more.yaml is included twice, or more than {MAX_FILES} files are; left out",)
+    assert config.warnings == ("models/deeper.yaml:2: `include` is ignored: more.yaml is included twice. Remove it.",)
 
 
 def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
@@ -348,17 +380,12 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
     error = folder.mistake("include: more.yaml\n")
     assert (error.file, error.line, error.path) == ("more.yaml", 2, "router_settings.timeout")
     folder.write("more.yaml", "- a\n")
-    assert "expected a mapping, got a list" in str(folder.mistake("include: more.yaml\n"))
+    assert "more.yaml:1: the file must be a mapping, got a list. Begin with" in str(
+        folder.mistake("include: more.yaml\n")
+    )
     error = folder.mistake("a2py: {}\ninclude:\n  - gone.yaml\n")
-    assert (
-        (error.file, error.line, error.path)
-        == (
-            "litellm_config.yaml",
-            3,
-            "include",
-        )
-        and "gone.yaml cannot be read: No such file" in error.message
-        and not error.cure
+    assert str(error) == (
+        "litellm_config.yaml:3: `include` names gone.yaml, which cannot be read: No such file or directory. Correct its name."
     )
     assert folder.mistake("include: {a: b}\n").path == "include"
 
@@ -374,10 +401,15 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
         ("general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}", {"LITELLM_MASTER_KEY": "sk-2"}, "sk-2", ""),
         ("a2py: {}", {"LITELLM_MASTER_KEY": " sk-2 "}, "sk-2", ""),
         ("general_settings: {master_key: sk-1}", {"LITELLM_MASTER_KEY": "sk-2"}, "sk-1", ""),
-        ("litellm_settings: {master_key: sk-1}", {}, "sk-1", "litellm_settings.master_key is taken, but belongs under general_settings"),
-        ("router_settings: {master_key: sk-1}", {}, "sk-1", "router_settings.master_key is taken, but belongs under general_settings"),
-        ("master_key: sk-1", {}, "sk-1", "master_key is taken, but belongs under general_settings"),
-        ("master_key: sk-1\ngeneral_settings: {master_key: sk-3}", {}, "sk-3", "master_key is taken, but belongs"),
+        (
+            "litellm_settings: {master_key: sk-1}",
+            {},
+            "sk-1",
+            "1: `litellm_settings.master_key` is used. Better write it below `general_settings:`.",
+        ),
+        ("router_settings: {master_key: sk-1}", {}, "sk-1", "1: `router_settings.master_key` is used. Better"),
+        ("master_key: sk-1", {}, "sk-1", "1: `master_key` is used. Better"),
+        ("master_key: sk-1\ngeneral_settings: {master_key: sk-3}", {}, "sk-3", "1: `master_key` is used. Better"),
         ("general_settings: {master_key: null}", {}, "", ""),
     ],
 )
@@ -396,5 +428,6 @@ def test_insecure(folder: Folder, env: dict[str, str]) -> None:
 def test_empty_sections(folder: Folder) -> None:
     config = folder.load("model_list:\nlitellm_settings:\nrouter_settings: {}\ngeneral_settings: null\ninclude:\n", ENV)
     assert config.settings == Settings() and config.warnings == (
-        "litellm_config.yaml: model_list is missing or empty; the keys of the environment count",
+        "litellm_config.yaml: `model_list` is missing or empty, so the models come from the keys of the environment. "
+        "Write `model_list:` to name models.",
     )

@@ -24,7 +24,13 @@ from a2py.providers import PROVIDERS
 from tests.configured import KEY, Folder
 
 AWS, GW = "AWS_SECRET_ACCESS_KEY", "GW_TOKEN"
-ENV = {AWS: "wJalr-secret", GW: "gw-secret", "OPENAI_API_KEY": "sk-real", "AZURE_API_KEY": "az-real", "AZURE_API_KEY_EU": "az-eu"}
+ENV = {
+    AWS: "wJalr-secret",
+    GW: "gw-secret",
+    "OPENAI_API_KEY": "sk-real",
+    "AZURE_API_KEY": "az-real",
+    "AZURE_API_KEY_EU": "az-eu",
+}
 EVIL = "https://evil.example/v1"
 
 
@@ -33,7 +39,9 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "clone")
 
 
-def sent(folder: Folder, params: str, env: Mapping[str, str] | None = None, info: str = "{}", more: str = "") -> set[tuple[str, str]]:
+def sent(
+    folder: Folder, params: str, env: Mapping[str, str] | None = None, info: str = "{}", more: str = ""
+) -> set[tuple[str, str]]:
     """The pairs of a file with one model."""
     text = f"model_list:\n  - model_name: m\n    litellm_params: {params}\n    model_info: {info}\n{more}"
     return {(pair[0], pair[1]) for pair in folder.load(text, {**ENV, **(env or {})}).pairs}
@@ -128,14 +136,23 @@ def test_what_needs_none(folder: Folder, params: str) -> None:
 
 def test_a_variable_that_is_not_set_is_a_pair_that_sends_nothing_yet(folder: Folder) -> None:
     params = "{model: openai/x, api_base: 'https://evil.example/v1', api_key: os.environ/NOT_SET}"
-    config = folder.load(f"model_list: [{{model_name: m, litellm_params: {params}}}, {{model_name: n, litellm_params: {params}}}]", ENV)
+    config = folder.load(
+        f"model_list: [{{model_name: m, litellm_params: {params}}}, {{model_name: n, litellm_params: {params}}}]", ENV
+    )
     assert config.pairs == {pairs.Pair("NOT_SET", "evil.example"): pairs.Use("litellm_config.yaml:1", False)}
     mixed = params.replace("api_key: os.environ/NOT_SET", "api_key: k, headers: {A: os.environ/NOT_SET}")
-    assert [use.live for use in folder.load(f"model_list: [{{model_name: m, litellm_params: {mixed}}}]", ENV).pairs.values()] == [False]
+    assert [
+        use.live for use in folder.load(f"model_list: [{{model_name: m, litellm_params: {mixed}}}]", ENV).pairs.values()
+    ] == [False]
     one, two = params, params.replace("NOT_SET}", "NOT_SET, extra_body: {a: os.environ/GW_TOKEN}}")
     live = params.replace("os.environ/NOT_SET", "os.environ/GW_TOKEN")
-    config = folder.load("model_list:" + "".join(f"\n  - {{model_name: m, litellm_params: {p}}}" for p in (one, two, live)), ENV)
-    assert {pair.variable: (use.live, use.place[-2:]) for pair, use in config.pairs.items()} == {"NOT_SET": (False, ":2"), GW: (True, ":4")}
+    config = folder.load(
+        "model_list:" + "".join(f"\n  - {{model_name: m, litellm_params: {p}}}" for p in (one, two, live)), ENV
+    )
+    assert {pair.variable: (use.live, use.place[-2:]) for pair, use in config.pairs.items()} == {
+        "NOT_SET": (False, ":2"),
+        GW: (True, ":4"),
+    }
 
 
 def test_variables_by_other_names(folder: Folder) -> None:
@@ -171,7 +188,9 @@ def test_settings_that_stay_here(folder: Folder) -> None:
     more = "general_settings: {master_key: os.environ/GW_TOKEN}\nlitellm_settings: {callbacks: [os.environ/GW_TOKEN]}\na2py: {allowed_hosts: [os.environ/GW_TOKEN]}\n"
     assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", more=more) == set()
     shared = "litellm_settings: {ssl_verify: false}\n"
-    assert sent(folder, "{model: openai/x}", more=shared) == to("api.openai.com (certificate not checked)", "OPENAI_API_KEY")
+    assert sent(folder, "{model: openai/x}", more=shared) == to(
+        "api.openai.com (certificate not checked)", "OPENAI_API_KEY"
+    )
     assert folder.load(shared, ENV).pairs.keys() == {  # without models those of the environment are served
         ("OPENAI_API_KEY", "api.openai.com (certificate not checked)")
     }
@@ -180,7 +199,10 @@ def test_settings_that_stay_here(folder: Folder) -> None:
 def test_an_address_of_the_users_own_environment(folder: Folder) -> None:
     own = {"OPENAI_BASE_URL": "http://gw.example/v1"}
     assert sent(folder, "{model: openai/x}", own) == set()
-    assert sent(folder, "{model: openai/x, api_base: os.environ/OPENAI_BASE_URL, api_key: os.environ/OPENAI_API_KEY}", own) == set()
+    assert (
+        sent(folder, "{model: openai/x, api_base: os.environ/OPENAI_BASE_URL, api_key: os.environ/OPENAI_API_KEY}", own)
+        == set()
+    )
     # a file pairs them differently, renames the host, or switches the check off
     assert sent(folder, "{model: openai/x, api_key: os.environ/GW_TOKEN}", own) == to("http://gw.example", GW)
     assert sent(folder, "{model: openai/x, api_base: os.environ/PORTAL}", {"PORTAL": "https://p.example"}) == to(
@@ -188,11 +210,16 @@ def test_an_address_of_the_users_own_environment(folder: Folder) -> None:
     )
     renamed = "http://gw.example (as host e)"
     assert sent(folder, "{model: openai/x, headers: {Host: e}}", own) == to(renamed, "OPENAI_API_KEY")
-    assert sent(folder, "{model: openai/x, api_base: os.environ/PORTAL, api_key: k}", {"PORTAL": "https://p.example"}) == set()
+    assert (
+        sent(folder, "{model: openai/x, api_base: os.environ/PORTAL, api_key: k}", {"PORTAL": "https://p.example"})
+        == set()
+    )
 
 
 def test_includes_count(folder: Folder) -> None:
-    folder.write("more.yaml", f"model_list: [{{model_name: n, litellm_params: {{model: openai/x, api_base: '{EVIL}'}}}}]")
+    folder.write(
+        "more.yaml", f"model_list: [{{model_name: n, litellm_params: {{model: openai/x, api_base: '{EVIL}'}}}}]"
+    )
     config = folder.load("include: [more.yaml]", ENV)
     assert config.pairs == {pairs.Pair("OPENAI_API_KEY", "evil.example"): pairs.Use("more.yaml:1", True)}
 
@@ -219,13 +246,19 @@ def test_a_file_elsewhere_keeps_its_own_keys(folder: Folder, tmp_path: Path) -> 
         config = folder.load(f"include: ['{name}']\nmodel_list: [{{model_name: m, litellm_params: {thief}}}]")
         assert config.pairs.keys() == {(str(own), "evil.example")}
         # the entry is the file's own, the address or the way there is not
-        assert folder.load(f"include: ['{name}']\nenvironment_variables: {{OPENAI_BASE_URL: '{EVIL}'}}").pairs.keys() == {
-            (str(own), "evil.example")
-        }
+        assert folder.load(
+            f"include: ['{name}']\nenvironment_variables: {{OPENAI_BASE_URL: '{EVIL}'}}"
+        ).pairs.keys() == {(str(own), "evil.example")}
         loose = folder.load(f"include: ['{name}']\nlitellm_settings: {{ssl_verify: false}}").pairs
-        assert {pair.host for pair in loose} == {"api.openai.com (certificate not checked)", "gw.example (certificate not checked)"}
+        assert {pair.host for pair in loose} == {
+            "api.openai.com (certificate not checked)",
+            "gw.example (certificate not checked)",
+        }
         credential = "{model: openai/x, litellm_credential_name: c}"  # at its vendor a key meets nobody else
-        assert folder.load(f"include: ['{name}']\nmodel_list: [{{model_name: m, litellm_params: {credential}}}]").pairs == {}
+        assert (
+            folder.load(f"include: ['{name}']\nmodel_list: [{{model_name: m, litellm_params: {credential}}}]").pairs
+            == {}
+        )
     (folder.path / "litellm_config.yaml").unlink()
     (folder.path / "litellm_config.yaml").symlink_to(own)
     assert load(None, {}, str(folder.path)).pairs == {}
@@ -254,43 +287,54 @@ def test_a_file_that_somebody_named_is_trusted(folder: Folder, tmp_path: Path) -
 
 
 def test_what_of_dotenv_counts(folder: Folder) -> None:
-    own = (
-        "A2PY_CONFIG=evil.yaml\nA2PY_INSECURE=1\nA2PY_CLAUDE=./evil\nA2PY_WORKER=1\nCONFIG_FILE_PATH=evil.yaml\nOLLAMA_HOST=evil.example\n"
-    )
+    own = "A2PY_CONFIG=evil.yaml\nA2PY_INSECURE=1\nA2PY_CLAUDE=./evil\nA2PY_WORKER=1\nCONFIG_FILE_PATH=evil.yaml\nOLLAMA_HOST=evil.example\n"
     shell = "BASH_ENV=./evil.sh\nLD_PRELOAD=./evil.so\nNODE_OPTIONS=x\nPATH=.\nHOME=.\nXDG_CONFIG_HOME=.\nHTTPS_PROXY=http://evil.example\nSSL_CERT_FILE=./ca.pem\n"
     kept = "OPENAI_API_KEY=k\nOPENAI_BASE_URL=http://h\nHF_TOKEN=h\nLITELLM_MASTER_KEY=m\nAZURE_API_VERSION=v\nOR_SITE_URL=s\n"
     folder.write(".env", own + shell + kept + "ASKED=a\n")
     told: list[str] = []
     env = environment({}, str(folder.path), told.append)
     assert set(env) == {line.partition("=")[0] for line in kept.splitlines()}
-    assert env.lookup("ASKED") == "a" and env.lookup("BASH_ENV") == "./evil.sh" and env.lookup("A2PY_INSECURE") == env.lookup("NO") == ""
-    names = "A2PY_CONFIG, A2PY_INSECURE, A2PY_CLAUDE, A2PY_WORKER, CONFIG_FILE_PATH, OLLAMA_HOST"
-    assert told == [f".env: {names} are ignored there; set them in the environment"]
+    assert (
+        env.lookup("ASKED") == "a"
+        and env.lookup("BASH_ENV") == "./evil.sh"
+        and env.lookup("A2PY_INSECURE") == env.lookup("NO") == ""
+    )
+    names = ("A2PY_CONFIG", "A2PY_INSECURE", "A2PY_CLAUDE", "A2PY_WORKER", "CONFIG_FILE_PATH", "OLLAMA_HOST")
+    assert told == [
+        f".env:{n}: {name} is ignored in .env. Set it in the environment." for n, name in enumerate(names, 1)
+    ]
     folder.write(".env", "a2py_insecure=1\n")
     told.clear()
     assert environment({}, str(folder.path), told.append).lookup("a2py_insecure") == ""
-    assert told == [".env: a2py_insecure is ignored there; set it in the environment"]
+    assert told == [".env:1: a2py_insecure is ignored in .env. Set it in the environment."]
 
 
 def test_dotenv_does_not_choose_the_file(folder: Folder, tmp_path: Path) -> None:
     for name in ("evil.yaml", "a2py/config.yaml", ".config/a2py/config.yaml"):
         folder.write(name, "model_list: [{model_name: evil, litellm_params: {model: openai/x, api_key: k}}]")
     folder.write(
-        ".env", f"A2PY_CONFIG=evil.yaml\nCONFIG_FILE_PATH=evil.yaml\nXDG_CONFIG_HOME={folder.path}\nHOME={folder.path}\nA2PY_INSECURE=1\n"
+        ".env",
+        f"A2PY_CONFIG=evil.yaml\nCONFIG_FILE_PATH=evil.yaml\nXDG_CONFIG_HOME={folder.path}\nHOME={folder.path}\nA2PY_INSECURE=1\n",
     )
     mine = Folder(tmp_path / "home" / ".config" / "a2py")
     mine.write("config.yaml", "model_list: [{model_name: mine, litellm_params: {model: openai/x, api_key: k}}]")
     config = load(None, {"HOME": str(tmp_path / "home")}, str(folder.path))
     assert config.default_name == "mine" and config.insecure is False
-    config = load(None, {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": "."}, str(folder.path))  # relative: the folder's
+    config = load(
+        None, {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": "."}, str(folder.path)
+    )  # relative: the folder's
     assert config.default_name == "mine"
 
 
 def test_a_file_asks_dotenv_by_name(folder: Folder) -> None:
     folder.write(".env", "MINE=sk-dotenv\nA2PY_X=1\n")
-    dep = folder.one("{model: openai/x, api_base: 'https://h/v1', api_key: os.environ/MINE, headers: {X: os.environ/A2PY_X}}", ENV)
+    dep = folder.one(
+        "{model: openai/x, api_base: 'https://h/v1', api_key: os.environ/MINE, headers: {X: os.environ/A2PY_X}}", ENV
+    )
     assert (dep.key, dict(dep.headers), dep.problem) == ("sk-dotenv", {}, "")
-    assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}") == set()  # the folder's own secret
+    assert (
+        sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}") == set()
+    )  # the folder's own secret
     assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}", {"MINE": "real"}) == to(
         "evil.example", "MINE"
     )
@@ -305,9 +349,9 @@ def test_dotenv_reads_no_variable_of_the_environment(folder: Folder) -> None:
     assert "GROQ_API_KEY" not in env and "OPENAI_BASE_URL" not in env and env.lookup("DB") == ""
     why = f"${{{AWS}}} is a variable of the environment, which .env may not read"
     assert told == [
-        f".env:1: GROQ_API_KEY is ignored: {why}; set GROQ_API_KEY in the environment instead",
-        f".env:2: OPENAI_BASE_URL is ignored: {why}; set OPENAI_BASE_URL in the environment instead",
-        f".env:4: MY_TOKEN is ignored: {why}; set MY_TOKEN in the environment instead",
+        f".env:1: GROQ_API_KEY is ignored: {why}. Set GROQ_API_KEY in the environment instead.",
+        f".env:2: OPENAI_BASE_URL is ignored: {why}. Set OPENAI_BASE_URL in the environment instead.",
+        f".env:4: MY_TOKEN is ignored: {why}. Set MY_TOKEN in the environment instead.",
     ]
 
 
@@ -318,7 +362,7 @@ def test_a_dotenv_that_is_a_link(folder: Folder, tmp_path: Path) -> None:
     told: list[str] = []
     link.symlink_to(other)
     assert environment({}, str(folder.path), told.append) == {}
-    assert told == [f".env is a link to {other}, outside this folder, ignored; set its variables in the environment"]
+    assert told == [f".env is ignored: it links to {other}, outside this folder. Set its variables in the environment."]
     link.unlink()
     link.symlink_to(inside)
     told.clear()
@@ -331,7 +375,10 @@ def one(config: Config | None) -> Deployment:
 
 
 def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> None:
-    folder.write(".env", f"OPENAI_BASE_URL={EVIL}\nOLLAMA_API_BASE=https://evil.example:11434\nANTHROPIC_API_BASE={EVIL}\nCUSTOM={EVIL}\n")
+    folder.write(
+        ".env",
+        f"OPENAI_BASE_URL={EVIL}\nOLLAMA_API_BASE=https://evil.example:11434\nANTHROPIC_API_BASE={EVIL}\nCUSTOM={EVIL}\n",
+    )
     cwd = str(folder.path)
     env = environment({**ENV, "OLLAMA_API_KEY": "o", "ANTHROPIC_API_KEY": "a"}, cwd)
     config = from_environment(env, ["qwen"])
@@ -339,14 +386,19 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
     for name in ("openai/gpt", "ollama/qwen", "qwen"):
         (dep,) = config.resolve(name)
         assert (dep.key, dep.problem, urlsplit(dep.base).hostname) == ("", "", "evil.example"), name
-    told = "environment: OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so evil.example is asked without a key; set both in .env, or OPENAI_BASE_URL in the environment"
+    told = (
+        "environment: `openai/*`: OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example have no "
+        "key. Set both in .env, or OPENAI_BASE_URL in the environment."
+    )
     assert told in config.warnings
     anyone = folder.load('model_list: [{model_name: "*", litellm_params: {model: "*"}}]', dict(env))
     assert {dep.key for dep in anyone.deployments if dep.provider in ("openai", "anthropic")} == {
         "sk-real",
         "a",
     }  # `dict(env)`: all of it real
-    anyone = folder.load('model_list: [{model_name: "*", litellm_params: {model: "*"}}]', {**ENV, "ANTHROPIC_API_KEY": "a"})
+    anyone = folder.load(
+        'model_list: [{model_name: "*", litellm_params: {model: "*"}}]', {**ENV, "ANTHROPIC_API_KEY": "a"}
+    )
     assert {dep.key for dep in anyone.deployments if dep.provider in ("openai", "anthropic")} == {""}
     # by the file's own words, literal keys included, whoever wrote the file
     (folder.path / "litellm_config.yaml").unlink()
@@ -357,13 +409,17 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
         )
         config = load(str(file), ENV, cwd)
         assert one(config).key == "" and config.warnings[0].startswith(
-            "named.yaml:1, model_list[0]: api_base comes from .env and litellm_params.api_key does not"
+            "named.yaml:1: `model_list[0]`: api_base comes from .env and litellm_params.api_key does not"
         )
-        bare = folder.write("named.yaml", f"model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: {key}}}}}]")
+        bare = folder.write(
+            "named.yaml", f"model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: {key}}}}}]"
+        )
         assert one(load(str(bare), ENV, cwd)).key == ""
     typed = single(model="openai/x", api_key=KEY, env=environment(ENV, cwd))
     assert one(typed).key == "" and "api_key does not" in typed.warnings[0]
-    assert one(single(model="openai/x", api_key=KEY, api_base="https://gw.example", env=environment(ENV, cwd))).key == KEY
+    assert (
+        one(single(model="openai/x", api_key=KEY, api_base="https://gw.example", env=environment(ENV, cwd))).key == KEY
+    )
 
 
 def test_a_wildcards_models_are_asked_as_it_is(folder: Folder) -> None:
@@ -391,7 +447,9 @@ def test_what_else_dotenv_says_of_the_way(folder: Folder) -> None:
     folder.write(".env", f"CUSTOM={EVIL}\nVERIFY=false\nHOSTNAME_=evil.example\n")
 
     def named(params: str, more: str = "") -> Config:
-        return load(str(folder.write("n.yaml", f"model_list: [{{model_name: m, litellm_params: {params}}}]\n{more}")), ENV, cwd)
+        return load(
+            str(folder.write("n.yaml", f"model_list: [{{model_name: m, litellm_params: {params}}}]\n{more}")), ENV, cwd
+        )
 
     for config, what in (
         (named("{model: openai/x, ssl_verify: os.environ/VERIFY}"), "ssl_verify"),
@@ -402,13 +460,16 @@ def test_what_else_dotenv_says_of_the_way(folder: Folder) -> None:
     assert (
         one(
             named(
-                "{model: openai/x, ssl_verify: true, headers: {A: os.environ/VERIFY}}", "litellm_settings: {ssl_verify: os.environ/VERIFY}"
+                "{model: openai/x, ssl_verify: true, headers: {A: os.environ/VERIFY}}",
+                "litellm_settings: {ssl_verify: os.environ/VERIFY}",
             )
         ).key
         == "sk-real"
     )
     carried = one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/GW_TOKEN}}"))
-    assert carried.problem.endswith("GW_TOKEN would go to evil.example, which .env chose; choose it in the environment or in the file")
+    assert carried.problem.endswith(
+        "GW_TOKEN would be sent to evil.example, which .env chose. Set the address in the environment or in the file."
+    )
     assert one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/VERIFY}}")).problem == ""
     local = one(
         named(
@@ -430,7 +491,11 @@ def test_origins_join() -> None:
     env = variables({"A": "1"})
     assert variables(env) is env and env.origin("A").holds == {"A"} and env.origin("UNSET").holds == {"UNSET"}
     below = Variables({"A": "1"}, {"B": "2"}).above({"A": "x", "B": "x", "C": "3"}, dict.fromkeys("ABC", Origin(True)))
-    assert below == {"A": "1", "C": "3"} and below.lookup("B") == "2" and below.origin("B") == below.origin("C") == Origin(True)
+    assert (
+        below == {"A": "1", "C": "3"}
+        and below.lookup("B") == "2"
+        and below.origin("B") == below.origin("C") == Origin(True)
+    )
     assert below.having("C", "4").origin("C").holds == {"C"}
 
 
@@ -438,7 +503,19 @@ def test_loopback() -> None:
     here = ("localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1")
     assert all(map(bases.loopback, here))
     assert not any(
-        map(bases.loopback, ("10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "127.1", "localhost.", "a.localhost", "host.docker.internal", ""))
+        map(
+            bases.loopback,
+            (
+                "10.0.0.1",
+                "::ffff:10.0.0.1",
+                "fe80::1",
+                "127.1",
+                "localhost.",
+                "a.localhost",
+                "host.docker.internal",
+                "",
+            ),
+        )
     )
 
 
@@ -470,7 +547,10 @@ def test_os_environ_of_this_process_stays_as_it_is(folder: Folder) -> None:
 # -- anything at all -----------------------------------------------------------------------------------------------------
 
 #: Variables of the process. Each value is a word that nothing else contains.
-CANARIES = {name: f"canary{n}-{name[:3].lower()}" for n, name in enumerate((AWS, GW, "OPENAI_API_KEY", "GROQ_API_KEY", "OLLAMA_API_KEY"))}
+CANARIES = {
+    name: f"canary{n}-{name[:3].lower()}"
+    for n, name in enumerate((AWS, GW, "OPENAI_API_KEY", "GROQ_API_KEY", "OLLAMA_API_KEY"))
+}
 DOTENV_HOST, FILE_HOST = "dotenv.example", "file.example"
 REFERENCES = [f"os.environ/{name}" for name in (*CANARIES, "SECTION", "OF_DOTENV")]
 BASES = [
@@ -511,7 +591,11 @@ def some(prefix: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 PARAMS = st.fixed_dictionaries(
-    {"model": st.sampled_from(["openai/m", "openai/*", "groq/*", "ollama/m", "azure/m", "*", "gpt-5", "os.environ/GW_TOKEN"])},
+    {
+        "model": st.sampled_from(
+            ["openai/m", "openai/*", "groq/*", "ollama/m", "azure/m", "*", "gpt-5", "os.environ/GW_TOKEN"]
+        )
+    },
     optional={
         "api_base": st.sampled_from(BASES),
         "api_key": st.sampled_from([*REFERENCES, "sk-theirs"]),
@@ -522,11 +606,15 @@ PARAMS = st.fixed_dictionaries(
 ITEMS = st.fixed_dictionaries(
     {
         "model_name": st.sampled_from(["m", "*", "openai/*"]),
-        "litellm_params": st.tuples(some("model_list[].litellm_params."), PARAMS).map(lambda both: {**both[0], **both[1]}),
+        "litellm_params": st.tuples(some("model_list[].litellm_params."), PARAMS).map(
+            lambda both: {**both[0], **both[1]}
+        ),
     },
     optional={"model_info": some("model_list[].model_info.")},
 )
-CREDENTIAL = st.fixed_dictionaries({}, optional={"api_base": st.sampled_from(BASES), "api_key": st.sampled_from(REFERENCES)})
+CREDENTIAL = st.fixed_dictionaries(
+    {}, optional={"api_base": st.sampled_from(BASES), "api_key": st.sampled_from(REFERENCES)}
+)
 TREES = st.fixed_dictionaries(
     {"model_list": st.lists(ITEMS, max_size=2)},
     optional={
@@ -559,10 +647,21 @@ DOTENV = st.lists(
 def travels(dep: Deployment) -> list[str]:
     """Every text of a deployment that a wire may send, as far as this test can tell without one."""
     quirks = {name: getattr(dep.quirks, name) for name in dep.quirks.__dataclass_fields__}
-    return [dep.model, dep.base, dep.query, dep.path, repr(dict(dep.headers)), repr(dep.extra_body), repr(dep.params), repr(quirks)]
+    return [
+        dep.model,
+        dep.base,
+        dep.query,
+        dep.path,
+        repr(dict(dep.headers)),
+        repr(dep.extra_body),
+        repr(dep.params),
+        repr(quirks),
+    ]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(tree=TREES, dotenv=DOTENV)
 def test_no_secret_travels_that_nobody_was_asked_about(folder: Folder, tree: dict[str, Any], dotenv: list[str]) -> None:
     """Whatever a folder contains: a secret reaches another host than its owner's only as a pair, and never one that .env chose."""

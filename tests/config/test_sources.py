@@ -25,7 +25,10 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_no_key_in_the_environment() -> None:
     assert from_environment({}) is None
-    assert from_environment({"ANTHROPIC_API_KEY": "k", "OLLAMA_API_KEY": "k", "AZURE_API_KEY": "k", "OPENAI_API_KEY": ""}) is None
+    assert (
+        from_environment({"ANTHROPIC_API_KEY": "k", "OLLAMA_API_KEY": "k", "AZURE_API_KEY": "k", "OPENAI_API_KEY": ""})
+        is None
+    )
 
 
 def test_each_key_gives_its_prefix_and_the_first_a_home() -> None:
@@ -33,7 +36,9 @@ def test_each_key_gives_its_prefix_and_the_first_a_home() -> None:
     assert config is not None
     first = next(row.name for row in PROVIDERS.values() if row.name in ("deepseek", "groq"))
     assert {d.name for d in config.deployments} == {"deepseek/*", "groq/*", "huggingface/*", "*"}
-    assert config.default_name == f"{first}/{PROVIDERS[first].default_model}" and config.default_name in config.listing()
+    assert (
+        config.default_name == f"{first}/{PROVIDERS[first].default_model}" and config.default_name in config.listing()
+    )
     assert config.resolve("groq/x")[0].key == "g" and config.resolve("anything")[0].provider == first
     assert config.resolve("claude-haiku-4-5")[0].model == PROVIDERS[first].default_model
     assert config.warnings == () and config.sources == () and config.master_key == "" and config.insecure is False
@@ -41,7 +46,11 @@ def test_each_key_gives_its_prefix_and_the_first_a_home() -> None:
 
 def test_servers_without_keys_count_by_their_base() -> None:
     config = from_environment(
-        {"HOSTED_VLLM_API_BASE": "http://gpu:8000", "AZURE_API_KEY": "k", "AZURE_API_BASE": "https://r.openai.azure.com"}
+        {
+            "HOSTED_VLLM_API_BASE": "http://gpu:8000",
+            "AZURE_API_KEY": "k",
+            "AZURE_API_BASE": "https://r.openai.azure.com",
+        }
     )
     assert config is not None and {d.name for d in config.deployments} == {"hosted_vllm/*", "azure/*", "*"}
     assert config.resolve("hosted_vllm/x")[0].base == "http://gpu:8000/v1"
@@ -49,19 +58,29 @@ def test_servers_without_keys_count_by_their_base() -> None:
 
 def test_an_ollama_that_answers() -> None:
     config = from_environment(
-        {"OLLAMA_API_BASE": "http://box:11434", "LITELLM_MASTER_KEY": "mk", "A2PY_INSECURE": "1"}, ["qwen3:8b", "llama3.3"]
+        {"OLLAMA_API_BASE": "http://box:11434", "LITELLM_MASTER_KEY": "mk", "A2PY_INSECURE": "1"},
+        ["qwen3:8b", "llama3.3"],
     )
     assert config is not None and config.listing() == ("qwen3:8b", "llama3.3") and config.default_name == "qwen3:8b"
-    assert config.resolve("claude-opus-5-5")[0].model == "qwen3:8b" and config.resolve("qwen3:8b")[0].base == "http://box:11434/v1"
+    assert (
+        config.resolve("claude-opus-5-5")[0].model == "qwen3:8b"
+        and config.resolve("qwen3:8b")[0].base == "http://box:11434/v1"
+    )
     assert config.resolve("ollama/phi4")[0].model == "phi4" and config.resolve("phi4")[0].model == "phi4"
     assert config.master_key == "mk" and config.insecure is True
 
 
 def test_a_key_comes_before_an_ollama() -> None:
     config = from_environment({"OPENAI_API_KEY": "k"}, ["qwen3:8b"])
-    assert config is not None and config.default_name == f"openai/{PROVIDERS['openai'].default_model}" and "qwen3:8b" in config.listing()
+    assert (
+        config is not None
+        and config.default_name == f"openai/{PROVIDERS['openai'].default_model}"
+        and "qwen3:8b" in config.listing()
+    )
     assert config.resolve("gpt-4o")[0].provider == "openai"
-    bare = next(row for row in PROVIDERS.values() if row.base and not row.default_model and row.keys and not row.key_optional)
+    bare = next(
+        row for row in PROVIDERS.values() if row.base and not row.default_model and row.keys and not row.key_optional
+    )
     config = from_environment({bare.keys[0]: "k"}, ["qwen3:8b"])
     assert config is not None and config.default_name == "qwen3:8b" and config.resolve("x")[0].provider == "ollama"
 
@@ -69,9 +88,14 @@ def test_a_key_comes_before_an_ollama() -> None:
 def test_a_file_without_models_takes_the_environments(folder: Folder) -> None:
     config = folder.load("a2py: {buffer_kb: 1}", {"OPENAI_API_KEY": "k"})
     assert config.settings.buffer_kb == 1 and config.resolve("openai/gpt-4o")[0].key == "k"
-    assert config.warnings == ("litellm_config.yaml: model_list is missing or empty; the keys of the environment count",)
+    assert config.warnings == (
+        "litellm_config.yaml: `model_list` is missing or empty, so the models come from the keys of the environment. "
+        "Write `model_list:` to name models.",
+    )
     config = folder.load("model_list: []")
-    assert config.deployments == () and config.warnings == ("litellm_config.yaml: model_list is missing or empty; nothing is served",)
+    assert config.deployments == () and config.warnings == (
+        "litellm_config.yaml: `model_list` is missing or empty, so nothing is served. Write `model_list:` to name models.",
+    )
 
 
 def test_one_model_from_the_command_line() -> None:
@@ -83,7 +107,6 @@ def test_one_model_from_the_command_line() -> None:
         max_tokens=5,
         temperature=0.0,
         request_timeout=9.0,
-        drop_params=True,
     )
     (dep,) = config.resolve("mine")
     assert (dep.model, dep.base, dep.key, dep.params, dep.timeout) == (
@@ -94,14 +117,21 @@ def test_one_model_from_the_command_line() -> None:
         9.0,
     )
     assert config.resolve("claude-opus-5-5") == config.resolve("gpt-9") == (dep,) and config.listing() == ("mine",)
-    assert config.settings.drop_params is True and config.default_name == "mine" and config.warnings == ()
+    assert config.default_name == "mine" and config.warnings == ()
 
 
 def test_one_model_with_the_environment() -> None:
     config = single(model="ollama/llama3", env={"OLLAMA_API_BASE": "http://box:1", "LITELLM_MASTER_KEY": "mk"})
-    assert config.resolve("x")[0].base == "http://box:1/v1" and config.master_key == "mk" and config.listing() == ("ollama/llama3",)
+    assert (
+        config.resolve("x")[0].base == "http://box:1/v1"
+        and config.master_key == "mk"
+        and config.listing() == ("ollama/llama3",)
+    )
     broken = single(model="openai/gpt-4o")
-    with pytest.raises(ApiError, match=r"^command line \(openai/gpt-4o\): there is no key for openai; set OPENAI_API_KEY"):
+    with pytest.raises(
+        ApiError,
+        match=r"^command line: `openai/gpt-4o`: there is no key for openai\. Set OPENAI_API_KEY .* or give --api_key\.",
+    ):
         broken.resolve("x")
     azure = single(model="azure/d", api_base="https://r.openai.azure.com", api_key="k", api_version="2024-10-21")
     assert azure.resolve("x")[0].query == "api-version=2024-10-21"
@@ -146,7 +176,12 @@ def test_example_deepseek() -> None:
 def test_example_ollama() -> None:
     config = example("ollama.yaml", {})
     (dep,) = config.resolve("qwen3-coder")
-    assert (dep.model, dep.base, dep.max_input_tokens, dep.quirks.images) == ("qwen3-coder:30b", "http://localhost:11434/v1", 65536, False)
+    assert (dep.model, dep.base, dep.max_input_tokens, dep.quirks.images) == (
+        "qwen3-coder:30b",
+        "http://localhost:11434/v1",
+        65536,
+        False,
+    )
     assert config.resolve("ollama/llama3.3")[0].base == dep.base and config.settings.timeout == 1800.0
 
 
@@ -154,8 +189,14 @@ def test_example_several_models() -> None:
     env = {"OPENAI_API_KEY": "o", "DEEPSEEK_API_KEY": "d", "OPENROUTER_API_KEY": "r", "LITELLM_MASTER_KEY": "mk"}
     config = example("several-models.yaml", env)
     assert [(d.provider, d.weight) for d in config.resolve("claude-opus-5-5")] == [("openai", 3.0), ("openrouter", 1.0)]
-    assert config.resolve("claude-haiku-4-5-20251001")[0].model == "deepseek-chat" and config.resolve("gpt-4") == config.resolve("big")
-    assert "gpt-4" not in config.listing() and config.master_key == "mk" and config.resolve("local")[0].quirks.structured == "json_object"
+    assert config.resolve("claude-haiku-4-5-20251001")[0].model == "deepseek-chat" and config.resolve(
+        "gpt-4"
+    ) == config.resolve("big")
+    assert (
+        "gpt-4" not in config.listing()
+        and config.master_key == "mk"
+        and config.resolve("local")[0].quirks.structured == "json_object"
+    )
     assert config.settings.fallbacks == {"big": ("small",), "small": ("local",)}
 
 
@@ -163,12 +204,14 @@ def test_example_several_models() -> None:
 def test_examples_without_their_keys_say_what_to_set(name: str) -> None:
     config = load(str(ROOT / "examples" / name), {}, str(ROOT / "examples"))
     broken = [dep for dep in config.deployments if dep.problem]
-    assert broken and all("is not set; set it in the environment or in .env" in dep.problem for dep in broken)
+    assert broken and all("is not set. Set it in the environment or in .env." in dep.problem for dep in broken)
 
 
 def test_the_example_of_dotenv() -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
-    names = [line[2:].partition("=")[0] for line in text.splitlines() if line.startswith("# ") and "=" in line.split(" ")[1]]
+    names = [
+        line[2:].partition("=")[0] for line in text.splitlines() if line.startswith("# ") and "=" in line.split(" ")[1]
+    ]
     known = {name for row in PROVIDERS.values() for name in (*row.keys, *row.bases)} | {
         "AZURE_API_VERSION",
         "LITELLM_MASTER_KEY",
@@ -178,4 +221,6 @@ def test_the_example_of_dotenv() -> None:
     assert len(names) > 15 and set(names) <= known
     told: list[str] = []
     assert read_dotenv(text, ".env", {}, told.append) == {} and told == []  # nothing is set by copying it
-    assert set(read_dotenv("\n".join(line.removeprefix("# ") for line in text.splitlines()), ".env", {}, told.append)) >= set(names)
+    assert set(
+        read_dotenv("\n".join(line.removeprefix("# ") for line in text.splitlines()), ".env", {}, told.append)
+    ) >= set(names)

@@ -33,7 +33,12 @@ def test_plain_values_and_places() -> None:
     second = root.value["b"].value[1].value["c"]
     assert second.at == Mark("f.yaml", 4, 8) and second.key_at == Mark("f.yaml", 4, 5)
     assert str(second.at) == "f.yaml:4" and str(Mark("environment")) == "environment"
-    assert root.get("a") and root.get("zz") is None and root.value["b"].value[1].get("d") is None and root.value["a"].get("x") is None
+    assert (
+        root.get("a")
+        and root.get("zz") is None
+        and root.value["b"].value[1].get("d") is None
+        and root.value["a"].get("x") is None
+    )
 
 
 def test_empty_files() -> None:
@@ -42,7 +47,14 @@ def test_empty_files() -> None:
 
 def test_a_scalar_keeps_its_text() -> None:
     root = read("v: 2024-10-21\nk: 0123\nn: 3.10\nb: !!binary aGk=\nt: 12:30:00\nno: yes\n")
-    assert [root.value[k].raw for k in ("v", "k", "n", "b", "t", "no")] == ["2024-10-21", "0123", "3.10", "aGk=", "12:30:00", "yes"]
+    assert [root.value[k].raw for k in ("v", "k", "n", "b", "t", "no")] == [
+        "2024-10-21",
+        "0123",
+        "3.10",
+        "aGk=",
+        "12:30:00",
+        "yes",
+    ]
     assert root.value["v"].value == "2024-10-21" and root.value["no"].value is True
 
 
@@ -59,7 +71,10 @@ def test_a_key_that_stands_twice_is_told_and_the_last_counts() -> None:
     told: list[str] = []
     root = parse(b"a: 1\nb: {c: 1, c: 2}\na: 3\n", "f.yaml", told.append)
     assert plain(root) == {"a": 3, "b": {"c": 2}}
-    assert told == ["f.yaml:3: the key a stands twice; the last one counts", "f.yaml:2: the key c stands twice; the last one counts"]
+    assert told == [
+        "f.yaml:3: the key `a` is written twice, and the last one is used. Remove one.",
+        "f.yaml:2: the key `c` is written twice, and the last one is used. Remove one.",
+    ]
 
 
 def test_a_merge_is_no_second_key() -> None:
@@ -71,17 +86,17 @@ def test_a_merge_is_no_second_key() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "cure"),
     [
-        ("model_list:\n  - model_name: *\n", 2, "must be quoted"),
-        ("a: *nobody\n", 1, "must be quoted"),
+        ("model_list:\n  - model_name: *\n", 2, "Quote a name"),
+        ("a: *nobody\n", 1, "Quote a name"),
         ("a:\n\t- b\n", 2, "not tabs"),
-        ("a: @b\n", 1, "quote values that begin with @"),
-        ("a: b: c\n", 1, "quote the value"),
+        ("a: @b\n", 1, "Quote values that begin with @"),
+        ("a: b: c\n", 1, "Quote a value"),
         ("a:\n  b: 1\n c: 2\n", 3, "indentation"),
         ("a:\n  - b\n  c: 1\n", 3, "indentation"),
         ("a: 'b\nc: 1\nd: 2\n", 1, "closing quote"),  # where it opens
         ("a: [1, 2\nb: 3\n", 2, ""),
         ("a: {b: 1\n", 2, "bracket"),
-        ("a: 1\nb\nc: 2\n", 3, "colon is missing"),
+        ("a: 1\nb\nc: 2\n", 3, "Write a colon"),
         ("a: 1\n---\nb: 2\n", 2, "---"),
         ("a: !ENV x\n", 1, "tag"),
         ("a: !!python/object/apply:os.system x\n", 1, "tag"),
@@ -90,7 +105,7 @@ def test_a_merge_is_no_second_key() -> None:
 def test_what_is_no_yaml_names_line_and_cure(text: str, line: int, cure: str) -> None:
     error = mistake(text)
     assert error.line == line and error.column >= 1 and cure in error.cure, (str(error), error.cure)
-    assert 1 <= len(str(error).splitlines()) <= 3
+    assert str(error).startswith(f"f.yaml:{line}: not valid YAML: ") and "\n" not in str(error)
 
 
 def test_an_undefined_alias_is_not_shown() -> None:
@@ -142,7 +157,8 @@ def test_a_long_flat_file_is_read() -> None:
 
 def test_variables_are_put_in() -> None:
     root = resolve(
-        read("a: os.environ/A\nb: [os.environ/NONE, {c: 'os.environ/EMPTY'}]\nd: xos.environ/A\ne: os.environ/\n"), {"A": "1", "EMPTY": ""}
+        read("a: os.environ/A\nb: [os.environ/NONE, {c: 'os.environ/EMPTY'}]\nd: xos.environ/A\ne: os.environ/\n"),
+        {"A": "1", "EMPTY": ""},
     )
     assert plain(root) == {"a": "1", "b": [None, {"c": None}], "d": "xos.environ/A", "e": "os.environ/"}
     assert root.value["a"].env == "A" and root.value["a"].raw == "1" and root.value["b"].value[0].env == "NONE"
@@ -165,5 +181,5 @@ def test_recursion_of_the_loader_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_error_without_place_or_key_is_one_line() -> None:
-    assert str(ConfigError("no file")) == "no file"
-    assert str(ConfigError("bad", file="f", line=1, column=2, path="a.b", cure="do")) == "f, line 1, column 2: bad\n  key: a.b\n  cure: do"
+    assert str(ConfigError("no file")) == "no file."
+    assert str(ConfigError("bad", file="f", line=1, column=2, path="a.b", cure="Do.")) == "f:1: `a.b` bad. Do."

@@ -46,12 +46,22 @@ def node(text: str, **env: str) -> Node:
         (v.texts, "[a, 1, null]", ("a", "1")),
         (v.texts, "'a, b,,c'", ("a", "b", "c")),
         (v.texts, "5", ("5",)),
-        (v.hosts, "[a2py.lan, 'A.lan:4000', null, '[::1]:80', my_service]", ("a2py.lan", "A.lan:4000", "[::1]:80", "my_service")),
+        (
+            v.hosts,
+            "[a2py.lan, 'A.lan:4000', null, '[::1]:80', my_service]",
+            ("a2py.lan", "A.lan:4000", "[::1]:80", "my_service"),
+        ),
         (v.hosts, "'a.lan, b.lan'", ("a.lan", "b.lan")),
         (
             v.origins,
             "['https://App.example/', 'https://a.example:443', 'http://a.example:443', 'http://localhost:3000', 'http://b.example:80']",
-            ("https://app.example", "https://a.example", "http://a.example:443", "http://localhost:3000", "http://b.example"),
+            (
+                "https://app.example",
+                "https://a.example",
+                "http://a.example:443",
+                "http://localhost:3000",
+                "http://b.example",
+            ),
         ),
         (
             v.origins,
@@ -70,7 +80,11 @@ def node(text: str, **env: str) -> Node:
         (v.names, "a", ("a",)),
         (v.counts, "{TimeoutErrorRetries: 3, x: '1'}", {"TimeoutErrorRetries": 3, "x": 1}),
         (v.counts_by_name, "{gpt: {a: 1}}", {"gpt": {"a": 1}}),
-        (v.aliases, "{a: b, c: {model: d, hidden: true}, e: {model: f}}", {"a": ("b", False), "c": ("d", True), "e": ("f", False)}),
+        (
+            v.aliases,
+            "{a: b, c: {model: d, hidden: true}, e: {model: f}}",
+            {"a": ("b", False), "c": ("d", True), "e": ("f", False)},
+        ),
         (v.overrides, "{'*': {images: false}}", {"*": {"images": False}}),
         (v.organizations, "[o1, o2, null]", ("o1", "o2")),
         (v.organizations, "o1", ("o1",)),
@@ -84,32 +98,32 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("parser", "text", "message", "path"),
     [
-        (v.text, "[x]", "expected text, got a list", "a"),
-        (v.boolean, "2", "expected true or false, got 2", "a"),
-        (v.boolean, "maybe", "expected true or false, got text", "a"),
-        (v.boolean, "{}", "expected true or false, got a mapping", "a"),
-        (v.whole(), "three", "expected a whole number of at least 0, got text", "a"),
-        (v.whole(), "true", "expected a whole number of at least 0, got true", "a"),
-        (v.whole(), "1.5", "expected a whole number of at least 0, got 1.5", "a"),
-        (v.whole(), "-1", "expected a whole number of at least 0, got -1", "a"),
-        (v.whole(1), "0", "expected a whole number of at least 1, got 0", "a"),
-        (v.number(), "false", "expected a number of at least 0, got false", "a"),
-        (v.number(), ".nan", "expected a number of at least 0, got nan", "a"),
-        (v.number(), ".inf", "expected a number of at least 0, got inf", "a"),
-        (v.number(), "[1]", "expected a number of at least 0, got a list", "a"),
-        (v.number(), "30s", "expected a number of at least 0, got text", "a"),
-        (v.choice("show", "hide"), "none", "expected show or hide, got text", "a"),
-        (v.cache_ttl, "2h", "expected true, false, 5m or 1h, got text", "a"),
-        (v.ssl_verify, "[1]", "expected true or false, got a list", "a"),
-        (v.texts, "{a: b}", "expected a list, got a mapping", "a"),
-        (v.texts, "[[a]]", "expected text, got a list", "a[0]"),
-        (v.hosts, "[a.lan, 'http://a.lan']", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a[1]"),
-        (v.hosts, "'*'", "expected a host such as a2py.lan or a2py.lan:4000 (no http://), got text", "a"),
+        (v.text, "[x]", "must be text, got a list", "a"),
+        (v.boolean, "2", "must be true or false, got 2", "a"),
+        (v.boolean, "maybe", "must be true or false, got 'maybe'", "a"),
+        (v.boolean, "{}", "must be true or false, got a mapping", "a"),
+        (v.whole(), "three", "must be a whole number of at least 0, got 'three'", "a"),
+        (v.whole(), "true", "must be a whole number of at least 0, got true", "a"),
+        (v.whole(), "1.5", "must be a whole number of at least 0, got 1.5", "a"),
+        (v.whole(), "-1", "must be a whole number of at least 0, got -1", "a"),
+        (v.whole(1), "0", "must be a whole number of at least 1, got 0", "a"),
+        (v.number(), "false", "must be a number of at least 0, got false", "a"),
+        (v.number(), ".nan", "must be a number of at least 0, got nan", "a"),
+        (v.number(), ".inf", "must be a number of at least 0, got inf", "a"),
+        (v.number(), "[1]", "must be a number of at least 0, got a list", "a"),
+        (v.number(), "30s", "must be a number of at least 0, got '30s'", "a"),
+        (v.choice("show", "hide"), "none", "must be show or hide, got 'none'", "a"),
+        (v.cache_ttl, "2h", "must be true, false, 5m or 1h, got '2h'", "a"),
+        (v.ssl_verify, "[1]", "must be true or false, got a list", "a"),
+        (v.texts, "{a: b}", "must be a list, got a mapping", "a"),
+        (v.texts, "[[a]]", "must be text, got a list", "a[0]"),
+        (v.hosts, "[a.lan, 'http://a.lan']", "must be a host without http://, got 'http://a.lan'", "a[1]"),
+        (v.hosts, "'*'", "must be a host without http://, got '*'", "a"),
         *(
             (
                 v.origins,
                 f"['{name}']",
-                "expected an origin such as https://app.example or http://localhost:3000 (no path, no *), got text",
+                f"must be an origin without a path and without *, got {'text' if '@' in name else repr(name)}",
                 "a[0]",
             )
             for name in (
@@ -122,36 +136,91 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
                 "https://u@a.example",
             )
         ),
-        (v.mapping, "x", "expected a mapping, got text", "a"),
-        (v.text_map, "{x: [1]}", "expected text, got a list", "a.x"),
-        (v.headers, "{'a: b': c}", "expected a header name of letters, digits and hyphens, got text", "a.a: b"),
-        (v.headers, '{a: "b\\r\\nEvil: 1"}', "expected a header value without line breaks, got text", "a.a"),
+        (v.mapping, "x", "must be a mapping, got text", "a"),
+        (v.text_map, "{x: [1]}", "must be text, got a list", "a.x"),
+        (v.headers, "{'a: b': c}", "must be under a header name of letters, digits and hyphens, got text", "a.a: b"),
+        (v.headers, '{a: "b\\r\\nEvil: 1"}', "must be a header value without line breaks, got text", "a.a"),
         (
             v.headers,
             "{Content-Length: '5'}",
-            "expected a header of yours: Content-Length is the connection's own, got text",
+            "must be a header that may be set, got text",
             "a.Content-Length",
         ),
-        (v.fallbacks, "[a]", "expected a mapping, got text", "a[0]"),
-        (v.fallbacks, "[{a: [{x: y}]}]", "expected a model name, or a mapping with `model`, got a mapping", "a[0].a[0]"),
-        (v.counts, "{a: x}", "expected a whole number of at least 0, got text", "a.a"),
-        (v.counts_by_name, "{g: {a: x}}", "expected a whole number of at least 0, got text", "a.g.a"),
-        (v.aliases, "{a: {model: b, hidden: perhaps}}", "expected true or false, got text", "a.a.hidden"),
-        (v.aliases, "[a]", "expected a mapping, got a list", "a"),
-        (v.overrides, "{x: 1}", "expected a mapping, got 1", "a.x"),
-        (v.credentials, "[{credential_name: x, credential_values: 1}]", "expected a mapping, got 1", "a[0].credential_values"),
+        (v.fallbacks, "[a]", "must be a mapping, got text", "a[0]"),
+        (v.fallbacks, "[{a: [{x: y}]}]", "must be a model name, or a mapping with `model`, got a mapping", "a[0].a[0]"),
+        (v.counts, "{a: x}", "must be a whole number of at least 0, got 'x'", "a.a"),
+        (v.counts_by_name, "{g: {a: x}}", "must be a whole number of at least 0, got 'x'", "a.g.a"),
+        (v.aliases, "{a: {model: b, hidden: perhaps}}", "must be true or false, got 'perhaps'", "a.a.hidden"),
+        (v.aliases, "[a]", "must be a mapping, got a list", "a"),
+        (v.overrides, "{x: 1}", "must be a mapping, got 1", "a.x"),
+        (
+            v.credentials,
+            "[{credential_name: x, credential_values: 1}]",
+            "must be a mapping, got 1",
+            "a[0].credential_values",
+        ),
     ],
 )
 def test_refused(parser: v.Parser, text: str, message: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parser(node(text), "a")
-    assert (caught.value.message, caught.value.path, caught.value.file, caught.value.line) == (message, path, "f.yaml", 1)
+    assert (caught.value.message, caught.value.path, caught.value.file, caught.value.line) == (
+        message,
+        path,
+        "f.yaml",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parser", "text", "cure"),
+    [
+        (v.text, "[x]", "Write one word, or a text in quotes."),
+        (v.boolean, "maybe", "Write `timeout: true`."),
+        (v.whole(), "x", "Write `timeout: 1`."),
+        (v.whole(), "2.5", "Write `timeout: 2`."),
+        (v.whole(4), "1", "Write `timeout: 4`."),
+        (v.number(), "30s", "Write `timeout: 1`."),
+        (v.choice("show", "hide"), "x", "Write `timeout: show`."),
+        (v.hosts, "[x, '*']", "Write `- a2py.lan:4000`."),
+        (v.hosts, "'*'", "Write `timeout: a2py.lan:4000`."),
+        (v.mapping, "x", "Write one `key: value` a line, indented below it."),
+        (v.texts, "{a: b}", "Begin each item with `- `."),
+        (v.headers, "{TE: x}", "Remove it: the connection sets TE itself."),
+        (v.fallbacks, "[{a: [{x: y}]}]", "Write `model: NAME` in it."),
+    ],
+)
+def test_each_error_says_what_to_write(parser: v.Parser, text: str, cure: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parser(node(text), "router_settings.timeout")
+    assert error.value.cure == cure
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("localhost", "'localhost'"),
+        ("http://10.0.0.1:8000/v1", "'http://10.0.0.1:8000/v1'"),
+        ("sk-abc", "text"),
+        ("http://u:p@h", "text"),
+        ("http://h?key=x", "text"),
+        ("a1b2c3d4e5f6g7h8", "text"),
+        ("a\nb", "text"),
+        ("schlüssel", "text"),
+        ("x" * 41, "text"),
+    ],
+)
+def test_only_short_texts_that_are_no_secrets_are_quoted(text: str, quoted: str) -> None:
+    assert v.quote_text(text) == quoted
 
 
 def test_a_value_of_the_environment_is_told_by_its_name() -> None:
-    with pytest.raises(ConfigError, match=r"expected a whole number of at least 0, got the value of \$LIMIT"):
+    with pytest.raises(ConfigError, match=r"must be a whole number of at least 0, got the value of \$LIMIT"):
         v.whole()(node("os.environ/LIMIT", LIMIT="secret"), "a")
-    assert v.boolean(node("os.environ/ON", ON="true"), "a") is True and v.number()(node("os.environ/N", N=" 2.5 "), "a") == 2.5
+    assert (
+        v.boolean(node("os.environ/ON", ON="true"), "a") is True
+        and v.number()(node("os.environ/N", N=" 2.5 "), "a") == 2.5
+    )
 
 
 def test_unset_variables_inside_are_left_out() -> None:
@@ -160,10 +229,12 @@ def test_unset_variables_inside_are_left_out() -> None:
 
 
 def test_credentials_stay_nodes() -> None:
-    found = v.credentials(node("[{credential_name: x, credential_values: {api_key: k}, credential_info: {}}, {credential_name: y}]"), "a")
+    found = v.credentials(
+        node("[{credential_name: x, credential_values: {api_key: k}, credential_info: {}}, {credential_name: y}]"), "a"
+    )
     assert list(found) == ["x"] and found["x"].value["api_key"].raw == "k"
 
 
 def test_kinds_of_nothing() -> None:
-    with pytest.raises(ConfigError, match="expected a mapping, got nothing"):
+    with pytest.raises(ConfigError, match="must be a mapping, got nothing"):
         v.mapping(node_of(None, "f"), "a")

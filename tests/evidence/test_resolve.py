@@ -9,14 +9,16 @@ import pytest
 
 from a2py.deployment import Deployment
 from a2py.evidence import fact
-from a2py.evidence.resolve import known, quirks_of, resolve
+from a2py.evidence.resolve import apply_evidence, quirks_of, resolve
 from a2py.evidence.server import Listed, ServerWord
 from a2py.providers import choose
-from a2py.providers.families import FAMILIES
+from a2py.providers.any_host import FAMILIES
 from a2py.quirks import Quirks
 
 OWN, RELAY = "http://10.0.0.5:8000/v1", "https://relay.example/v1"
-VLLM = ServerWord("vLLM", "hosted_vllm", models=(Listed("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm")
+VLLM = ServerWord(
+    "vLLM", "hosted_vllm", models=(Listed("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm"
+)
 LLAMA_CPP = ServerWord("llama.cpp", "llamacpp", models=(Listed("tiny", 4096),), slots=1, reason="its Server header")
 SGLANG = ServerWord("SGLang", "sglang", reason="owned_by")
 LM_STUDIO = ServerWord("LM Studio", "lm_studio", reason="owned_by")
@@ -27,10 +29,6 @@ NEW_API = ServerWord("new-api", "", True, reason="supported_endpoint_types")
 UNKNOWN = ServerWord()
 NO_SAMPLING: frozenset[str] = frozenset()
 NO_PATTERNS: dict[str, dict[str, Any]] = {}
-
-
-def nobody(line: str) -> None:
-    raise AssertionError(line)
 
 
 def deployment(model: str, base: str = RELAY, provider: str = "openai", **more: Any) -> Deployment:
@@ -72,7 +70,10 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
     ("kimi-k2.6", None, "reasoning", "thinking_type", "family"),
     ("kimi-k2-thinking", None, "reasoning", "none", "family"),
     ("kimi-k3", None, "efforts", ("low", "high", "max"), "family"),
-    ("minimax-m2", None, "think_tags", True, "family"),
+    ("my-model", None, "think_tags", True, "family"),
+    ("my-model", None, "reasoning_history", "reply", "family"),
+    ("my-model", LM_STUDIO, "reasoning_history", "reply", "server"),
+    ("my-model", TGI, "think_tags", True, "server"),
     ("minimax-m3", None, "temperature_max", 1.0, "family"),
     ("gemini-2.5-pro", None, "max_tokens_limit", 65_536, "family"),
     ("gemini-2.5-flash", None, "effort_off", "none", "family"),
@@ -84,6 +85,10 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
     ("mistral-small-2603", None, "efforts", ("high",), "family"),
     ("magistral-medium", None, "reasoning_history", "thinking_part", "family"),
     ("my-model", None, "reasoning", "none", "common"),
+    ("my-model", None, "reasoning_unknown", True, "common"),
+    ("my-model", LLAMA_CPP, "reasoning_unknown", True, "common"),
+    ("gpt-4o", None, "reasoning_unknown", False, "common"),
+    ("gpt-5", None, "reasoning_unknown", False, "common"),
     ("deepseek-v3.2", None, "reasoning_history", "reasoning_content", "family"),
     ("deepseek-v3.2", None, "tool_choice_thinking", False, "family"),
     ("gemini-3-flash", None, "reasoning", "effort", "family"),
@@ -130,13 +135,17 @@ CASES: list[tuple[str, ServerWord | None, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("model", "word", "quirk", "value", "source"), CASES, ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES]
+    ("model", "word", "quirk", "value", "source"),
+    CASES,
+    ids=[f"{m}-{w.program if w else '-'}-{q}" for m, w, q, _, _ in CASES],
 )
-def test_a_model_and_what_its_server_says(model: str, word: ServerWord | None, quirk: str, value: Any, source: str) -> None:
-    facts = resolve(deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, nobody, "2026-11-29")
+def test_a_model_and_what_its_server_says(
+    model: str, word: ServerWord | None, quirk: str, value: Any, source: str
+) -> None:
+    facts = resolve(deployment(model, OWN if word and not word.is_relay else RELAY), NO_PATTERNS, word, "2026-11-29")
     assert getattr(quirks_of(facts), quirk) == value
     if source == "common":
-        assert quirk not in facts or facts[quirk].value == getattr(Quirks(), quirk)
+        assert quirk not in facts or facts[quirk].source == "common" or facts[quirk].value == getattr(Quirks(), quirk)
     else:
         known = facts[quirk]
         assert known.source == source and known.reason
@@ -154,19 +163,19 @@ FILE: list[tuple[dict[str, Any], str, Any]] = [
 
 @pytest.mark.parametrize(("more", "quirk", "value"), FILE, ids=[quirk for _, quirk, _ in FILE])
 def test_the_file_is_stronger(more: dict[str, Any], quirk: str, value: Any) -> None:
-    facts = resolve(deployment("gpt-5", **more), NO_PATTERNS, NEW_API, nobody)
+    facts = resolve(deployment("gpt-5", **more), NO_PATTERNS, NEW_API)
     assert facts[quirk].value == value and facts[quirk].source == "file"
-    assert quirk in known(deployment("gpt-5", **more), NO_PATTERNS, None, nobody).fixed
+    assert quirk in apply_evidence(deployment("gpt-5", **more), NO_PATTERNS, None).fixed
 
 
 @pytest.mark.parametrize("pattern", ["m", "gpt-*", "openai/gpt-5"])
 def test_patterns_of_the_file(pattern: str) -> None:
-    facts = resolve(deployment("gpt-5"), {pattern: {"images": False}, "other": {"tools": False}}, None, nobody)
+    facts = resolve(deployment("gpt-5"), {pattern: {"images": False}, "other": {"tools": False}}, None)
     assert facts["images"].source == "file" and pattern in facts["images"].reason and "tools" not in facts
 
 
 def test_the_entry_s_own_quirks_outweigh_a_pattern() -> None:
-    facts = resolve(deployment("x", overrides={"stop_limit": 1}, source="f.yaml:7"), {"*": {"stop_limit": 2}}, None, nobody)
+    facts = resolve(deployment("x", overrides={"stop_limit": 1}, source="f.yaml:7"), {"*": {"stop_limit": 2}}, None)
     assert facts["stop_limit"].value == 1 and "f.yaml:7" in facts["stop_limit"].reason
 
 
@@ -179,39 +188,40 @@ def test_the_entry_s_own_quirks_outweigh_a_pattern() -> None:
     ],
 )
 def test_a_host_of_the_table_and_a_prefix_outweigh_what_a_server_says(provider: str, base: str) -> None:
-    with_word = resolve(deployment("some-model", base, provider), NO_PATTERNS, LLAMA_CPP, nobody)
-    assert with_word == resolve(deployment("some-model", base, provider), NO_PATTERNS, None, nobody)
+    with_word = resolve(deployment("some-model", base, provider), NO_PATTERNS, LLAMA_CPP)
+    assert with_word == resolve(deployment("some-model", base, provider), NO_PATTERNS, None)
 
 
 def test_the_context_comes_from_the_server_unless_the_file_names_one() -> None:
-    assert known(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP, nobody).max_input_tokens == 4096
-    assert known(deployment("tiny", OWN, max_input_tokens=9), NO_PATTERNS, LLAMA_CPP, nobody).max_input_tokens == 9
-    assert known(deployment("tiny", OWN), NO_PATTERNS, None, nobody).max_input_tokens == 0
-
-
-def test_a_setting_that_cannot_be_used_is_told_and_ignored() -> None:
-    lines: list[str] = []
-    facts = resolve(deployment("x", overrides={"images": 3, "imges": True, "nothing like it": 1}), NO_PATTERNS, None, lines.append)
-    assert fact.values(facts) == {}
-    assert "images must be true or false" in lines[0] and "did you mean images?" in lines[1] and lines[2].endswith("is ignored")
+    assert apply_evidence(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP).max_input_tokens == 4096
+    assert apply_evidence(deployment("tiny", OWN, max_input_tokens=9), NO_PATTERNS, LLAMA_CPP).max_input_tokens == 9
+    assert apply_evidence(deployment("tiny", OWN), NO_PATTERNS, None).max_input_tokens == 0
 
 
 def test_every_fact_that_differs_has_a_reason() -> None:
     for model, word, *_ in CASES:
-        facts = fact.explained(resolve(deployment(model), NO_PATTERNS, word, nobody), Quirks())
+        facts = fact.explained(resolve(deployment(model), NO_PATTERNS, word), Quirks())
         assert all(known.reason for known in facts.values())
 
 
 def _wrong(case: tuple[str, ServerWord | None, str, Any, str]) -> bool:
     model, word, quirk, value, _ = case
-    return bool(getattr(quirks_of(resolve(deployment(model), NO_PATTERNS, word, nobody)), quirk) != value)
+    return bool(getattr(quirks_of(resolve(deployment(model), NO_PATTERNS, word)), quirk) != value)
 
 
-@pytest.mark.parametrize("at", range(len(FAMILIES)), ids=[f"{' '.join(row.models)} {' '.join(row.quirks)}" for row in FAMILIES])
+@pytest.mark.parametrize(
+    "at", range(len(FAMILIES)), ids=[f"{' '.join(row.models)} {' '.join(row.quirks)}" for row in FAMILIES]
+)
 def test_a_reverted_quirk_of_a_family_is_seen(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     row = FAMILIES[at]
-    cases = [case for case in CASES if case[4] == "family" or case[3] in ("none", "max_tokens")]
+    cases = [case for case in CASES if case[1] is None or case[1].is_relay or case[4] == "family"]
     for field in row.quirks:
         reverted = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
         monkeypatch.setattr(choose, "FAMILIES", (*FAMILIES[:at], reverted, *FAMILIES[at + 1 :]))
         assert any(map(_wrong, cases)), f"no case states {field}"
+
+
+def test_a_server_that_says_that_its_model_has_no_vision() -> None:
+    facts = resolve(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP._replace(has_vision=False), "2026-11-29")
+    assert facts["images"].value is False and "vision" in facts["images"].reason and facts["images"].date
+    assert "images" not in resolve(deployment("tiny", OWN), NO_PATTERNS, LLAMA_CPP)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from a2py.evidence.server import MAX_ID, MAX_MODELS, MODELS, ROOT_PATHS, Answer, Listed, is_chat_name, read
 
 
-def said(models: Any = None, headers: dict[str, str] | None = None, status: int = 200, **paths: Any) -> dict[str, Answer]:
+def said(
+    models: Any = None, headers: dict[str, str] | None = None, status: int = 200, **paths: Any
+) -> dict[str, Answer]:
     """Answers of a server: its model list, and further paths (`api_version` is /api/version)."""
     answers = {} if models is None else {MODELS: Answer(status, headers or {}, models)}
     for name, body in paths.items():
@@ -26,7 +28,9 @@ def listing(*entries: dict[str, Any]) -> dict[str, Any]:
 PROGRAMS = [
     # vLLM 0.9 to 0.26: docs.vllm.ai, ModelCard of its OpenAI protocol
     (
-        said(listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}),
+        said(
+            listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}
+        ),
         "vLLM",
         "hosted_vllm",
     ),
@@ -62,9 +66,17 @@ PROGRAMS = [
     ),
     (said(api_version={"version": "0.11.4"}, api_tags={"models": [{"name": "qwen3:8b"}]}), "Ollama", "ollama"),
     # TGI 3: its router's /v1/models
-    (said(listing({"id": "meta/llama", "object": "model", "created": 0, "owned_by": "meta/llama"})), "TGI", "local_server"),
+    (
+        said(listing({"id": "meta/llama", "object": "model", "created": 0, "owned_by": "meta/llama"})),
+        "TGI",
+        "local_server",
+    ),
     # mlx_lm.server: http.server's header, no owner
-    (said(listing({"id": "mlx-community/x", "object": "model"}), {"server": "BaseHTTP/0.6 Python/3.12"}), "MLX", "local_server"),
+    (
+        said(listing({"id": "mlx-community/x", "object": "model"}), {"server": "BaseHTTP/0.6 Python/3.12"}),
+        "MLX",
+        "local_server",
+    ),
     (said(listing({"id": "koboldcpp/x", "owned_by": "koboldcpp"})), "KoboldCpp", "local_server"),
     (said(listing({"id": "gpt-5", "owned_by": "openai"}), {"x-litellm-version": "1.80"}), "LiteLLM", "litellm_proxy"),
     (said(listing({"id": "gpt-5", "owned_by": "openai", "supported_endpoint_types": ["openai"]})), "new-api", ""),
@@ -78,7 +90,9 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize(
-    ("answers", "program", "row"), PROGRAMS, ids=[f"{at}-{program or 'unknown'}" for at, (_, program, _) in enumerate(PROGRAMS)]
+    ("answers", "program", "row"),
+    PROGRAMS,
+    ids=[f"{at}-{program or 'unknown'}" for at, (_, program, _) in enumerate(PROGRAMS)],
 )
 def test_a_server_is_known_by_what_it_says(answers: dict[str, Answer], program: str, row: str) -> None:
     word = read(answers)
@@ -95,7 +109,7 @@ def test_context_slots_and_version() -> None:
             version={"version": "b7000"},
         )
     )
-    assert (word.context("a"), word.slots, word.version) == (4096, 2, "b7000")
+    assert (word.context("a"), word.slots, word.version, word.has_vision) == (4096, 2, "b7000", True)
     assert word.context("any-other-name") == 4096, "llama.cpp serves its one model under every name"
 
 
@@ -137,13 +151,25 @@ def test_chat_models_come_without_embeddings_and_the_loaded_ones_first() -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["text-embedding-3-small", "bge-m3", "BAAI/bge-large", "whisper-1", "tts-1", "dall-e-3", "jina-reranker", "nomic-embed-text"]
+    "name",
+    [
+        "text-embedding-3-small",
+        "bge-m3",
+        "BAAI/bge-large",
+        "whisper-1",
+        "tts-1",
+        "dall-e-3",
+        "jina-reranker",
+        "nomic-embed-text",
+    ],
 )
 def test_names_of_models_that_do_not_chat(name: str) -> None:
     assert not is_chat_name(name)
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "qwen3:8b", "claude-sonnet-5.5", "gemma-3-27b", "olmo-2", "e5x", "mistral-embassy-x"])
+@pytest.mark.parametrize(
+    "name", ["gpt-5", "qwen3:8b", "claude-sonnet-5.5", "gemma-3-27b", "olmo-2", "e5x", "mistral-embassy-x"]
+)
 def test_names_of_models_that_chat(name: str) -> None:
     assert is_chat_name(name)
 
@@ -170,7 +196,18 @@ json_values: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                ["id", "data", "models", "owned_by", "meta", "max_model_len", "version", "name", "default_generation_settings", "n_ctx"]
+                [
+                    "id",
+                    "data",
+                    "models",
+                    "owned_by",
+                    "meta",
+                    "max_model_len",
+                    "version",
+                    "name",
+                    "default_generation_settings",
+                    "n_ctx",
+                ]
             ),
             inner,
             max_size=5,
@@ -180,8 +217,19 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([MODELS, *ROOT_PATHS]), st.tuples(st.sampled_from([200, 401, 500]), json_values), max_size=5))
+@given(
+    st.dictionaries(
+        st.sampled_from([MODELS, *ROOT_PATHS]), st.tuples(st.sampled_from([200, 401, 500]), json_values), max_size=5
+    )
+)
 def test_any_json_is_read(answers: dict[str, tuple[int, Any]]) -> None:
     word = read({path: Answer(status, {}, body) for path, (status, body) in answers.items()})
     assert all(model.id and len(model.id) <= MAX_ID for model in word.models)
     assert word.context("m") >= 0
+
+
+@pytest.mark.parametrize(
+    ("modalities", "has_vision"), [({"vision": False}, False), ({"vision": True}, True), (None, True), ([], True)]
+)
+def test_llama_cpp_says_whether_its_model_sees(modalities: Any, has_vision: bool) -> None:
+    assert read(said(props={"default_generation_settings": {}, "modalities": modalities})).has_vision is has_vision

@@ -51,7 +51,13 @@ def fuzz(name: str, options: list[str]) -> None:
         return (data[:2] + mutated_lines(data[2:], dice))[:size]
 
     given = [option for option in options if not option.startswith("-")]
-    options = [*options, f"-rss_limit_mb={MEMORY}", f"-timeout={HANG}", f"-max_len={LENGTH}", f"-artifact_prefix={folder}-"]
+    options = [
+        *options,
+        f"-rss_limit_mb={MEMORY}",
+        f"-timeout={HANG}",
+        f"-max_len={LENGTH}",
+        f"-artifact_prefix={folder}-",
+    ]
     more = {"custom_mutator": mutate} if target.lines else {}
     atheris.Setup([sys.argv[0], *options, *([] if given else [str(folder)])], target.run, **more)
     atheris.Fuzz()
@@ -71,7 +77,9 @@ def every(names: list[str], seconds: int) -> int:
         if done.returncode:
             failed.append(name)
             print(said[-4000:], flush=True)
-    print(f"{sum(row[1] for row in rows):,} executions, {len(failed)} of {len(rows)} targets failed {' '.join(failed)}".rstrip())
+    print(
+        f"{sum(row[1] for row in rows):,} executions, {len(failed)} of {len(rows)} targets failed {' '.join(failed)}".rstrip()
+    )
     return 1 if failed else 0
 
 

@@ -92,7 +92,9 @@ class Upstream:
             for part in parts:
                 flow.pass_on(part)
 
-        return SimpleNamespace(status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None)
+        return SimpleNamespace(
+            status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None
+        )
 
     async def ask(self, *given: Any) -> Any:
         raise ValueError
@@ -111,7 +113,9 @@ class Surface:
         self.loop.run_until_complete(self._start(key))
 
     async def _start(self, key: str) -> None:
-        self.services = Services(config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json"))
+        self.services = Services(
+            config("http://127.0.0.1:1/v1", master_key=key, max_body_mb=1), log=Log(self.log, "json")
+        )
         await self.services.start()
         self.services.upstream = Upstream()  # type: ignore[assignment]
         self.proxy = Proxy(self.services)
@@ -130,7 +134,11 @@ class Surface:
         check(out)
         log = self.log.getvalue()
         assert '"crash"' not in log, log
-        assert SECRET.encode() not in out and SECRET not in log and (KEY.encode() not in out or KEY.encode() in b"".join(pieces))
+        assert (
+            SECRET.encode() not in out
+            and SECRET not in log
+            and (KEY.encode() not in out or KEY.encode() in b"".join(pieces))
+        )
         same_requests(b"".join(pieces), self.seen)
         return out
 
@@ -190,7 +198,11 @@ def check(out: bytes) -> list[int]:
             body, out = out[:size], out[size:]
         if status >= 400 and body:
             error = orjson.loads(body)
-            assert error["type"] == "error" and error["error"]["message"] and error["request_id"] == headers[b"request-id"].decode()
+            assert (
+                error["type"] == "error"
+                and error["error"]["message"]
+                and error["request_id"] == headers[b"request-id"].decode()
+            )
     return statuses
 
 

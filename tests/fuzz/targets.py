@@ -88,7 +88,9 @@ def decode(name: str, data: bytes) -> None:
     whole = streams.run(wire(name), prepared, [body], thinking=thinking)
     assert streams.run(wire(name), prepared, pieces(body, dice), thinking=thinking) == whole
     if name == "chat":
-        assert streams.run(wire(name)._replace(decoder=ChatDecoder), prepared, [body], thinking=thinking) == whole, "the fast path differs"
+        assert streams.run(wire(name)._replace(decoder=ChatDecoder), prepared, [body], thinking=thinking) == whole, (
+            "the fast path differs"
+        )
     message = streams.accumulate(streams.events(whole))
     try:
         assert streams.collected(wire(name), prepared, body, thinking=thinking) == message
@@ -111,7 +113,9 @@ def refusal(data: bytes) -> None:
     """An upstream's error, whatever its body, is an envelope with a status that a client understands, and no second line in a header."""
     status = 400 + int.from_bytes(data[:2], "big") % 200
     text = data[3:].decode("latin-1")
-    error = failure.read(status, {"retry-after": text[: data[2]] if len(data) > 2 else "", "content-type": text[:20]}, data[3:])
+    error = failure.read(
+        status, {"retry-after": text[: data[2]] if len(data) > 2 else "", "content-type": text[:20]}, data[3:]
+    )
     assert 400 <= error.status < 600 and error.message
     assert orjson.loads(error.body("req_1"))["type"] == "error"
     assert not any("\r" in value or "\n" in value for value in error.headers().values())
@@ -180,7 +184,10 @@ class Target(NamedTuple):
 
 
 def request_seeds() -> list[bytes]:
-    return [bytes([n >> 8 & 255, n & 255]) + orjson.dumps({"model": "m", **row["request"]}) for n, row in enumerate(wires_fuzz.requests())]
+    return [
+        bytes([n >> 8 & 255, n & 255]) + orjson.dumps({"model": "m", **row["request"]})
+        for n, row in enumerate(wires_fuzz.requests())
+    ]
 
 
 def body_seeds(name: str) -> list[bytes]:
@@ -190,17 +197,24 @@ def body_seeds(name: str) -> list[bytes]:
 def forged_seeds() -> list[bytes]:
     states: list[JSON] = [
         {"text": "Hm."},
-        {"d": [{"type": "reasoning.text", "text": "Hm.", "signature": "s", "index": 0}], "f": {"reasoning_opaque": "x"}},
+        {
+            "d": [{"type": "reasoning.text", "text": "Hm.", "signature": "s", "index": 0}],
+            "f": {"reasoning_opaque": "x"},
+        },
         {"s": "signature"},
         {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["Hm."]}, "raw": True},
     ]
     heads = [bytes([n * 37 & 255, n & 255, n & 255]) for n in range(0, 256, 5)]
-    return [head + orjson.dumps({**state, "o": "$origin"}) for head in heads for state in states] + [b"\0\0\0a2py1.t.e30"]
+    return [head + orjson.dumps({**state, "o": "$origin"}) for head in heads for state in states] + [
+        b"\0\0\0a2py1.t.e30"
+    ]
 
 
 def configuration_seeds() -> list[bytes]:
     here = Path(__file__).resolve().parents[2]
-    return [file.read_bytes() for pattern in ("examples/**/*.yaml", "tests/*.yaml") for file in sorted(here.glob(pattern))]
+    return [
+        file.read_bytes() for pattern in ("examples/**/*.yaml", "tests/*.yaml") for file in sorted(here.glob(pattern))
+    ]
 
 
 def http_seeds() -> list[bytes]:
@@ -224,15 +238,24 @@ def http_seeds() -> list[bytes]:
         post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
         post + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
     ]
-    found += [post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, b"HEAD / HTTP/1.0\r\n\r\n" + found[0]]
-    found += [post.replace(b"messages", b"messages/count_tokens") + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole)]
+    found += [
+        post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+        b"HEAD / HTTP/1.0\r\n\r\n" + found[0],
+    ]
+    found += [
+        post.replace(b"messages", b"messages/count_tokens") + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole)
+    ]
     upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
     found += [
         found[0].replace(b"Host", upgrade + b"Host") + found[1],
         post + upgrade + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + found[0],
     ]
     found += [post + upgrade + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole) + found[0]]
-    found += [b"".join(found[:3]), found[9] * 2 + found[0], post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + found[0]]
+    found += [
+        b"".join(found[:3]),
+        found[9] * 2 + found[0],
+        post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + found[0],
+    ]
     return [b"\x00" + seed for seed in found] + [b"\xff" + seed for seed in found]
 
 
@@ -241,8 +264,19 @@ def response_seeds() -> list[bytes]:
 
 
 RESPONSE_WORDS = (
-    *("HTTP/1.1 200 OK\\x0d\\x0a", "HTTP/1.0 200\\x0a", "HTTP/1.1 100 Continue\\x0d\\x0a\\x0d\\x0a", "HTTP/1.1 204 \\x0d\\x0a"),
-    *("Transfer-Encoding: chunked\\x0d\\x0a", "Transfer-Encoding: identity", "Content-Length: 5", "Connection: close", "keep-alive"),
+    *(
+        "HTTP/1.1 200 OK\\x0d\\x0a",
+        "HTTP/1.0 200\\x0a",
+        "HTTP/1.1 100 Continue\\x0d\\x0a\\x0d\\x0a",
+        "HTTP/1.1 204 \\x0d\\x0a",
+    ),
+    *(
+        "Transfer-Encoding: chunked\\x0d\\x0a",
+        "Transfer-Encoding: identity",
+        "Content-Length: 5",
+        "Connection: close",
+        "keep-alive",
+    ),
     *(
         "\\x0d\\x0a\\x0d\\x0a",
         "\\x0d\\x0a",
@@ -311,7 +345,16 @@ SSE_WORDS = (
 )
 
 CONFIG_WORDS = (
-    *("model_list:", "model_name: ", "litellm_params:", "model: ", "api_key: ", "api_base: ", "os.environ/", "litellm_settings:"),
+    *(
+        "model_list:",
+        "model_name: ",
+        "litellm_params:",
+        "model: ",
+        "api_key: ",
+        "api_base: ",
+        "os.environ/",
+        "litellm_settings:",
+    ),
     *(
         "router_settings:",
         "general_settings:",

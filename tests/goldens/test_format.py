@@ -155,7 +155,9 @@ def test_errors(tmp_path: Path) -> None:
 
 
 def test_write_fills_the_checked_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = DOC.replace('{"stream": true, "model": "m", "n": 1}\n', "").replace('text_delta "Hi\\r"\n', 'text_delta "?"\n')
+    empty = DOC.replace('{"stream": true, "model": "m", "n": 1}\n', "").replace(
+        'text_delta "Hi\\r"\n', 'text_delta "?"\n'
+    )
     twice = empty + DOC.replace("Z1", "Z2")
     monkeypatch.setattr(golden, "WRITE", True)
     for case in cases(tmp_path, twice):
@@ -170,4 +172,7 @@ def test_write_fills_the_checked_blocks(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_pretty_breaks_only_what_is_long() -> None:
     assert golden.pretty({"a": [1, {"b": "c"}]}) == '{"a": [1, {"b": "c"}]}'
-    assert golden.pretty({"a": ["x" * 80, "y" * 80]}) == '{\n  "a": [\n    "' + "x" * 80 + '",\n    "' + "y" * 80 + '"\n  ]\n}'
+    assert (
+        golden.pretty({"a": ["x" * 80, "y" * 80]})
+        == '{\n  "a": [\n    "' + "x" * 80 + '",\n    "' + "y" * 80 + '"\n  ]\n}'
+    )

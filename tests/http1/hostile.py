@@ -340,7 +340,8 @@ ENDS: dict[str, bytes] = {
     "cut after a chunk's CR": b"5\r\nhello\r",
     "nothing": b"",
     "chunks in chunks": b"f\r\n" + HELLO + LAST + b"\r\n" + LAST,
-    "events": b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in (b"data: {}\n\n", b"\r\n", b": \r\n\r\n")) + LAST,
+    "events": b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in (b"data: {}\n\n", b"\r\n", b": \r\n\r\n"))
+    + LAST,
 }
 
 #: Name → response.

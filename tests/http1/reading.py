@@ -205,7 +205,9 @@ def _drive(parser: Any, pieces: Iterable[bytes]) -> Reading:
     body = b"" if payload is aiohttp.EMPTY_PAYLOAD else b"".join(payload._buffer)
     if not error and (payload.exception() is not None or not payload.is_eof()):
         error = "it ends too early"
-    return Reading(message.code, _fields(message.raw_headers), body, error, not (error or surplus or message.should_close))
+    return Reading(
+        message.code, _fields(message.raw_headers), body, error, not (error or surplus or message.should_close)
+    )
 
 
 def outcomes(parser: Parser, data: bytes) -> list[Reading]:

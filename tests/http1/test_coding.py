@@ -57,7 +57,9 @@ def test_codings() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("data", [TEXT, b"x", b"", random.Random(1).randbytes(300)], ids=["text", "one byte", "nothing", "noise"])
+@pytest.mark.parametrize(
+    "data", [TEXT, b"x", b"", random.Random(1).randbytes(300)], ids=["text", "one byte", "nothing", "noise"]
+)
 def test_whole_bodies(form: str, data: bytes) -> None:
     coding, bits = FORMS[form]
     for level in (0, 1, 9):

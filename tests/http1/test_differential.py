@@ -34,10 +34,24 @@ RAW_CHUNKS = "200 '5\\r\\nhello\\r\\n0\\r\\n\\r\\n' close"
 DIFFERENCES = (
     # -- status line -----------------------------------------------------------------------------------------------------
     Difference(("reason: NUL",), ERROR, ERROR, HELLO, "NUL ends a string for some parsers and not for others"),
-    Difference(("status 000",), ERROR, ERROR, "0 'hello'", "no status code: its first digit is its class (RFC 9110, section 15)"),
+    Difference(
+        ("status 000",),
+        ERROR,
+        ERROR,
+        "0 'hello'",
+        "no status code: its first digit is its class (RFC 9110, section 15)",
+    ),
     Difference(("status 099",), ERROR, ERROR, "99 'hello'", "as 000"),
-    Difference(("HTTP/0.9",), ERROR, CLOSES, CLOSES, "HTTP/0.9 has no status line, so this is no response of any version"),
-    Difference(("HTTP/1.2",), ERROR, HELLO, ERROR, "there is no such version; who says so is not a server that we know how to read"),
+    Difference(
+        ("HTTP/0.9",), ERROR, CLOSES, CLOSES, "HTTP/0.9 has no status line, so this is no response of any version"
+    ),
+    Difference(
+        ("HTTP/1.2",),
+        ERROR,
+        HELLO,
+        ERROR,
+        "there is no such version; who says so is not a server that we know how to read",
+    ),
     Difference(("HTTP/2.0",), ERROR, HELLO, CLOSES, "HTTP/2 has no status line"),
     # -- lines -----------------------------------------------------------------------------------------------------------
     Difference(
@@ -82,14 +96,36 @@ DIFFERENCES = (
     # -- how many, how long ----------------------------------------------------------------------------------------------
     Difference(("200 headers", "trailers: 200"), HELLO, HELLO, ERROR, "MAX_HEADERS is 200; aiohttp's limit is 128"),
     Difference(("201 headers", "trailers: 201"), ERROR, HELLO, ERROR, "MAX_HEADERS; h11 has no limit"),
-    Difference(("a value of 66,000 bytes", "trailers: 66,000 bytes"), ERROR, HELLO, ERROR, "MAX_HEAD; h11's limit is off here"),
-    Difference(("two values of 40,000 bytes",), ERROR, HELLO, HELLO, "MAX_HEAD is for all of a head; aiohttp's is for each header"),
-    Difference(("17 times 100", "1,000 times 100"), ERROR, HELLO, HELLO, "MAX_INTERIM: an endless wait, in which the client hears nothing"),
+    Difference(
+        ("a value of 66,000 bytes", "trailers: 66,000 bytes"), ERROR, HELLO, ERROR, "MAX_HEAD; h11's limit is off here"
+    ),
+    Difference(
+        ("two values of 40,000 bytes",),
+        ERROR,
+        HELLO,
+        HELLO,
+        "MAX_HEAD is for all of a head; aiohttp's is for each header",
+    ),
+    Difference(
+        ("17 times 100", "1,000 times 100"),
+        ERROR,
+        HELLO,
+        HELLO,
+        "MAX_INTERIM: an endless wait, in which the client hears nothing",
+    ),
     Difference(("two of 103, 40,000 bytes each",), ERROR, HELLO, HELLO, "MAX_HEAD is for all heads of a response"),
     # -- lengths ---------------------------------------------------------------------------------------------------------
     Difference(("length of 30 zeros and 5",), HELLO, ERROR, HELLO, "leading zeros change nothing; h11 takes 20 digits"),
-    Difference(("length 2^64 - 1",), ERROR, ERROR, "200 '' or 200 '' close", "too large for a body; aiohttp uses the number as a mark"),
-    Difference(("equal lengths", "equal lengths in a list"), HELLO, HELLO, ERROR, "one meaning (RFC 9110, section 8.6)"),
+    Difference(
+        ("length 2^64 - 1",),
+        ERROR,
+        ERROR,
+        "200 '' or 200 '' close",
+        "too large for a body; aiohttp uses the number as a mark",
+    ),
+    Difference(
+        ("equal lengths", "equal lengths in a list"), HELLO, HELLO, ERROR, "one meaning (RFC 9110, section 8.6)"
+    ),
     # -- codings ---------------------------------------------------------------------------------------------------------
     Difference(
         ("length, then chunked", "chunked, then length"),
@@ -98,13 +134,29 @@ DIFFERENCES = (
         ERROR,
         "chunked wins (RFC 9112, section 6.3), so there is one meaning; a server that sends both is not asked again on this connection",
     ),
-    Difference(("HTTP/1.0 chunked keep-alive",), CLOSES, CLOSES, HELLO, "HTTP/1.0 has no chunks: RFC 9112, section 6.1, wants it closed"),
+    Difference(
+        ("HTTP/1.0 chunked keep-alive",),
+        CLOSES,
+        CLOSES,
+        HELLO,
+        "HTTP/1.0 has no chunks: RFC 9112, section 6.1, wants it closed",
+    ),
     Difference(("HTTP/1.0 keep-alive",), HELLO, CLOSES, HELLO, "h11 never keeps a connection of HTTP/1.0"),
     Difference(("coding: none",), CLOSES, ERROR, CLOSES, "an empty list names no coding (RFC 9110, section 5.6.1)"),
     Difference(("coding: none, and a length",), HELLO, ERROR, HELLO, "as the one before"),
-    Difference(("coding ,chunked",), HELLO, ERROR, HELLO, "empty members of a list are skipped (RFC 9110, section 5.6.1)"),
-    Difference(("coding chunked,",), HELLO, ERROR, RAW_CHUNKS, "as the one before; aiohttp gives the chunks out as the body"),
-    Difference(("coding identity",), CLOSES, ERROR, CLOSES, "RFC 2616's name for no coding: the body lasts until the connection closes"),
+    Difference(
+        ("coding ,chunked",), HELLO, ERROR, HELLO, "empty members of a list are skipped (RFC 9110, section 5.6.1)"
+    ),
+    Difference(
+        ("coding chunked,",), HELLO, ERROR, RAW_CHUNKS, "as the one before; aiohttp gives the chunks out as the body"
+    ),
+    Difference(
+        ("coding identity",),
+        CLOSES,
+        ERROR,
+        CLOSES,
+        "RFC 2616's name for no coding: the body lasts until the connection closes",
+    ),
     Difference(("coding identity, chunked",), HELLO, ERROR, HELLO, "no coding, then chunked"),
     Difference(
         ("coding chunked, chunked", "chunked in two lines"),
@@ -113,10 +165,22 @@ DIFFERENCES = (
         HELLO,
         "gateways that copy the header of the server behind them send it; chunks in chunks are forbidden (RFC 9112, section 6.1)",
     ),
-    Difference(("coding gzip",), ERROR, ERROR, CLOSES, "the body would be compressed, and a2py asks for none such (no TE header)"),
+    Difference(
+        ("coding gzip",),
+        ERROR,
+        ERROR,
+        CLOSES,
+        "the body would be compressed, and a2py asks for none such (no TE header)",
+    ),
     Difference(("coding gzip, chunked",), ERROR, ERROR, HELLO, "as the one before"),
     Difference(
-        ("coding chunked, identity", "coding chunked, gzip", "coding chunked;q=1", "coding xchunked", "coding chunkedx"),
+        (
+            "coding chunked, identity",
+            "coding chunked, gzip",
+            "coding chunked;q=1",
+            "coding xchunked",
+            "coding chunkedx",
+        ),
         ERROR,
         ERROR,
         RAW_CHUNKS,
@@ -147,8 +211,12 @@ DIFFERENCES = (
         f"{CLOSES} or error",
         "the response is whole; aiohttp loses it if its end and the surplus come in one read",
     ),
-    Difference(("no body, surplus bytes",), "200 '' close", "200 '' close", "200 '' close or error", "as the ones before"),
-    Difference(("length too small",), "200 'hell' close", "200 'hell' close", "200 'hell' close or error", "as the ones before"),
+    Difference(
+        ("no body, surplus bytes",), "200 '' close", "200 '' close", "200 '' close or error", "as the ones before"
+    ),
+    Difference(
+        ("length too small",), "200 'hell' close", "200 'hell' close", "200 'hell' close or error", "as the ones before"
+    ),
     Difference(
         ("surplus empty line", "end: surplus empty line"),
         CLOSES,
@@ -157,7 +225,9 @@ DIFFERENCES = (
         "a connection on which anything arrives unasked is not used again",
     ),
     # -- chunks ----------------------------------------------------------------------------------------------------------
-    Difference(("size: 30 leading zeros", "size: 4,000 leading zeros"), HELLO, ERROR, HELLO, "one meaning; h11 takes 20 digits"),
+    Difference(
+        ("size: 30 leading zeros", "size: 4,000 leading zeros"), HELLO, ERROR, HELLO, "one meaning; h11 takes 20 digits"
+    ),
     Difference(
         ("size: too large by one",),
         "200 'hello\\r'",
@@ -165,7 +235,13 @@ DIFFERENCES = (
         "200 'hello\\r'",
         "the price of the LF after a chunk's data: the size says that the CR is data",
     ),
-    Difference(("chunk's line end: LF after the data",), HELLO, ERROR, HELLO, "the size says where the data ends, so there is one meaning"),
+    Difference(
+        ("chunk's line end: LF after the data",),
+        HELLO,
+        ERROR,
+        HELLO,
+        "the size says where the data ends, so there is one meaning",
+    ),
     Difference(
         (
             "chunk's line end: LF for all",
@@ -194,7 +270,11 @@ DIFFERENCES = (
     ),
     Difference(("extension: CR", "extension: CR at the end"), ERROR, HELLO, ERROR, "a CR alone is an error everywhere"),
     Difference(
-        ("extension: NUL", "extension: control character"), ERROR, HELLO, ERROR, "no grammar has them there, and no server sends them"
+        ("extension: NUL", "extension: control character"),
+        ERROR,
+        HELLO,
+        ERROR,
+        "no grammar has them there, and no server sends them",
     ),
     Difference(
         (
@@ -216,7 +296,9 @@ DIFFERENCES = (
     # -- trailers --------------------------------------------------------------------------------------------------------
     Difference(("trailers: obs-fold",), ERROR, HELLO, HELLO, "as in a head"),
     Difference(("trailers: NUL",), ERROR, ERROR, HELLO, "as in a head"),
-    Difference(("trailers: length",), HELLO, HELLO, ERROR, "trailers are dropped, whatever they say (RFC 9110, section 6.5.1)"),
+    Difference(
+        ("trailers: length",), HELLO, HELLO, ERROR, "trailers are dropped, whatever they say (RFC 9110, section 6.5.1)"
+    ),
 )
 BY_NAME = {name: difference for difference in DIFFERENCES for name in difference.names}
 
@@ -246,7 +328,13 @@ def test_the_table_is_about_these_responses() -> None:
 def test_the_comparison_can_fail() -> None:
     """Headers and the future of the connection count, too."""
     plain = ours([OK + FIVE])
-    for other in (OK + b"X: a\r\n" + FIVE, OK + b"Connection: close\r\n" + FIVE, OK + FIVE + b"x", OK + FIVE[:-1], OK + FIVE[:-1] + b"0"):
+    for other in (
+        OK + b"X: a\r\n" + FIVE,
+        OK + b"Connection: close\r\n" + FIVE,
+        OK + FIVE + b"x",
+        OK + FIVE[:-1],
+        OK + FIVE[:-1] + b"0",
+    ):
         for parser in (ours, by_h11, by_aiohttp):
             assert parser([OK + FIVE]) == plain
             assert parser([other]) != plain
@@ -263,7 +351,9 @@ def framed(body: bytes, dice: random.Random) -> dict[str, bytes]:
     places = sorted(dice.randrange(len(body) + 1) for _ in range(min(40, len(body) // 20)))
     parts = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True) if b > a]
     plain = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-    odd = b"".join(b"%04X%b\r\n%b\r\n" % (len(part), dice.choice((b";a", b';b="c;d"', b" ", b"")), part) for part in parts)
+    odd = b"".join(
+        b"%04X%b\r\n%b\r\n" % (len(part), dice.choice((b";a", b';b="c;d"', b" ", b"")), part) for part in parts
+    )
     return {
         "length": OK + b"Content-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
         "chunks": OK + CHUNKED + b"\r\n" + plain + LAST,

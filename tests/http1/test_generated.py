@@ -36,7 +36,8 @@ def chunked(draw: Draw, body: bytes, end: bytes) -> bytes:
         out += digits + extension + (b"\r\n" if b";" in extension else end) + body[:size] + end
         body = body[size:]
     trailers = b"".join(
-        b"%b: %b%b" % (name.encode(), value.encode("latin-1"), end) for name, value in draw(st.lists(st.tuples(TOKEN, VALUE)))
+        b"%b: %b%b" % (name.encode(), value.encode("latin-1"), end)
+        for name, value in draw(st.lists(st.tuples(TOKEN, VALUE)))
     )
     written: bytes = out + b"0" * draw(st.integers(1, 4)) + end + trailers + end
     return written
@@ -61,10 +62,15 @@ def responses(draw: Draw) -> tuple[bytes, Reading]:
     elif framing == "chunks":
         fields["transfer-encoding"], sent = draw(st.sampled_from(["chunked", "Chunked"])), chunked(draw, body, end)
     blanks = st.sampled_from(["", " ", " \t "])
-    lines = [f"HTTP/1.{minor} {status} {draw(VALUE)}", *(f"{name}:{draw(blanks)}{value}{draw(blanks)}" for name, value in fields.items())]
+    lines = [
+        f"HTTP/1.{minor} {status} {draw(VALUE)}",
+        *(f"{name}:{draw(blanks)}{value}{draw(blanks)}" for name, value in fields.items()),
+    ]
     codes = draw(st.lists(st.sampled_from([100, 102, 103]), max_size=2))
     interim = b"".join(b"HTTP/1.1 %d X%bx: y%b%b" % (code, end, end, end) for code in codes)
-    return interim + b"".join(line.encode("latin-1") + end for line in lines) + end + sent, Reading(status, said, body, "", keeps)
+    return interim + b"".join(line.encode("latin-1") + end for line in lines) + end + sent, Reading(
+        status, said, body, "", keeps
+    )
 
 
 @st.composite
@@ -75,7 +81,24 @@ def damaged(draw: Draw) -> bytes:
         at = draw(st.integers(0, len(data)))
         lost = draw(st.integers(0, 3))
         new = draw(
-            st.sampled_from([b"", b"\n", b"\r", b"\r\n", b" ", b"g", b"0", b":", b",", b";", b'"', b"\0", b"\xff", data[at : at + 9] * 2])
+            st.sampled_from(
+                [
+                    b"",
+                    b"\n",
+                    b"\r",
+                    b"\r\n",
+                    b" ",
+                    b"g",
+                    b"0",
+                    b":",
+                    b",",
+                    b";",
+                    b'"',
+                    b"\0",
+                    b"\xff",
+                    data[at : at + 9] * 2,
+                ]
+            )
         )
         data = data[:at] + new + data[at + lost :]
     return data

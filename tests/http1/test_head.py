@@ -63,14 +63,18 @@ def test_what_is_no_status_line(line: bytes) -> None:
     rejects(line + b"\r\n" + FIVE, "no HTTP/1.1 status line")
 
 
-@pytest.mark.parametrize("data", [b"<", b"SSH-2.0", b"\x15\x03", b"HTTP/2", b"HTTP/1x", b"HTTX", b"h", b"\rH", b"\r\n\r\n ", b"\n\r\r"])
+@pytest.mark.parametrize(
+    "data", [b"<", b"SSH-2.0", b"\x15\x03", b"HTTP/2", b"HTTP/1x", b"HTTX", b"h", b"\rH", b"\r\n\r\n ", b"\n\r\r"]
+)
 def test_what_is_no_http_fails_at_its_first_bytes(data: bytes) -> None:
     """No end of a head will ever come."""
     rejects(data, "no HTTP/1.1 status line")
     rejects(b"HTTP/1.1 100 Continue\r\n\r\n" + data, "no HTTP/1.1 status line")
 
 
-@pytest.mark.parametrize("data", [b"", b"\r", b"\r\n", b"\n\r", b"H", b"HTTP/1.", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: a\r\n\r"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\r", b"\r\n", b"\n\r", b"H", b"HTTP/1.", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: a\r\n\r"]
+)
 def test_a_head_that_is_not_whole(data: bytes) -> None:
     assert read(data, close=False) == (None, {}, b"", "", False)
     assert read(data).error == "the connection was closed before the end of the response"

@@ -15,11 +15,17 @@ def test_heads() -> None:
     )
     assert request_head("POST", "/", "h", {}, 0) == b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
     assert request_head("GET", "http://h/a", "h", {}, None) == b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n"
-    assert request_head("CONNECT", "[::1]:443", "[::1]:443", {}, None) == b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n"
+    assert (
+        request_head("CONNECT", "[::1]:443", "[::1]:443", {}, None)
+        == b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n"
+    )
 
 
 def test_a_host_header_of_the_configuration_replaces_ours() -> None:
-    assert request_head("GET", "/", "127.0.0.1:8000", {"HOST": "models.example"}, None) == b"GET / HTTP/1.1\r\nHOST: models.example\r\n\r\n"
+    assert (
+        request_head("GET", "/", "127.0.0.1:8000", {"HOST": "models.example"}, None)
+        == b"GET / HTTP/1.1\r\nHOST: models.example\r\n\r\n"
+    )
 
 
 def test_values_are_utf_8() -> None:

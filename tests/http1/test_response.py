@@ -54,7 +54,25 @@ def test_a_length_and_less() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b",", b"5,", b",5", b"5,6", b"5;5", b"+5", b"-5", b"0x5", b"5_0", b"5 5", b"5.", b"x", b"\xb2", b"\xd9\xa5", b"9" * 19]
+    "value",
+    [
+        b"",
+        b",",
+        b"5,",
+        b",5",
+        b"5,6",
+        b"5;5",
+        b"+5",
+        b"-5",
+        b"0x5",
+        b"5_0",
+        b"5 5",
+        b"5.",
+        b"x",
+        b"\xb2",
+        b"\xd9\xa5",
+        b"9" * 19,
+    ],
 )
 def test_what_is_no_length(value: bytes) -> None:
     rejects(OK + b"Content-Length: " + value + b"\r\n\r\nhello", BAD_LENGTH)
@@ -166,7 +184,8 @@ def test_chunks_that_are_errors(data: bytes, error: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"5", b"5\r", b"5\r\n", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r", HELLO, HELLO + b"0", HELLO + b"0\r\n"]
+    "data",
+    [b"", b"5", b"5\r", b"5\r\n", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r", HELLO, HELLO + b"0", HELLO + b"0\r\n"],
 )
 def test_chunks_that_are_cut(data: bytes) -> None:
     body = b"hello" if b"hello" in data else b"hel" if b"hel" in data else b""
@@ -213,14 +232,25 @@ def test_every_cut_of_chunks() -> None:
 # -- which framing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [b"chunked", b"CHUNKED", b" chunked ", b",chunked,", b"identity, chunked", b"chunked, chunked"])
+@pytest.mark.parametrize(
+    "value", [b"chunked", b"CHUNKED", b" chunked ", b",chunked,", b"identity, chunked", b"chunked, chunked"]
+)
 def test_codings_that_are_chunked(value: bytes) -> None:
     whole(OK + b"Transfer-Encoding: " + value + b"\r\n\r\n" + HELLO + LAST, b"hello")
 
 
 @pytest.mark.parametrize(
     "value",
-    [b"gzip", b"gzip, chunked", b"chunked, gzip", b"chunked, identity", b"identity, identity", b"chunked;a", b"xchunked", b'"chunked"'],
+    [
+        b"gzip",
+        b"gzip, chunked",
+        b"chunked, gzip",
+        b"chunked, identity",
+        b"identity, identity",
+        b"chunked;a",
+        b"xchunked",
+        b'"chunked"',
+    ],
 )
 def test_codings_that_are_errors(value: bytes) -> None:
     rejects(OK + b"Transfer-Encoding: " + value + b"\r\n\r\n" + HELLO + LAST, "a transfer-encoding other than chunked")

@@ -25,7 +25,11 @@ class Notes(Output):
 
     def start(self, index: int, item: Item) -> None:
         assert index == sum(line[0] == "+" for line in self.log)
-        words = [item.kind, *([item.id, item.name] if item.kind == "tool" else []), *([str(item.block)] if item.block else [])]
+        words = [
+            item.kind,
+            *([item.id, item.name] if item.kind == "tool" else []),
+            *([str(item.block)] if item.block else []),
+        ]
         self.log.append("+" + " ".join(words))
 
     def add_text(self, text: str) -> None:
@@ -127,7 +131,13 @@ def test_text_json_is_passed_escaped() -> None:
 
 
 def test_an_empty_reply_has_one_empty_text_block() -> None:
-    empty: list[Verbs] = [text(""), think(""), args(0, ""), lambda log: log.text_json("t", b""), lambda log: log.thinking_json("r", b"")]
+    empty: list[Verbs] = [
+        text(""),
+        think(""),
+        args(0, ""),
+        lambda log: log.text_json("t", b""),
+        lambda log: log.thinking_json("r", b""),
+    ]
     assert run(*empty, lambda log: log.args_json(0, b"")) == ["+text", "-", "end_turn"]
 
 
@@ -146,7 +156,16 @@ def test_thinking_before_text_is_signed_before_it_stops() -> None:
 
 def test_thinking_that_resumes_after_text_is_a_new_block() -> None:
     got = run(think("a"), text("b"), think("c"), text("d"))
-    assert [line for line in got if line[0] in "+'"] == ["+thinking", "'a", "+text", "'b", "+thinking", "'c", "+text", "'d"]
+    assert [line for line in got if line[0] in "+'"] == [
+        "+thinking",
+        "'a",
+        "+text",
+        "'b",
+        "+thinking",
+        "'c",
+        "+text",
+        "'d",
+    ]
 
 
 def test_done_ends_a_run_and_the_next_text_opens_a_new_block() -> None:
@@ -162,7 +181,11 @@ def test_done_ends_a_run_and_the_next_text_opens_a_new_block() -> None:
 
 
 def test_no_thinking_where_it_is_not_wanted() -> None:
-    verbs: list[Verbs] = [think("hm"), lambda log: log.thinking_json("r", b"m"), lambda log: log.signature("r", "details", {"d": []})]
+    verbs: list[Verbs] = [
+        think("hm"),
+        lambda log: log.thinking_json("r", b"m"),
+        lambda log: log.signature("r", "details", {"d": []}),
+    ]
     assert run(*verbs, text("Hi"), thinking="none") == ["+text", "'Hi", "-", "end_turn"]
 
 
@@ -236,7 +259,9 @@ def test_a_placeholder_before_the_object(placeholder: str) -> None:
 
 
 def test_interleaved_placeholders_do_not_run_a_call_without_its_arguments() -> None:
-    assert run(tool(0, "c", "f"), args(0, "{}"), tool(1, "d", "g"), args(1, "{}"), args(1, '{"b":2}'), args(0, '{"a":1}')) == [
+    assert run(
+        tool(0, "c", "f"), args(0, "{}"), tool(1, "d", "g"), args(1, "{}"), args(1, '{"b":2}'), args(0, '{"a":1}')
+    ) == [
         "+tool c f",
         '\'{"a":1}',
         "-",
@@ -273,13 +298,27 @@ def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkey
 
 def test_late_name() -> None:
     assert run(
-        tool(0, "c"), args(0, '{"a"'), now([]), tool(0, "", "f"), now(["+tool c f", '\'{"a"']), args(0, ":1}"), tool(0, "", "g")
+        tool(0, "c"),
+        args(0, '{"a"'),
+        now([]),
+        tool(0, "", "f"),
+        now(["+tool c f", '\'{"a"']),
+        args(0, ":1}"),
+        tool(0, "", "g"),
     ) == ["+tool c f", '\'{"a":1}', "-", "tool_use"]
 
 
 def test_a_name_that_comes_after_everything() -> None:
     both = ["+tool a2py_1_ f", '\'{"a":1}', "-", "+tool d g", '\'{"b":2}']
-    late: list[Verbs] = [args(0, '{"a":1}'), done(0), tool(1, "d", "g"), args(1, '{"b":2}'), now([]), tool(0, "", "f"), now(both)]
+    late: list[Verbs] = [
+        args(0, '{"a":1}'),
+        done(0),
+        tool(1, "d", "g"),
+        args(1, '{"b":2}'),
+        now([]),
+        tool(0, "", "f"),
+        now(both),
+    ]
     assert run(*late) == [*both, "-", "tool_use"]
 
 
@@ -338,8 +377,17 @@ def test_interleaved_calls_are_held_and_go_by_their_index() -> None:
 
 
 def test_only_neighbouring_calls_change_places_and_only_by_numbers() -> None:
-    got = run(tool(0, "a", "x"), tool(3, "b", "x"), tool("s", "c", "x"), text("between"), tool(1, "d", "x"), text("end", "u"))
-    assert [line for line in got if line[0] == "+"] == ["+tool a x", "+tool b x", "+tool c x", "+text", "+tool d x", "+text"]
+    got = run(
+        tool(0, "a", "x"), tool(3, "b", "x"), tool("s", "c", "x"), text("between"), tool(1, "d", "x"), text("end", "u")
+    )
+    assert [line for line in got if line[0] == "+"] == [
+        "+tool a x",
+        "+tool b x",
+        "+tool c x",
+        "+text",
+        "+tool d x",
+        "+text",
+    ]
 
 
 def test_held_calls_with_text_keys_keep_their_order() -> None:
@@ -377,12 +425,40 @@ def test_text_behind_an_incomplete_call_waits() -> None:
 
 def test_text_between_two_incomplete_calls() -> None:
     assert run(
-        tool(1, "c", "f"), args(1, '{"a"'), text("x"), tool(0, "d", "g"), args(0, '{"b"'), text("y"), args(1, ":1}"), args(0, ":2}")
-    ) == ["+tool c f", '\'{"a":1}', "-", "+text", "'x", "-", "+tool d g", '\'{"b":2}', "-", "+text", "'y", "-", "tool_use"]
+        tool(1, "c", "f"),
+        args(1, '{"a"'),
+        text("x"),
+        tool(0, "d", "g"),
+        args(0, '{"b"'),
+        text("y"),
+        args(1, ":1}"),
+        args(0, ":2}"),
+    ) == [
+        "+tool c f",
+        '\'{"a":1}',
+        "-",
+        "+text",
+        "'x",
+        "-",
+        "+tool d g",
+        '\'{"b":2}',
+        "-",
+        "+text",
+        "'y",
+        "-",
+        "tool_use",
+    ]
 
 
 def test_a_complete_call_ends_when_the_next_item_comes() -> None:
-    assert run(tool(0, "c", "f"), args(0, '{"a":1}'), now(["+tool c f", '\'{"a":1}']), text("x"), args(0, "late"), tool(0, "x", "y")) == [
+    assert run(
+        tool(0, "c", "f"),
+        args(0, '{"a":1}'),
+        now(["+tool c f", '\'{"a":1}']),
+        text("x"),
+        args(0, "late"),
+        tool(0, "x", "y"),
+    ) == [
         "+tool c f",
         '\'{"a":1}',
         "-",
@@ -394,7 +470,15 @@ def test_a_complete_call_ends_when_the_next_item_comes() -> None:
 
 
 def test_done() -> None:
-    assert run(tool(0, "c", "f"), done(0), now(["+tool c f", "'{}", "-"]), args(0, '{"late":1}'), done(0), tool(1, "d", "g"), done(1)) == [
+    assert run(
+        tool(0, "c", "f"),
+        done(0),
+        now(["+tool c f", "'{}", "-"]),
+        args(0, '{"late":1}'),
+        done(0),
+        tool(1, "d", "g"),
+        done(1),
+    ) == [
         "+tool c f",
         "'{}",
         "-",
@@ -544,8 +628,18 @@ def test_tool_use_if_and_only_if_a_call_was_given_out(reason: str, without: str,
 def test_what_max_tokens_cut_is_never_completed() -> None:
     assert run(text("x"), tool(0, "c", "f"), reason="max_tokens") == ["+text", "'x", "-", "max_tokens"]
     assert run(text("x"), tool(0, "c", "f"), args(0, "{}"), reason="max_tokens") == ["+text", "'x", "-", "max_tokens"]
-    assert run(tool(0, "c", "f"), args(0, '{"a": '), reason="max_tokens") == ["+tool c f", '\'{"a": ', "-", "max_tokens"]
-    assert run(tool(0, "c", "f"), args(0, "{}"), done(0), reason="max_tokens") == ["+tool c f", "'{}", "-", "max_tokens"]
+    assert run(tool(0, "c", "f"), args(0, '{"a": '), reason="max_tokens") == [
+        "+tool c f",
+        '\'{"a": ',
+        "-",
+        "max_tokens",
+    ]
+    assert run(tool(0, "c", "f"), args(0, "{}"), done(0), reason="max_tokens") == [
+        "+tool c f",
+        "'{}",
+        "-",
+        "max_tokens",
+    ]
     assert run(
         tool(0, "c", "f"),
         args(0, '{"a"'),
@@ -583,7 +677,9 @@ def flood(log: Log, n: int) -> None:
 
 def held(log: Log) -> int:
     """Characters that are really kept."""
-    items = {id(item): item for item in [*log._held.items, *log._calls.values(), *([log._current] if log._current else [])]}
+    items = {
+        id(item): item for item in [*log._held.items, *log._calls.values(), *([log._current] if log._current else [])]
+    }
     return sum(len(part) for item in items.values() for part in item.parts)
 
 
@@ -682,15 +778,32 @@ def test_one_huge_fragment_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_first_name_counts_an_empty_one_is_none_and_nothing_follows_what_is_done() -> None:
-    verbs = [tool(0, "a", "f"), tool(0, "b", "g"), tool(0, "", ""), args(0, '{"x":1}'), lambda log: log.args_json(0, b"")]
-    after: list[Verbs] = [lambda log: log.done(0), args(0, "late"), lambda log: log.args_json(0, b"late"), tool(0, "c", "h")]
+    verbs = [
+        tool(0, "a", "f"),
+        tool(0, "b", "g"),
+        tool(0, "", ""),
+        args(0, '{"x":1}'),
+        lambda log: log.args_json(0, b""),
+    ]
+    after: list[Verbs] = [
+        lambda log: log.done(0),
+        args(0, "late"),
+        lambda log: log.args_json(0, b"late"),
+        tool(0, "c", "h"),
+    ]
     assert run(*verbs, *after) == ["+tool a f", '\'{"x":1}', "-", "tool_use"]
 
 
 def test_what_waited_behind_a_call_is_what_it_would_have_been_without() -> None:
     behind = [tool(0, "a", "f"), args(0, '{"x":')]
     call = ["+tool a f", '\'{"x":1}', "-"]
-    assert run(*behind, think("secret"), args(0, "1}"), thinking="omit") == [*call, "+thinking", "sign", "-", "tool_use"]
+    assert run(*behind, think("secret"), args(0, "1}"), thinking="omit") == [
+        *call,
+        "+thinking",
+        "sign",
+        "-",
+        "tool_use",
+    ]
     assert run(*behind, text('{"half'), args(0, "1}")) == [*call, "+text", "'{\"half", "-", "tool_use"]
     late = [args(1, '{"y":2}'), args(0, "1}"), tool(1, "b", "g")]
     assert run(*behind, *late) == [*call, "+tool b g", '\'{"y":2}', "-", "tool_use"]

@@ -20,7 +20,9 @@ def new(**options: Any) -> Reply:
 
 VERBS = st.lists(
     st.tuples(
-        st.sampled_from(["text", "thinking", "signature", "tool", "args", "done", "server_tool", "server_result", "citation"]),
+        st.sampled_from(
+            ["text", "thinking", "signature", "tool", "args", "done", "server_tool", "server_result", "citation"]
+        ),
         st.integers(0, 5),
         st.sampled_from(["", "x", "{}", '{"a":1}', "x" * 300]),
     ),
@@ -30,7 +32,9 @@ VERBS = st.lists(
 
 @settings(deadline=None)
 @given(VERBS, st.sampled_from(["show", "omit", "none"]), st.booleans())
-def test_no_verb_raises_however_little_is_kept(verbs: list[tuple[str, int, str]], thinking: str, streamed: bool) -> None:
+def test_no_verb_raises_however_little_is_kept(
+    verbs: list[tuple[str, int, str]], thinking: str, streamed: bool
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for limit, value in (
             ("blocks.HELD_LIMIT", 3000),

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from a2py.messages import count as module
 from a2py.messages import media, signatures
-from a2py.messages.count import Calibration, bytes_tokens, count, count_in_slices, estimate, estimate_in_slices, text_tokens
+from a2py.messages.count import (
+    Calibration,
+    bytes_tokens,
+    count,
+    count_in_slices,
+    estimate,
+    estimate_in_slices,
+    text_tokens,
+)
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Request
 from tests import recordings
@@ -50,7 +58,8 @@ def test_text(text: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "least", "most"), [("\u4e2d\u6587" * 50, 50, 120), ("\u043c\u044b" * 50, 20, 60), ("\U0001f600" * 10, 8, 30)]
+    ("text", "least", "most"),
+    [("\u4e2d\u6587" * 50, 50, 120), ("\u043c\u044b" * 50, 20, 60), ("\U0001f600" * 10, 8, 30)],
 )
 def test_other_scripts(text: str, least: int, most: int) -> None:
     assert least < text_tokens(text) < most
@@ -63,7 +72,12 @@ def json_tokens(value: JSON) -> float:
 def test_what_is_no_text() -> None:
     assert text_tokens("") == 0
     assert text_tokens("\ud83d") > 0
-    odd = {"type": "document", "title": 7, "context": None, "source": {"type": "text", "media_type": "text/plain", "data": "\ud83d"}}
+    odd = {
+        "type": "document",
+        "title": 7,
+        "context": None,
+        "source": {"type": "text", "media_type": "text/plain", "data": "\ud83d"},
+    }
     assert count(Request(body={}, model="m", messages=[{"role": "user", "content": [odd]}])) == 5
 
 
@@ -103,12 +117,23 @@ tokens = text_tokens(TEXT)
     ("block", "expected"),
     [
         ({"type": "text", "text": TEXT}, tokens),
-        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(png(1000, 1000))}}, 1333),
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(png(1000, 1000))}},
+            1333,
+        ),
         ({"type": "image", "source": {"type": "url", "url": "https://x/" + "y" * 500}}, media.IMAGE_UNKNOWN),
         ({"type": "image", "source": {"type": "file", "file_id": "f"}}, media.IMAGE_UNKNOWN),
-        ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": pdf(3)}}, 3 * media.PAGE),
         (
-            {"type": "document", "title": TEXT, "context": TEXT, "source": {"type": "text", "media_type": "text/plain", "data": TEXT}},
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": pdf(3)}},
+            3 * media.PAGE,
+        ),
+        (
+            {
+                "type": "document",
+                "title": TEXT,
+                "context": TEXT,
+                "source": {"type": "text", "media_type": "text/plain", "data": TEXT},
+            },
             3 * tokens,
         ),
         ({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": TEXT}]}}, tokens),
@@ -127,10 +152,20 @@ tokens = text_tokens(TEXT)
         ({"type": "tool_result", "tool_use_id": "x" * 64, "content": TEXT}, 8 + tokens),
         ({"type": "tool_result", "tool_use_id": "x", "content": [{"type": "text", "text": TEXT}]}, 8 + tokens),
         ({"type": "tool_result", "tool_use_id": "x"}, 8),
-        ({"type": "search_result", "source": TEXT, "title": TEXT, "content": [{"type": "text", "text": TEXT}]}, 3 * tokens),
-        ({"type": "server_tool_use", "id": "x" * 64, "name": "web_search", "input": {"query": TEXT}}, tokens + text_tokens("web_search")),
         (
-            {"type": "web_search_tool_result", "tool_use_id": "x", "content": [{"title": TEXT, "encrypted_content": "x" * 5000, "n": 1}]},
+            {"type": "search_result", "source": TEXT, "title": TEXT, "content": [{"type": "text", "text": TEXT}]},
+            3 * tokens,
+        ),
+        (
+            {"type": "server_tool_use", "id": "x" * 64, "name": "web_search", "input": {"query": TEXT}},
+            tokens + text_tokens("web_search"),
+        ),
+        (
+            {
+                "type": "web_search_tool_result",
+                "tool_use_id": "x",
+                "content": [{"title": TEXT, "encrypted_content": "x" * 5000, "n": 1}],
+            },
             tokens,
         ),
         ({"type": "brand_new", "data": "x" * 5000, "cache_control": {"type": "ephemeral"}}, 0),
@@ -150,13 +185,18 @@ def test_a_nest_without_rules_has_an_end() -> None:
 def test_system_tools_and_messages() -> None:
     bare = count(read({"type": "text", "text": "x"}))
     tool = {"name": "f", "description": TEXT, "input_schema": {"type": "object"}}
-    body: Any = {"system": TEXT, "tools": [{**tool, "cache_control": {"type": "ephemeral", "x": "y" * 500}, "defer_loading": True}]}
+    body: Any = {
+        "system": TEXT,
+        "tools": [{**tool, "cache_control": {"type": "ephemeral", "x": "y" * 500}, "defer_loading": True}],
+    }
     assert near(count(read({"type": "text", "text": "x"}, **body)) - bare, tokens + 8 + json_tokens(tool))
     string = parse(orjson.dumps({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": TEXT}] * 3}))
     assert near(count(string), 3 * (tokens + 4))
 
 
-@pytest.mark.parametrize(("type", "least"), [("bash_20250124", 245), ("text_editor_20250728", 700), ("mcp_toolset", 8), ("brand_new", 8)])
+@pytest.mark.parametrize(
+    ("type", "least"), [("bash_20250124", 245), ("text_editor_20250728", 700), ("mcp_toolset", 8), ("brand_new", 8)]
+)
 def test_typed_tools(type: str, least: int) -> None:
     bare = count(read({"type": "text", "text": "x"}))
     assert least <= count(read({"type": "text", "text": "x"}, tools=[{"type": type, "name": "t"}])) - bare <= least + 12
@@ -173,7 +213,10 @@ def test_an_empty_request_is_one_token_at_least() -> None:
 def test_base64_is_not_text() -> None:
     big = b64(png(1000, 1000) + b"x" * 3_000_000)
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": big}}
-    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": b64(b"x" * 400_000)}}
+    document = {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": b64(b"x" * 400_000)},
+    }
     url = {"type": "image", "source": {"type": "url", "url": "https://x"}}
     text = {"type": "text", "text": TEXT}
     result = {"type": "tool_result", "tool_use_id": "a", "content": [text, image]}
@@ -202,7 +245,9 @@ def test_captured_requests(captured: recordings.Captured) -> None:
         assert 0.7 < cheap / careful < 1.5
 
 
-json_values = st.recursive(st.none() | st.integers(-5, 5) | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+json_values = st.recursive(
+    st.none() | st.integers(-5, 5) | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+)
 
 
 @settings(deadline=None)
@@ -239,7 +284,9 @@ def test_a_new_tokenizer_is_learned_in_a_few_replies() -> None:
     assert abs(calibration.ratio("m") - 1.5) < 0.05
 
 
-@pytest.mark.parametrize(("counted", "real"), [(10_000, 0), (10_000, -5), (0, 10), (-1, 10), (10_000, 2_048), (10_000, 90_000)])
+@pytest.mark.parametrize(
+    ("counted", "real"), [(10_000, 0), (10_000, -5), (0, 10), (-1, 10), (10_000, 2_048), (10_000, 90_000)]
+)
 def test_nonsense_teaches_nothing(counted: int, real: int) -> None:
     calibration = Calibration()
     assert not calibration.observe("m", counted, real)

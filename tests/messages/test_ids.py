@@ -20,7 +20,9 @@ def test_a_legal_new_id_stays(id: str) -> None:
     assert original(id) == id
 
 
-@pytest.mark.parametrize("id", ["", "functions.Bash:0", "x" * 65, "a b", "\u20ac", "call\n", "a2py_1_Zm9v", "a2py_7_", 'quote"', "\x00"])
+@pytest.mark.parametrize(
+    "id", ["", "functions.Bash:0", "x" * 65, "a b", "\u20ac", "call\n", "a2py_1_Zm9v", "a2py_7_", 'quote"', "\x00"]
+)
 def test_any_other_gets_a_reversible_form(id: str) -> None:
     out = Allocator().legal(id)
     assert out != id
@@ -36,7 +38,10 @@ def test_no_id_twice_in_a_reply_or_against_the_history() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=12) | st.sampled_from(["call_0", "functions.x:0", "a2py_1_Y2FsbF8w"]), max_size=12), st.integers(0, 3))
+@given(
+    st.lists(st.text(max_size=12) | st.sampled_from(["call_0", "functions.x:0", "a2py_1_Y2FsbF8w"]), max_size=12),
+    st.integers(0, 3),
+)
 def test_a_conversation_of_several_turns(ids: list[str], turn_length: int) -> None:
     used: set[str] = set()
     for start in range(0, len(ids), turn_length + 1):
@@ -80,4 +85,6 @@ def test_a_forged_id_stays_as_it_is(forged: str) -> None:
 
 
 def test_a_forged_id_can_only_name_text() -> None:
-    assert original("a2py_1_" + base64.urlsafe_b64encode(b"../../x\r\ny\x00").decode().rstrip("=")) == "../../x\r\ny\x00"
+    assert (
+        original("a2py_1_" + base64.urlsafe_b64encode(b"../../x\r\ny\x00").decode().rstrip("=")) == "../../x\r\ny\x00"
+    )

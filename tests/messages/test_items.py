@@ -50,7 +50,9 @@ def test_a_placeholder_ahead_of_the_object_goes(given: str, kept: str) -> None:
     assert without_placeholder(given) == kept
 
 
-json_objects = st.dictionaries(st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists))
+json_objects = st.dictionaries(
+    st.text('{}[]"\\a', max_size=4), st.recursive(st.text('{}[]"\\ab', max_size=6) | st.integers(), st.lists)
+)
 
 
 @settings(deadline=None)
@@ -129,7 +131,7 @@ def test_torn_after_a_look_for_the_end() -> None:
     assert not item.is_cut_off()
 
 
-def test_arguments_of_too_many_values_count_as_torn() -> None:
+def test_arguments_of_too_many_values_count_as_is_cut_off() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a":[' + "[]," * 600_000 + "1]}"]
     assert item.is_cut_off()

@@ -162,7 +162,11 @@ def test_tool_ids_are_legal_and_new() -> None:
     begin(log)
     for n, id in enumerate(["call_0", "toolu_1", "functions.f:0"]):
         start(log, n, {"type": "tool_use", "id": id, "name": "f", "input": {}, "extra": 1})
-    assert [event["content_block"]["id"] for _, event, _ in log.log] == ["a2py_2_Y2FsbF8w", "toolu_1", "a2py_3_ZnVuY3Rpb25zLmY6MA"]
+    assert [event["content_block"]["id"] for _, event, _ in log.log] == [
+        "a2py_2_Y2FsbF8w",
+        "toolu_1",
+        "a2py_3_ZnVuY3Rpb25zLmY6MA",
+    ]
     assert [unchanged for _, _, unchanged in log.log] == [False, True, False]
     assert all(event["content_block"]["extra"] == 1 for _, event, _ in log.log)
     assert log.tools_emitted == 3

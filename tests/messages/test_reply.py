@@ -51,7 +51,12 @@ def test_a_whole_message() -> None:
         ],
         "stop_reason": "tool_use",
         "stop_sequence": None,
-        "usage": {"input_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 5},
+        "usage": {
+            "input_tokens": 10,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 3,
+            "output_tokens": 5,
+        },
     }
 
 
@@ -148,7 +153,15 @@ def raw(reply: Reply, type: str, **body: Any) -> None:
 
 def raw_message(reply: Reply, *blocks: tuple[JSON, list[JSON], bool]) -> None:
     usage = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 4, "service_tier": "standard"}
-    message: JSON = {"id": "", "type": "message", "role": "assistant", "model": "up", "content": [], "usage": usage, "container": None}
+    message: JSON = {
+        "id": "",
+        "type": "message",
+        "role": "assistant",
+        "model": "up",
+        "content": [],
+        "usage": usage,
+        "container": None,
+    }
     raw(reply, "message_start", message=message)
     raw(reply, "ping")
     for n, (block, deltas, stopped) in enumerate(blocks):
@@ -190,9 +203,17 @@ def test_raw_events_become_the_upstreams_message() -> None:
             ],
             False,
         ),
-        ({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a":1}'}], True),
+        (
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+            [{"type": "input_json_delta", "partial_json": '{"a":1}'}],
+            True,
+        ),
         ({"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}}, [], True),
-        ({"type": "tool_use", "id": "toolu_3", "name": "h", "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a":1}'}], False),
+        (
+            {"type": "tool_use", "id": "toolu_3", "name": "h", "input": {}},
+            [{"type": "input_json_delta", "partial_json": '{"a":1}'}],
+            False,
+        ),
         ({"type": "web_search_tool_result", "tool_use_id": "x", "content": [1]}, [], True),
         ({"type": "text", "text": "", "citations": [{"n": 0}]}, [{"type": "text_delta", "text": "Yo"}], True),
         ({"type": "compaction", "content": None}, [{"type": "compaction_delta", "content": "short", "text": 7}], True),
@@ -240,7 +261,9 @@ def too_long(reply: Reply) -> None:
         reply.message(Outcome(), Usage())
 
 
-@pytest.mark.parametrize("verb", ["text", "block", "signature", "citation", "server_tool", "raw block", "raw citation", "raw text"])
+@pytest.mark.parametrize(
+    "verb", ["text", "block", "signature", "citation", "server_tool", "raw block", "raw citation", "raw text"]
+)
 def test_a_message_that_is_too_long(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever makes it too long, what follows does no harm, and nothing is kept."""
     monkeypatch.setattr("a2py.messages.reply.REPLY_LIMIT", 5000)

@@ -43,10 +43,18 @@ def test_a_small_request() -> None:
         ({"system": "Be short."}, "system", [{"type": "text", "text": "Be short."}]),
         ({"system": ""}, "system", []),
         ({"system": None}, "system", []),
-        ({"system": [{"type": "text", "text": "a", "cache_control": {}}]}, "system", [{"type": "text", "text": "a", "cache_control": {}}]),
+        (
+            {"system": [{"type": "text", "text": "a", "cache_control": {}}]},
+            "system",
+            [{"type": "text", "text": "a", "cache_control": {}}],
+        ),
         ({"tools": None}, "tools", []),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools", [{"name": "f", "input_schema": {}}]),
-        ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools", [{"type": "web_search_20250305", "name": "w"}]),
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "w"}]},
+            "tools",
+            [{"type": "web_search_20250305", "name": "w"}],
+        ),
         ({"tools": [{"type": "mcp_toolset"}]}, "tools", [{"type": "mcp_toolset"}]),
         ({"tool_choice": {"type": "brand_new"}}, "tools", []),
         ({"tool_choice": {"type": "tool", "name": "f"}}, "tools", []),
@@ -110,7 +118,11 @@ def test_blocks_that_pass(block: JSON) -> None:
     assert read(**with_blocks(block)).messages[0]["content"] == [block]
 
 
-STRING, LIST, DICT = "Input should be a valid string", "Input should be a valid list", "Input should be a valid dictionary"
+STRING, LIST, DICT = (
+    "Input should be a valid string",
+    "Input should be a valid list",
+    "Input should be a valid dictionary",
+)
 BAD_BLOCKS: list[tuple[Any, str]] = [
     (7, f"messages.0.content.0: {DICT}"),
     ({}, "messages.0.content.0.type: Field required"),
@@ -121,11 +133,23 @@ BAD_BLOCKS: list[tuple[Any, str]] = [
     ({"type": "image", "source": "x"}, f"messages.0.content.0.image.source: {DICT}"),
     ({"type": "image", "source": {}}, "messages.0.content.0.image.source.type: Field required"),
     ({"type": "image", "source": {**PNG, "data": 1}}, f"messages.0.content.0.image.source.base64.data: {STRING}"),
-    ({"type": "image", "source": {**PNG, "media_type": None}}, f"messages.0.content.0.image.source.base64.media_type: {STRING}"),
-    ({"type": "image", "source": {**PNG, "data": ""}}, "messages.0.content.0.image.source.base64: image cannot be empty"),
+    (
+        {"type": "image", "source": {**PNG, "media_type": None}},
+        f"messages.0.content.0.image.source.base64.media_type: {STRING}",
+    ),
+    (
+        {"type": "image", "source": {**PNG, "data": ""}},
+        "messages.0.content.0.image.source.base64: image cannot be empty",
+    ),
     ({"type": "document", "source": {"type": "url"}}, "messages.0.content.0.document.source.url.url: Field required"),
-    ({"type": "document", "source": {"type": "text"}}, "messages.0.content.0.document.source.text.data: Field required"),
-    ({"type": "document", "source": {"type": "content"}}, "messages.0.content.0.document.source.content.content: Field required"),
+    (
+        {"type": "document", "source": {"type": "text"}},
+        "messages.0.content.0.document.source.text.data: Field required",
+    ),
+    (
+        {"type": "document", "source": {"type": "content"}},
+        "messages.0.content.0.document.source.content.content: Field required",
+    ),
     (
         {"type": "document", "source": {"type": "content", "content": [{"type": "text"}]}},
         "messages.0.content.0.document.source.content.content.0.text.text: Field required",
@@ -180,10 +204,19 @@ def refused(body: Any, message: str, **options: Any) -> None:
         ({"messages": []}, "messages: at least one message is required"),
         ({"messages": ["x"]}, f"messages.0: {DICT}"),
         ({"messages": [USER, {"content": "x"}]}, "messages.1.role: Field required"),
-        ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages.1.role: Input should be 'user', 'assistant' or 'system'"),
-        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages.0.role: Input should be 'user', 'assistant' or 'system'"),
+        (
+            {"messages": [USER, {"role": "tool", "content": "x"}]},
+            "messages.1.role: Input should be 'user', 'assistant' or 'system'",
+        ),
+        (
+            {"messages": [{"role": ["user"], "content": "x"}]},
+            "messages.0.role: Input should be 'user', 'assistant' or 'system'",
+        ),
         ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
-        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content: Input should be a valid string or a valid list"),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            "messages.0.content: Input should be a valid string or a valid list",
+        ),
         ({"system": 7}, "system: Input should be a valid string or a valid list"),
         ({"system": ["x"]}, f"system.0: {DICT}"),
         ({"system": [{"type": "text"}]}, "system.0.text: Field required"),
@@ -264,9 +297,14 @@ def test_content_within_content_has_an_end(kind: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "content", "text", "source", "x"]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "content", "text", "source", "x"]), inner, max_size=3)
     ),
     max_leaves=10,
 )
@@ -307,14 +345,20 @@ def test_only_api_errors(changes: JSON, blocks: list[Any]) -> None:
 def test_as_many_messages_as_the_vendor_takes() -> None:
     message = {"role": "user", "content": [{"type": "text", "text": "x"}]}
     assert len(read(messages=[message] * 100_000).messages) == 100_000
-    refused({**BODY, "messages": [message] * 100_001}, "messages: List should have at most 100000 items after validation, not 100001")
+    refused(
+        {**BODY, "messages": [message] * 100_001},
+        "messages: List should have at most 100000 items after validation, not 100001",
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model": "m" * 257}, "model: String should have at most 256 characters"),
-        ({"stop_sequences": ["x"] * 257}, "stop_sequences: List should have at most 256 items after validation, not 257"),
+        (
+            {"stop_sequences": ["x"] * 257},
+            "stop_sequences: List should have at most 256 items after validation, not 257",
+        ),
         ({"stop_sequences": ["x", "x" * 4097]}, "stop_sequences.1: String should have at most 4096 characters"),
         (
             {"tools": [{"name": "x" * 257, "input_schema": {}}]},
@@ -340,7 +384,9 @@ def test_too_many_values_are_refused_before_they_are_parsed(extra: Any) -> None:
     with pytest.raises(ApiError) as caught:
         parse(raw)
     assert (caught.value.status, caught.value.type) == (413, "request_too_large")
-    assert caught.value.message.startswith("Request exceeds the maximum size: it holds more than 1,010,000 JSON values.")
+    assert caught.value.message.startswith(
+        "Request exceeds the maximum size: it holds more than 1,010,000 JSON values."
+    )
 
 
 def test_punctuation_in_strings_is_no_value() -> None:
@@ -355,7 +401,10 @@ def test_a_deep_nest_is_refused_where_there_is_much_to_write(values: int, passes
         return
     with pytest.raises(ApiError) as caught:
         parse(raw)
-    assert (caught.value.status, caught.value.message) == (400, "The request body is nested too deeply: more than 254 levels")
+    assert (caught.value.status, caught.value.message) == (
+        400,
+        "The request body is nested too deeply: more than 254 levels",
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,11 @@ CAP = "max_tokens must be less than or equal to 1"
 
 def sent(*texts: str, **more: object) -> Sent:
     """A request whose messages have these texts."""
-    return Sent(orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}))
+    return Sent(
+        orjson.dumps(
+            {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}
+        )
+    )
 
 
 class Counted(bytes):

@@ -21,7 +21,9 @@ json_values = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted(KINDS)), st.text(max_size=20), st.dictionaries(st.text(max_size=5), json_values, max_size=4))
+@given(
+    st.sampled_from(sorted(KINDS)), st.text(max_size=20), st.dictionaries(st.text(max_size=5), json_values, max_size=4)
+)
 def test_there_and_back(kind: str, origin: str, state: dict[str, Any]) -> None:
     state.pop("o", None)
     signature = make(kind, origin, state)
@@ -91,7 +93,8 @@ def test_an_oversized_one_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("signature", "claim"), [("a2py1.t.x", True), ("a2py1.", True), ("a2py1", False), ("", False), (None, False), ({"a": 1}, False)]
+    ("signature", "claim"),
+    [("a2py1.t.x", True), ("a2py1.", True), ("a2py1", False), ("", False), (None, False), ({"a": 1}, False)],
 )
 def test_ours_is_only_the_claim(signature: Any, claim: bool) -> None:
     assert is_ours(signature) is claim

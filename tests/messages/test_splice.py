@@ -15,7 +15,9 @@ def test_what_orjson_writes_is_measured(s: str) -> None:
     assert measure(orjson.dumps(s)[1:-1]) == len(s)
 
 
-@pytest.mark.parametrize("raw", [b'"', b"\\", b"\\u00e9", b"\\/", b"a\nb", b"\x00", b"\xff", b"\xe2\x82", b"\xed\xa0\xbd", b"\xff\\n"])
+@pytest.mark.parametrize(
+    "raw", [b'"', b"\\", b"\\u00e9", b"\\/", b"a\nb", b"\x00", b"\xff", b"\xe2\x82", b"\xed\xa0\xbd", b"\xff\\n"]
+)
 def test_what_it_would_write_in_another_way_is_not(raw: bytes) -> None:
     assert measure(raw) == -1
     splice = Splice(b"<", b">", (b"[", b"]"))

@@ -17,7 +17,9 @@ def framed(payload: bytes, size: str = "%x") -> bytes:
     return (size % len(payload)).encode() + b"\r\n" + payload + b"\r\n"
 
 
-@pytest.mark.parametrize("size", [1, 2, 13, 14, 15, 16, 200, 225, 226, 227, 228, 229, 3000, LONGEST - len(BEFORE + AFTER) - 7])
+@pytest.mark.parametrize(
+    "size", [1, 2, 13, 14, 15, 16, 200, 225, 226, 227, 228, 229, 3000, LONGEST - len(BEFORE + AFTER) - 7]
+)
 def test_one_chunk_with_one_event(size: int) -> None:
     string = b"x" * size
     made = splice()

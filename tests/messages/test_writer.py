@@ -74,7 +74,9 @@ def test_the_bytes_of_a_stream() -> None:
 
 
 def test_thinking_is_signed() -> None:
-    found = streams.events(stream(lambda s: s.thinking("r", "hm"), lambda s: s.thinking_json("r", b"\\n"), origin="chat:x:y"))
+    found = streams.events(
+        stream(lambda s: s.thinking("r", "hm"), lambda s: s.thinking_json("r", b"\\n"), origin="chat:x:y")
+    )
     assert [event.get("delta") for event in found[2:5]] == [
         {"type": "thinking_delta", "thinking": "hm"},
         {"type": "thinking_delta", "thinking": "\n"},
@@ -205,7 +207,9 @@ def test_an_error_is_the_last_event_and_closes_nothing() -> None:
     out.tool(3, "held", "h")
     out.args(3, "{}")
     out.close(Outcome(error=ApiError("overloaded", "busy")))
-    assert out.take() == b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
+    assert (
+        out.take() == b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n'
+    )
     for late in (out.close, out.error):
         late(Outcome(usage=USAGE) if late == out.close else ApiError("api", "x"))  # type: ignore[arg-type]
     out.keepalive()
@@ -223,7 +227,9 @@ def test_an_error_before_anything_is_the_only_event() -> None:
 
 def test_the_sinks_own_problem_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "HELD_LIMIT", 100)
-    found = streams.events(stream(lambda s: s.tool(0, "c", "f"), lambda s: s.args(0, "{" * 3), lambda s: s.text("t", "x" * 100)))
+    found = streams.events(
+        stream(lambda s: s.tool(0, "c", "f"), lambda s: s.args(0, "{" * 3), lambda s: s.text("t", "x" * 100))
+    )
     assert found[-1]["type"] == "error"
 
 
@@ -302,8 +308,13 @@ def test_raw_events_are_passed_as_they_came() -> None:
         b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n'
     )
     out.raw("content_block_delta", {"type": "content_block_delta", "index": 0, "delta": {"type": "x"}}, b"")
-    assert out.take() == b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"x"}}\n\n'
-    raw_event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 5}, more=[1])(out)
+    assert (
+        out.take()
+        == b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"x"}}\n\n'
+    )
+    raw_event(
+        "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 5}, more=[1]
+    )(out)
     assert out.take() == b""
     out.close(Outcome(reason="ignored"))
     assert out.take() == (
@@ -342,10 +353,22 @@ def verb(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[tup
 
 
 hits = st.fixed_dictionaries(
-    {"type": st.just("web_search_result"), "title": small, "url": small, "encrypted_content": small, "page_age": st.none() | small}
+    {
+        "type": st.just("web_search_result"),
+        "title": small,
+        "url": small,
+        "encrypted_content": small,
+        "page_age": st.none() | small,
+    }
 )
 citations = st.fixed_dictionaries(
-    {"type": st.just("web_search_result_location"), "cited_text": small, "encrypted_index": small, "title": small, "url": small}
+    {
+        "type": st.just("web_search_result_location"),
+        "cited_text": small,
+        "encrypted_index": small,
+        "title": small,
+        "url": small,
+    }
 )
 verbs = st.lists(
     st.one_of(
@@ -360,8 +383,20 @@ verbs = st.lists(
         verb("args", calls, fragments),
         verb("args_json", calls, fragments.map(lambda s: orjson.dumps(s)[1:-1])),
         verb("done", calls | texts | thoughts),
-        verb("server_tool", st.just("s"), st.uuids().map(lambda u: f"srvtoolu_{u.hex}"), st.just("web_search"), json_value),
-        verb("server_result", st.just("s"), st.just("web_search_tool_result"), st.just("srvtoolu_1"), st.lists(hits, max_size=2)),
+        verb(
+            "server_tool",
+            st.just("s"),
+            st.uuids().map(lambda u: f"srvtoolu_{u.hex}"),
+            st.just("web_search"),
+            json_value,
+        ),
+        verb(
+            "server_result",
+            st.just("s"),
+            st.just("web_search_tool_result"),
+            st.just("srvtoolu_1"),
+            st.lists(hits, max_size=2),
+        ),
         verb("citation", texts, citations),
     ),
     max_size=30,
@@ -370,11 +405,19 @@ reasons = st.sampled_from(["end_turn", "tool_use", "stop_sequence", "max_tokens"
 
 
 def unsigned(message: JSON) -> JSON:
-    return {**message, "content": [{k: v for k, v in block.items() if k != "signature"} for block in message["content"]]}
+    return {
+        **message,
+        "content": [{k: v for k, v in block.items() if k != "signature"} for block in message["content"]],
+    }
 
 
 @settings(deadline=None)
-@given(verbs, reasons, st.sampled_from(["show", "omit", "none"]), st.frozensets(st.sampled_from(["call_0", "a2py_2_Y2FsbF8w"])))
+@given(
+    verbs,
+    reasons,
+    st.sampled_from(["show", "omit", "none"]),
+    st.frozensets(st.sampled_from(["call_0", "a2py_2_Y2FsbF8w"])),
+)
 def test_any_verbs_give_one_wellformed_message_in_both_forms(
     sequence: list[tuple[Any, ...]], reason: str, mode: str, used: frozenset[str]
 ) -> None:

@@ -99,7 +99,11 @@ def ignored(path: str) -> bool:
         if line and not line.startswith("#"):
             pattern = line.removeprefix("!")
             deep = pattern.startswith("**/")
-            if any(fnmatchcase(Path(one).name if deep else one, pattern.removeprefix("**/")) for one in above if deep or "/" not in one):
+            if any(
+                fnmatchcase(Path(one).name if deep else one, pattern.removeprefix("**/"))
+                for one in above
+                if deep or "/" not in one
+            ):
                 out = not line.startswith("!")
     return out
 
@@ -117,7 +121,16 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [".env", ".git/config", "packaging/secrets/env", ".venv/bin/python", "tests/x.py", "a2py/__pycache__/x.pyc", "a2py/cli/.env", "x"],
+    [
+        ".env",
+        ".git/config",
+        "packaging/secrets/env",
+        ".venv/bin/python",
+        "tests/x.py",
+        "a2py/__pycache__/x.pyc",
+        "a2py/cli/.env",
+        "x",
+    ],
 )
 def test_nothing_else_reaches_the_build(path: str) -> None:
     assert ignored(path)
@@ -168,7 +181,11 @@ def test_a_secret_that_this_user_may_not_read_is_named(nothing: Path, monkeypatc
     assert f"{nothing}/env" in str(stopped.value) and KEY not in str(stopped.value)
 
 
-def test_other_commands_read_the_secret_too(nothing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_other_commands_read_the_secret_too(
+    nothing: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (nothing / "env").write_text("DEEPSEEK_API_KEY=sk-of-the-secret\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
     from a2py.cli import main
@@ -197,7 +214,16 @@ class Image:
                 self.bind(str(host), "rbind" if name in ("dev", "proc") else "bind")
         for name in ("tmp", "src", "wheels", "run/secrets", "etc/a2py", "opt"):
             (self.root / name).mkdir(parents=True)
-        for name in ("resolv.conf", "hosts", "nsswitch.conf", "ssl", "pip.conf", "ld.so.cache", "ld.so.conf", "ld.so.conf.d"):
+        for name in (
+            "resolv.conf",
+            "hosts",
+            "nsswitch.conf",
+            "ssl",
+            "pip.conf",
+            "ld.so.cache",
+            "ld.so.conf",
+            "ld.so.conf.d",
+        ):
             host = Path("/etc", name)
             if host.is_dir():
                 shutil.copytree(host, self.root / "etc" / name, ignore=shutil.ignore_patterns("private"))
@@ -218,24 +244,50 @@ class Image:
             for how, host, target in self.binds
         )
         uid, _, gid = user.partition(":")
-        started = ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        started = [
+            "setpriv",
+            "--reuid",
+            uid,
+            "--regid",
+            gid,
+            "--clear-groups",
+            "--no-new-privs",
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+        ]
         inside = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, *(started if user != "0:0" else []), *command]
         return ["unshare", "-m", "sh", "-ec", f"{mounts}exec {shlex.join(['chroot', str(self.root), *inside])}"]
 
-    def run(self, command: list[str], env: Mapping[str, str], user: str = "0:0", cwd: str = "/") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.words(command, user, cwd), env=env, capture_output=True, text=True, timeout=5 * LIMIT)
+    def run(
+        self, command: list[str], env: Mapping[str, str], user: str = "0:0", cwd: str = "/"
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.words(command, user, cwd), env=env, capture_output=True, text=True, timeout=5 * LIMIT
+        )
 
 
 def environment(port: int, **more: str) -> dict[str, str]:
     """ENV of the image on top of an engine's own, at a port that is free here."""
     env = {name: value.replace("$PATH", ENGINE_PATH) for name, value in variables().items()}
-    return {"HOME": "/", **env, "PORT": str(port), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", **more}
+    return {
+        "HOME": "/",
+        **env,
+        "PORT": str(port),
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        **more,
+    }
 
 
 @pytest.fixture(scope="module", params=["from the checkout", "as built"])
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
     able = sys.platform == "linux" and os.geteuid() == 0 and all(map(shutil.which, ("unshare", "setpriv", "chroot")))
-    if not able or subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, timeout=LIMIT).returncode:
+    if (
+        not able
+        or subprocess.run(
+            ["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, timeout=LIMIT
+        ).returncode
+    ):
         pytest.skip("nobody may mount and chroot here")
     folder = tmp_path_factory.mktemp("image")
     made = Image(folder)
@@ -248,7 +300,9 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip("A2PY_DIST names no directory: make test-dist")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "python")], check=True, timeout=LIMIT)
     made.bind(str(folder / "python"), to="/usr/local")  # the image's Python lies there, and has pip
-    for place in filter(os.path.isdir, re.findall(r"/opt/[\w.-]+", " ".join([*pip_settings(), os.environ.get("PIP_FIND_LINKS", "")]))):
+    for place in filter(
+        os.path.isdir, re.findall(r"/opt/[\w.-]+", " ".join([*pip_settings(), os.environ.get("PIP_FIND_LINKS", "")]))
+    ):
         made.bind(place)
     for name in copied():
         if (ROOT / name).is_dir():
@@ -267,7 +321,9 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def pip_settings() -> list[str]:
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=LIMIT
+    )
     return done.stdout.splitlines()
 
 
@@ -294,7 +350,12 @@ def test_it_starts_as_the_image_does_and_its_check_tells(image: Image) -> None:
     env = environment(port)
     assert image.run(CHECK, env, user, cwd).returncode == 1, "nothing is up"
     process = subprocess.Popen(
-        image.words(START, user, cwd), env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        image.words(START, user, cwd),
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         wait(f"http://127.0.0.1:{port}", process)
@@ -333,7 +394,11 @@ def test_without_a_key_it_refuses_to_start(image: Image, mode: int | None) -> No
         secret.chmod(mode)
     done = image.run([*START, "--demo"], environment(free_port()), only(FINAL, "USER"), only(FINAL, "WORKDIR"))
     secret.unlink(missing_ok=True)
-    expected = (exits.REFUSED, "set LITELLM_MASTER_KEY") if mode is None else (exits.CONFIG, "/run/secrets/env can't be read by this user")
+    expected = (
+        (exits.REFUSED, "set LITELLM_MASTER_KEY")
+        if mode is None
+        else (exits.CONFIG, "/run/secrets/env can't be read by this user")
+    )
     assert (done.returncode, expected[1] in done.stderr) == (expected[0], True), done.stderr
 
 
@@ -379,7 +444,11 @@ def test_composes_one_liner_serves_every_name_by_that_ollama() -> None:
     config = source.choose(args, COMPOSE["services"]["a2py"]["environment"], "/nowhere").config
     assert config is not None
     (found,) = config.resolve("claude-sonnet-4-5")
-    assert found.provider == "ollama" and found.base.startswith("http://ollama:11434") and found.quirks.context_probe == "ollama"
+    assert (
+        found.provider == "ollama"
+        and found.base.startswith("http://ollama:11434")
+        and found.quirks.context_probe == "ollama"
+    )
 
 
 def test_it_is_given_longer_than_it_drains() -> None:

@@ -67,7 +67,9 @@ def run(
     single: Path, *args: str, cwd: Path, python: str = sys.executable, flags: tuple[str, ...] = (), **env: str
 ) -> subprocess.CompletedProcess[str]:
     whole = {name: value for name, value in clean_env(cwd, **env).items() if name != "PYTHONPATH"}
-    return subprocess.run([python, *flags, str(single), *args], cwd=cwd, env=whole, capture_output=True, text=True, timeout=LIMIT)
+    return subprocess.run(
+        [python, *flags, str(single), *args], cwd=cwd, env=whole, capture_output=True, text=True, timeout=LIMIT
+    )
 
 
 def unpacked(cache: Path) -> list[str]:
@@ -101,12 +103,18 @@ def test_it_serves_with_its_c_extensions_on_several_workers(single: Path, tmp_pa
         started = re.search(r"pid (\d+) at (http://\S+), log", done.stdout)
         assert started, done.stderr
         body = {"model": "demo", "max_tokens": 100, "messages": [{"role": "user", "content": "Say hello"}]}
-        request = urllib.request.Request(started[2] + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"})
+        request = urllib.request.Request(
+            started[2] + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             assert json.load(answer)["content"][0]["text"] == "Hello!"
         log = run(renamed, "logs", "-n", "1000", cwd=tmp_path).stdout
         assert "Try it:" in log and "C parser" not in log
-        commands = [Path(path).read_bytes() for path in glob.glob(f"/proc/{started[1]}/task/*/children") for path in children(path)]
+        commands = [
+            Path(path).read_bytes()
+            for path in glob.glob(f"/proc/{started[1]}/task/*/children")
+            for path in children(path)
+        ]
         assert len(commands) == 2 and all(bytes(renamed) in command for command in commands)
     finally:
         assert "stopped" in run(renamed, "stop", cwd=tmp_path).stdout
@@ -119,7 +127,9 @@ def children(path: str) -> list[str]:
 def test_starts_at_once_share_one_directory(single: Path, tmp_path: Path) -> None:
     env = clean_env(tmp_path)
     all_of_them = [
-        subprocess.Popen([sys.executable, str(single), "--version"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, str(single), "--version"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(5)
     ]
     assert [process.communicate(timeout=LIMIT)[0] for process in all_of_them] == [f"a2py {a2py.__version__}\n"] * 5
@@ -132,7 +142,9 @@ def test_starts_at_once_share_one_directory(single: Path, tmp_path: Path) -> Non
 def test_systemds_cache_directory_then_xdgs(single: Path, tmp_path: Path) -> None:
     own, xdg = tmp_path / "own", tmp_path / "xdg"
     own.mkdir()
-    assert run(single, "--version", cwd=tmp_path, CACHE_DIRECTORY=f"{own}:/other", XDG_CACHE_HOME=str(xdg)).returncode == 0
+    assert (
+        run(single, "--version", cwd=tmp_path, CACHE_DIRECTORY=f"{own}:/other", XDG_CACHE_HOME=str(xdg)).returncode == 0
+    )
     assert len(unpacked(own)) == 1 and not xdg.exists()
     assert run(single, "--version", cwd=tmp_path, XDG_CACHE_HOME=str(xdg)).returncode == 0
     assert len(unpacked(xdg / "a2py")) == 1 and not (tmp_path / ".cache").exists()
@@ -174,9 +186,18 @@ def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -
     (tmp_path / "noexec").mkdir()
     script = f"mount -t tmpfs -o noexec x noexec && XDG_CACHE_HOME=$PWD/noexec {sys.executable} {single} models"
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], cwd=tmp_path, env=clean_env(tmp_path), capture_output=True, text=True, timeout=LIMIT
+        ["unshare", "-m", "sh", "-c", script],
+        cwd=tmp_path,
+        env=clean_env(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
-    assert done.returncode == 1 and "nothing may be executed: set XDG_CACHE_HOME" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "nothing may be executed: set XDG_CACHE_HOME" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 @pytest.mark.integration
@@ -202,8 +223,13 @@ def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
     told = f"{seen}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
     assert seen["start"] == 0 and seen["active"] == "active", told
     assert "event: message_stop" in seen["answer"] and seen["without the key"] == 401, told
-    assert seen["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"} and seen["root"] == "ro", told
-    assert len(seen["cache"]) == 1 and seen["cache"][0][0].startswith("pyz-") and seen["cache again"] == seen["cache"], told
+    assert (
+        seen["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+        and seen["root"] == "ro"
+    ), told
+    assert (
+        len(seen["cache"]) == 1 and seen["cache"][0][0].startswith("pyz-") and seen["cache again"] == seen["cache"]
+    ), told
     assert seen["reload"] == [0, "active", True] and seen["restart"] == [0, True] and seen["answer again"] == 200, told
     assert seen["stop"] == [0, "success"], told
 
@@ -215,11 +241,15 @@ def test_another_python_gets_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a2py.pyz"
     path.write_bytes(pyz.archive({".cpython-399-x86_64-linux-gnu.so": {"a2py/cli.py": b""}}, "3.99 for Linux"))
     older = [
-        p for version in ("2.7", "3.6", "3.8", "3.9") for p in glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}*/bin/python")
+        p
+        for version in ("2.7", "3.6", "3.8", "3.9")
+        for p in glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}*/bin/python")
     ]
     for python in (sys.executable, *older):
         done = run(path, "--version", cwd=tmp_path, python=python)
-        assert done.returncode == 1 and done.stderr.startswith("a2py: this file holds CPython 3.99 for Linux; this is "), done.stderr
+        assert done.returncode == 1 and done.stderr.startswith(
+            "a2py: this file holds CPython 3.99 for Linux; this is "
+        ), done.stderr
         assert "pipx install a2py" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -246,7 +276,8 @@ def wheel(folder: Path, name: str, version: str, *requires: str, **files: str) -
     with zipfile.ZipFile(path, "w") as made:
         lines = "".join(f"Requires-Dist: {line}\n" for line in requires)
         made.writestr(
-            f"{name}-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}\nlong text\n"
+            f"{name}-{version}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}\nlong text\n",
         )
         made.writestr(f"{name}-{version}.dist-info/RECORD", "")
         for file, text in files.items():
@@ -257,17 +288,36 @@ def wheel(folder: Path, name: str, version: str, *requires: str, **files: str) -
 def test_requirements_are_those_of_the_target_not_of_this_python(tmp_path: Path) -> None:
     paths = [
         wheel(tmp_path, "a2py", "1", "Web_Lib[x]>=2", "loop; extra == 'speed' and sys_platform != 'win32'"),
-        wheel(tmp_path, "web_lib", "2", "old<3; python_version < '3.11'", "more>=1; extra == 'x'", "never; extra == 'y'", "old>=2"),
+        wheel(
+            tmp_path,
+            "web_lib",
+            "2",
+            "old<3; python_version < '3.11'",
+            "more>=1; extra == 'x'",
+            "never; extra == 'y'",
+            "old>=2",
+        ),
     ]
     found = {path.name.split("-")[0].replace("_", "-"): path for path in paths}
     asked = {version: pyz.closure(found, pyz.environment(version), set()) for version in ("3.10", "3.14")}
-    assert {name: str(limits) for name, limits in asked["3.14"].items()} == {"a2py": "", "web-lib": ">=2", "more": ">=1", "old": ">=2"}
+    assert {name: str(limits) for name, limits in asked["3.14"].items()} == {
+        "a2py": "",
+        "web-lib": ">=2",
+        "more": ">=1",
+        "old": ">=2",
+    }
     assert set(str(asked["3.10"]["old"]).split(",")) == {"<3", ">=2"}
     assert "loop" in pyz.closure(found, pyz.environment("3.12"), {"speed"})
 
 
 def test_what_no_program_needs_is_left_out(tmp_path: Path) -> None:
-    path = wheel(tmp_path, "lib", "1", lib__a="", **{"lib__b.pyx": "", "lib__c.py": "c", "lib-1.dist-info__licenses__LICENSE": "free"})
+    path = wheel(
+        tmp_path,
+        "lib",
+        "1",
+        lib__a="",
+        **{"lib__b.pyx": "", "lib__c.py": "c", "lib-1.dist-info__licenses__LICENSE": "free"},
+    )
     assert pyz.files([path]) == {
         "lib/a": b"",
         "lib/c.py": b"c",
@@ -293,10 +343,16 @@ def pythons() -> list[str]:
     """One interpreter of each version that the single file holds, as far as they are here."""
     found = {}
     for version in pyz.VERSIONS:
-        places = [shutil.which(f"python{version}"), *glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}.*/bin/python")]
+        places = [
+            shutil.which(f"python{version}"),
+            *glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}.*/bin/python"),
+        ]
         for place in filter(None, places):
             told = subprocess.run(
-                [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, timeout=LIMIT
+                [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
             )
             if told.stdout.strip() == version:
                 found[version] = place
@@ -306,7 +362,9 @@ def pythons() -> list[str]:
 def answers(command: list[str], cwd: Path) -> None:
     """`command` serves the demo, whole and streamed, and ends as it should; with its C extensions."""
     port = free_port()
-    process = subprocess.Popen([*command, "--demo", "--port", str(port)], cwd=cwd, env=clean_env(cwd), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--demo", "--port", str(port)], cwd=cwd, env=clean_env(cwd), stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stderr
         said = ""
@@ -315,7 +373,12 @@ def answers(command: list[str], cwd: Path) -> None:
             assert line, said
             said += line
         assert "C parser" not in said
-        body = {"model": "demo", "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "Say hello"}]}
+        body = {
+            "model": "demo",
+            "max_tokens": 100,
+            "stream": True,
+            "messages": [{"role": "user", "content": "Say hello"}],
+        }
         url = f"http://127.0.0.1:{port}/v1/messages"
         with urllib.request.urlopen(
             urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"}), timeout=LIMIT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.providers import PROVIDERS, ModelRow, Provider
-from a2py.providers.families import FAMILIES
+from a2py.providers.any_host import FAMILIES
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.quirks import EFFORTS, Quirks, override
 
@@ -16,10 +16,40 @@ DOC = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="
 #: Every prefix that a LiteLLM file may name and that is promised to work.
 PREFIXES = [
     *("openai", "deepseek", "ollama", "ollama_chat", "openrouter", "azure", "gemini", "groq", "hosted_vllm"),
-    *("lm_studio", "llamafile", "docker_model_runner", "litellm_proxy", "together_ai", "mistral", "codestral", "xai", "minimax"),
+    *(
+        "lm_studio",
+        "llamafile",
+        "docker_model_runner",
+        "litellm_proxy",
+        "together_ai",
+        "mistral",
+        "codestral",
+        "xai",
+        "minimax",
+    ),
     *("moonshot", "dashscope", "zai", "bigmodel", "fireworks_ai", "deepinfra", "cerebras", "nvidia_nim", "perplexity"),
-    *("sambanova", "nebius", "novita", "hyperbolic", "siliconflow", "volcengine", "github", "vercel_ai_gateway", "friendliai"),
-    *("featherless_ai", "nscale", "lambda_ai", "meta_llama", "modelscope", "xiaomi_mimo", "synthetic", "chutes", "nano-gpt"),
+    *(
+        "sambanova",
+        "nebius",
+        "novita",
+        "hyperbolic",
+        "siliconflow",
+        "volcengine",
+        "github",
+        "vercel_ai_gateway",
+        "friendliai",
+    ),
+    *(
+        "featherless_ai",
+        "nscale",
+        "lambda_ai",
+        "meta_llama",
+        "modelscope",
+        "xiaomi_mimo",
+        "synthetic",
+        "chutes",
+        "nano-gpt",
+    ),
     *("poe", "aihubmix", "venice", "baseten", "huggingface", "anthropic"),
 ]
 #: prefix → base, first key variable, first base variable.
@@ -35,7 +65,11 @@ BASES = {
     "hosted_vllm": ("", "HOSTED_VLLM_API_KEY", "HOSTED_VLLM_API_BASE"),
     "lm_studio": ("", "LM_STUDIO_API_KEY", "LM_STUDIO_API_BASE"),
     "llamafile": ("http://127.0.0.1:8080/v1", "LLAMAFILE_API_KEY", "LLAMAFILE_API_BASE"),
-    "docker_model_runner": ("http://localhost:22088/engines/llama.cpp/v1", "DOCKER_MODEL_RUNNER_API_KEY", "DOCKER_MODEL_RUNNER_API_BASE"),
+    "docker_model_runner": (
+        "http://localhost:22088/engines/llama.cpp/v1",
+        "DOCKER_MODEL_RUNNER_API_KEY",
+        "DOCKER_MODEL_RUNNER_API_BASE",
+    ),
     "litellm_proxy": ("", "LITELLM_PROXY_API_KEY", "LITELLM_PROXY_API_BASE"),
     "together_ai": ("https://api.together.xyz/v1", "TOGETHER_API_KEY", "TOGETHER_AI_API_BASE"),
     "mistral": ("https://api.mistral.ai/v1", "MISTRAL_API_KEY", "MISTRAL_API_BASE"),
@@ -61,7 +95,11 @@ def test_every_prefix_has_its_row(prefix: str) -> None:
     assert not row.base.endswith("/") and row.base.startswith(("http://", "https://", ""))
     base, key, variable = BASES.get(
         prefix,
-        (row.base, row.keys[0], f"{prefix.upper()}_API_BASE" if prefix not in ("friendliai", "meta_llama") else row.bases[0]),
+        (
+            row.base,
+            row.keys[0],
+            f"{prefix.upper()}_API_BASE" if prefix not in ("friendliai", "meta_llama") else row.bases[0],
+        ),
     )
     assert (row.base, row.keys[0], row.bases[0]) == (base, key, variable)
     assert row.base or prefix in ("azure", "hosted_vllm", "lm_studio", "litellm_proxy")
@@ -85,12 +123,25 @@ def test_the_clients_own_token_is_of_no_other_row() -> None:
 
 def test_keys_are_optional_where_people_run_the_server_themselves() -> None:
     assert {name for name, row in PROVIDERS.items() if row.key_optional} == {
-        *("ollama", "ollama_chat", "hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "lm_studio", "litellm_proxy")
+        *(
+            "ollama",
+            "ollama_chat",
+            "hosted_vllm",
+            "sglang",
+            "llamacpp",
+            "llamafile",
+            "docker_model_runner",
+            "lm_studio",
+            "litellm_proxy",
+        )
     }
 
 
 def test_how_the_key_travels() -> None:
-    assert {name: row.auth for name, row in PROVIDERS.items() if row.auth != "bearer"} == {"azure": "api-key", "anthropic": "x-api-key"}
+    assert {name: row.auth for name, row in PROVIDERS.items() if row.auth != "bearer"} == {
+        "azure": "api-key",
+        "anthropic": "x-api-key",
+    }
 
 
 def _entries() -> list[tuple[str, Any]]:
@@ -105,9 +156,11 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
     assert quirks.template_key in {"enable_thinking", "thinking"} and quirks.native_thinking in {"", "adaptive"}
     default = Quirks()
     if isinstance(row, Provider):
-        assert all(getattr(quirks, field) != getattr(default, field) for field in row.quirks), "a field that says the default says nothing"
+        assert all(getattr(quirks, field) != getattr(default, field) for field in row.quirks), (
+            "a field that says the default says nothing"
+        )
     else:
-        assert row.providers <= {"", *PROVIDERS}
+        assert row.providers <= {"", "local_server", *PROVIDERS}
         assert all(pattern == pattern.lower() and "/" not in pattern for pattern in row.models)
 
 
@@ -123,7 +176,14 @@ def _code(items: Any) -> str:
 def test_docs_name_each_provider_with_its_base_key_and_wire() -> None:
     for row in PROVIDERS.values():
         native = f"{row.native} {_code(row.native_models)}" if row.native else "–"
-        cells = [row.name + "*" * row.key_optional, row.base or "required", _code(row.keys), _code(row.bases), row.wire, native]
+        cells = [
+            row.name + "*" * row.key_optional,
+            row.base or "required",
+            _code(row.keys),
+            _code(row.bases),
+            row.wire,
+            native,
+        ]
         line = f"| {' | '.join([*cells, row.default_model or '–'])} |"
         assert line in DOC, f"docs/providers.md lacks the line\n{line}"
         line = f"| {row.name} | {_code(sorted(row.quirks))} | {row.docs} |"
@@ -145,5 +205,9 @@ def test_docs_name_each_family_row_of_servers_that_no_row_knows() -> None:
 
 def test_docs_name_no_provider_that_is_not_there() -> None:
     table = DOC.partition("## The table")[2].partition("\n## ")[0]
-    named = [line.split("|")[1].strip().rstrip("*") for line in table.splitlines() if line.startswith("| ") and "prefix" not in line]
+    named = [
+        line.split("|")[1].strip().rstrip("*")
+        for line in table.splitlines()
+        if line.startswith("| ") and "prefix" not in line
+    ]
     assert named == sorted(PROVIDERS)

@@ -37,7 +37,9 @@ def containers(*roots: Any) -> dict[int, tuple[str, int]]:
             queue.extend((f"{where}[]", one) for one in inner)
         elif type(value).__module__.startswith("a2py"):
             slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-            queue.extend((f"{where}.{name}", getattr(value, name, None)) for name in {*slots, *getattr(value, "__dict__", ())})
+            queue.extend(
+                (f"{where}.{name}", getattr(value, name, None)) for name in {*slots, *getattr(value, "__dict__", ())}
+            )
     return found
 
 
@@ -46,8 +48,20 @@ async def upstream_script(c: Peer) -> None:
     if c.asked.target.startswith("/api/"):
         c.reply({"models": [], "parameters": "num_ctx 100000"})
     elif "max_tokens" in c.asked.json:
-        error = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        c.reply({"error": {"message": error, "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}}, 400)
+        error = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        c.reply(
+            {
+                "error": {
+                    "message": error,
+                    "type": "invalid_request_error",
+                    "param": "max_tokens",
+                    "code": "unsupported_parameter",
+                }
+            },
+            400,
+        )
     elif "fails" in c.asked.json["model"]:
         c.reply({"error": {"message": "no such model"}}, 404)
     else:
@@ -78,12 +92,23 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             async def ask(first: int) -> None:
                 for n in range(first, first + NAMES):
                     name = f"some/{'fails' if n % 4 == 0 else 'good'}-{n}"
-                    body = message("word " * 2000, n % 2 == 0, model=name, tools=[{"type": f"odd_tool_{n}", "name": f"t{n}"}])
-                    headers = {"x-claude-code-session-id": f"s{n}", "x-a2py-hop": f"h{n}", "anthropic-beta": f"beta-{n}"}
+                    body = message(
+                        "word " * 2000, n % 2 == 0, model=name, tools=[{"type": f"odd_tool_{n}", "name": f"t{n}"}]
+                    )
+                    headers = {
+                        "x-claude-code-session-id": f"s{n}",
+                        "x-a2py-hop": f"h{n}",
+                        "anthropic-beta": f"beta-{n}",
+                    }
                     await proxy.ask(body, headers=headers)
                     await proxy.ask(body, f"/p{n}/v1/messages/count_tokens")
                     await proxy.ask(None, f"/v1/models/{name}", "GET", {"host": f"h{n}.example:{n + 1}"})
-                    await proxy.ask(None, f"/v1/models/{name}-x", "GET", {"host": f"[::{n + 1:x}]:80", "origin": f"https://o{n}.example"})
+                    await proxy.ask(
+                        None,
+                        f"/v1/models/{name}-x",
+                        "GET",
+                        {"host": f"[::{n + 1:x}]:80", "origin": f"https://o{n}.example"},
+                    )
 
             await ask(0)
             before = containers(proxy.services)
@@ -94,7 +119,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
                 proxy.services.contexts._known,
                 proxy.services.lessons._known,
                 proxy.services.sizes.counts._models,
-                proxy.services.config._names.bound,
+                proxy.services.config._names.bindings,
             ]
             assert all(kept), "nothing was taught, or this tests nothing"
             text = (await proxy.ask(None, "/metrics", "GET")).body.decode()
@@ -128,5 +153,8 @@ def test_what_requests_lose_is_counted_by_name() -> None:
         counters.add_degraded(f"odd_{n}")
     counters.add_degraded("image")
     lines = [line for line in counters.text({}).splitlines() if line.startswith("a2py_degraded_total{")]
-    assert 'a2py_degraded_total{what="image"} 3' in lines and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
+    assert (
+        'a2py_degraded_total{what="image"} 3' in lines
+        and 'a2py_degraded_total{what="web_search.blocked_domains"} 1' in lines
+    )
     assert len(lines) <= metrics.MAX_DEGRADED + 1

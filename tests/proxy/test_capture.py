@@ -37,7 +37,11 @@ async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
         async with proxied(settings) as proxy:
             answer = await proxy.ask(message("Hi there", stream=stream), headers={"x-custom": "1"})
     data = one(folder)
-    assert data["client"]["method"] == "POST" and data["client"]["path"] == "/v1/messages" and data["client"]["headers"]["x-custom"] == "1"
+    assert (
+        data["client"]["method"] == "POST"
+        and data["client"]["path"] == "/v1/messages"
+        and data["client"]["headers"]["x-custom"] == "1"
+    )
     assert json.loads(data["client"]["body"])["messages"][0]["content"] == "Hi there"
     refused, good = data["attempts"]
     assert refused["status"] == 500 and "first" in refused["pieces"][0]
@@ -50,7 +54,10 @@ async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_refusal(stream: bool, tmp_path: Path) -> None:
-    async with Scripted(refusing(400, "no such field")) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with (
+        Scripted(refusing(400, "no such field")) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
         answer = await proxy.ask(message(stream=stream))
     data = one(tmp_path)
     assert data["answer"] == {"status": 400, "body": answer.body.decode()}
@@ -61,9 +68,17 @@ async def test_no_secret_is_written(tmp_path: Path) -> None:
     """Not in headers, not in a query, not where an upstream or a prompt repeats it."""
 
     async def tells(c: Peer) -> None:
-        c.reply({"error": {"message": f"Incorrect API key provided: {SECRET}"}}, 401, {"set-cookie": "session=cookie-secret"})
+        c.reply(
+            {"error": {"message": f"Incorrect API key provided: {SECRET}"}},
+            401,
+            {"set-cookie": "session=cookie-secret"},
+        )
 
-    sent = {"authorization": "Bearer client-secret", "cookie": "a=cookie-secret", "proxy-authorization": "Basic proxy-secret"}
+    sent = {
+        "authorization": "Bearer client-secret",
+        "cookie": "a=cookie-secret",
+        "proxy-authorization": "Basic proxy-secret",
+    }
     settings: dict[str, Any] = {"capture_dir": str(tmp_path), "master_key": "client-secret"}
     async with Scripted(tells) as upstream, proxied(config(upstream.base + "?key=query-secret", **settings)) as proxy:
         await proxy.ask(message("my key is client-secret"), headers=sent)
@@ -94,7 +109,9 @@ async def test_no_secret_of_the_whole_configuration_however_it_is_spelt(stream: 
             c.reply(completion(f"{SECRET} {OTHER} {THIRD}"))
             return
         c.head(200, {**SSE, "x-echo": f"key {OTHER}", "set-cookie": "a=cookie-secret"})
-        whole = b"".join(map(event, [chunk({"role": "assistant", "content": ""}), chunk({"content": f"{OTHER} and {THIRD} and "})]))
+        whole = b"".join(
+            map(event, [chunk({"role": "assistant", "content": ""}), chunk({"content": f"{OTHER} and {THIRD} and "})])
+        )
         at = whole.index(OTHER.encode()) + 7
         c.chunk(whole[:at])  # over two reads
         await c.drain()
@@ -105,10 +122,18 @@ async def test_no_secret_of_the_whole_configuration_however_it_is_spelt(stream: 
         c.events(chunk({"reasoning_content": json.dumps({"key": THIRD})}), *text(OTHER))
         c.end()
 
-    others = tuple(deployment("http://127.0.0.1:1/v1", f"m{n}", id=f"o{n}", key=key) for n, key in enumerate((OTHER, THIRD)))
-    sent = {"x-trace": f"{OTHER};{SECRET}", "x-gateway-token": "header-secret-1", "referer": f"http://x/y?key=query-secret&b={THIRD[:3]}"}
+    others = tuple(
+        deployment("http://127.0.0.1:1/v1", f"m{n}", id=f"o{n}", key=key) for n, key in enumerate((OTHER, THIRD))
+    )
+    sent = {
+        "x-trace": f"{OTHER};{SECRET}",
+        "x-gateway-token": "header-secret-1",
+        "referer": f"http://x/y?key=query-secret&b={THIRD[:3]}",
+    }
     said = f"{OTHER} {THIRD} {SPELT} header-secret-1 cookie-secret-1 {json.dumps({'inner': json.dumps(THIRD)})}"
-    body = json.dumps(message("SAID", stream=stream)).replace("SAID", json.dumps(said)[1:-1].replace(json.dumps(SPELT)[1:-1], SPELT))
+    body = json.dumps(message("SAID", stream=stream)).replace(
+        "SAID", json.dumps(said)[1:-1].replace(json.dumps(SPELT)[1:-1], SPELT)
+    )
     async with Scripted(repeats) as upstream:
         settings = config(upstream.base, deployments=others, capture_dir=str(tmp_path))
         async with proxied(settings) as proxy:
@@ -116,7 +141,10 @@ async def test_no_secret_of_the_whole_configuration_however_it_is_spelt(stream: 
             assert answer.status == 200
     data = one(tmp_path)
     secret_free(data)
-    assert data["client"]["headers"]["x-trace"] == "[redacted];[redacted]" and data["client"]["headers"]["referer"] == "http://x/y"
+    assert (
+        data["client"]["headers"]["x-trace"] == "[redacted];[redacted]"
+        and data["client"]["headers"]["referer"] == "http://x/y"
+    )
     assert json.loads(data["client"]["body"])["messages"] and json.loads(data["attempts"][0]["body"])["messages"]
     if stream:
         assert Answer(200, {}, data["answer"]["body"].encode(), True).names[-1] == "message_stop"
@@ -139,7 +167,11 @@ async def test_a_secret_at_the_limit_of_a_body(tmp_path: Path, monkeypatch: pyte
 async def test_a_stream_that_breaks_off_within_a_secret(tmp_path: Path) -> None:
     async def breaks(c: Peer) -> None:
         c.head(200, SSE)
-        c.events(chunk({"role": "assistant", "content": "it is "}), chunk({"content": SECRET[:9]}), chunk({"content": SECRET[9:-1]}))
+        c.events(
+            chunk({"role": "assistant", "content": "it is "}),
+            chunk({"content": SECRET[:9]}),
+            chunk({"content": SECRET[9:-1]}),
+        )
         await c.drain()
         c.close()
 
@@ -164,7 +196,10 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> 
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
             for stream in (True, False):
@@ -189,7 +224,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_disk_that_is_really_full(small_disk: Path) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(small_disk))) as proxy:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, capture_dir=str(small_disk))) as proxy,
+    ):
         for _ in range(12):
             assert (await proxy.ask(message("x" * 8000))).names[-1] == "message_stop"
         await settle(lambda: bool(warned(proxy)))
@@ -213,10 +251,17 @@ async def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 async def test_large_bodies_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_module, "BODY_LIMIT", 1000)
-    async with Scripted(answering("x" * 5000)) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with (
+        Scripted(answering("x" * 5000)) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
         assert (await proxy.ask(message("y" * 5000))).names[-1] == "message_stop"
     data = one(tmp_path)
-    assert data["attempts"][0]["cut"] is True and len(data["client"]["body"]) == 1000 and len(data["answer"]["body"]) <= 1000
+    assert (
+        data["attempts"][0]["cut"] is True
+        and len(data["client"]["body"]) == 1000
+        and len(data["answer"]["body"]) <= 1000
+    )
 
 
 async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:

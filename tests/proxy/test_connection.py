@@ -40,7 +40,10 @@ async def test_no_response_names_its_software() -> None:
         raise RuntimeError("nobody expected this")
 
     raws = [
-        *(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % pair for pair in ((b"GET", b"/"), (b"HEAD", b"/"), (b"GET", b"/health"))),
+        *(
+            b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % pair
+            for pair in ((b"GET", b"/"), (b"HEAD", b"/"), (b"GET", b"/health"))
+        ),
         *(
             b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
             for path in (b"/metrics", b"/nothing", b"/v1/models", b"/v1/messages", b"/crash")
@@ -63,7 +66,10 @@ async def test_no_response_names_its_software() -> None:
     ROUTES["/crash"] = Route(("GET",), crash)  # type: ignore[arg-type]
     try:
         async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy:
-            for raw in (*raws, POST + b"Content-Length: %d\r\n\r\n%b" % (len(stream := orjson.dumps(message())), stream)):
+            for raw in (
+                *raws,
+                POST + b"Content-Length: %d\r\n\r\n%b" % (len(stream := orjson.dumps(message())), stream),
+            ):
                 async with proxy.client() as client:
                     client.send(raw)
                     status, headers = await client.head()
@@ -175,7 +181,9 @@ async def test_head_sends_no_body_and_the_next_answer_is_its_own() -> None:
         (b"http:///v1/models", b"localhost", (400, 403)),
     ],
 )
-async def test_a_target_in_absolute_form_names_its_own_host(target: bytes, host: bytes, status: int | tuple[int, ...]) -> None:
+async def test_a_target_in_absolute_form_names_its_own_host(
+    target: bytes, host: bytes, status: int | tuple[int, ...]
+) -> None:
     async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
         answer = await client.answer()
@@ -209,7 +217,10 @@ async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
 async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.LogCaptureFixture) -> None:
     whole = gzip.compress(BODY)
     broken = whole[:20] + b"\xff" * (len(whole) - 20)
-    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % (path, len(broken))
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % (
+        path,
+        len(broken),
+    )
     with caplog.at_level(logging.DEBUG):
         async with proxied(config(NOWHERE)) as proxy:
             for first in (len(broken), 0, 30):
@@ -267,7 +278,9 @@ async def test_what_follows_a_request_with_upgrade_is_served(request_: bytes, up
                         at += size
                 for part in (request_, POST, request_, GET):
                     answer = await client.answer()
-                    assert answer.status == 200 and ("content" if part.startswith(b"POST") else "data") in answer.json, sizes[:3]
+                    assert (
+                        answer.status == 200 and ("content" if part.startswith(b"POST") else "data") in answer.json
+                    ), sizes[:3]
     assert all(asked.json["messages"][-1]["content"] == "a line\r\n\r\nand another" for asked in upstream.asked)
 
 
@@ -286,7 +299,9 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
     head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         for _ in range(2):
-            client.send(upgraded(POST, UPGRADES[0]) + head + body + upgraded(GET, UPGRADES[0]) + b"\r\n" + GET + b"\r\n")
+            client.send(
+                upgraded(POST, UPGRADES[0]) + head + body + upgraded(GET, UPGRADES[0]) + b"\r\n" + GET + b"\r\n"
+            )
             assert (await client.answer()).json["content"]
             assert (await client.answer()).json["data"]
             assert (await client.answer()).json["data"]
@@ -300,10 +315,11 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
 async def clients(proxy: Running, number: int) -> AsyncIterator[list[Raw]]:
     """So many connections, in this order."""
     async with AsyncExitStack() as stack:
+        connections: Any = proxy.server._connections
         made = []
         for _ in range(number):
             made.append(await stack.enter_async_context(proxy.client()))
-            await settle(lambda: proxy.server._connections.open >= min(len(made), proxy.server._connections.max_connections))  # type: ignore[union-attr]
+            await settle(lambda: connections.open >= min(len(made), connections.max_connections))
         yield made
 
 
@@ -334,7 +350,11 @@ async def test_the_newest_silent_connection_stays() -> None:
 
 async def test_connections_that_wait_for_their_next_request_come_after_silent_ones() -> None:
     """Else who asks once on each of them would keep everybody out as well. Their clients ask again on a new one."""
-    async with proxied(config(NOWHERE, max_connections=3)) as proxy, clients(proxy, 3) as (one, two, silent), AsyncExitStack() as stack:
+    async with (
+        proxied(config(NOWHERE, max_connections=3)) as proxy,
+        clients(proxy, 3) as (one, two, silent),
+        AsyncExitStack() as stack,
+    ):
         for client in (two, one, two):
             client.ask("GET", "/v1/models")
             assert (await client.answer()).status == 200
@@ -365,7 +385,10 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
                 client = await stack.enter_async_context(proxy.client())
                 client.ask("GET", "/v1/models")
                 answer = await client.answer()
-                assert "max_connections" in envelope(answer, 529, "overloaded_error") and answer.headers["retry-after"] == "1"
+                assert (
+                    "max_connections" in envelope(answer, 529, "overloaded_error")
+                    and answer.headers["retry-after"] == "1"
+                )
                 assert await closed(client) == b""
             for number in (3, 4):  # refused ones whose bodies are still to come are busy too
                 stuck = await stack.enter_async_context(proxy.client())

@@ -51,7 +51,11 @@ async def test_a_preflight_needs_no_key(path: str, methods: str, key: str) -> No
                 "OPTIONS",
                 path,
                 None,
-                (("Origin", PAGE), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", WANTS)),
+                (
+                    ("Origin", PAGE),
+                    ("Access-Control-Request-Method", "POST"),
+                    ("Access-Control-Request-Headers", WANTS),
+                ),
             )
             status, headers = await client.head()
             assert status == 204 and headers["request-id"]
@@ -69,7 +73,11 @@ async def test_what_a_preflight_may_ask_besides() -> None:
         asked = (("Origin", PAGE), ("Access-Control-Request-Method", "POST"))
         client.ask("OPTIONS", "/v1/messages", None, (*asked, ("Access-Control-Request-Private-Network", "true")))
         status, headers = await client.head()
-        assert status == 204 and headers["access-control-allow-private-network"] == "true" and "access-control-allow-headers" not in headers
+        assert (
+            status == 204
+            and headers["access-control-allow-private-network"] == "true"
+            and "access-control-allow-headers" not in headers
+        )
         for odd in ("a b", "x: y", "a,,b", "\u00e4", ",".join(f"x-{n}" for n in range(200))):
             client.ask("OPTIONS", "/v1/messages", None, (*asked, ("Access-Control-Request-Headers", odd)))
             status, headers = await client.head()
@@ -91,7 +99,10 @@ async def test_what_a_preflight_may_ask_besides() -> None:
     ],
 )
 async def test_no_other_origin_gets_anything(headers: dict[str, str], key: str) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=key, **SETTINGS)) as proxy:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, master_key=key, **SETTINGS)) as proxy,
+    ):
         answer = await proxy.ask(None, "/v1/messages", "OPTIONS", headers)
         assert answer.status in (401, 403, 405) and not cors(answer.headers)
         for stream in (True, False):
@@ -103,7 +114,9 @@ async def test_without_a_list_nobody_gets_anything() -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         answer = await proxy.ask(None, "/v1/models", "GET", {"Origin": PAGE, "x-api-key": KEY})
         assert answer.status == 200 and not cors(answer.headers)
-        answer = await proxy.ask(None, "/v1/models", "OPTIONS", {"Origin": PAGE, "Access-Control-Request-Method": "GET"})
+        answer = await proxy.ask(
+            None, "/v1/models", "OPTIONS", {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+        )
         assert answer.status == 401 and not cors(answer.headers)
 
 
@@ -131,7 +144,9 @@ async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> 
         envelope(answers[-1], 405, "invalid_request_error")
         answers.append(await proxy.ask(message(), headers={**page, "x-a2py-hop": "a,b,c,d,e"}))
         envelope(answers[-1], 508, "invalid_request_error")
-        answers.append(await proxy.ask(message(), headers={"Origin": PAGE, "x-api-key": "wrong", "host": "evil.example"}))
+        answers.append(
+            await proxy.ask(message(), headers={"Origin": PAGE, "x-api-key": "wrong", "host": "evil.example"})
+        )
         assert answers[-1].status == (401 if key else 403)
     assert all(shown(answer.headers) for answer in answers)
 

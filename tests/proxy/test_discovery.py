@@ -16,16 +16,20 @@ from a2py.evidence.server import ServerWord
 from a2py.providers import PROVIDERS
 from a2py.proxy import discovery
 from a2py.proxy.discovery import Discovery, is_private
+from a2py.quirks import Quirks
 from a2py.upstream import Upstream
+from tests import streams
 from tests.process import free_port
 from tests.proxied import config, message, proxied, settle
-from tests.scripted import Peer, Scripted, answering, completion
+from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
 
 VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
 
 def deployment(base: str, **more: Any) -> Deployment:
-    return Deployment(**{"name": "m", "id": "m", "provider": "openai", "model": "m", "base": base, "key": "sk-deployment", **more})
+    return Deployment(
+        **{"name": "m", "id": "m", "provider": "openai", "model": "m", "base": base, "key": "sk-deployment", **more}
+    )
 
 
 def serving(models: Any, status: int = 200) -> Callable[[Peer], Any]:
@@ -65,7 +69,13 @@ async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> Non
         found.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
         await found.done()
         assert found.words[server.base].program == "vLLM" and found.words[server.base].context("m") == 4096
-        assert [asked.target for asked in server.asked] == ["/v1/models", "/props", "/version", "/api/version", "/api/tags"]
+        assert [asked.target for asked in server.asked] == [
+            "/v1/models",
+            "/props",
+            "/version",
+            "/api/version",
+            "/api/tags",
+        ]
         assert all(asked.method == "GET" and not asked.body for asked in server.asked)
         assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-deployment"}
         found.start(upstream, [deployment(server.base)], True)  # a reload
@@ -103,7 +113,9 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
 
 async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "is_private", lambda base: False)
-    async with Scripted(serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})) as server:
+    async with Scripted(
+        serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})
+    ) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         found.note_failed_connection(deployment(server.base))
@@ -128,7 +140,9 @@ async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> No
         await found.close()
 
 
-async def test_a_server_that_is_not_there_yet_is_asked_again(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_not_there_yet_is_asked_again(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.01)
     port = free_port()
     found = Watched()
@@ -154,7 +168,9 @@ async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, mo
         await found.close()
 
 
-async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(discovery, "TRIES", 2)
     away = deployment(f"http://127.0.0.1:{free_port()}/v1")
@@ -165,7 +181,9 @@ async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(upstream
     await found.close()
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b'{"data": [' + b"0," * 300_000 + b"0]}", b"x" * (3 * 1024 * 1024)])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[" * 100_000, b'{"data": [' + b"0," * 300_000 + b"0]}", b"x" * (3 * 1024 * 1024)]
+)
 async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -> None:
     async def script(c: Peer) -> None:
         c.head(200, {"content-type": "application/json"}, length=len(body))
@@ -179,7 +197,9 @@ async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -
         await found.close()
 
 
-async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(discovery, "ANSWER_SECONDS", 0.05)
     monkeypatch.setattr(discovery, "TRIES", 1)
 
@@ -232,7 +252,10 @@ def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 # -- the whole proxy ---------------------------------------------------------------------------------------------------------
 
 NAMED_TOOL = {
-    "tools": [{"name": "look", "input_schema": {"type": "object"}}, {"name": "other", "input_schema": {"type": "object"}}],
+    "tools": [
+        {"name": "look", "input_schema": {"type": "object"}},
+        {"name": "other", "input_schema": {"type": "object"}},
+    ],
     "tool_choice": {"type": "tool", "name": "look"},
 }
 
@@ -313,3 +336,49 @@ async def test_what_a_server_said_outlives_a_reload_and_a_restart_of_the_server_
         await settle(lambda: proxy.services.discovery.words)
         proxy.services.reload(replace(settings, settings=replace(settings.settings, discover=True)))
         assert proxy.services.config.resolve("local")[0].quirks.tool_choice_named == "only"
+
+
+# -- what replies show -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_forced_tool_that_is_ignored_is_forced_in_another_way_next_time(stream: bool) -> None:
+    """As llama.cpp behind a proxy that hides what it is: the object form is ignored, `required` is obeyed."""
+
+    async def script(c: Peer) -> None:
+        if c.asked.json.get("stream"):
+            await answering("no tool")(c)
+        else:
+            c.reply(completion("no tool"))
+
+    async with Scripted(script) as server, proxied(own_server(server.base)) as proxy:
+        for _ in range(3):
+            assert (await proxy.ask({**message(stream=stream), "model": "local", **NAMED_TOOL})).status == 200
+        choices = [asked.json["tool_choice"] for asked in server.asked]
+        assert choices == [{"type": "function", "function": {"name": "look"}}, "required", "required"]
+        reason = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]["quirks"]["tool_choice_named"]
+        assert reason["source"] == "reply" and "forced" in reason["reason"]
+        assert any("forced" in str(line.get("notes")) for line in proxy.lines)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+async def test_reasoning_goes_back_in_the_field_in_which_it_came(stream: bool, field: str) -> None:
+    """Also if no thinking is asked for: tool loops of interleaved-thinking models keep their thoughts."""
+
+    async def script(c: Peer) -> None:
+        if c.asked.json.get("stream"):
+            c.head(200, SSE)
+            c.events(chunk({field: "I must "}), chunk({field: "think."}), *text("Hello"))
+            c.end()
+        else:
+            c.reply(completion("Hello", **{field: "I must think."}))
+
+    quirks = Quirks(reasoning_history="reply")
+    async with Scripted(script) as server, proxied(own_server(server.base, quirks=quirks)) as proxy:
+        asked = {**message(stream=stream), "model": "local"}
+        answer = await proxy.ask(asked)
+        content = streams.accumulate(streams.events(answer.body))["content"] if stream else answer.json["content"]
+        turns = [*asked["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
+        assert (await proxy.ask({**asked, "messages": turns})).status == 200
+        assert server.asked[-1].json["messages"][1] == {"role": "assistant", "content": "Hello", field: "I must think."}

@@ -61,7 +61,9 @@ def answered(sock: socket.socket) -> bool:
             data += more
     except OSError as error:
         data += repr(error).encode()
-    return data.startswith(b"HTTP/1.1 200") and b"connection: close" in data.lower() and data.endswith(b'"name":"a2py"}')
+    return (
+        data.startswith(b"HTTP/1.1 200") and b"connection: close" in data.lower() and data.endswith(b'"name":"a2py"}')
+    )
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -120,7 +122,11 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
         assert not drained.done()
         client.send(body[20:])
         answer = await client.answer()
-        assert answer.status == 200 and answer.headers["connection"] == "close" and answer.json["content"][0]["text"] == "Hi"
+        assert (
+            answer.status == 200
+            and answer.headers["connection"] == "close"
+            and answer.json["content"][0]["text"] == "Hi"
+        )
         await asyncio.wait_for(drained, 10)
         assert await client.reader.read() == b""
 
@@ -143,7 +149,10 @@ async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool) -> None
 
 
 async def test_one_that_never_asks_is_closed() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.05)) as proxy, proxy.client() as client:
+    async with (
+        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.05)) as proxy,
+        proxy.client() as client,
+    ):
         await settle(lambda: connections(proxy))
         await asyncio.wait_for(proxy.server.drain(), 10)
         assert await client.reader.read() == b""
@@ -151,7 +160,10 @@ async def test_one_that_never_asks_is_closed() -> None:
 
 async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
     """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and then."""
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy, proxy.client() as client:
+    async with (
+        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("GET", "/")
         assert "connection" not in (await client.answer()).headers
         drained = asyncio.ensure_future(proxy.server.drain())
@@ -162,7 +174,10 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
 
 
 async def test_one_that_has_been_idle_is_closed_at_once() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.0)) as proxy, proxy.client() as client:
+    async with (
+        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.0)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("GET", "/")
         await client.answer()
         drained = asyncio.ensure_future(proxy.server.drain())
@@ -216,7 +231,9 @@ def content(stream: bool, body: bytes) -> str:
     if not stream:
         return str(json.loads(body)["content"][0]["text"])
     blocks = [
-        json.loads(block.partition(b"\ndata: ")[2]) for block in body.split(b"\n\n") if block.startswith(b"event: content_block_delta")
+        json.loads(block.partition(b"\ndata: ")[2])
+        for block in body.split(b"\n\n")
+        if block.startswith(b"event: content_block_delta")
     ]
     return "".join(block["delta"].get("text", "") for block in blocks)
 

@@ -15,9 +15,12 @@ from tests.scripted import Peer, Scripted, answering
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "fit"), [(0, 2000, 2000), (1024, 2000, 320), (1024, 100, 100), (20_000, 2000, 2000), (64, 10, 1)]
+    ("limit", "wanted", "fit"),
+    [(0, 2000, 2000), (1024, 2000, 320), (1024, 100, 100), (20_000, 2000, 2000), (64, 10, 1)],
 )
-def test_connections_fit_into_the_descriptors(limit: int, wanted: int, fit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_fit_into_the_descriptors(
+    limit: int, wanted: int, fit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "limit", lambda: limit)
     assert files.fit_connections(wanted) == fit
 
@@ -48,10 +51,19 @@ async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("soft", "hard", "refuses", "becomes"),
-    [(1024, 524_288, 0, 65_536), (256, 512, 0, 512), (256, -1, 65_536, 10_240), (256, -1, 1, 256), (-1, -1, 0, -1), (4096, 4096, 0, 4096)],
+    [
+        (1024, 524_288, 0, 65_536),
+        (256, 512, 0, 512),
+        (256, -1, 65_536, 10_240),
+        (256, -1, 1, 256),
+        (-1, -1, 0, -1),
+        (4096, 4096, 0, 4096),
+    ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
-def test_the_soft_limit_is_raised(soft: int, hard: int, refuses: int, becomes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_soft_limit_is_raised(
+    soft: int, hard: int, refuses: int, becomes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`refuses`: as many and more are refused, as macOS does."""
     import resource
 
@@ -81,7 +93,11 @@ def test_a_real_process_has_what_the_system_allows(tmp_path: Path) -> None:
         starting = process.running(tmp_path, [process.deployment("test-model", "http://127.0.0.1:1/v1")])
         with starting as running:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            line = next(line for line in Path(f"/proc/{running.pid}/limits").read_text().splitlines() if line.startswith("Max open files"))
+            line = next(
+                line
+                for line in Path(f"/proc/{running.pid}/limits").read_text().splitlines()
+                if line.startswith("Max open files")
+            )
             assert int(line.split()[3]) == min(hard, files.MAX_FILES) > 128
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

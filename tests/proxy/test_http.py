@@ -75,7 +75,17 @@ def test_find_route(path: str, known: bool) -> None:
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [("300", 300), ("0", 1), ("-5", 1), ("1e9", 3600), ("inf", 3600), ("nan", 600), ("soon", 600), ("", 600), (None, 600)],
+    [
+        ("300", 300),
+        ("0", 1),
+        ("-5", 1),
+        ("1e9", 3600),
+        ("inf", 3600),
+        ("nan", 600),
+        ("soon", 600),
+        ("", 600),
+        (None, 600),
+    ],
 )
 def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
     assert parse_patience(told) == seconds
@@ -97,7 +107,9 @@ async def test_event_logging_is_swallowed() -> None:
             assert (await client.answer()).status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/v1/messages/?beta=true", "/v1/v1/messages", "/some/prefix/v1/messages?a=b"])
+@pytest.mark.parametrize(
+    "path", ["/v1/messages?beta=true", "/v1/messages/?beta=true", "/v1/v1/messages", "/some/prefix/v1/messages?a=b"]
+)
 async def test_queries_and_prefixes(path: str) -> None:
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message(), path)).names[-1] == "message_stop"
@@ -159,24 +171,30 @@ async def test_unknown_model_lists_the_known() -> None:
 async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: int) -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(raw)
-        answer = await client.answer()
-        assert answer.status in (status, 400)
-        envelope(answer, answer.status, "invalid_request_error")
-        assert await client.reader.read() == b""
+        try:
+            answer = await client.answer()
+            assert answer.status in (status, 400)
+            envelope(answer, answer.status, "invalid_request_error")
+            assert await client.reader.read() == b""
+        except (ConnectionResetError, asyncio.IncompleteReadError):
+            assert len(raw) > 65_536, "only a head that was not read to its end may end with a reset"
 
 
 async def test_a_smuggled_second_request_is_never_seen() -> None:
     """Content-Length and Transfer-Encoding: whoever believes the wrong one sees a second request."""
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         inner = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        client.send(ASK + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (len(inner) + 5) + inner)
+        client.send(
+            ASK + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (len(inner) + 5) + inner
+        )
         envelope(await client.answer(), 400, "invalid_request_error")
         assert await client.reader.read() == b""
         assert not upstream.asked
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models/..%2f..%2fetc%2fpasswd", "/v1/models/%00", "/../../etc/passwd", "/v1/models/a%0d%0aX-Evil:%201"]
+    "path",
+    ["/v1/models/..%2f..%2fetc%2fpasswd", "/v1/models/%00", "/../../etc/passwd", "/v1/models/a%0d%0aX-Evil:%201"],
 )
 async def test_path_tricks(path: str) -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
@@ -232,7 +250,10 @@ async def test_chunked_and_expect_100() -> None:
 
 
 async def test_a_body_that_stalls_is_cut() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.05)) as proxy, proxy.client() as client:
+    async with (
+        proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.05)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
         envelope(await client.answer(), 408, "timeout_error")
         assert await client.reader.read() == b""
@@ -418,8 +439,15 @@ def test_is_local_host(host: str, local: bool) -> None:
     ],
 )
 async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: bool) -> None:
-    settings: dict[str, Any] = {"allowed_hosts": ("a2py.lan", "Other.LAN:4000"), "allowed_origins": ("https://mine.example",)}
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    settings: dict[str, Any] = {
+        "allowed_hosts": ("a2py.lan", "Other.LAN:4000"),
+        "allowed_origins": ("https://mine.example",),
+    }
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
         answer = await client.answer()
         if allowed:
@@ -430,7 +458,11 @@ async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: b
 
 
 async def test_host_and_origin_do_not_matter_with_a_key() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=KEY)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, master_key=KEY)) as proxy,
+        proxy.client() as client,
+    ):
         headers = (("Host", "anything.example"), ("Origin", "https://evil.example"), ("x-api-key", KEY))
         client.ask("POST", "/v1/messages", message(), headers)
         assert (await client.answer()).status == 200
@@ -448,7 +480,10 @@ async def test_what_the_client_sends_of_its_own_never_goes_upstream() -> None:
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message(), headers=mine)).status == 200
         assert "client-key" not in proxy.log
-    assert b"client-key" not in upstream.asked[0].raw_head + upstream.asked[0].body and b"10.1.2.3" not in upstream.asked[0].raw_head
+    assert (
+        b"client-key" not in upstream.asked[0].raw_head + upstream.asked[0].body
+        and b"10.1.2.3" not in upstream.asked[0].raw_head
+    )
 
 
 async def test_responses_of_the_upstream_set_nothing_on_the_client() -> None:
@@ -480,7 +515,9 @@ async def test_hops_are_counted_along() -> None:
 async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
     """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its traceback."""
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
-        client.send(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip")
+        client.send(
+            b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip"
+        )
         envelope(await client.answer(), 400, "invalid_request_error")
         assert await client.reader.read() == b""
     assert not caplog.records
@@ -502,7 +539,9 @@ async def test_requests_at_a_time() -> None:
         await settle(lambda: upstream.asked)
         refused = await proxy.ask(message())
         envelope(refused, 429, "rate_limit_error")
-        assert refused.headers["retry-after"] == "1" and "global_max_parallel_requests" in refused.json["error"]["message"]
+        assert (
+            refused.headers["retry-after"] == "1" and "global_max_parallel_requests" in refused.json["error"]["message"]
+        )
         go.set()
         assert (await client.answer()).status == 200
 

@@ -28,7 +28,11 @@ async def is_ready(proxy: Running) -> bool:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) -> None:
     at_once = asyncio.Event()
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, drain_delay=600)) as proxy, proxy.client() as kept:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, drain_delay=600)) as proxy,
+        proxy.client() as kept,
+    ):
         kept.ask("GET", "/")
         assert "connection" not in (await kept.answer()).headers
         drained = asyncio.ensure_future(proxy.server.drain(at_once))
@@ -37,7 +41,12 @@ async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) ->
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message(stream=stream))
             answer = await client.answer()
-            assert answer.status == 200 and answer.whole and answer.headers["connection"] == "close" and b"Hi" in answer.body
+            assert (
+                answer.status == 200
+                and answer.whole
+                and answer.headers["connection"] == "close"
+                and b"Hi" in answer.body
+            )
             assert await client.reader.read() == b""
         kept.ask("GET", "/")
         assert (await kept.answer()).headers["connection"] == "close"
@@ -119,7 +128,11 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
         assert not await is_ready(proxy) and not any(drain.done() for drain in drains)
         go.set()
         for drain in drains:
-            assert (await asyncio.wait_for(drain, LIMIT)).json == {"status": "drained", "drained_requests": 2, "running": 0}
+            assert (await asyncio.wait_for(drain, LIMIT)).json == {
+                "status": "drained",
+                "drained_requests": 2,
+                "running": 0,
+            }
         assert [(await one).status for one in asked] == [200, 200]
 
 
@@ -128,7 +141,11 @@ async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
         await c.left()
 
     settings: dict[str, Any] = {"enable_drain_endpoint": True, "drain_seconds": 0.05}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: proxy.services.running.exchanges)
         answer = await proxy.ask(None, PATH, "GET")
@@ -148,7 +165,8 @@ async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/health/drain", "/x/health/drain", "/health/drain/", "//health/drain", "/health/drain/x", "/Health/drain"]
+    "path",
+    ["/v1/health/drain", "/x/health/drain", "/health/drain/", "//health/drain", "/health/drain/x", "/Health/drain"],
 )
 async def test_the_endpoint_has_exactly_one_path(path: str) -> None:
     assert routes.find_route(path) is not routes.DRAIN
@@ -166,7 +184,12 @@ async def test_the_endpoint_asks_for_the_master_key() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}, {"host": "evil.example"}],
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+        {"host": "evil.example"},
+    ],
     ids=lambda headers: next(iter(headers)),
 )
 async def test_without_a_key_no_web_page_drains(headers: dict[str, Any]) -> None:

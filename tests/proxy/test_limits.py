@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.deployment import Deployment
-from a2py.proxy.limits import EXACT, FIRST_OUTPUT, USUAL_MODELS, WINDOW, Limits, RateWindow, Reservation, Shortage, Tokens
+from a2py.proxy.limits import (
+    EXACT,
+    FIRST_OUTPUT,
+    USUAL_MODELS,
+    WINDOW,
+    Limits,
+    RateWindow,
+    Reservation,
+    Shortage,
+    Tokens,
+)
 
 
 class Clock:
@@ -26,7 +36,9 @@ def dep(id: str = "d", model: str = "u", **more: Any) -> Deployment:
 
 
 #: Quarters of a second: sums and differences of these have no rounding error, so that "exactly 60 s" is what it says.
-PAUSES = st.one_of(st.sampled_from([0.0, 0.25, 59.75, 60.0, 60.25]), st.integers(0, 280).map(lambda quarters: quarters / 4))
+PAUSES = st.one_of(
+    st.sampled_from([0.0, 0.25, 59.75, 60.0, 60.25]), st.integers(0, 280).map(lambda quarters: quarters / 4)
+)
 
 
 # -- the window ------------------------------------------------------------------------------------------------------------------
@@ -57,7 +69,10 @@ def test_the_sum_is_exact(amounts: list[tuple[float, int]]) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.one_of(st.floats(0, 2, allow_nan=False), st.floats(0, 90, allow_nan=False)), st.integers(0, 50)), max_size=120)
+    st.lists(
+        st.tuples(st.one_of(st.floats(0, 2, allow_nan=False), st.floats(0, 90, allow_nan=False)), st.integers(0, 50)),
+        max_size=120,
+    )
 )
 def test_a_coarse_sum_is_never_too_low(amounts: list[tuple[float, int]]) -> None:
     """With more amounts than exact entries: at least the true sum, at most that of a grain more, in bounded memory."""
@@ -131,7 +146,10 @@ class Attempt:
 
 Step = tuple[float, str, int, int]
 STEPS = st.lists(
-    st.tuples(PAUSES, st.sampled_from(["start", "start", "end", "refused", "broken"]), st.integers(0, 60), st.integers(1, 60)), max_size=60
+    st.tuples(
+        PAUSES, st.sampled_from(["start", "start", "end", "refused", "broken"]), st.integers(0, 60), st.integers(1, 60)
+    ),
+    max_size=60,
 )
 
 
@@ -170,7 +188,9 @@ def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, para
             attempt.reservation.settle(10**9, 10**9)  # only the first call counts
         moments.append(clock.now)
         if tpm:
-            assert sum(limits.usage()[id].tokens for id in limits.usage()) == sum(attempt.counts(now) for attempt in attempts)
+            assert sum(limits.usage()[id].tokens for id in limits.usage()) == sum(
+                attempt.counts(now) for attempt in attempts
+            )
         assert limits.running.get("d", 0) == sum(attempt.end == math.inf for attempt in attempts)
     for now in moments:
         begun = [attempt for attempt in attempts if attempt.start <= now]
@@ -307,7 +327,9 @@ def test_the_longest_shortage_is_named() -> None:
     clock = Clock()
     limits, one = Limits(clock), dep(rpm=1, tpm=100, max_parallel=1)
     reservation = start(limits, one, 60, 40)
-    assert limits.find_shortage(one, Tokens(1, 1)) == Shortage("rpm 1", 60.0), "and not the place, which may be free at any moment"
+    assert limits.find_shortage(one, Tokens(1, 1)) == Shortage("rpm 1", 60.0), (
+        "and not the place, which may be free at any moment"
+    )
     clock.now += 20
     reservation.settle(60, 40)
     assert limits.find_shortage(one, Tokens(50, 40)) == Shortage("tpm 100", 60.0, 90)

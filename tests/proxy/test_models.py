@@ -22,7 +22,11 @@ BASE = "http://127.0.0.1:1/v1"
 
 
 def named(*names: str) -> Config:
-    return config(deployments=tuple(deployment(BASE, name, id=name, max_input_tokens=1000, max_output_tokens=100) for name in names))
+    return config(
+        deployments=tuple(
+            deployment(BASE, name, id=name, max_input_tokens=1000, max_output_tokens=100) for name in names
+        )
+    )
 
 
 def sdk(proxy: Running) -> anthropic.AsyncAnthropic:
@@ -50,7 +54,11 @@ async def test_sdk_lists_and_pages() -> None:
 async def test_claude_codes_discovery() -> None:
     """limit=1000, ids with claude or anthropic only, and each of them routes."""
     async with Scripted(answering("Hi")) as upstream:
-        settings = config(deployments=tuple(deployment(upstream.base, name, id=name) for name in ("qwen3", "my-claude", "z-ai/glm-4.6")))
+        settings = config(
+            deployments=tuple(
+                deployment(upstream.base, name, id=name) for name in ("qwen3", "my-claude", "z-ai/glm-4.6")
+            )
+        )
         async with proxied(settings) as proxy:
             answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.330"})
             kept = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
@@ -78,7 +86,9 @@ def test_bad_pages(query: str) -> None:
 
 
 async def test_litellms_model_info_holds_no_secret() -> None:
-    async with proxied(config(deployments=(deployment("https://user:pass@host.example/v1?key=abc", "m", wire="responses"),))) as proxy:
+    async with proxied(
+        config(deployments=(deployment("https://user:pass@host.example/v1?key=abc", "m", wire="responses"),))
+    ) as proxy:
         answer = await proxy.ask(None, "/v1/model/info", "GET")
     row = answer.json["data"][0]
     assert (
@@ -111,7 +121,9 @@ async def test_an_unknown_model_is_counted_too() -> None:
 
 async def test_claude_codes_placeholder() -> None:
     async with proxied(config(BASE)) as proxy:
-        answer = await proxy.ask({"model": "test-model", "messages": [{"role": "user", "content": "foo"}], "tools": []}, COUNT)
+        answer = await proxy.ask(
+            {"model": "test-model", "messages": [{"role": "user", "content": "foo"}], "tools": []}, COUNT
+        )
         assert answer.status == 200
         assert (await proxy.ask({"model": "test-model"}, COUNT)).status == 400
 
@@ -126,7 +138,10 @@ async def test_vllms_tokenizer() -> None:
         assert c.asked.headers["authorization"] == f"Bearer {SECRET}"
         c.reply({"count": 1234, "max_model_len": 32768, "tokens": []})
 
-    async with Scripted(script) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
+    ):
         assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 1234}
 
 
@@ -156,7 +171,10 @@ async def test_llamacpps_tokenizer() -> None:
         c.reply({"tokens": [1, 2, 3]})
 
     scripts = (template, tokenize)
-    async with Scripted(*scripts) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="llamacpp"),))) as proxy:
+    async with (
+        Scripted(*scripts) as upstream,
+        proxied(config(deployments=(counting(upstream.base, tokenizer="llamacpp"),))) as proxy,
+    ):
         assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 3}
 
 
@@ -178,7 +196,10 @@ async def gone(c: Peer) -> None:
 
 @pytest.mark.parametrize("script", [nonsense, no_count, broken, gone, refusing(404), refusing(500)])
 async def test_a_tokenizer_that_fails_is_left_alone_for_a_while(script: Any) -> None:
-    async with Scripted(script) as upstream, proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
+    ):
         for _ in range(3):
             answer = await proxy.ask(ASK, COUNT)
             assert answer.status == 200 and answer.json["input_tokens"] > 1
@@ -195,17 +216,24 @@ async def test_the_count_learns_from_real_replies() -> None:
         c.end()
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
-        before = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json["input_tokens"]
+        before = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json[
+            "input_tokens"
+        ]
         for n in range(3):
             answer = await proxy.ask(message("some words " * (100 + n)))
-        counted = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json["input_tokens"]
+        counted = (
+            await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)
+        ).json["input_tokens"]
     assert abs(counted - 1100) < 55 < abs(before - 1100)
     started = answer.events[0][1]["message"]["usage"]["input_tokens"]
     assert abs(started - 561) < 60
 
 
 async def test_no_estimate_where_none_is_wanted() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, estimate_initial_input_tokens=False)) as proxy:
+    async with (
+        Scripted(answering("Hi")) as upstream,
+        proxied(config(upstream.base, estimate_initial_input_tokens=False)) as proxy,
+    ):
         answer = await proxy.ask(message("word " * 1000))
     assert answer.events[0][1]["message"]["usage"]["input_tokens"] == 1
 
@@ -256,7 +284,9 @@ async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
             for name in ("one", "two"):
                 assert (await proxy.ask({**message(stream=False), "model": f"openai/{name}"})).status == 200
             answer = await proxy.ask(None, "/metrics", "GET")
-        assert 'a2py_requests_total{deployment="openai/*",wire="chat",status="200"} 2' in answer.body.decode().splitlines()
+        assert (
+            'a2py_requests_total{deployment="openai/*",wire="chat",status="200"} 2' in answer.body.decode().splitlines()
+        )
         asked = [line["upstream"] for line in proxy.lines if line.get("path") == "/v1/messages"]
     assert asked == ["openai/one", "openai/two"]
 
@@ -269,4 +299,6 @@ def test_metrics_are_bounded_and_escaped() -> None:
     assert text.count("a2py_degraded_total{") == MAX_SERIES + 1 and 'what="other"} 75' in text
     assert 'what="a\\"b\\\\c\\n0"} 1.5' in text
     for line in text.splitlines():
-        assert line.startswith("#") or re.fullmatch(r'\w+(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? [0-9.]+', line), line
+        assert line.startswith("#") or re.fullmatch(
+            r'\w+(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? [0-9.]+', line
+        ), line

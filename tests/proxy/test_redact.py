@@ -108,10 +108,19 @@ def responses(item: str, text: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "left"),
     [
-        ([chat("my "), chat("sk-li"), chat("ve-0123"), chat("456789"), chat(" it is")], ["my ", GONE, "", "", " it is"]),
+        (
+            [chat("my "), chat("sk-li"), chat("ve-0123"), chat("456789"), chat(" it is")],
+            ["my ", GONE, "", "", " it is"],
+        ),
         ([anthropic(0, text="a sk-live-01"), anthropic(0, text="23456789 b")], [f"a {GONE}", " b"]),
-        ([anthropic(1, partial_json='{"k":"\\u0073k-'), anthropic(1, partial_json='live-0123456789"}')], [f'{{"k":"{GONE}', '"}']),
-        ([responses("i", "sk-live-"), responses("j", "sk-live-01234567"), responses("i", "0123456789")], [GONE, GONE, ""]),
+        (
+            [anthropic(1, partial_json='{"k":"\\u0073k-'), anthropic(1, partial_json='live-0123456789"}')],
+            [f'{{"k":"{GONE}', '"}'],
+        ),
+        (
+            [responses("i", "sk-live-"), responses("j", "sk-live-01234567"), responses("i", "0123456789")],
+            [GONE, GONE, ""],
+        ),
         ([arguments(0, "sk-live-"), arguments(1, "no secret"), arguments(0, "0123456789")], [GONE, "no secret", ""]),
         ([chat("sk-live-"), chat("x")], ["sk-live-", "x"]),
         ([chat("x"), chat("sk-live-0")], ["x", GONE]),
@@ -120,9 +129,18 @@ def responses(item: str, text: str) -> dict[str, Any]:
 def test_over_events(values: list[Any], left: list[str]) -> None:
     def strings(value: Any) -> list[str]:
         if isinstance(value, dict):
-            return [text for name, inner in value.items() if name not in ("type", "id", "item_id") for text in strings(inner)]
+            return [
+                text
+                for name, inner in value.items()
+                if name not in ("type", "id", "item_id")
+                for text in strings(inner)
+            ]
         return (
-            [text for inner in value for text in strings(inner)] if isinstance(value, list) else [value] if isinstance(value, str) else []
+            [text for inner in value for text in strings(inner)]
+            if isinstance(value, list)
+            else [value]
+            if isinstance(value, str)
+            else []
         )
 
     for line in ("\n", "\r\n"):
@@ -144,7 +162,10 @@ def test_whatever_is_split_wherever(seed: int) -> None:
     """A secret, spelt at random, within a string that is streamed in random pieces, whose bytes come in random reads."""
     dice = random.Random(seed)
     secret = dice.choice((KEY, OTHER, ODD))
-    spelt = "".join(f"\\u{ord(char):04x}" if dice.random() < 0.2 and ord(char) < 0x10000 else json.dumps(char)[1:-1] for char in secret)
+    spelt = "".join(
+        f"\\u{ord(char):04x}" if dice.random() < 0.2 and ord(char) < 0x10000 else json.dumps(char)[1:-1]
+        for char in secret
+    )
     text = "before " + spelt + " after"
     places = sorted({0, len(text), *(dice.randrange(len(text)) for _ in range(dice.randrange(6)))})
     parts = [text[start:end] for start, end in pairwise(places)]

@@ -16,8 +16,17 @@ from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
 from a2py.proxy.lessons import LESSON_SECONDS, MAX_LESSONS, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
-from a2py.proxy.router import CLIENT_ERRORS, LONGEST_WAIT, MAX_ATTEMPTS, MAX_MODELS, PATIENCE, Plan, Router, Step, fallbacks_for
-from a2py.quirks import Quirks
+from a2py.proxy.router import (
+    CLIENT_ERRORS,
+    LONGEST_WAIT,
+    MAX_ATTEMPTS,
+    MAX_MODELS,
+    PATIENCE,
+    Plan,
+    Router,
+    Step,
+    fallbacks_for,
+)
 from a2py.upstream import NoAnswer
 
 
@@ -133,14 +142,19 @@ def test_retry_after_of_the_upstream() -> None:
     plan.choose_first()
     step = plan.choose_next(config.deployments[0], ApiError("overloaded", "x", retry_after=6), is_delivered=False)
     assert step is not None and step.delay == 6
-    assert plan.choose_next(config.deployments[0], ApiError("overloaded", "x", retry_after=60), is_delivered=False) is None
+    assert (
+        plan.choose_next(config.deployments[0], ApiError("overloaded", "x", retry_after=60), is_delivered=False) is None
+    )
 
 
 def test_an_upstream_that_says_no() -> None:
     router, config, _ = setup(dep("a"), num_retries=3)
     plan = router.plan(config, "m")
     plan.choose_first()
-    assert plan.choose_next(config.deployments[0], ApiError("upstream", "x", should_retry=False), is_delivered=False) is None
+    assert (
+        plan.choose_next(config.deployments[0], ApiError("upstream", "x", should_retry=False), is_delivered=False)
+        is None
+    )
 
 
 def test_retries_of_the_deployment_win() -> None:
@@ -218,9 +232,18 @@ def test_an_end_to_everything() -> None:
 
 
 def test_retry_policies() -> None:
-    policy = {"RateLimitErrorRetries": 1, "BadRequestErrorRetries": 0, "TimeoutErrorRetries": 2, "InternalServerErrorRetries": 0}
+    policy = {
+        "RateLimitErrorRetries": 1,
+        "BadRequestErrorRetries": 0,
+        "TimeoutErrorRetries": 2,
+        "InternalServerErrorRetries": 0,
+    }
     router, config, _ = setup(
-        dep("a"), dep("n", "n"), num_retries=5, retry_policy=policy, model_group_retry_policy={"n": {"TimeoutErrorRetries": 1}}
+        dep("a"),
+        dep("n", "n"),
+        num_retries=5,
+        retry_policy=policy,
+        model_group_retry_policy={"n": {"TimeoutErrorRetries": 1}},
     )
     assert walk(router.plan(config, "m"), "rate_limit", "rate_limit") == ["a", "a", "-"], "asked for in so many words"
     assert walk(router.plan(config, "m"), "timeout", "timeout", "timeout") == ["a", "a", "a", "-"]
@@ -234,7 +257,12 @@ def test_retry_policies() -> None:
 
 def test_fallbacks_in_their_order() -> None:
     router, config, _ = setup(
-        dep("a"), dep("f1", "f"), dep("f2", "f", order=1), dep("g", "g"), fallbacks={"m": ("f", "nobody", "g", "m")}, num_retries=0
+        dep("a"),
+        dep("f1", "f"),
+        dep("f2", "f", order=1),
+        dep("g", "g"),
+        fallbacks={"m": ("f", "nobody", "g", "m")},
+        num_retries=0,
     )
     assert walk(router.plan(config, "m"), "api", "rate_limit", "not_found", "api") == ["a", "f1", "f2", "g", "-"]
 
@@ -264,28 +292,45 @@ def test_context_window_fallbacks() -> None:
     walked = walk(router.plan(config, "m"), "context_overflow", "context_overflow")
     assert walked[1:] == ["big", "-"] and walked[0] in ("a", "b")
     router, config, _ = setup(dep("a"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=3)
-    assert walk(router.plan(config, "m"), "context_overflow") == ["a", "-"], "a fallback of another kind would only hide the overflow"
+    assert walk(router.plan(config, "m"), "context_overflow") == ["a", "-"], (
+        "a fallback of another kind would only hide the overflow"
+    )
 
 
 def test_fallbacks_of_an_alias() -> None:
     clock = Clock()
     router = Router(clock, Limits(clock))
     config = Config(
-        deployments=(dep("a"), dep("f", "f")), aliases={"claude-x": "m"}, settings=Settings(fallbacks={"m": ("f",)}, num_retries=0)
+        deployments=(dep("a"), dep("f", "f")),
+        aliases={"claude-x": "m"},
+        settings=Settings(fallbacks={"m": ("f",)}, num_retries=0),
     )
     assert walk(router.plan(config, "claude-x"), "api") == ["a", "f"]
 
 
 @pytest.mark.parametrize(
     "table",
-    [{"m": ("x", "y")}, {"m": ["x", "y"]}, [{"m": ["x", "y"]}], [{"n": ["z"]}, {"m": ["x", "y"]}], {"*": ("x", "y")}, [{"*": ["x", "y"]}]],
+    [
+        {"m": ("x", "y")},
+        {"m": ["x", "y"]},
+        [{"m": ["x", "y"]}],
+        [{"n": ["z"]}, {"m": ["x", "y"]}],
+        {"*": ("x", "y")},
+        [{"*": ["x", "y"]}],
+    ],
 )
 def test_shapes_of_fallbacks(table: Any) -> None:
     assert fallbacks_for(table, "m") == ("x", "y")
 
 
 def test_shapes_of_no_fallbacks() -> None:
-    assert fallbacks_for({}, "m") == fallbacks_for(None, "m") == fallbacks_for([], "m") == fallbacks_for(["junk"], "m") == ()
+    assert (
+        fallbacks_for({}, "m")
+        == fallbacks_for(None, "m")
+        == fallbacks_for([], "m")
+        == fallbacks_for(["junk"], "m")
+        == ()
+    )
     assert fallbacks_for({"m": "x"}, "m") == ("x",)
 
 
@@ -380,10 +425,17 @@ def test_cooldowns_of_made_up_models_are_bounded() -> None:
     router.record_failure(config.deployments[1], ApiError("not_found", "x"), config.settings)
     router.record_failure(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
     for n in range(MAX_MODELS + 10):
-        router.record_failure(replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings)
+        router.record_failure(
+            replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings
+        )
     assert len(router.cooldowns) == MAX_MODELS + 2
-    assert router.is_cooling(config.deployments[1]) and router.is_cooling(config.deployments[0]), "those of others, and of the whole deployment, stay"
-    assert not router.is_cooling(replace(config.deployments[1], model="m0")) and ("a", f"m{MAX_MODELS + 9}") in router.cooldowns
+    assert router.is_cooling(config.deployments[1]) and router.is_cooling(config.deployments[0]), (
+        "those of others, and of the whole deployment, stay"
+    )
+    assert (
+        not router.is_cooling(replace(config.deployments[1], model="m0"))
+        and ("a", f"m{MAX_MODELS + 9}") in router.cooldowns
+    )
 
 
 def test_all_cooling_down_are_asked_nevertheless() -> None:
@@ -432,7 +484,9 @@ def test_the_refusal_says_when_there_is_room() -> None:
     for _ in range(2):
         router.limits.reserve(config.deployments[0], Tokens())
         clock.now += 11.5
-    told = "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
+    told = (
+        "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
+    )
     assert busy(router, config) == (429, 37, None, told)
     clock.now += 37
     assert router.plan(config, "m").choose_first().deployment.id == "a", "and it was true"
@@ -490,7 +544,11 @@ def test_the_places_of_one_request_end() -> None:
         plan.choose_first()
     with pytest.raises(ApiError) as caught:
         plan.choose_first()
-    assert caught.value.status == 429 and caught.value.retry_after == 1 and "others took its last places" in caught.value.message
+    assert (
+        caught.value.status == 429
+        and caught.value.retry_after == 1
+        and "others took its last places" in caught.value.message
+    )
 
 
 # -- lessons -------------------------------------------------------------------------------------------------------------------
@@ -528,7 +586,7 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False}, quirks=Quirks(stream_usage=False))
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.apply(one)
@@ -541,7 +599,11 @@ def test_lessons_are_bounded() -> None:
     for n in range(MAX_LESSONS + 10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
     shown = lessons.report()
-    assert len(shown) == MAX_LESSONS and shown[0]["deployment"] == "d10" and shown[-1]["deployment"] == f"d{MAX_LESSONS + 9}"
+    assert (
+        len(shown) == MAX_LESSONS
+        and shown[0]["deployment"] == "d10"
+        and shown[-1]["deployment"] == f"d{MAX_LESSONS + 9}"
+    )
 
 
 def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
@@ -552,7 +614,9 @@ def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
         lessons.learn(replace(dep("wild"), model=f"m{n}"), {"stream_usage": False})
     shown = lessons.report()
     assert len(shown) == lessons_module.MAX_MODELS + 1 and shown[0]["deployment"] == "other"
-    assert {row["model"] for row in shown[1:]} == {f"m{n}" for n in range(3 * MAX_LESSONS - lessons_module.MAX_MODELS, 3 * MAX_LESSONS)}
+    assert {row["model"] for row in shown[1:]} == {
+        f"m{n}" for n in range(3 * MAX_LESSONS - lessons_module.MAX_MODELS, 3 * MAX_LESSONS)
+    }
 
 
 def test_expired_lessons_are_not_kept() -> None:
@@ -574,7 +638,9 @@ def test_lessons_about_one_quirk_add_up() -> None:
     assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 512, "sampling": []}
     clock.now += LESSON_SECONDS
     lessons.learn(dep("a"), {"max_tokens_limit": 4096})
-    assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 4096}, "an old lesson does not count for ever"
+    assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 4096}, (
+        "an old lesson does not count for ever"
+    )
 
 
 # -- the lessons of one request --------------------------------------------------------------------------------------------------

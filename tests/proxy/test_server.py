@@ -53,7 +53,12 @@ async def begin(proxy: Running, client: Raw, **more: Any) -> None:
 
 async def test_running_streams_end_and_nobody_new_comes_in() -> None:
     go = asyncio.Event()
-    async with Scripted(held(go)) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client, proxy.client() as idle:
+    async with (
+        Scripted(held(go)) as upstream,
+        proxied(config(upstream.base)) as proxy,
+        proxy.client() as client,
+        proxy.client() as idle,
+    ):
         idle.ask("GET", "/")
         await idle.answer()
         await begin(proxy, client)
@@ -84,14 +89,20 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
         go.set()
 
     seconds = 0.05 if how == "time" else 60
-    async with Scripted(script) as upstream, proxied(config(upstream.base, drain_seconds=seconds)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, drain_seconds=seconds)) as proxy,
+        proxy.client() as client,
+    ):
         await begin(proxy, client)
         drained = asyncio.ensure_future(proxy.server.drain(at_once))
         if how != "time":
             await settle(lambda: proxy.services.running.is_draining)
             at_once.set()
         rest = await client.piece()
-        assert rest.startswith(b"event: error\n") and b'"overloaded_error"' in rest and b"content_block_stop" not in rest
+        assert (
+            rest.startswith(b"event: error\n") and b'"overloaded_error"' in rest and b"content_block_stop" not in rest
+        )
         assert await client.piece() == b""
         await asyncio.wait_for(drained, 10)
         await asyncio.wait_for(go.wait(), 10)
@@ -102,12 +113,20 @@ async def test_an_answer_that_has_not_begun_gets_a_status(stream: bool) -> None:
     async def script(c: Peer) -> None:
         await c.left()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, drain_seconds=0.05)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, drain_seconds=0.05)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(stream=stream))
         await settle(lambda: upstream.asked)
         drained = asyncio.ensure_future(proxy.server.drain())
         answer = await client.answer()
-        assert answer.status == 529 and answer.json["error"]["type"] == "overloaded_error" and answer.headers["retry-after"] == "1"
+        assert (
+            answer.status == 529
+            and answer.json["error"]["type"] == "overloaded_error"
+            and answer.headers["retry-after"] == "1"
+        )
         await asyncio.wait_for(drained, 10)
 
 
@@ -134,7 +153,9 @@ async def test_serve_on_given_sockets_until_stopped() -> None:
 
     async with Scripted(answering("Hi")) as upstream:
         life = Lifecycle(on_ready=ready, on_drain=lambda: drains.append(1))
-        running = asyncio.ensure_future(serve(config(upstream.base), Listen(sockets=sockets), life, log=Log(io.StringIO())))
+        running = asyncio.ensure_future(
+            serve(config(upstream.base), Listen(sockets=sockets), life, log=Log(io.StringIO()))
+        )
         await asyncio.wait_for(told.wait(), 10)
         assert [address[1] for address in addresses] == ports
         for port in ports:
@@ -181,7 +202,13 @@ class Process:
 
     async def __aenter__(self) -> Process:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SCRIPT, *self.bases, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+            sys.executable,
+            "-c",
+            SCRIPT,
+            *self.bases,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         self.port = int((await self.line("READY")).split()[1])
         return self
@@ -244,7 +271,11 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sighup_reloads_and_refuses_a_broken_file() -> None:
-    async with Scripted(answering("one")) as one, Scripted(answering("two")) as two, Process(one.base, two.base) as process:
+    async with (
+        Scripted(answering("one")) as one,
+        Scripted(answering("two")) as two,
+        Process(one.base, two.base) as process,
+    ):
 
         async def ask() -> str:
             async with Raw(process.port) as client:
@@ -264,7 +295,9 @@ async def test_sighup_reloads_and_refuses_a_broken_file() -> None:
 
 async def test_reload_changes_the_limits() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
-        assert proxy.server.reload(lambda: config("http://127.0.0.1:1/v1", max_body_mb=1, max_connections=7, buffer_kb=8))
+        assert proxy.server.reload(
+            lambda: config("http://127.0.0.1:1/v1", max_body_mb=1, max_connections=7, buffer_kb=8)
+        )
         connections = proxy.services.connections
         assert connections is not None and connections.buffer_limit == 8192 and connections.max_connections == 7
         assert proxy.services.config.settings.max_body_mb == 1
@@ -285,7 +318,16 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key, cert = path.with_name("key.pem"), path.with_name("cert.pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    command += [
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-addext",
+        "keyUsage=critical,digitalSignature,keyCertSign",
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
@@ -335,12 +377,18 @@ async def test_a_certificate_that_nobody_signed(certificate: Path) -> None:
         proxied(config(upstream.base, num_retries=3)) as proxy,
     ):
         answer = await proxy.ask(message())
-        assert answer.status == 502 and "certificate" in answer.json["error"]["message"] and answer.headers["x-should-retry"] == "false"
+        assert (
+            answer.status == 502
+            and "certificate" in answer.json["error"]["message"]
+            and answer.headers["x-should-retry"] == "false"
+        )
         assert not upstream.asked
 
 
 async def test_a_ca_file_that_is_not_there() -> None:
-    async with proxied(config(deployments=(deployment("https://127.0.0.1:1/v1", ssl_verify="/nowhere/ca.pem"),))) as proxy:
+    async with proxied(
+        config(deployments=(deployment("https://127.0.0.1:1/v1", ssl_verify="/nowhere/ca.pem"),))
+    ) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 500 and "ssl_verify" in answer.json["error"]["message"]
 
@@ -366,7 +414,11 @@ async def test_tls_towards_the_client(certificate: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate))
         reader, writer = await asyncio.open_connection("localhost", addresses[0][1], ssl=context)
         body = json.dumps(message()).encode()
-        writer.write(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.write(
+            b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+            + body
+        )
         answer = await asyncio.wait_for(reader.read(), 10)
         assert answer.startswith(b"HTTP/1.1 200") and b'"type":"message_stop"' in answer
         writer.close()
@@ -478,7 +530,9 @@ def test_which_proxy(env: dict[str, str], url: str, proxy: str | None, monkeypat
 
 @pytest.mark.parametrize("url", ["socks5://p:1", "socks5h://user:secret@p:1", "http://[bad"])
 @pytest.mark.parametrize("variable", ["all_proxy", "https_proxy"])
-async def test_a_proxy_that_can_not_be_used_is_refused(variable: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_can_not_be_used_is_refused(
+    variable: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In words, and never by a direct connection."""
     monkeypatch.setenv(variable, url)
     async with proxied(config("https://models.example/v1")) as proxy:
@@ -515,7 +569,10 @@ async def test_ollama_a_prompt_that_it_would_cut_is_refused(loaded: bool) -> Non
     async with Scripted(ollama(4096, loaded)) as upstream, proxied(probed(upstream.base)) as proxy:
         answer = await proxy.ask(message("word " * 8000))
         assert answer.status == 400 and answer.json["error"]["message"].startswith("prompt is too long: ")
-        assert "> 4096 maximum" in answer.json["error"]["message"] and "OLLAMA_CONTEXT_LENGTH" in answer.json["error"]["message"]
+        assert (
+            "> 4096 maximum" in answer.json["error"]["message"]
+            and "OLLAMA_CONTEXT_LENGTH" in answer.json["error"]["message"]
+        )
         asked = len(upstream.asked)
         assert (await proxy.ask(message("word " * 8000))).status == 400
         assert len(upstream.asked) == asked, "the answer is believed for a while"

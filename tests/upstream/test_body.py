@@ -71,7 +71,9 @@ async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
     for events in bodies:
         texts = [data["delta"]["text"] for name, data in events if name == "content_block_delta"]
         expected = [json.loads(line[6:])["choices"] for line in raw.split(b"\n") if line.startswith(b"data: {")]
-        wanted = [choices[0]["delta"]["content"] for choices in expected if choices and choices[0]["delta"].get("content")]
+        wanted = [
+            choices[0]["delta"]["content"] for choices in expected if choices and choices[0]["delta"].get("content")
+        ]
         assert texts == wanted and events[-1][0] == "message_stop"
 
 
@@ -92,11 +94,15 @@ async def test_chunk_extensions_in_mid_body() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         for _ in range(2):
             events = (await proxy.ask(message())).events
-            assert "".join(data["delta"]["text"] for name, data in events if name == "content_block_delta") == "abcdefgh"
+            assert (
+                "".join(data["delta"]["text"] for name, data in events if name == "content_block_delta") == "abcdefgh"
+            )
         assert upstream.connections == 1
 
 
-@pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nhello!!!!", b"5\r\nab", b"5\nhello\r\n", b"-1\r\n", b"fffffffff\r\n", b"", b"\r\n"])
+@pytest.mark.parametrize(
+    "bad", [b"zz\r\n", b"5\r\nhello!!!!", b"5\r\nab", b"5\nhello\r\n", b"-1\r\n", b"fffffffff\r\n", b"", b"\r\n"]
+)
 async def test_broken_chunks_in_mid_body(bad: bytes) -> None:
     good = event(chunk({"content": "so far "}))
 
@@ -131,7 +137,10 @@ async def test_broken_framing_of_a_whole_reply() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 502 and answer.json["error"]["type"] == "api_error"
-        assert "sent an answer that can't be read: a chunk size that is not a hexadecimal number" in answer.json["error"]["message"]
+        assert (
+            "sent an answer that can't be read: a chunk size that is not a hexadecimal number"
+            in answer.json["error"]["message"]
+        )
 
 
 async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +160,9 @@ async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatc
 PINGS = b": keep-alive\n\n"
 
 
-@pytest.mark.parametrize("what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"])
+@pytest.mark.parametrize(
+    "what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"]
+)
 async def test_comments_reset_the_silence(what: bytes) -> None:
     """DeepSeek and OpenRouter send comments for minutes while a request waits: that is no silence (stream_timeout)."""
 
@@ -164,7 +175,10 @@ async def test_comments_reset_the_silence(what: bytes) -> None:
         c.events(*text("Hi"))
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy,
+    ):
         assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
@@ -188,10 +202,16 @@ async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> 
         gone.set()
         c.keep = False
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy,
+    ):
         answer = await proxy.ask(message())
         assert answer.names[-1] == "error" if begun else answer.status == 504
-        assert "no content: only comments and empty events for 0.5 s. If the server needs longer, raise `timeout`" in answer.body.decode()
+        assert (
+            "no content: only comments and empty events for 0.5 s. If the server needs longer, raise `timeout`"
+            in answer.body.decode()
+        )
         await asyncio.wait_for(gone.wait(), 10)
 
 

@@ -61,7 +61,9 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
             answer = await proxy.ask(message(f"number {n}", stream=stream))
             assert answer.status == 200
             if stream:
-                said = "".join(data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta")
+                said = "".join(
+                    data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta"
+                )
             else:
                 said = answer.json["content"][0]["text"]
             assert said == f"number {n}"
@@ -82,7 +84,10 @@ async def test_a_kept_connection_that_had_just_been_closed(stream: bool, how: st
             c.write(TIMED_OUT)
         c.close() if how != "reset" else c.reset()
 
-    async with Scripted(answering("first"), lost, answering("third")) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with (
+        Scripted(answering("first"), lost, answering("third")) as upstream,
+        proxied(config(upstream.base, num_retries=0)) as proxy,
+    ):
         assert (await proxy.ask(message(stream=stream))).status == 200
         answer = await proxy.ask(message(stream=stream))
         assert answer.status == 200 and b"third" in answer.body
@@ -115,7 +120,10 @@ async def test_the_file_may_ask_for_more() -> None:
     async def lost(c: Peer) -> None:
         c.close()
 
-    async with Scripted(lost, answering("Hi")) as upstream, proxied(config(deployments=(deployment(upstream.base, retries=1),))) as proxy:
+    async with (
+        Scripted(lost, answering("Hi")) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, retries=1),))) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 200
 
 
@@ -181,7 +189,18 @@ def test_urls(url: str, target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host", "ftp://host", "http://", "http://[bad", "http://a b/", "http://host:99999", "http://host:x", "http://a/\nb@c"]
+    "url",
+    [
+        "",
+        "host",
+        "ftp://host",
+        "http://",
+        "http://[bad",
+        "http://a b/",
+        "http://host:99999",
+        "http://host:x",
+        "http://a/\nb@c",
+    ],
 )
 def test_addresses_that_are_none(url: str) -> None:
     if url == "http://a/\nb@c":  # urllib drops line breaks: nothing of it can end a header
@@ -337,7 +356,9 @@ async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> Non
         async def look_up(host: Any, port: Any, **more: Any) -> Any:
             if host != "models.example":
                 return await real(host, port, **more)
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.9", "127.0.0.1")]
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.9", "127.0.0.1")
+            ]
 
         monkeypatch.setattr(loop, "getaddrinfo", look_up)
         async with proxied(config(f"http://models.example:{upstream.port}/v1", num_retries=0)) as proxy:
@@ -516,7 +537,10 @@ async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
 
     tls = server_context(certificate)
     tls.set_alpn_protocols(["h2", "http/1.1"])
-    async with Scripted(script, tls=tls) as upstream, proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
+    async with (
+        Scripted(script, tls=tls) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 200
     assert offered == ["http/1.1"]
     assert context_of(True) is context_of(True) and connect_module.context_of is context_of  # type: ignore[attr-defined]

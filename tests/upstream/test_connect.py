@@ -37,7 +37,9 @@ class Owner:
         pass
 
 
-@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")  # of start_tls that was cancelled (CPython 3.10)
+@pytest.mark.filterwarnings(
+    "ignore:unclosed transport:ResourceWarning"
+)  # of start_tls that was cancelled (CPython 3.10)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_cancelling_at_any_turn_of_the_loop(scheme: str, certificate: Path) -> None:
     """A transport that outlived its socket once took over, and closed, the next connection that got the same file descriptor."""

@@ -131,7 +131,9 @@ async def test_it_carries_one_exchange_after_another() -> None:
     assert owner.lost == [connection]
 
 
-@pytest.mark.parametrize("late", [b"x", b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", OK])
+@pytest.mark.parametrize(
+    "late", [b"x", b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", OK]
+)
 @pytest.mark.parametrize("when", ["in the same read", "soon", "unseen"])
 async def test_bytes_on_an_idle_connection_close_it(late: bytes, when: str) -> None:
     """They must never become the answer to the next request."""
@@ -486,7 +488,11 @@ async def test_a_compressed_body_for_a_client_that_was_full_for_a_moment(size: i
         assert flow.body() == plain
 
 
-DAMAGED = {"short": gzip.compress(b"x" * 1000)[:-1], "no gzip": b"not gzip", "changed": gzip.compress(b"x" * 10)[:9] + b"\xff" * 30}
+DAMAGED = {
+    "short": gzip.compress(b"x" * 1000)[:-1],
+    "no gzip": b"not gzip",
+    "changed": gzip.compress(b"x" * 10)[:9] + b"\xff" * 30,
+}
 
 
 @pytest.mark.parametrize("packed", DAMAGED.values(), ids=list(DAMAGED))
@@ -520,7 +526,8 @@ async def test_a_bomb_is_stopped_between_two_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tail", "phase"), [(b"0\r\n\r\n", Phase.IDLE), (events(b"x" * module.TAIL_SIZE) * 2, Phase.CLOSED), (b"zz\r\n", Phase.CLOSED)]
+    ("tail", "phase"),
+    [(b"0\r\n\r\n", Phase.IDLE), (events(b"x" * module.TAIL_SIZE) * 2, Phase.CLOSED), (b"zz\r\n", Phase.CLOSED)],
 )
 async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
     """After the answer's last event the upstream may end its body; more than that closes the connection."""

@@ -45,8 +45,16 @@ backend b
 #: Name → (program, configuration, arguments). Each ends idle connections early in its own way.
 pytestmark = [pytest.mark.integration, pytest.mark.real]
 SERVERS = {
-    "nginx, some requests each": ("nginx", NGINX.replace("{more}", "keepalive_requests 3;"), ("-c", "{file}", "-e", "{dir}/error.log")),
-    "nginx, some time each": ("nginx", NGINX.replace("{more}", "keepalive_timeout 20ms;"), ("-c", "{file}", "-e", "{dir}/error.log")),
+    "nginx, some requests each": (
+        "nginx",
+        NGINX.replace("{more}", "keepalive_requests 3;"),
+        ("-c", "{file}", "-e", "{dir}/error.log"),
+    ),
+    "nginx, some time each": (
+        "nginx",
+        NGINX.replace("{more}", "keepalive_timeout 20ms;"),
+        ("-c", "{file}", "-e", "{dir}/error.log"),
+    ),
     "HAProxy": ("haproxy", HAPROXY, ("-db", "-f", "{file}")),
 }
 
@@ -70,7 +78,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int
     port, target, file = free_port(), free_port(), tmp_path / "server.conf"
     file.write_text(text.format(dir=tmp_path, port=port, target=target, user="" if os.getuid() else "user root;"))
     command = [path, *(arg.format(dir=tmp_path, file=file) for arg in args)]
-    running = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(200):
             assert running.poll() is None, f"{program} ended"
@@ -97,7 +107,9 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
                 answer = await proxy.ask(message(said, stream=stream))
                 assert answer.status == 200, answer.body
                 if stream:
-                    text = "".join(data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta")
+                    text = "".join(
+                        data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta"
+                    )
                 else:
                     text = answer.json["content"][0]["text"]
                 assert text == said

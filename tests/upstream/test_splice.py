@@ -35,8 +35,14 @@ WORDS = ["Hello", " ", 'w\u00f6rld "quoted"', "\n\t\\", "😀", "plain"] * 4
 ODD: dict[str, list[bytes]] = {
     "nothing odd": [],
     "a comment": [framed(b": ping\n\n")],
-    "an event in two chunks": [framed(event(chunk({"content": "halves"}))[:50]), framed(event(chunk({"content": "halves"}))[50:])],
-    "an event in two reads": [framed(event(chunk({"content": "reads"})))[:70], framed(event(chunk({"content": "reads"})))[70:]],
+    "an event in two chunks": [
+        framed(event(chunk({"content": "halves"}))[:50]),
+        framed(event(chunk({"content": "halves"}))[50:]),
+    ],
+    "an event in two reads": [
+        framed(event(chunk({"content": "reads"})))[:70],
+        framed(event(chunk({"content": "reads"})))[70:],
+    ],
     "two chunks in a read": [framed(event(chunk({"content": "one"}))) + framed(event(chunk({"content": "two"})))],
     "upper case": [framed(event(chunk({"content": "upper"})), "%X")],
     "an extension": [framed(event(chunk({"content": "extended"})), "%x;a=b")],
@@ -44,7 +50,20 @@ ODD: dict[str, list[bytes]] = {
     "reasoning": [framed(event(chunk({"reasoning_content": "hm"})))] * 4,
     "a call": [
         framed(
-            event(chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}))
+            event(
+                chunk(
+                    {
+                        "tool_calls": [
+                            {
+                                "index": 0,
+                                "id": "call_1",
+                                "type": "function",
+                                "function": {"name": "f", "arguments": "{}"},
+                            }
+                        ]
+                    }
+                )
+            )
         )
     ],
 }

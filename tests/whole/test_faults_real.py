@@ -76,7 +76,10 @@ def message(model: str = "once", stream: bool = True, content: str = "Hi", **mor
 
 
 def served(name: str, base: str, **params: Any) -> dict[str, Any]:
-    return {"model_name": name, "litellm_params": {"model": "llamacpp/tiny", "api_base": base, "api_key": "sk-upstream", **params}}
+    return {
+        "model_name": name,
+        "litellm_params": {"model": "llamacpp/tiny", "api_base": base, "api_key": "sk-upstream", **params},
+    }
 
 
 #: Nothing is asked again and no deployment rests, so that a test sees the fault itself.
@@ -206,7 +209,16 @@ def moved(status: int) -> Script:
     return script
 
 
-WRONG: list[Script] = [reset_before, closed_before, reset_inside, closed_inside, cut_chunk, too_short, silent, silent_inside]
+WRONG: list[Script] = [
+    reset_before,
+    closed_before,
+    reset_inside,
+    closed_inside,
+    cut_chunk,
+    too_short,
+    silent,
+    silent_inside,
+]
 WRONG += [moved(status) for status in (301, 302, 303, 307, 308)]
 
 
@@ -235,10 +247,17 @@ async def test_wrong(real: Real, script: Script, stream: bool) -> None:
     async with Scripted(script, answering("Hel", "lo"), port=real.upstream) as upstream:
         answer = await real.ask(stream=stream)
         if answer.status == 200:
-            assert stream and answer.names[-1] == "error" and answer.names.count("error") == 1 and "message_stop" not in answer.names
+            assert (
+                stream
+                and answer.names[-1] == "error"
+                and answer.names.count("error") == 1
+                and "message_stop" not in answer.names
+            )
             assert answer.whole
         else:
-            assert answer.status == (504 if script in (silent, silent_inside) else 502) and answer.json["type"] == "error"
+            assert (
+                answer.status == (504 if script in (silent, silent_inside) else 502) and answer.json["type"] == "error"
+            )
         assert b"sk-upstream" not in answer.body
         assert not [asked for asked in upstream.asked if "elsewhere" in asked.target], "a redirect was followed"
     async with Scripted(answering("Hel", "lo"), port=real.upstream):
@@ -385,7 +404,9 @@ async def test_no_path_leads_past_the_key(real: Real, path: str) -> None:
             assert (await client.answer()).status == status
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/../../health", "/%2e%2e/metrics", "/api/hello/../../health", "/x/health", "/x/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/v1/messages/../../health", "/%2e%2e/metrics", "/api/hello/../../health", "/x/health", "/x/metrics"]
+)
 @pytest.mark.parametrize("headers", [(), (("x-api-key", KEY),)])
 async def test_health_and_metrics_have_no_prefix(real: Real, path: str, headers: tuple[tuple[str, str], ...]) -> None:
     async with Raw(real.port) as client:
@@ -404,7 +425,11 @@ async def test_what_a_client_says_makes_no_header(real: Real) -> None:
             "top_k": 5,
         }
         async with Raw(real.port) as client:
-            headers = [("x-api-key", KEY), ("anthropic-beta", "a, b\x85X-Evil: 1"), ("x-claude-code-session-id", "s\u00a0X-Evil: 1")]
+            headers = [
+                ("x-api-key", KEY),
+                ("anthropic-beta", "a, b\x85X-Evil: 1"),
+                ("x-claude-code-session-id", "s\u00a0X-Evil: 1"),
+            ]
             client.ask("POST", "/v1/messages?beta=%0d%0aX-Evil:%201", message(**odd), headers)
             answer = await client.answer()
         refused = await real.ask(evil)
@@ -457,6 +482,10 @@ class Certificates(NamedTuple):
         return context
 
 
+#: Extensions without which Python 3.13 refuses a signed certificate (VERIFY_X509_STRICT).
+LEAF = "basicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid"
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     if not shutil.which("openssl"):
@@ -470,7 +499,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     def made(name: str, days: str, names: str, signed: bool = True) -> Path:
         key, cert, both = (folder / f"{name}.{end}" for end in ("key", "crt", "pem"))
         if signed:
-            (folder / f"{name}.ext").write_text(f"subjectAltName={names}")
+            (folder / f"{name}.ext").write_text(f"subjectAltName={names}\n{LEAF}\n")
             openssl("req", *new, "-subj", f"/CN={name}", "-keyout", key.name, "-out", f"{name}.csr")
             openssl(
                 *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
@@ -496,7 +525,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         both.write_bytes(cert.read_bytes() + key.read_bytes())
         return both
 
-    openssl("req", "-x509", *new, "-days", "2", "-subj", "/CN=a2py test CA", "-keyout", "ca.key", "-out", "ca.pem")
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl(
+        "req", "-x509", *new, "-days", "2", "-subj", "/CN=a2py test CA", *usage, "-keyout", "ca.key", "-out", "ca.pem"
+    )
     here = "DNS:localhost,IP:127.0.0.1,DNS:models.test"
     return Certificates(
         folder / "ca.pem",
@@ -519,7 +551,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         ("self_signed", "off", ""),
     ],
 )
-async def test_tls_of_the_upstream(certificates: Certificates, tmp_path: Path, which: str, verify: str, says: str) -> None:
+async def test_tls_of_the_upstream(
+    certificates: Certificates, tmp_path: Path, which: str, verify: str, says: str
+) -> None:
     directory = tmp_path / "cas"
     directory.mkdir()
     shutil.copy(certificates.ca, directory / "ca.pem")
@@ -530,7 +564,11 @@ async def test_tls_of_the_upstream(certificates: Certificates, tmp_path: Path, w
         with process.running(tmp_path, [served("once", upstream.base, **more)]) as proxy:
             answer = await Real(proxy, 0).ask()
         if says:
-            assert answer.status == 502 and says in answer.json["error"]["message"] and answer.headers["x-should-retry"] == "false"
+            assert (
+                answer.status == 502
+                and says in answer.json["error"]["message"]
+                and answer.headers["x-should-retry"] == "false"
+            )
             assert not upstream.asked, "the key travelled"
         else:
             right(answer)
@@ -554,7 +592,9 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
             c.chunk(BEGUN)
             await c.drain()
             await go.wait()
-            c.events(chunk({"content": "lo"}), chunk({}, "stop"), chunk(usage={"prompt_tokens": 1, "completion_tokens": 1}))
+            c.events(
+                chunk({"content": "lo"}), chunk({}, "stop"), chunk(usage={"prompt_tokens": 1, "completion_tokens": 1})
+            )
             c.end()
         else:
             await answering("Hel", "lo")(c)
@@ -564,7 +604,9 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
             json.dumps({"model_list": [served("once", upstream.base)], "general_settings": {"master_key": KEY}})
         )
         cert, key = certificates.good.with_suffix(".crt"), certificates.good.with_suffix(".key")
-        with serving("--port", "0", "--ssl_certfile_path", str(cert), "--ssl_keyfile_path", str(key), cwd=tmp_path) as running:
+        with serving(
+            "--port", "0", "--ssl_certfile_path", str(cert), "--ssl_keyfile_path", str(key), cwd=tmp_path
+        ) as running:
             port = int((await asyncio.to_thread(lambda: running.url)).rpartition(":")[2])
             trusting = ssl.create_default_context(cafile=str(certificates.ca))
 
@@ -596,7 +638,9 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
 @asynccontextmanager
 async def secure(port: int, context: ssl.SSLContext) -> AsyncIterator[Raw]:
     client = Raw(port)
-    client.reader, client.writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    client.reader, client.writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname="localhost"
+    )
     try:
         yield client
     finally:
@@ -631,7 +675,9 @@ class Gate:
         asked = await read_request(reader)
         self.heads.append(asked)
         if self.login and asked.headers.get("proxy-authorization") != self.login:
-            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\ncontent-length: 0\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\ncontent-length: 0\r\n\r\n"
+            )
             writer.close()
             return
         inner_reader, inner = await asyncio.open_connection("127.0.0.1", self.target)
@@ -678,12 +724,17 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
             served("loopback", f"http://127.0.0.1:{open_.port}/v1"),
             served("excluded", f"http://{near or '127.0.0.1'}:{open_.port}/v1"),
         ]
-        env = {"HTTPS_PROXY": f"http://user:p%40ssword@127.0.0.1:{gate.port}", "HTTP_PROXY": f"http://127.0.0.1:{plain.port}"}
+        env = {
+            "HTTPS_PROXY": f"http://user:p%40ssword@127.0.0.1:{gate.port}",
+            "HTTP_PROXY": f"http://127.0.0.1:{plain.port}",
+        }
         with process.running(tmp_path, models, env={**env, "NO_PROXY": f"{near},.internal"}, **PLAIN) as proxy:
             ask = Real(proxy, 0).ask
             right(await ask("tls"))
             assert [(asked.method, asked.target) for asked in gate.heads] == [("CONNECT", "models.test:443")]
-            assert b"sk-upstream" not in b"".join(gate.bytes) + gate.heads[0].raw_head and b"Hello" not in b"".join(gate.bytes)
+            assert b"sk-upstream" not in b"".join(gate.bytes) + gate.heads[0].raw_head and b"Hello" not in b"".join(
+                gate.bytes
+            )
             right(await ask("http"))
             assert plain.heads[0].target == "http://models.test/v1/chat/completions"
             right(await ask("loopback"))
@@ -743,7 +794,9 @@ def front(request: pytest.FixtureRequest, real: Real, tmp_path: Path) -> Iterato
     port, file = free_port(), tmp_path / "front.conf"
     file.write_text(text_.format(dir=tmp_path, port=port, target=real.port, user="" if os.getuid() else "user root;"))
     command = [found, *(arg.format(dir=tmp_path, file=file) for arg in args)]
-    running = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(200):
             assert running.poll() is None, f"{program} ended"

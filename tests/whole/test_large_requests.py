@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,12 +17,11 @@ from a2py.providers import quirks_for
 from a2py.quirks import override
 from a2py.slices import Slices
 from a2py.wires import wire
+from tests.counted_work import work
 
 T = TypeVar("T")
 
 PIECES = 20_000
-#: Seconds of CPU. Each shape takes 0.1 to 0.6; what grows by the square of PIECES took 10 and more.
-SECONDS = 5.0
 
 
 def _user(*content: JSON) -> JSON:
@@ -47,11 +45,19 @@ def _result(id: str) -> JSON:
 
 
 SHAPES: dict[str, Callable[[range], list[JSON]]] = {
-    "calls of one turn": lambda n: [_user(_text()), _turn(*(_call(f"c{i}") for i in n)), _user(*(_result(f"c{i}") for i in reversed(n)))],
+    "calls of one turn": lambda n: [
+        _user(_text()),
+        _turn(*(_call(f"c{i}") for i in n)),
+        _user(*(_result(f"c{i}") for i in reversed(n))),
+    ],
     "calls of one id": lambda n: [_user(_text()), _turn(*(_call("c") for _ in n)), _user(*(_result("c") for _ in n))],
     "results without calls": lambda n: [_user(*(_result(f"c{i}") for i in n))],
     "texts of one turn": lambda n: [_user(*(_text() for _ in n)), _turn(*(_text() for _ in n))],
-    "texts of one result": lambda n: [_user(_text()), _turn(_call("c")), _user({**_result("c"), "content": [_text() for _ in n]})],
+    "texts of one result": lambda n: [
+        _user(_text()),
+        _turn(_call("c")),
+        _user({**_result("c"), "content": [_text() for _ in n]}),
+    ],
     "messages of the assistant": lambda n: [_user(_text()), *(_turn(_text()) for _ in n)],
     "turns": lambda n: [message for _ in n for message in (_user(_text()), _turn(_text()))],
     "empty turns between": lambda n: [message for _ in n for message in (_user(_text("ab" * 50)), _turn())],
@@ -62,32 +68,56 @@ SHAPES: dict[str, Callable[[range], list[JSON]]] = {
 @pytest.mark.parametrize("name", ["chat", "responses", "native"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cost_grows_in_proportion(shape: str, name: str) -> None:
-    raw = orjson.dumps({"model": "m", "max_tokens": 9, "messages": SHAPES[shape](range(PIECES))})
-    dep = Deployment("n", "i", "openai", "gpt-5.6", "https://api.openai.com/v1", wire=name, quirks=quirks_for("openai", "", "gpt-5.6"))
-    start = time.process_time()
-    request = parse(raw)
-    wire(name).prepare(Call(request, "msg_1", 0.0), dep, True)
-    count(request)
-    estimate(request)
-    assert time.process_time() - start < SECONDS
+    """Four times the pieces make about four times the work. The square would be sixteen times as much."""
+    dep = Deployment(
+        "n",
+        "i",
+        "openai",
+        "gpt-5.6",
+        "https://api.openai.com/v1",
+        wire=name,
+        quirks=quirks_for("openai", "", "gpt-5.6"),
+    )
+
+    def run(pieces: int) -> None:
+        request = parse(orjson.dumps({"model": "m", "max_tokens": 9, "messages": SHAPES[shape](range(pieces))}))
+        wire(name).prepare(Call(request, "msg_1", 0.0), dep, True)
+        count(request)
+        estimate(request)
+
+    assert work(lambda: run(400)) <= 8 * work(lambda: run(100))
 
 
 #: Calls of Python and C functions in one slice. Most have some thousand; a whole pass over PIECES messages has 120,000 to 1,000,000.
 CALLS = 90_000
 #: Bodies whose work is in tools and schemas.
 TOOLS: dict[str, JSON] = {
-    "tools": {"tools": [{"name": f"t{n}", "description": "x", "input_schema": {"type": "object"}} for n in range(PIECES)]},
+    "tools": {
+        "tools": [{"name": f"t{n}", "description": "x", "input_schema": {"type": "object"}} for n in range(PIECES)]
+    },
     "a schema": {
-        "tools": [{"name": "t", "input_schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}}}]
+        "tools": [
+            {
+                "name": "t",
+                "input_schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}},
+            }
+        ]
     },
     "a schema of the reply": {
         "output_config": {
-            "format": {"type": "json_schema", "schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}}}
+            "format": {
+                "type": "json_schema",
+                "schema": {"type": "object", "properties": {f"p{n}": {"type": "a"} for n in range(PIECES)}},
+            }
         }
     },
 }
 UNKNOWN: dict[str, list[JSON]] = {
-    "a result of no known type": [_user(_text()), _turn({"type": "x_tool_result", "content": [["x"]] * PIECES}), _user(_text())],
+    "a result of no known type": [
+        _user(_text()),
+        _turn({"type": "x_tool_result", "content": [["x"]] * PIECES}),
+        _user(_text()),
+    ],
     "a result with what only Anthropic reads": [
         _user(_text()),
         _turn({"type": "x_tool_result", "content": [["x"]] * PIECES + [{"encrypted_content": "x"}]}),
@@ -128,12 +158,16 @@ def _calls(work: Slices[T]) -> tuple[T, list[int]]:
 def test_no_slice_does_all_the_work(shape: str) -> None:
     request, parsing = _calls(parse_in_slices(_body(shape)))
     assert max(parsing) < CALLS
-    for work in (count_in_slices(request), estimate_in_slices(request)):
-        assert max(_calls(work)[1]) < CALLS
+    for slices in (count_in_slices(request), estimate_in_slices(request)):
+        assert max(_calls(slices)[1]) < CALLS
     steps = ("drop_$schema", "drop_formats", "inline_refs", "const_to_enum")
     for name in ("chat", "responses", "native"):
-        quirks = override(quirks_for("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"})
+        quirks = override(
+            quirks_for("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"}
+        )
         drop = frozenset({"messages.content.cache_control", "tools.input_schema.x", "input.content.x"})
-        dep = Deployment("n", "i", "openai", "m", "https://x/v1", wire=name, quirks=quirks, drop=drop, cache_control_ttl="1h")
+        dep = Deployment(
+            "n", "i", "openai", "m", "https://x/v1", wire=name, quirks=quirks, drop=drop, cache_control_ttl="1h"
+        )
         prepared, preparing = _calls(wire(name).prepare_in_slices(Call(request, "msg_1", 0.0), dep, True))
         assert max(preparing) < CALLS and prepared.body

@@ -11,6 +11,7 @@ import asyncio
 import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from itertools import count, repeat
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_the_page_has_its_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [*REQUESTS.values(), *REPLIES.values(), *CONNECTIONS.values()], ids=lambda row: f"{row.where} ({row.what[:20]})"
+    "row",
+    [*REQUESTS.values(), *REPLIES.values(), *CONNECTIONS.values()],
+    ids=lambda row: f"{row.where} ({row.what[:20]})",
 )
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
     if row.where.startswith("a2py: "):
@@ -102,8 +105,14 @@ BODIES: dict[str, Callable[[int], tuple[Any, Any]]] = {
         {**HELLO, "tools": [{"name": "t" * n, "input_schema": {}}]},
         {**HELLO, "tools": [{"name": "t" * (n + 1), "input_schema": {}}]},
     ),
-    "a2py.messages.request.STOPS_LIMIT": lambda n: ({**HELLO, "stop_sequences": ["x"] * n}, {**HELLO, "stop_sequences": ["x"] * (n + 1)}),
-    "a2py.messages.request.STOP_LIMIT": lambda n: ({**HELLO, "stop_sequences": ["x" * n]}, {**HELLO, "stop_sequences": ["x" * (n + 1)]}),
+    "a2py.messages.request.STOPS_LIMIT": lambda n: (
+        {**HELLO, "stop_sequences": ["x"] * n},
+        {**HELLO, "stop_sequences": ["x"] * (n + 1)},
+    ),
+    "a2py.messages.request.STOP_LIMIT": lambda n: (
+        {**HELLO, "stop_sequences": ["x" * n]},
+        {**HELLO, "stop_sequences": ["x" * (n + 1)]},
+    ),
 }
 
 
@@ -136,7 +145,9 @@ class Flooded(NamedTuple):
     fed: int
 
 
-def flood(name: str, feed: Iterable[bytes], most: int, *, whole: bool = False, thinking: str = "show", **options: Any) -> Flooded:
+def flood(
+    name: str, feed: Iterable[bytes], most: int, *, whole: bool = False, thinking: str = "show", **options: Any
+) -> Flooded:
     """Feed a wire's decoder until it ends, or has got `most` bytes. `whole`: for a client that does not stream."""
     sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)
     decoder = wire(name).decoder(streams.prepared(**options), sink)
@@ -223,6 +234,11 @@ class Flood(NamedTuple):
     times: int = 3
 
 
+def _many_values(begin: bytes, end: bytes, limit: int, piece: str) -> Iterable[bytes]:
+    """Return one body with `limit` values."""
+    return [begin + b"[]," * limit + end]
+
+
 #: Place of the limit → floods; `feed` gets the limit and a piece of text.
 FLOODS: dict[str, list[Flood]] = {
     "a2py.sse.LINE_LIMIT": [
@@ -234,17 +250,33 @@ FLOODS: dict[str, list[Flood]] = {
         Flood("nothing but white space", "responses", lambda n, s: repeat(b" " * len(s))),
     ],
     "a2py.jsonsize.VALUES_LIMIT": [
-        Flood(f"{what} of more than 1,010,000 JSON values", name, lambda n, s, begin=begin, end=end: [begin + b"[]," * n + end], {}, 9)  # type: ignore[misc]
+        Flood(
+            f"{what} of more than 1,010,000 JSON values",
+            name,
+            partial(_many_values, begin, end),
+            {},
+            9,
+        )
         for name in ("chat", "responses", "native")
         for begin, end, what in ((b'data: {"x":[', b"1]}\n\n", "an event"), (b'{"x":[', b"1]}", "a reply"))
     ],
     "a2py.messages.blocks.HELD_LIMIT": [
-        Flood("interleaved more than", "chat", lambda n, s: then(call(id="c", name="f", arguments='{"a'), rest=repeat(chat(content=s)))),
+        Flood(
+            "interleaved more than",
+            "chat",
+            lambda n, s: then(call(id="c", name="f", arguments='{"a'), rest=repeat(chat(content=s))),
+        ),
         Flood("interleaved more than", "chat", lambda n, s: repeat(call(arguments=s))),
         Flood("interleaved more than", "chat", lambda n, s: repeat(chat(reasoning=s)), {"thinking": "omit"}),
     ],
     "a2py.messages.blocks.CALLS_LIMIT": [
-        Flood("more than 4096 tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"c{k}", name="f") for k in count()), {}, 999),
+        Flood(
+            "more than 4096 tool calls",
+            "chat",
+            lambda n, s: (call(k, '{"a":1}', id=f"c{k}", name="f") for k in count()),
+            {},
+            999,
+        ),
         Flood(
             "more than 4096 tool calls",
             "responses",
@@ -252,14 +284,28 @@ FLOODS: dict[str, list[Flood]] = {
             {},
             999,
         ),
-        Flood("more than 4096 tool calls", "native", lambda n, s: then(MESSAGE_START, rest=map(tool_block, count())), {}, 999),
+        Flood(
+            "more than 4096 tool calls",
+            "native",
+            lambda n, s: then(MESSAGE_START, rest=map(tool_block, count())),
+            {},
+            999,
+        ),
     ],
     "a2py.messages.blocks.SCAN_SIZE": [
-        Flood("", "chat", lambda n, s: then(call(id="c", name="f", arguments='{"a":"'), rest=repeat(call(arguments=s))), {}, 9),
+        Flood(
+            "",
+            "chat",
+            lambda n, s: then(call(id="c", name="f", arguments='{"a":"'), rest=repeat(call(arguments=s))),
+            {},
+            9,
+        ),
         Flood(
             "",
             "native",
-            lambda n, s: then(MESSAGE_START, tool_block(0), rest=repeat(native_delta(type="input_json_delta", partial_json=s))),
+            lambda n, s: then(
+                MESSAGE_START, tool_block(0), rest=repeat(native_delta(type="input_json_delta", partial_json=s))
+            ),
             {},
             9,
         ),
@@ -281,13 +327,17 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             "only a client that streams",
             "native",
-            lambda n, s: then(MESSAGE_START, TEXT_START, rest=repeat(native_delta(type="citations_delta", citation={"type": s}))),
+            lambda n, s: then(
+                MESSAGE_START, TEXT_START, rest=repeat(native_delta(type="citations_delta", citation={"type": s}))
+            ),
             {"whole": True},
         ),
         Flood(
             "only a client that streams",
             "native",
-            lambda n, s: then(MESSAGE_START, TEXT_START, rest=repeat(native_delta(type="citations_delta", citation={"x": [[]] * 999}))),
+            lambda n, s: then(
+                MESSAGE_START, TEXT_START, rest=repeat(native_delta(type="citations_delta", citation={"x": [[]] * 999}))
+            ),
             {"whole": True},
         ),
     ],
@@ -297,7 +347,13 @@ FLOODS: dict[str, list[Flood]] = {
             "chat",
             lambda n, s: repeat(chat(tool_calls=[{"index": 0, "id": "c", "custom": {"name": "f", "input": s}}])),
         ),
-        Flood("longer tool calls", "chat", lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)), {}, 9),
+        Flood(
+            "longer tool calls",
+            "chat",
+            lambda n, s: (call(k, '{"a":1}', id=f"{k}" + s, name=s) for k in count(1000)),
+            {},
+            9,
+        ),
         Flood(
             "longer tool calls|interleaved more than",
             "chat",
@@ -308,14 +364,22 @@ FLOODS: dict[str, list[Flood]] = {
     ],
     "a2py.wires.chat.pieces.LIMIT": [
         Flood(
-            "reasoning details", "chat", lambda n, s: repeat(chat(reasoning_details=[{"type": "reasoning.text", "index": 0, "text": s}]))
+            "reasoning details",
+            "chat",
+            lambda n, s: repeat(chat(reasoning_details=[{"type": "reasoning.text", "index": 0, "text": s}])),
         ),
         Flood(
-            "reasoning details", "chat", lambda n, s: (chat(reasoning_details=[{"type": "x", "index": k, "x": [s] * 9}]) for k in count())
+            "reasoning details",
+            "chat",
+            lambda n, s: (chat(reasoning_details=[{"type": "x", "index": k, "x": [s] * 9}]) for k in count()),
         ),
     ],
     "a2py.messages.signatures.LIMIT": [
-        Flood("state (`reasoning_opaque`)", "chat", lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1))),
+        Flood(
+            "state (`reasoning_opaque`)",
+            "chat",
+            lambda n, s: (chat(reasoning_opaque="x" * k) for k in (n // 2, n, n + 1)),
+        ),
     ],
     "a2py.wires.chat.search_results.SEEN_LIMIT": [
         Flood(
@@ -335,24 +399,50 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             "",
             "chat",
-            lambda n, s: then(*[chat(content="a")] * 3, b'data: {"choices":[{"delta":{"content":"', rest=repeat(b"x" * 100)),
+            lambda n, s: then(
+                *[chat(content="a")] * 3, b'data: {"choices":[{"delta":{"content":"', rest=repeat(b"x" * 100)
+            ),
             {},
             9,
         ),
     ],
-    "a2py.wires.common.filters.BLANK_LIMIT": [Flood("", "chat", lambda n, s: repeat(chat(content=" " * 40)), {"think_tags": True}, 99)],
+    "a2py.wires.common.filters.BLANK_LIMIT": [
+        Flood("", "chat", lambda n, s: repeat(chat(content=" " * 40)), {"think_tags": True}, 99)
+    ],
     "a2py.messages.request.STOP_LIMIT": [
         Flood("", "chat", lambda n, s: repeat(chat(content="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
-        Flood("", "responses", lambda n, s: repeat(response("output_text.delta", delta="ab" * 40)), {"stops": ("ab" * 2047 + "c",)}, 99),
+        Flood(
+            "",
+            "responses",
+            lambda n, s: repeat(response("output_text.delta", delta="ab" * 40)),
+            {"stops": ("ab" * 2047 + "c",)},
+            99,
+        ),
     ],
     "a2py.wires.responses.budget.KEPT_LIMIT": [
-        Flood("", "responses", lambda n, s: (response("output_text.delta", content_index=k >> 9, delta=s) for k in count())),
+        Flood(
+            "",
+            "responses",
+            lambda n, s: (response("output_text.delta", content_index=k >> 9, delta=s) for k in count()),
+        ),
         Flood("", "responses", lambda n, s: then(FREE, rest=repeat(response("custom_tool_call_input.delta", delta=s)))),
     ],
     "a2py.wires.responses.budget.ITEMS_LIMIT": [
         Flood("more items", "responses", lambda n, s: (item(k, type="x" + s, index=k) for k in count()), {}, 9),
-        Flood("more items", "responses", lambda n, s: (response("output_text.delta", content_index=k, delta="x") for k in count()), {}, 9),
-        Flood("more items", "responses", lambda n, s: (item(k, type="message", call_id=f"{k}" + s) for k in count()), {}, 9),
+        Flood(
+            "more items",
+            "responses",
+            lambda n, s: (response("output_text.delta", content_index=k, delta="x") for k in count()),
+            {},
+            9,
+        ),
+        Flood(
+            "more items",
+            "responses",
+            lambda n, s: (item(k, type="message", call_id=f"{k}" + s) for k in count()),
+            {},
+            9,
+        ),
         Flood(
             "more items",
             "responses",
@@ -371,7 +461,10 @@ FLOODS: dict[str, list[Flood]] = {
             "more items",
             "responses",
             lambda n, s: [
-                response("content_part.done", part={**SAID, "annotations": [{**URL, "url": f"http://{k}"} for k in range(MANY)]}),
+                response(
+                    "content_part.done",
+                    part={**SAID, "annotations": [{**URL, "url": f"http://{k}"} for k in range(MANY)]},
+                ),
             ],
             {},
             99,
@@ -379,7 +472,9 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             "more items",
             "responses",
-            lambda n, s: (response("output_text.annotation.added", annotation={**URL, "url": f"{k}" + s}) for k in count()),
+            lambda n, s: (
+                response("output_text.annotation.added", annotation={**URL, "url": f"{k}" + s}) for k in count()
+            ),
         ),
     ],
     "a2py.wires.native.ending.ENDING_LIMIT": [
@@ -388,10 +483,18 @@ FLOODS: dict[str, list[Flood]] = {
             "native",
             lambda n, s: then(MESSAGE_START, rest=(sse({"type": "message_delta", f"x{k}": s}) for k in count())),
         ),
-        Flood("", "native", lambda n, s: then(MESSAGE_START, rest=repeat(sse({"type": "message_delta", "x": s}))), {}, 5),
+        Flood(
+            "", "native", lambda n, s: then(MESSAGE_START, rest=repeat(sse({"type": "message_delta", "x": s}))), {}, 5
+        ),
     ],
     "a2py.wires.native.stream.NOTES": [
-        Flood("", "native", lambda n, s: then(MESSAGE_START, rest=repeat(native_delta(type="citations_delta", citation={}))), {}, 99_999),
+        Flood(
+            "",
+            "native",
+            lambda n, s: then(MESSAGE_START, rest=repeat(native_delta(type="citations_delta", citation={}))),
+            {},
+            99_999,
+        ),
     ],
 }
 #: Limits that count pieces of any size, so that they are flooded with tiny ones, too.
@@ -420,7 +523,9 @@ def check(where: str, limit: int, piece: str, beside: int) -> None:
         assert flooded.held <= THINGS.get(where, FACTOR) * limit + beside, (n, flooded)
 
 
-@pytest.mark.parametrize("row", [row for row in REPLIES.values() if row.where not in WITH_SOCKETS], ids=lambda row: row.where)
+@pytest.mark.parametrize(
+    "row", [row for row in REPLIES.values() if row.where not in WITH_SOCKETS], ids=lambda row: row.where
+)
 def test_a_flood_stays_within_the_limit(row: Row) -> None:
     check(row.where, row.limit, LARGE, BESIDE)
 

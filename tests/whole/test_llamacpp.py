@@ -23,7 +23,11 @@ CONTEXT = 2048
 TOOL: Any = {
     "name": "get_weather",
     "description": "The weather of a city",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]},
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
 }
 USER: Any = {"role": "user", "content": "What is the weather?"}
 
@@ -40,20 +44,26 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "small": llamacpp(ctx=CONTEXT),
     }
     models = [process.deployment(name, server.base) for name, server in servers.items()]
-    models.append(process.deployment("unknown", servers["plain"].base, provider="openai"))  # no row: what it refuses must be learned
+    models.append(
+        process.deployment("unknown", servers["plain"].base, provider="openai")
+    )  # no row: what it refuses must be learned
     with process.running(tmp_path_factory.mktemp("proxy"), models) as running:
         yield running
 
 
 @pytest.fixture
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True) as made:
+    with anthropic.Anthropic(
+        base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
+    ) as made:
         yield made
 
 
 @pytest.fixture
 async def aclient(proxy: process.Proxy) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    async with anthropic.AsyncAnthropic(base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True) as made:
+    async with anthropic.AsyncAnthropic(
+        base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
+    ) as made:
         yield made
 
 
@@ -67,7 +77,12 @@ def calls_of(message: Message) -> list[ToolUseBlock]:
 
 def said(message: Message) -> tuple[Any, ...]:
     """What two answers to one request share: the server's seed is fixed, ids are not."""
-    return message.stop_reason, text_of(message), [(call.name, call.input) for call in calls_of(message)], message.usage.output_tokens
+    return (
+        message.stop_reason,
+        text_of(message),
+        [(call.name, call.input) for call in calls_of(message)],
+        message.usage.output_tokens,
+    )
 
 
 def test_text_whole_and_streamed(client: anthropic.Anthropic) -> None:
@@ -127,10 +142,18 @@ async def test_a_tool_loop_of_several_turns(aclient: anthropic.AsyncAnthropic) -
         assert call.id not in ids, "an id came twice"
         ids.add(call.id)
         messages += [
-            {"role": "assistant", "content": [block.model_dump(mode="json", exclude_unset=True) for block in message.content]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": f"turn {turn}: 21 degrees"}]},
+            {
+                "role": "assistant",
+                "content": [block.model_dump(mode="json", exclude_unset=True) for block in message.content],
+            },
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": call.id, "content": f"turn {turn}: 21 degrees"}],
+            },
         ]
-    last = await aclient.messages.create(model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages)
+    last = await aclient.messages.create(
+        model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages
+    )
     assert last.stop_reason == "end_turn"
     assert text_of(last)
 
@@ -138,7 +161,12 @@ async def test_a_tool_loop_of_several_turns(aclient: anthropic.AsyncAnthropic) -
 @pytest.mark.parametrize("model", ["plain", "unknown"])
 def test_a_call_that_was_cut_does_not_spoil_the_conversation(client: anthropic.Anthropic, model: str) -> None:
     """llama.cpp answers 500 to arguments of the history that are no JSON; Claude Code replays them so."""
-    call: Any = {"type": "tool_use", "id": "c1", "name": "get_weather", "input": {"__unparsedToolInput": {"raw": '{"city": "R', "len": 11}}}
+    call: Any = {
+        "type": "tool_use",
+        "id": "c1",
+        "name": "get_weather",
+        "input": {"__unparsedToolInput": {"raw": '{"city": "R', "len": 11}},
+    }
     result: Any = {"type": "tool_result", "tool_use_id": "c1", "content": "Invalid JSON", "is_error": True}
     history: Any = [USER, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
     message = client.messages.create(model=model, max_tokens=8, messages=history, tools=[TOOL])
@@ -162,7 +190,9 @@ def test_a_forced_tool(client: anthropic.Anthropic) -> None:
     choice: Any = {"type": "tool", "name": "get_weather"}
     for n in range(3):
         turn: Any = {"role": "user", "content": f"Question {n}"}
-        message = client.messages.create(model="chatty", max_tokens=2000, tools=[other, TOOL], tool_choice=choice, messages=[turn])
+        message = client.messages.create(
+            model="chatty", max_tokens=2000, tools=[other, TOOL], tool_choice=choice, messages=[turn]
+        )
         assert {call.name for call in calls_of(message)} == {"get_weather"}
         assert message.stop_reason == "tool_use"
 
@@ -193,13 +223,17 @@ def test_reasoning_before_a_call(client: anthropic.Anthropic) -> None:
 def test_context_overflow_has_the_true_numbers(client: anthropic.Anthropic, stream: bool) -> None:
     words = "word " * CONTEXT
     with pytest.raises(anthropic.BadRequestError) as caught:
-        client.messages.create(model="small", max_tokens=50, messages=[{"role": "user", "content": words}], stream=stream)
+        client.messages.create(
+            model="small", max_tokens=50, messages=[{"role": "user", "content": words}], stream=stream
+        )
     told = caught.value.response.json()
     assert told["type"] == "error"
     assert told["error"]["type"] == "invalid_request_error"
     message = told["error"]["message"]
     assert message.startswith("prompt is too long: "), message
-    tokens, _, limit = message.removeprefix("prompt is too long: ").removesuffix(" maximum").replace(" tokens", "").partition(" > ")
+    tokens, _, limit = (
+        message.removeprefix("prompt is too long: ").removesuffix(" maximum").replace(" tokens", "").partition(" > ")
+    )
     assert int(limit) == CONTEXT
     counted = client.messages.count_tokens(model="small", messages=[{"role": "user", "content": words}]).input_tokens
     assert abs(int(tokens) - counted) <= 0.05 * counted
@@ -257,7 +291,9 @@ async def test_many_at_once(aclient: anthropic.AsyncAnthropic) -> None:
     """Streams of one server with one slot wait for each other, and all end."""
 
     async def one(n: int) -> Message:
-        async with aclient.messages.stream(model="plain", max_tokens=60, messages=[{"role": "user", "content": f"Say {n}"}]) as stream:
+        async with aclient.messages.stream(
+            model="plain", max_tokens=60, messages=[{"role": "user", "content": f"Say {n}"}]
+        ) as stream:
             return await stream.get_final_message()
 
     messages = await asyncio.gather(*map(one, range(12)))

@@ -22,7 +22,11 @@ NATIVE: dict[str, Any] = {"supported_endpoints": ["/v1/messages"]}
 TOOL: Any = {
     "name": "get_weather",
     "description": "The weather of a city",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]},
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
 }
 USER: Any = {"role": "user", "content": "What is the weather?"}
 
@@ -48,13 +52,17 @@ def proxy(servers: dict[str, Server], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True) as made:
+    with anthropic.Anthropic(
+        base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
+    ) as made:
         yield made
 
 
 def direct(server: Server, path: str, body: dict[str, Any]) -> Any:
     """llama.cpp's own answer, without a proxy."""
-    request = urllib.request.Request(server.base + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    request = urllib.request.Request(
+        server.base + path, json.dumps(body).encode(), {"content-type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
 
@@ -68,9 +76,16 @@ def without_ids(content: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("model", ["plain", "tools", "think", "think-tools"])
-def test_whole_streamed_and_direct_are_one_message(client: anthropic.Anthropic, servers: dict[str, Server], model: str) -> None:
+def test_whole_streamed_and_direct_are_one_message(
+    client: anthropic.Anthropic, servers: dict[str, Server], model: str
+) -> None:
     """The server's seed is fixed. Ids are its own, and new each time."""
-    asked: Any = {"model": model, "max_tokens": 300, "messages": [USER], "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    asked: Any = {
+        "model": model,
+        "max_tokens": 300,
+        "messages": [USER],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+    }
     if "tools" in model:
         asked["tools"] = [TOOL]
     truth = direct(servers[model], "/messages", {**asked, "model": "tiny"})
@@ -89,7 +104,13 @@ def test_whole_streamed_and_direct_are_one_message(client: anthropic.Anthropic, 
 
 def test_every_event_is_what_the_sdk_demands(client: anthropic.Anthropic) -> None:
     """Strict validation; llama.cpp leaves `input` and `signature` out and ends its blocks late (2026-10)."""
-    asked: Any = {"model": "think-tools", "max_tokens": 300, "messages": [USER], "tools": [TOOL], "thinking": {"type": "adaptive"}}
+    asked: Any = {
+        "model": "think-tools",
+        "max_tokens": 300,
+        "messages": [USER],
+        "tools": [TOOL],
+        "thinking": {"type": "adaptive"},
+    }
     events = list(client.messages.create(**asked, stream=True))
     at = [(event.type, event.index) for event in events if event.type in ("content_block_start", "content_block_stop")]
     assert at == [(f"content_block_{what}", n) for n in range(len(at) // 2) for what in ("start", "stop")]
@@ -110,7 +131,10 @@ def test_a_conversation_begun_on_the_chat_wire_goes_on(client: anthropic.Anthrop
     for model in ("think-tools", "by-chat", "think-tools"):
         (call,) = calls_of(first)
         history += [
-            {"role": "assistant", "content": [block.model_dump(mode="json", exclude_unset=True) for block in first.content]},
+            {
+                "role": "assistant",
+                "content": [block.model_dump(mode="json", exclude_unset=True) for block in first.content],
+            },
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}]},
         ]
         first = client.messages.create(model=model, messages=history, **asked)
@@ -120,13 +144,18 @@ def test_a_conversation_begun_on_the_chat_wire_goes_on(client: anthropic.Anthrop
 @pytest.mark.parametrize("stream", [False, True])
 def test_context_overflow_has_the_true_numbers(client: anthropic.Anthropic, stream: bool) -> None:
     with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > 2048 maximum"):
-        client.messages.create(model="small", max_tokens=10, messages=[{"role": "user", "content": "Hi " * 5000}], stream=stream)
+        client.messages.create(
+            model="small", max_tokens=10, messages=[{"role": "user", "content": "Hi " * 5000}], stream=stream
+        )
 
 
 def test_count_tokens_is_the_servers_own(client: anthropic.Anthropic, servers: dict[str, Server]) -> None:
     asked: Any = {"messages": [USER], "tools": [TOOL], "system": "Be short."}
     counted = client.messages.count_tokens(model="tools", **asked)
-    assert counted.input_tokens == direct(servers["tools"], "/messages/count_tokens", {"model": "tiny", **asked})["input_tokens"]
+    assert (
+        counted.input_tokens
+        == direct(servers["tools"], "/messages/count_tokens", {"model": "tiny", **asked})["input_tokens"]
+    )
 
 
 def test_the_log_tells_what_was_used(client: anthropic.Anthropic, proxy: process.Proxy) -> None:
@@ -138,5 +167,8 @@ def test_the_log_tells_what_was_used(client: anthropic.Anthropic, proxy: process
             break
         time.sleep(0.02)
     assert "wire=native" in lines[0]
-    assert f" in={message.usage.input_tokens} cached={message.usage.cache_read_input_tokens} out={message.usage.output_tokens} " in lines[0]
+    assert (
+        f" in={message.usage.input_tokens} cached={message.usage.cache_read_input_tokens} out={message.usage.output_tokens} "
+        in lines[0]
+    )
     assert "notes=" not in lines[0]

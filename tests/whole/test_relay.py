@@ -79,7 +79,11 @@ async def test_json_body_for_a_stream_and_stream_for_a_whole_request() -> None:
 
 
 async def test_http_1_0_client() -> None:
-    async with Scripted(answering("Hel", "lo")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering("Hel", "lo")) as upstream,
+        proxied(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(), version="HTTP/1.0")
         answer = await client.answer()
     assert "transfer-encoding" not in answer.headers and answer.headers["connection"] == "close"

@@ -133,7 +133,9 @@ SCENARIOS: dict[str, Scenario] = {
     "committed": Scenario((slow_start,), SOON),
     "count": Scenario((tokenizer,), counting=True),
 }
-TOOLS = [{"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}]
+TOOLS = [
+    {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+]
 #: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end it, the client leaves
 #: (by a reset, by a close), or a drain does.
 UPSTREAM = ("error", "close", "short", "timeout", "leave", "hang up", "drain")
@@ -143,7 +145,9 @@ CLIENT = (*FAULTS, "timeout")
 
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
-    made = deployment(base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9)
+    made = deployment(
+        base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9
+    )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     return config(deployments=(made, other), **{**limits, **scenario.settings})
 
@@ -193,12 +197,18 @@ async def finish(
     proxy: Running, gate: Gate, front: Gate, client: Raw, reading: asyncio.Future[Answer | None], fault: str, side: str
 ) -> str:
     """What the client got: `ok`, `error`, or `gone` where its own connection was the one that failed."""
-    waits: set[asyncio.Future[Any]] = {reading, asyncio.ensure_future(gate.met.wait()), asyncio.ensure_future(front.met.wait())}
+    waits: set[asyncio.Future[Any]] = {
+        reading,
+        asyncio.ensure_future(gate.met.wait()),
+        asyncio.ensure_future(front.met.wait()),
+    }
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=20)
         if not reading.done() and fault == "timeout" and front.met.is_set():
             await asyncio.wait({reading}, timeout=0.25)
-        if not reading.done() and (fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")):
+        if not reading.done() and (
+            fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")
+        ):
             reading.cancel()
             client.writer.close() if fault == "hang up" else client.reset()
             front._free.set()
@@ -270,7 +280,9 @@ def tls(request: pytest.FixtureRequest, name: str) -> ssl.SSLContext | None:
 
 @pytest.mark.parametrize("fault", UPSTREAM)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_every_operation_of_the_upstream(name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_operation_of_the_upstream(
+    name: str, fault: str, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if fault == "timeout":
         monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.2)
     seen = await loop(name, fault, "upstream", tls)

@@ -49,7 +49,11 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
         asked.set()
         await c.left()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=3)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, num_retries=3)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(stream=stream))
         await asked.wait()
         leave(client)
@@ -65,7 +69,11 @@ async def test_it_sees_it_after_a_commit_too(commit: float) -> None:
         await c.left()
 
     settings: dict[str, Any] = {"commit_seconds": commit, "keepalive_seconds": 0.02}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         if commit < 1:
             await client.head()
@@ -96,7 +104,11 @@ async def test_before_the_next_paced_chunk() -> None:
 
 
 async def test_while_a_retry_waits() -> None:
-    async with Scripted(refusing(500)) as upstream, proxied(config(upstream.base, num_retries=9)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(refusing(500)) as upstream,
+        proxied(config(upstream.base, num_retries=9)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: upstream.asked)
         client.reset()
@@ -186,7 +198,11 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
             written += 16_000
         await c.left()
 
-    async with Scripted(flood) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(flood) as upstream,
+        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        proxy.client() as client,
+    ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
         await asyncio.wait_for(stuck.wait(), 30)
@@ -201,7 +217,11 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
 async def test_a_slow_client_gets_everything() -> None:
     pieces = [f"{n:05d}" + "x" * 4000 for n in range(5000)]
 
-    async with Scripted(answering(*pieces)) as upstream, proxied(config(upstream.base, buffer_kb=64)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(answering(*pieces)) as upstream,
+        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        proxy.client() as client,
+    ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: any(c.transport and c.transport.get_write_buffer_size() > 65536 for c in proxy.busy))
@@ -284,7 +304,10 @@ async def test_a_kept_connection_that_was_just_closed_is_asked_again_invisibly(h
     async def lost(c: Peer) -> None:
         c.close() if how == "close" else c.reset()
 
-    async with Scripted(first, lost, answering("third")) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with (
+        Scripted(first, lost, answering("third")) as upstream,
+        proxied(config(upstream.base, num_retries=0)) as proxy,
+    ):
         assert (await proxy.ask(message(stream=False))).status == 200
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 200 and answer.json["content"][0]["text"] == "third"

@@ -14,7 +14,10 @@ from tests.scripted import DONE, SSE, Peer, Scripted, answering, chunk, completi
 
 
 async def test_a_retry_after_a_500() -> None:
-    async with Scripted(refusing(500), answering("second")) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
+    async with (
+        Scripted(refusing(500), answering("second")) as upstream,
+        proxied(config(upstream.base, num_retries=1)) as proxy,
+    ):
         answer = await proxy.ask(message())
         line = next(line for line in proxy.lines if line["event"] == "request")
     assert answer.names[-1] == "message_stop" and len(upstream.asked) == 2
@@ -23,7 +26,9 @@ async def test_a_retry_after_a_500() -> None:
 
 async def test_a_429_goes_to_another_of_the_name_at_once() -> None:
     async with Scripted(refusing(429, headers={"retry-after": "30"})) as busy, Scripted(answering("other")) as free:
-        settings = config(deployments=(deployment(busy.base, id="busy", order=1), deployment(free.base, id="free", order=2)))
+        settings = config(
+            deployments=(deployment(busy.base, id="busy", order=1), deployment(free.base, id="free", order=2))
+        )
         async with proxied(settings) as proxy:
             for _ in range(3):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
@@ -33,7 +38,10 @@ async def test_a_429_goes_to_another_of_the_name_at_once() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_429_without_another_is_passed_on_at_once(stream: bool) -> None:
-    async with Scripted(refusing(429, headers={"retry-after": "30"})) as upstream, proxied(config(upstream.base, num_retries=5)) as proxy:
+    async with (
+        Scripted(refusing(429, headers={"retry-after": "30"})) as upstream,
+        proxied(config(upstream.base, num_retries=5)) as proxy,
+    ):
         answer = await proxy.ask(message(stream=stream))
     assert answer.status == 429 and answer.headers["retry-after"] == "30" and len(upstream.asked) == 1
 
@@ -43,7 +51,11 @@ async def test_a_fallback_is_translated_anew() -> None:
     async with Scripted(refusing(503)) as first, Scripted(answering("from the fallback")) as second:
         settings = config(
             deployments=(
-                deployment(first.base, id="first", quirks=Quirks(max_tokens_field="max_completion_tokens", system_role="developer")),
+                deployment(
+                    first.base,
+                    id="first",
+                    quirks=Quirks(max_tokens_field="max_completion_tokens", system_role="developer"),
+                ),
                 deployment(second.base, name="other", id="second", model="other-model"),
             ),
             fallbacks={"test-model": ("other",)},
@@ -52,13 +64,18 @@ async def test_a_fallback_is_translated_anew() -> None:
             answer = await proxy.ask(message(system="Be brief.", stream=False))
     assert answer.json["content"][0]["text"] == "from the fallback"
     assert answer.json["model"] == "test-model", "the name that the client asked for"
-    assert first.asked[0].json["max_completion_tokens"] == 100 and first.asked[0].json["messages"][0]["role"] == "developer"
+    assert (
+        first.asked[0].json["max_completion_tokens"] == 100
+        and first.asked[0].json["messages"][0]["role"] == "developer"
+    )
     body = second.asked[0].json
     assert body["max_tokens"] == 100 and body["messages"][0]["role"] == "system" and body["model"] == "other-model"
 
 
 async def test_an_overflow_goes_to_the_larger_context() -> None:
-    overflow = refusing(400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.")
+    overflow = refusing(
+        400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+    )
     async with Scripted(overflow) as small, Scripted(answering("large")) as large:
         settings = Config(
             deployments=(deployment(small.base), deployment(large.base, name="large", id="large")),
@@ -68,7 +85,9 @@ async def test_an_overflow_goes_to_the_larger_context() -> None:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
     async with Scripted(overflow) as small, proxied(config(small.base, num_retries=3)) as proxy:
         answer = await proxy.ask(message())
-        assert answer.status == 400 and answer.json["error"]["message"].startswith("prompt is too long: 9000 tokens > 8192 maximum")
+        assert answer.status == 400 and answer.json["error"]["message"].startswith(
+            "prompt is too long: 9000 tokens > 8192 maximum"
+        )
         assert len(small.asked) == 1
 
 
@@ -79,7 +98,9 @@ async def test_an_error_in_the_stream_before_content_falls_back_too() -> None:
         c.end()
 
     async with Scripted(broken) as first, Scripted(answering("second")) as second:
-        settings = config(deployments=(deployment(first.base, id="a", order=1), deployment(second.base, id="b", order=2)))
+        settings = config(
+            deployments=(deployment(first.base, id="a", order=1), deployment(second.base, id="b", order=2))
+        )
         async with proxied(settings) as proxy:
             answer = await proxy.ask(message())
     assert answer.names.count("message_start") == 1 and answer.names[-1] == "message_stop"
@@ -89,7 +110,9 @@ async def test_a_dead_deployment_is_passed_over() -> None:
     async with Scripted(answering("x")) as gone:
         dead = gone.base
     async with Scripted(answering("alive")) as upstream:
-        settings = config(deployments=(deployment(dead, id="dead", order=1), deployment(upstream.base, id="alive", order=2)))
+        settings = config(
+            deployments=(deployment(dead, id="dead", order=1), deployment(upstream.base, id="alive", order=2))
+        )
         async with proxied(settings) as proxy:
             for _ in range(6):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
@@ -206,7 +229,10 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
 
 async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
     script = refusing(404, "model not found", code="model_not_found")
-    async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+    ):
         for _ in range(2):
             assert (await proxy.ask(message())).status == 404
         assert proxy.services.lessons.report() == []
@@ -224,7 +250,10 @@ async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> N
             await (refusing(400, "no such tool") if refuse else answering("Hi"))(c)
 
     both = ["/v1/responses", "/v1/chat/completions"]
-    async with Scripted(script) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+    ):
         assert [(await proxy.ask(message())).status for _ in range(2)] == [400, 400]
         assert [asked.target for asked in upstream.asked] == both * 2
         refuse = False
@@ -274,7 +303,13 @@ async def test_one_line_a_request_and_never_content() -> None:
     assert len(lines) == 1
     line = lines[0]
     assert line["model"] == "test-model" and line["upstream"] == "d0/upstream-model" and line["wire"] == "chat"
-    assert line["status"] == 200 and line["in"] == 11 and line["out"] == 3 and line["stop"] == "end_turn" and line["degraded"] == "top_k"
+    assert (
+        line["status"] == 200
+        and line["in"] == 11
+        and line["out"] == 3
+        and line["stop"] == "end_turn"
+        and line["degraded"] == "top_k"
+    )
     assert line["id"].startswith("req_") and line["ms"] >= line["first_ms"]
 
 

@@ -235,9 +235,17 @@ async def test_wrong(script: Script, stream: bool) -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream))
         if answer.status == 200:
-            assert stream and answer.names[-1] == "error" and answer.names.count("error") == 1 and "message_stop" not in answer.names
+            assert (
+                stream
+                and answer.names[-1] == "error"
+                and answer.names.count("error") == 1
+                and "message_stop" not in answer.names
+            )
         else:
-            assert answer.status in (500, 502, 529) and answer.json["error"]["type"] in ("api_error", "overloaded_error")
+            assert answer.status in (500, 502, 529) and answer.json["error"]["type"] in (
+                "api_error",
+                "overloaded_error",
+            )
 
 
 async def test_an_endless_error_body_is_read_for_a_while_only() -> None:
@@ -354,21 +362,30 @@ async def test_an_upstream_that_is_killed_in_mid_stream() -> None:
 
 
 def sdk(proxy: Running, **more: Any) -> anthropic.AsyncAnthropic:
-    return anthropic.AsyncAnthropic(base_url=proxy.base, api_key="any", max_retries=0, _strict_response_validation=True, **more)
+    return anthropic.AsyncAnthropic(
+        base_url=proxy.base, api_key="any", max_retries=0, _strict_response_validation=True, **more
+    )
 
 
 ASK: dict[str, Any] = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def test_sdk_create_and_stream() -> None:
-    async with Scripted(answering("Hel", "lo")) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
+    async with (
+        Scripted(answering("Hel", "lo")) as upstream,
+        proxied(config(upstream.base)) as proxy,
+        sdk(proxy) as client,
+    ):
         whole: Any = await client.messages.create(**ASK)
         async with client.messages.stream(**ASK) as stream:
             texts = [piece async for piece in stream.text_stream]
             streamed: Any = await stream.get_final_message()
         raw = [event.type async for event in await client.messages.create(**ASK, stream=True)]
     assert texts == ["Hel", "lo"]
-    assert streamed.content[0].text == whole.content[0].text == "Hello" and streamed.stop_reason == whole.stop_reason == "end_turn"
+    assert (
+        streamed.content[0].text == whole.content[0].text == "Hello"
+        and streamed.stop_reason == whole.stop_reason == "end_turn"
+    )
     assert streamed.usage.output_tokens == whole.usage.output_tokens == 3
     assert whole._request_id and whole._request_id.startswith("req_")
     assert raw[0] == "message_start" and raw[-1] == "message_stop"
@@ -377,7 +394,9 @@ async def test_sdk_create_and_stream() -> None:
 async def test_sdk_tools() -> None:
     async def script(c: Peer) -> None:
         pieces = ['{"ci', 'ty": "P', 'aris"}']
-        calls = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": pieces[0]}}]
+        calls = [
+            {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": pieces[0]}}
+        ]
         calls += [{"index": 0, "function": {"arguments": piece}} for piece in pieces[1:]]
         c.head(200, SSE)
         c.events(*[chunk({"tool_calls": [call]}) for call in calls], chunk({}, "tool_calls"), DONE)
@@ -389,7 +408,12 @@ async def test_sdk_tools() -> None:
         async with manager as stream:
             final = await stream.get_final_message()
     block = final.content[0]
-    assert block.type == "tool_use" and block.name == "weather" and block.input == {"city": "Paris"} and final.stop_reason == "tool_use"
+    assert (
+        block.type == "tool_use"
+        and block.name == "weather"
+        and block.input == {"city": "Paris"}
+        and final.stop_reason == "tool_use"
+    )
 
 
 @pytest.mark.parametrize(
@@ -479,7 +503,9 @@ async def test_many_at_once() -> None:
 
         async def one(n: int) -> None:
             answer = await proxy.ask(message(f"word{n}"))
-            words = "".join(data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta")
+            words = "".join(
+                data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta"
+            )
             assert words == "".join(f"word{n}.{k} " for k in range(10)) and answer.names[-1] == "message_stop"
 
         await asyncio.gather(*map(one, range(50)))

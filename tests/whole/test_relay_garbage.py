@@ -52,7 +52,9 @@ def refuses(status: int, **error: Any) -> Script:
 def unknown_field(c: Peer) -> bool:
     if "stream_options" not in c.body:
         return answers(c)
-    return refuses(400, message="Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")(c)
+    return refuses(
+        400, message="Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter"
+    )(c)
 
 
 def error_inside(c: Peer) -> bool:
@@ -188,7 +190,10 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "several on one connection": Case(answers, asks_on),
         "the proxy closes": Case(answers, is_closed(request(message(), "/v1/messages", "POST", "connection: close"))),
         "HTTP/1.0": Case(answers, is_closed(STREAM.replace(b"HTTP/1.1", b"HTTP/1.0"))),
-        "tokens": Case(answers, asks(request({"model": "test-model", "messages": message()["messages"]}, "/v1/messages/count_tokens"))),
+        "tokens": Case(
+            answers,
+            asks(request({"model": "test-model", "messages": message()["messages"]}, "/v1/messages/count_tokens")),
+        ),
         "a page": Case(answers, asks(request(None, "/health", "GET"))),
         # refusals of the proxy
         "no such path": Case(answers, asks(request({}, "/nowhere"))),
@@ -199,11 +204,17 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "another HTTP": Case(answers, is_closed(b"GET / HTTP/2.0\r\nhost: localhost\r\n\r\n")),
         "a long line": Case(answers, is_closed(b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\n\r\n")),
         "a long header": Case(answers, is_closed(b"GET / HTTP/1.1\r\nx: " + b"a" * 30_000 + b"\r\n\r\n")),
-        "two lengths": Case(answers, is_closed(BODY + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")),
+        "two lengths": Case(
+            answers, is_closed(BODY + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+        ),
         "too large": Case(answers, is_closed(BODY + b"content-length: 999999999\r\n\r\n")),
-        "a body that breaks off": Case(answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n")),
+        "a body that breaks off": Case(
+            answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n")
+        ),
         "a body of bad chunks": Case(answers, is_closed(BODY + b"transfer-encoding: chunked\r\n\r\nzz\r\n")),
-        "a body that is no gzip": Case(answers, is_closed(STREAM.replace(b"host:", b"content-encoding: gzip\r\nhost:"))),
+        "a body that is no gzip": Case(
+            answers, is_closed(STREAM.replace(b"host:", b"content-encoding: gzip\r\nhost:"))
+        ),
         "a body that stalls": Case(answers, is_closed(STREAM[:-10])),
         "idle too long": Case(answers, is_closed(b"")),
         "a crash": Case(answers, asks(request({}, "/crash"))),

@@ -59,7 +59,17 @@ async def inside(c: Peer) -> None:
         c.reply({"error": {"message": "no", "code": 500}})
 
 
-SCRIPTS: list[Script] = [answering("Hi"), refusing(500), refusing(400), cut, cut_behind, closed, too_large, silent, inside]
+SCRIPTS: list[Script] = [
+    answering("Hi"),
+    refusing(500),
+    refusing(400),
+    cut,
+    cut_behind,
+    closed,
+    too_large,
+    silent,
+    inside,
+]
 
 
 def alive() -> list[Any]:
@@ -83,7 +93,10 @@ async def test_nothing_waits_for_the_garbage_collector(
     script: Script, stream: bool, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 100_000)
-    async with Scripted(script) as up, proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy:
+    async with (
+        Scripted(script) as up,
+        proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy,
+    ):
         for _ in range(2):
             await proxy.ask(message(stream=stream))
         await settle(lambda: not proxy.busy)

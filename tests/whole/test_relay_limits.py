@@ -33,7 +33,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def limited(*bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any) -> AsyncIterator[Running]:
+async def limited(
+    *bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any
+) -> AsyncIterator[Running]:
     """A proxy whose deployments d0, d1, … have these limits. `quirks`, `max_parallel`: of the deployments; the rest: settings."""
     own = {name: more.pop(name) for name in ("quirks", "max_parallel") if name in more}
     made = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
@@ -96,7 +98,11 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
     "a stream, counted by the upstream": (streams(*text("Hi", tokens=usage(200, 30))), True, 230),
     "a whole reply": (whole({**completion("Hi"), "usage": usage(200, 30)}), False, 230),
     "cached input counts too": (streams(*text("Hi", tokens=CACHED)), True, 230),
-    "a stream that nobody counted": (streams(chunk({"content": "abcd" * 20}), chunk({}, "stop"), DONE), True, INPUT + 21),
+    "a stream that nobody counted": (
+        streams(chunk({"content": "abcd" * 20}), chunk({}, "stop"), DONE),
+        True,
+        INPUT + 21,
+    ),
     "a whole reply that nobody counted": (whole(NO_USAGE), False, INPUT + 3),
     "more than was reserved": (streams(*text("Hi", tokens=usage(5000, 700))), True, 5700),
     "refused": (refusing(400), True, 0),
@@ -111,7 +117,11 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
     "broken off": (breaks_off(chunk({"content": "Hel"})), True, INPUT + OUTPUT),
     "broken off late": (breaks_off(chunk({"content": LONG})), True, INPUT + 10_001),
     "broken off after the count": (breaks_off(chunk({"content": "Hi"}), chunk(usage=usage(300, 200))), True, 500),
-    "an error in the stream": (streams(chunk({"content": "Hi"}), {"error": {"message": "no", "code": 500}}), True, INPUT + OUTPUT),
+    "an error in the stream": (
+        streams(chunk({"content": "Hi"}), {"error": {"message": "no", "code": 500}}),
+        True,
+        INPUT + OUTPUT,
+    ),
     "an error in a 200, whole": (whole({"error": {"message": "no", "code": 500}}), False, INPUT + OUTPUT),
     "not JSON, whole": (whole(b"<html>"), False, INPUT + OUTPUT),
 }
@@ -183,13 +193,20 @@ async def test_a_drain_settles_too() -> None:
 
 
 async def test_each_retry_counts() -> None:
-    async with Scripted(refusing(500), refusing(500), answering("Hi")) as up, limited(up.base, rpm=100, num_retries=2) as proxy:
+    async with (
+        Scripted(refusing(500), refusing(500), answering("Hi")) as up,
+        limited(up.base, rpm=100, num_retries=2) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 200
         assert used(proxy) == (3, 14, 0)
 
 
 async def test_a_fallback_counts_where_it_went() -> None:
-    async with Scripted(refusing(429)) as full, Scripted(answering("Hi")) as other, limited(full.base, other.base, rpm=100) as proxy:
+    async with (
+        Scripted(refusing(429)) as full,
+        Scripted(answering("Hi")) as other,
+        limited(full.base, other.base, rpm=100) as proxy,
+    ):
         for _ in range(6):
             assert (await proxy.ask(message())).status == 200
         assert used(proxy, "d1") == (6, 6 * 14, 0)
@@ -258,7 +275,9 @@ async def test_never_more_than_rpm() -> None:
 
     async def script(c: Peer) -> None:
         if "stream_options" in c.asked.json:
-            await refusing(400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")(c)
+            await refusing(
+                400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter"
+            )(c)
         else:
             await answering("Hi")(c)
 
@@ -306,7 +325,10 @@ async def test_the_places_of_a_deployment() -> None:
         asking = asyncio.ensure_future(statuses(proxy, 8))
         await settle(lambda: len(up.asked) == 3 and len(proxy.lines) == 5)
         refused = await proxy.ask(message())
-        assert refused.headers["retry-after"] == "1" and "max_parallel_requests 3 of d0" in refused.json["error"]["message"]
+        assert (
+            refused.headers["retry-after"] == "1"
+            and "max_parallel_requests 3 of d0" in refused.json["error"]["message"]
+        )
         go.set()
         assert sorted(await asking) == [200] * 3 + [429] * 5
 
@@ -314,8 +336,15 @@ async def test_the_places_of_a_deployment() -> None:
 async def test_a_request_that_can_never_fit() -> None:
     async with Scripted(answering("Hi")) as up, limited(up.base, tpm=100) as proxy:
         refused = await proxy.ask(message("word " * 2000))
-        assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (429, "false", False)
-        assert "takes no request of this size" in refused.json["error"]["message"] and "tpm 100 of d0" in refused.json["error"]["message"]
+        assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (
+            429,
+            "false",
+            False,
+        )
+        assert (
+            "takes no request of this size" in refused.json["error"]["message"]
+            and "tpm 100 of d0" in refused.json["error"]["message"]
+        )
         assert (await proxy.ask(message())).status == 200 and len(up.asked) == 1
 
 

@@ -29,7 +29,12 @@ MARKS = {"chat": b"thought by chat", "responses": b"ENCRYPTED", "native": b"sig-
 
 
 def chat(n: int) -> list[JSON]:
-    call = {"index": 0, "id": f"call_{n}", "type": "function", "function": {"name": "weather", "arguments": orjson.dumps(CALL).decode()}}
+    call = {
+        "index": 0,
+        "id": f"call_{n}",
+        "type": "function",
+        "function": {"name": "weather", "arguments": orjson.dumps(CALL).decode()},
+    }
     deltas: list[JSON] = [{"reasoning_content": "thought by chat"}, {"content": "I look."}, {"tool_calls": [call]}]
     chunks: list[JSON] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     return [*chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}]
@@ -37,7 +42,12 @@ def chat(n: int) -> list[JSON]:
 
 def responses(n: int) -> list[JSON]:
     items: list[JSON] = [
-        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "summed up"}], "encrypted_content": "ENCRYPTED"},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "summed up"}],
+            "encrypted_content": "ENCRYPTED",
+        },
         {
             "type": "message",
             "id": "msg_1",
@@ -45,9 +55,17 @@ def responses(n: int) -> list[JSON]:
             "status": "completed",
             "content": [{"type": "output_text", "text": "I look."}],
         },
-        {"type": "function_call", "id": "fc_1", "call_id": f"call_{n}", "name": "weather", "arguments": orjson.dumps(CALL).decode()},
+        {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": f"call_{n}",
+            "name": "weather",
+            "arguments": orjson.dumps(CALL).decode(),
+        },
     ]
-    done: list[JSON] = [{"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(items)]
+    done: list[JSON] = [
+        {"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(items)
+    ]
     return [*done, {"type": "response.completed", "response": {"status": "completed", "output": items}}]
 
 
@@ -55,7 +73,10 @@ def native(n: int) -> list[JSON]:
     blocks: list[tuple[JSON, list[JSON]]] = [
         (
             {"type": "thinking", "thinking": "", "signature": ""},
-            [{"type": "thinking_delta", "thinking": "natively"}, {"type": "signature_delta", "signature": "sig-native"}],
+            [
+                {"type": "thinking_delta", "thinking": "natively"},
+                {"type": "signature_delta", "signature": "sig-native"},
+            ],
         ),
         ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "I look."}]),
         (
@@ -63,13 +84,24 @@ def native(n: int) -> list[JSON]:
             [{"type": "input_json_delta", "partial_json": orjson.dumps(CALL).decode()}],
         ),
     ]
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": {"input_tokens": 9}}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": "m",
+        "usage": {"input_tokens": 9},
+    }
     out: list[JSON] = [{"type": "message_start", "message": message}]
     for at, (block, deltas) in enumerate(blocks):
         out.append({"type": "content_block_start", "index": at, "content_block": block})
         out += [{"type": "content_block_delta", "index": at, "delta": delta} for delta in deltas]
         out.append({"type": "content_block_stop", "index": at})
-    ends = {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": {"output_tokens": 5}}
+    ends = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+        "usage": {"output_tokens": 5},
+    }
     return [*out, ends, {"type": "message_stop"}]
 
 
@@ -87,7 +119,12 @@ def pairs(wire: str, body: JSON) -> list[tuple[str, str]]:
         calls = [call["id"] for message in body["messages"] for call in message.get("tool_calls", ())]
         results = [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"]
     else:
-        blocks = [block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]]
+        blocks = [
+            block
+            for message in body["messages"]
+            if isinstance(message["content"], list)
+            for block in message["content"]
+        ]
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
     return list(zip(calls, results, strict=True))
@@ -117,7 +154,11 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
                 assert answer.status == 200
                 content = (streams.sdk_message(answer.body) if stream else answer.json)["content"]
                 assert [block["type"] for block in content] == ["thinking", "text", "tool_use"]
-                result: Any = {"type": "tool_result", "tool_use_id": content[2]["id"], "content": f"sunny {len(messages)}"}
+                result: Any = {
+                    "type": "tool_result",
+                    "tool_use_id": content[2]["id"],
+                    "content": f"sunny {len(messages)}",
+                }
                 messages += [{"role": "assistant", "content": content}, {"role": "user", "content": [result]}]
     _, there, back = (asked.body for asked in upstream.asked)
     assert MARKS[first] not in there and b"a2py1." not in there + back
@@ -131,11 +172,17 @@ async def test_thinking_that_another_vendor_signed() -> None:
     """From one vendor's Anthropic endpoint to another's: no proxy can tell whose a signature is. The refusal tells; for this request the
     thinking is left out, and the next conversation keeps its own."""
     foreign = {"type": "thinking", "thinking": "hm", "signature": "of another vendor"}
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [foreign, {"type": "text", "text": "Yes?"}]}]
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [foreign, {"type": "text", "text": "Yes?"}]},
+    ]
 
     async def script(c: Peer) -> None:
         if b"of another vendor" in c.asked.body:
-            said = {"type": "invalid_request_error", "message": "messages.1.content.0: Invalid `signature` in `thinking` block"}
+            said = {
+                "type": "invalid_request_error",
+                "message": "messages.1.content.0: Invalid `signature` in `thinking` block",
+            }
             c.reply({"type": "error", "error": said}, 400)
             return
         c.head(200, SSE)
@@ -145,10 +192,19 @@ async def test_thinking_that_another_vendor_signed() -> None:
     async with Scripted(script) as upstream:
         made = deployment(upstream.base.removesuffix("/v1"), name="native", wire="native", quirks=QUIRKS["native"])
         async with proxied(config(deployments=(made,))) as proxy:
-            body = {"model": "native", "max_tokens": 4096, "stream": True, "messages": [*turns, {"role": "user", "content": "Go on"}]}
+            body = {
+                "model": "native",
+                "max_tokens": 4096,
+                "stream": True,
+                "messages": [*turns, {"role": "user", "content": "Go on"}],
+            }
             answer = await proxy.ask(body)
             assert answer.status == 200 and answer.names[-1] == "message_stop"
             assert proxy.services.lessons.report() == []
     first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.asked)
     assert [block["type"] for block in first[1]["content"]] == ["thinking", "text"]
-    assert second == [turns[0], {"role": "assistant", "content": [{"type": "text", "text": "Yes?"}]}, {"role": "user", "content": "Go on"}]
+    assert second == [
+        turns[0],
+        {"role": "assistant", "content": [{"type": "text", "text": "Yes?"}]},
+        {"role": "user", "content": "Go on"},
+    ]

@@ -44,7 +44,10 @@ async def test_status_before_commit(status: int, type: str, stream: bool) -> Non
 
 
 async def test_retry_after_is_passed_on() -> None:
-    async with Scripted(refusing(429, headers={"retry-after": "17"})) as upstream, proxied(config(upstream.base)) as proxy:
+    async with (
+        Scripted(refusing(429, headers={"retry-after": "17"})) as upstream,
+        proxied(config(upstream.base)) as proxy,
+    ):
         answer = await proxy.ask(message())
     assert answer.status == 429 and answer.headers["retry-after"] == "17" and len(upstream.asked) == 1
 
@@ -93,7 +96,8 @@ async def short_body(c: Peer) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
-    "script", [nothing, only_a_role, error_inside, closes_at_once, resets_at_once, resets_after_head, not_http, short_body]
+    "script",
+    [nothing, only_a_role, error_inside, closes_at_once, resets_at_once, resets_after_head, not_http, short_body],
 )
 async def test_a_failure_before_anything_leaves_no_byte_of_a_stream(script: Script, stream: bool) -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
@@ -178,7 +182,11 @@ async def test_commit_while_the_upstream_is_silent(head_first: bool) -> None:
         c.events(*text("late"))
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, commit_seconds=0.05)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, commit_seconds=0.05)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         status, headers = await client.head()
         assert status == 200 and headers["content-type"].startswith("text/event-stream")
@@ -209,7 +217,11 @@ async def test_error_after_commit(script: Script, type: str) -> None:
         await go.wait()
         await script(c)
 
-    async with Scripted(late) as upstream, proxied(config(upstream.base, commit_seconds=0.02)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(late) as upstream,
+        proxied(config(upstream.base, commit_seconds=0.02)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         status, headers = await client.head()
         await ping(client)
@@ -237,7 +249,9 @@ async def test_retry_after_commit_goes_on_in_the_same_response() -> None:
             answer = b""
             while piece := await client.piece():
                 answer += piece
-    assert answer.replace(PING, b"").startswith(b"event: message_start") and answer.endswith(b'data: {"type":"message_stop"}\n\n')
+    assert answer.replace(PING, b"").startswith(b"event: message_start") and answer.endswith(
+        b'data: {"type":"message_stop"}\n\n'
+    )
     assert answer.count(b"event: message_start") == 1 and len(upstream.asked) == 2
 
 
@@ -248,7 +262,11 @@ async def test_what_is_lost_is_told_with_a_commit_too() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, commit_seconds=0.02)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, commit_seconds=0.02)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(top_k=3))
         _, headers = await client.head()
         assert headers["x-a2py-degraded"] == "top_k"
@@ -258,7 +276,9 @@ async def test_what_is_lost_is_told_with_a_commit_too() -> None:
 async def test_a_deployments_own_interval() -> None:
     go = asyncio.Event()
     async with Scripted(paced(go=go)) as upstream:
-        settings = config(deployments=(deployment(upstream.base, keepalive=0.02),), commit_seconds=0.01, delta_keepalive_seconds=0.05)
+        settings = config(
+            deployments=(deployment(upstream.base, keepalive=0.02),), commit_seconds=0.01, delta_keepalive_seconds=0.05
+        )
         async with proxied(settings) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await client.head()
@@ -315,7 +335,10 @@ async def test_a_cut_after_delivery_is_one_error_event(how: Script) -> None:
 
 
 async def test_a_whole_answer_that_is_cut_is_asked_again() -> None:
-    async with Scripted(short_body, answering("whole")) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
+    async with (
+        Scripted(short_body, answering("whole")) as upstream,
+        proxied(config(upstream.base, num_retries=1)) as proxy,
+    ):
         answer = await proxy.ask(message(stream=False))
     assert answer.status == 200 and answer.json["content"][0]["text"] == "whole" and len(upstream.asked) == 2
 
@@ -348,7 +371,11 @@ async def test_an_open_block_is_kept_alive_by_its_own_empty_delta(delta: dict[st
     go = asyncio.Event()
     settings: dict[str, Any] = {"keepalive_seconds": 60, "delta_keepalive_seconds": 0.02}
     script = paced(chunk(delta), go=go)
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(thinking={"type": "adaptive"}))
         await client.head()
         await client.piece()
@@ -364,7 +391,11 @@ async def test_an_open_tool_call_is_kept_alive_by_pings() -> None:
     go = asyncio.Event()
     settings: dict[str, Any] = {"keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
     script = paced(call, go=go)
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(tools=[{"name": "f", "input_schema": {"type": "object"}}]))
         await client.head()
         await client.piece()
@@ -378,7 +409,11 @@ async def test_an_open_tool_call_is_kept_alive_by_pings() -> None:
 async def test_pings_before_a_block_at_their_own_interval() -> None:
     go = asyncio.Event()
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
-    async with Scripted(paced(go=go)) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(paced(go=go)) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await client.head()
         for _ in range(3):
@@ -399,7 +434,11 @@ async def test_the_upstreams_comments_are_no_sign_of_life_for_the_client() -> No
         c.end()
 
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.05}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, proxy.client() as client:
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(upstream.base, **settings)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await client.head()
         await ping(client)
@@ -448,7 +487,9 @@ async def test_silence_in_mid_stream_times_out() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("phase", ["name", "tcp", "tls", "proxy"])
-async def test_a_connection_that_is_never_made_times_out(phase: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_is_never_made_times_out(
+    phase: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One limit for all of it: the name, TCP, TLS, and a proxy's answer to CONNECT."""
     monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.1)
 

@@ -20,22 +20,57 @@ KEY = "Incorrect API key provided"
 #: How upstreams repeat a piece of the request: the piece → the body of a 400. The last one marks it in no way.
 FORMATS: dict[str, Callable[[str], bytes]] = {
     "openai": lambda said: json.dumps(
-        {"error": {"message": f"Invalid value: '{said}'. Supported values are: 'text'.", "type": "invalid_request_error", "code": None}}
+        {
+            "error": {
+                "message": f"Invalid value: '{said}'. Supported values are: 'text'.",
+                "type": "invalid_request_error",
+                "code": None,
+            }
+        }
     ).encode(),
     "fastapi": lambda said: json.dumps(
-        {"detail": [{"type": "list_type", "loc": ["body", "messages", 0, "content"], "msg": "Input should be a valid list", "input": said}]}
+        {
+            "detail": [
+                {
+                    "type": "list_type",
+                    "loc": ["body", "messages", 0, "content"],
+                    "msg": "Input should be a valid list",
+                    "input": said,
+                }
+            ]
+        }
     ).encode(),
     "fastapi_msg": lambda said: json.dumps(
-        {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": f"Value error, expected a list, got {said}", "type": "value_error"}]}
+        {
+            "detail": [
+                {
+                    "loc": ["body", "messages", 0, "content"],
+                    "msg": f"Value error, expected a list, got {said}",
+                    "type": "value_error",
+                }
+            ]
+        }
     ).encode(),
     "plain": lambda said: f"Cannot read the conversation. Invalid input: {said}".encode(),
     "nested": lambda said: json.dumps(
-        {"message": "litellm.BadRequestError: " + json.dumps({"error": {"message": f'could not parse "{said}"', "input": said}})}
+        {
+            "message": "litellm.BadRequestError: "
+            + json.dumps({"error": {"message": f'could not parse "{said}"', "input": said}})
+        }
     ).encode(),
     "vllm": lambda said: json.dumps(
         {
             "object": "error",
-            "message": str([{"type": "list_type", "loc": ("body", "messages", 0), "msg": "Input should be a valid list", "input": said}]),
+            "message": str(
+                [
+                    {
+                        "type": "list_type",
+                        "loc": ("body", "messages", 0),
+                        "msg": "Input should be a valid list",
+                        "input": said,
+                    }
+                ]
+            ),
             "type": "BadRequestError",
             "param": None,
             "code": 400,
@@ -113,7 +148,9 @@ async def test_words_that_stand_in_the_request_teach_this_request_alone() -> Non
         await (refusing(400, "max_tokens must be less than or equal to 512") if large else answering("Hi"))(c)
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
-        assert (await proxy.ask(message("It says: max_tokens must be less than or equal to 512", max_tokens=4096))).status == 200
+        assert (
+            await proxy.ask(message("It says: max_tokens must be less than or equal to 512", max_tokens=4096))
+        ).status == 200
         assert proxy.services.lessons.report() == []
         assert (await proxy.ask(message("Hello", max_tokens=4096))).status == 200
         assert [row["value"] for row in proxy.services.lessons.report()] == [512]
@@ -133,7 +170,9 @@ async def test_param_proves_a_field_although_the_conversation_is_about_it() -> N
 
     async def script(c: Peer) -> None:
         refused = "stream_options" in c.asked.json
-        await (refusing(400, words, param="stream_options", code="unknown_parameter") if refused else answering("Hi"))(c)
+        await (refusing(400, words, param="stream_options", code="unknown_parameter") if refused else answering("Hi"))(
+            c
+        )
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         for _ in range(2):
@@ -284,7 +323,9 @@ async def test_ten_first_requests_that_meet_one_refusal_all_succeed(stream: bool
             await refusing(400, "max_tokens must be less than or equal to 512")(c)
 
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
-        answers = await asyncio.gather(*(proxy.ask(message(f"{n}", stream, max_tokens=4096, top_p=0.5)) for n in range(count)))
+        answers = await asyncio.gather(
+            *(proxy.ask(message(f"{n}", stream, max_tokens=4096, top_p=0.5)) for n in range(count))
+        )
         assert [answer.status for answer in answers] == [200] * count
         assert {row["field"]: row["value"] for row in proxy.services.lessons.report()} == {
             "sampling": ["temperature"],
@@ -330,7 +371,10 @@ BLAMING = [
 
 
 def pair(first: Scripted, second: Scripted, **settings: Any) -> Any:
-    return config(deployments=(deployment(first.base, id="first", order=1), deployment(second.base, id="second", order=2)), **settings)
+    return config(
+        deployments=(deployment(first.base, id="first", order=1), deployment(second.base, id="second", order=2)),
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("said", BLAMING)
@@ -383,7 +427,10 @@ async def test_a_deployment_cools_down_by_code() -> None:
 
 async def test_failures_with_words_still_count_as_failures() -> None:
     """Five answers 500 are five failures, also where their text speaks of credit."""
-    async with Scripted(refusing(500, "Insufficient Balance")) as upstream, proxied(config(upstream.base, allowed_fails=3)) as proxy:
+    async with (
+        Scripted(refusing(500, "Insufficient Balance")) as upstream,
+        proxied(config(upstream.base, allowed_fails=3)) as proxy,
+    ):
         for _ in range(5):
             await proxy.ask(message())
         assert len(proxy.services.router.report()) == 1
@@ -392,14 +439,20 @@ async def test_failures_with_words_still_count_as_failures() -> None:
 async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
     """No other request is in its way."""
     size = "Request too large on tokens per minute (TPM): Limit 6000, Requested 14810"
-    async with Scripted(refusing(429, size, code="rate_limit_exceeded")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with (
+        Scripted(refusing(429, size, code="rate_limit_exceeded")) as upstream,
+        proxied(config(upstream.base)) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 429
         assert proxy.services.router.report() == []
 
 
 async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_wire() -> None:
     refuse = refusing(404, "Item with id 'rs_68' not found.", param="input")
-    async with Scripted(refuse) as upstream, proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy:
+    async with (
+        Scripted(refuse) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 404
         assert proxy.services.router.report() == []
     assert [asked.target for asked in upstream.asked] == ["/v1/responses"]

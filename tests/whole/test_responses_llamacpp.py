@@ -37,7 +37,9 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True) as made:
+    with anthropic.Anthropic(
+        base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
+    ) as made:
         yield made
 
 
@@ -79,7 +81,9 @@ def test_a_tool_loop(client: anthropic.Anthropic) -> None:
         calls = calls_of(message)
         results = [{"type": "tool_result", "tool_use_id": call.id, "content": f"{turn}: 21 degrees"} for call in calls]
         messages += [{"role": "assistant", "content": dumped(message)}, {"role": "user", "content": results}]
-    last = client.messages.create(model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages)
+    last = client.messages.create(
+        model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages
+    )
     assert last.stop_reason == "end_turn"
     messages += [{"role": "assistant", "content": dumped(last)}, {"role": "user", "content": "And tomorrow?"}]
     assert text_of(client.messages.create(model="plain", max_tokens=100, messages=messages))
@@ -110,17 +114,27 @@ def test_a_stop_sequence_is_cut_here(client: anthropic.Anthropic) -> None:
         client.messages.create(model="plain", max_tokens=200, messages=[USER], stop_sequences=[word]),
         streamed(client, model="plain", max_tokens=200, messages=[USER], stop_sequences=[word]),
     ):
-        assert (text_of(message), message.stop_reason, message.stop_sequence) == (free[: free.index(word)], "stop_sequence", word)
+        assert (text_of(message), message.stop_reason, message.stop_sequence) == (
+            free[: free.index(word)],
+            "stop_sequence",
+            word,
+        )
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_context_overflow(client: anthropic.Anthropic, stream: bool) -> None:
     with pytest.raises(anthropic.BadRequestError, match=rf"prompt is too long: \d+ tokens > {CONTEXT} maximum"):
-        client.messages.create(model="small", max_tokens=50, messages=[{"role": "user", "content": "word " * CONTEXT}], stream=stream)
+        client.messages.create(
+            model="small", max_tokens=50, messages=[{"role": "user", "content": "word " * CONTEXT}], stream=stream
+        )
 
 
 def test_what_the_server_takes_no_part_of(client: anthropic.Anthropic) -> None:
     """Documents and system messages in mid-conversation reach it as text."""
-    document: Any = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A note."}, "title": "notes"}
+    document: Any = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "A note."},
+        "title": "notes",
+    }
     messages: Any = [{"role": "user", "content": [document, {"type": "text", "text": "Sum up."}]}]
     assert text_of(client.messages.create(model="plain", max_tokens=50, messages=messages))

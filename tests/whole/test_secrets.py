@@ -32,7 +32,12 @@ from tests.scripted import JSON_TYPE, SSE, Peer, Raw, Scripted, answering, chunk
 
 #: Where it is planted → what. No prefix that a pattern knows, no digits that make a key of it: only knowing them keeps them out.
 MASTER, UPSTREAM, HEADER = "planted-master-hawk", "planted-upstream-crow", "planted-header-wren"
-QUERY, CLIENT, BEARER, COOKIE = "planted-query-lark", "planted-client-swan", "planted-bearer-dove", "planted-cookie-ibis"
+QUERY, CLIENT, BEARER, COOKIE = (
+    "planted-query-lark",
+    "planted-client-swan",
+    "planted-bearer-dove",
+    "planted-cookie-ibis",
+)
 GATE, OTHER = "planted-gate-kite", "planted-other-rook"
 USERINFO, BODY, CUSTOM = "planted-userinfo-tern", "planted-body-dipper", "planted-custom-smew"
 SECRETS = (MASTER, UPSTREAM, HEADER, QUERY, CLIENT, BEARER, COOKIE, GATE, OTHER, USERINFO, BODY, CUSTOM)
@@ -63,7 +68,12 @@ async def echo(c: Peer) -> None:
         c.chunk(said.encode())
         c.end()
     elif how == "headers":
-        odd = {"retry-after": UPSTREAM, "x-request-id": UPSTREAM, "www-authenticate": UPSTREAM, "x-should-retry": UPSTREAM}
+        odd = {
+            "retry-after": UPSTREAM,
+            "x-request-id": UPSTREAM,
+            "www-authenticate": UPSTREAM,
+            "x-should-retry": UPSTREAM,
+        }
         c.reply(error, 503, {**odd, "set-cookie": UPSTREAM})
     elif how == "redirect":
         c.reply({}, 307, {"location": f"https://elsewhere.example/?key={UPSTREAM}"})
@@ -131,7 +141,12 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
                             "stream": stream,
                         }
                         async with Raw(port) as client:
-                            client.ask("POST", "/v1/messages", body, (("x-api-key", MASTER), ("authorization", f"Bearer {BEARER}"), *SENT))
+                            client.ask(
+                                "POST",
+                                "/v1/messages",
+                                body,
+                                (("x-api-key", MASTER), ("authorization", f"Bearer {BEARER}"), *SENT),
+                            )
                             answer = await client.answer()
                         shown(f"the answer to {row['model_name']}/{how}", answer.body + repr(answer.headers).encode())
                         asked += 1
@@ -163,9 +178,9 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
             config.write_text(whole)
             os.kill(proxy.pid, signal.SIGHUP)
             await said(proxy.log, "reloaded")
-        assert upstream.asked and any(UPSTREAM in repr(a.headers) and HEADER in repr(a.headers) for a in upstream.asked), (
-            "nothing was planted"
-        )
+        assert upstream.asked and any(
+            UPSTREAM in repr(a.headers) and HEADER in repr(a.headers) for a in upstream.asked
+        ), "nothing was planted"
         for a in (*upstream.asked, *gate.asked):
             shown("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY, BODY)
         shown("the log", proxy.log.read_bytes())
@@ -181,7 +196,8 @@ async def refuse_tunnel(c: Peer) -> None:
     c.keep = False
     said_ = c.asked.raw_head
     c.write(
-        b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: %d\r\nx-echo: %b\r\n\r\n%b" % (len(said_), GATE.encode(), said_)
+        b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: %d\r\nx-echo: %b\r\n\r\n%b"
+        % (len(said_), GATE.encode(), said_)
     )
 
 
@@ -211,7 +227,11 @@ async def said(log: Path, word: str) -> None:
 async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ...]) -> None:
     async with Scripted(echo) as upstream:
         models = file(tmp_path, upstream.base, free_port())[:3]
-        settings = {"model_list": models, "general_settings": {"master_key": MASTER}, "litellm_settings": {"nonsense": OTHER}}
+        settings = {
+            "model_list": models,
+            "general_settings": {"master_key": MASTER},
+            "litellm_settings": {"nonsense": OTHER},
+        }
         (tmp_path / "a2py.yaml").write_text(json.dumps(settings))
         (tmp_path / "broken.yaml").write_text(
             f"general_settings: {{master_key: [{MASTER}]}}\nmodel_list: [{{litellm_params: {{api_key: {{a: {UPSTREAM}}}}}}}]\n"
@@ -240,7 +260,9 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
                 monkeypatch.setattr(proxy.services.upstream, "send", crash)
             else:
                 monkeypatch.setattr(attempt, place, crash)
-            answer = await proxy.ask(proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)})
+            answer = await proxy.ask(
+                proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)}
+            )
             log = proxy.log
             proxy._out.truncate(0)  # a crash is what was asked for
             proxy._out.seek(0)
@@ -270,7 +292,9 @@ def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
     seen += [call, call.request]
     assert len(seen) > 12 and UPSTREAM in config.deployments[0].key and config.master_key == MASTER
     for thing in seen:
-        own = not isinstance(thing, (Call, type(call.request)))  # their content is what they are; it never enters a message
+        own = not isinstance(
+            thing, (Call, type(call.request))
+        )  # their content is what they are; it never enters a message
         for form in (repr(thing), str(thing), f"{thing!r:.9999}"):
             shown(type(thing).__name__, form)
             assert not own or "private words" not in form

@@ -10,8 +10,14 @@ from typing import Any
 import orjson
 import pytest
 from anthropic.types import Message
-from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming
-from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
 from a2py.demo import MODEL, Demo
 from a2py.messages.request import parse
@@ -113,7 +119,9 @@ def send(proxy: process.Proxy, captured: Captured) -> bytes:
     own = ("host", "content-length", "connection", "accept-encoding", "x-api-key", "authorization")
     headers = {name: value for name, value in captured.headers.items() if name not in own}
     url = f"{proxy.base}{captured.path}?{captured.query}"
-    request = urllib.request.Request(url, orjson.dumps(captured.body), {**headers, "authorization": f"Bearer {proxy.key}"})
+    request = urllib.request.Request(
+        url, orjson.dumps(captured.body), {**headers, "authorization": f"Bearer {proxy.key}"}
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.headers["request-id"]
         data: bytes = answer.read()
@@ -137,7 +145,10 @@ def check_answer(captured: Captured, answer: bytes) -> None:
         ({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}, None),
         ({"model": "m", "messages": [{"role": "user", "content": "x"}]}, ".stream: missing"),
         ({"model": "m", "messages": [], "stream": True, "top_k": 1}, ".top_k: unknown"),
-        ({"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}], "stream": True}, "int instead of str"),
+        (
+            {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}], "stream": True},
+            "int instead of str",
+        ),
         ({"model": "m", "messages": [{"role": "tool", "content": "x"}], "stream": True}, "tool_call_id: missing"),
         ({"model": "m", "messages": {}, "stream": True}, "dict instead of a list"),
         ({"model": "m", "messages": [], "stream": True, "reasoning_effort": "huge"}, "is none of"),

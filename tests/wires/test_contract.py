@@ -23,7 +23,10 @@ from tests.recordings import Recording, recordings
 DIFFERENT: dict[tuple[str, str], str] = {
     **{
         (file, what): "FACTS.json does not read the legacy function_call; we make it a call"
-        for file in ("copilot/stream-snapshot-legacy-function-call-01.sse", "openai/nonstream-legacy-function-call-01.json")
+        for file in (
+            "copilot/stream-snapshot-legacy-function-call-01.sse",
+            "openai/nonstream-legacy-function-call-01.json",
+        )
         for what in ("tools", "stop")
     },
     **{
@@ -36,9 +39,15 @@ DIFFERENT: dict[tuple[str, str], str] = {
         )
         for what in ("text", "stop")
     },
-    ("openrouter/nonstream-refusal-content-filter-01.json", "text"): "FACTS.json does not read `refusal`; its text is shown",
+    (
+        "openrouter/nonstream-refusal-content-filter-01.json",
+        "text",
+    ): "FACTS.json does not read `refusal`; its text is shown",
     **{
-        (file, "tools"): "the limit cut a call before its arguments: an empty object would be run, so it is left out (B2)"
+        (
+            file,
+            "tools",
+        ): "the limit cut a call before its arguments: an empty object would be run, so it is left out (B2)"
         for file in ("deepseek/nonstream-tool-length-01.json", "mistral/nonstream-tool-length-01.json")
     },
     **{
@@ -52,7 +61,10 @@ DIFFERENT: dict[tuple[str, str], str] = {
             "gemini-compat/nonstream-tool-reasoning-01.json",
         )
     },
-    ("inception/nonstream-text-01.json", "usage"): "reasoning tokens stand outside completion_tokens, cached ones in cached_input_tokens",
+    (
+        "inception/nonstream-text-01.json",
+        "usage",
+    ): "reasoning tokens stand outside completion_tokens, cached ones in cached_input_tokens",
     ("mistral/nonstream-tool-02.json", "usage"): "cached tokens stand in num_cached_tokens",
     (
         "mistral/nonstream-text-01.json",
@@ -62,7 +74,10 @@ DIFFERENT: dict[tuple[str, str], str] = {
         (file, "usage"): "more cached tokens than prompt tokens: capped at the prompt, so that the sum stays true"
         for file in ("azure-ai/nonstream-parallel-tools-01.json", "azure-ai/nonstream-tool-01.json")
     },
-    ("openrouter/stream-error-reasoning-length-01.sse", "stop"): "its error says 'Token limit reached', and its finish_reason is length",
+    (
+        "openrouter/stream-error-reasoning-length-01.sse",
+        "stop",
+    ): "its error says 'Token limit reached', and its finish_reason is length",
     ("snowflake/stream-reasoning-text-logprobs-01.sse", "stop"): "no finish_reason, but [DONE] behind content",
     **{
         (file, "stop"): "a whole body with content and without a finish_reason is an end"
@@ -169,7 +184,10 @@ def test_chat_unary(recording: Recording) -> None:
     try:
         message = streams.unary(wire("chat"), streams.prepared(stream=False), recording.data)
     except ApiError as error:
-        message = {"usage": {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}, "error": error.message}
+        message = {
+            "usage": {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0},
+            "error": error.message,
+        }
     compare(recording, message)
 
 
@@ -183,16 +201,22 @@ def test_the_sdk_reads_the_same_message(recording: Recording) -> None:
     try:
         theirs = streams.sdk_message(data)
     except ValueError as error:
-        assert cut and "tool parameter JSON from model" in str(error), error  # what the model wrote is no JSON, and no beginning of one
+        assert cut and "tool parameter JSON from model" in str(error), (
+            error
+        )  # what the model wrote is no JSON, and no beginning of one
         return
     assert comparable(theirs, cut) == comparable(ours, cut)
-    assert (theirs["stop_reason"], theirs["usage"]["output_tokens"]) == (ours["stop_reason"], ours["usage"]["output_tokens"])
+    assert (theirs["stop_reason"], theirs["usage"]["output_tokens"]) == (
+        ours["stop_reason"],
+        ours["usage"]["output_tokens"],
+    )
 
 
 def comparable(message: JSON, cut: set[int]) -> list[JSON]:
     """Content without the nulls that the SDK adds, and without cut arguments, which it reads as far as they go."""
     return [
-        {k: v for k, v in block.items() if v is not None and (k, n in cut) != ("input", True)} for n, block in enumerate(message["content"])
+        {k: v for k, v in block.items() if v is not None and (k, n in cut) != ("input", True)}
+        for n, block in enumerate(message["content"])
     ]
 
 
@@ -205,7 +229,9 @@ def test_responses_stream(recording: Recording) -> None:
         assert "error" in message
         return
     if not whole["output"]:  # ChatGPT's own backend leaves it empty at the end
-        whole["output"] = [body["item"] for body in bodies_of(recording.data) if body.get("type") == "response.output_item.done"]
+        whole["output"] = [
+            body["item"] for body in bodies_of(recording.data) if body.get("type") == "response.output_item.done"
+        ]
     unary = streams.unary(wire("responses"), streams.prepared(stream=False), orjson.dumps(whole))
     assert message == unary
 
@@ -229,7 +255,9 @@ def test_responses_unary(recording: Recording) -> None:
     assert streams.text_of(message) == text
     assert [(tool["name"], tool["input"]) for tool in streams.tools_of(message)] == calls
     assert message["usage"]["output_tokens"] == body["usage"]["output_tokens"]
-    assert message["stop_reason"] == ("max_tokens" if body["status"] == "incomplete" else "tool_use" if calls else "end_turn")
+    assert message["stop_reason"] == (
+        "max_tokens" if body["status"] == "incomplete" else "tool_use" if calls else "end_turn"
+    )
 
 
 @pytest.mark.parametrize("recording", [*recordings("chat", "error"), *recordings("responses", "error")])

@@ -23,7 +23,10 @@ FEATURES: dict[str, tuple[JSON, str]] = {
             "tools": [{"name": "f", "input_schema": {"type": "object"}}],
             "messages": [
                 {"role": "user", "content": "Hi"},
-                {"role": "assistant", "content": [{"type": "tool_use", "id": i, "name": "f", "input": {}} for i in "ab"]},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": i, "name": "f", "input": {}} for i in "ab"],
+                },
                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": i, "content": "ok"} for i in "ba"]},
             ],
         },
@@ -34,7 +37,10 @@ FEATURES: dict[str, tuple[JSON, str]] = {
     "structured output": ({"output_config": {"format": SCHEMA}}, "output_format"),
     "stop sequences": ({"stop_sequences": ["END"]}, "stop"),
     "web search": ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search"),
-    "other server tools": ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, "code_execution"),
+    "other server tools": (
+        {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
+        "code_execution",
+    ),
     "`top_k`": ({"top_k": 40}, "top_k"),
 }
 

@@ -78,7 +78,9 @@ def test_a_bare_status(status: int) -> None:
     assert "acme" in error.message
 
 
-@pytest.mark.parametrize(("status", "kind"), [(302, "upstream"), (0, "api"), (-1, "api"), (99, "upstream"), (1000, "api")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(302, "upstream"), (0, "api"), (-1, "api"), (99, "upstream"), (1000, "api")]
+)
 def test_a_status_that_is_none(status: int, kind: str) -> None:
     error = failure.read(status, {}, b"oops")
     assert (error.kind, error.status, error.message) == (kind, KINDS[kind].status, "oops")
@@ -97,11 +99,15 @@ def test_a_provider_of_its_own_kind() -> None:
 
 def test_whose_fault_it_is_stands_in_front() -> None:
     assert said("too many requests", 429, provider="groq").message == "groq: too many requests"
-    assert said("Bad schema", provider="groq").message == "Bad schema"  # about the request: native upstreams' words stay theirs
+    assert (
+        said("Bad schema", provider="groq").message == "Bad schema"
+    )  # about the request: native upstreams' words stay theirs
     assert failure.read(404, {}, b"<title>404</title>", Peer(provider="acme")).message == (
         "acme answered with a web page (HTTP 404): 404 (check `api_base` and the model's name)"
     )
-    assert failure.read(405, {}, b"", Peer(provider="acme")).message.endswith(". Check `api_base` and the model's name.")
+    assert failure.read(405, {}, b"", Peer(provider="acme")).message.endswith(
+        ". Check `api_base` and the model's name."
+    )
     assert (
         of({"error": {"code": "odd", "type": "odder"}}, 500, provider="acme").message
         == "acme answered HTTP 500 without saying why (odd, odder). Try again. If it fails again, check the server's log."
@@ -186,7 +192,8 @@ def test_room_is_worth_having_from_1024_tokens_or_half_of_what_was_asked() -> No
 def test_the_cap_names_the_model_where_it_is_known() -> None:
     text = "max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas you provided 32000."
     assert (
-        said(text, model="gpt-4o").message == "max_tokens: 32000 > 16384, which is the maximum allowed number of output tokens for gpt-4o"
+        said(text, model="gpt-4o").message
+        == "max_tokens: 32000 > 16384, which is the maximum allowed number of output tokens for gpt-4o"
     )
 
 
@@ -241,11 +248,18 @@ def test_no_error_inside(payload: dict[str, Any]) -> None:
         ({"code": 50508, "message": "System is too busy now", "data": None}, "overloaded", 529),
         ({"choices": None, "code": 17, "msg": "m"}, "api", 500),
         (
-            {"choices": None, "base_resp": {"status_code": 2061, "status_msg": "your current token plan not support model"}},
+            {
+                "choices": None,
+                "base_resp": {"status_code": 2061, "status_msg": "your current token plan not support model"},
+            },
             "permission",
             403,
         ),
-        ({"base_resp": {"status_code": 2013, "status_msg": "invalid params, context window exceeds limit"}}, "context_overflow", 400),
+        (
+            {"base_resp": {"status_code": 2013, "status_msg": "invalid params, context window exceeds limit"}},
+            "context_overflow",
+            400,
+        ),
         ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, "billing", 402),
         ({"base_resp": {"status_code": 1002, "status_msg": "m"}}, "rate_limit", 429),
         ({"base_resp": {"status_code": "odd"}}, "invalid_request", 400),
@@ -258,13 +272,20 @@ def test_an_error_inside(payload: dict[str, Any], kind: str, status: int) -> Non
 
 
 def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
-    error = failure.find_error({"error": {"message": "Rate limit, try again in 6s", "code": 429}}, Peer(provider="groq"))
+    error = failure.find_error(
+        {"error": {"message": "Rate limit, try again in 6s", "code": 429}}, Peer(provider="groq")
+    )
     assert error is not None
     assert (error.retry_after, error.message) == (6, "groq: Rate limit, try again in 6s")
     unknown = failure.find_error({"error": {"code": "odd"}}, Peer(provider="groq"))
     assert unknown is not None
-    assert unknown.message == "groq reported an error without saying which (odd). Try again. If it fails again, check the server's log."
-    key = failure.find_error({"error": {"code": "invalid_api_key", "message": "sk-abc is wrong"}}, Peer(provider="groq"))
+    assert (
+        unknown.message
+        == "groq reported an error without saying which (odd). Try again. If it fails again, check the server's log."
+    )
+    key = failure.find_error(
+        {"error": {"code": "invalid_api_key", "message": "sk-abc is wrong"}}, Peer(provider="groq")
+    )
     assert key is not None
     assert key.message.startswith("groq refused the API key. ")
 
@@ -352,12 +373,24 @@ JSON = st.recursive(
 )
 HEADERS = st.dictionaries(
     st.sampled_from(
-        ["retry-after", "retry-after-ms", "date", "x-ratelimit-reset", "x-ratelimit-remaining-a", "x-ratelimit-reset-a", "x-should-retry"]
+        [
+            "retry-after",
+            "retry-after-ms",
+            "date",
+            "x-ratelimit-reset",
+            "x-ratelimit-remaining-a",
+            "x-ratelimit-reset-a",
+            "x-should-retry",
+        ]
     ),
-    st.text(max_size=30) | st.sampled_from(["7", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "1754667660000", "6m0s", "true"]),
+    st.text(max_size=30)
+    | st.sampled_from(["7", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "1754667660000", "6m0s", "true"]),
 )
 STATUSES = st.integers(-5, 1100) | st.sampled_from([400, 401, 402, 403, 404, 413, 422, 429, 500, 503])
-OVERFLOW = re.compile(r"prompt is too long|maximum context length|context_length_exceeded|reduce the length of the messages", re.IGNORECASE)
+OVERFLOW = re.compile(
+    r"prompt is too long|maximum context length|context_length_exceeded|reduce the length of the messages",
+    re.IGNORECASE,
+)
 
 
 def check(error: ApiError) -> None:
@@ -373,7 +406,12 @@ def check(error: ApiError) -> None:
     assert orjson.loads(error.body("req_1"))["error"]["message"] == error.message
 
 
-@given(STATUSES, HEADERS, st.binary(max_size=300) | JSON.map(orjson.dumps), st.sampled_from(["", "openai", "azure", "cerebras"]))
+@given(
+    STATUSES,
+    HEADERS,
+    st.binary(max_size=300) | JSON.map(orjson.dumps),
+    st.sampled_from(["", "openai", "azure", "cerebras"]),
+)
 def test_read_raises_on_nothing(status: int, headers: dict[str, str], data: bytes, provider: str) -> None:
     check(failure.read(status, headers, data, Peer(provider=provider)))
 
@@ -383,7 +421,11 @@ def test_read_raises_on_no_cut(data: bytes, length: int) -> None:
     check(failure.read(400, {}, data[:length]))
 
 
-@given(st.dictionaries(st.sampled_from(["error", "base_resp", "choices", "type", "code", "message", "detail"]), JSON, max_size=5))
+@given(
+    st.dictionaries(
+        st.sampled_from(["error", "base_resp", "choices", "type", "code", "message", "detail"]), JSON, max_size=5
+    )
+)
 def test_inside_raises_on_nothing(payload: dict[str, Any]) -> None:
     error = failure.find_error(payload)
     if error is not None:
@@ -400,7 +442,9 @@ def test_no_planted_key_gets_out(key: str, status: int, before: str, after: str,
 
 @given(st.text(alphabet="abcdefgh123*!", min_size=4, max_size=20), TEXTS)
 def test_no_known_secret_gets_out(secret: str, text: str) -> None:
-    message = failure.read(400, {}, orjson.dumps({"error": {"message": f"{text} {secret}"}}), Peer(secrets=(secret,))).message
+    message = failure.read(
+        400, {}, orjson.dumps({"error": {"message": f"{text} {secret}"}}), Peer(secrets=(secret,))
+    ).message
     assert secret not in message or secret in failure.read(400, {}, orjson.dumps({"error": {"message": text}})).message
 
 

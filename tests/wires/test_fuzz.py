@@ -24,9 +24,32 @@ from a2py.wires import WIRES, reply, wire
 from tests import golden, recordings, streams
 
 EXAMPLES = int(os.environ.get("A2PY_FUZZ", "60"))
-fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize="A2PY_FUZZ" not in os.environ)
+fuzz = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize="A2PY_FUZZ" not in os.environ,
+)
 #: What stands in for a value: each JSON type, and strings that mean something somewhere.
-JUNK: list[Any] = [None, True, False, 0, -1, 2**63, 1e308, "", "x", "[DONE]", "null", "{}", [], [None], {}, {"type": 7}, {"type": "text"}]
+JUNK: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**63,
+    1e308,
+    "",
+    "x",
+    "[DONE]",
+    "null",
+    "{}",
+    [],
+    [None],
+    {},
+    {"type": 7},
+    {"type": "text"},
+]
 JUNK += [
     "a2py1.t.e30",
     "a2py_1_!!",
@@ -161,7 +184,9 @@ def test_replies_come_back(name: str, seed: int) -> None:
     data = mutated_lines(dice.choice(bodies(name)), dice)
     options: Any = {"think_tags": True} if dice.random() < 0.2 else {}
     try:
-        reply = streams.collected(wire(name), streams.prepared(**options), data, thinking=dice.choice(["show", "omit"]), origin=to.origin)
+        reply = streams.collected(
+            wire(name), streams.prepared(**options), data, thinking=dice.choice(["show", "omit"]), origin=to.origin
+        )
     except ApiError:
         return
     calls = [block["id"] for block in reply["content"] if block["type"] == "tool_use"]

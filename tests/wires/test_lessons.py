@@ -51,7 +51,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Unknown parameter: 'stream_options'.", {"stream_usage": False}, None),
     ("Model grok-4 does not support parameter reasoningEffort.", {"reasoning": "effort"}, {"reasoning": "none"}),
     ("Model grok-4 does not support parameter reasoningEffort.", {"reasoning": "none"}, None),
-    ("Unsupported parameter: 'reasoning.effort' is not supported with this model.", {"reasoning": "effort"}, {"reasoning": "none"}),
+    (
+        "Unsupported parameter: 'reasoning.effort' is not supported with this model.",
+        {"reasoning": "effort"},
+        {"reasoning": "none"},
+    ),
     ("Unsupported parameter: 'reasoning.summary' is not supported with this model.", {}, {"reasoning_summary": False}),
     ("Unsupported parameter: 'include[0]' is not supported with this model.", {}, {"encrypted_reasoning": False}),
     ("Unknown parameter: 'max_tool_calls'.", {}, {"max_tool_calls": False}),
@@ -59,16 +63,28 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("enable_thinking is unknown here", {"reasoning": "enable_thinking"}, {"reasoning": "none"}),
     ("property 'chat_template_kwargs' is unsupported", {"reasoning": "template"}, {"reasoning": "none"}),
     ('"llama3.2" does not support thinking', {"reasoning": "think"}, {"reasoning": "none"}),
-    ("Reasoning is mandatory for this endpoint and cannot be disabled.", {"effort_off": "none"}, {"effort_off": "", "min_tokens": ROOM}),
+    (
+        "Reasoning is mandatory for this endpoint and cannot be disabled.",
+        {"effort_off": "none"},
+        {"effort_off": "", "min_tokens": ROOM},
+    ),
     (
         "Reasoning is mandatory for this endpoint and cannot be disabled.",
         {"min_tokens": ROOM, "reasoning": "effort"},
         {"reasoning": "none"},
     ),
-    ("Budget 0 is invalid. This model only works in thinking mode.", {"effort_off": "none"}, {"effort_off": "", "min_tokens": ROOM}),
+    (
+        "Budget 0 is invalid. This model only works in thinking mode.",
+        {"effort_off": "none"},
+        {"effort_off": "", "min_tokens": ROOM},
+    ),
     ("invalid thinking: only type=enabled is allowed for this model", {}, {"effort_off": "", "min_tokens": ROOM}),
     ("thinking.adaptive.keep: Extra inputs are not permitted", {}, {"native_drop": frozenset({"thinking"})}),
-    ("messages.1.content.0: Invalid `signature` in `thinking` block", {}, {"native_drop": frozenset({"messages.thinking"})}),
+    (
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        {},
+        {"native_drop": frozenset({"messages.thinking"})},
+    ),
     (
         "failed to convert tool result content: unsupported content type in ContentBlockParamUnion: tool_reference",
         {},
@@ -112,7 +128,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"efforts": ("low", "high")},
     ),
     ("`reasoning_effort` must be one of `none` or `default`", {"reasoning": "effort"}, {"reasoning": "none"}),
-    ("reasoning_effort must be one of low, medium, high", {"reasoning": "effort"}, {"reasoning": "none"}),  # they were that already
+    (
+        "reasoning_effort must be one of low, medium, high",
+        {"reasoning": "effort"},
+        {"reasoning": "none"},
+    ),  # they were that already
     (
         "Function tools with reasoning_effort are not supported for gpt-5.2 in /v1/chat/completions.",
         {"reasoning": "effort"},
@@ -129,7 +149,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("This response_format type is unavailable now", {"structured": "none"}, None),
     ("json mode cannot be combined with tool/function calling", {}, {"structured_with_tools": False}),
     ("Json mode response is not supported when enable_thinking is true", {}, {"structured_thinking": False}),
-    ("Json mode response is not supported when enable_thinking is true", {"structured_thinking": False}, {"structured": "none"}),
+    (
+        "Json mode response is not supported when enable_thinking is true",
+        {"structured_thinking": False},
+        {"structured": "none"},
+    ),
     (
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
         {},
@@ -140,7 +164,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"max_tokens_field": "max_completion_tokens"},
         {"max_tokens_field": "max_tokens"},
     ),
-    ("Unsupported parameter: 'max_tokens' is not supported with this model.", {"max_tokens_field": "max_completion_tokens"}, None),
+    (
+        "Unsupported parameter: 'max_tokens' is not supported with this model.",
+        {"max_tokens_field": "max_completion_tokens"},
+        None,
+    ),
     ("the valid range of max_tokens is [1, 8192]", {}, {"max_tokens_limit": 8192}),
     ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 16000}, {"max_tokens_limit": 8192}),
     ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 8192}, None),
@@ -155,7 +183,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Invalid 'temperature': Expected a value <= 1, but got 1.5 instead.", {}, {"temperature_max": 1.0}),
     ("Invalid 'temperature': Expected a value <= 2, but got 99.0 instead.", {}, None),
     ("invalid temperature: only 1 is allowed for this model", {}, {"sampling": frozenset({"top_p"})}),
-    ("`temperature` and `top_p` cannot both be specified for this model.", {}, {"sampling": frozenset({"temperature"})}),
+    (
+        "`temperature` and `top_p` cannot both be specified for this model.",
+        {},
+        {"sampling": frozenset({"temperature"})},
+    ),
     ("got an unexpected keyword argument 'top_k'", {"sampling": ["top_k"]}, {"sampling": frozenset()}),
     ("got an unexpected keyword argument 'top_k'", {}, None),
     ("Unsupported parameter: 'stop' is not supported with this model.", {}, {"stop_limit": 0}),
@@ -169,8 +201,16 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Thinking mode does not support this tool_choice", {}, {"tool_choice_thinking": False}),
     ("Thinking mode does not support this tool_choice", {"tool_choice_thinking": False}, None),
     ("Tool choice must be 'auto' when tools are provided.", {}, {"tool_choice_any": ""}),
-    ("Invalid tool_choice type: 'object'. Supported string values: none, auto, required", {}, {"tool_choice_named": "only"}),
-    ("Unknown parameter: 'tool_choice'", {"tool_choice_named": "only"}, {"tool_choice_named": "none", "tool_choice_any": ""}),
+    (
+        "Invalid tool_choice type: 'object'. Supported string values: none, auto, required",
+        {},
+        {"tool_choice_named": "only"},
+    ),
+    (
+        "Unknown parameter: 'tool_choice'",
+        {"tool_choice_named": "only"},
+        {"tool_choice_named": "none", "tool_choice_any": ""},
+    ),
     ("Unknown parameter: 'tool_choice'", {"tool_choice_named": "none", "tool_choice_any": ""}, None),
     ("This model only support stream mode", {}, {"stream_only": True}),
     (
@@ -196,12 +236,20 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("System role not supported", {"system_as_user": True}, None),
     ("conversation roles must alternate user/assistant/user/assistant/...", {}, {"alternation": True}),
     ("Unexpected role 'user' after role 'tool'", {}, {"after_tool": AFTER_TOOL}),
-    ("Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant", {}, {"prefill": "prefix"}),
+    (
+        "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
+        {},
+        {"prefill": "prefix"},
+    ),
     ("This model does not support assistant message prefill.", {}, {"prefill": "instruct"}),
     ("message content must not be empty", {}, {"empty_content": EMPTY}),
     ("messages[0].content must be a string", {"string_content": False}, {"string_content": True}),
     ("messages[0].content must be a string", {}, None),
-    ("Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40", {}, {"tool_id_limit": 40}),
+    (
+        "Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40",
+        {},
+        {"tool_id_limit": 40},
+    ),
     (
         "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1, column 9",
         {},
@@ -214,7 +262,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.", {}, {"tool_ids": "mistral9"}),
     ("context_management: Extra inputs are not permitted", {}, {"native_drop": frozenset({"context_management"})}),
     ("thinking.adaptive.display: Extra inputs are not permitted", {}, {"native_drop": frozenset({"thinking.display"})}),
-    ("tools.3.custom.defer_loading: Extra inputs are not permitted", {}, {"native_drop": frozenset({"tools.defer_loading"})}),
+    (
+        "tools.3.custom.defer_loading: Extra inputs are not permitted",
+        {},
+        {"native_drop": frozenset({"tools.defer_loading"})},
+    ),
     ("tools.3.defer_loading: Extra inputs are not permitted", {"native_drop": ["tools.defer_loading"]}, None),
     ("Model does not support images. Please use a model that does.", {}, None),
     ("unsupported content[].type", {}, None),
@@ -225,15 +277,21 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "before", "changes"), TAUGHT, ids=lambda value: value[:50] if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("message", "before", "changes"), TAUGHT, ids=lambda value: value[:50] if isinstance(value, str) else ""
+)
 def test_a_sentence_teaches(message: str, before: dict[str, Any], changes: dict[str, Any] | None) -> None:
     assert find_lesson(refusal(message), override(Quirks(), before), SENT) == changes
 
 
 @pytest.mark.parametrize(
-    ("message", "before", "changes"), [row for row in TAUGHT if row[2]], ids=lambda value: value[:50] if isinstance(value, str) else ""
+    ("message", "before", "changes"),
+    [row for row in TAUGHT if row[2]],
+    ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
-def test_the_same_refusal_ends_after_a_few_lessons(message: str, before: dict[str, Any], changes: dict[str, Any]) -> None:
+def test_the_same_refusal_ends_after_a_few_lessons(
+    message: str, before: dict[str, Any], changes: dict[str, Any]
+) -> None:
     """Each lesson is new, all of them are valid quirks, and what a lesson may not touch stays."""
     quirks = override(Quirks(), before)
     seen = [quirks]
@@ -272,7 +330,9 @@ def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> N
     assert not is_lasting(refusal("input length and `max_tokens` exceed context limit: 100 + 9000 > 8192"))
     assert not is_lasting(refusal("messages.1.content.0: Invalid `signature` in `thinking` block"))
     assert not is_lasting(
-        refusal("requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114.")
+        refusal(
+            "requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 10114."
+        )
     )
 
 
@@ -320,7 +380,9 @@ def vllm(context: int, prompt: int, out: int) -> ApiError | None:
         (131072, 400_000, 32_000, 0, 2),
     ],
 )
-def test_a_count_that_stops_short_is_met_by_less_and_less_output(context: int, prompt: int, asked: int, given: int, lessons: int) -> None:
+def test_a_count_that_stops_short_is_met_by_less_and_less_output(
+    context: int, prompt: int, asked: int, given: int, lessons: int
+) -> None:
     quirks, out, learned = Quirks(), asked, 0
     while (error := vllm(context, prompt, out)) is not None:
         changes = find_lesson(error, quirks, SENT)

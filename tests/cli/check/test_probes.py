@@ -17,7 +17,7 @@ from a2py.cli.check.finding import FAIL, FOUND, NO, OK, SKIPPED, Finding, Progre
 from a2py.cli.check.probes import PROBES, probe
 from a2py.config import load, single
 from a2py.demo import Demo
-from a2py.demo.protocol import Refused
+from a2py.demo.protocol import RequestError
 from a2py.deployment import Deployment
 from a2py.quirks import override
 from a2py.upstream import Upstream
@@ -62,7 +62,10 @@ class Broken(Demo):
         whole = await super()._complete(request)
         assert isinstance(whole, web.Response) and isinstance(whole.body, bytes)
         data = self.rewrite(whole.body)
-        return web.Response(body=data, content_type="text/event-stream" if streamed and data.startswith(b"data:") else "application/json")
+        return web.Response(
+            body=data,
+            content_type="text/event-stream" if streamed and data.startswith(b"data:") else "application/json",
+        )
 
     async def _models(self, request: web.Request) -> web.Response:
         if self.listed is None:
@@ -94,15 +97,21 @@ async def test_an_upstream_without_defects() -> None:
 def refusing(where: Callable[[Body], bool], param: str, message: str = "", status: int = 400) -> Callable[[Body], None]:
     def refuse(body: Body) -> None:
         if where(body):
-            raise Refused(
-                message or f"Unsupported parameter: '{param}' is not supported with this model.", param, "unsupported_parameter", status
+            raise RequestError(
+                message or f"Unsupported parameter: '{param}' is not supported with this model.",
+                param,
+                "unsupported_parameter",
+                status,
             )
 
     return refuse
 
 
 def has_image(body: Body) -> bool:
-    return any(isinstance(m.get("content"), list) and any(p["type"] == "image_url" for p in m["content"]) for m in body["messages"])
+    return any(
+        isinstance(m.get("content"), list) and any(p["type"] == "image_url" for p in m["content"])
+        for m in body["messages"]
+    )
 
 
 def forces(body: Body) -> bool:
@@ -156,7 +165,10 @@ def only_calls(whole: bytes) -> bytes:
     """Every answer is a call, whatever was asked."""
     body = json.loads(whole)
     function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
-    body["choices"][0]["message"] = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+    body["choices"][0]["message"] = {
+        "role": "assistant",
+        "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+    }
     return json.dumps(body).encode()
 
 
@@ -172,7 +184,11 @@ def at_once(whole: bytes) -> bytes:
     body = json.loads(whole)
     choice = body["choices"][0]
     chunks: list[Body] = [
-        {**body, "usage": None, "choices": [{"index": 0, "delta": {"content": choice["message"]["content"]}, "finish_reason": None}]}
+        {
+            **body,
+            "usage": None,
+            "choices": [{"index": 0, "delta": {"content": choice["message"]["content"]}, "finish_reason": None}],
+        }
     ]
     chunks.append({**body, "usage": None, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     chunks.append({**body, "choices": []})
@@ -181,7 +197,14 @@ def at_once(whole: bytes) -> bytes:
 
 #: probe → upstream, the quirks it has, state, what it says (a part), the quirks that are found.
 DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str, Any]]] = [
-    ("reach", lambda: Broken(refusing(lambda b: True, "model", "Incorrect API key provided: sk-x.", 401)), {}, FAIL, "401", {}),
+    (
+        "reach",
+        lambda: Broken(refusing(lambda b: True, "model", "Incorrect API key provided: sk-x.", 401)),
+        {},
+        FAIL,
+        "401",
+        {},
+    ),
     (
         "reach",
         lambda: Broken(refusing(lambda b: "max_tokens" in b, "max_tokens")),
@@ -223,8 +246,22 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
     ),
     ("tools", lambda: Broken(change=in_words), {}, NO, "in words", {}),
     ("tools", lambda: Broken(rewrite=broken_arguments), {}, NO, "broken arguments", {}),
-    ("results", lambda: Broken(refusing(lambda b: b["messages"][-1]["role"] == "tool", "messages", "no tool role")), {}, FAIL, "400", {}),
-    ("parallel", lambda: Broken(change=lambda b: b.update(parallel_tool_calls=False) if "tools" in b else None), {}, NO, "one call", {}),
+    (
+        "results",
+        lambda: Broken(refusing(lambda b: b["messages"][-1]["role"] == "tool", "messages", "no tool role")),
+        {},
+        FAIL,
+        "400",
+        {},
+    ),
+    (
+        "parallel",
+        lambda: Broken(change=lambda b: b.update(parallel_tool_calls=False) if "tools" in b else None),
+        {},
+        NO,
+        "one call",
+        {},
+    ),
     (
         "any",
         lambda: Broken(
@@ -272,7 +309,9 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
     ("none", lambda: Broken(rewrite=only_calls), {}, NO, "calls a tool nevertheless", {}),
     (
         "none",
-        lambda: Broken(refusing(lambda b: b.get("tool_choice") == "none", "model", "Incorrect API key provided: sk-x.", 401)),
+        lambda: Broken(
+            refusing(lambda b: b.get("tool_choice") == "none", "model", "Incorrect API key provided: sk-x.", 401)
+        ),
         {},
         FAIL,
         "401",
@@ -288,7 +327,14 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
     ),
     ("images", lambda: Broken(rewrite=talking("Red.")), {"images": False}, FOUND, "red", {"images": True}),
     ("reasoning", lambda: Broken(change=no_thinking), {}, NO, "does not show", {}),
-    ("reasoning", lambda: Broken(change=only_by("chat_template_kwargs")), {}, FOUND, '"template"', {"reasoning": "template"}),
+    (
+        "reasoning",
+        lambda: Broken(change=only_by("chat_template_kwargs")),
+        {},
+        FOUND,
+        '"template"',
+        {"reasoning": "template"},
+    ),
     (
         "reasoning",
         lambda: Broken(change=only_by("thinking")),
@@ -302,7 +348,9 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
     ("small", lambda: Broken(rewrite=talking("")), {}, NO, "no words within 64", {}),
     (
         "structured",
-        lambda: Broken(refusing(lambda b: (b.get("response_format") or {}).get("type") == "json_schema", "response_format")),
+        lambda: Broken(
+            refusing(lambda b: (b.get("response_format") or {}).get("type") == "json_schema", "response_format")
+        ),
         {},
         NO,
         "",
@@ -327,7 +375,9 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
 ]
 
 
-@pytest.mark.parametrize("name, upstream, quirks, state, said, found", DEFECTS, ids=[f"{row[0]}-{row[3]}-{row[4][:12]}" for row in DEFECTS])
+@pytest.mark.parametrize(
+    "name, upstream, quirks, state, said, found", DEFECTS, ids=[f"{row[0]}-{row[3]}-{row[4][:12]}" for row in DEFECTS]
+)
 async def test_each_defect_is_seen(
     name: str, upstream: Callable[[], Demo], quirks: dict[str, Any], state: str, said: str, found: dict[str, Any]
 ) -> None:
@@ -353,13 +403,20 @@ async def test_a_thinking_model_gets_room_for_short_answers() -> None:
 async def test_later_probes_ask_with_what_earlier_ones_found() -> None:
     upstream = Broken(refusing(lambda b: "max_tokens" in b, "max_tokens"))
     progress, _ = await findings(upstream, "tools", "parallel")
-    assert progress.quirks == {"max_tokens_field": "max_completion_tokens"} and progress.findings["parallel"].state == OK
+    assert (
+        progress.quirks == {"max_tokens_field": "max_completion_tokens"} and progress.findings["parallel"].state == OK
+    )
     assert sum("max_tokens" in body for body in upstream.bodies) == 1
 
 
 async def test_what_needs_another_is_skipped() -> None:
     progress, _ = await findings(Broken(refusing(lambda b: "tools" in b, "tools", "this model does not support tools")))
-    assert [name for name, finding in progress.findings.items() if finding.state == SKIPPED] == ["parallel", "any", "named", "none"]
+    assert [name for name, finding in progress.findings.items() if finding.state == SKIPPED] == [
+        "parallel",
+        "any",
+        "named",
+        "none",
+    ]
     dead = deployment(f"http://127.0.0.1:{free_port()}/v1")
     progress, _ = await findings(Broken(), dep=dead)
     assert progress.findings["reach"].state == FAIL and "api_base" in "".join(progress.findings["reach"][1:3])
@@ -374,7 +431,9 @@ async def test_a_server_that_hangs_is_given_up() -> None:
 
     async with Hanging() as upstream:
         sender = Upstream()
-        answer = await Bench(deployment(upstream.base), sender, 0.2).ask({"messages": [{"role": "user", "content": "x"}]})
+        answer = await Bench(deployment(upstream.base), sender, 0.2).ask(
+            {"messages": [{"role": "user", "content": "x"}]}
+        )
         await sender.close()
     assert answer.error is not None and answer.error.kind == "timeout"
 
@@ -433,7 +492,9 @@ async def test_context_against_what_is_configured(known: int, answer: int, state
     upstream = Broken(models={"data": [{"id": "demo", "context_length": answer}]})
     async with upstream:
         dep = replace(deployment(upstream.base), max_input_tokens=known)
-        progress, _ = await findings(Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base))
+        progress, _ = await findings(
+            Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base)
+        )
     assert progress.findings["context"].state == state
 
 
@@ -457,7 +518,11 @@ def test_check_writes_what_it_found_and_it_holds(tmp_path: Path) -> None:
         )
         path.chmod(0o600)
         asked = a2py("check", "--only", "reasoning", "m", cwd=tmp_path)
-        assert "a2py:\n  quirks:\n" in asked.stdout and 'reasoning: "effort"' in asked.stdout and "quirks" not in path.read_text()[200:]
+        assert (
+            "a2py:\n  quirks:\n" in asked.stdout
+            and 'reasoning: "effort"' in asked.stdout
+            and "quirks" not in path.read_text()[200:]
+        )
         done = a2py("check", "--only", "reasoning", "--write", cwd=tmp_path)
         assert done.returncode == 0 and "a2py.yaml: written" in done.stderr, done.stderr
         text = path.read_text()
@@ -473,7 +538,11 @@ def test_offline_and_wrong_words(tmp_path: Path) -> None:
         "model_list:\n- {model_name: a, litellm_params: {model: openai/x, api_key: k, api_base: http://example.com/v1}}\n- {model_name: b, litellm_params: {model: groq/y}}\n"
     )
     done = a2py("check", "--offline", cwd=tmp_path)
-    assert done.returncode == 1 and "GROQ_API_KEY" in done.stderr and "a: its key travels unencrypted to example.com" in done.stderr
+    assert (
+        done.returncode == 1
+        and "GROQ_API_KEY" in done.stderr
+        and "a: its key travels unencrypted to example.com" in done.stderr
+    )
     assert a2py("check", "--offline", "a", cwd=tmp_path).returncode == 0
     assert "there is no probe 'reech'" in a2py("check", "--only", "reech", cwd=tmp_path).stderr
     done = a2py("check", "c", cwd=tmp_path)
@@ -503,12 +572,16 @@ async def test_llamacpp(llamacpp: llama.Servers, think: bool) -> None:
         await sender.close()
     states = {name: finding.state for name, finding in progress.findings.items()}
     assert FAIL not in states.values(), progress.findings
-    assert states["reach"] in (OK, FOUND) and states["tools"] == OK and states["usage"] == OK and states["streaming"] == OK
+    assert (
+        states["reach"] in (OK, FOUND) and states["tools"] == OK and states["usage"] == OK and states["streaming"] == OK
+    )
     assert progress.facts.context == 8192 and states["context"] == NO
     assert (states["reasoning"] == NO) is not think
 
 
 def test_told_joins_its_blocks() -> None:
-    answer = Answer(content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}])
+    answer = Answer(
+        content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}]
+    )
     assert (answer.text, answer.joined("thinking"), answer.calls) == ("ac", "b", [])
     assert Finding(OK, "x").quirks == {}

@@ -47,7 +47,13 @@ def test_quirks_are_written_between_what_is_there(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a2py: {quirks: {x: {images: true}}}\n", "a2py: [1]\n", "- 1\n", "a2py: [\n", "a2py:\n  quirks:\n    openai/x: {images: true}\n"],
+    [
+        "a2py: {quirks: {x: {images: true}}}\n",
+        "a2py: [1]\n",
+        "- 1\n",
+        "a2py: [\n",
+        "a2py:\n  quirks:\n    openai/x: {images: true}\n",
+    ],
 )
 def test_what_can_not_be_edited_line_by_line_is_left(text: str) -> None:
     assert edit(text, FOUND_ONE) is None

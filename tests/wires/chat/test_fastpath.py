@@ -37,7 +37,9 @@ def args(s: str, index: int = 0, **more: Any) -> bytes:
 
 START = chunk({"role": "assistant", "content": ""})
 END = chunk({}, "stop") + b"data: [DONE]\n\n"
-CALL = chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]})
+CALL = chunk(
+    {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+)
 
 
 def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request: Prepared) -> tuple[Any, ...]:
@@ -60,7 +62,17 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
     else:
         message = sink.message(ended, streams.ESTIMATE) if ended.error is None else None
     error = ended.error and (ended.error.kind, ended.error.message)
-    return message, ended.reason, ended.usage, error, ended.stop_sequence, ended.model, ended.notes, ended.output_estimate, decoder.finished
+    return (
+        message,
+        ended.reason,
+        ended.usage,
+        error,
+        ended.stop_sequence,
+        ended.model,
+        ended.notes,
+        ended.output_estimate,
+        decoder.finished,
+    )
 
 
 def by_lane(decoder: ChatDecoder, piece: bytes) -> bytes:
@@ -79,10 +91,17 @@ def by_event(data: bytes) -> list[bytes]:
 def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
     """Whole, byte by byte, event by event, and some of the others (test_contract runs them all, on the same decoder)."""
     cuts = list(streams.splits(data))
-    return [*cuts[:2], by_event(data), *cuts[2 : -streams.RANDOM_SPLITS : max(1, len(cuts) // count)], *cuts[-streams.RANDOM_SPLITS :]]
+    return [
+        *cuts[:2],
+        by_event(data),
+        *cuts[2 : -streams.RANDOM_SPLITS : max(1, len(cuts) // count)],
+        *cuts[-streams.RANDOM_SPLITS :],
+    ]
 
 
-def same(data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any) -> None:
+def same(
+    data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any
+) -> None:
     request = streams.prepared(**prepared)
     for mode in modes:
         slow = outcome(ChatDecoder, streams.writer(mode), [data], request)
@@ -236,7 +255,14 @@ def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
 
 MISLEADING: dict[str, list[bytes]] = {
     "another tail": [text("a"), text("b"), chunk({"content": "c"}, "stop"), text("d")],
-    "another event among them": [text("a"), text("b"), b": comment\n\n", text("c"), chunk({"content": "x"}, created=2), text("d")],
+    "another event among them": [
+        text("a"),
+        text("b"),
+        b": comment\n\n",
+        text("c"),
+        chunk({"content": "x"}, created=2),
+        text("d"),
+    ],
     "an error among them": [text("a"), text("b"), b'data: {"error":{"message":"x"}}\n\n', text("c")],
     "a named event": [text("a"), text("b"), b"event: error\n" + text("c"), text("d")],
     "a bad line": [text("a"), text("b"), b'data: {"choices":\n\n', text("c"), text("d")],
@@ -244,36 +270,90 @@ MISLEADING: dict[str, list[bytes]] = {
     "empty strings": [text("a"), text(""), text(""), text("b")],
     "only empty strings": [text("a"), text("b"), chunk({"reasoning": ""}), chunk({"reasoning": "", "content": ""})],
     "short escapes": [text("a"), text('"\\\n\r\t\b\f'), text("\\\\"), text("b\\")],
-    "long escapes": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\u00e9\\/"'), text("d").replace(b'"d"', b'"\\u000a"')],
+    "long escapes": [
+        text("a"),
+        text("b"),
+        text("c").replace(b'"c"', b'"\\u00e9\\/"'),
+        text("d").replace(b'"d"', b'"\\u000a"'),
+    ],
     "a lone half": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\ud83d"'), text("d")],
     "bad escapes": [text("a"), text("b"), text("c").replace(b'"c"', b'"\\x"'), text("d").replace(b'"d"', b'"\\"')],
-    "a backslash that eats a quote": [text("a"), text("b"), text("c").replace(b'"c"', b'"c\\"'), text("d").replace(b'"d"', b'"\\","x"')],
+    "a backslash that eats a quote": [
+        text("a"),
+        text("b"),
+        text("c").replace(b'"c"', b'"c\\"'),
+        text("d").replace(b'"d"', b'"\\","x"'),
+    ],
     "a quote inside": [text("a"), text("b"), text("c").replace(b'"c"', b'"c","refusal":"no"'), text("d")],
-    "control characters": [text("a"), text("b"), text("c").replace(b'"c"', b'"\x01"'), text("d").replace(b'"d"', b'"\t"')],
-    "bad UTF-8": [text("a"), text("b"), text("c").replace(b'"c"', b'"\xff"'), text("d").replace(b'"d"', b'"\xe2\x82"'), text("€😀é\x7f")],
-    "line ends inside": [text("a"), text("b"), text("c").replace(b'"c"', b'"c\nd"'), text("d").replace(b'"d"', b'"c\rd"')],
+    "control characters": [
+        text("a"),
+        text("b"),
+        text("c").replace(b'"c"', b'"\x01"'),
+        text("d").replace(b'"d"', b'"\t"'),
+    ],
+    "bad UTF-8": [
+        text("a"),
+        text("b"),
+        text("c").replace(b'"c"', b'"\xff"'),
+        text("d").replace(b'"d"', b'"\xe2\x82"'),
+        text("€😀é\x7f"),
+    ],
+    "line ends inside": [
+        text("a"),
+        text("b"),
+        text("c").replace(b'"c"', b'"c\nd"'),
+        text("d").replace(b'"d"', b'"c\rd"'),
+    ],
     "CRLF": [event.replace(b"\n", b"\r\n") for event in (text("a"), text("b"), text("c"))],
     "CR": [event.replace(b"\n", b"\r") for event in (text("a"), text("b"), text("c"))],
-    "mixed ends": [text("a"), text("b"), text("c").replace(b"\n", b"\r\n"), text("d"), b"\n\n\n", text("e"), b"\r\n", text("f"), text("g")],
-    "data of two lines": [text("a"), text("a"), text("b").replace(b',"created"', b'\ndata: ,"created"'), text("c"), text("d")],
+    "mixed ends": [
+        text("a"),
+        text("b"),
+        text("c").replace(b"\n", b"\r\n"),
+        text("d"),
+        b"\n\n\n",
+        text("e"),
+        b"\r\n",
+        text("f"),
+        text("g"),
+    ],
+    "data of two lines": [
+        text("a"),
+        text("a"),
+        text("b").replace(b',"created"', b'\ndata: ,"created"'),
+        text("c"),
+        text("d"),
+    ],
     "a line that is a field of its own": [
         text("a").replace(b',"created"', b'\n,"created"'),
         text("b").replace(b',"created"', b'\n,"created"'),
     ],
     "spaces": [event.replace(b'":', b'": ') for event in (text("a"), text("b"), text("c"))],
     "no space after data": [event.replace(b"data: ", b"data:") for event in (text("a"), text("b"), text("c"))],
-    "the key twice": [e.replace(b'{"content"', b'{"content":"x","content"') for e in (text("x"), text("y"), text("z"), text("x"))],
+    "the key twice": [
+        e.replace(b'{"content"', b'{"content":"x","content"') for e in (text("x"), text("y"), text("z"), text("x"))
+    ],
     "the key elsewhere": [e.replace(b'"m"', b'{"content":"x"}') for e in (text("x"), text("x"), text("y"), text("z"))],
-    "usage in every chunk": [chunk({"content": s}, usage={"prompt_tokens": 3, "completion_tokens": n}) for n, s in enumerate("abc")],
+    "usage in every chunk": [
+        chunk({"content": s}, usage={"prompt_tokens": 3, "completion_tokens": n}) for n, s in enumerate("abc")
+    ],
     "usage in every choice": [
-        chunk({}, choices=[{"index": 0, "delta": {"content": s}, "usage": {"prompt_tokens": 3, "completion_tokens": 9}}]) for s in "abc"
+        chunk(
+            {}, choices=[{"index": 0, "delta": {"content": s}, "usage": {"prompt_tokens": 3, "completion_tokens": 9}}]
+        )
+        for s in "abc"
     ],
     "another choice": [chunk({}, choices=[{"index": 1, "delta": {"content": s}}]) for s in "abc"],
     "two choices": [chunk({}, choices=[{"index": n, "delta": {"content": s}} for n in (0, 1)]) for s in "abc"],
     "text and reasoning at once": [chunk({"content": s, "reasoning": s}) for s in "abc"],
     "reasoning twice": [chunk({"reasoning_content": s, "reasoning": s}) for s in "abc"],
     "content of parts": [chunk({"content": [{"type": "text", "text": s}]}) for s in "abc"],
-    "details": [chunk({"reasoning": "r"}), *(chunk({"reasoning_details": [{"type": "t", "text": s}]}) for s in "ab"), text("c"), text("d")],
+    "details": [
+        chunk({"reasoning": "r"}),
+        *(chunk({"reasoning_details": [{"type": "t", "text": s}]}) for s in "ab"),
+        text("c"),
+        text("d"),
+    ],
     "text behind details": [
         text("a"),
         text("b"),
@@ -283,7 +363,13 @@ MISLEADING: dict[str, list[bytes]] = {
         text("e"),
     ],
     "text behind state": [text("a"), text("b"), chunk({"reasoning_opaque": "S"}), text("c"), text("d"), text("e")],
-    "state beside text": [text("a"), text("b"), chunk({"content": "c", "reasoning_opaque": "S", "x": 1}), text("d"), text("e")],
+    "state beside text": [
+        text("a"),
+        text("b"),
+        chunk({"content": "c", "reasoning_opaque": "S", "x": 1}),
+        text("d"),
+        text("e"),
+    ],
     "refusals": [chunk({"refusal": s}) for s in "abc"],
     "legacy calls": [chunk({"function_call": {"name": "f", "arguments": s}}) for s in ("{", "}")],
     "calls in turns": [
@@ -293,14 +379,27 @@ MISLEADING: dict[str, list[bytes]] = {
     ],
     "a call on the same index": [CALL, args("{}"), args(" "), CALL.replace(b"call_1", b"call_9"), args("{"), args("}")],
     "names and ids repeated": [CALL, *(args(s, id="call_1") for s in ("{", "}"))],
-    "fragments with signatures": [CALL, *(args(s, extra_content={"google": {"thought_signature": "S"}}) for s in ("{", "}"))],
+    "fragments with signatures": [
+        CALL,
+        *(args(s, extra_content={"google": {"thought_signature": "S"}}) for s in ("{", "}")),
+    ],
     "no index": [CALL, *(chunk({"tool_calls": [{"function": {"arguments": s}}]}) for s in ("{", "}", " "))],
     "two fragments": [CALL, *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": s}}] * 2}) for s in "{}")],
-    "arguments as an object": [CALL, *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": {}}}]}) for _ in range(3))],
+    "arguments as an object": [
+        CALL,
+        *(chunk({"tool_calls": [{"index": 0, "function": {"arguments": {}}}]}) for _ in range(3)),
+    ],
     "a long string": [text("a"), text("b" * 3 * REST_LIMIT), text("c"), text("d")],
     "text behind the end": [text("a"), text("b"), b"data: [DONE]\n\n", text("c"), text("d")],
     "deep": [chunk({"content": "x", "y": 0}).replace(b'"y":0', b'"y":' + b"[" * 900 + b"]" * 900) for _ in range(3)],
-    "no chunk": [b"data: 1\n\n", b"data: []\n\n", b'data: {"choices":1}\n\n', b'data: {"choices":[1]}\n\n', text("a"), text("b")],
+    "no chunk": [
+        b"data: 1\n\n",
+        b"data: []\n\n",
+        b'data: {"choices":1}\n\n',
+        b'data: {"choices":[1]}\n\n',
+        text("a"),
+        text("b"),
+    ],
 }
 
 
@@ -361,7 +460,17 @@ def test_a_delta_with_an_unknown_member_has_no_frame(delta: JSON) -> None:
     "delta",
     [
         {"role": "assistant", "content": "a", "refusal": None, "tool_calls": [], "thought": ""},
-        {"tool_calls": [{"index": 0, "id": "", "type": "function", "function": {"name": None, "arguments": "a"}, "thought": None}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "",
+                    "type": "function",
+                    "function": {"name": None, "arguments": "a"},
+                    "thought": None,
+                }
+            ]
+        },
     ],
     ids=["text", "arguments"],
 )
@@ -371,7 +480,10 @@ def test_a_delta_with_empty_members_has_a_frame(delta: JSON) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(
-    st.lists(st.one_of(st.text().map(text), st.text().map(lambda s: chunk({"reasoning": s})), st.binary(max_size=12)), max_size=40),
+    st.lists(
+        st.one_of(st.text().map(text), st.text().map(lambda s: chunk({"reasoning": s})), st.binary(max_size=12)),
+        max_size=40,
+    ),
     st.data(),
 )
 def test_any_stream(parts: list[bytes], draw: st.DataObject) -> None:

@@ -20,7 +20,27 @@ from a2py.wires.chat.stream import ChatDecoder
 from tests import streams
 
 ANSWERS = int(os.environ.get("A2PY_FUZZ", "80"))
-WORDS = ["Hello", " world", "\n", "é", "😀", '"q"', "\\", "{", "}", "[", "]", "\t", "<b>", "0", "\u2028", "}{", "data: ", "[DONE]", " "]
+WORDS = [
+    "Hello",
+    " world",
+    "\n",
+    "é",
+    "😀",
+    '"q"',
+    "\\",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\t",
+    "<b>",
+    "0",
+    "\u2028",
+    "}{",
+    "data: ",
+    "[DONE]",
+    " ",
+]
 CHAT = wire("chat")
 
 
@@ -74,7 +94,9 @@ def answer(dice: random.Random) -> Answer:
     reasoning = words(dice) if dice.random() < 0.5 else ""
     text = words(dice) if dice.random() < 0.7 else ""
     silent = "" if reasoning or text or calls else "stop"  # a stream that says nothing at all is no reply
-    return Answer(reasoning, text, calls, dice.choice(["stop", "stop", "eos", silent, "tool_calls" if calls else "stop"]), usage)
+    return Answer(
+        reasoning, text, calls, dice.choice(["stop", "stop", "eos", silent, "tool_calls" if calls else "stop"]), usage
+    )
 
 
 def cut(dice: random.Random, text: str, most: int) -> list[str]:
@@ -140,7 +162,10 @@ class Teller:
         out += [{**beside, "function": {**inside, "arguments": piece}} for piece in rest]
         if self.indexes == "late id" and len(out) > 1:
             out[1]["id"] = out[0].pop("id")
-        whole = {"name": call.name, "arguments": function.get("arguments") if form in ("object", "", "null", "{}") else raw}
+        whole = {
+            "name": call.name,
+            "arguments": function.get("arguments") if form in ("object", "", "null", "{}") else raw,
+        }
         self.whole_calls.append({**({"id": call.id} if call.id else {}), "type": "function", "function": whole})
         index = INDEXES[self.indexes](n)
         return [fragment if index is None else {"index": index, **fragment} for fragment in out]
@@ -174,19 +199,29 @@ class Teller:
         }
         if told.reasoning:
             ahead = REASONING[self.reasoning](told.reasoning)
-            message.update({**ahead, "content": [*ahead["content"], *(message["content"] or ())]} if "content" in ahead else ahead)
+            message.update(
+                {**ahead, "content": [*ahead["content"], *(message["content"] or ())]} if "content" in ahead else ahead
+            )
         if told.calls:
             message["tool_calls"] = self.whole_calls
-        chunks: list[JSON] = [{"choices": [{"index": 0, "delta": self.padded(delta), "finish_reason": None}]} for delta in deltas]
+        chunks: list[JSON] = [
+            {"choices": [{"index": 0, "delta": self.padded(delta), "finish_reason": None}]} for delta in deltas
+        ]
         if dice.random() < 0.7 or not chunks:
             chunks.append({"choices": [{"index": 0, "delta": {}}]})
         chunks[-1]["choices"][0]["finish_reason"] = told.finish or None
         self.count(chunks)
-        others: list[JSON] = [{"choices": [], "prompt_filter_results": []}, {"choices": [{"index": 1, "delta": {"content": "other"}}]}]
+        others: list[JSON] = [
+            {"choices": [], "prompt_filter_results": []},
+            {"choices": [{"index": 1, "delta": {"content": "other"}}]},
+        ]
         for extra in others:
             if dice.random() < 0.1:
                 chunks.insert(dice.randrange(len(chunks)), extra)
-        body = {"choices": [{"index": 0, "message": message, "finish_reason": told.finish or None}], "usage": told.usage}
+        body = {
+            "choices": [{"index": 0, "message": message, "finish_reason": told.finish or None}],
+            "usage": told.usage,
+        }
         return Told(self.framed(chunks), orjson.dumps(body))
 
     def padded(self, delta: JSON) -> JSON:
@@ -229,14 +264,19 @@ def test_a_stream_is_its_unary_reply(batch: int) -> None:
         dice = random.Random(seed)
         teller = Teller(dice, answer(dice))
         told = teller.tell()
-        options: Any = {"thinking": dice.choice(["show", "omit", "none"]), "used": frozenset(dice.choice([[], ["call_0"]]))}
+        options: Any = {
+            "thinking": dice.choice(["show", "omit", "none"]),
+            "used": frozenset(dice.choice([[], ["call_0"]])),
+        }
         request = streams.prepared()
         out = streams.run(CHAT, request, [told.stream], **options)
         message = streams.accumulate(streams.events(out))
         assert message == streams.unary(CHAT, streams.prepared(stream=False), told.body, **options), seed
         assert message == streams.collected(CHAT, request, told.stream, **options), seed
         assert streams.text_of(message) == teller.answer.text, seed
-        assert [(block["name"], block["input"]) for block in streams.tools_of(message)] == [c[1:] for c in teller.answer.calls], seed
+        assert [(block["name"], block["input"]) for block in streams.tools_of(message)] == [
+            c[1:] for c in teller.answer.calls
+        ], seed
         assert bool(teller.answer.calls) == (message["stop_reason"] == "tool_use"), seed
         size = dice.choice([1, 7, 37, 500])
         pieces = [told.stream[at : at + size] for at in range(0, len(told.stream), size)]

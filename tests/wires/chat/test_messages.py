@@ -26,7 +26,10 @@ def test_an_empty_result_text_beside_other_blocks() -> None:
         {
             "messages": [
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": ""}]}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": ""}]}],
+                },
             ]
         }
     )
@@ -35,5 +38,8 @@ def test_an_empty_result_text_beside_other_blocks() -> None:
 
 def test_a_link_to_a_pdf_is_no_part() -> None:
     source = {"type": "url", "url": "https://x/a.pdf"}
-    out = sent({"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]}, deployment(documents="file"))
+    out = sent(
+        {"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]},
+        deployment(documents="file"),
+    )
     assert isinstance(out["messages"][0]["content"], str)

@@ -20,7 +20,9 @@ def test_details_merge_field_by_field() -> None:
         {"type": "reasoning.text", "index": 0, "text": None, "signature": None},
         {"type": "reasoning.text", "index": 1, "text": "c"},
     ]
-    body = b"".join(b"data: " + orjson.dumps({"choices": [{"delta": {"reasoning_details": [line]}}]}) + b"\n\n" for line in lines)
+    body = b"".join(
+        b"data: " + orjson.dumps({"choices": [{"delta": {"reasoning_details": [line]}}]}) + b"\n\n" for line in lines
+    )
     reply = Reply("msg_1", "m")
     decoder = ChatDecoder(PREPARED, reply)
     decoder.feed(body)

@@ -51,7 +51,16 @@ def test_only_a_search_takes_the_slower_decoder() -> None:
     [
         {"citations": "x", "search_results": 7},
         {"citations": [None, 7, ""], "search_results": [None, {"url": 7}]},
-        {"choices": [7, {"index": 0, "delta": {"annotations": "x"}, "annotations": [None, 7, {"type": "file"}, page(""), page(None)]}]},
+        {
+            "choices": [
+                7,
+                {
+                    "index": 0,
+                    "delta": {"annotations": "x"},
+                    "annotations": [None, 7, {"type": "file"}, page(""), page(None)],
+                },
+            ]
+        },
         {"choices": [{"index": 0, "delta": "x"}]},
         {"choices": [{"index": 1, "delta": {"annotations": [page("https://other")]}}]},
         {"choices": 7},
@@ -64,7 +73,11 @@ def test_what_names_no_page(odd: JSON) -> None:
 
 
 def test_each_page_and_each_citation_once() -> None:
-    twice = [page("https://a", "A", start_index=1), page("https://a", "A", start_index=1), page("https://a", "A", start_index=5)]
+    twice = [
+        page("https://a", "A", start_index=1),
+        page("https://a", "A", start_index=1),
+        page("https://a", "A", start_index=5),
+    ]
     message = message_of(chunk({"content": "Hi"}), chunk({"annotations": twice}), chunk({"annotations": twice}), DONE)
     assert kinds(message) == ["text", "server_tool_use", "web_search_tool_result"]
     assert [found["url"] for found in message["content"][2]["content"]] == ["https://a"]
@@ -72,8 +85,16 @@ def test_each_page_and_each_citation_once() -> None:
 
 
 def test_pages_that_come_late_are_a_second_call() -> None:
-    message = message_of(chunk({}, citations=["https://a"]), chunk({"content": "Hi"}), chunk({"annotations": [page("https://b")]}), DONE)
-    assert kinds(message) == ["server_tool_use", "web_search_tool_result", "text", "server_tool_use", "web_search_tool_result"]
+    message = message_of(
+        chunk({}, citations=["https://a"]), chunk({"content": "Hi"}), chunk({"annotations": [page("https://b")]}), DONE
+    )
+    assert kinds(message) == [
+        "server_tool_use",
+        "web_search_tool_result",
+        "text",
+        "server_tool_use",
+        "web_search_tool_result",
+    ]
     assert message["content"][0]["id"] != message["content"][3]["id"]
     assert message["content"][3]["input"] == {"query": "why?"}
 
@@ -94,12 +115,18 @@ def test_a_call_behind_a_search() -> None:
 
 def test_the_upstreams_own_count_of_searches() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "server_tool_use": {"web_search_requests": 3}}
-    message = message_of(chunk({"content": "Hi"}), chunk({"annotations": [page("https://a")]}), {**DONE, "usage": usage})
+    message = message_of(
+        chunk({"content": "Hi"}), chunk({"annotations": [page("https://a")]}), {**DONE, "usage": usage}
+    )
     assert message["usage"]["server_tool_use"]["web_search_requests"] == 3
 
 
 def test_the_server_tool_takes_the_clients_wishes() -> None:
-    wishes = {"allowed_domains": ["a.org"], "blocked_domains": ["b.org"], "user_location": {"type": "approximate", "city": "Bern"}}
+    wishes = {
+        "allowed_domains": ["a.org"],
+        "blocked_domains": ["b.org"],
+        "user_location": {"type": "approximate", "city": "Bern"},
+    }
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     tools = [{**SEARCH, **wishes}, {"name": "f", "input_schema": {"type": "object"}}]
     prepared = CHAT.prepare(golden.call({**body, "tools": tools}, OPENROUTER), golden.deployment(OPENROUTER), True)
@@ -107,7 +134,9 @@ def test_the_server_tool_takes_the_clients_wishes() -> None:
         "type": "openrouter:web_search",
         "parameters": {"allowed_domains": ["a.org"], "user_location": {"type": "approximate", "city": "Bern"}},
     }
-    bare = CHAT.prepare(golden.call({**body, "tools": [SEARCH, tools[1]]}, OPENROUTER), golden.deployment(OPENROUTER), True)
+    bare = CHAT.prepare(
+        golden.call({**body, "tools": [SEARCH, tools[1]]}, OPENROUTER), golden.deployment(OPENROUTER), True
+    )
     assert orjson.loads(bare.body)["tools"][1] == {"type": "openrouter:web_search"}
 
 

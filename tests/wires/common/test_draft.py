@@ -8,7 +8,9 @@ from a2py.wires.common.draft import Draft
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
-    return Draft(Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x"))
+    return Draft(
+        Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x")
+    )
 
 
 def test_lost_names_are_bounded() -> None:

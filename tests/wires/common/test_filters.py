@@ -43,7 +43,9 @@ def first_stop(stops: list[str], text: str) -> tuple[str, str | None]:
         ([], "text", "text", None),
     ],
 )
-def test_the_stop_that_ends_first_wins_however_the_text_is_cut(stops: list[str], text: str, out: str, matched: str | None) -> None:
+def test_the_stop_that_ends_first_wins_however_the_text_is_cut(
+    stops: list[str], text: str, out: str, matched: str | None
+) -> None:
     assert first_stop(stops, text) == (out, matched)
     for size in range(1, len(text) + 1):
         cut = Stops(stops)

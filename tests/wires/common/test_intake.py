@@ -33,7 +33,9 @@ def test_a_json_body_and_an_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert outcome.error is not None and "larger than" in outcome.error.message
 
 
-@pytest.mark.parametrize("body", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', b'{"choices":[]}', b"<html>", b""])
+@pytest.mark.parametrize(
+    "body", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', b'{"choices":[]}', b"<html>", b""]
+)
 def test_a_decoder_ends_once(body: bytes) -> None:
     decoder = wire("chat").decoder(streams.prepared(), streams.writer())
     decoder.feed(body)

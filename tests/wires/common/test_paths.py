@@ -51,7 +51,11 @@ def test_what_is_not_changed_is_the_same_object() -> None:
 
 
 def test_changed() -> None:
-    assert at_once(change_at(BODY, ["b", "c"], lambda value: value + 1))["b"] == [{"c": 2, "d": {"e": 2}}, {"c": 4}, "text"]
+    assert at_once(change_at(BODY, ["b", "c"], lambda value: value + 1))["b"] == [
+        {"c": 2, "d": {"e": 2}},
+        {"c": 4},
+        "text",
+    ]
     assert at_once(change_at(BODY, ["nothing"], lambda value: 1)) is BODY
 
 

@@ -23,12 +23,22 @@ def test_hostile_depth_passes_unchanged() -> None:
 
 
 def test_a_clean_schema_is_the_same_object() -> None:
-    plain: JSON = {"type": "object", "properties": {"a": {"type": "string"}}, "allOf": [{"type": "object"}], "items": {"type": "object"}}
+    plain: JSON = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "allOf": [{"type": "object"}],
+        "items": {"type": "object"},
+    }
     assert schema.clean_tool_schema(plain, tuple(schema.SCHEMA_STEPS)) is plain
 
 
 def test_refs_are_bounded_and_cycles_end() -> None:
-    tree: JSON = {"$defs": {"n": {"properties": {"l": {"$ref": "#/$defs/m"}, "r": {"$ref": "#/$defs/m"}}}, "m": {"$ref": "#/$defs/n"}}}
+    tree: JSON = {
+        "$defs": {
+            "n": {"properties": {"l": {"$ref": "#/$defs/m"}, "r": {"$ref": "#/$defs/m"}}},
+            "m": {"$ref": "#/$defs/n"},
+        }
+    }
     tree["properties"] = {
         "root": {"$ref": "#/$defs/n"},
         "gone": {"$ref": "#/nowhere/x", "description": "d"},

@@ -11,9 +11,9 @@ def test_texts_of_blocks_that_no_wire_shows() -> None:
     assert block_text({"type": "image", "source": {"type": "base64"}}) == "[image, not shown]"
     assert block_text({"type": "image", "source": 7}) == "[image, not shown]"
     assert block_text({"type": "document", "source": 7}) == "[document of type unknown, not shown]"
-    assert as_text([{"type": "tool_result", "content": "a"}, {"type": "thinking"}, 7, {"type": "tool_use", "name": "f"}]) == (
-        "[tool result: a]\n[tool call f: {}]"
-    )
+    assert as_text(
+        [{"type": "tool_result", "content": "a"}, {"type": "thinking"}, 7, {"type": "tool_use", "name": "f"}]
+    ) == ("[tool result: a]\n[tool call f: {}]")
     assert as_text(None) == ""
     assert as_text([{"type": 5, "text": "a"}, {"type": {}}, {"text": "b"}]) == "a\nb"
     assert block_text({"type": "compaction", "content": "sum"}) == "sum"

@@ -13,7 +13,9 @@ from a2py.wires.openai.tools import select_tools
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
-    return Draft(Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x"))
+    return Draft(
+        Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x")
+    )
 
 
 def test_a_tool_that_is_none() -> None:
@@ -31,8 +33,16 @@ def test_a_tool_that_is_none() -> None:
         ([("tool_addition", {"definition": {"name": "a", "n": "a3"}})], ["b1", "", "a3"], True),
         ([("tool_removal", {"name": "b"}), ("tool_addition", {"name": "b"})], ["a1", "", "a2", "b1"], True),
         ([("tool_addition", {"name": "b"})], ["a1", "b1", "", "a2"], False),
-        ([("tool_addition", {"definition": {"name": "c", "n": "c1"}}), ("tool_removal", {"tool_name": "c"})], ["a1", "b1", "", "a2"], True),
-        ([("tool_addition", {"definition": {"n": "nameless"}}), ("other", {"name": "a"})], ["a1", "b1", "", "a2"], False),
+        (
+            [("tool_addition", {"definition": {"name": "c", "n": "c1"}}), ("tool_removal", {"tool_name": "c"})],
+            ["a1", "b1", "", "a2"],
+            True,
+        ),
+        (
+            [("tool_addition", {"definition": {"n": "nameless"}}), ("other", {"name": "a"})],
+            ["a1", "b1", "", "a2"],
+            False,
+        ),
     ],
 )
 def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list[str], changed: bool) -> None:

@@ -96,7 +96,9 @@ def content(found: list[JSON]) -> list[JSON]:
                 before = block.get("citations")
                 block["citations"] = [*(before if isinstance(before, list) else []), delta.get("citation")]
             else:
-                block.update({k: v for k, v in delta.items() if k not in ("type", "text", "thinking", "input", "partial_json")})
+                block.update(
+                    {k: v for k, v in delta.items() if k not in ("type", "text", "thinking", "input", "partial_json")}
+                )
         elif event["type"] == "content_block_stop":
             open_call = False
             if parts is not None:
@@ -110,7 +112,14 @@ def sdk(found: list[JSON]) -> None:
     """The SDK builds its models without validation; nothing in them may make it raise."""
     snapshot: Any = None
     buffers: dict[int, bytes] = {}
-    known = ("message_start", "message_delta", "message_stop", "content_block_start", "content_block_delta", "content_block_stop")
+    known = (
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field of another type than the SDK's
         for event in found:
@@ -138,7 +147,9 @@ def check(data: bytes, dice: random.Random) -> None:
     assert message == again
     assert orjson.loads(orjson.dumps(message["content"])) == content(found)
     assert message["usage"] == {**found[0]["message"]["usage"], **found[-2]["usage"]}
-    if not any("__unparsedToolInput" in str(block.get("input")) for block in message["content"]):  # the SDK raises on what the model broke
+    if not any(
+        "__unparsedToolInput" in str(block.get("input")) for block in message["content"]
+    ):  # the SDK raises on what the model broke
         sdk(found)
 
 
@@ -152,8 +163,15 @@ def test_mutated_streams(seed: int) -> None:
 def test_a_call_that_was_cut_before_its_arguments() -> None:
     """As test_mutated_streams once made it: the block is never closed, the message ends properly."""
     events = (
-        {"type": "message_start", "message": {"id": "msg_test", "type": "message", "role": "assistant", "model": "m", "content": []}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "toolu_1", "name": "clean", "input": {}}},
+        {
+            "type": "message_start",
+            "message": {"id": "msg_test", "type": "message", "role": "assistant", "model": "m", "content": []},
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "toolu_1", "name": "clean", "input": {}},
+        },
         {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 9}},
         {"type": "message_stop"},
     )
@@ -175,7 +193,10 @@ def test_any_bytes(data: bytes) -> None:
 def test_a_block_that_nobody_knows_keeps_the_text_of_its_start(start: JSON) -> None:
     """Found by atheris: the unary reply lost it."""
     events: list[JSON] = [
-        {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}}},
+        {
+            "type": "message_start",
+            "message": {"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}},
+        },
         {"type": "content_block_start", "index": 0, "content_block": {"type": "unheard_of", **start}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},
         {"type": "content_block_stop", "index": 0},

@@ -25,7 +25,11 @@ def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
 ASKED = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
 PLAIN = {"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": ""}
 SECRET = {**PLAIN, "encrypted_content": "Eq"}
-FAILED = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": {"type": "web_search_tool_result_error"}}
+FAILED = {
+    "type": "web_search_tool_result",
+    "tool_use_id": "srvtoolu_1",
+    "content": {"type": "web_search_tool_result_error"},
+}
 CITED = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
 
 

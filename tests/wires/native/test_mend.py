@@ -26,7 +26,15 @@ from a2py.wires.native import mend
     ],
 )
 def test_message(found: Any, changed: JSON) -> None:
-    bare: JSON = {"id": "", "type": "message", "role": "assistant", "content": [], "stop_reason": None, "stop_sequence": None, "usage": {}}
+    bare: JSON = {
+        "id": "",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {},
+    }
     assert mend.mend_message(found) == {**bare, **changed}
 
 
@@ -80,7 +88,11 @@ TEXT, THINK, CALL = (
         ),
         (CALL, {**CALL, "input": {}}, []),
         ({**CALL, "input": None}, {**CALL, "input": {}}, []),
-        ({**CALL, "input": {"a": "\u20ac"}}, {**CALL, "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a":"\u20ac"}'}]),
+        (
+            {**CALL, "input": {"a": "\u20ac"}},
+            {**CALL, "input": {}},
+            [{"type": "input_json_delta", "partial_json": '{"a":"\u20ac"}'}],
+        ),
         ({**CALL, "input": '{"a'}, {**CALL, "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a'}]),
         ({"type": "tool_use", "input": {}}, {"type": "tool_use", "id": "", "name": "", "input": {}}, []),
         (
@@ -125,7 +137,10 @@ def test_a_delta_that_lacks_nothing_stays(found: JSON) -> None:
         ({"signature": "s"}, {"type": "signature_delta", "signature": "s"}),
         ({"text": None}, None),
         ({"other": "x"}, None),
-        ({"type": "input_json_delta", "partial_json": {"a": 1}}, {"type": "input_json_delta", "partial_json": '{"a":1}'}),
+        (
+            {"type": "input_json_delta", "partial_json": {"a": 1}},
+            {"type": "input_json_delta", "partial_json": '{"a":1}'},
+        ),
     ],
 )
 def test_a_delta_gets_its_type_and_text(found: Any, mended: JSON | None) -> None:
@@ -192,7 +207,10 @@ def test_several_endings_are_one(before: JSON, event: JSON, after: JSON) -> None
 def test_usage() -> None:
     assert mend.read_usage({}) == Usage()
     assert (
-        mend.read_usage({"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}) == Usage()
+        mend.read_usage(
+            {"input_tokens": "9", "output_tokens": -1, "cache_read_input_tokens": 1.5, "output_tokens_details": 7}
+        )
+        == Usage()
     )
     full = {
         "input_tokens": 1,
@@ -203,7 +221,9 @@ def test_usage() -> None:
         "server_tool_use": {"web_search_requests": 6},
     }
     assert mend.read_usage(full) == Usage(1, 2, 3, 4, 5, 6)
-    assert mend.merge_usage({"input_tokens": 9, "output_tokens": 1}, {"input_tokens": 0, "output_tokens": 5, "x": 0}) == {
+    assert mend.merge_usage(
+        {"input_tokens": 9, "output_tokens": 1}, {"input_tokens": 0, "output_tokens": 5, "x": 0}
+    ) == {
         "input_tokens": 9,
         "output_tokens": 5,
         "x": 0,
@@ -228,7 +248,11 @@ def test_a_whole_message_as_events() -> None:
     whole = {"type": "message", "stop_reason": "end_turn", "usage": {"output_tokens": 5}, "content": []}
     start, end = mend.as_events(whole)
     assert start["message"] is whole
-    assert end == {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 5}}
+    assert end == {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"output_tokens": 5},
+    }
 
 
 def test_what_is_mended_is_what_the_sdk_demands() -> None:

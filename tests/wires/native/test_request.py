@@ -27,7 +27,9 @@ def deployment(**changes: Any) -> Deployment:
     return replace(made, **changes)
 
 
-def made(body: JSON, dep: Deployment | None = None, *, stream: bool = False, counting: bool = False, **call: Any) -> Prepared:
+def made(
+    body: JSON, dep: Deployment | None = None, *, stream: bool = False, counting: bool = False, **call: Any
+) -> Prepared:
     request = parse(orjson.dumps(body), counting=counting)
     before = copy.deepcopy(request.body)
     prepared = wire("native").prepare(Call(request, "msg_1", 0.0, **call), dep or deployment(), stream)
@@ -68,7 +70,9 @@ def test_url(changes: JSON, expected: str) -> None:
     ],
 )
 def test_the_key_travels_as_the_deployment_says(auth: str, header: tuple[str, str] | None) -> None:
-    headers = made(BODY, deployment(auth=auth), client_headers={"authorization": "Bearer sk-client", "x-api-key": "sk-client"}).headers
+    headers = made(
+        BODY, deployment(auth=auth), client_headers={"authorization": "Bearer sk-client", "x-api-key": "sk-client"}
+    ).headers
     found = {name: value for name, value in headers.items() if name in ("authorization", "x-api-key", "api-key")}
     assert found == (dict([header]) if header else {})
 
@@ -112,7 +116,9 @@ def test_captured_requests_are_value_identical_but_for_the_model(captured: recor
 def test_captured_requests_for_another_vendor(captured: recordings.Captured) -> None:
     """What needs a beta is gone, what was said stays."""
     quirks = Quirks(
-        native_drop=frozenset({"context_management", "safeguards", "thinking.display", "tools.defer_loading", "messages.output_config"})
+        native_drop=frozenset(
+            {"context_management", "safeguards", "thinking.display", "tools.defer_loading", "messages.output_config"}
+        )
     )
     body = orjson.loads(made(captured.body, deployment(quirks=quirks)).body)
     text = orjson.dumps(body).decode()
@@ -171,7 +177,10 @@ GO = {"role": "user", "content": "Go"}
         ([HI, turn(THINKING), GO], [turn({"type": "text", "text": "Hi"}, {"type": "text", "text": "Go"}, role="user")]),
         ([HI, turn(THINKING, THINKING)], [HI]),
         ([HI, turn({"type": "thinking", "thinking": "", "signature": "a2py1."}, TEXT)], [HI, turn(TEXT)]),
-        ([HI, turn({"type": "thinking", "thinking": "hm"}, TEXT)], [HI, turn({"type": "thinking", "thinking": "hm"}, TEXT)]),
+        (
+            [HI, turn({"type": "thinking", "thinking": "hm"}, TEXT)],
+            [HI, turn({"type": "thinking", "thinking": "hm"}, TEXT)],
+        ),
         ([HI, HI, turn(TEXT)], [HI, HI, turn(TEXT)]),
         ([HI, turn(), GO], [HI, turn(), GO]),
     ],
@@ -200,13 +209,17 @@ ENABLED = {"type": "enabled", "budget_tokens": 2048}
         (None, [HI, turn(THINKING, USE), turn(RESULT, role="user")], False),
     ],
 )
-def test_a_tool_loop_of_another_model_is_answered_without_thinking(thinking: JSON | None, messages: list[JSON], off: bool) -> None:
+def test_a_tool_loop_of_another_model_is_answered_without_thinking(
+    thinking: JSON | None, messages: list[JSON], off: bool
+) -> None:
     prepared = made({**BODY, "max_tokens": 4096, "thinking": thinking, "messages": messages})
     assert orjson.loads(prepared.body)["thinking"] == ({"type": "disabled"} if off else thinking)
     assert prepared.degraded == (("thinking",) if off else ())
 
 
-@pytest.mark.parametrize("block", [{"type": "server_tool_use", "id": []}, {"type": "web_search_tool_result", "tool_use_id": {}}])
+@pytest.mark.parametrize(
+    "block", [{"type": "server_tool_use", "id": []}, {"type": "web_search_tool_result", "tool_use_id": {}}]
+)
 def test_a_server_tool_with_an_id_that_is_no_text_goes_through(block: JSON) -> None:
     """It was a 500: nobody checks the blocks of server tools."""
     messages = [HI, turn(block, {"type": "text", "text": "a"}), HI]
@@ -233,7 +246,11 @@ def test_tool_ids() -> None:
         ({"thinking": ENABLED}, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
         ({"stop_sequences": ["END"], "metadata": {}}, {}, {"stop_sequences": ["END"], "metadata": {}}),
         ({"reasoning_effort": "minimal"}, {}, {"output_config": {"effort": "low"}}),
-        ({"reasoning_effort": "xhigh"}, {"output_config": {"format": {}}}, {"output_config": {"format": {}, "effort": "xhigh"}}),
+        (
+            {"reasoning_effort": "xhigh"},
+            {"output_config": {"format": {}}},
+            {"output_config": {"format": {}, "effort": "xhigh"}},
+        ),
         ({"reasoning_effort": "high"}, {"output_config": {"effort": "low"}}, {"output_config": {"effort": "low"}}),
         ({"reasoning_effort": "high"}, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
         ({"reasoning_effort": "none"}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "disabled"}}),
@@ -242,7 +259,12 @@ def test_tool_ids() -> None:
     ],
 )
 def test_defaults_of_the_configuration(params: JSON, asked: JSON, expected: JSON) -> None:
-    assert sent({"max_tokens": 4096, **asked}, params=params) == {**BODY, "max_tokens": 4096, "model": "up-1", **expected}
+    assert sent({"max_tokens": 4096, **asked}, params=params) == {
+        **BODY,
+        "max_tokens": 4096,
+        "model": "up-1",
+        **expected,
+    }
 
 
 @pytest.mark.parametrize(
@@ -280,7 +302,9 @@ def test_the_thinking_budget_stays_below_the_limit(thinking: JSON, limit: int, l
 
 
 def test_what_is_dropped_and_what_is_lost() -> None:
-    quirks = replace(GENUINE, native_drop=frozenset({"mcp_servers", "speed", "context_management"}), sampling=frozenset())
+    quirks = replace(
+        GENUINE, native_drop=frozenset({"mcp_servers", "speed", "context_management"}), sampling=frozenset()
+    )
     body = {
         **BODY,
         "mcp_servers": [{"name": "x"}],
@@ -292,7 +316,10 @@ def test_what_is_dropped_and_what_is_lost() -> None:
         "tools": [],
     }
     prepared = made(
-        body, deployment(quirks=quirks, drop=frozenset({"tools", "metadata.user_id"}), extra_body={"top_k": 9, "model": "mine"})
+        body,
+        deployment(
+            quirks=quirks, drop=frozenset({"tools", "metadata.user_id"}), extra_body={"top_k": 9, "model": "mine"}
+        ),
     )
     assert orjson.loads(prepared.body) == {**BODY, "top_k": 9, "model": "mine"}
     assert set(prepared.degraded) == {"mcp_servers", "temperature", "top_p"}

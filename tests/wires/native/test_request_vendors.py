@@ -56,7 +56,9 @@ def test_tools_that_only_anthropic_runs(tools: Any, choice: Any, left: Any, chos
 
 def test_the_web_search_of_an_upstream_that_has_one() -> None:
     quirks = Quirks(native_drop=frozenset({"tools.typed"}))
-    assert sent({"tools": [SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}]}, quirks=quirks)["tools"] == [SEARCH]
+    assert sent({"tools": [SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}]}, quirks=quirks)["tools"] == [
+        SEARCH
+    ]
 
 
 def test_a_client_side_tool_becomes_a_plain_one() -> None:
@@ -84,9 +86,12 @@ def test_a_client_side_tool_becomes_a_plain_one() -> None:
         ({}, {"type": "adaptive"}, {"type": "any"}, {"type": "adaptive"}, {"type": "any"}),
     ],
 )
-def test_a_forced_tool_and_thinking(changes: JSON, thinking: Any, choice: JSON, sent_thinking: Any, sent_choice: JSON) -> None:
+def test_a_forced_tool_and_thinking(
+    changes: JSON, thinking: Any, choice: JSON, sent_thinking: Any, sent_choice: JSON
+) -> None:
     body = sent(
-        {"tools": [CUSTOM], "tool_choice": choice, **({"thinking": thinking} if thinking else {})}, quirks=replace(GENUINE, **changes)
+        {"tools": [CUSTOM], "tool_choice": choice, **({"thinking": thinking} if thinking else {})},
+        quirks=replace(GENUINE, **changes),
     )
     assert (body.get("thinking"), body["tool_choice"]) == (sent_thinking, sent_choice)
 
@@ -110,7 +115,10 @@ def test_a_small_limit_where_the_model_always_thinks(quirks: Quirks, thinking: J
 
 def test_thinking_by_the_upstreams_own_word() -> None:
     quirks = Quirks(native_thinking="adaptive")
-    assert sent({"thinking": {**ENABLED, "display": "omitted"}}, quirks=quirks)["thinking"] == {"type": "adaptive", "display": "omitted"}
+    assert sent({"thinking": {**ENABLED, "display": "omitted"}}, quirks=quirks)["thinking"] == {
+        "type": "adaptive",
+        "display": "omitted",
+    }
     for said in ({"type": "adaptive"}, {"type": "disabled"}):
         assert sent({"thinking": said}, quirks=quirks)["thinking"] == said
 
@@ -135,7 +143,9 @@ def test_a_turn_with_calls_carries_thinking_where_that_is_demanded(blocks: list[
     off = sent({"messages": messages, "thinking": {"type": "disabled"}}, quirks=DEMANDING)["messages"][1]["content"]
     assert off == [block for block in left if block is not HOLDER]
     always = replace(DEMANDING, min_tokens=9)  # which then thinks all the same
-    assert sent({"messages": messages, "thinking": {"type": "disabled"}}, quirks=always)["messages"][1]["content"] == left
+    assert (
+        sent({"messages": messages, "thinking": {"type": "disabled"}}, quirks=always)["messages"][1]["content"] == left
+    )
 
 
 def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
@@ -167,8 +177,16 @@ def test_thinking_that_was_refused_is_left_out_whatever_it_is() -> None:
 
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
-PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}, "title": "a.pdf"}
-NOTE = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "so"}, "cache_control": {"type": "ephemeral"}}
+PDF = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
+    "title": "a.pdf",
+}
+NOTE = {
+    "type": "document",
+    "source": {"type": "text", "media_type": "text/plain", "data": "so"},
+    "cache_control": {"type": "ephemeral"},
+}
 
 
 def test_media_that_the_upstream_does_not_take() -> None:

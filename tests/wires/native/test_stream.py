@@ -19,7 +19,9 @@ from tests.wires.native.test_fuzz import content, read
 
 def sse(*events: JSON | bytes) -> bytes:
     return b"".join(
-        event if isinstance(event, bytes) else b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+        event
+        if isinstance(event, bytes)
+        else b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
         for event in events
     )
 
@@ -28,7 +30,15 @@ def opening(**changes: Any) -> JSON:
     usage = {"input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 1}
     return {
         "type": "message_start",
-        "message": {"id": "msg_up", "type": "message", "role": "assistant", "model": "up-1", "content": [], "usage": usage, **changes},
+        "message": {
+            "id": "msg_up",
+            "type": "message",
+            "role": "assistant",
+            "model": "up-1",
+            "content": [],
+            "usage": usage,
+            **changes,
+        },
     }
 
 
@@ -47,7 +57,11 @@ def stop(index: Any) -> JSON:
 
 TEXT: JSON = {"type": "text", "text": ""}
 CALL: JSON = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
-END: JSON = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 5}}
+END: JSON = {
+    "type": "message_delta",
+    "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+    "usage": {"output_tokens": 5},
+}
 STOP: JSON = {"type": "message_stop"}
 HELLO = (start(0, TEXT), delta(0, "Hello"), stop(0))
 
@@ -103,7 +117,9 @@ def test_half_a_surrogate_pair() -> None:
     assert texts(ran(data)[0]) == ["\ufffd"]
 
 
-@pytest.mark.parametrize(("signature", "notes"), [("", []), ("lost", ["a signature_delta for a block that was not open was skipped"])])
+@pytest.mark.parametrize(
+    ("signature", "notes"), [("", []), ("lost", ["a signature_delta for a block that was not open was skipped"])]
+)
 def test_an_empty_signature_that_comes_late_is_no_loss(signature: str, notes: list[str]) -> None:
     late = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": signature}}
     thinking = (start(0, {"type": "thinking", "thinking": ""}), start(1, TEXT), delta(1, "x"), late, stop(0), stop(1))
@@ -174,13 +190,30 @@ def test_an_unknown_stop_reason_passes() -> None:
 
 
 def test_a_block_that_is_not_ended_ends_with_the_next() -> None:
-    found, _ = ran(sse(opening(), start(0, TEXT), delta(0, "a"), start(1, TEXT), delta(1, "b"), delta(0, "c"), stop(0), stop(1), END, STOP))
+    found, _ = ran(
+        sse(
+            opening(),
+            start(0, TEXT),
+            delta(0, "a"),
+            start(1, TEXT),
+            delta(1, "b"),
+            delta(0, "c"),
+            stop(0),
+            stop(1),
+            END,
+            STOP,
+        )
+    )
     assert texts(found) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("reason", "closed"), [("tool_use", True), ("end_turn", True), ("max_tokens", False), ("refusal", False)])
+@pytest.mark.parametrize(
+    ("reason", "closed"), [("tool_use", True), ("end_turn", True), ("max_tokens", False), ("refusal", False)]
+)
 def test_a_call_left_open_at_a_cut_stays_open(reason: str, closed: bool) -> None:
-    data = sse(opening(), start(0, CALL), delta(0, '{"a":1}', "input_json"), {**END, "delta": {"stop_reason": reason}}, STOP)
+    data = sse(
+        opening(), start(0, CALL), delta(0, '{"a":1}', "input_json"), {**END, "delta": {"stop_reason": reason}}, STOP
+    )
     found, _ = ran(data)
     assert ("content_block_stop" in [event["type"] for event in found]) is closed
     reply = streams.collected(WIRE, streams.prepared(), data)
@@ -202,7 +235,10 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
         (({"type": "ping"},), "sent no message"),
         ((opening(),), "closed the stream early"),
         ((opening(), *HELLO), "closed the stream early"),
-        ((opening(), start(0, CALL), delta(0, '{"a":1}', "input_json"), b"data: [DONE]\n\n"), "closed the stream early"),
+        (
+            (opening(), start(0, CALL), delta(0, '{"a":1}', "input_json"), b"data: [DONE]\n\n"),
+            "closed the stream early",
+        ),
         ((opening(), *HELLO, {**END, "delta": {"stop_reason": None}}), "closed the stream early"),
         ((opening(), start(0, CALL), b"data: {broken\n\n", stop(0), END, STOP), "broken event inside a tool call"),
         ((opening(), start(0, CALL), b"data: 7\n\n", stop(0), END, STOP), "broken event inside a tool call"),
@@ -245,7 +281,9 @@ def test_the_log_is_not_flooded() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b" " * 300, b'{"x": "' + b"x" * 300, b"data: " + b"x" * 300], ids=["white space", "a JSON body", "an event"]
+    "data",
+    [b" " * 300, b'{"x": "' + b"x" * 300, b"data: " + b"x" * 300],
+    ids=["white space", "a JSON body", "an event"],
 )
 def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 256)
@@ -262,7 +300,9 @@ def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes
 def test_keep_alive_fits_between_events() -> None:
     sink = streams.writer()
     decoder = NativeDecoder(streams.prepared(), sink)
-    decoder.feed(sse(opening(), start(0, {"type": "thinking", "thinking": "", "signature": ""}), delta(0, "hm", "thinking")))
+    decoder.feed(
+        sse(opening(), start(0, {"type": "thinking", "thinking": "", "signature": ""}), delta(0, "hm", "thinking"))
+    )
     sink.keepalive()
     decoder.feed(sse(stop(0), start(1, CALL)))
     sink.keepalive()
@@ -281,7 +321,9 @@ def test_a_whole_reply() -> None:
         "stop_sequence": None,
     }
     assert streams.unary(WIRE, streams.prepared(), orjson.dumps(whole)) == {**whole, "model": streams.MODEL}
-    assert streams.unary(WIRE, streams.prepared(), sse(opening(), *HELLO, END, STOP))["content"] == [{"type": "text", "text": "Hello"}]
+    assert streams.unary(WIRE, streams.prepared(), sse(opening(), *HELLO, END, STOP))["content"] == [
+        {"type": "text", "text": "Hello"}
+    ]
     with pytest.raises(ApiError, match="no Anthropic message"):
         streams.unary(WIRE, streams.prepared(), b"{}")
 
@@ -289,7 +331,11 @@ def test_a_whole_reply() -> None:
 def after_a_call(*rest: JSON, reason: str) -> list[Any]:
     """What the client gets of a call, and what follows it."""
     call = {"type": "tool_use", "id": "toolu_1", "name": "clean", "input": {}}
-    end = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": {"output_tokens": 5}}
+    end = {
+        "type": "message_delta",
+        "delta": {"stop_reason": reason, "stop_sequence": None},
+        "usage": {"output_tokens": 5},
+    }
     found, _ = ran(sse(opening(), start(0, call), *rest, end, STOP))
     return [event["type"] if event["type"] != "content_block_delta" else event["delta"] for event in found[2:-2]]
 
@@ -301,7 +347,11 @@ def test_a_call_without_arguments_is_closed_unless_the_limit_cut_it() -> None:
     torn = {"type": "input_json_delta", "partial_json": "{"}
     assert after_a_call(stop(0), reason="max_tokens") == [torn, stopped]
     assert after_a_call(delta(0, '{"a":1}', "input_json"), stop(0), reason="max_tokens")[1:] == [stopped]
-    assert after_a_call(stop(0), start(1, TEXT), stop(1), reason="max_tokens") == [stopped, "content_block_start", stopped]
+    assert after_a_call(stop(0), start(1, TEXT), stop(1), reason="max_tokens") == [
+        stopped,
+        "content_block_start",
+        stopped,
+    ]
 
 
 @pytest.mark.parametrize("body", [b"[]", b'["x"]', b"[{}, {}]"])
@@ -310,7 +360,9 @@ def test_a_whole_body_that_is_no_object(body: bytes) -> None:
     decoder = NativeDecoder(Prepared("", {}, b"", True), sink)
     decoder.feed(body)
     error = decoder.close().error
-    assert error is not None and error.message == "the upstream sent a reply that is not a JSON object. Check `api_base`."
+    assert (
+        error is not None and error.message == "the upstream sent a reply that is not a JSON object. Check `api_base`."
+    )
 
 
 def test_a_whole_message_in_a_list() -> None:
@@ -325,6 +377,8 @@ def test_citations_of_a_block_that_nobody_knows(given: Any) -> None:
     """A number there raised, in a unary reply, until 2026-11."""
     cited = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"type": "x"}}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}
-    data = sse(opening(), start(0, {"type": "unheard_of", "citations": given}), cited, stop(0), end, {"type": "message_stop"})
+    data = sse(
+        opening(), start(0, {"type": "unheard_of", "citations": given}), cited, stop(0), end, {"type": "message_stop"}
+    )
     [block] = streams.collected(WIRE, streams.prepared(), data)["content"]
     assert block["citations"] == [{"type": "x"}]

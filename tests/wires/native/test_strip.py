@@ -41,7 +41,9 @@ def test_paths(value: Any, path: str, left: Any) -> None:
     assert at_once(delete_at(value, [*path.split(".")])) == left
 
 
-@pytest.mark.parametrize(("value", "path"), [({"a": 1}, "b"), ({"a": [{"c": 1}]}, "a.b"), ([{"a": 1}], "b"), ({"a": {"c": {}}}, "a.c.b")])
+@pytest.mark.parametrize(
+    ("value", "path"), [({"a": 1}, "b"), ({"a": [{"c": 1}]}, "a.b"), ([{"a": 1}], "b"), ({"a": {"c": {}}}, "a.c.b")]
+)
 def test_what_is_not_changed_is_the_same_object(value: Any, path: str) -> None:
     assert at_once(delete_at(value, [*path.split(".")])) is value
 
@@ -65,10 +67,16 @@ def test_names_of_the_top() -> None:
         ("Be short.", "Be short."),
         ("", None),
         (
-            [{"type": "text", "text": "x-anthropic-billing-header: a;"}, {"type": "text", "text": "Be short.", "cache_control": {}}],
+            [
+                {"type": "text", "text": "x-anthropic-billing-header: a;"},
+                {"type": "text", "text": "Be short.", "cache_control": {}},
+            ],
             [{"type": "text", "text": "Be short.", "cache_control": {}}],
         ),
-        ([{"type": "text", "text": "x-anthropic-billing-header: a;\nBe short."}], [{"type": "text", "text": "Be short."}]),
+        (
+            [{"type": "text", "text": "x-anthropic-billing-header: a;\nBe short."}],
+            [{"type": "text", "text": "Be short."}],
+        ),
         ([{"type": "text", "text": "x-anthropic-billing-header: a;"}], None),
         (
             [{"type": "text", "text": "mentions x-anthropic-billing-header: a"}],
@@ -98,7 +106,10 @@ def test_tool_references_are_spoken() -> None:
     messages = [
         {"role": "user", "content": "string"},
         {"role": "user", "content": [{**result, "content": [reference, {"type": "text", "text": "x"}]}, reference]},
-        {"role": "user", "content": [{**result, "content": "x"}, {**result, "content": [{"type": "text", "text": "x"}]}, result]},
+        {
+            "role": "user",
+            "content": [{**result, "content": "x"}, {**result, "content": [{"type": "text", "text": "x"}]}, result],
+        },
         {"role": "user", "content": [{"type": "tool_reference", "name": "f"}, {"type": "tool_reference"}]},
     ]
     out = stripped({"messages": messages}, "messages.tool_reference")["messages"]
@@ -112,7 +123,10 @@ def test_system_messages_become_text_of_the_user_turn_before() -> None:
     messages = [
         {"role": "system", "content": "first"},
         {"role": "user", "content": "Hi"},
-        {"role": "system", "content": [{"type": "text", "text": "<system-reminder>x</system-reminder>", "cache_control": {}}]},
+        {
+            "role": "system",
+            "content": [{"type": "text", "text": "<system-reminder>x</system-reminder>", "cache_control": {}}],
+        },
         {"role": "system", "content": []},
         {"role": "assistant", "content": "Yes?"},
         {"role": "system", "content": "late"},
@@ -138,7 +152,10 @@ def test_without_system_messages_nothing_is_copied() -> None:
 
 def test_tool_changes_of_system_messages() -> None:
     def change(kind: str, **tool: Any) -> JSON:
-        return {"role": "system", "content": [{"type": kind, "tool": tool}, {"type": kind}, {"type": "brand_new", "tool": {"name": "x"}}]}
+        return {
+            "role": "system",
+            "content": [{"type": kind, "tool": tool}, {"type": kind}, {"type": "brand_new", "tool": {"name": "x"}}],
+        }
 
     user = {"role": "user", "content": "Hi"}
     new = {"name": "new", "input_schema": {}}
@@ -185,7 +202,10 @@ def test_specials_leave_the_clients_body_alone(name: str) -> None:
     body = {
         "system": [{"type": "text", "text": "x-anthropic-billing-header: a"}],
         "tools": [{**TOOL, "defer_loading": True}],
-        "messages": [{"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}]}, {"role": "system", "content": "s"}],
+        "messages": [
+            {"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}]},
+            {"role": "system", "content": "s"},
+        ],
     }
     assert stripped(body, name) != body
 

@@ -10,7 +10,9 @@ from a2py.wires.openai.tools import current_tools
 
 
 def draft(messages: list[JSON], tools: list[JSON]) -> Draft:
-    return Draft(Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x"))
+    return Draft(
+        Call(Request({}, "m", messages, tools=tools), "msg_1", 0.0), Deployment("n", "i", "custom", "m", "http://x")
+    )
 
 
 def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
@@ -31,6 +33,10 @@ def test_a_server_tool_as_the_definition_of_an_addition_and_nonsense() -> None:
 
 
 def test_changes_of_tools_are_read_in_slices() -> None:
-    changes: list[JSON] = [{"role": "system", "content": [{"type": "tool_removal", "tool": {"tool_name": "a"}}]}] * ITEMS
+    changes: list[JSON] = [
+        {"role": "system", "content": [{"type": "tool_removal", "tool": {"tool_name": "a"}}]}
+    ] * ITEMS
     work = current_tools(draft(changes, [{"name": "a"}, {"name": "b"}]))
-    assert sum(1 for _ in work) == 3 and at_once(current_tools(draft(changes, [{"name": "a"}, {"name": "b"}]))) == [{"name": "b"}]
+    assert sum(1 for _ in work) == 3 and at_once(current_tools(draft(changes, [{"name": "a"}, {"name": "b"}]))) == [
+        {"name": "b"}
+    ]

@@ -78,15 +78,22 @@ def test_forms(data: bytes, sentences: list[str]) -> None:
 
 
 def test_codes_param_and_status() -> None:
-    found = parse_body(b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}')
+    found = parse_body(
+        b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}'
+    )
     assert (found.codes, found.param, found.status) == (["c", "t", "429", "inner"], "p", 429)
     cut = parse_body(b'{"error":{"message":"m","code":"c","param":"p')
     assert (cut.codes, cut.param) == (["c"], "p")
     inner = parse_body(
-        b'{"detail":[{"loc":["body"],"msg":"m","input":{"code":"invalid_api_key","message":"x","param":"p","status":401}}' + b"x" * 9
+        b'{"detail":[{"loc":["body"],"msg":"m","input":{"code":"invalid_api_key","message":"x","param":"p","status":401}}'
+        + b"x" * 9
     )
-    assert (inner.codes, inner.sentences, inner.param, inner.status) == ([], ["m"], "", 0), "what a client sent is nothing that was said"
-    assert parse_body(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], "nor what only looks like JSON"
+    assert (inner.codes, inner.sentences, inner.param, inner.status) == ([], ["m"], "", 0), (
+        "what a client sent is nothing that was said"
+    )
+    assert parse_body(b'{"error":{"message":"m","value":NaN,"code":"invalid_api_key"}}').codes == [], (
+        "nor what only looks like JSON"
+    )
     assert parse_body(b'{"code":"404","message":"m"}').status == 404
     assert parse_body(b'{"code":200,"status":600,"error":{"code":503}}').status == 503
     assert parse_body(b'{"error":{"param":"a sentence"}}').sentences == ["a sentence"]

@@ -17,7 +17,11 @@ CAP = "max_tokens must be less than or equal to 1"
 
 def sent(*texts: str, **more: object) -> Sent:
     """A request whose messages have these texts."""
-    return Sent(orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}))
+    return Sent(
+        orjson.dumps(
+            {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,9 @@ def test_it_goes_however_it_is_written(said: str, quote: object) -> None:
     """Escaped once, twice or not at all, by JSON or by Python."""
     heard = without_echo(f"bad content {quote(said)}", sent(said))  # type: ignore[operator]
     words = [
-        word for word in ("two", "three", "five", "said", "table", "things", "余额不足", "byte", "spaces", "ends", "nested") if word in said
+        word
+        for word in ("two", "three", "five", "said", "table", "things", "余额不足", "byte", "spaces", "ends", "nested")
+        if word in said
     ]
     assert heard.startswith("bad content ") and REMOVED in heard
     assert not [word for word in words if word in heard], heard
@@ -101,7 +107,9 @@ def test_quoted_by_a_program_nothing_of_it_is_read(said: str, quote: object) -> 
 def test_a_quotation_with_the_same_quote_inside() -> None:
     said = "I asked 'is it so' and it said: 'prompt is too long' again"
     assert without_echo(f"bad '{said}': no", sent(said)) == "bad '…': no"
-    assert without_echo(f"bad '{said}': no", Sent(f"[{said!r}]".encode())) == "bad '…': no", "also where it stands as JSON"
+    assert without_echo(f"bad '{said}': no", Sent(f"[{said!r}]".encode())) == "bad '…': no", (
+        "also where it stands as JSON"
+    )
     assert without_echo("bad 'one two' or 'three four'", sent("one two, three four")) == "bad '…' or '…'"
 
 

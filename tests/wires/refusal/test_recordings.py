@@ -16,15 +16,27 @@ from tests.recordings import Recording, load, recordings
 EXPECTED: dict[str, tuple[str, int, str]] = {
     "alibaba/error-context-length-01.json": ("context_overflow", 400, "prompt is too long"),
     "azure-ai/error-bad-key-01.json": ("authentication", 401, "azure-ai refused the API key (HTTP 401)…"),
-    "azure/error-bad-model-01.json": ("not_found", 404, "azure: Resource not found (check `api_base` and the model's name)"),
+    "azure/error-bad-model-01.json": (
+        "not_found",
+        404,
+        "azure: Resource not found (check `api_base` and the model's name)",
+    ),
     "azure/error-bad-model-02.json": (
         "not_found",
         404,
         "azure: The API deployment for this resource does not exist. If you created the deployment…",
     ),
-    "cerebras/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 42328 tokens > 40000 maximum"),
+    "cerebras/error-context-length-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 42328 tokens > 40000 maximum",
+    ),
     "chatgpt-codex/error-bad-key-01.json": ("authentication", 401, "chatgpt-codex refused the API key (HTTP 401)…"),
-    "copilot/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 391491 tokens > 128000 maximum"),
+    "copilot/error-context-length-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 391491 tokens > 128000 maximum",
+    ),
     "deepseek/error-400-01.json": (
         "document",
         400,
@@ -43,9 +55,21 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         404,
         "doubleword: The model `rig/definitely-not-a-doubleword-model` does not exist or you do not…",
     ),
-    "fireworks/error-bad-model-01.json": ("not_found", 404, "fireworks: Model not found, inaccessible, and/or not deployed"),
-    "gemini-compat/error-bad-key-array-01.json": ("authentication", 401, "gemini-compat refused the API key (HTTP 400)…"),
-    "gemini-compat/error-context-length-array-01.json": ("context_overflow", 400, "prompt is too long: 40000 tokens > 32768 maximum"),
+    "fireworks/error-bad-model-01.json": (
+        "not_found",
+        404,
+        "fireworks: Model not found, inaccessible, and/or not deployed",
+    ),
+    "gemini-compat/error-bad-key-array-01.json": (
+        "authentication",
+        401,
+        "gemini-compat refused the API key (HTTP 400)…",
+    ),
+    "gemini-compat/error-context-length-array-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 40000 tokens > 32768 maximum",
+    ),
     "groq/error-413-tpm-01.json": (
         "rate_limit",
         429,
@@ -64,7 +88,11 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         404,
         "hyperbolic: Only Qwen/Qwen2.5-72B-Instruct && meta-llama/Llama-3.2-3B-Instruct && FLUX.1-d…",
     ),
-    "llamacpp/error-400-03.json": ("document", 400, "This model does not support PDF input (unsupported content[].type)"),
+    "llamacpp/error-400-03.json": (
+        "document",
+        400,
+        "This model does not support PDF input (unsupported content[].type)",
+    ),
     "llamacpp/error-500-02.json": ("api", 500, "llamacpp: tools param requires --jinja flag"),
     "llamacpp/error-bad-key-01.json": ("authentication", 401, "llamacpp refused the API key (HTTP 401)…"),
     "llamacpp/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 2009 tokens > 512 maximum"),
@@ -78,14 +106,26 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
     "mistral/error-bad-model-01.json": ("not_found", 404, "mistral: Invalid model: definitely-not-a-model"),
     "mistral/error-capacity-01.json": ("overloaded", 529, "mistral: Service tier capacity exceeded for this model."),
     "mistral/error-unsupported-parameter-01.json": ("unsupported", 400, "Logprobs are not enabled for this model"),
-    "moonshot/error-bad-model-01.json": ("not_found", 404, "moonshot: Not found the model kimi-latest or Permission denied"),
+    "moonshot/error-bad-model-01.json": (
+        "not_found",
+        404,
+        "moonshot: Not found the model kimi-latest or Permission denied",
+    ),
     "moonshot/error-content-filter-01.json": (
         "content_policy",
         400,
         "moonshot: The request was rejected because it was considered high risk",
     ),
-    "moonshot/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 269030 tokens > 262144 maximum"),
-    "moonshot/error-overloaded-01.json": ("overloaded", 529, "moonshot: The engine is currently overloaded, please try again later"),
+    "moonshot/error-context-length-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 269030 tokens > 262144 maximum",
+    ),
+    "moonshot/error-overloaded-01.json": (
+        "overloaded",
+        529,
+        "moonshot: The engine is currently overloaded, please try again later",
+    ),
     "nvidia-nim/error-degraded-01.json": (
         "overloaded",
         529,
@@ -98,7 +138,11 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         400,
         "Could not process image (Error while downloading https://source.unsplash.com/8xznAGy4HcY/8…",
     ),
-    "openai/error-400-02.json": ("image", 400, "Could not process image (Error while downloading https://example.com/test-image.jpg.)"),
+    "openai/error-400-02.json": (
+        "image",
+        400,
+        "Could not process image (Error while downloading https://example.com/test-image.jpg.)",
+    ),
     "openai/error-400-03.json": (
         "invalid_request",
         400,
@@ -134,11 +178,23 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         400,
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_…",
     ),
-    "openai/error-unsupported-parameter-03.json": ("unsupported", 400, "Web search options not supported with this model."),
+    "openai/error-unsupported-parameter-03.json": (
+        "unsupported",
+        400,
+        "Web search options not supported with this model.",
+    ),
     "openrouter/error-bad-key-01.json": ("authentication", 401, "openrouter got no API key (HTTP 401)…"),
     "openrouter/error-bad-key-02.json": ("authentication", 401, "openrouter got no API key (HTTP 401)…"),
-    "openrouter/error-bad-model-01.json": ("not_found", 404, "openrouter: No endpoints found for google/gemini-2.0-flash-001."),
-    "openrouter/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 2500021 tokens > 200000 maximum"),
+    "openrouter/error-bad-model-01.json": (
+        "not_found",
+        404,
+        "openrouter: No endpoints found for google/gemini-2.0-flash-001.",
+    ),
+    "openrouter/error-context-length-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 2500021 tokens > 200000 maximum",
+    ),
     "openrouter/error-credits-01.json": (
         "billing",
         402,
@@ -156,10 +212,26 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         402,
         "the account at sambanova has no credit for this request: A payment method is required. Add…",
     ),
-    "sglang/error-context-length-input-01.json": ("context_overflow", 400, "prompt is too long: 10009 tokens > 128 maximum"),
-    "siliconflow/error-context-length-bare-string-01.json": ("context_overflow", 400, "prompt is too long: 33802 tokens > 32768 maximum"),
-    "siliconflow/error-overloaded-01.json": ("overloaded", 529, "siliconflow: System is too busy now. Please try again later."),
-    "tgi/error-context-length-01.json": ("max_tokens", 400, "input length and `max_tokens` exceed context limit: 2019 + 30 > 2048"),
+    "sglang/error-context-length-input-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 10009 tokens > 128 maximum",
+    ),
+    "siliconflow/error-context-length-bare-string-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 33802 tokens > 32768 maximum",
+    ),
+    "siliconflow/error-overloaded-01.json": (
+        "overloaded",
+        529,
+        "siliconflow: System is too busy now. Please try again later.",
+    ),
+    "tgi/error-context-length-01.json": (
+        "max_tokens",
+        400,
+        "input length and `max_tokens` exceed context limit: 2019 + 30 > 2048",
+    ),
     "together/error-rate-limit-01.json": (
         "rate_limit",
         429,
@@ -170,9 +242,21 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
         404,
         "venice: Specified model not found: venice-nonexistent-rig-test. Did you mean: venice-uncen…",
     ),
-    "vllm/error-context-length-01.json": ("context_overflow", 400, "prompt is too long: 152536 tokens > 131072 maximum"),
-    "vllm/error-context-length-messages-01.json": ("context_overflow", 400, "prompt is too long: 262897 tokens > 262144 maximum"),
-    "vllm/error-engine-dead-01.json": ("api", 500, "vllm: EngineCore encountered an issue. See stack trace (above) for the root cause."),
+    "vllm/error-context-length-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 152536 tokens > 131072 maximum",
+    ),
+    "vllm/error-context-length-messages-01.json": (
+        "context_overflow",
+        400,
+        "prompt is too long: 262897 tokens > 262144 maximum",
+    ),
+    "vllm/error-engine-dead-01.json": (
+        "api",
+        500,
+        "vllm: EngineCore encountered an issue. See stack trace (above) for the root cause.",
+    ),
     "volcengine/error-max-tokens-both-01.json": (
         "invalid_request",
         400,
@@ -185,8 +269,12 @@ EXPECTED: dict[str, tuple[str, int, str]] = {
 }
 #: Events of streams that hold an error: file → kind, status, message, of each.
 STREAMS: dict[str, list[tuple[str, int, str]]] = {
-    "groq/stream-error-reasoning-text-01.sse": [("invalid_request", 400, "Tool choice is required, but model did not call a tool")],
-    "openai/stream-error-01.sse": [("api", 500, "The server had an error while processing your request. Sorry about that!")],
+    "groq/stream-error-reasoning-text-01.sse": [
+        ("invalid_request", 400, "Tool choice is required, but model did not call a tool")
+    ],
+    "openai/stream-error-01.sse": [
+        ("api", 500, "The server had an error while processing your request. Sorry about that!")
+    ],
     "openrouter/stream-error-reasoning-length-01.sse": [("invalid_request", 400, "Token limit reached")],
     "openrouter/stream-error-toplevel-then-finish-error-01.sse": [("overloaded", 529, "Network connection lost.")],
 }
@@ -223,7 +311,9 @@ def events(recording: Recording) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("recording", [*recordings("chat", "stream"), *recordings("responses", "stream"), *recordings("chat", "nonstream")])
+@pytest.mark.parametrize(
+    "recording", [*recordings("chat", "stream"), *recordings("responses", "stream"), *recordings("chat", "nonstream")]
+)
 def test_errors_inside_a_200(recording: Recording) -> None:
     """What holds an error is one; no other chunk of any recording is taken for one."""
     if recording.file.endswith(".json"):

@@ -36,12 +36,18 @@ def said(message: str, status: int = 400, **known: Any) -> ApiError:
         ("AIzaSyA1234567890 and ghp_0123456789ab", "… and …"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln", "token …"),
         ("fw_3Zabc and hf_abcdefghijklmnopqr", "… and …"),
-        ("a key-value pair, a risk-based task, api_key_invalid", "a key-value pair, a risk-based task, api_key_invalid"),
+        (
+            "a key-value pair, a risk-based task, api_key_invalid",
+            "a key-value pair, a risk-based task, api_key_invalid",
+        ),
         ("in organization org-AbC123xyz, proj_99abcdef", "in organization org-…, proj-…"),
         ("0123456789abcdef0123456789abcdef.AbC", "…"),
         ("data:image/png;base64,iVBORw0KGgo= is broken", "data:… is broken"),
         ("A" * 100, "…"),
-        ("model meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8", "model meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8"),
+        (
+            "model meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8",
+            "model meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8",
+        ),
         ("id 3b9748d8-1d85-40e8-8573-0eeaa63a4b63", "id 3b9748d8-1d85-40e8-8573-0eeaa63a4b63"),
         ("boom\n    at fn (/srv/app.js:1:2)", "boom"),
         ('boom\n  File "/srv/app.py", line 1', "boom"),
@@ -54,12 +60,20 @@ def test_scrub(text: str, shown: str) -> None:
 
 def test_the_secret_that_was_sent_is_known_exactly() -> None:
     assert said("key hunter2! is odd", secrets=("hunter2!", "", "abc")).message == "key … is odd"
-    assert "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', Peer(secrets=("hunter2!",))).message
+    assert (
+        "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', Peer(secrets=("hunter2!",))).message
+    )
 
 
 def test_phrases_with_a_meaning_are_said_only_where_they_are_meant() -> None:
-    assert said("x-api-key, maximum context length, image exceeds").message == "x api key, maximum-context-length, image exceeds"
-    assert said("bad tool: image exceeds api limit, x-api-key", 500, provider="a").message == "bad tool: image exceeds api limit, x api key"
+    assert (
+        said("x-api-key, maximum context length, image exceeds").message
+        == "x api key, maximum-context-length, image exceeds"
+    )
+    assert (
+        said("bad tool: image exceeds api limit, x-api-key", 500, provider="a").message
+        == "bad tool: image exceeds api limit, x api key"
+    )
     assert scrub.defuse("ContextWindowExceededError", "api") == "Context-WindowExceededError"
     assert scrub.defuse("prompt is too long", "context_overflow") == "prompt is too long"
     assert scrub.defuse("image exceeds", "image") == "image exceeds"

@@ -78,7 +78,10 @@ def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
 
 def test_codes_support_what_the_text_says() -> None:
     assert find(400, "API key not valid", code="API_KEY_INVALID").blame is Blame.KIND
-    assert find(413, "on tokens per minute (TPM): Limit 6000, Requested 14810", code="rate_limit_exceeded").blame is Blame.KIND
+    assert (
+        find(413, "on tokens per minute (TPM): Limit 6000, Requested 14810", code="rate_limit_exceeded").blame
+        is Blame.KIND
+    )
     assert find(400, "Insufficient Balance", code=402).blame is Blame.KIND, "a status in the body is a code"
     assert find(400, "Insufficient Balance", code=503).blame is Blame.FAILURE
     assert find(400, "Insufficient Balance", code="oops").blame is Blame.NONE
@@ -113,8 +116,14 @@ def test_words_of_the_request_are_marked() -> None:
     assert not find(400, words, asked("Hello")).echoed
     assert not find(400, words).echoed
     assert find(400, words, asked(f"It says: {words}")).echoed
-    assert find(400, words, asked("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, "written in another way"
-    assert find(400, "Unknown\n  parameter:\u00a0'stream_options'.", asked("It says: Unknown\n  parameter:\u00a0'stream_options'")).echoed
+    assert find(400, words, asked("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, (
+        "written in another way"
+    )
+    assert find(
+        400,
+        "Unknown\n  parameter:\u00a0'stream_options'.",
+        asked("It says: Unknown\n  parameter:\u00a0'stream_options'"),
+    ).echoed
 
 
 def test_what_a_rule_matched_across_two_sentences_is_looked_up_as_one() -> None:
@@ -128,7 +137,9 @@ def test_a_code_or_param_that_says_the_same_is_proof() -> None:
     assert find(400, words, about, param="stream_options").echoed is False
     assert find(400, words, about, param="messages[0].content").rule is None
     assert find(400, words, about, code="unknown_parameter", param="stream_options").echoed is False
-    assert find(400, "prompt is too long", asked("prompt is too long"), param="messages").echoed, "param names what the client wrote"
+    assert find(400, "prompt is too long", asked("prompt is too long"), param="messages").echoed, (
+        "param names what the client wrote"
+    )
     assert find(400, "x", about, code="context_length_exceeded").echoed is False
 
 
@@ -159,12 +170,20 @@ def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
         ("Unknown parameter: 'top_p'", "top_p", "named.kind"),
         ("Unknown parameter: 'foo'", "messages", "named.kind"),
         ("tools.0.strict: Extra inputs are not permitted", "tools.0.strict", "named.extra"),
-        ("messages.0.content.0.cache_control: Extra inputs are not permitted", "messages.0.content.0.cache_control", "named.extra"),
+        (
+            "messages.0.content.0.cache_control: Extra inputs are not permitted",
+            "messages.0.content.0.cache_control",
+            "named.extra",
+        ),
         ("messages.1: property 'reasoning_content' is unsupported", "messages.1", "field.reasoning_history"),
         ("Function tools with reasoning_effort are not supported", "reasoning_effort", "field.reasoning_tools"),
         ("Function tools with reasoning_effort are not supported", "tools", "field.reasoning_tools"),
         ("json mode cannot be combined with tool/function calling", "response_format", "field.format_tools"),
-        ("parameter.enable_thinking must be set to false for non-streaming calls", "enable_thinking", "field.stream_only"),
+        (
+            "parameter.enable_thinking must be set to false for non-streaming calls",
+            "enable_thinking",
+            "field.stream_only",
+        ),
         ("conversation roles must alternate user/assistant", "messages", "field.alternation"),
         ("conversation roles must alternate user/assistant", "temperature", ""),
         ("prompt is too long", "messages", "overflow.anthropic"),
@@ -185,14 +204,21 @@ def test_a_rule_that_param_contradicts_leaves_the_word_to_the_next() -> None:
     ruled = find(400, CAP, param="top_p", code="unsupported_parameter")
     assert ruled.rule is not None and ruled.rule.name == "named.param"
     assert (
-        failure.read(400, {}, orjson.dumps({"error": {"message": CAP, "param": "top_p", "code": "unsupported_parameter"}})).field == "top_p"
+        failure.read(
+            400, {}, orjson.dumps({"error": {"message": CAP, "param": "top_p", "code": "unsupported_parameter"}})
+        ).field
+        == "top_p"
     )
 
 
 def test_names() -> None:
     assert topic.name_of("body.reasoningEffort") == "reasoning_effort"
     assert topic.name_of("`tools[0].strict`.") == "tools.0.strict"
-    assert topic.is_about_content("messages[0].content") and topic.is_about_content("input") and not topic.is_about_content("")
+    assert (
+        topic.is_about_content("messages[0].content")
+        and topic.is_about_content("input")
+        and not topic.is_about_content("")
+    )
 
 
 def test_every_family_is_made_of_names() -> None:

@@ -94,7 +94,9 @@ def test_waiting_from_sentences(text: str, seconds: float | None) -> None:
 def test_waiting_from_the_body() -> None:
     info = [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "34.07s"}]}}]
     assert of(info, 429).retry_after == 34.07
-    reset = {"error": {"message": "Rate limit exceeded", "metadata": {"headers": {"X-RateLimit-Reset": "1754667660000"}}}}
+    reset = {
+        "error": {"message": "Rate limit exceeded", "metadata": {"headers": {"X-RateLimit-Reset": "1754667660000"}}}
+    }
     assert of(reset, 429).retry_after is None
     assert of(reset, 429, {"date": "Fri, 08 Aug 2025 15:40:00 GMT"}).retry_after == 60
     assert of({"error": {"metadata": {"headers": {"x": "y"}}}}, 429).retry_after is None

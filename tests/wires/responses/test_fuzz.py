@@ -22,13 +22,25 @@ from tests import golden, streams, typed
 RESPONSES = wire("responses")
 #: Examples of each test; `A2PY_FUZZ=20000` runs that many, of its own choice.
 EXAMPLES = int(os.environ.get("A2PY_FUZZ", "60"))
-MODEST = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize="A2PY_FUZZ" not in os.environ)
+MODEST = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize="A2PY_FUZZ" not in os.environ,
+)
 KINDS = (
     *("message", "reasoning", "function_call", "custom_tool_call", "web_search_call", "image_generation_call", "x"),
     *("output_text", "refusal", "summary_text", "reasoning_text", "url_citation", "search"),
 )
 EVENTS = (
-    *("output_text.delta", "output_text.done", "refusal.delta", "refusal.done", "reasoning_summary_text.delta", "reasoning_text.delta"),
+    *(
+        "output_text.delta",
+        "output_text.done",
+        "refusal.delta",
+        "refusal.done",
+        "reasoning_summary_text.delta",
+        "reasoning_text.delta",
+    ),
     *(
         "reasoning_summary_text.done",
         "reasoning_text.done",
@@ -36,13 +48,39 @@ EVENTS = (
         "reasoning_summary_part.done",
         "output_text.annotation.added",
     ),
-    *("function_call_arguments.delta", "function_call_arguments.done", "output_item.added", "output_item.done", "created", "in_progress"),
+    *(
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.added",
+        "output_item.done",
+        "created",
+        "in_progress",
+    ),
     *("completed", "incomplete", "failed", "error", "unheard_of"),
 )
 WORDS = st.sampled_from(
-    ("", "a", "b", "id_1", "call_1", "read", "{}", '{"a":', "1}", "STOP", "ST", "OP", "<think>", "</think>", "é\u2028", "null")
+    (
+        "",
+        "a",
+        "b",
+        "id_1",
+        "call_1",
+        "read",
+        "{}",
+        '{"a":',
+        "1}",
+        "STOP",
+        "ST",
+        "OP",
+        "<think>",
+        "</think>",
+        "é\u2028",
+        "null",
+    )
 )
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 4), st.floats(allow_nan=False), WORDS, st.sampled_from(KINDS))
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 4), st.floats(allow_nan=False), WORDS, st.sampled_from(KINDS)
+)
 NAMES = st.sampled_from(
     (
         *(
@@ -61,11 +99,34 @@ NAMES = st.sampled_from(
             "item",
             "output",
         ),
-        *("item_id", "output_index", "content_index", "summary_index", "annotation", "annotations", "url", "action", "queries", "sources"),
-        *("encrypted_content", "response", "error", "message", "usage", "input_tokens", "output_tokens", "incomplete_details", "reason"),
+        *(
+            "item_id",
+            "output_index",
+            "content_index",
+            "summary_index",
+            "annotation",
+            "annotations",
+            "url",
+            "action",
+            "queries",
+            "sources",
+        ),
+        *(
+            "encrypted_content",
+            "response",
+            "error",
+            "message",
+            "usage",
+            "input_tokens",
+            "output_tokens",
+            "incomplete_details",
+            "reason",
+        ),
     )
 )
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=12)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=12
+)
 
 
 @st.composite
@@ -127,7 +188,9 @@ def test_any_body(value: Any) -> None:
 # -- any rendering of a reply is the same message ------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
-ARGUMENTS = st.dictionaries(TEXTS, st.integers(-9, 9) | TEXTS, max_size=3).map(lambda value: orjson.dumps(value).decode())
+ARGUMENTS = st.dictionaries(TEXTS, st.integers(-9, 9) | TEXTS, max_size=3).map(
+    lambda value: orjson.dumps(value).decode()
+)
 MESSAGE = st.lists(
     st.builds(lambda t: {"type": "output_text", "text": t, "annotations": []}, TEXTS)
     | st.builds(lambda t: {"type": "refusal", "refusal": t}, TEXTS),
@@ -142,8 +205,12 @@ REASONING = st.tuples(st.lists(TEXTS, max_size=3), st.booleans(), st.booleans())
         **({"encrypted_content": "gAAAA"} if drawn[2] else {}),
     }
 )
-CALLS = ARGUMENTS.map(lambda arguments: {"type": "function_call", "name": "read", "arguments": arguments, "status": "completed"})
-SEARCHES = TEXTS.map(lambda q: {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": q}})
+CALLS = ARGUMENTS.map(
+    lambda arguments: {"type": "function_call", "name": "read", "arguments": arguments, "status": "completed"}
+)
+SEARCHES = TEXTS.map(
+    lambda q: {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": q}}
+)
 OUTPUTS = st.lists(MESSAGE | REASONING | CALLS | SEARCHES, max_size=5)
 
 
@@ -188,9 +255,12 @@ class Renderer:
             return [("function_call_arguments", "", 0, raw["arguments"])]
         names = {"output_text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
         found = [
-            (names[p["type"]], "content_index", k + self.first, p.get("text") or p["refusal"]) for k, p in enumerate(raw.get("content", ()))
+            (names[p["type"]], "content_index", k + self.first, p.get("text") or p["refusal"])
+            for k, p in enumerate(raw.get("content", ()))
         ]
-        return found + [("reasoning_summary_text", "summary_index", k, p["text"]) for k, p in enumerate(raw.get("summary", ()))]
+        return found + [
+            ("reasoning_summary_text", "summary_index", k, p["text"]) for k, p in enumerate(raw.get("summary", ()))
+        ]
 
     def events(self) -> list[JSON]:
         out: list[JSON] = []
@@ -198,14 +268,21 @@ class Renderer:
             index = {"output_index": n} if self.indexed else {}
             if self.announced:
                 bare = {
-                    k: [] if isinstance(raw[k], list) else "" for k in ("content", "summary", "arguments", "encrypted_content") if k in raw
+                    k: [] if isinstance(raw[k], list) else ""
+                    for k in ("content", "summary", "arguments", "encrypted_content")
+                    if k in raw
                 }
-                out.append({"type": "response.output_item.added", **index, "item": self.item(n, **bare, status="in_progress")})
+                out.append(
+                    {"type": "response.output_item.added", **index, "item": self.item(n, **bare, status="in_progress")}
+                )
             for event, name, k, text in self.parts(n) if self.deltas else ():
                 where = {name: k} if name else {}
                 size = self.dice.randint(1, 5)
                 cuts = range(0, len(text), size)
-                out += [{"type": f"response.{event}.delta", **self.place(n), **where, "delta": text[at : at + size]} for at in cuts]
+                out += [
+                    {"type": f"response.{event}.delta", **self.place(n), **where, "delta": text[at : at + size]}
+                    for at in cuts
+                ]
                 if self.dice.random() < 0.5:
                     field = {"function_call_arguments": "arguments", "refusal": "refusal"}.get(event, "text")
                     out.append({"type": f"response.{event}.done", **self.place(n), **where, field: text})
@@ -218,7 +295,11 @@ class Renderer:
 
     def response(self, listed: bool = True) -> JSON:
         usage = {"input_tokens": 9, "output_tokens": 4}
-        return {"status": "completed", "output": [self.item(n) for n in range(len(self.output))] if listed else [], "usage": usage}
+        return {
+            "status": "completed",
+            "output": [self.item(n) for n in range(len(self.output))] if listed else [],
+            "usage": usage,
+        }
 
 
 def comparable(message: JSON) -> JSON:
@@ -259,7 +340,9 @@ INNER = st.one_of(
 BLOCKS = st.one_of(
     INNER,
     st.builds(
-        lambda i, value: {"type": "tool_use", "id": i, "name": "a/b", "input": value}, IDS, st.dictionaries(TEXTS, LEAVES, max_size=2)
+        lambda i, value: {"type": "tool_use", "id": i, "name": "a/b", "input": value},
+        IDS,
+        st.dictionaries(TEXTS, LEAVES, max_size=2),
     ),
     st.builds(
         lambda i, content, error: {"type": "tool_result", "tool_use_id": i, "content": content, "is_error": error},
@@ -272,14 +355,28 @@ BLOCKS = st.one_of(
     st.just({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}),
 )
 MESSAGES = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(("user", "assistant", "system")), "content": st.lists(BLOCKS, max_size=4) | TEXTS}),
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(("user", "assistant", "system")), "content": st.lists(BLOCKS, max_size=4) | TEXTS}
+    ),
     min_size=1,
     max_size=6,
 )
 CONFIGS: list[JSON] = [
     {},
-    {"documents": "file", "media_in_output": True, "mid_system": "inline", "reasoning": "effort", "cache": "breakpoint"},
-    {"images": False, "system_as_user": True, "prefill": "instruct", "tool_choice_named": "only", "empty_content": "(none)"},
+    {
+        "documents": "file",
+        "media_in_output": True,
+        "mid_system": "inline",
+        "reasoning": "effort",
+        "cache": "breakpoint",
+    },
+    {
+        "images": False,
+        "system_as_user": True,
+        "prefill": "instruct",
+        "tool_choice_named": "only",
+        "empty_content": "(none)",
+    },
 ]
 
 
@@ -287,7 +384,9 @@ CONFIGS: list[JSON] = [
 @given(MESSAGES, st.sampled_from(CONFIGS), st.text(max_size=5), st.dictionaries(NAMES, VALUES, max_size=3))
 def test_any_request_is_one_that_openai_accepts(messages: list[JSON], quirks: JSON, system: str, unknown: JSON) -> None:
     config = {"wire": "responses", "quirks": quirks}
-    unknown = {name: value for name, value in unknown.items() if name not in ("system", "messages", "tools", "metadata")}
+    unknown = {
+        name: value for name, value in unknown.items() if name not in ("system", "messages", "tools", "metadata")
+    }
     try:
         asked = golden.call({**unknown, "model": "m", "max_tokens": 5, "system": system, "messages": messages}, config)
     except ApiError:

@@ -10,5 +10,8 @@ from tests.wires.responses.test_tools import prepared
 def test_a_pdf_is_never_sent_as_an_image() -> None:
     source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
     document = {"type": "document", "source": source}
-    made = prepared({"messages": [{"role": "user", "content": [document]}]}, {"wire": "responses", "quirks": {"documents": "image_url"}})
+    made = prepared(
+        {"messages": [{"role": "user", "content": [document]}]},
+        {"wire": "responses", "quirks": {"documents": "image_url"}},
+    )
     assert "input_image" not in orjson.dumps(orjson.loads(made.body)).decode()

@@ -30,7 +30,9 @@ def free(event: str, **more: Any) -> JSON:
 def test_a_tool_of_free_text_whose_item_has_no_end(events: tuple[JSON, ...]) -> None:
     begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
     assert message_of(begun, *events, DONE)["content"][0]["input"] == {"input": "ab"}
-    cut = message_of(begun, free("delta", delta="a"), {"type": "response.incomplete", "response": {"status": "incomplete"}})
+    cut = message_of(
+        begun, free("delta", delta="a"), {"type": "response.incomplete", "response": {"status": "incomplete"}}
+    )
     assert (texts(cut), cut["stop_reason"]) == ([""], "max_tokens")
 
 

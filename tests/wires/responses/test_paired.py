@@ -64,7 +64,9 @@ def chat_stream(said: Said) -> bytes:
     deltas += [{"content": s} for s in pieces(said.text)]
     deltas += [{"refusal": s} for s in pieces(said.refusal)]
     for n, (id, name, arguments) in enumerate(said.calls):
-        deltas.append({"tool_calls": [{"index": n, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]})
+        deltas.append(
+            {"tool_calls": [{"index": n, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}
+        )
         deltas += [{"tool_calls": [{"index": n, "function": {"arguments": s}}]} for s in pieces(arguments)]
     chunks: list[JSON] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     if said.end == "error":
@@ -85,9 +87,12 @@ def chat_whole(said: Said) -> bytes:
         message["refusal"] = said.refusal
     if said.calls:
         message["tool_calls"] = [
-            {"index": k, "id": i, "type": "function", "function": {"name": n, "arguments": a}} for k, (i, n, a) in enumerate(said.calls)
+            {"index": k, "id": i, "type": "function", "function": {"name": n, "arguments": a}}
+            for k, (i, n, a) in enumerate(said.calls)
         ]
-    return orjson.dumps({"choices": [{"index": 0, "message": message, "finish_reason": chat_finish(said)}], "usage": chat_usage(said)})
+    return orjson.dumps(
+        {"choices": [{"index": 0, "message": message, "finish_reason": chat_finish(said)}], "usage": chat_usage(said)}
+    )
 
 
 # -- responses -----------------------------------------------------------------------------------------------------------
@@ -96,7 +101,14 @@ def chat_whole(said: Said) -> bytes:
 def items(said: Said) -> list[JSON]:
     out: list[JSON] = []
     if said.thinking:
-        out.append({"type": "reasoning", "id": "rs", "summary": [], "content": [{"type": "reasoning_text", "text": said.thinking}]})
+        out.append(
+            {
+                "type": "reasoning",
+                "id": "rs",
+                "summary": [],
+                "content": [{"type": "reasoning_text", "text": said.thinking}],
+            }
+        )
     content = [{"type": "output_text", "text": said.text, "annotations": []}] if said.text else []
     content += [{"type": "refusal", "refusal": said.refusal}] if said.refusal else []
     if content:
@@ -104,7 +116,16 @@ def items(said: Said) -> list[JSON]:
     for n, (id, name, arguments) in enumerate(said.calls):
         whole = said.end == "stop" or (id, name, arguments) != said.calls[-1]
         status = "completed" if whole else "incomplete"
-        out.append({"type": "function_call", "id": f"fc_{n}", "call_id": id, "name": name, "arguments": arguments, "status": status})
+        out.append(
+            {
+                "type": "function_call",
+                "id": f"fc_{n}",
+                "call_id": id,
+                "name": name,
+                "arguments": arguments,
+                "status": status,
+            }
+        )
     return out
 
 
@@ -130,7 +151,10 @@ def responses_stream(said: Said) -> bytes:
     events: list[JSON] = []
 
     def say(kind: str, item_id: str, n: int, s: str, **more: Any) -> None:
-        events.extend({"type": f"response.{kind}.delta", "item_id": item_id, "output_index": n, **more, "delta": p} for p in pieces(s))
+        events.extend(
+            {"type": f"response.{kind}.delta", "item_id": item_id, "output_index": n, **more, "delta": p}
+            for p in pieces(s)
+        )
 
     for n, item in enumerate(items(said)):
         head = {**item, **{k: empty for k, empty in (("content", []), ("arguments", "")) if k in item}}
@@ -138,7 +162,9 @@ def responses_stream(said: Said) -> bytes:
         if item["type"] == "function_call":
             say("function_call_arguments", item["id"], n, item["arguments"])
         for k, part in enumerate(item.get("content", ())):
-            kind = {"reasoning_text": "reasoning_text", "output_text": "output_text", "refusal": "refusal"}[part["type"]]
+            kind = {"reasoning_text": "reasoning_text", "output_text": "output_text", "refusal": "refusal"}[
+                part["type"]
+            ]
             say(kind, item["id"], n, part.get("text") or part.get("refusal"), content_index=k)
         if said.end in ("stop", "length", "filter"):
             events.append({"type": "response.output_item.done", "output_index": n, "item": item})
@@ -186,7 +212,10 @@ MODES = ("show", "omit", "none")
 
 def unsigned(message: JSON) -> JSON:
     """Signatures name their wire."""
-    return {**message, "content": [{k: v for k, v in block.items() if k != "signature"} for block in message.get("content", ())]}
+    return {
+        **message,
+        "content": [{k: v for k, v in block.items() if k != "signature"} for block in message.get("content", ())],
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -195,7 +224,9 @@ def test_streams(said: Said, mode: str) -> None:
     prepared = streams.prepared(names=said.names, stops=said.stops)
     chat = streams.check_contract(wire("chat"), prepared, chat_stream(said), thinking=mode)
     responses = streams.check_contract(wire("responses"), prepared, responses_stream(said), thinking=mode)
-    if said.stops and chat["stop_reason"] == "stop_sequence":  # the estimates may differ: the reading ends in the middle
+    if (
+        said.stops and chat["stop_reason"] == "stop_sequence"
+    ):  # the estimates may differ: the reading ends in the middle
         chat["usage"] = responses["usage"]
     assert unsigned(responses) == unsigned(chat)
 
@@ -223,13 +254,18 @@ def chat_says(body: JSON) -> list[tuple[str, Any]]:
         parts: list[JSON] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         texts = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
         media = [
-            part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"] for part in parts if "text" not in part
+            part["image_url"]["url"] if part["type"] == "image_url" else part["file"]["file_data"]
+            for part in parts
+            if "text" not in part
         ]
         if message["role"] == "tool":
             out.append(("result", (message["tool_call_id"], texts)))
         elif texts or media:
             out.append((message["role"], (texts, media)))
-        out += [("call", (c["id"], c["function"]["name"], c["function"]["arguments"])) for c in message.get("tool_calls", ())]
+        out += [
+            ("call", (c["id"], c["function"]["name"], c["function"]["arguments"]))
+            for c in message.get("tool_calls", ())
+        ]
     return out
 
 
@@ -271,7 +307,13 @@ QUIRKS: list[JSON] = [
     {},
     {"documents": "file", "mid_system": "inline"},
     {"images": False, "empty_content": "(no output)", "parallel_tool_calls": False},
-    {"system_as_user": True, "tool_choice_named": "only", "prefill": "instruct", "sampling": ["top_p"], "max_tokens_limit": 50},
+    {
+        "system_as_user": True,
+        "tool_choice_named": "only",
+        "prefill": "instruct",
+        "sampling": ["top_p"],
+        "max_tokens_limit": 50,
+    },
 ]
 
 
@@ -281,7 +323,9 @@ def test_captured_requests(captured: Captured, quirks: JSON) -> None:
     asked = call_of(captured)
     bodies = {}
     for name in ("chat", "responses"):
-        prepared = wire(name).prepare(asked, golden.deployment({"wire": name, "quirks": {"string_content": False, **quirks}}), True)
+        prepared = wire(name).prepare(
+            asked, golden.deployment({"wire": name, "quirks": {"string_content": False, **quirks}}), True
+        )
         bodies[name] = orjson.loads(prepared.body), prepared.degraded, prepared.names
     chat, responses = bodies["chat"], bodies["responses"]
     assert responses[1:] == chat[1:]
@@ -296,4 +340,8 @@ def test_captured_requests(captured: Captured, quirks: JSON) -> None:
 def test_both_refuse_what_is_no_request() -> None:
     for name in ("chat", "responses"):
         with pytest.raises(ApiError):
-            wire(name).prepare(golden.call({"model": "m", "max_tokens": 1, "messages": []}, {}), golden.deployment({"wire": name}), False)
+            wire(name).prepare(
+                golden.call({"model": "m", "max_tokens": 1, "messages": []}, {}),
+                golden.deployment({"wire": name}),
+                False,
+            )

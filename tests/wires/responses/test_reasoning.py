@@ -53,7 +53,9 @@ def said(text: str) -> JSON:
         "EqQBCkYIBBgC",
         "a2py1.responses.",
         "a2py1.responses.AAAA",
-        signatures.make("responses", "responses:custom:other-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
+        signatures.make(
+            "responses", "responses:custom:other-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}
+        ),
         signatures.make("responses", "chat:custom:test-model", {"item": {"id": "rs_1", "encrypted_content": "x"}}),
         signatures.make("details", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x"}}),
         signatures.make("t", ORIGIN, {"text": "Hm."}),
@@ -71,8 +73,20 @@ def test_what_is_no_state_of_this_model_is_dropped(signature: Any) -> None:
 
 
 def test_only_known_fields_of_an_envelope_go_upstream() -> None:
-    state = {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["a", 7, None], "type": "message", "role": "system"}, "evil": 1}
-    body = body_of({"messages": [user("Hi"), assistant(thinking(signatures.make("responses", ORIGIN, state)), said("Yo"))]}, REASONS)
+    state = {
+        "item": {
+            "id": "rs_1",
+            "encrypted_content": "x",
+            "summary": ["a", 7, None],
+            "type": "message",
+            "role": "system",
+        },
+        "evil": 1,
+    }
+    body = body_of(
+        {"messages": [user("Hi"), assistant(thinking(signatures.make("responses", ORIGIN, state)), said("Yo"))]},
+        REASONS,
+    )
     assert body["input"][1] == {
         "type": "reasoning",
         "id": "rs_1",
@@ -99,16 +113,27 @@ def test_blocks_of_one_item_become_one_item_again() -> None:
             "content": [{"type": "reasoning_text", "text": "a"}, {"type": "reasoning_text", "text": "b"}],
         }
     ]
-    assert [item["id"] for item in items(raw("a", id="rs_1", signature="x"), raw("b", id="rs_2", signature="x"))] == ["rs_1", "rs_2"]
+    assert [item["id"] for item in items(raw("a", id="rs_1", signature="x"), raw("b", id="rs_2", signature="x"))] == [
+        "rs_1",
+        "rs_2",
+    ]
     assert [item["id"] for item in items(raw("a"), said("between"), raw("b"))] == ["rs_1", "rs_2"]
     sealed = signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["s"]}})
     assert items(thinking(sealed), thinking(sealed)) == [
-        {"type": "reasoning", "id": "rs_1", "encrypted_content": "x", "summary": [{"type": "summary_text", "text": "s"}] * 2}
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "encrypted_content": "x",
+            "summary": [{"type": "summary_text", "text": "s"}] * 2,
+        }
     ]
 
 
 def test_encrypted_reasoning_that_the_model_does_not_have() -> None:
-    config = {"wire": "responses", "quirks": {"reasoning": "effort", "encrypted_reasoning": False, "reasoning_summary": False}}
+    config = {
+        "wire": "responses",
+        "quirks": {"reasoning": "effort", "encrypted_reasoning": False, "reasoning_summary": False},
+    }
     made = prepared({"messages": [user("Hi")], "thinking": {"type": "adaptive"}}, config)
     assert set(orjson.loads(made.body)) == {"model", "input", "max_output_tokens", "store"}
     assert made.added == {"max_tokens", "store"}

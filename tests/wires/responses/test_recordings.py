@@ -23,7 +23,11 @@ RESPONSES = wire("responses")
 
 
 def events_of(data: bytes) -> list[JSON]:
-    return [orjson.loads(line.partition(b":")[2]) for line in data.splitlines() if line.startswith(b"data:") and b"{" in line]
+    return [
+        orjson.loads(line.partition(b":")[2])
+        for line in data.splitlines()
+        if line.startswith(b"data:") and b"{" in line
+    ]
 
 
 def final_of(data: bytes) -> JSON:
@@ -77,7 +81,11 @@ def told_of(message: JSON) -> list[tuple[str, Any]]:
 
 def check(message: JSON, response: JSON) -> None:
     expected = blocks_of(response["output"])
-    hosted = [item["type"] for item in response["output"] if item["type"] in ("image_generation_call", "file_search_call", "x_search_call")]
+    hosted = [
+        item["type"]
+        for item in response["output"]
+        if item["type"] in ("image_generation_call", "file_search_call", "x_search_call")
+    ]
     told = told_of(message)
     kinds = [kind for kind, _ in expected]
     if kinds[-2:] == ["text", "encrypted"] and "call" not in kinds:
@@ -109,7 +117,11 @@ def test_stream(recording: Recording) -> None:
 def test_stream_without_deltas(recording: Recording) -> None:
     """The same message where the stream has only its whole items, and only its terminal event."""
     message = streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [recording.data])))
-    found = [e for e in events_of(recording.data) if not e["type"].endswith((".delta", "_text.done", "arguments.done", "part.done"))]
+    found = [
+        e
+        for e in events_of(recording.data)
+        if not e["type"].endswith((".delta", "_text.done", "arguments.done", "part.done"))
+    ]
     if recording.provider == "openrouter":  # its reasoning item ends behind the text that followed it
         found = [e for e in found if e["type"] != "response.output_item.done"]
     again = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in found)
@@ -136,7 +148,10 @@ def test_unary(recording: Recording) -> None:
         return
     message = streams.unary(RESPONSES, streams.prepared(stream=False), recording.data)
     check(message, body)
-    assert streams.check_contract(RESPONSES, streams.prepared(), recording.data, cuts=len(recording.data) < 4000) == message
+    assert (
+        streams.check_contract(RESPONSES, streams.prepared(), recording.data, cuts=len(recording.data) < 4000)
+        == message
+    )
 
 
 @pytest.mark.parametrize("recording", recordings("responses", "error"))

@@ -6,7 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
 from a2py.messages.types import JSON
 from a2py.wires import wire
@@ -99,9 +102,16 @@ def test_what_a_lesson_may_take_away_is_named() -> None:
 
 
 def test_hosted_search_where_max_tool_calls_is_unknown() -> None:
-    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "user_location": {"city": 7, "country": "CH"}}
+    search = {
+        "type": "web_search_20250305",
+        "name": "web_search",
+        "max_uses": 3,
+        "user_location": {"city": 7, "country": "CH"},
+    }
     config = {"wire": "responses", "quirks": {"web_search": "responses", "max_tool_calls": False}}
-    body = body_of({"messages": [user("Hi")], "tools": [search, {**search, "name": "again", "allowed_domains": ["x"]}]}, config)
+    body = body_of(
+        {"messages": [user("Hi")], "tools": [search, {**search, "name": "again", "allowed_domains": ["x"]}]}, config
+    )
     assert "max_tool_calls" not in body
     assert body["tools"] == [{"type": "web_search", "user_location": {"type": "approximate", "country": "CH"}}]
 
@@ -109,7 +119,9 @@ def test_hosted_search_where_max_tool_calls_is_unknown() -> None:
 def test_hosted_search_forced_where_naming_is_refused() -> None:
     search = {"type": "web_search_20250305", "name": "web_search"}
     config = {"wire": "responses", "quirks": {"web_search": "responses", "tool_choice_named": "none"}}
-    made = prepared({"messages": [user("Hi")], "tools": [search], "tool_choice": {"type": "tool", "name": "web_search"}}, config)
+    made = prepared(
+        {"messages": [user("Hi")], "tools": [search], "tool_choice": {"type": "tool", "name": "web_search"}}, config
+    )
     assert "tool_choice" not in orjson.loads(made.body)
     assert made.degraded == ("tool_choice",)
 
@@ -130,8 +142,18 @@ def test_structured_output_beside_tools() -> None:
 def test_system_as_user_without_a_user_message() -> None:
     config = {"wire": "responses", "quirks": {"system_as_user": True}}
     calls = [assistant({"type": "tool_use", "id": "c", "name": "read", "input": {}})]
-    body = body_of({"system": "Be brief.", "messages": [*calls, user({"type": "tool_result", "tool_use_id": "c", "content": "x"})]}, config)
-    assert body["input"][0] == {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Be brief."}]}
+    body = body_of(
+        {
+            "system": "Be brief.",
+            "messages": [*calls, user({"type": "tool_result", "tool_use_id": "c", "content": "x"})],
+        },
+        config,
+    )
+    assert body["input"][0] == {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": "Be brief."}],
+    }
     body = body_of({"system": "Be brief.", "messages": [*calls, user("Go")]}, config)
     assert [part["text"] for part in body["input"][-1]["content"]] == ["Be brief.", "Go"]
 
@@ -151,7 +173,10 @@ def test_a_streaming_only_upstream() -> None:
 
 def test_equal_turns_give_equal_bytes() -> None:
     """The upstream's prefix cache hits only so."""
-    turn = [user("Hi"), assistant(said("Yo"), {"type": "tool_use", "id": "c", "name": "read", "input": {"b": 1, "a": 2}})]
+    turn = [
+        user("Hi"),
+        assistant(said("Yo"), {"type": "tool_use", "id": "c", "name": "read", "input": {"b": 1, "a": 2}}),
+    ]
     result = user({"type": "tool_result", "tool_use_id": "c", "content": "x"})
     first = body_of({"system": "S", "messages": [*turn, result]})["input"]
     second = body_of({"system": "S", "messages": [*turn, result, assistant(said("Done")), user("More")]})["input"]
@@ -159,7 +184,10 @@ def test_equal_turns_give_equal_bytes() -> None:
 
 
 def test_a_system_message_without_text_says_nothing() -> None:
-    assert body_of({"messages": [user("Hi"), {"role": "system", "content": []}]})["input"] == body_of({"messages": [user("Hi")]})["input"]
+    assert (
+        body_of({"messages": [user("Hi"), {"role": "system", "content": []}]})["input"]
+        == body_of({"messages": [user("Hi")]})["input"]
+    )
 
 
 def test_no_tools_where_none_can_not_be_said() -> None:
@@ -170,5 +198,8 @@ def test_no_tools_where_none_can_not_be_said() -> None:
 
 def test_parallel_calls_that_can_not_be_forbidden() -> None:
     config = {"wire": "responses", "quirks": {"parallel_tool_calls": False}}
-    made = prepared({"messages": [user("Hi")], "tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, config)
+    made = prepared(
+        {"messages": [user("Hi")], "tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+        config,
+    )
     assert "disable_parallel_tool_use" in made.degraded and "parallel_tool_calls" not in orjson.loads(made.body)

@@ -13,7 +13,13 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome
 from tests import streams
 
-CITED: JSON = {"type": "web_search_result_location", "url": "https://a.example", "title": "A", "encrypted_index": "", "cited_text": ""}
+CITED: JSON = {
+    "type": "web_search_result_location",
+    "url": "https://a.example",
+    "title": "A",
+    "encrypted_index": "",
+    "cited_text": "",
+}
 
 
 def both(tell: Callable[[Any], None], outcome: Outcome | None = None) -> JSON:
@@ -34,7 +40,12 @@ def test_a_server_tools_input_travels_in_a_delta() -> None:
         sink.server_tool("w2", "srvtoolu_2", "web_search", {})
 
     content = both(tell)["content"]
-    assert content[0] == {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": 'a "b"'}}
+    assert content[0] == {
+        "type": "server_tool_use",
+        "id": "srvtoolu_1",
+        "name": "web_search",
+        "input": {"query": 'a "b"'},
+    }
     assert content[2]["input"] == {}
 
 

@@ -26,7 +26,9 @@ CALL: JSON = {"type": "function_call", "id": "f", "call_id": "c", "name": "read"
 
 
 def sse(*events: Any) -> bytes:
-    return b"".join(b"data: " + (event if isinstance(event, bytes) else orjson.dumps(event)) + b"\n\n" for event in events)
+    return b"".join(
+        b"data: " + (event if isinstance(event, bytes) else orjson.dumps(event)) + b"\n\n" for event in events
+    )
 
 
 def message_of(*events: Any, **prepared: Any) -> JSON:
@@ -38,7 +40,14 @@ def verbs_of(*events: Any, **prepared: Any) -> tuple[list[tuple[Any, ...]], Outc
 
 
 def text(delta: Any, **more: Any) -> JSON:
-    return {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": delta, **more}
+    return {
+        "type": "response.output_text.delta",
+        "item_id": "m",
+        "output_index": 0,
+        "content_index": 0,
+        "delta": delta,
+        **more,
+    }
 
 
 def item(raw: Any, index: Any = 0) -> JSON:
@@ -73,7 +82,14 @@ def texts(message: JSON) -> list[str]:
         item({}),
         item({"type": None}),
         item({"type": "message", "id": "m0", "content": None}, 7),
-        item({"type": "message", "id": "m0", "content": [None, 7, {"type": "output_text"}, {"type": "new_part", "text": "x"}]}, 7),
+        item(
+            {
+                "type": "message",
+                "id": "m0",
+                "content": [None, 7, {"type": "output_text"}, {"type": "new_part", "text": "x"}],
+            },
+            7,
+        ),
         item({"type": "reasoning", "id": "r0", "summary": None, "content": "x", "encrypted_content": 7}, 7),
         {"type": "response.content_part.done", "item_id": "m", "part": None},
         {"type": "response.content_part.done", "item_id": "m", "part": {"type": "audio"}},
@@ -97,7 +113,9 @@ def test_what_means_nothing_changes_nothing(odd: Any) -> None:
 
 def test_an_index_that_is_none_is_no_index() -> None:
     for index in (None, "0", True, -1, 1.5):
-        assert texts(message_of(text("H", output_index=index), text("i", output_index=index, content_index=index), DONE)) == ["Hi"]
+        assert texts(
+            message_of(text("H", output_index=index), text("i", output_index=index, content_index=index), DONE)
+        ) == ["Hi"]
 
 
 def test_a_name_of_the_event_counts_where_the_data_has_no_type() -> None:
@@ -121,7 +139,8 @@ def test_a_response_that_will_not_go_on(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", "completed"])
 @pytest.mark.parametrize(
-    ("kind", "ends"), [("completed", "end_turn"), ("incomplete", "max_tokens"), ("failed", "api_error"), ("cancelled", "api_error")]
+    ("kind", "ends"),
+    [("completed", "end_turn"), ("incomplete", "max_tokens"), ("failed", "api_error"), ("cancelled", "api_error")],
 )
 def test_a_terminal_event_outranks_the_status_of_the_beginning(kind: str, ends: str, status: str) -> None:
     told = message_of(text("H"), {"type": f"response.{kind}", "response": {"status": status, "output": []}})
@@ -194,7 +213,9 @@ def test_a_repetition_that_is_shorter_or_empty_is_none() -> None:
 
 
 def test_an_item_that_is_done_twice() -> None:
-    message = message_of(item(MESSAGE), item(MESSAGE), item(CALL, 1), item(CALL, 1), {**DONE, "response": {"output": [MESSAGE, CALL, 7]}})
+    message = message_of(
+        item(MESSAGE), item(MESSAGE), item(CALL, 1), item(CALL, 1), {**DONE, "response": {"output": [MESSAGE, CALL, 7]}}
+    )
     assert (texts(message), len(streams.tools_of(message))) == (["Hi"], 1)
 
 
@@ -221,7 +242,10 @@ def test_two_calls_with_one_id_but_two_call_ids() -> None:
     second = {**CALL, "call_id": "c2", "arguments": '{"path":"b"}'}
     final = {"type": "response.completed", "response": {"output": [CALL, second]}}
     for events in ((item(CALL), item(second), DONE), (item(CALL), item(second), final), (item(CALL), final), (final,)):
-        assert [(tool["id"], tool["input"]) for tool in streams.tools_of(message_of(*events))] == [("c", {}), ("c2", {"path": "b"})]
+        assert [(tool["id"], tool["input"]) for tool in streams.tools_of(message_of(*events))] == [
+            ("c", {}),
+            ("c2", {"path": "b"}),
+        ]
 
 
 def test_the_final_object_in_another_order() -> None:
@@ -247,8 +271,18 @@ def test_arguments_null() -> None:
 
 
 def test_a_custom_call_that_was_cut() -> None:
-    raw = {"type": "custom_tool_call", "id": "x", "call_id": "c", "name": "patch", "input": "***", "status": "incomplete"}
-    final = {"type": "response.incomplete", "response": {"output": [raw], "incomplete_details": {"reason": "max_output_tokens"}}}
+    raw = {
+        "type": "custom_tool_call",
+        "id": "x",
+        "call_id": "c",
+        "name": "patch",
+        "input": "***",
+        "status": "incomplete",
+    }
+    final = {
+        "type": "response.incomplete",
+        "response": {"output": [raw], "incomplete_details": {"reason": "max_output_tokens"}},
+    }
     assert streams.tools_of(message_of(item(raw), final)) == []
 
 
@@ -260,7 +294,13 @@ def test_summary_and_raw_text_of_one_item_count_once() -> None:
         "content": [{"type": "reasoning_text", "text": "Long."}],
     }
     assert streams.text_of(message_of(item(raw), DONE), "thinking") == "Short."
-    delta = {"type": "response.reasoning_text.delta", "item_id": "r", "output_index": 0, "content_index": 0, "delta": "Lo"}
+    delta = {
+        "type": "response.reasoning_text.delta",
+        "item_id": "r",
+        "output_index": 0,
+        "content_index": 0,
+        "delta": "Lo",
+    }
     assert streams.text_of(message_of(delta, item(raw), DONE), "thinking") == "Long."
 
 
@@ -284,7 +324,9 @@ def test_the_vendors_state_of_raw_text() -> None:
 
 
 def test_reasoning_without_text_or_state_is_nothing() -> None:
-    verbs, _ = verbs_of(item({"type": "reasoning", "id": "r", "summary": [], "encrypted_content": ""}), item(MESSAGE, 1), DONE)
+    verbs, _ = verbs_of(
+        item({"type": "reasoning", "id": "r", "summary": [], "encrypted_content": ""}), item(MESSAGE, 1), DONE
+    )
     assert [verb for verb, *_ in verbs] == ["text", "done"]
 
 
@@ -313,7 +355,14 @@ def test_search_ids_stay_apart() -> None:
 
 def test_a_search_without_an_action() -> None:
     blocks = message_of(
-        item({"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "queries": [7], "sources": "x"}}),
+        item(
+            {
+                "type": "web_search_call",
+                "id": "w",
+                "status": "completed",
+                "action": {"type": "search", "queries": [7], "sources": "x"},
+            }
+        ),
         DONE,
     )
     assert [block.get("input") or block.get("content") for block in blocks["content"]] == [{"query": ""}, []]
@@ -333,7 +382,10 @@ def test_a_search_in_a_reply_that_is_cut_has_no_result() -> None:
     raw = {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "q"}}
     final = {"type": "response.incomplete", "response": {"incomplete_details": None}}
     message = message_of(item(raw), final)
-    assert ([block["type"] for block in message["content"]], message["stop_reason"]) == (["server_tool_use"], "max_tokens")
+    assert ([block["type"] for block in message["content"]], message["stop_reason"]) == (
+        ["server_tool_use"],
+        "max_tokens",
+    )
 
 
 # -- filters -------------------------------------------------------------------------------------------------------------
@@ -342,7 +394,13 @@ def test_a_search_in_a_reply_that_is_cut_has_no_result() -> None:
 def test_held_text_comes_ahead_of_what_follows_it() -> None:
     refusal = {"type": "response.refusal.delta", "item_id": "m", "output_index": 0, "content_index": 1, "delta": "No."}
     search = item({"type": "web_search_call", "id": "w", "action": {"url": "https://a.example"}}, 5)
-    for follower in (refusal, search, item(CALL, 5), text("B", content_index=1), text("B", item_id="m2", output_index=4)):
+    for follower in (
+        refusal,
+        search,
+        item(CALL, 5),
+        text("B", content_index=1),
+        text("B", item_id="m2", output_index=4),
+    ):
         message = message_of(text("A STO"), follower, DONE, stops=("STOP",))
         assert message["content"][0] == {"type": "text", "text": "A STO"}
         assert len(message["content"]) > 1
@@ -365,12 +423,19 @@ def test_a_stop_sequence_ends_the_reading() -> None:
 
 def test_an_unfinished_stop_sequence_at_an_early_end() -> None:
     message = message_of(text("A STO"), stops=("STOP",))
-    assert (texts(message), message["error"]["message"]) == (["A STO"], f"the upstream closed the stream early. {DEFAULT_ADVICE}")
+    assert (texts(message), message["error"]["message"]) == (
+        ["A STO"],
+        f"the upstream closed the stream early. {DEFAULT_ADVICE}",
+    )
 
 
 def test_think_tags_with_stops() -> None:
     message = message_of(text("<think>Hm. STOP</think>A STOP b"), DONE, think_tags=True, stops=("STOP",))
-    assert (streams.text_of(message, "thinking"), texts(message), message["stop_sequence"]) == ("Hm. STOP", ["A "], "STOP")
+    assert (streams.text_of(message, "thinking"), texts(message), message["stop_sequence"]) == (
+        "Hm. STOP",
+        ["A "],
+        "STOP",
+    )
 
 
 def test_a_template_that_opens_the_tag_itself() -> None:
@@ -392,10 +457,14 @@ def test_a_reply_that_used_up_its_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "stop"), [("max_output_tokens", "max_tokens"), ("content_filter", "refusal"), ("new", "max_tokens"), (7, "max_tokens")]
+    ("reason", "stop"),
+    [("max_output_tokens", "max_tokens"), ("content_filter", "refusal"), ("new", "max_tokens"), (7, "max_tokens")],
 )
 def test_incomplete(reason: Any, stop: str) -> None:
-    event = {"type": "response.incomplete", "response": {"status": "incomplete", "incomplete_details": {"reason": reason}}}
+    event = {
+        "type": "response.incomplete",
+        "response": {"status": "incomplete", "incomplete_details": {"reason": reason}},
+    }
     message = message_of(text("Hi"), event)
     assert message["stop_reason"] == stop
     assert ("stop_details" in message) == (stop == "refusal")
@@ -411,12 +480,20 @@ def test_one_bad_line_is_forgiven_where_nothing_is_missing() -> None:
     [
         (text("Hi"), b"{", DONE),  # its item was not seen to end, and the final object lists none
         (text("Hi"), b"{", b"{", item(MESSAGE), DONE),  # a whole item may be missing
-        (text("Hi"), b"{", text("you"), item({**MESSAGE, "content": [{"type": "output_text", "text": "Hi to you"}]}), DONE),
+        (
+            text("Hi"),
+            b"{",
+            text("you"),
+            item({**MESSAGE, "content": [{"type": "output_text", "text": "Hi to you"}]}),
+            DONE,
+        ),
         (text("Hi"), item(MESSAGE), b"{"),
     ],
 )
 def test_a_bad_line_that_may_have_lost_something(events: tuple[Any, ...]) -> None:
-    assert message_of(*events)["error"]["message"] == (f"the upstream sent a damaged stream: a part of it is not JSON. {DEFAULT_ADVICE}")
+    assert message_of(*events)["error"]["message"] == (
+        f"the upstream sent a damaged stream: a part of it is not JSON. {DEFAULT_ADVICE}"
+    )
 
 
 def test_close_is_idempotent() -> None:
@@ -431,7 +508,8 @@ def test_close_is_idempotent() -> None:
 
 def test_the_upstreams_model_goes_to_the_log() -> None:
     _, outcome = verbs_of(
-        {"type": "response.created", "response": {"model": "gpt-x", "usage": {"input_tokens": 3, "output_tokens": 1}}}, text("Hi")
+        {"type": "response.created", "response": {"model": "gpt-x", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+        text("Hi"),
     )
     assert (outcome.model, outcome.usage and outcome.usage.input) == ("gpt-x", 3)
 

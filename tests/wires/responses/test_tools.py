@@ -23,5 +23,11 @@ def user(*content: JSON | str) -> JSON:
 
 
 def test_a_forced_tool_that_was_lost_is_told() -> None:
-    made = prepared({"messages": [user("Hi")], "tools": [{"type": "code_execution_20250825", "name": "x"}], "tool_choice": {"type": "any"}})
+    made = prepared(
+        {
+            "messages": [user("Hi")],
+            "tools": [{"type": "code_execution_20250825", "name": "x"}],
+            "tool_choice": {"type": "any"},
+        }
+    )
     assert "tool_choice" in made.degraded and "tools" not in orjson.loads(made.body)
