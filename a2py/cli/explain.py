@@ -20,10 +20,10 @@ from a2py.cli.exits import FAILED, OK, UNAVAILABLE, Stop
 from a2py.cli.terminal import Terminal
 from a2py.errors import ApiError
 from a2py.evidence.explain import explain
+from a2py.evidence.fact import SOURCES
 
-COLUMNS = ("quirk", "value", "source", "date", "reason")
-#: What is written instead of a date and a context that nobody knows.
-NO_DATE, UNKNOWN = "-", "unknown (set model_info.max_input_tokens)"
+#: What is written instead of a context that nobody knows.
+UNKNOWN = "unknown (set model_info.max_input_tokens)"
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
@@ -93,15 +93,19 @@ def _format(terminal: Terminal, deployment: Mapping[str, Any]) -> str:
     lines.append(f"context: {context:,} tokens" if isinstance(context, int) else f"context: {UNKNOWN}")
     if not isinstance(quirks, dict) or not quirks:
         return "\n".join([*lines, "no quirks: the common subset, which every server takes"])
-    rows = [
-        (
-            quirk,
-            json.dumps(known.get("value"), ensure_ascii=False),
-            str(known.get("source")),
-            str(known.get("date") or NO_DATE),
-            str(known.get("reason")),
-        )
-        for quirk, known in quirks.items()
-        if isinstance(known, dict)
-    ]
-    return "\n".join([*lines, terminal.table(rows, COLUMNS)])
+    return "\n".join([*lines, *_format_quirks(terminal, quirks)])
+
+
+def _format_quirks(terminal: Terminal, quirks: Mapping[str, Any]) -> list[str]:
+    """Return each reason with the quirks that it gives, those that outweigh the others first."""
+    groups: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    for quirk, known in quirks.items():
+        if isinstance(known, dict):
+            source, date = str(known.get("source")), known.get("date")
+            head = f"{source}{f', {date}' if date else ''}: {known.get('reason')}"
+            rank = -SOURCES.index(source) if source in SOURCES else 0
+            groups.setdefault((rank, head), []).append((quirk, json.dumps(known.get("value"), ensure_ascii=False)))
+    lines = []
+    for (_, head), rows in sorted(groups.items()):
+        lines += [terminal.style(head, "dim"), terminal.table(rows, indent="  ")]
+    return lines

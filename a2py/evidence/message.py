@@ -50,6 +50,7 @@ def encode(learned: Learned) -> bytes:
             "version": word.version,
             "slots": word.slots,
             "reason": word.reason,
+            "has_vision": word.has_vision,
             "models": [list(listed) for listed in word.models],
         }
     )
@@ -80,6 +81,7 @@ def _learned(message: Any) -> Learned:
         models=tuple(map(_listed, models)),
         slots=_number(message["slots"]),
         reason=_text(message["reason"], MAX_REASON),
+        has_vision=_yes_or_no(message["has_vision"]),
     )
     base, date = _text(message["base"], MAX_BASE), _text(message["date"], MAX_ID)
     if not base or not _DATE.fullmatch(date):
@@ -89,9 +91,9 @@ def _learned(message: Any) -> Learned:
 
 def _listed(entry: Any) -> Listed:
     id, context, is_chat, is_loaded = entry
-    if not id or type(is_chat) is not bool or type(is_loaded) is not bool:
+    if not id:
         raise ValueError("model")
-    return Listed(_text(id, MAX_ID), _number(context), is_chat, is_loaded)
+    return Listed(_text(id, MAX_ID), _number(context), _yes_or_no(is_chat), _yes_or_no(is_loaded))
 
 
 def _text(value: Any, limit: int) -> str:
@@ -103,4 +105,10 @@ def _text(value: Any, limit: int) -> str:
 def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_CONTEXT:
         raise ValueError("number")
+    return value
+
+
+def _yes_or_no(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("yes or no")
     return value

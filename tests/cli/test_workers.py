@@ -360,7 +360,9 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
 
 # -- what servers say of themselves ---------------------------------------------------------------------------------------------
 
-LEARNED = Learned("http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(Listed("m", 4096),)), iso_date(1.8e9))
+LEARNED = Learned(
+    "http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(Listed("m", 4096),)), iso_date(1.8e9)
+)
 
 
 async def test_one_worker_at_a_time_is_told_to_ask(tmp_path: Path) -> None:
@@ -454,10 +456,20 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
             await seen.until(lambda: len(made.ready) == 2)
             for _ in range(2):
                 await asyncio.wait_for(settled(port), LIMIT)
-                assert [asked.target for asked in server.asked] == ["/v1/models", "/props", "/version", "/api/version", "/api/tags"]
+                assert [asked.target for asked in server.asked] == [
+                    "/v1/models",
+                    "/props",
+                    "/version",
+                    "/api/version",
+                    "/api/tags",
+                ]
                 for page in await every(port, "/health"):
                     (shown,) = page["deployments"]
-                    assert shown["server"]["program"] == "vLLM" and shown["server"]["version"] == "0.11.0" and shown["context"] == 65536
+                    assert (
+                        shown["server"]["program"] == "vLLM"
+                        and shown["server"]["version"] == "0.11.0"
+                        and shown["context"] == 65536
+                    )
                     assert {quirk["source"] for quirk in shown["quirks"].values()} == {"server"}
                 assert made.asker is not None
                 dies = made.running[made.asker]  # the next one that asks knows already

@@ -13,7 +13,18 @@ from a2py.evidence.message import MAX_BYTES, Learned, decode, encode
 from a2py.evidence.server import MAX_CONTEXT, MAX_ID, MAX_MODELS, PROGRAMS, Listed, ServerWord
 
 BASE, DATE = "http://127.0.0.1:8000/v1", "2026-11-29T21:23Z"
-WORD = ServerWord("vLLM", "hosted_vllm", False, "0.11.0", (Listed("m", 4096), Listed("bge-m3", 0, False, False)), 2, "its list")
+WORD = ServerWord(
+    "vLLM", "hosted_vllm", False, "0.11.0", (Listed("m", 4096), Listed("bge-m3", 0, False, False)), 2, "its list", False
+)
+
+
+def test_every_field_is_sent() -> None:
+    """A field that is added to ServerWord or Listed must arrive, too."""
+    defaults, (listed, other) = ServerWord(), WORD.models
+    sent = [name for name in ServerWord._fields if getattr(WORD, name) != getattr(defaults, name)]
+    assert {*sent, "is_relay"} == set(ServerWord._fields)
+    assert all(getattr(other, name) != default for name, default in Listed._field_defaults.items() if name != "context")
+    assert listed.context and decode(encode(Learned(BASE, WORD, DATE))) == Learned(BASE, WORD, DATE)
 
 
 @pytest.mark.parametrize("program", ["", *PROGRAMS])
@@ -41,6 +52,7 @@ WRONG: list[dict[str, Any]] = [
     {"program": []},
     {"version": "1" * 41},
     {"slots": -1},
+    {"has_vision": 0},
     {"slots": True},
     {"slots": MAX_CONTEXT + 1},
     {"reason": "\x1b[2J"},
@@ -65,7 +77,9 @@ def test_a_message_that_nobody_encodes_is_not_taken(change: dict[str, Any]) -> N
         assert decode(orjson.dumps({key: value for key, value in message.items() if key != name})) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'"base"', b"[" * 5000, b"[" + b"0," * 20_000 + b"0]", b" " * (MAX_BYTES + 1)])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"null", b'"base"', b"[" * 5000, b"[" + b"0," * 20_000 + b"0]", b" " * (MAX_BYTES + 1)]
+)
 def test_bytes_that_are_no_message_are_not_taken(data: bytes) -> None:
     assert decode(data) is None
 
