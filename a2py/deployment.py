@@ -12,6 +12,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -83,15 +84,19 @@ class Deployment:
     keepalive: float = 0.0  #: seconds of silence before a ping; 0: the server's
     # where it comes from
     base_model: str = ""  #: model_info.base_model: quirks are chosen by it
-    overrides: Mapping[str, Any] = field(
-        default_factory=dict
-    )  #: quirk fields that the configuration sets for this deployment
+    #: quirk fields that the configuration sets for this deployment
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    #: quirk fields that the configuration has set, here or by a pattern: nothing that is learned changes them
+    fixed: frozenset[str] = frozenset()
     source: str = ""  #: file and line
+    account: str = ""  #: digest of address and key (`digest_account`): state that a vendor keeps for one account
 
     @property
     def origin(self) -> str:
-        """Who made a reply, `wire:provider:model`. Signatures carry it: thinking of another origin is not sent back."""
-        return f"{self.wire}:{self.provider}:{self.model}"
+        """Who made a reply, `wire:provider:model@account`. Signatures carry it: thinking of another model is not sent
+        back, and vendor state of another account neither."""
+        model = f"{self.wire}:{self.provider}:{self.model}"
+        return f"{model}@{self.account}" if self.account else model
 
     @property
     def address(self) -> str:
@@ -128,3 +133,15 @@ def _password(header: str) -> str:
         return b64decode(pair, validate=True).decode().partition(":")[2]
     except ValueError:
         return ""
+
+
+def digest_account(base: str, key: str) -> str:
+    """Return a short digest that tells accounts apart: two keys at one address, or two addresses.
+
+    32 bits are too few to say which key it was, and enough that two accounts of one file do not meet."""
+    return sha256(f"{base}\0{key}".encode()).hexdigest()[:8]
+
+
+def is_same_model(origin: str, other: str) -> bool:
+    """Return whether two origins are one model by one wire, whatever the account."""
+    return origin.partition("@")[0] == other.partition("@")[0]

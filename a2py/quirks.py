@@ -30,9 +30,16 @@ Dialect = Literal[
     "minimax",
     "together",
 ]
-#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, and `thought_signature`, which goes with a call.
+#: Keys of `HISTORY` in wires/chat/reasoning.py, `none`, `reply`, and `thought_signature`, which goes with a call.
 HistoryField = Literal[
-    "none", "reasoning_content", "reasoning", "reasoning_details", "think", "thinking_part", "thought_signature"
+    "none",
+    "reply",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "think",
+    "thinking_part",
+    "thought_signature",
 ]
 #: Keys of `SCHEMA_STEPS` in wires/common/schema.py, and `inline_refs`.
 SchemaStep = Literal[
@@ -160,6 +167,9 @@ class Quirks:
     #: Responses: any word but `none` means that the model reasons. wires/chat/reasoning.py, wires/openai/thinking.py,
     #: wires/responses/reasoning.py
     reasoning: Dialect = "none"
+    #: Nobody says whether the model reasons. Thinking and effort are not sent, and the loss is reported.
+    #: wires/openai/thinking.py
+    reasoning_unknown: bool = False
     #: Effort words of the model, weakest first. Each of Anthropic's is replaced by the nearest of them.
     #: wires/openai/thinking.py
     efforts: tuple[str, ...] = ("low", "medium", "high")
@@ -177,8 +187,9 @@ class Quirks:
     #: wires/chat/reasoning.py, wires/common/effort.py, wires/openai/thinking.py, wires/responses/reasoning.py
     effort_off: str = ""
     #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`,
-    #: `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini). Responses: any word but
-    #: `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
+    #: `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini), `reply` (the field in which it
+    #: came; that field also counts more than a `reasoning` or `reasoning_content` of the tables). Responses: any word
+    #: but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted
     #: `reasoning_details`) goes back in the field in which it came. `reasoning_history` is only about the text.
@@ -196,7 +207,7 @@ class Quirks:
     #: Responses: this model, which reasons, accepts `include: ["reasoning.encrypted_content"]`.
     #: wires/responses/reasoning.py
     encrypted_reasoning: bool = True
-    #: `<think>` tags in the reply's text are reasoning. wires/common/draft.py
+    #: Text between `<think>` tags at the head of the reply is reasoning. wires/common/draft.py
     think_tags: bool = False
     #: The template opens `<think>` itself: text before a lone `</think>` is reasoning. wires/common/draft.py
     think_open: bool = False

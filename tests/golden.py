@@ -331,6 +331,7 @@ def deployment(config: JSON) -> Deployment:
         auth=auth,
         wire=name,
         quirks=quirks,
+        fixed=frozenset(config.get("quirks", ())) & {"reasoning_history"},
         **known,
     )
 

@@ -28,7 +28,7 @@ from tests.scripted import Answer, Raw
 #: The upstream's key: it must never show anywhere.
 SECRET = "sk-very-secret-upstream-key"
 #: Small enough for a test, large enough that a loaded machine does not fire them by chance.
-FAST = {"num_retries": 0, "drain_seconds": 5.0}
+FAST = {"num_retries": 0, "drain_seconds": 5.0, "discover": False}
 
 
 def deployment(base: str, name: str = "test-model", **changes: Any) -> Deployment:
@@ -81,10 +81,11 @@ class Running:
 
 @asynccontextmanager
 async def proxied(
-    settings: Config, *, collect: bool = True, crashes: bool = False, **more: Any
+    settings: Config, *, collect: bool = True, crashes: bool = False, discover: bool = False, **more: Any
 ) -> AsyncIterator[Running]:
-    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `more`: of
-    `Server`."""
+    """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams
+    what they are, which scripts do not expect otherwise; `more`: of `Server`."""
+    settings = replace(settings, settings=replace(settings.settings, discover=discover))
     out = io.StringIO()
     before = asyncio.all_tasks()
     server = Server(settings, log=Log(out, "json"), **more)

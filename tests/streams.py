@@ -200,6 +200,9 @@ class Recorder:
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         self.calls.append(("signature", key, kind, state))
 
+    def reasoning_field(self, name: str) -> None:
+        self.calls.append(("reasoning_field", name))
+
     def tool(self, key: Key, id: str, name: str) -> None:
         self.calls.append(("tool", key, id, name))
 

@@ -32,8 +32,6 @@ TOO_COMPLEX: dict[str, int] = {
     "cli/completion.py _collect": 17,
     "cli/completion.py _fish": 17,
     "cli/configinit.py init": 20,
-    "cli/facts.py gather": 22,
-    "cli/running.py find_answering": 18,
     "cli/service.py install": 17,
     "cli/trust.py run": 19,
     "config/assemble.py _assemble": 16,

@@ -96,7 +96,7 @@ def test_the_docs_say_what_the_comments_say() -> None:
 
 def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
     assert set(words()["reasoning"]) == set(DIALECTS)
-    assert set(words()["reasoning_history"]) == {*HISTORY, "none", "thought_signature"}
+    assert set(words()["reasoning_history"]) == {*HISTORY, "none", "reply", "thought_signature"}
     assert set(words()["schema"]) == {*SCHEMA_STEPS, "inline_refs"}
 
 

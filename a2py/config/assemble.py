@@ -20,7 +20,7 @@ from a2py.config import values
 from a2py.config.build import build
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
-from a2py.config.names import Binder, Config, public_name
+from a2py.config.names import Binder, Config, find_default_name
 from a2py.config.pairs import SHARED, Pair, Use, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
 from a2py.config.quirk_changes import accept_changes
@@ -173,7 +173,7 @@ def _assemble(
         pairs=pairs,
     )
     _warn_unserved_names(config, warn)
-    return replace(config, default_name=_find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
+    return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
@@ -334,17 +334,6 @@ def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[
                     deployments[i] = replace(deployments[i], weight=shares.get(i, min(shares.values())))
                 break
     return tuple(deployments)
-
-
-def _find_default_name(config: Config) -> str:
-    """Return the public name for unknown `claude-*` names, "" if there is none.
-
-    It is `a2py: default_model`, else the first model that works (of a wildcard its provider's default model)."""
-    name = config.settings.default_model
-    if name:
-        return name if config.knows(name) else ""
-    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
-    return next((name for dep in working if (name := public_name(dep))), "")
 
 
 def _warn_unserved_names(config: Config, warn: Warn) -> None:

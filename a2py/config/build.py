@@ -17,10 +17,11 @@ from a2py.config import bases, pairs
 from a2py.config.endpoint import Address, Key, find_base, find_key, unset_problem
 from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.prefixes import ModelName, Warn, parse_model
-from a2py.config.quirk_changes import choose_quirks, entry_overrides, warn_unsent
+from a2py.config.quirk_changes import entry_overrides, warn_unsent
 from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
-from a2py.deployment import Deployment
+from a2py.deployment import Deployment, digest_account
+from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS, Provider, find_host_row, find_native_base, find_wire
 
 #: Values of model_info.mode that a2py does not serve.
@@ -102,7 +103,7 @@ def build(
                 collected[pair] = Use(str(entry.at), is_live)
     dep = _make_deployment(entry, settings, target, key, _env_headers(name.row, env))
     dep = replace(dep, problem=problem, overrides=entry_overrides(entry, warn))
-    dep = replace(dep, quirks=choose_quirks(dep, settings.quirks))
+    dep = apply_evidence(dep, settings.quirks, None)
     warn_unsent(dep, entry, warn)
     return dep
 
@@ -194,6 +195,7 @@ def _make_deployment(
         model=target.name.model,
         base=base.url,
         key=key.value,
+        account=digest_account(base.url, key.value),
         auth="bearer" if entry.azure_ad_token and not entry.api_key else row.auth,
         wire=target.wire,
         wire_fixed=target.is_wire_fixed,

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from a2py.config.pairs import Pair, Use
-from a2py.config.quirk_changes import choose_quirks
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.resolve import apply_evidence
+from a2py.evidence.server import ServerWord, is_chat_name
 from a2py.providers import PROVIDERS, find_host_row
 
 #: How many model names a 404 lists.
@@ -52,12 +53,13 @@ Binder = Callable[[str, str], Deployment]
 
 @dataclass(frozen=True)
 class Config:
-    """`aliases`: additional name → name (either may contain a `*`); `hidden`: aliases that no list shows; `insecure`: a
-    public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name for
-    unknown `claude-*` names, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
-    wildcard deployment → function that makes it for one model; `pairs`: which secrets an untrusted file would send to
-    hosts that are not their own provider's (the user must consent before it is served); `has_models`: the deployments
-    come from a model_list in the files, not from the environment."""
+    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a
+    public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
+    unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
+    wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
+    that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
+    model_list, of which the deployments are (else they are of the environment). `servers`: base → what the server there
+    says of itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Config:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
     pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
+    servers: Mapping[str, ServerWord] = field(default_factory=dict, repr=False, compare=False)
     _names: _Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,16 +94,32 @@ class Config:
             )
         return working
 
+    def with_servers(self, servers: Mapping[str, ServerWord]) -> Config:
+        """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models
+        behind wildcards and the home of `claude-*`."""
+        informed = tuple(inform(dep, self.settings, servers) for dep in self.deployments)
+        config = replace(self, deployments=informed, servers=servers, default_name="")
+        return replace(config, default_name=find_default_name(config))
+
     def knows(self, model: str) -> bool:
         """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
     def list_names(self) -> tuple[str, ...]:
-        """Return the public names that work and are not hidden: models, aliases, a wildcard's default model."""
-        names = [public_name(dep) for dep in self.deployments if dep.name != "*"]
+        """Return the public names that work and are not hidden: models, aliases, and of a wildcard the models that its
+        server lists, the home of `claude-*` first, else the provider's default model."""
+        names = [name for dep in self.deployments for name in self._public_names(dep)]
         names += [alias for alias in self.aliases if "*" not in alias]
         visible = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
         return tuple(name for name in visible if any(not dep.problem for dep in self._names.find(name)))
+
+    def _public_names(self, dep: Deployment) -> tuple[str, ...]:
+        if "*" not in dep.name:
+            return (dep.name,)
+        if dep.base in self.servers:
+            names = [fill_name(dep, model.id) for model in self.servers[dep.base].models]
+            return tuple(sorted(filter(None, names), key=lambda name: name != self.default_name))
+        return (public_name(dep, self.servers),) if dep.name != "*" else ()
 
     def make_discovery_id(self, name: str) -> str:
         """Return `name` as an id that Claude Code's model discovery keeps and `resolve` understands."""
@@ -119,14 +138,51 @@ class Config:
         return "; ".join(parts)
 
 
-def public_name(dep: Deployment) -> str:
-    """Return the name under which clients ask for `dep`. For a wildcard it is the one of the provider's default model,
-    "" if there is no default."""
+def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:
+    """Return `dep` with what its server says of itself, unchanged if that is nothing."""
+    word = servers.get(dep.base)
+    return dep if word is None or dep.problem else apply_evidence(dep, settings.quirks, word)
+
+
+def fill_name(dep: Deployment, model: str) -> str:
+    """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
+    if dep.name.count("*") != 1:
+        return ""
+    parts = match_stars(tuple(dep.model.lower().split("*")), model)
+    return dep.name.replace("*", parts[0], 1) if parts is not None and len(parts) == 1 else ""
+
+
+def public_name(dep: Deployment, servers: Mapping[str, ServerWord]) -> str:
+    """Return a name that `dep` answers to. Of a wildcard it is the first chat model that its server lists, else the
+    default model of a provider at its own address. "" if neither is known: an id that nobody has named is never asked
+    for."""
     if "*" not in dep.name:
         return dep.name
+    if dep.base in servers:
+        return next((name for model in servers[dep.base].chat_models if (name := fill_name(dep, model))), "")
     row = PROVIDERS.get(dep.provider)
-    default = row.default_model if row and dep.model == "*" else ""
-    return dep.name.replace("*", default, 1) if default and dep.name.count("*") == 1 else ""
+    default = row.default_model if row and dep.model == "*" and _is_at_home(dep) else ""
+    return fill_name(dep, default) if default else ""
+
+
+def _is_at_home(dep: Deployment) -> bool:
+    """Return whether `dep` is asked at an address of its own provider."""
+    row = PROVIDERS.get(dep.provider)
+    return row is not None and (dep.base in (row.base, row.native) or find_host_row(dep.base) == dep.provider)
+
+
+def find_default_name(config: Config) -> str:
+    """Return the public name for unknown `claude-*` names, "" if there is none.
+
+    It is `a2py: default_model`, else the first chat model that works. A wildcard of a server whose models only its own
+    list names comes after all others."""
+    name = config.settings.default_model
+    if name:
+        return name if config.knows(name) else ""
+    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
+    listed = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
+    first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
+    return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
 
 
 def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
@@ -224,8 +280,10 @@ class _Names:
     def find_default(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""
         default = self.config.default_name
-        if not default or not _CLAUDE.search(model):
+        if not _CLAUDE.search(model):
             return ()
+        if not default:
+            return self.bind_unchanged(model)
         is_taken = any(
             not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE)
             for dep in self.groups.get("*", ())
@@ -236,8 +294,15 @@ class _Names:
             else self.find(default, claude=False, depth=depth + 1)
         )
 
+    def bind_unchanged(self, model: str) -> tuple[Deployment, ...]:
+        """Return the first wildcard that works, bound to `model` itself: its server lists no models."""
+        for pattern, group in self.groups.items():
+            is_usable = any(not dep.problem and dep.model.count("*") == 1 for dep in group)
+            if pattern.count("*") == 1 and pattern != "*" and is_usable:
+                return self.bind_pattern(pattern, (model,), pattern.replace("*", model, 1))
+        return ()
+
     def find_exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
-        """Return the deployments with exactly this name, else those of the alias with it."""
         if "*" in name:
             return ()
         target = self.config.aliases.get(name, "")
@@ -275,6 +340,7 @@ class _Names:
         model = fill_stars(dep.model, parts)
         binder = self.config.binders.get(dep.id)
         if binder:
-            return replace(binder(model, name), weight=dep.weight)
-        bound = replace(dep, name=name, model=model)
-        return replace(bound, quirks=choose_quirks(bound, self.config.settings.quirks))
+            bound = inform(binder(model, name), self.config.settings, self.config.servers)
+            return replace(bound, weight=dep.weight)
+        bound = replace(dep, name=name, model=model, max_input_tokens=0)
+        return apply_evidence(bound, self.config.settings.quirks, self.config.servers.get(dep.base))

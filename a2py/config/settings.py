@@ -23,6 +23,7 @@ class Settings:
     unasked_thinking: str = "show"
     quirks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_model: str = ""
+    discover: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0

@@ -67,6 +67,12 @@ _OWN = (
         "model for unknown `claude-*` names; default: the first model that works",
         OWN + "default_model",
     ),
+    _set(
+        "discover",
+        v.boolean,
+        "ask servers that no row of the provider table knows what they are (docs/providers.md)",
+        OWN + "discover",
+    ),
     _set("allowed_hosts", v.hosts, "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
     _set(
         "allowed_origins",

@@ -55,6 +55,7 @@ class Blocks:
     ) -> None:
         self._output = output
         self._origin = origin
+        self._reasoning_field = ""  # where the upstream writes its reasoning
         self._thinking = thinking
         self._ids = ids.Allocator(used)
         self._current: Item | None = None  # the item whose pieces are written, or will be when its block opens
@@ -65,6 +66,7 @@ class Blocks:
         self._is_call_cut = False  # a call was closed whose arguments have no end
         self.count = 0
         self.tools_emitted = 0
+        self.called: set[str] = set()  # names of the tools
 
     @property
     def problem(self) -> ApiError | None:
@@ -108,6 +110,9 @@ class Blocks:
         item.state = state
         if item is not self._current:
             self._keep(item, "", jsonsize.weight(jsontext.dumps(state)))
+
+    def reasoning_field(self, name: str) -> None:
+        self._reasoning_field = name
 
     def tool(self, key: Key, id: str, name: str) -> None:
         item = self._find_call(key)
@@ -330,6 +335,7 @@ class Blocks:
         if item.kind == TOOL:
             item.id = self._ids.legal(item.id)
             self.tools_emitted += 1
+            self.called.add(item.name)
         index = self.count
         self.count += 1
         self._output.start(index, item)
@@ -365,6 +371,8 @@ class Blocks:
 
     def _signature_of(self, item: Item) -> str:
         state = dict(item.state)
+        if self._reasoning_field:
+            state["r"] = self._reasoning_field
         if self._thinking == "omit":
             state["text"] = item.joined()
         return signatures.make(item.state_kind or signatures.PLAIN, self._origin, state)

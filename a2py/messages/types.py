@@ -92,7 +92,7 @@ class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink changes it to `tool_use` if and only if it
     emitted a tool block); `final_reason`: the stop reason that the client got; `error`: the reply failed, and `reason`
     means nothing. `output_estimate`: output tokens if the upstream reports no usage; `notes`: what was left out or odd,
-    for the log."""
+    for the log; `called`: names of the tools that were called."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -103,6 +103,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     output_estimate: int = 0
     final_reason: str = ""
+    called: frozenset[str] = frozenset()
 
     def final_usage(self, estimate: Usage) -> Usage:
         """Return the reported usage. Numbers that are missing or zero come from `estimate` (input) and
@@ -181,6 +182,9 @@ class Sink(Protocol):
     def signature(self, key: Key, kind: str, state: JSON) -> None:
         """Vendor state that must come back with the thinking of `key`; opens an empty thinking block if there was no
         text."""
+
+    def reasoning_field(self, name: str) -> None:
+        """The field in which this reply's reasoning comes, so that it can go back in that field."""
 
     def tool(self, key: Key, id: str, name: str) -> None:
         """A call exists. May be repeated; the first non-empty id and name count."""

@@ -216,6 +216,7 @@ class Writer(Blocks):
             self._events.end("message_delta", {**raw.closing, "usage": usage})
             return
         reason = outcome.final_reason = self.finish(outcome)
+        outcome.called = frozenset(self.called)
         delta: JSON = {
             "stop_reason": reason,
             "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,

@@ -8,10 +8,12 @@ completions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from a2py.providers.any_host import FAMILIES, TRANSLATES, WEIGHTS
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.providers.table import PROVIDERS
 from a2py.providers.types import Provider
@@ -23,21 +25,47 @@ _SUFFIXES = tuple((host, name) for host, name in _HOSTS.items() if host.startswi
 _COMMON = Provider(name="")
 
 
+class Layer(NamedTuple):
+    """Quirks that one row of the tables gives. `reason`: the row's `docs`."""
+
+    source: Literal["family", "host"]
+    reason: str
+    quirks: Mapping[str, Any]
+
+
 def find_host_row(base: str) -> str:
-    """Return the name of the row that lists the host of `base`, else of the local server that uses its port; "" if
-    there is neither."""
+    """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows
+    it."""
     return _host_row_name(base) or _HOSTS.get(f":{_split(base)[1]}", "")
 
 
 def find_quirks(provider: str, base: str, model: str) -> Quirks:
-    """Return the quirks of `model` at `provider`. `base`: the API base, "" for the row's own."""
-    row = _row(provider, base)
-    changes = dict(row.quirks)
-    last = _last_segment(model)
+    """Return the quirks of `model` at `provider`, whose API base is `base` ("": the row's own)."""
+    changes: dict[str, Any] = {}
+    for layer in layers_for(provider, base, model):
+        changes.update(layer.quirks)
+    return override(Quirks(), changes)
+
+
+def layers_for(provider: str, base: str, model: str, server: str | None = None) -> Iterator[Layer]:
+    """Yield what the tables know of `model`, the weakest first. `server`: name of the row that the server itself has named, "" for a relay
+    that no row describes; None if it has named none. A host of the table and a prefix other than `openai` are stronger than it."""
+    row, last = _row(provider, base), _last_segment(model)
+    if server is not None and row_is_guess(provider, base):
+        row = PROVIDERS.get(server) or Provider(server)
+    if row.name not in WEIGHTS and row.name not in TRANSLATES:
+        for family in FAMILIES:
+            if (not family.providers or row.name in family.providers) and _matches(family.models, last):
+                yield Layer("family", family.docs, family.quirks)
+    yield Layer("host", row.docs, row.quirks)
     for entry in MODELS:
         if (not entry.providers or row.name in entry.providers) and _matches(entry.models, last):
-            changes.update(entry.quirks)
-    return override(Quirks(), changes)
+            yield Layer("host" if entry.providers else "family", entry.docs, entry.quirks)
+
+
+def row_is_guess(provider: str, base: str) -> bool:
+    """Return whether nothing but a port says which server stands at `base`: no host of the table, and no prefix that names a server."""
+    return bool(base) and not _host_row_name(base) and PROVIDERS.get(provider, _COMMON).name in ("", "openai")
 
 
 def find_wire(provider: str, base: str, model: str) -> str:

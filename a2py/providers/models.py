@@ -7,7 +7,7 @@ names source and date.
 
 from __future__ import annotations
 
-from a2py.providers.families import LARGE_ROOM, NO_SAMPLING, OLLAMA, OPENAI, ROOM, SELF_HOSTED, TEMPLATED, family
+from a2py.providers.families import LARGE_ROOM, OLLAMA, OPENAI, ROOM, SELF_HOSTED, TEMPLATED, family
 from a2py.providers.served_models import SERVED_MODELS
 from a2py.providers.types import ModelRow
 
@@ -148,14 +148,10 @@ MODELS: tuple[ModelRow, ...] = (
     family(
         *("o1*", "o3*", "o4*", "gpt-5*", "gpt-[6-9]*"),
         on=OPENAI,
-        max_tokens_field="max_completion_tokens",
-        sampling=NO_SAMPLING,
-        stop_limit=0,
         reasoning="effort",
-        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must "
-        "be 1: 2026-09",
+        docs="OpenAI reasoning guide, 2025-08",
     ),
-    family("o1*", "o3*", "o4*", on=OPENAI, system_role="developer", parallel_tool_calls=False, docs="OpenAI, 2025"),
+    family("o1*", "o3*", "o4*", on=OPENAI, system_role="developer", docs="OpenAI, 2025"),
     family(
         "gpt-5*",
         on=OPENAI,
@@ -198,10 +194,6 @@ MODELS: tuple[ModelRow, ...] = (
         cache="key",
         docs="the chat models don't reason (OpenAI model pages, 2025-08)",
     ),
-    family("gpt-4o*", "chatgpt-4o*", on=OPENAI, max_tokens_limit=16_384, docs="OpenAI model pages (2025): 400 beyond"),
-    family("gpt-4.1*", on=OPENAI, max_tokens_limit=32_768, docs="OpenAI model pages (2025)"),
-    family("gpt-4-*", "gpt-3.5*", on=OPENAI, max_tokens_limit=4_096, docs="OpenAI model pages (2024)"),
-    family("o1*", "o3*", "o4*", on=OPENAI, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     # -- gpt-oss by host -----------------------------------------------------------------------------------------------
     family(
         "gpt-oss*",
@@ -289,10 +281,16 @@ MODELS: tuple[ModelRow, ...] = (
     ),
     family("*-thinking*", on=TEMPLATED, reasoning="none", docs="Qwen model cards: thinks always (2025-07)"),
     family(
-        *("qwen3*", "qwen-3*", "qwq*", "minimax-m2*"),
-        on=SELF_HOSTED,
+        "*",
+        on=(*SELF_HOSTED, *OLLAMA, "local_server", "litellm_proxy"),
         think_tags=True,
         docs="vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
+    ),
+    family(
+        "*",
+        on=("lm_studio", "local_server", "litellm_proxy"),
+        reasoning_history="reply",
+        docs="docs.vllm.ai interleaved thinking (2026-05): tool loops need the thoughts of earlier calls",
     ),
     # -- Ollama --------------------------------------------------------------------------------------------------------
     family(

@@ -41,12 +41,6 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         docs="400 without a thought signature: gemini-compat (2025-11)",
     ),
     family(
-        *("grok-4*", "grok-[5-9]*", "grok-code*", "grok-build*", "grok-3-mini*", "grok-latest"),
-        on=("xai",),
-        stop_limit=0,
-        docs="400 Model does not support parameter stop: grok-4.3, grok-4.5, grok-build-0.1 (2026-07)",
-    ),
-    family(
         "grok-3-mini*", on=("xai",), reasoning="effort", efforts=("low", "high"), docs="docs.x.ai reasoning (2025-07)"
     ),
     family(
@@ -248,6 +242,19 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         on=("litellm_proxy",),
         reasoning="effort",
         docs="docs.litellm.ai (2026-10)",
+    ),
+    family(
+        *("claude-*", "gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),
+        *("grok-3-mini*", "grok-4.[3-9]*", "grok-[5-9]*"),
+        on=("litellm_proxy",),
+        reasoning="effort",
+        docs="docs.litellm.ai reasoning_content (2026-10): reasoning_effort becomes the vendor's own field",
+    ),
+    family(
+        "claude-*",
+        on=("litellm_proxy",),
+        tool_choice_thinking=False,
+        docs="Anthropic: no forced tool while it thinks (2026-09)",
     ),
     family(
         "gpt-5.*",

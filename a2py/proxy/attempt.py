@@ -13,6 +13,7 @@ import asyncio
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.replies import Asked, asked_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
@@ -33,7 +34,8 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
 class Attempt:
-    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `prepared`: the request, None
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `asked`: what the reply must
+    obey; `prepared`: the request, None
     until it is prepared. Its body and headers are dropped once it is sent."""
 
     def __init__(
@@ -45,6 +47,7 @@ class Attempt:
         self._original = original
         self.deployment = deployment
         self.prepared: Prepared | None = None
+        self.asked = Asked()
         self._decoder: Decoder | None = None
 
     async def run(self) -> ApiError | None:
@@ -90,6 +93,7 @@ class Attempt:
         services, call, deployment = self._services, self._inbound.call, self.deployment
         work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
         prepared = self.prepared = await services.pace.run(work)
+        self.asked = asked_of(call.request, prepared)
         self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)

@@ -12,6 +12,7 @@ import asyncio
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
+from a2py.evidence.replies import judge
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer
 from a2py.proxy.attempt import Attempt
@@ -21,6 +22,7 @@ from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.router import AtLimit, Plan, Step
 from a2py.proxy.services import Services
+from a2py.upstream.client import NotConnected
 
 #: Statuses that mean the upstream does not implement this path.
 NO_SUCH_PATH = frozenset({404, 405})
@@ -97,7 +99,11 @@ class Exchange:
             if error is None:
                 self._trial.confirm(original)
                 services.router.record_success(original)
+                services.discovery.note_success(original)
+                self._learn_from_reply(attempt, original)
                 return None
+            if isinstance(error, NotConnected):
+                services.discovery.note_failed_connection(original)
             error.hide(original.secrets)
             step = self._next_step(plan, attempt, original, error)
         return error
@@ -114,31 +120,51 @@ class Exchange:
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
         another question."""
-        deployment, prepared = attempt.deployment, attempt.prepared
+        asked, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
         notes = self._inbound.record.notes
-        wire = self._other_wire(original, deployment, error)
+        wire = self._other_wire(original, asked, error)
         if wire:
             self._trial.use(original, error, {WIRE: wire})
-            notes.append(f"no {deployment.wire} wire here: asked by {wire}")
+            notes.append(f"no {asked.wire} wire here: asked by {wire}")
             return True
-        changes = self._trial.learn(original, deployment, error, prepared.added)
+        changes = self._trial.learn(original, asked, error, prepared.added)
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
 
-    def _other_wire(self, original: Deployment, deployment: Deployment, error: ApiError) -> str:
+    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+        """Note what the reply ignored, and ask in another way from now on if there is one.
+
+        A value that a reply has changed before is not changed again: the other one did not help either."""
+        asked, outcome = attempt.deployment, self.answer.outcome
+        if asked.wire == "native" or outcome is None:
+            return
+        finding = judge(attempt.asked, asked.quirks, outcome)
+        if not finding.note:
+            return
+        self._inbound.record.notes.append(finding.note)
+        changes = {
+            name: value
+            for name, value in finding.changes.items()
+            if name not in original.fixed and getattr(asked.quirks, name) == getattr(original.quirks, name)
+        }
+        if changes:
+            self._services.lessons.learn(original, changes, "reply", finding.note)
+
+    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
         """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
         configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
         if original.wire_fixed or self._trial.has_changed_wire(original):
             return ""
-        if deployment.wire != "chat":
+        if asked.wire != "chat":
             return "chat"
-        # OpenAI's error for its codex and pro models names the path (2026).
-        return "responses" if "/responses" in error.message and not deployment.path else ""
+        return (
+            "responses" if "/responses" in error.message and not asked.path else ""
+        )  # OpenAI names it (codex, pro models, 2026)
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""

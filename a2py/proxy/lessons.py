@@ -12,13 +12,16 @@ again at the price of one rejected request; no lesson of one request reaches ano
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.providers import PROVIDERS, find_quirks
+from a2py.evidence.fact import Fact, Source
+from a2py.evidence.resolve import apply_evidence
+from a2py.providers import PROVIDERS
 from a2py.quirks import override
 from a2py.wires.lessons import find_lesson, is_lasting, join_lessons
 
@@ -33,51 +36,61 @@ MAX_MODELS = 64
 
 
 class Lesson(NamedTuple):
-    """`expiry`: time of the clock."""
+    """`expiry`: time of the clock; `fact`: what is shown of it."""
 
     value: Any
     expiry: float
+    fact: Fact
 
 
 class Lessons:
-    """The lessons for everybody, by (deployment id, upstream model) and quirk. `clock`: monotonic seconds."""
+    """The lessons for everybody, by (deployment id, upstream model) and quirk. `clock`: monotonic seconds;
+    `wall_clock`: seconds since the epoch."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._by_pair: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
+        self._wall_clock = wall_clock
+        self._known: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
 
-    def learn(self, deployment: Deployment, changes: dict[str, Any]) -> None:
-        """Keep `changes` (quirk → value)."""
-        key, now = (deployment.id, deployment.model), self._clock()
-        current = _unexpired(self._by_pair.pop(key, {}), now)
+    def learn(
+        self, deployment: Deployment, changes: dict[str, Any], source: Source = "refusal", reason: str = ""
+    ) -> None:
+        """Keep `changes` (quirk → value) for an hour. `reason`: one line for people."""
+        key, now, date = (deployment.id, deployment.model), self._clock(), iso_date(self._wall_clock())
+        known = _unexpired(self._known.pop(key, {}), now)
         for name, value in changes.items():
-            earlier = current.get(name)
+            earlier = known.get(name)
             value = join_lessons(name, earlier.value, value) if earlier else value
-            current[name] = Lesson(value, now + LESSON_SECONDS)
-        self._by_pair[key] = current
+            known[name] = Lesson(value, now + LESSON_SECONDS, Fact(value, source, reason, date))
+        self._known[key] = known
         self._trim(deployment.id, now)
 
     def _trim(self, id: str, now: float) -> None:
         """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has
         just learned."""
-        current = {key: unexpired for key, lessons in self._by_pair.items() if (unexpired := _unexpired(lessons, now))}
-        for key in [key for key in current if key[0] == id][:-MAX_MODELS]:
-            del current[key]
-        while sum(map(len, current.values())) > MAX_LESSONS:
-            del current[next(iter(current))]
-        self._by_pair = current
+        known = {key: unexpired for key, lessons in self._known.items() if (unexpired := _unexpired(lessons, now))}
+        for key in [key for key in known if key[0] == id][:-MAX_MODELS]:
+            del known[key]
+        while sum(map(len, known.values())) > MAX_LESSONS:
+            del known[next(iter(known))]
+        self._known = known
 
     def apply(self, deployment: Deployment) -> Deployment:
         """Return `deployment` with its lessons."""
         key = (deployment.id, deployment.model)
-        current = self._by_pair.get(key)
-        if not current:
+        known = self._known.get(key)
+        if not known:
             return deployment
-        unexpired = _unexpired(current, self._clock())
+        unexpired = _unexpired(known, self._clock())
         if not unexpired:
-            del self._by_pair[key]  # otherwise there would be an empty entry for each name that clients think of
+            del self._known[key]  # otherwise there would be an empty entry for each name that clients think of
             return deployment
         return with_changes(deployment, {name: lesson.value for name, lesson in unexpired.items()})
+
+    def facts(self, deployment: Deployment) -> list[tuple[str, Fact]]:
+        """Return what was learned about `deployment`: quirk and fact."""
+        known = _unexpired(self._known.get((deployment.id, deployment.model), {}), self._clock())
+        return [(name, lesson.fact) for name, lesson in known.items()]
 
     def report(self) -> list[dict[str, Any]]:
         """Return all lessons for `/health`."""
@@ -90,8 +103,8 @@ class Lessons:
                 "value": _plain(lesson.value),
                 "seconds_left": round(lesson.expiry - now),
             }
-            for (id, model), current in self._by_pair.items()
-            for name, lesson in current.items()
+            for (id, model), known in self._known.items()
+            for name, lesson in known.items()
             if lesson.expiry > now
         ]
 
@@ -105,6 +118,7 @@ class _Unproven(NamedTuple):
 
     changes: dict[str, Any]
     cause: tuple[str, str, int]
+    reason: str
 
 
 class Trial:
@@ -125,23 +139,21 @@ class Trial:
         """Return whether this request has changed the wire of `original` already."""
         return WIRE in self._own.get(original.id, ())
 
-    def learn(
-        self, original: Deployment, deployment: Deployment, error: ApiError, added: frozenset[str]
-    ) -> tuple[str, ...]:
+    def learn(self, original: Deployment, asked: Deployment, error: ApiError, added: frozenset[str]) -> tuple[str, ...]:
         """Return the quirks to change before `original` is asked once more; () if `error` teaches nothing.
 
-        `deployment`: the one that the failed attempt used, with the lessons of that time. `added`: the optional fields
-        that the attempt sent. What other requests have learned meanwhile does not matter to that error. Where they have
-        changed the same quirks already, their values are used."""
+        `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
+        other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
+        already, their values are used."""
         cause = _cause_of(error)
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, deployment.quirks, added)
+        changes = find_lesson(error, asked.quirks, added, original.fixed)
         if changes is None:
             return ()
         current = self.apply(original).quirks
-        if any(getattr(current, name) == getattr(deployment.quirks, name) for name in changes):
+        if any(getattr(current, name) == getattr(asked.quirks, name) for name in changes):
             self.use(original, error, changes, keep=is_lasting(error))
         return tuple(changes)
 
@@ -149,16 +161,26 @@ class Trial:
         """Apply `changes` for this request from now on. `keep`: for everybody, once it has succeeded."""
         self._own[original.id] = {**self._own.get(original.id, {}), **changes}
         if keep:
-            self._unproven.setdefault(original.id, []).append(_Unproven(changes, _cause_of(error)))
+            self._unproven.setdefault(original.id, []).append(_Unproven(changes, _cause_of(error), _reason(error)))
 
     def confirm(self, original: Deployment) -> None:
         """Keep for everybody what this request has learned about `original`, because it has its answer from there."""
         for one in self._unproven.pop(original.id, ()):
-            self._lessons.learn(original, one.changes)
+            self._lessons.learn(original, one.changes, "refusal", one.reason)
 
 
 def _cause_of(error: ApiError) -> tuple[str, str, int]:
     return error.kind, error.field, error.limit
+
+
+def _reason(error: ApiError) -> str:
+    """Return why a lesson holds, without the error's words: they may quote the client."""
+    return f"it answered {error.status} and named {error.field}" if error.field else f"it answered {error.status}"
+
+
+def iso_date(seconds: float) -> str:
+    """Return seconds since the epoch as `2026-11-29T20:15Z`."""
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(seconds))
 
 
 def _plain(value: Any) -> Any:
@@ -168,11 +190,14 @@ def _plain(value: Any) -> Any:
 
 def with_wire(deployment: Deployment, wire: str) -> Deployment:
     """Return `deployment` for an OpenAI wire, instead of the wire that was chosen for it."""
-    base, row = deployment.base, PROVIDERS.get(deployment.provider)
-    if deployment.wire == "native":
-        base = row.base if row and row.base and row.native == base else f"{base}/v1"
-    quirks = override(find_quirks(deployment.provider, base, deployment.model), dict(deployment.overrides))
-    return replace(deployment, wire=wire, base=base, path="", auth=row.auth if row else "bearer", quirks=quirks)
+    row = PROVIDERS.get(deployment.provider)
+    moved = replace(deployment, wire=wire, path="", auth=row.auth if row else "bearer")
+    if deployment.wire != "native":
+        return moved
+    base = row.base if row and row.base and row.native == deployment.base else f"{deployment.base}/v1"
+    moved = apply_evidence(replace(moved, base=base), {}, None)
+    configured = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
+    return replace(moved, quirks=override(moved.quirks, configured), fixed=deployment.fixed)
 
 
 def with_changes(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
@@ -181,4 +206,5 @@ def with_changes(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
     wire = quirks.pop(WIRE, "")
     if wire and wire != deployment.wire:
         deployment = with_wire(deployment, wire)
+    quirks = {name: value for name, value in quirks.items() if name not in deployment.fixed}
     return replace(deployment, quirks=override(deployment.quirks, quirks)) if quirks else deployment

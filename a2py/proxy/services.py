@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.explain import Seen, explain
+from a2py.evidence.server import ServerWord
 from a2py.proxy.context import Contexts
+from a2py.proxy.discovery import Discovery
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log
@@ -116,6 +120,7 @@ class Services:
         self.contexts = Contexts(clock)
         self.running = Running()
         self.connections: Connections | None = None
+        self.discovery = Discovery(self._take_words)
         self.upstream: Upstream  # made by `start`, because it belongs to the running loop
         self._trust_timer: asyncio.TimerHandle | None = None
 
@@ -124,15 +129,33 @@ class Services:
         self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
             self._trust_timer = asyncio.get_running_loop().call_later(TRUST_DELAY, tls.trusting)
+        self.discovery.start(self.upstream, self.config.deployments, settings.discover)
 
     async def close(self) -> None:
         if self._trust_timer is not None:
             self._trust_timer.cancel()
+        await self.discovery.close()
         await self.running.finish()
         await self.upstream.close()
 
     def reload(self, config: Config) -> None:
         """Use `config` for every request from now on. Running requests keep the one they began with."""
-        self.config = config
+        self.config = config.with_servers(self.discovery.words) if config.settings.discover else config
         tls.forget()
         self.limits.keep_only(deployment.id for deployment in config.deployments)
+        self.discovery.start(self.upstream, config.deployments, config.settings.discover)
+
+    def ask_servers(self) -> None:
+        """Ask private servers what they are, also after a reload: of several workers this one does it."""
+        self.discovery.is_asker = True
+        self.discovery.start(self.upstream, self.config.deployments, self.config.settings.discover)
+
+    def explain(self, deployment: Deployment) -> dict[str, Any]:
+        """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
+        base = deployment.base
+        seen = Seen(self.discovery.words[base], self.discovery.dates[base]) if base in self.discovery.words else None
+        return explain(deployment, self.config.settings.quirks, seen, self.lessons.facts(deployment))
+
+    def _take_words(self, words: Mapping[str, ServerWord]) -> None:
+        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they began with."""
+        self.config = self.config.with_servers(dict(words))

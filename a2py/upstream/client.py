@@ -51,12 +51,24 @@ class NoAnswer(ApiError):
     request."""
 
 
+class NotConnected(ApiError):
+    """There was no connection to the upstream: nothing was sent."""
+
+
+#: Kinds of `Cause` that end before a connection is there.
+_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "timeout_connect"))
+
+
 def api_error(cause: Cause, deployment: Deployment) -> ApiError:
     """Return the error for the client. Its message names host, port and model, and says what to do."""
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
     error = transport_error(cause.kind, cause.detail, Peer.of(deployment))
-    return NoAnswer(error.kind, error.message) if cause.unanswered else error
+    if cause.unanswered:
+        return NoAnswer(error.kind, error.message)
+    if cause.kind in _BEFORE_CONNECTION:
+        return NotConnected(error.kind, error.message, should_retry=error.should_retry)
+    return error
 
 
 class Response:
@@ -198,6 +210,18 @@ class Upstream:
                 raise ValueError("the answer is no object")
             return answer
         raise api_error(cause, deployment)
+
+    async def get(
+        self, deployment: Deployment, address: str, headers: Mapping[str, str], seconds: float, limit: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        """GET `address`. Return the status, the headers (lower-case names) and at most `limit` bytes of the body. Raises `Failure`, also if that
+        takes more than `seconds`."""
+        sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        response = await self._exchange(deployment, address, sent, None, seconds, None, None)
+        try:
+            return response.status, response.headers, await response.whole(limit)
+        finally:
+            response.leave(finished=True)
 
     async def _exchange(
         self,

@@ -196,18 +196,22 @@ LESSONS: tuple[Row, ...] = (
 )
 
 
-def find_lesson(error: ApiError, quirks: Quirks, sent: frozenset[str]) -> Changes | None:
+def find_lesson(
+    error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozenset[str] = frozenset()
+) -> Changes | None:
     """Return the quirk changes with which the request may succeed, None if there are none.
 
     They are field → value, as `quirks.override` takes them.
-    `sent`: the optional fields that were sent (`Prepared.added`)."""
+    `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which no
+    refusal changes."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
             name = ".".join(filter(None, match.groups())) or error.field
             for changes in row.changes(error, quirks, name):
-                if any(getattr(quirks, quirk) != value for quirk, value in changes.items()):
-                    return changes
+                free = {quirk: value for quirk, value in changes.items() if quirk not in fixed}
+                if any(getattr(quirks, quirk) != value for quirk, value in free.items()):
+                    return free
             return None
     return None
 

@@ -92,6 +92,8 @@ async def test_a_tool_loop(tmp_path: Path) -> None:
     assert result["result"] == "All done: alpha\ndelta\ngamma"
     assert len(told.bodies) == 5
     assert len(story.results(told.bodies[-1])) == 5
+    thoughts = [turn.get("reasoning_content") for turn in told.bodies[2]["messages"] if turn["role"] == "assistant"]
+    assert thoughts == ["Let me look at the file first ", "Now the change "], "an unknown server gets its thoughts back"
     assert result["usage"]["input_tokens"] == 500
 
 

@@ -578,8 +578,9 @@ def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
             assert "comes from .env" not in running.said
-    assert [headers.get("authorization") for _, headers in asked] == [None, f"Bearer {SECRET}"] and proxied == []
-    assert SECRET not in str(asked[0])
+    keys = [headers.get("authorization") for _, headers in asked]  # with the questions what the servers are
+    assert list(dict.fromkeys(keys)) == [None, f"Bearer {SECRET}"] and proxied == []
+    assert SECRET not in str(asked[: keys.index(f"Bearer {SECRET}")])
 
 
 # -- the program itself ------------------------------------------------------------------------------------------------

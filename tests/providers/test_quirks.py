@@ -12,9 +12,10 @@ import pytest
 from a2py.providers import PROVIDERS, choose, find_host_row, find_quirks
 from a2py.providers.models import MODELS
 from a2py.providers.vendors import BARE_FIELDS, BETA_FIELDS, TEXT_FIELDS
-from a2py.quirks import Quirks
+from a2py.quirks import Quirks, override
 
-_COMMON: dict[str, Any] = {}
+#: What every host that no row knows gets besides the common subset.
+_UNKNOWN_HOST: dict[str, Any] = {"reasoning_history": "reply", "think_tags": True}
 TOP_K = frozenset({"temperature", "top_p", "top_k"})
 GEMINI_SCHEMA = (
     *("inline_refs", "drop_$schema", "drop_additional_properties", "const_to_enum", "any_of_from_type_list"),
@@ -25,10 +26,10 @@ GEMINI_SCHEMA = (
 #: the row's `docs`.
 FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     # the common subset: unknown servers, and `openai` at a foreign host
-    ("openai", "http://10.0.0.2:8000/v1", "my-model", _COMMON),
-    ("openai", "https://gateway.example/v1", "gpt-5.4", _COMMON),
-    ("nobody", "", "my-model", _COMMON),
-    ("nobody", "https://gateway.example", "", _COMMON),
+    ("openai", "http://10.0.0.2:8000/v1", "my-model", _UNKNOWN_HOST),
+    ("openai", "https://gateway.example/v1", "llama-4-scout", _UNKNOWN_HOST),
+    ("nobody", "", "my-model", _UNKNOWN_HOST),
+    ("nobody", "https://gateway.example", "", _UNKNOWN_HOST),
     # a host tells the row: openai/ with DeepSeek's base (2026-10)
     (
         "openai",
@@ -413,10 +414,21 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "litellm_proxy",
         "http://proxy:4000",
-        "claude-sonnet",
-        {"cache": "blocks", "documents": "file", "reasoning": "none"},
+        "llama-4",
+        {"cache": "blocks", "documents": "file", "reasoning": "none", "reasoning_history": "reply"},
     ),
+    (
+        "litellm_proxy",
+        "http://proxy:4000",
+        "claude-sonnet-5.5",
+        {"reasoning": "effort", "tool_choice_thinking": False, "think_tags": True},
+    ),
+    ("litellm_proxy", "http://proxy:4000", "gemini-3-flash", {"reasoning": "effort"}),
     ("litellm_proxy", "http://proxy:4000", "gpt-5.4", {"reasoning": "effort", "reasoning_with_tools": True}),
+    # servers that run weights: what holds for any model there
+    ("hosted_vllm", "http://h:8000/v1", "any", {"think_tags": True}),
+    ("lm_studio", "http://h:1234/v1", "any", {"think_tags": True, "reasoning_history": "reply"}),
+    ("ollama", "", "any", {"think_tags": True}),
     # facts of a row whatever the model is called
     ("azure", "https://x.openai.azure.com", "my-deployment", {"tool_id_limit": 40}),
     ("deepseek", "", "deepseek-v4-flash", {"native_drop": TEXT_FIELDS - {"tools.web_search"}}),
@@ -554,8 +566,8 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
 def test_quirk_facts(provider: str, base: str, model: str, expected: dict[str, Any]) -> None:
     quirks = find_quirks(provider, base, model)
     assert {name: getattr(quirks, name) for name in expected} == expected
-    if expected is _COMMON:
-        assert quirks == Quirks()
+    if expected is _UNKNOWN_HOST:
+        assert quirks == override(Quirks(), expected)
 
 
 def _seen(model: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from a2py.providers import PROVIDERS, ModelRow, Provider
+from a2py.providers.any_host import FAMILIES
 from a2py.providers.models import MODELS, OPENAI_WIRES
 from a2py.quirks import EFFORTS, Quirks, override
 
@@ -160,7 +161,7 @@ def test_rows_are_of_the_vocabulary(name: str, row: Provider | ModelRow) -> None
             "a field that says the default says nothing"
         )
     else:
-        assert row.providers <= {"", *PROVIDERS}
+        assert row.providers <= {"", "local_server", *PROVIDERS}
         assert all(pattern == pattern.lower() and "/" not in pattern for pattern in row.models)
 
 
@@ -193,6 +194,13 @@ def test_docs_name_each_provider_with_its_base_key_and_wire() -> None:
 def test_docs_name_each_model_family() -> None:
     for row in MODELS:
         line = f"| {_code(row.models)} | {', '.join(sorted(row.providers)) or 'every server'} | {_code(sorted(row.quirks))} | {row.docs} |"
+        assert line in DOC, f"docs/providers.md lacks the line\n{line}"
+
+
+def test_docs_name_each_family_row_of_servers_that_no_row_knows() -> None:
+    for row in FAMILIES:
+        where = "hosts that no row knows" if row.providers else "every vendor and relay"
+        line = f"| {_code(row.models)} | {where} | {_code(sorted(row.quirks))} | {row.docs} |"
         assert line in DOC, f"docs/providers.md lacks the line\n{line}"
 
 

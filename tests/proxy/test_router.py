@@ -27,6 +27,7 @@ from a2py.proxy.router import (
     Step,
     fallbacks_for,
 )
+from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
 
 
@@ -586,7 +587,12 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
+    configured: dict[str, Any] = {
+        "overrides": {"stream_usage": False},
+        "fixed": frozenset({"stream_usage"}),
+        "quirks": Quirks(stream_usage=False),
+    }
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, **configured)
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.apply(one)
@@ -626,7 +632,7 @@ def test_expired_lessons_are_not_kept() -> None:
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
     clock.now += LESSON_SECONDS
     lessons.learn(dep("new"), {"stream_usage": False})
-    assert list(lessons._by_pair) == [("new", "u")]
+    assert list(lessons._known) == [("new", "u")]
 
 
 def test_lessons_about_one_quirk_add_up() -> None:

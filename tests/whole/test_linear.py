@@ -375,3 +375,39 @@ SQUARES: dict[str, tuple[int, Make]] = {
 def test_squares_are_seen(name: str) -> None:
     n, make = SQUARES[name]
     assert work(make(n * GROWTH)) > MOST * work(make(n))
+
+
+def appends(n: int) -> Run:
+    def run() -> None:
+        values: list[int] = []
+        while len(values) < n:
+            values.append(1)
+        while values:
+            values.pop()
+
+    return run
+
+
+def slices(n: int) -> Run:
+    def run() -> None:
+        data = bytes(n)
+        for at in range(0, n, 50):
+            data[at : at + 50].find(b"x")
+
+    return run
+
+
+#: Work that grows with the length only. A list that is appended to copies itself now and then, and a call on a long list is not a look at all of it.
+LINES: dict[str, tuple[int, Make]] = {
+    "loops": (1000, lambda n: lambda: ["" for _ in range(n)]),
+    "appends": (1000, appends),
+    "slices": (10_000, slices),
+    "joins": (1000, lambda n: lambda: "".join(str(k) for k in range(n)).split("1")),
+    "keys": (1000, lambda n: lambda: {k: str(k) for k in range(n)}),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_are_not_taken_for_squares(name: str) -> None:
+    n, make = LINES[name]
+    assert work(make(n * GROWTH)) < MOST * work(make(n))

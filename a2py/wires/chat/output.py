@@ -70,6 +70,9 @@ class Output:
         else:
             for is_thinking, piece in self._tags.feed(text):
                 self._write(is_thinking, piece)
+            if self._tags.is_done:
+                self._tags = None
+                self.has_filters = self._stops is not None
 
     def thinking(self, text: str) -> None:
         if text:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from a2py.deployment import is_same_model
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.quirks import Dialect, HistoryField
@@ -137,10 +138,16 @@ def ask(draft: Draft) -> Want:
     return want
 
 
+#: Fields of a reply in which its reasoning may go back.
+REPLY_FIELDS: dict[str, HistoryField] = {"reasoning_content": "reasoning_content", "reasoning": "reasoning"}
+#: Values of `Quirks.reasoning_history` that the field of the reply replaces.
+REPLACEABLE = ("reply", *REPLY_FIELDS)
+
+
 class History:
     """The thinking of one turn of the assistant, on its way back to the upstream."""
 
-    __slots__ = ("_details", "_draft", "_fields", "_signature", "_texts")
+    __slots__ = ("_details", "_draft", "_fields", "_reply_field", "_signature", "_texts")
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
@@ -148,6 +155,7 @@ class History:
         self._details: list[Any] = []
         self._signature = ""
         self._fields: dict[str, str] = {}
+        self._reply_field: HistoryField | None = None  # where the reply had its reasoning
 
     def see(self, block: JSON) -> None:
         """Read a thinking block of the client's history. It is ignored if another upstream wrote it."""
@@ -155,12 +163,19 @@ class History:
         if q.reasoning_history == "none" and (not q.vendor_state or signatures.is_plain(signature)):
             return
         vendor = signatures.read(signature)
-        if vendor is None or vendor.origin != self._draft.dep.origin:
+        origin = self._draft.dep.origin
+        if vendor is None or not is_same_model(vendor.origin, origin):
             return
         text = vendor.state.get("text")
         text = text if isinstance(text, str) else block["thinking"]
         if text:
             self._texts.append(text)
+            field = vendor.state.get("r")
+            self._reply_field = (
+                REPLY_FIELDS.get(field, self._reply_field) if isinstance(field, str) else self._reply_field
+            )
+        if vendor.origin != origin:  # another account: its state is worth nothing here, and may be refused
+            return
         if vendor.kind in ("details", "fields"):
             self._read_state(vendor.state)
         elif vendor.kind == "gemini":
@@ -190,15 +205,34 @@ class History:
         if q.reasoning_recent and not recent:
             return
         text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
-        put = HISTORY.get(q.reasoning_history)
+        put = HISTORY.get(self._field())
         if put is not None and (text or self._details):
             put(message, text, self._details)
         elif put is not None and q.reasoning_required and message.get("tool_calls"):
             put(message, PLACEHOLDER, [])
-        elif q.vendor_state and any(detail.get("signature") or detail.get("data") for detail in self._details):
+        elif self._has_signed_details():
             message["reasoning_details"] = self._details
         if q.vendor_state and self._fields:
             self._put_fields(message, text)
+
+    def _has_signed_details(self) -> bool:
+        """Return whether there are reasoning details that the vendor wants back, whatever the field of the text is."""
+        return self._draft.quirks.vendor_state and any(
+            detail.get("signature") or detail.get("data") for detail in self._details
+        )
+
+    def _field(self) -> HistoryField:
+        """Return where the text goes: a key of HISTORY, or another word for nowhere.
+
+        The field in which the reply came counts more than what the tables say of the server, but not more than what the
+        configuration says."""
+        q = self._draft.quirks
+        if q.reasoning_history == "reply" and self._has_signed_details():
+            return "reasoning_details"  # the text is in them, too
+        is_configured = "reasoning_history" in self._draft.dep.fixed
+        if self._reply_field and q.reasoning_history in REPLACEABLE and not is_configured:
+            return self._reply_field
+        return q.reasoning_history
 
     def _put_fields(self, message: JSON, text: str) -> None:
         for name in fields_of(STATE):

@@ -175,13 +175,11 @@ class ChatDecoder(Intake):
 
     def _read_delta(self, delta: JSON) -> None:
         output = self._output
-        reasoning = None
-        for name in REASONING_FIELDS:
-            reasoning = delta.get(name)
-            if reasoning:
-                break
+        name, reasoning = _reasoning_of(delta)
         details = delta.get("reasoning_details")
-        if details or reasoning is not None:
+        if name:
+            output.sink.reasoning_field(name)
+        if details or name:
             self._read_reasoning(reasoning, details)
         content = delta.get("content")
         if not content or len(delta) > 2:  # a delta with text, and `role` beside it at most, has no state
@@ -276,3 +274,12 @@ class ChatDecoder(Intake):
         self.chunk(value)
         if not self._output.has_content and not self._ending.word and self._error is None and value.get("choices"):
             self._ending.word = "stop"
+
+
+def _reasoning_of(delta: JSON) -> tuple[str, Any]:
+    """Return the field that holds reasoning, and its value; ("", None) if none does."""
+    for name in REASONING_FIELDS:
+        value = delta.get(name)
+        if value:
+            return name, value
+    return "", None

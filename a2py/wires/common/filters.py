@@ -66,6 +66,11 @@ class ThinkTags:
         self._buffer = ""
         return pieces
 
+    @property
+    def is_done(self) -> bool:
+        """All text that follows is passed on as it is."""
+        return not (self._mode or self._strip or self._buffer)
+
     def close(self) -> list[tuple[bool, str]]:
         """Return what is held back."""
         pieces: list[tuple[bool, str]] = []

@@ -21,6 +21,8 @@ def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
     q = draft.quirks
     want = read_want(draft.request, draft.dep) if with_tools or not draft.body.get("tools") else Want("off")
     if q.reasoning == "none":
+        if q.reasoning_unknown:
+            _report_loss(draft, want)
         return want
     if draft.forces_tool and not q.tool_choice_thinking and want.mode != "off":
         if can_switch_off:
@@ -31,6 +33,15 @@ def ask(draft: Draft, can_switch_off: bool, with_tools: bool = True) -> Want:
     if not q.structured_thinking and can_switch_off and pick_format(draft) in ("json_schema", "json_object"):
         want = Want("off")
     return want
+
+
+def _report_loss(draft: Draft, want: Want) -> None:
+    """Report that thinking and effort are not sent to a model that may not know them."""
+    if want.mode in ("on", "default"):
+        draft.lose("thinking")
+    settings = draft.request.body.get("output_config")
+    if isinstance(settings, dict) and settings.get("effort"):
+        draft.lose("effort")
 
 
 def pick_effort_word(quirks: Quirks, want: Want) -> str:

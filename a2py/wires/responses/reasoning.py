@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from a2py.deployment import is_same_model
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
@@ -60,9 +61,10 @@ def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
     Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `is_recent`: no user text
     came since."""
     carried = signatures.read(block.get("signature"))
-    if carried is None or carried.kind != "responses" or carried.origin != draft.dep.origin:
+    if carried is None or carried.kind != "responses" or not is_same_model(carried.origin, draft.dep.origin):
         return None
-    out = _base_item(carried.state.get("item"))
+    is_own = carried.origin == draft.dep.origin  # another account's ids and encrypted content are unknown here
+    out = _base_item(carried.state.get("item") if is_own else None)
     has_vendor_state = any(name in out for name in VENDOR_FIELDS)
     if carried.state.get("raw") is True:
         if not has_vendor_state and not _wants_raw(draft, is_recent):

@@ -1,0 +1,71 @@
+"""What a reply shows of its server: a forced tool or an output limit that it ignored.
+
+Servers that do not know a field ignore it without a word (llama.cpp the object form of `tool_choice`, an old vLLM
+`max_completion_tokens`). The request succeeds, and means something else. What can be said in another way is said so in
+the next request; the rest is noted in the log.
+
+Knows: what was asked, and how the reply ended. Must not know: how a fact is kept (proxy/lessons.py).
+Invariants: a reply that was cut, or that failed, shows nothing; a quirk is changed only if another value may help.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from a2py.messages.types import Outcome, Prepared, Request
+from a2py.quirks import Quirks
+
+#: Output tokens by which a reply may exceed its limit before the limit counts as ignored: servers count reasoning and
+#: template tokens differently.
+SLACK_FACTOR, SLACK_TOKENS = 1.5, 64
+#: Stop reasons of a reply that ended as the model wanted.
+ENDED = frozenset(("end_turn", "tool_use"))
+_OTHER_FIELD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class Asked(NamedTuple):
+    """What a request asked for. `tool`: name of the tool that must be called; `is_forced`: some tool must be called;
+    `limit`: output tokens."""
+
+    tool: str = ""
+    is_forced: bool = False
+    limit: int = 0
+
+
+class Finding(NamedTuple):
+    """`changes`: quirk → value for the next requests; `note`: what was ignored, "" for nothing."""
+
+    changes: dict[str, Any] = {}
+    note: str = ""
+
+
+NOTHING = Finding()
+
+
+def asked_of(request: Request, prepared: Prepared) -> Asked:
+    """Return what `request` asks for, as far as it was not left out of `prepared`. Call it before the request's body is
+    dropped."""
+    choice = request.body.get("tool_choice")
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if "tool_choice" in prepared.degraded or kind not in ("tool", "any"):
+        return Asked(limit=request.max_tokens)
+    name = str(choice.get("name", "")) if isinstance(choice, dict) and kind == "tool" else ""
+    return Asked(name, True, request.max_tokens)
+
+
+def judge(asked: Asked, quirks: Quirks, outcome: Outcome) -> Finding:
+    """Return what a reply that was read to its end shows."""
+    if outcome.error is not None or (outcome.final_reason or outcome.reason) not in ENDED:
+        return NOTHING
+    if asked.tool and asked.tool not in outcome.called:
+        changes = {"tool_choice_named": "only"} if quirks.tool_choice_named == "object" else {}
+        return Finding(changes, "the reply did not call the tool that was forced")
+    if asked.is_forced and not outcome.called:
+        return Finding(note="the reply called no tool, although one was forced")
+    output = outcome.usage.output - outcome.usage.thinking if outcome.usage is not None else 0
+    if 0 < asked.limit < output and output > asked.limit * SLACK_FACTOR + SLACK_TOKENS:
+        other = _OTHER_FIELD[quirks.max_tokens_field]
+        return Finding(
+            {"max_tokens_field": other}, f"the reply exceeded its limit: `{quirks.max_tokens_field}` is ignored"
+        )
+    return NOTHING
