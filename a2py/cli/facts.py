@@ -44,28 +44,41 @@ async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) 
     """Return what the server of `dep` says about itself. Each lookup takes at most `seconds`."""
     base = dep.base + ("/v1" if dep.wire == "native" else "")
     status, body = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""), seconds)
-    data = body.get("data")
-    rows = (
-        [row for row in data if isinstance(row, dict) and isinstance(row.get("id"), str)]
-        if isinstance(data, list)
-        else []
-    )
+    rows = _model_rows(body)
     names = tuple(row["id"] for row in rows)
     if dep.quirks.context_probe == "ollama":
         size = await Contexts(time.monotonic).size(upstream, dep)
         if size:
             return Facts(status, names, size, "Ollama")
     row = next((row for row in rows if row["id"] == dep.model), {})
-    key = next((key for key in CONTEXT_KEYS if isinstance(row.get(key), int) and row[key] > 0), "")
+    key = _context_key(row)
     if key:
         return Facts(status, names, row[key], f"the models list ({key})")
     if dep.quirks.tokenizer == "llamacpp" or any(row.get("owned_by") == "llamacpp" for row in rows):
-        _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props", seconds)
-        settings = props.get("default_generation_settings")
-        slot = settings.get("n_ctx") if isinstance(settings, dict) else None
-        if isinstance(slot, int) and slot > 0:
-            return Facts(status, names, slot, "llama.cpp (n_ctx of one slot)")
+        size = await _ask_slot_size(upstream, dep, base, seconds)
+        if size:
+            return Facts(status, names, size, "llama.cpp (n_ctx of one slot)")
     return Facts(status, names)
+
+
+def _model_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a models list that have an id."""
+    data = body.get("data")
+    rows = data if isinstance(data, list) else []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+
+
+def _context_key(row: dict[str, Any]) -> str:
+    """Return the key of a row that holds the context, "" if there is none."""
+    return next((key for key in CONTEXT_KEYS if isinstance(row.get(key), int) and row[key] > 0), "")
+
+
+async def _ask_slot_size(upstream: Upstream, dep: Deployment, base: str, seconds: float) -> int:
+    """Return the context of one slot of a llama.cpp server, 0 if it does not say it."""
+    _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props", seconds)
+    settings = props.get("default_generation_settings")
+    size = settings.get("n_ctx") if isinstance(settings, dict) else None
+    return size if isinstance(size, int) and size > 0 else 0
 
 
 async def _ask(upstream: Upstream, dep: Deployment, url: str, seconds: float) -> tuple[int, dict[str, Any]]:

@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from a2py.cli import http, options
@@ -116,18 +117,25 @@ def find_answering(url: str, key: str) -> Target | None:
     page = health.json() if health is not None else None
     if not isinstance(page, dict) or page.get("name") != "a2py":
         return None
+    rows = _list_models(url, key)
+    if rows is None:
+        return None
+    # An id may be an invented spelling for clients that accept claude-* names only; display_name is the served name.
+    names = tuple(dict.fromkeys(str(row.get("display_name") or row["id"]) for row in rows))
+    limits = map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens"))
+    window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
+    return Target(url, key, names[0] if names else "", names, window, output)
+
+
+def _list_models(url: str, key: str) -> list[dict[str, Any]] | None:
+    """Return the rows of the models list at `url`, None if it gives no such list for `key`."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     answer = http.ask(url + "/v1/models?limit=1000", headers=headers)
     body = answer.json() if answer is not None and answer.status == 200 else None
     rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
         return None
-    rows = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
-    # An id may be an invented spelling for clients that accept claude-* names only; display_name is the served name.
-    names = tuple(dict.fromkeys(str(row.get("display_name") or row["id"]) for row in rows))
-    limits = map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens"))
-    window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
-    return Target(url, key, names[0] if names else "", names, window, output)
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
 
 
 def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
@@ -150,9 +158,8 @@ def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
     target = find_running(args, env)
     if target is None:
         raise Stop(
-            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): start one with `a2py`, "
-            "or name "
-            "it with --url",
+            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): "
+            "start one with `a2py`, or name it with --url",
             UNAVAILABLE,
         )
     return target
