@@ -35,7 +35,7 @@ def _drop(*names: str) -> Callable[[JSON], JSON]:
 
 
 def _drop_formats(node: JSON) -> JSON:
-    """Delete `format` unless it is one of the two that Gemini accepts."""
+    """Delete `format` unless it is `enum` or `date-time`."""
     if "format" in node and node["format"] not in ("enum", "date-time"):
         return {key: value for key, value in node.items() if key != "format"}
     return node
