@@ -1,12 +1,13 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
-The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of a2py/wires/native/strip.py are
-tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with the golden cases, and the floods and slices of SHARED, they must
-reach every line and every branch of every function.
+The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of
+a2py/wires/native/strip.py are tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with
+the golden cases, and the floods and slices of SHARED, they must reach every line and every branch of every function.
 
-How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a context of coverage, so
-that the report can ask what one module's own tests reach. A context for each test would write some 30 million arcs; a context for each file
-writes 300,000. What runs while the core is imported does not depend on a test: it is measured in a process of its own, and counts for every module.
+How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a
+context of coverage, so that the report can ask what one module's own tests reach. A context for each test would write
+some 30 million arcs; a context for each file writes 300,000. What runs while the core is imported does not depend on a
+test: it is measured in a process of its own, and counts for every module.
 
 Knows: which test files belong to which module. Must not know: what the tests do.
 """
@@ -31,11 +32,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: The parts of a2py that this page is about: see STRATA in test_layers.py.
 CORE = ("messages", "providers", "wires")
-#: Test files that check one property of all modules together: what each golden says, that each limit holds, that long work is done in slices.
+#: Test files that check one property of all modules together: what each golden says, that each limit holds, that long
+#: work is done in slices.
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
 
 
-#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check both at once.
+#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check
+#: both at once.
 TOGETHER = {"a2py/wires/responses/output.py": "a2py/wires/responses/stream.py"}
 #: The context of what runs at import.
 IMPORT = "import"
@@ -182,7 +185,8 @@ class Report:
 
 
 def register(config: pytest.Config) -> None:
-    """Register the plugins that `--coverage-map` asks for. Worker processes of pytest-xdist get the folder with the options."""
+    """Register the plugins that `--coverage-map` asks for. Worker processes of pytest-xdist get the folder with the
+    options."""
     if not config.option.coverage_map:
         return
     given = getattr(config, "workerinput", {}).get("coverage_map")

@@ -24,7 +24,8 @@ values = st.recursive(
 
 
 def marks(value: Any) -> int:
-    """What is counted, by looking at the value: an opening bracket, a comma between two members or items, a colon for each name."""
+    """What is counted, by looking at the value: an opening bracket, a comma between two members or items, a colon for
+    each name."""
     if isinstance(value, dict):
         return max(1, len(value)) + len(value) + sum(map(marks, value.values()))
     if isinstance(value, list):

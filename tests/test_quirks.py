@@ -91,7 +91,7 @@ def test_the_docs_say_what_the_comments_say() -> None:
     }
 
 
-# -- words ---------------------------------------------------------------------------------------------------------------
+# -- words -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
@@ -128,7 +128,7 @@ def test_an_unknown_word_is_refused(name: str) -> None:
         assert override(Quirks(), {name: word if isinstance(getattr(Quirks(), name), str) else [word]})
 
 
-# -- override ------------------------------------------------------------------------------------------------------------
+# -- override ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""A real `systemd --user` in a mount namespace of its own, that runs a2py's unit: a program, started under `unshare -m` by cli/test_service.py.
+"""A real `systemd --user` in a mount namespace of its own, that runs a2py's unit: a program, started under `unshare -m`
+by cli/test_service.py.
 
 python -m tests.user_manager FOLDER STREAMS    prints one JSON object: what was seen at each step
 """

@@ -22,7 +22,7 @@ from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
-from a2py.providers import PROVIDERS, Provider, by_host, native_base, wire_for
+from a2py.providers import PROVIDERS, Provider, find_host_row, find_native_base, find_wire
 
 #: Values of model_info.mode that a2py does not serve.
 _NO_CHAT = frozenset(
@@ -73,7 +73,7 @@ def choose_wire(entry: Entry, name: ModelName, base: str, settings: Settings) ->
         chosen = "chat"
     elif endpoints == {"/v1/responses"}:
         chosen = "responses"
-    wire = chosen or wire_for(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
+    wire = chosen or find_wire(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
     if wire != "native" and settings.use_chat_completions_url:
         return "chat", True
     return wire, bool(chosen)
@@ -130,19 +130,19 @@ def _find_target(entry: Entry, name: ModelName, address: Address, settings: Sett
     if wire == "native" and not problem:
         # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1, so their own base serves the native wire, too.
         local = base.url.removesuffix("/v1") if row.key_optional else ""
-        base = base._replace(url=native_base(row.name, own_url) or local)
+        base = base._replace(url=find_native_base(row.name, own_url) or local)
         if not base.url and not name.problem:
             cure = "Give api_base of one, or remove `/v1/messages` from supported_endpoints."
             problem = f"{entry.place('supported_endpoints')}: {row.name} has no Anthropic endpoint. {cure}"
     elif row.name == "azure" and base.url:
-        base = bases.azure(base, name.model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
+        base = bases.build_azure(base, name.model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     verify = settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify
     return _Target(
         name=name,
         base=base,
         wire=wire,
         is_wire_fixed=is_fixed,
-        is_foreign=bool(base.url) and by_host(base.url) != row.name,
+        is_foreign=bool(base.url) and find_host_row(base.url) != row.name,
         verify=verify,
         route=pairs.find_route(base.url, verify, entry.extra_headers),
         dotenv_choice=_find_dotenv_choice(entry, address),
@@ -161,7 +161,7 @@ def _find_key(entry: Entry, row: Provider, target: _Target, env: Variables, warn
     # A login in the base replaces the key, unless the entry has one.
     needs_key = not target.name.problem and (entry.api_key or not base.headers)
     key = find_key(entry, row, base.url if target.is_foreign else "", env, may_send) if needs_key else Key()
-    if target.is_foreign and key.name in PROVIDERS["openai"].keys and not bases.local(host):
+    if target.is_foreign and key.name in PROVIDERS["openai"].keys and not bases.is_local_or_ip(host):
         warn(f"{entry.place()} has no api_key, so {key.name} is sent to {host}. Write `api_key` to choose.")
     if key.withheld:
         warn(

@@ -14,7 +14,7 @@ from a2py.config import bases
 from a2py.config.settings import Entry
 from a2py.config.values import quote_text
 from a2py.config.variables import NOWHERE, Origin, Variables
-from a2py.providers import PROVIDERS, Provider, by_host
+from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Rows of servers on the own machine or network. Their base gets /v1 if it has no path.
 _ADDS_V1 = frozenset(
@@ -49,7 +49,7 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
             origin = entry.origins.get(name, NOWHERE)
             source = f"litellm_params.{name}"
             return _check_key(value, source, origin, entry) if may_send(origin) else Key(withheld=source)
-    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := by_host(host)) else []
+    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := find_host_row(host)) else []
     withheld = ""
     for candidate in (*rows, row):
         for name in candidate.keys:
@@ -97,16 +97,16 @@ def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
         how = _how_to_set(entry, "api_base")
         cure = f"{how[0].upper()}{how[1:]}{variable}."
         return Address(problem=f"{entry.place()}: {row.name} has no default base URL. {cure}")
-    base = bases.clean(text)
+    base = bases.parse_base(text)
     origin = entry.origins.get("api_base", NOWHERE) if entry.api_base else env.origin(source)
     if base is None:
         place = entry.place("api_base") if entry.api_base else f"{entry.place()}: the variable {source}"
         url = f"https://{text.strip()}"
-        is_host = "." in text and bases.clean(url) is not None and quote_text(text) != "text"
+        is_host = "." in text and bases.parse_base(url) is not None and quote_text(text) != "text"
         cure = f"Write {url if is_host else 'a URL such as http://localhost:8000/v1'}."
         problem = f"{place} must be a URL that begins with http:// or https://, got {quote_text(text)}. {cure}"
         return Address(is_own=True, problem=problem, name=source, origin=origin)
-    return Address(bases.with_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
+    return Address(bases.add_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
 
 
 def _how_to_set(entry: Entry, parameter: str) -> str:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from a2py.config.settings import Entry
-from a2py.providers import PROVIDERS, Provider, by_host
+from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Other prefixes, LiteLLM's and common ones → row of the provider table.
 PREFIXES = {
@@ -102,7 +102,7 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
                 f"from an "
                 "OpenAI-compatible server at api_base. Write openai/ before it."
             )
-        return ModelName(PROVIDERS[by_host(entry.api_base) or "openai"], model, has_responses)
+        return ModelName(PROVIDERS[find_host_row(entry.api_base) or "openai"], model, has_responses)
     if model == "*":
         problem = f"{place}: no provider has a key. Set one (OPENAI_API_KEY, …), or write openai/* instead of *."
         return ModelName(Provider(""), model, problem=problem)

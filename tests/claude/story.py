@@ -101,7 +101,7 @@ def _pieces(text: str, size: int = 7) -> list[str]:
     return [text[n : n + size] for n in range(0, len(text), size)]
 
 
-# -- reading a request ---------------------------------------------------------------------------------------------------
+# -- reading a request -------------------------------------------------------------------------------------------------
 
 
 def text_of(message: Body) -> str:

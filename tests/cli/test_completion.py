@@ -1,4 +1,5 @@
-"""Completion in real shells: commands, subcommands, flags, their values; files where a file is wanted and behind a lone --."""
+"""Completion in real shells: commands, subcommands, flags, their values; files where a file is wanted and behind a lone
+--."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_show_hides_every_secret(nothing: Path, capsys: pytest.CaptureFixture[st
         yaml.safe_load(out)["settings"]["keepalive_seconds"] == 9
         and "a2py.yaml" in out[out.index("keepalive_seconds") :]
     )
-    assert yaml.safe_load(out)["models"][0]["quirks"] == {"images": False}
+    assert yaml.safe_load(out)["models"][0]["quirks"]["images"] is False
 
 
 def test_show_of_the_demo(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:

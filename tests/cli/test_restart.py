@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""A restart in the background: the port never closes, running streams end whole, and what can't start changes nothing."""
+"""A restart in the background: the port never closes, running streams end whole, and what can't start changes
+nothing."""
 
 from __future__ import annotations
 
@@ -44,8 +45,9 @@ def gone(pid: object) -> bool:
 
 
 class Knocking:
-    """Asks for the health page on ever new connections until it is told to stop; `failed`: what went wrong with those that asked in time
-    (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for its turn)."""
+    """Asks for the health page on ever new connections until it is told to stop; `failed`: what went wrong with those
+    that asked in time (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for
+    its turn)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -146,7 +148,7 @@ def test_one_that_offers_nothing_is_stopped_first(place: Path) -> None:
     assert gone(old["pid"]) and told(place)["url"] == old["url"]
 
 
-# -- the offer -----------------------------------------------------------------------------------------------------------
+# -- the offer ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [1, 9])
@@ -195,7 +197,7 @@ def test_nothing_is_taken_from_a_stranger(tmp_path: Path) -> None:
         thread.join(LIMIT)
 
 
-# -- sockets -------------------------------------------------------------------------------------------------------------
+# -- sockets -----------------------------------------------------------------------------------------------------------
 
 
 def test_every_socket_is_some_workers() -> None:

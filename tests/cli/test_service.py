@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""systemd: units that systemd itself finds right and safe, a socket that it keeps, a manager that starts, watches and restarts."""
+"""systemd: units that systemd itself finds right and safe, a socket that it keeps, a manager that starts, watches and
+restarts."""
 
 from __future__ import annotations
 

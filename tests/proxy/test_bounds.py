@@ -1,5 +1,5 @@
-"""Whatever names clients think of (models behind a wildcard, hosts, origins, paths, sessions, block types), the proxy keeps no more of them
-than it has bounds for."""
+"""Whatever names clients think of (models behind a wildcard, hosts, origins, paths, sessions, block types), the proxy
+keeps no more of them than it has bounds for."""
 
 from __future__ import annotations
 

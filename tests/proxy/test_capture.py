@@ -272,7 +272,7 @@ async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
         await settle(lambda: [line for line in proxy.lines if line["event"] == "capture can't be written"])
 
 
-# -- replay ------------------------------------------------------------------------------------------------------------------
+# -- replay ------------------------------------------------------------------------------------------------------------
 
 
 def same(answer: Answer, recorded: str) -> bool:

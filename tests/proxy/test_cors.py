@@ -1,4 +1,5 @@
-"""Browsers' pages: the origins that are listed may ask and read, with or without a master key; no other gets a header for it."""
+"""Browsers' pages: the origins that are listed may ask and read, with or without a master key; no other gets a header
+for it."""
 
 from __future__ import annotations
 

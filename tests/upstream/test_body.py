@@ -52,7 +52,8 @@ RAW = [
 @pytest.mark.parametrize("size", [1, 2, 3, 50, 199, 200, 201, 1000, 65_535, 65_536, 70_000])
 @pytest.mark.parametrize("raw", RAW, ids=["short", "large", "many"])
 async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
-    """HTTP's own framing cut anywhere: in a size line, between CR and LF, in the last chunk; and the connection is used again."""
+    """HTTP's own framing cut anywhere: in a size line, between CR and LF, in the last chunk; and the connection is used
+    again."""
     if size < 50 and len(raw) > 5000:
         raw = RAW[0]
 

@@ -1,4 +1,5 @@
-"""The real `anthropic` SDK (strict validation) through a real a2py process to llama.cpp's real server with the tiny model.
+"""The real `anthropic` SDK (strict validation) through a real a2py process to llama.cpp's real server with the tiny
+model.
 
 Knows: what that server can be made to do (tiny_model.py). Must not know: scripted upstreams (test_relay*.py).
 """

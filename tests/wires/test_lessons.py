@@ -367,6 +367,20 @@ def test_servers_that_do_not_stream(message: str, more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "tool_choice 'specified' is incompatible with thinking enabled",
+        "The tool_choice parameter does not support being set to required or object in thinking mode",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+        "tool_choice 'required' is not supported when thinking is enabled",
+        "Forcing a tool is not possible while reasoning",
+    ],
+)
+def test_forces_that_thinking_forbids(message: str) -> None:
+    assert find_lesson(refusal(message), Quirks(), SENT) == {"tool_choice_thinking": False}
+
+
+@pytest.mark.parametrize(
     ("message", "field"),
     [
         ("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options"),

@@ -101,7 +101,7 @@ def pick_deployments(config: Config, names: tuple[str, ...]) -> list[Deployment]
 
     A wildcard stands for the provider's default model."""
     deployments: dict[tuple[str, str], Deployment] = {}
-    for name in names or config.listing():
+    for name in names or config.list_names():
         try:
             for dep in config.resolve(name):
                 deployments.setdefault((dep.id, dep.model), dep)

@@ -51,8 +51,9 @@ _FORMS = (
         "tool_choice.thinking",
         r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking"
         r"|in thinking mode)"
-        r"|thinking may not be enabled when tool_choice forces",
-        "deepseek, moonshot, dashscope, anthropic, 2026-11",
+        r"|thinking may not be enabled when tool_choice forces"
+        r"|(?:tool_choice|forc\w+ (?:a |the )?tool).{0,80}?(?:when|while|with|if) (?:extended )?(?:thinking|reasoning)\b",
+        "deepseek, moonshot, dashscope, anthropic, relays, 2026-11",
     ),
     _row(
         "choice_object",

@@ -1,7 +1,8 @@
-"""Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer itself are the same.
+"""Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer
+itself are the same.
 
-Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
-"""
+Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000`
+runs that many answers."""
 
 from __future__ import annotations
 
@@ -171,7 +172,8 @@ class Teller:
         return [fragment if index is None else {"index": index, **fragment} for fragment in out]
 
     def calls(self) -> list[JSON]:
-        """The deltas of all calls; where the indexes allow it their fragments are mixed, the first ones in their order."""
+        """The deltas of all calls; where the indexes allow it their fragments are mixed, the first ones in their
+        order."""
         dice, waiting = self.dice, [self.fragments(n, call) for n, call in enumerate(self.answer.calls)]
         mixed = self.indexes in ("index", "gaps") and dice.random() < 0.5
         begun, order = 0, []

@@ -1,8 +1,8 @@
-"""Every recorded Responses body of ../shared/wire: the contract, and the message against an oracle that reads the recording by itself.
+"""Every recorded Responses body of ../shared/wire: the contract, and the message against an oracle that reads the
+recording by itself.
 
-Knows: the shape of output items. The oracle takes whole items only (of the final object, else of `output_item.done`), never deltas, and
-shares no code with the wire.
-"""
+Knows: the shape of output items. The oracle takes whole items only (of the final object, else of `output_item.done`),
+never deltas, and shares no code with the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The Responses request builder beyond its goldens: real captures, the `openai` SDK's types, hostile envelopes, size."""
+"""The Responses request builder beyond its goldens: real captures, the `openai` SDK's types, hostile envelopes,
+size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The Responses decoder beyond its goldens: what no server should send, limits, and the rules of matching repeated items."""
+"""The Responses decoder beyond its goldens: what no server should send, limits, and the rules of matching repeated
+items."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def texts(message: JSON) -> list[str]:
     return [block["text"] for block in message["content"] if block["type"] == "text"]
 
 
-# -- what no server should send ------------------------------------------------------------------------------------------
+# -- what no server should send ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch
     assert texts(message_of(text("Hello, "), repeated, DONE)) == ["Hello, "]
 
 
-# -- one item, however it is mentioned -----------------------------------------------------------------------------------
+# -- one item, however it is mentioned ---------------------------------------------------------------------------------
 
 
 def test_a_repetition_that_contradicts_is_noted() -> None:
@@ -388,7 +389,7 @@ def test_a_search_in_a_reply_that_is_cut_has_no_result() -> None:
     )
 
 
-# -- filters -------------------------------------------------------------------------------------------------------------
+# -- filters -----------------------------------------------------------------------------------------------------------
 
 
 def test_held_text_comes_ahead_of_what_follows_it() -> None:
@@ -443,7 +444,7 @@ def test_a_template_that_opens_the_tag_itself() -> None:
     assert (streams.text_of(message, "thinking"), texts(message)) == ("Hm.", ["Hi"])
 
 
-# -- the end -------------------------------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reply_that_used_up_its_limit() -> None:
