@@ -111,7 +111,7 @@ class Turn(NamedTuple):
 
 
 def _reply(upstream: golden.Block, asked: Call, to: Deployment, request: Prepared, streamed: bool) -> list[JSON]:
-    """The content of the answer, which the next turn of the golden gives back."""
+    """Return the content of the answer, which the golden's next turn sends back."""
     data, options = golden.upstream_bytes(upstream), golden.sink_options(asked, to)
     if streamed:
         message = streams.accumulate(streams.events(streams.run(wire(to.wire), request, [data], **options)))
@@ -188,8 +188,8 @@ def toggles() -> dict[str, tuple[str, Any]]:
 
 
 def rows() -> dict[str, Quirks]:
-    """The different sets of quirks that the tables give: each provider's row, and each model family at a host that no
-    row knows."""
+    """Return the distinct sets of quirks in the tables: each provider's row, and each model family at a host that is
+    not in the table."""
     out = {name: find_quirks(name, "", "a-model") for name in PROVIDERS}
     for provider in ("nobody", "openai", "openrouter"):
         for family in MODELS:

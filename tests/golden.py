@@ -70,7 +70,7 @@ class Block:
             raise AssertionError(f"{self.where}: ```{self.name} is not JSON: {error}") from None
 
     def option(self, name: str) -> str:
-        """The value of `name=value` behind the fence's name."""
+        """Return the value of `name=value` after the fence's name."""
         return next((o.partition("=")[2] for o in self.options if o.startswith(name + "=")), "")
 
 
@@ -176,7 +176,7 @@ def upstream_bytes(block: Block) -> bytes:
 
 
 def pretty(value: Any, indent: int = 0) -> str:
-    """JSON in few lines: what fits into a line stands in one."""
+    """Return JSON in few lines: a value that fits into one line is in one."""
     flat = _spaced(value)
     if indent + len(flat) <= WIDTH or not isinstance(value, (dict, list)) or not value:
         return flat
@@ -350,7 +350,7 @@ def sink_options(asked: Call, to: Deployment) -> JSON:
 
 
 def _substitute(value: Any, reply: list[JSON]) -> Any:
-    """`"$reply"` stands for the content of the answer before."""
+    """Replace `"$reply"` by the content of the answer before."""
     if value == "$reply":
         return reply
     if isinstance(value, dict):
@@ -476,7 +476,7 @@ def _unsigned(message: JSON) -> JSON:
 
 
 def run(case: Case) -> None:
-    """Run one case; with A2PY_GOLDENS=write, write down what came out instead of comparing."""
+    """Run one case. With A2PY_GOLDENS=write, write the result into the document instead of comparing."""
     running = Run(case)
     running.all()
     if WRITE:

@@ -45,7 +45,7 @@ class Server:
 
 
 class Servers:
-    """Starts servers when they are asked for, one per set of options, and stops them all."""
+    """Starts one server for each set of options on demand, and stops them all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -37,8 +37,8 @@ class Proxy:
     log: Path
 
 
-#: Below those that systems give to outgoing connections, from a place of this process's own: nobody else takes one
-#: before it is used.
+#: Below the ports that systems use for outgoing connections, from a start that depends on this process: no other takes
+#: one before it is used.
 _ports = count(os.getpid() * 7919 % 20_000)
 
 

@@ -1,5 +1,4 @@
-"""A scripted upstream and a raw client on bare asyncio sockets: they do whatever a test wants, also what no HTTP
-library would.
+"""A scripted upstream and a raw client on asyncio sockets. They can send what no HTTP library would send.
 
 Knows: just enough HTTP/1.1 to read a request and to write any answer. Must not know: a2py.
 Use:

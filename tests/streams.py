@@ -1,4 +1,4 @@
-"""The one helper of all stream tests: splits, a run of a wire, a strict reader of Anthropic event streams, the decoder
+"""The helper of all stream tests: splits, running a wire, a strict reader of Anthropic event streams, the decoder
 contract.
 
 Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.330), and the five clauses of a decoder
@@ -51,7 +51,7 @@ DELTAS = {
     "tool_use": {"input_json_delta": "partial_json"},
     "server_tool_use": {"input_json_delta": "partial_json"},
 }
-#: What a block must hold when it starts: Claude Code loses text and input that stand there.
+#: Content of a block when it starts: empty, because Claude Code ignores text and input in content_block_start.
 EMPTY: dict[str, JSON] = {
     "text": {"text": ""},
     "thinking": {"thinking": "", "signature": ""},
@@ -104,8 +104,8 @@ def writer(thinking: str = "show", used: frozenset[str] = frozenset(), origin: s
 def drive(
     wire: Wire, request: Prepared, pieces: Iterable[bytes], sink: Writer, *, hang_up: bool = False
 ) -> tuple[bytes, Outcome]:
-    """`pieces` through the wire's decoder into `sink`, as the relay does it; each `take()` must give whole events
-    (contract 1).
+    """Feed `pieces` through the wire's decoder into `sink`, as the relay does. Each `take()` must return complete
+    events (contract 1).
 
     `hang_up`: stop reading as soon as the decoder says that it is finished."""
     decoder = wire.decoder(request, sink)
@@ -359,9 +359,9 @@ class _Sequence:
 
 
 def accumulate(found: list[JSON]) -> JSON:
-    """The message that a client puts together. `error` is there when the stream ended with one; a block that was never
-    closed has `"open": True`; closed tool input that is no JSON object stands as `{"__unparsedToolInput": {"raw",
-    "len"}}`."""
+    """Return the message that a client puts together. `error` is present if the stream ended with one. A block that was
+    never closed has `"open": True`. Closed tool input that is not a JSON object becomes `{"__unparsedToolInput":
+    {"raw", "len"}}`."""
     message: JSON = {}
     raw: dict[int, list[str]] = {}
     for event in found:

@@ -26,7 +26,16 @@ SUFFIXES = {".py", ".md", ".yml", ".yaml", ""}
 #: Prose that others write, or that describes other machines.
 FOREIGN = {"bench/RESULTS.md"}
 #: Paths that are examples, and no files of the repository.
-EXAMPLES = {"tests/x.py", "a2py/x.py", "a2py/cli.py", "my_sdk_script.py", "yaml.py", "__main__.py"}
+EXAMPLES = {
+    "tests/x.py",
+    "a2py/x.py",
+    "a2py/a.py",
+    "a2py/b.py",
+    "a2py/cli.py",
+    "my_sdk_script.py",
+    "yaml.py",
+    "__main__.py",
+}
 
 #: A file of the repository, by the end of its path.
 FILE = re.compile(r"(?<![\w/.~$*-])(?:\.\./)?((?:[\w-]+/)*[\w-]+\.(?:py|md))\b(?!\()")

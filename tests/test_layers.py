@@ -54,7 +54,7 @@ WIRES = {
     "native": 4,
     "__init__": 5,
 }
-#: asyncio and aiohttp stand nowhere else; cli/ may start what they run.
+#: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
 SHELL = ("upstream", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

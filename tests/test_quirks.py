@@ -41,7 +41,7 @@ def comments() -> dict[str, str]:
 
 #: At the end of a comment: the files that read the field.
 READERS = re.compile(r" ((?:(?:wires|proxy)/[\w/]+\.py(?:, |$))+)$")
-#: Reads fields to say how a lesson changes them; no request or reply hangs on it.
+#: Reads fields to say how a lesson changes them; no request or reply depends on it.
 LESSONS = "wires/lessons.py"
 
 

@@ -57,7 +57,7 @@ PIECES = (
 LETTERS = ("é", "ü", "—", "世", "界", "😀", "ñ", "“", "”")  # two, three and four bytes of UTF-8
 #: Odds of what shall always happen.
 SURE = 0.999999
-#: A whole call's opening is one token: llama.cpp lets text run free until exactly this string stands there.
+#: A whole call's opening is one token: llama.cpp does not constrain the text until exactly this string appears.
 OPEN = '<tool_call>\n{"name": "'
 CLOSE = "\n</tool_call>"
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
@@ -112,8 +112,8 @@ TEMPLATE = r"""{%- macro say(role, text) %}{{- '<|im_start|>' + role + '\n' + te
 
 @dataclass(frozen=True)
 class Odds:
-    """Probabilities at each token: of ending the turn, of a call, of a call as the very first thing, of another call
-    behind a call, of ending the thinking, of a double quote (which ends JSON strings)."""
+    """Probabilities at each token: of ending the turn, of a call, of a call as the first token, of another call after a
+    call, of ending the thinking, of a double quote (which ends JSON strings)."""
 
     end: float = 0.02
     tool: float = 0.0
@@ -196,8 +196,8 @@ def _logits(odds: list[float]) -> Any:
 
 
 def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], Any]]:
-    """Groups of tokens behind which other odds hold: what opens the answer, thoughts, what may end an object, a
-    finished call."""
+    """Return the groups of tokens after which other odds hold: the start of the answer, thoughts, a possible end of an
+    object, a finished call."""
     general = list(words.tokens.values())
     newline = words.spelled("\n")
 

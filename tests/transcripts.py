@@ -1,4 +1,4 @@
-"""Transcripts in the docs: each is run as it stands there, and what it shows now must be what the page says.
+"""Transcripts in the docs: each is run as it is written, and its output must be what the page shows.
 
 Knows: the form of a block, what differs from run to run. Must not know: what any command does.
 

@@ -166,9 +166,8 @@ def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
     target = find_running(args, env)
     if target is None:
         raise Stop(
-            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): start one with `a2py`, "
-            "or name "
-            "it with --url",
+            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): "
+            "start one with `a2py`, or name it with --url",
             UNAVAILABLE,
         )
     return target

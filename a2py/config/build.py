@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config import bases, pairs
@@ -182,10 +182,6 @@ def _make_deployment(
 ) -> Deployment:
     """Return the deployment without its problem and quirks."""
     row, base = target.name.row, target.base
-    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None}
-    params = {name: value for name, value in params.items() if value or not name.startswith("max_")}
-    if settings.reasoning_auto_summary is not None:
-        params["reasoning_auto_summary"] = settings.reasoning_auto_summary
     by_effort = ("reasoning_effort",) if entry.supports_reasoning and target.is_foreign else ()
     body = {name: value for name in _BODY.get(target.wire, ()) if (value := getattr(entry, name)) is not None}
     return Deployment(
@@ -207,7 +203,7 @@ def _make_deployment(
         },
         query=base.query,
         extra_body={**body, **entry.extra_body},
-        params=params,
+        params=_collect_params(entry, settings),
         drop=frozenset(entry.additional_drop_params),
         allow=frozenset((*entry.allowed_openai_params, *by_effort)),
         max_input_tokens=entry.max_input_tokens,
@@ -225,6 +221,15 @@ def _make_deployment(
         base_model=entry.base_model,
         source=str(entry.at),
     )
+
+
+def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
+    """Return the request fields that the deployment sets. A limit of 0 means none."""
+    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None}
+    params = {name: value for name, value in params.items() if value or not name.startswith("max_")}
+    if settings.reasoning_auto_summary is not None:
+        params["reasoning_auto_summary"] = settings.reasoning_auto_summary
+    return params
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:

@@ -7,7 +7,7 @@ is not sent to an address that `.env` chose, unless it is this machine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from a2py.config import bases
@@ -41,6 +41,40 @@ class Key(NamedTuple):
 def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: Callable[[Origin], bool]) -> Key:
     """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go
     there."""
+    own = _find_own_key(entry, row, may_send)
+    if own is not None:
+        return own
+    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := find_host_row(host)) else []
+    key = _find_variable((*rows, row), env, may_send)
+    if key.value:
+        return _check_key(key.value, key.name, key.origin, entry)
+    owner = (rows or [row])[0]
+    is_unknown_host = row.name == "openai" and host and not rows
+    if key.withheld or owner.key_optional or is_unknown_host:
+        return key
+    return Key("", _describe_missing_key(entry, owner))
+
+
+def _find_variable(rows: Iterable[Provider], env: Variables, may_send: Callable[[Origin], bool]) -> Key:
+    """Return the key of the first variable of `rows` that is set and may be sent. If there is none, `withheld` says
+    whether one is set."""
+    withheld = ""
+    for name in (name for row in rows for name in row.keys):
+        value, origin = env.get(name, "").strip(), env.origin(name)
+        if value and not may_send(origin):  # .env chose the address, so .env may give the key
+            withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
+        if value:
+            return Key(value, origin=origin, name=name)
+    return Key(withheld=withheld)
+
+
+def _describe_missing_key(entry: Entry, owner: Provider) -> str:
+    cure = f"Set {owner.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
+    return f"{entry.place()}: there is no key for {owner.name}. {cure}"
+
+
+def _find_own_key(entry: Entry, row: Provider, may_send: Callable[[Origin], bool]) -> Key | None:
+    """Return the key that the entry itself sets, None if it sets none."""
     if "api_key" in entry.unset:
         problem = unset_problem(entry, "api_key")
         return Key("", "" if row.key_optional else problem, entry.origins.get("api_key", NOWHERE))
@@ -49,20 +83,7 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
             origin = entry.origins.get(name, NOWHERE)
             source = f"litellm_params.{name}"
             return _check_key(value, source, origin, entry) if may_send(origin) else Key(withheld=source)
-    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := find_host_row(host)) else []
-    withheld = ""
-    for candidate in (*rows, row):
-        for name in candidate.keys:
-            value, origin = env.get(name, "").strip(), env.origin(name)
-            if value and not may_send(origin):  # .env chose the address, so .env may give the key
-                withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
-            if value:
-                return _check_key(value, name, origin, entry)
-    owner = (rows or [row])[0]
-    if withheld or owner.key_optional or (row.name == "openai" and host and not rows):
-        return Key(withheld=withheld)
-    cure = f"Set {owner.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
-    return Key("", f"{entry.place()}: there is no key for {owner.name}. {cure}")
+    return None
 
 
 def _check_key(key: str, source: str, origin: Origin, entry: Entry) -> Key:

@@ -14,30 +14,36 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One row. `name`: the prefix of a model name; `base`: API base without trailing slash ("" if the user must give
-    one); `keys`, `bases`: environment variables for the key and the base, of which the first that is set is used;
-    `auth`: how the key is sent (`bearer`, `api-key`, `x-api-key`); `key_optional`: works without a key; `wire`: the
-    wire of its own base; `native`: base of the vendor's own Anthropic endpoint (`/v1/messages` below it);
-    `native_models`: patterns (model's last path segment or whole name, lower case) of what that endpoint serves
-    faithfully; `hosts`: hosts that belong to the row: a leading dot matches subdomains, `:port` any host;
-    `default_model`: the model for `claude-*` names if nothing is configured ("": a request must name a model);
-    `quirks`: fields of `Quirks` that differ from the common subset; `headers`: sent always; `env_headers`: header →
-    environment variable that holds its value; `docs`: source and date."""
+    """One row of the provider table."""
 
+    #: Prefix of a model name.
     name: str
+    #: API base without trailing slash; "" if the user must give one.
     base: str = ""
+    #: Environment variables for the key and the base. The first that is set is used.
     keys: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
+    #: How the key is sent: `bearer`, `api-key` or `x-api-key`.
     auth: str = "bearer"
+    #: It works without a key.
     key_optional: bool = False
+    #: Wire of its own base.
     wire: str = "chat"
+    #: Base of the vendor's own Anthropic endpoint; `/v1/messages` is appended.
     native: str = ""
+    #: Patterns of the models that this endpoint serves faithfully: last path segment or whole name, lower case.
     native_models: tuple[str, ...] = ()
+    #: Hosts that belong to the row. A leading dot matches subdomains, `:port` matches any host with that port.
     hosts: tuple[str, ...] = ()
+    #: Model for `claude-*` names if nothing is configured; "": a request must name a model.
     default_model: str = ""
+    #: Fields of `Quirks` that differ from the common subset.
     quirks: Mapping[str, Any] = field(default_factory=dict)
+    #: Headers of every request.
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: Header → environment variable with its value.
     env_headers: Mapping[str, str] = field(default_factory=dict)
+    #: Source and date of the facts.
     docs: str = ""
 
 

@@ -23,8 +23,8 @@ BINARIES = ROOT / ".venv-claude/node_modules/@anthropic-ai"
 
 
 def find() -> str:
-    """The CLI: $A2PY_CLAUDE, or what `make test-claude` installed; "" where there is none. (A `claude` in PATH is only
-    used by that target.)"""
+    """Return the CLI: $A2PY_CLAUDE, or the one that `make test-claude` installed; "" if there is none. (Only that
+    target uses a `claude` in PATH.)"""
     installed = [str(path) for path in sorted(BINARIES.glob("claude-code-*/claude"))]
     return os.environ.get("A2PY_CLAUDE") or next(iter(installed), "")
 

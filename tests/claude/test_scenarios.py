@@ -46,7 +46,7 @@ async def through(
 
 
 def good(run: cli.Run, told: Story) -> dict[str, Any]:
-    """No error, no fall back; gives the result."""
+    """Check that there was no error and no fallback. Return the result."""
     result = run.result
     assert run.code == 0 and result.get("subtype") == "success" and not result.get("is_error"), run.told()
     everything = "\n".join(json.dumps(event) for event in run.events)
@@ -146,7 +146,7 @@ def png(width: int = 8, height: int = 8) -> bytes:
 
 
 async def test_an_image_read(tmp_path: Path) -> None:
-    """The image leaves the tool message and stands in the user message behind it."""
+    """The image moves from the tool message to the user message after it."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "a.png").write_bytes(png())

@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""`a2py config`: a first file that serves, what is in effect without its secrets, what is wrong and where."""
+"""`a2py config`: write a first file that serves, show the effective configuration without secrets, report mistakes with
+their place."""
 
 from __future__ import annotations
 

@@ -245,14 +245,15 @@ def test_who_closes_the_terminal_ends_it(tmp_path: Path, args: list[str]) -> Non
 
 
 def test_nothing_is_lost_to_who_follows_a_log_that_is_moved_aside(tmp_path: Path) -> None:
-    """Lines that came to the old file behind the last look, and what other workers go on writing there."""
+    """`logs --follow` prints lines that were written to the old file after its last read, also those that other workers
+    still write."""
     log = tmp_path / "a2py.log"
     log.write_text("")
     out = io.StringIO()
     file = log.open()
     old = log.open("a")
 
-    def late() -> None:  # just behind a look that found nothing
+    def late() -> None:  # right after a read that found nothing
         old.write("last of the old\n")
         old.flush()
         os.replace(log, f"{log}.1")

@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""What is served when nobody says: flags, files, keys, an Ollama, the demo; and the lists that show it."""
+"""The choice of what to serve: flags, files, keys, an Ollama, the demo; and the lists that show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A stranger's folder: real processes that stand in it, a person at a terminal who is asked, and `a2py trust`."""
+"""A stranger's folder: real processes that run in it, a person at a terminal who is asked for consent, and `a2py
+trust`."""
 
 from __future__ import annotations
 

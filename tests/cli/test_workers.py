@@ -138,8 +138,8 @@ async def test_words_instead_of_signals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("successor", [True, False])
 async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, successor: bool) -> None:
-    """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the
-    workers."""
+    """Else they would take connections that no process accepts. The workers learn whether a successor serves on the
+    same sockets."""
     script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
     async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
         await seen.until(lambda: seen.made.is_announced)
@@ -201,7 +201,7 @@ async def hello(port: int, count: int) -> list[int]:
 
 
 async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing: Path) -> None:
-    """On Linux the kernel goes on to give each socket its share of the connections, whether its worker lives or not."""
+    """Linux still gives each socket its share of the connections, even if its worker is dead."""
     broken = nothing / "broken"
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:

@@ -255,7 +255,7 @@ def test_a_file_elsewhere_keeps_its_own_keys(folder: Folder, tmp_path: Path) -> 
             "api.openai.com (certificate not checked)",
             "gw.example (certificate not checked)",
         }
-        credential = "{model: openai/x, litellm_credential_name: c}"  # at its vendor a key meets nobody else
+        credential = "{model: openai/x, litellm_credential_name: c}"  # every host of the vendor belongs to the vendor
         assert (
             folder.load(f"include: ['{name}']\nmodel_list: [{{model_name: m, litellm_params: {credential}}}]").pairs
             == {}

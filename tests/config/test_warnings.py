@@ -355,8 +355,8 @@ def fits(row: Setting, value: object) -> bool:
 
 
 def section(prefix: str) -> st.SearchStrategy[dict[str, object]]:
-    """A mapping of keys that stand below `prefix` in the table, stars filled; one value in ten or so is anything at
-    all."""
+    """Draw a mapping of keys that the table has below `prefix`, with stars replaced. About one value in ten is
+    arbitrary."""
     rows = {
         path.removeprefix(prefix).replace("*", "x"): row
         for row in SETTINGS

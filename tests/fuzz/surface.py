@@ -127,7 +127,7 @@ class Surface:
         return await self.proxy.handle(request)
 
     def talk(self, *pieces: bytes) -> bytes:
-        """One connection; gives what the client got, checked."""
+        """Run one connection. Return what the client got, checked."""
         self.seen.clear()
         self.log.seek(0)
         self.log.truncate()
@@ -221,8 +221,8 @@ def chunked(data: bytes) -> tuple[bytes, bytes]:
 
 
 def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
-    """Every request that reached the proxy is one that h11 reads at that place too, as far as h11 takes what is before
-    it."""
+    """Check that every request that reached the proxy is one that h11 reads at that place, too, as far as h11 accepts
+    what precedes it."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     parser.receive_data(data)
     for number, (method, target) in enumerate(seen, 1):

@@ -46,7 +46,7 @@ def pieces(data: bytes, dice: random.Random) -> list[bytes]:
 
 
 def events(data: bytes) -> None:
-    """The SSE parser gives what the standard's slow algorithm gives, however it is fed."""
+    """The SSE parser returns what the standard's slow algorithm returns, however it is fed."""
     cuts, body = random.Random(data[:1]), data[1:]
     assert test_sse.parse(*pieces(body, cuts)) == test_sse.slow(body)
     parser = sse.SSEParser()
@@ -125,8 +125,8 @@ def refusal(data: bytes) -> None:
 
 
 def forged(data: bytes) -> None:
-    """Vendor state that comes back from outside, as text or as the JSON in a well-made envelope: it is none, or can be
-    sealed again, and a request with it is built."""
+    """Vendor state that comes back from outside, as text or as the JSON in a well-made signature: it is ignored, or can
+    be signed again, and a request with it is built."""
     known = deployments("chat" if data[:1] < b"\x80" else "responses")
     config = known[int.from_bytes(data[:2], "big") % len(known)]
     to = golden.deployment(config)
@@ -152,7 +152,7 @@ def folder() -> Path:
 
 
 def configuration(data: bytes) -> None:
-    """A configuration file is read, or told to be wrong without a word of what it holds."""
+    """A configuration file is read, or rejected with a message that repeats nothing of its content."""
     file = folder() / "config.yaml"
     file.write_bytes(data)
     try:

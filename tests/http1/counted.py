@@ -28,7 +28,7 @@ def count(size: int) -> None:
 
 
 class Bytes(bytes):
-    """What is copied counts as long as it is, what is searched as far as it was searched."""
+    """Bytes that count work: a copy costs its length, a search costs as far as it looked."""
 
     def __getitem__(self, key: Any) -> Any:
         value = super().__getitem__(key)
@@ -58,8 +58,8 @@ class Bytes(bytes):
 
 
 class Array(bytearray):
-    """What is added counts as long as it is; what is taken from the front costs nothing (CPython moves the
-    beginning)."""
+    """An array that counts work: adding costs the length; removing from the front costs nothing (CPython moves the
+    start)."""
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         count(len(other))

@@ -214,8 +214,8 @@ def _drive(parser: Any, pieces: Iterable[bytes]) -> Reading:
 
 
 def outcomes(parser: Parser, data: bytes) -> list[Reading]:
-    """The different results of all splits (not byte by byte if there are many). Errors count as one, whatever their
-    words and what came before them."""
+    """Return the different results of all splits (not byte by byte if there are many). All errors count as one result,
+    whatever their message and what came before them."""
     found: dict[str, Reading] = {}
     for pieces in splits(data):
         if len(pieces) <= MANY:

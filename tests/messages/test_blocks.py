@@ -506,7 +506,8 @@ def test_done_of_held_calls() -> None:
 
 
 def test_vendor_state_behind_the_text() -> None:
-    """Kept ahead of a call and where nothing else was said; the last block of a turn without calls is its text."""
+    """It is kept before a call, and if the turn has nothing else. The last block of a turn without calls is its
+    text."""
     state: Verbs = lambda log: log.signature("r", "details", {"d": [1]})  # noqa: E731
     assert run(text("a"), state) == ["+text", "'a", "-", "end_turn"]
     assert run(state, state) == ["+thinking", "sign", "-", "end_turn"]

@@ -1,4 +1,4 @@
-"""Bodies of clients: what is wrong is said in Anthropic's words, what is unknown passes."""
+"""Bodies of clients: mistakes get Anthropic's messages, unknown fields pass."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 
 def instructions() -> list[list[Instruction]]:
-    """The Containerfile's stages: what stands before the first FROM, then one list a FROM."""
+    """Return the Containerfile's stages: the instructions before the first FROM, then one list for each FROM."""
     text = (ROOT / "packaging/Containerfile").read_text("utf-8")
     text = re.sub(r"(?m)^#.*\n", "", text).replace("\\\n", "")
     stages: list[list[Instruction]] = [[]]

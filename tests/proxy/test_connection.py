@@ -1,5 +1,5 @@
-"""The HTTP connections against raw sockets: what is refused, what is kept, who has to leave, and what no response
-tells."""
+"""The HTTP connections against raw sockets: rejected requests, kept connections, evicted connections, and details that
+no response may reveal."""
 
 from __future__ import annotations
 
@@ -205,8 +205,7 @@ async def test_long_targets_are_read_and_very_long_ones_refused(length: int) -> 
 
 
 async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
-    """Not only where its head and the broken chunk arrive together: whoever reads the body must not wait for the rest
-    of it."""
+    """Also if the broken chunk arrives after the head: the body's reader must not wait for the rest."""
     async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await settle(lambda: proxy.busy)
@@ -236,7 +235,7 @@ async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.Log
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING]
 
 
-# -- bytes behind a refused Upgrade ------------------------------------------------------------------------------------
+# -- bytes after a refused Upgrade ------------------------------------------------------------------------------------
 
 UPGRADES = [
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
@@ -254,10 +253,10 @@ def upgraded(request: bytes, upgrade: bytes) -> bytes:
 @asynccontextmanager
 async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
     """A client, and the server's end of its connection, which can be given bytes in any pieces."""
-    before = set(proxy.server._connections._known)  # type: ignore[union-attr]
+    before = set(proxy.server._connections._handlers)  # type: ignore[union-attr]
     async with proxy.client() as client:
-        await settle(lambda: set(proxy.server._connections._known) - before)  # type: ignore[union-attr]
-        (connection,) = set(proxy.server._connections._known) - before  # type: ignore[union-attr]
+        await settle(lambda: set(proxy.server._connections._handlers) - before)  # type: ignore[union-attr]
+        (connection,) = set(proxy.server._connections._handlers) - before  # type: ignore[union-attr]
         assert isinstance(connection, Connection)
         yield client, connection
 

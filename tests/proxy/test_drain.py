@@ -1,6 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""A drain loses nobody who was let in: connections at any stage of being accepted, requests on their way, connections
-that have not asked yet, answers that are read slowly; and it ends whoever stays silent."""
+"""A drain serves every accepted connection: those that are just being accepted, those without a request yet, running
+requests, answers that are read slowly. It closes connections that stay silent."""
 
 from __future__ import annotations
 

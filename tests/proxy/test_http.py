@@ -21,7 +21,7 @@ ASK = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def envelope(answer: Answer, status: int, type: str) -> str:
-    """Checks an error answer; gives its message."""
+    """Check an error answer, and return its message."""
     assert answer.status == status, answer.body
     assert answer.headers["content-type"] == "application/json"
     body = answer.json
@@ -181,7 +181,7 @@ async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: i
 
 
 async def test_a_smuggled_second_request_is_never_seen() -> None:
-    """Content-Length and Transfer-Encoding: whoever believes the wrong one sees a second request."""
+    """Content-Length and Transfer-Encoding together: a program that believes the wrong one sees a second request."""
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         inner = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client.send(
@@ -260,8 +260,8 @@ async def test_a_body_that_stalls_is_cut() -> None:
 
 
 async def test_a_body_that_trickles_is_cut() -> None:
-    """A byte now and then is no stall, and yet it would last for ever. That more of them come is no reason to reset the
-    answer away."""
+    """A byte now and then is not a stall, and yet the body would never end. Further bytes must not make the kernel
+    reset the connection before the answer is read."""
     async with (
         proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.3, body_rate=1_000_000)) as proxy,
         proxy.client() as client,

@@ -1,4 +1,5 @@
-"""The server's life: sockets, signals, reload, drain; TLS in front and behind; proxies of the environment."""
+"""The server from start to end: sockets, signals, reload, drain; TLS to clients and upstreams; proxies of the
+environment."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def test_a_slow_client_is_no_silent_upstream() -> None:
         async with proxied(settings) as proxy, proxy.client() as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.ask("POST", "/v1/messages", message())
-            await asyncio.wait_for(stuck.wait(), 30)
+            await asyncio.wait_for(stuck.wait(), 120)  # only so that a fault ends: 12 MB are slow on a busy machine
             await asyncio.sleep(0.5)
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             answer = await client.answer()
@@ -165,7 +165,8 @@ PINGS = b": keep-alive\n\n"
     "what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"]
 )
 async def test_comments_reset_the_silence(what: bytes) -> None:
-    """DeepSeek and OpenRouter send comments for minutes while a request waits: that is no silence (stream_timeout)."""
+    """DeepSeek and OpenRouter send comments for minutes while a request waits. These are not silence
+    (stream_timeout)."""
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)

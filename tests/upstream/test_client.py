@@ -295,7 +295,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host behind a firewall that drops packets may have moved."""
+    """A host behind a firewall that drops packets may have moved to another address."""
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.05)
     loop = asyncio.get_running_loop()
     real = loop.sock_connect

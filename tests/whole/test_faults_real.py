@@ -398,7 +398,7 @@ async def test_path_tricks(real: Real, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/health/liveliness/v1/models", "/x/v1/model/info"])
 async def test_no_path_leads_past_the_key(real: Real, path: str) -> None:
-    """API paths may have a prefix (a base URL with a path). The key is asked for all the same."""
+    """API paths may have a prefix (a base URL with a path). They need the key all the same."""
     async with Raw(real.port) as client:
         for headers, status in (((), 401), ((("x-api-key", KEY),), 200)):
             client.ask("GET", path, None, headers)
@@ -702,7 +702,7 @@ class Gate:
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback; "" where there is none."""
+    """Return an address of this machine that is not loopback; "" if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

@@ -1,4 +1,4 @@
-"""A request of very many small pieces costs time in proportion: nobody stops the proxy's only thread with one body."""
+"""A request of very many small pieces costs time in proportion, so that no body can stop the proxy's only thread."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ async def test_while_a_retry_waits() -> None:
 
 
 async def test_while_connecting() -> None:
-    """A TLS handshake that nobody answers."""
+    """A TLS handshake that the server does not answer."""
     accepted, gone = asyncio.Event(), asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -272,7 +272,7 @@ def _pooled(proxy: Running) -> int:
 
 
 async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:
-    """A stop list that the upstream does not take: the text is cut here, and nobody pays for the rest."""
+    """A stop list that the upstream does not accept: the proxy cuts the text, and the rest is never generated."""
     from a2py.quirks import Quirks
 
     async def script(c: Peer) -> None:

@@ -316,7 +316,7 @@ async def test_one_line_a_request_and_never_content() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_line_tells_the_stop_reason_that_the_client_got(stream: bool) -> None:
-    """Ollama and others say `stop` behind a tool call."""
+    """Ollama and others say `stop` after a tool call."""
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
     async def script(c: Peer) -> None:

@@ -489,7 +489,7 @@ async def test_sdk_with_a_key() -> None:
 
 
 async def test_many_at_once() -> None:
-    """Fifty streams side by side: nobody gets another's text."""
+    """Fifty streams side by side: no client gets another's text."""
 
     async def script(c: Peer) -> None:
         word = c.asked.json["messages"][0]["content"]

@@ -243,7 +243,7 @@ async def test_forty_at_once_of_a_thousand_tokens(stream: bool) -> None:
 
 
 async def test_forty_one_by_one() -> None:
-    """What is asked for is small, what comes is not: each counts as it came."""
+    """The requests are small, the answers are not: each counts what it used."""
     async with Scripted(streams(*text("Hi", tokens=usage(900, 100)))) as up, limited(up.base, tpm=10_000) as proxy:
         answers = [await proxy.ask(message(max_tokens=1)) for _ in range(40)]
         assert [answer.status for answer in answers] == [200] * 10 + [429] * 30
@@ -296,7 +296,7 @@ async def test_never_more_than_rpm() -> None:
 
 
 async def test_a_place_that_is_taken_while_another_request_waits() -> None:
-    """Ollama is asked for its context first. Meanwhile the place that was there goes to somebody else."""
+    """Ollama is asked for its context first. Meanwhile another request takes the free place."""
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:

@@ -139,7 +139,7 @@ async def test_a_status_that_answers_nothing(status: int) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_web_page_says_so(stream: bool) -> None:
-    """An api_base without its /v1, or a captive portal: 200 and HTML. Asked once, and the cure is told."""
+    """An api_base without its /v1, or a captive portal: 200 and HTML. One attempt, and the message names the cure."""
 
     async def page(c: Peer) -> None:
         data = b"<!doctype html><html><body>Welcome to my models</body></html>"

@@ -48,7 +48,7 @@ SENT = (("cookie", f"session={COOKIE}"), ("x-gateway-api-key", CUSTOM), ("anthro
 
 
 def shown(where: str, text: str | bytes, *but: str) -> None:
-    """AssertionError where a secret stands in `text`."""
+    """Raise AssertionError if a secret is in `text`."""
     data = text.encode() if isinstance(text, str) else text
     found = [secret for secret in SECRETS if secret.encode() in data and secret not in but]
     at = data.find(found[0].encode()) if found else 0
@@ -195,7 +195,7 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
 
 
 async def refuse_tunnel(c: Peer) -> None:
-    """A proxy that refuses CONNECT, with all that it was told."""
+    """A proxy that refuses CONNECT, and repeats everything it got."""
     c.keep = False
     said_ = c.asked.raw_head
     c.write(
@@ -250,7 +250,7 @@ async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ..
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("place", ["send", "wire_of", "_refusal_error"])
 async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, place: str, stream: bool) -> None:
-    """An exception that nobody expected, with the key and the content in its text."""
+    """An unexpected exception, with the key and the content in its text."""
 
     def crash(*args: object, **more: object) -> Any:
         raise LookupError(f"{UPSTREAM} {[repr(arg) for arg in args]}")
@@ -267,7 +267,7 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
                 proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)}
             )
             log = proxy.log
-            proxy._out.truncate(0)  # a crash is what was asked for
+            proxy._out.truncate(0)  # this test causes a crash
             proxy._out.seek(0)
     assert '"crash"' in log and "LookupError" in log
     for where, text in (("the log", log), ("the answer", answer.body.decode())):

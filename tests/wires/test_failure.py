@@ -67,7 +67,7 @@ def test_each_rule_names_who_says_it_and_when() -> None:
     for rule in verdict.rules():
         assert rule.kind in KINDS
         assert rule.text or rule.codes
-        assert re.search(r"20\d\d|many$|adds itself$", rule.seen), f"{rule.name}: seen by whom, and when?"
+        assert re.search(r"20\d\d|many$|adds itself$", rule.source), f"{rule.name}: seen by whom, and when?"
 
 
 @pytest.mark.parametrize("status", [*verdict.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])

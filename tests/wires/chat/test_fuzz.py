@@ -105,7 +105,7 @@ def cut(dice: random.Random, text: str, most: int) -> list[str]:
     return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
-#: How reasoning is told: delta or message fields for a piece of it.
+#: How reasoning is sent: delta or message fields for a piece of it.
 REASONING: dict[str, Callable[[Any], Any]] = {
     "reasoning_content": lambda s: {"reasoning_content": s},
     "reasoning": lambda s: {"reasoning": s},
@@ -123,7 +123,7 @@ REPEATED: dict[str, Callable[[Any], Any]] = {
     "null": lambda call: ({"id": None, "type": None}, {"name": None}),
     "other id": lambda call: ({"id": "chatcmpl-tool-1"} if call.id else {}, {}),
 }
-#: How calls are told apart: the index of the n-th; None: none.
+#: How calls are distinguished: the index of the n-th; None: none.
 INDEXES: dict[str, Callable[[int], int | None]] = {
     "index": lambda n: n,
     "gaps": lambda n: 3 + 2 * n,

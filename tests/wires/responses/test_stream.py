@@ -175,7 +175,7 @@ def test_a_body_that_is_no_response(body: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("form", ["%s", "[%s]", '{"response":%s}', " \n\ufeff%s"])
 def test_forms_of_a_whole_response(form: str) -> None:
-    """Bare, in a list of one (Gemini's habit), in an envelope, behind white space and a byte order mark."""
+    """Bare, in a list of one (Gemini does that), in an envelope, after white space and a byte order mark."""
     body = orjson.dumps({"output": [MESSAGE]}).decode()
     message = streams.unary(RESPONSES, streams.prepared(stream=False), (form.replace("%s", body)).encode())
     assert (texts(message), message["stop_reason"]) == (["Hi"], "end_turn")
@@ -250,7 +250,7 @@ def test_two_calls_with_one_id_but_two_call_ids() -> None:
 
 
 def test_the_final_object_in_another_order() -> None:
-    """Ids tell first, the order of what is left second."""
+    """Items are matched by id first, the rest by their order."""
     other = {**MESSAGE, "id": "m2", "content": [{"type": "output_text", "text": "there"}]}
     final = {
         "type": "response.completed",
