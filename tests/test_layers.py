@@ -237,7 +237,7 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 PROXY = (
     ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
     ("metrics", "models", "pace", "redact", "stall", "timeouts"),
-    ("__init__", "discovery", "responses", "router", "sizes", "tokenizers"),
+    ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
     ("body", "client", "connections"),
     ("capture", "flow", "keepalive", "services"),
