@@ -1,4 +1,4 @@
-"""Bodies of clients: what is wrong is said in Anthropic's words, what is unknown passes."""
+"""Bodies of clients: mistakes get Anthropic's messages, unknown fields pass."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_only_api_errors(changes: JSON, blocks: list[Any]) -> None:
     assert all(isinstance(tool, dict) for tool in request.tools)
 
 
-# -- limits --------------------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
 def test_as_many_messages_as_the_vendor_takes() -> None:
@@ -422,7 +422,7 @@ def test_slices(changes: JSON, slices: int) -> None:
     assert len(list(parse_in_slices(orjson.dumps({**BODY, **changes})))) == slices
 
 
-# -- real ones -----------------------------------------------------------------------------------------------------------
+# -- real ones ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
