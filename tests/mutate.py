@@ -146,7 +146,6 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     ): "the error stands already",
     ("a2py/wires/chat/output.py", "not self.has_filters", False): "the short way; the long one gives the same",
     ("a2py/wires/chat/stream.py", "not content or len(delta) > 2", True): "the short way; such a delta has no state",
-    **{("a2py/wires/chat/stream.py", "ending.bad_lines", value): "a note for the log" for value in (True, False)},
     **{
         ("a2py/wires/chat/output.py", condition, True): "the sink takes no empty text; nothing is kept"
         for condition in ("self.has_state", "text", "rest")

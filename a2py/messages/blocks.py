@@ -63,6 +63,7 @@ class Blocks:
         self._open_call: Key | None = None  # its key, while its block is open and is a call
         self._held = Held()
         self._calls: dict[Key, Item] = {}
+        self._is_cut = False  # the reply was
         self._is_call_cut = False  # a call was closed whose arguments have no end
         self.count = 0
         self.tools_emitted = 0
@@ -106,6 +107,9 @@ class Blocks:
         if self._thinking == "none":
             return
         item = self._find_run(key, THINKING)
+        if item.state and item is not self._current:  # text came between the two: each is of its own
+            item = Item(THINKING, key)
+            self._add_item(item)
         item.state_kind = kind
         item.state = state
         if item is not self._current:
@@ -146,6 +150,7 @@ class Blocks:
                 self._advance()
         elif self._current is not None and self._current.key == key:
             self._close_block()
+            self._advance()
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
         self._add_whole(
@@ -184,8 +189,8 @@ class Blocks:
     # -- items: the current one, and those that are held ---------------------------------------------------------------
 
     def _find_run(self, key: Key, kind: str) -> Item:
-        """Return the run of text or thinking `key` if it is still the newest item, else a new run."""
-        last = self._held.items[-1] if self._held.items else self._current
+        """Return the run `key` if it is still the newest item, else a new run. Thinking does not end a text."""
+        last = self._held.newest_but(THINKING if kind == TEXT else "", self._current)
         if last is None or last.key != key or last.kind != kind:
             last = Item(kind, key)
             self._add_item(last)
@@ -242,8 +247,7 @@ class Blocks:
         return item.kind == THINKING and self._thinking == "omit"
 
     def _add_arguments(self, item: Item, part: Part) -> None:
-        """Add a piece to a call. The block opens when an argument object has begun; from then on pieces are written as
-        they come."""
+        """Add a piece to a call. Its block opens when an argument object begins, and pieces are written from then."""
         if item.is_closed:
             return
         if item is not self._current:
@@ -264,16 +268,14 @@ class Blocks:
             self._advance()
 
     def _check_open_call(self, item: Item) -> None:
-        """The open call `item` got more: scan what was kept if it is much, and close the block if it is complete and
-        others wait."""
+        """The open call `item` got more: scan much of it, and close the block if it is complete and others wait."""
         if item.size > SCAN_SIZE:
             item.has_whole_object()
         if self._held.items:
             self._advance()
 
     def _keep(self, item: Item, part: Part, cost: int = PART_COST) -> None:
-        """Keep `part` until it can be written. Too much of that ends the reply: nothing with a gap is ever opened or
-        closed."""
+        """Keep `part` until it can be written. Too much ends the reply: nothing with a gap is opened or closed."""
         if self.problem is not None:
             return
         self._held.keep(item, part, cost)
@@ -293,7 +295,7 @@ class Blocks:
 
     def _advance(self) -> None:
         """Close the current block and take the next item, for as long as items wait and blocks are complete."""
-        while self._held.items and (self._current is None or self._current.may_close()):
+        while self._held.items and (self._current is None or self._current.may_close(self._held)):
             if self._current is not None:
                 self._close_block()
             if self._held.items:  # none if closing the block gave the reply up
@@ -311,7 +313,7 @@ class Blocks:
 
     def _continue_call(self, item: Item) -> bool:
         """Write what can be written of the current call. Return whether it is closed now."""
-        if item.name and item.is_done:
+        if item.name and item.is_done and not item.is_encoded_twice():
             self._close_block()
             return True
         if item.name and item.parts and not item.is_started and item.begins_object():
@@ -321,7 +323,7 @@ class Blocks:
     def _write_kept(self, item: Item, *, is_whole: bool = False) -> None:
         """Open the block of `item` and write what it has kept. `is_whole`: there is no more of it."""
         if item.kind == TOOL:
-            item.settle_arguments(is_whole=is_whole)
+            item.settle_arguments(is_whole=is_whole, is_cut=self._is_cut)
         self._open_block(item)
         if not self._is_hidden(item):
             self._held.release(item)
@@ -339,8 +341,7 @@ class Blocks:
         index = self.count
         self.count += 1
         self._output.start(index, item)
-        # The pieces of a call are kept as well, to find its end, and those of a hidden text are not written: neither is
-        # only written.
+        # The pieces of a call are kept as well, to find its end, and those of a hidden text are not written.
         self._open_key = None if item.kind == TOOL or self._is_hidden(item) else item.key
         self._open_call = item.key if item.kind == TOOL else None
 
@@ -351,8 +352,7 @@ class Blocks:
             self._output.add_json(part)
 
     def _close_block(self) -> None:
-        """Close the block of the current item. If it has not been opened yet, the item is complete now: open it
-        first."""
+        """Close the block of the current item, which is complete. Open it first if it has not been opened yet."""
         item = self._current
         assert item is not None
         if not item.is_started:
@@ -433,18 +433,18 @@ class Blocks:
 
     def _close_all(self, outcome: Outcome) -> None:
         # a2py applies stop sequences itself, and that cuts the reply, too.
-        is_cut = outcome.reason in CUT or outcome.reason == "stop_sequence"
+        is_cut = self._is_cut = outcome.reason in CUT or outcome.reason == "stop_sequence"
         while self._current is not None or self._held.items:
             item = self._current
-            if item is None:
+            is_behind = self.count and not self.tools_emitted and self._held.has_only_thinking()
+            if is_behind and (item is None or item.is_only_state()):
+                # `claude -p` (2.1.332) takes the last block for its result, and no vendor needs it back there
+                outcome.notes.append("vendor state or reasoning behind the text was left out")
+                self._held.items, self._current = [], None
+            elif item is None:
                 self._take_next()
             elif item.kind == TOOL and not item.is_started and item.is_lost(is_cut):
                 outcome.notes.append(f"a tool call was left out: {item.name[:100] or 'it has no name'}")
-                self._current = None
-            elif item.is_only_state() and self.count and not self.tools_emitted:
-                # No vendor needs it back after the text of a turn without calls, and `claude -p` (2.1.330) takes the
-                # last block for its result: a thinking block there makes it empty.
-                outcome.notes.append("vendor state behind the text was left out")
                 self._current = None
             else:
                 self._close_block()

@@ -56,6 +56,18 @@ def without_placeholder(text: str) -> str:
     return text
 
 
+def decoded_twice(text: str) -> str:
+    """Return the object in arguments that are JSON text inside a JSON string; other arguments as they are."""
+    if not text.lstrip().startswith('"'):
+        return text
+    try:
+        inner = jsontext.loads(text.encode())
+        raw = inner.encode()
+        return inner if not jsonsize.exceeds(raw) and isinstance(jsontext.loads(raw), dict) else text
+    except (ValueError, AttributeError):
+        return text
+
+
 class Item:
     """One item. Its fields belong to `Blocks`.
 
@@ -106,11 +118,21 @@ class Item:
         text = without_placeholder(self.joined()).lstrip()
         return text[:1] == "{" and text.rstrip() != "{}"
 
-    def settle_arguments(self, *, is_whole: bool) -> None:
+    def settle_arguments(self, *, is_whole: bool, is_cut: bool) -> None:
         """Join the arguments to one piece without a placeholder. If they are all (`is_whole`) and mean none, they
-        become `{}`."""
+        become `{}`. If the reply was not cut, those that are encoded twice are decoded."""
         text = self.joined()
-        self.parts = ["{}" if is_whole and text.strip() in NO_ARGUMENTS else without_placeholder(text)]
+        if is_whole and text.strip() in NO_ARGUMENTS:
+            text = "{}"
+        elif is_whole and not is_cut:
+            text = decoded_twice(text)
+        self.parts = [without_placeholder(text)]
+
+    def is_encoded_twice(self) -> bool:
+        """Return whether the arguments seem to be JSON text inside a JSON string. Only a reply that ends properly shows
+        that they are."""
+        text = "" if self.is_started else self.joined().lstrip()
+        return text[:1] == '"' and text[:2] != '""'
 
     def has_whole_object(self) -> bool:
         """Return whether the arguments so far close their JSON object.
@@ -139,14 +161,17 @@ class Item:
                     return False
         return not self.has_whole_object()
 
-    def may_close(self) -> bool:
-        """Return whether the block may be closed because another item waits.
+    def may_close(self, held: Held) -> bool:
+        """Return whether the block may be closed because the items in `held` wait.
 
-        A call that has shown only `{}` may not: the object may still come."""
+        A call that has shown only `{}` may not: the object may still come. A text is not torn for thinking, because
+        `claude -p` (2.1.332) prints only the last text of a reply."""
+        if self.kind == TEXT:
+            return not held.has_only_thinking()
         if self.kind != TOOL:
             return True
         if not self.is_started:
-            return self.is_done and bool(self.name)
+            return self.is_done and bool(self.name) and not self.is_encoded_twice()
         return self.is_done or self.has_whole_object()
 
     def is_lost(self, is_cut: bool) -> bool:
@@ -225,6 +250,14 @@ class Held:
     def newest(self, key: Key, kind: str) -> Item | None:
         """Return the newest waiting item with this key and kind."""
         return next((item for item in reversed(self.items) if item.key == key and item.kind == kind), None)
+
+    def newest_but(self, kind: str, default: Item | None) -> Item | None:
+        """Return the newest waiting item of another kind, `default` if there is none."""
+        return next((item for item in reversed(self.items) if item.kind != kind), default)
+
+    def has_only_thinking(self) -> bool:
+        """Return whether all waiting items are thinking."""
+        return self.newest_but(THINKING, None) is None
 
     def take_next(self) -> Item:
         """Remove and return the item whose block comes next: the oldest one, but calls that wait together go by their

@@ -152,6 +152,7 @@ class Prepared(NamedTuple):
     limit: int = 0
     provider: str = ""  #: decides what some error codes mean
     address: str = ""  #: host and port, for messages about the upstream
+    tools: frozenset[str] = frozenset()  #: names of the tools, as sent
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
     sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
 

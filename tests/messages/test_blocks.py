@@ -154,17 +154,46 @@ def test_thinking_before_text_is_signed_before_it_stops() -> None:
     ]
 
 
-def test_thinking_that_resumes_after_text_is_a_new_block() -> None:
-    got = run(think("a"), text("b"), think("c"), text("d"))
-    assert [line for line in got if line[0] in "+'"] == [
-        "+thinking",
-        "'a",
+def test_thinking_between_two_pieces_of_a_text_does_not_tear_it() -> None:
+    """It is kept before a call. Behind the text of a turn without calls it would be the result of `claude -p`."""
+    pieces: list[Verbs] = [think("a"), text("b"), think("c"), text("d"), think("e")]
+    thought = ["+thinking", "'a", "sign", "-"]
+    assert run(*pieces) == [*thought, "+text", "'bd", "-", "end_turn"]
+    assert run(*pieces, tool(0, "c", "f"), args(0, '{"a":1}')) == [
+        *thought,
         "+text",
-        "'b",
+        "'bd",
+        "-",
         "+thinking",
-        "'c",
+        "'ce",
+        "sign",
+        "-",
+        "+tool c f",
+        '\'{"a":1}',
+        "-",
+        "tool_use",
+    ]
+
+
+def test_each_vendor_state_between_pieces_of_a_text_is_kept() -> None:
+    def state(n: int) -> Verbs:
+        return lambda log: log.signature("r", "details", {"d": [n]})
+
+    got = run(text("a"), state(1), text("b"), state(2), text("c"), tool(0, "c", "f"), args(0, '{"a":1}'))
+    assert got == [
         "+text",
-        "'d",
+        "'abc",
+        "-",
+        "+thinking",
+        "sign",
+        "-",
+        "+thinking",
+        "sign",
+        "-",
+        "+tool c f",
+        '\'{"a":1}',
+        "-",
+        "tool_use",
     ]
 
 
@@ -196,8 +225,9 @@ def test_omitted_thinking_travels_in_the_signature() -> None:
     log.signature("r", "details", {"d": [1]})
     log.text("t", "Hi")
     log.thinking("r", "again")
+    log.text("later", "Ho")
     log.finish(Outcome())
-    assert [line for line in log.log if line[0] == "'"] == ["'Hi"]
+    assert [line for line in log.log if line[0] == "'"] == ["'Hi", "'Ho"]
     assert [signatures.read(signature) for signature in log.signatures] == [
         signatures.VendorState("details", "chat:x:y", {"d": [1], "text": "secret \u20ac"}),
         signatures.VendorState("t", "chat:x:y", {"text": "again"}),
@@ -410,14 +440,11 @@ def test_text_behind_an_incomplete_call_waits() -> None:
         '\'{"a": "}\\""}',
         "-",
         "+text",
-        "'after",
+        "'afterjson:more",
         "-",
         "+thinking",
         "'hm",
         "sign",
-        "-",
-        "+text",
-        "'json:more",
         "-",
         "tool_use",
     ]
@@ -511,10 +538,10 @@ def test_vendor_state_behind_the_text() -> None:
     state: Verbs = lambda log: log.signature("r", "details", {"d": [1]})  # noqa: E731
     assert run(text("a"), state) == ["+text", "'a", "-", "end_turn"]
     assert run(state, state) == ["+thinking", "sign", "-", "end_turn"]
-    assert run(text("a"), state, text("b"))[3:6] == ["+thinking", "sign", "-"]
+    assert run(text("a"), state, text("b")) == ["+text", "'ab", "-", "end_turn"]
     assert run(text("a"), state, tool(0, "c", "f"), args(0, "{}"))[3:7] == ["+thinking", "sign", "-", "+tool c f"]
     assert run(tool(0, "c", "f"), args(0, '{"a":1}'), state)[-5:] == ["-", "+thinking", "sign", "-", "tool_use"]
-    assert run(text("a"), think("b"), state)[3:7] == ["+thinking", "'b", "sign", "-"]
+    assert run(text("a"), think("b"), state) == ["+text", "'a", "-", "end_turn"]
 
 
 def test_done_of_a_broken_call_leaves_it_broken() -> None:

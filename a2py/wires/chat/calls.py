@@ -17,11 +17,11 @@ name, in `_by_index` and `_by_id`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from a2py.messages.items import JsonScan
 from a2py.messages.types import JSON, Sink
+from a2py.wires.common.names import CalledNames
 from a2py.wires.common.text import dumps
 
 #: Distance between the sink's keys of two upstream indexes. The keys between are for calls that share an index.
@@ -63,7 +63,7 @@ class Calls:
         "size",
     )
 
-    def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
+    def __init__(self, sink: Sink, names: CalledNames) -> None:
         self._sink = sink
         self._names = names
         self._calls: dict[int, _Call] = {}  # by the sink's key
@@ -111,7 +111,7 @@ class Calls:
                 continue
             call = self._pick_call(fragment, body, is_whole)
             self._write_signature(fragment, call)
-            self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
+            self._sink.tool(call.key, call.id, self._names.read(call.name))
             self._add_arguments(call, body.get("arguments"))
 
     def has_id(self, index: int) -> bool:
@@ -130,13 +130,15 @@ class Calls:
             return  # beside `tool_calls` it is a repetition
         call = self._calls.get(LEGACY) or self._add_call(LEGACY)
         call.name = call.name or _string(body.get("name"))
-        self._sink.tool(LEGACY, "", self._names.get(call.name, call.name))
+        self._sink.tool(LEGACY, "", self._names.read(call.name))
         self._add_arguments(call, body.get("arguments"))
 
     def close(self, is_cut: bool) -> None:
-        """Write the free text of custom tools. `is_cut`: the reply was cut, so the object around a text that may lack
-        its end stays open."""
+        """Write the names that were suspect, and the free text of custom tools. `is_cut`: the reply was cut, so the
+        object around a text that may lack its end stays open."""
         for call in self._calls.values():
+            if self._names.is_suspect(call.name):
+                self._sink.tool(call.key, call.id, self._names.settle(call.name, is_cut))
             if call.custom is not None:
                 text = dumps({"input": "".join(call.custom)})
                 self._sink.args(call.key, text[:-2] if is_cut else text)
@@ -215,7 +217,7 @@ class Calls:
         if isinstance(text, str):
             call.custom.append(text)
             self.size += len(text) + PIECE_COST
-        self._sink.tool(call.key, call.id, self._names.get(call.name, call.name))
+        self._sink.tool(call.key, call.id, self._names.read(call.name))
 
     def _write_signature(self, fragment: JSON, call: _Call) -> None:
         """Write Gemini's thought signature (2025-11), which must come back with this call, into an empty thinking block

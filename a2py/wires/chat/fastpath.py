@@ -277,7 +277,6 @@ class FastDecoder(ChatDecoder):
     def _count(self, chunks: int) -> None:
         """Note chunks that were not parsed."""
         search = self._search
-        self._ending.last_line_is_bad = False
         self.progress += chunks
         if search.tries < TRIES:
             search.tries += chunks

@@ -68,20 +68,15 @@ def _normalize(word: str) -> str:
 
 
 class Ending:
-    """What decides how a reply ended: the upstream's words for it, and the lines that could not be parsed.
+    """What decides how a reply ended: the upstream's words for it.
 
     `word`: finish_reason. `native_word`: OpenRouter's native_finish_reason. `stop_sequence`: the one that the upstream
-    says it matched. `is_done`: [DONE] came, or the reply is one JSON body. `bad_lines`: how many data lines were not
-    JSON. `last_line_is_bad`: nothing came after such a line. `may_lack_arguments`: such a line came after a tool call,
-    so it may have held a part of the call."""
+    says it matched. `is_done`: [DONE] came, or the reply is one JSON body."""
 
     __slots__ = (
         "_peer",
         "_stops",
-        "bad_lines",
         "is_done",
-        "last_line_is_bad",
-        "may_lack_arguments",
         "native_word",
         "stop_sequence",
         "word",
@@ -94,9 +89,6 @@ class Ending:
         self.native_word = ""
         self.stop_sequence: str | None = None
         self.is_done = False
-        self.bad_lines = 0
-        self.last_line_is_bad = False
-        self.may_lack_arguments = False
 
     def read(self, choice: JSON, word: str) -> None:
         """Read the fields of a choice whose finish_reason is `word`."""
@@ -109,16 +101,8 @@ class Ending:
             if stop in self._stops:
                 self.stop_sequence = stop
 
-    def add_bad_line(self, after_call: bool) -> None:
-        """Note a data line that is not JSON. `after_call`: a tool call came before it."""
-        self.last_line_is_bad = True
-        self.bad_lines += 1
-        self.may_lack_arguments = self.may_lack_arguments or after_call
-
     def error(self, has_content: bool, calls: Calls) -> ApiError | None:
         """Return the error of a reply that failed without an error event; None if the reply is whole."""
-        if self.bad_lines and self._is_damaged(has_content, calls):
-            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
         if calls.has_nameless:
             return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
         if self.word or (self.is_done and has_content):
@@ -127,13 +111,6 @@ class Ending:
         if has_content:
             return reply_error("closed the stream early", self._peer)
         return reply_error("sent an empty reply", self._peer)
-
-    def _is_damaged(self, has_content: bool, calls: Calls) -> bool:
-        """Return whether a bad line may have held a part of the reply. One bad line in the middle of a text that goes
-        on is ignored."""
-        if self.last_line_is_bad or self.may_lack_arguments or self.bad_lines > 1 or not self.word:
-            return True
-        return not has_content or (REASONS.get(_normalize(self.word)) == "tool_use" and not calls.has_calls)
 
     def outcome(self, is_refusal: bool, usage: Usage | None, model: str, notes: list[str]) -> Outcome:
         """Return the outcome of a whole reply. `is_refusal`: a part of it was marked as a refusal."""

@@ -25,6 +25,7 @@ from a2py.wires.chat.finish import Ending
 from a2py.wires.chat.output import Output
 from a2py.wires.chat.pieces import join_text
 from a2py.wires.common.intake import Intake
+from a2py.wires.common.names import CalledNames
 from a2py.wires.common.usage import UsageTally
 
 #: Rough size of a token, for an estimate if the upstream reports no usage.
@@ -69,7 +70,7 @@ class ChatDecoder(Intake):
     def __init__(self, prepared: Prepared, sink: Sink, output: Output | None = None) -> None:
         super().__init__(prepared)
         self._output = output or Output(prepared, sink)
-        self._calls = Calls(sink, prepared.names)
+        self._calls = Calls(sink, CalledNames(prepared.names, prepared.tools))
         self._tally = UsageTally()
         self._ending = Ending(prepared.stops, self._peer)
         # Perplexity and Writer send both `delta` and `message` (2025-10): a stream is read from the one, a whole reply
@@ -90,7 +91,6 @@ class ChatDecoder(Intake):
             except ValueError:
                 self._read_bad_event(name, data)
                 continue
-            self._ending.last_line_is_bad = False
             if isinstance(chunk, dict):
                 self.chunk(chunk, name)
 
@@ -99,10 +99,8 @@ class ChatDecoder(Intake):
         chunks = _split_event(data)
         if len(chunks) > 1:
             self._events([(name, chunk) for chunk in chunks])
-        elif name == b"error":
-            self._fail(self._error_event(data))
-        elif data.strip():  # an empty event only keeps the connection alive
-            self._ending.add_bad_line(self._calls.has_calls)
+        else:
+            super()._read_bad_event(name, data)
 
     # -- one chunk, or one whole completion --------------------------------------------------------------------------
 
@@ -253,8 +251,6 @@ class ChatDecoder(Intake):
         error = self._error
         if error is None and stop is None:
             error = ending.error(output.has_content, self._calls)
-        if ending.bad_lines:
-            self._notes.append(f"{ending.bad_lines} bad line(s) of the upstream skipped")
         if error is not None:
             return Outcome(error=error, usage=usage, model=self._model, notes=self._notes)
         if stop is not None:

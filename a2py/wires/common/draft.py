@@ -7,7 +7,8 @@ Invariants: `degraded` names each lost thing once, in order of appearance; every
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from a2py import jsontext
 from a2py.deployment import Deployment
@@ -93,5 +94,15 @@ def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int
         limit=limit,
         provider=draft.dep.provider,
         address=draft.dep.address,
+        tools=frozenset(_tool_names(draft.body.get("tools"))),
         search=draft.search,
     )
+
+
+def _tool_names(tools: Any) -> Iterator[str]:
+    """Return the names of a request's tools, in either of OpenAI's forms or Anthropic's."""
+    for tool in tools if isinstance(tools, list) else ():
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str):
+            yield name

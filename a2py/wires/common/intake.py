@@ -35,6 +35,7 @@ class Intake:
         "_error",
         "_head",
         "_model",
+        "_noise",
         "_notes",
         "_outcome",
         "_parser",
@@ -55,6 +56,7 @@ class Intake:
         self._error: ApiError | None = None
         self._model = ""
         self._notes: list[str] = []
+        self._noise = 0  # lines that were skipped because they are no JSON
         self._outcome: Outcome | None = None
         self.finished = False
         self.progress = 0
@@ -129,6 +131,8 @@ class Intake:
                 self._events(self._parser.close())
             self._body = None
             self.finished = True
+            if self._noise:
+                self._notes.append(f"{self._noise} bad line(s) of the upstream skipped")
             self._outcome = self._end()
         return self._outcome
 
@@ -145,6 +149,19 @@ class Intake:
             self.whole(value)
         else:
             self._fail_reply("sent a reply that is not a JSON object", "Check `api_base`.")
+
+    def _read_bad_event(self, name: bytes, data: bytes) -> None:
+        """Read an event whose data is not JSON.
+
+        Data that begins like an event has lost a part of itself, or of the event after it: in GLM's torn frames "Do not
+        delete the backup" lost its word (2026-05). Anything else is noise, for example the log line of a proxy."""
+        start = data.lstrip()[:1]
+        if name == b"error":
+            self._fail(self._error_event(data))
+        elif start == b"{":
+            self._fail_reply("sent a damaged stream: a part of it is not JSON")
+        elif start:  # an empty event only keeps the connection alive
+            self._noise += 1
 
     def _error_in(self, payload: JSON) -> ApiError | None:
         """Return the error that a body, a chunk or an event holds; None if it holds none.

@@ -109,10 +109,10 @@ class NativeDecoder(Intake):
                 event = jsontext.loads(data)  # accepts what orjson rejects, such as half of a surrogate pair
                 data = b""
             except ValueError:
-                self._skip()
+                self._read_bad_event(name, data)
                 return
         if event.__class__ is not dict:
-            self._skip()
+            self._noise += 1
             return
         kind = event.get("type")
         if kind.__class__ is not str:

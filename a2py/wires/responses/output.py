@@ -18,6 +18,7 @@ from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.common import search
+from a2py.wires.common.names import CalledNames
 from a2py.wires.common.text import dumps
 from a2py.wires.responses.budget import ID_COST, PART_COST, Budget
 from a2py.wires.responses.index import ItemIndex
@@ -70,7 +71,7 @@ class Output:
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._sink = sink
-        self._names = prepared.names
+        self._names = CalledNames(prepared.names, prepared.tools)
         self._text = TextWriter(prepared, sink)
         self._silent_calls: list[
             Item
@@ -101,11 +102,6 @@ class Output:
         return sum(part.size for item in self.index.items for part in item.parts.values())
 
     @property
-    def has_open_item(self) -> bool:
-        """Whether the end of an item is missing."""
-        return any(not item.is_closed for item in self.index.items)
-
-    @property
     def has_nameless_call(self) -> bool:
         """Whether a call never got a name."""
         return any(item.kind in (CALL, CUSTOM) and not item.name for item in self.index.items)
@@ -127,7 +123,7 @@ class Output:
                 item.name = as_text(raw.get("name"))
                 self.budget.records += len(item.name)
             self._has_output = True
-            self._sink.tool(item.key, item.call_id or item.id, self._names.get(item.name, item.name))
+            self._sink.tool(item.key, item.call_id or item.id, self._names.read(item.name))
 
     def add_delta(self, item: Item, kind: str, n: int, delta: str) -> None:
         """Pass on a piece, not empty, of the item's `n`th part of this kind."""
@@ -339,6 +335,12 @@ class Output:
             self._sink.thinking("reasoning", reasoning)
         if not response.get("output") and as_text(response.get("output_text")):
             self.add_delta(self.index.add(MESSAGE), TEXT, 0, response["output_text"])
+
+    def settle_names(self, is_cut: bool) -> None:
+        """Write the names that were suspect. `is_cut`: the reply was cut."""
+        for item in self.index.items:
+            if item.kind in (CALL, CUSTOM) and self._names.is_suspect(item.name):
+                self._sink.tool(item.key, item.call_id or item.id, self._names.settle(item.name, is_cut))
 
     def _complete(self) -> None:
         """End what only a complete reply ends."""

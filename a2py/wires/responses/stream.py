@@ -9,10 +9,11 @@ terminal event is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError
+from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
@@ -39,13 +40,6 @@ TOO_MUCH = "sent more items, parts or citations than a2py can keep"
 UNSETTLED = ("queued", "in_progress", "completed")
 
 
-class Final(NamedTuple):
-    """The final response. `reason`: Anthropic's stop reason; `has_items`: it lists its output."""
-
-    reason: str
-    has_items: bool
-
-
 class ResponsesDecoder(Intake):
     """One upstream reply, streamed or whole."""
 
@@ -53,8 +47,7 @@ class ResponsesDecoder(Intake):
         super().__init__(prepared)
         self._output = Output(prepared, sink)
         self._limit = prepared.limit
-        self._bad_lines = 0
-        self._final: Final | None = None
+        self._reason = ""  # of the final response: Anthropic's stop reason
         self._tally = UsageTally()
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -69,7 +62,7 @@ class ResponsesDecoder(Intake):
             try:
                 event = jsontext.loads(data)
             except ValueError:
-                self._bad_lines += 1
+                self._read_bad_event(name, data)
                 continue
             if event.__class__ is dict:
                 self._event(name, event)
@@ -167,8 +160,8 @@ class ResponsesDecoder(Intake):
             self._fail_reply(UNFINISHED[status])
             return
         self.finished = True
-        self._final = Final(self._stop_reason(response, status), has_items=bool(response.get("output")))
-        self._output.add_final(response, is_complete=self._final.reason == "end_turn")
+        self._reason = self._stop_reason(response, status)
+        self._output.add_final(response, is_complete=self._reason == "end_turn")
         if self._output.budget.is_full:
             self._fail_reply(TOO_MUCH)
 
@@ -192,13 +185,13 @@ class ResponsesDecoder(Intake):
     def _end(self) -> Outcome:
         output = self._output
         output.flush()
-        if self._bad_lines:
-            self._notes.append(f"{self._bad_lines} bad line(s) of the upstream skipped")
         if output.hosted:
             self._notes.append("hosted items without a block: " + ", ".join(dict.fromkeys(output.hosted)))
         if output.has_conflict:
             self._notes.append("the upstream's final text differs from what it streamed")
         outcome = self._outcome_of()
+        if outcome.error is None:
+            output.settle_names(outcome.reason in CUT)
         outcome.model, outcome.notes = self._model, self._notes
         usage = self._tally.usage()
         if usage is None:
@@ -218,7 +211,7 @@ class ResponsesDecoder(Intake):
         fault = self._fault()
         if fault is not None:
             return Outcome(error=fault)
-        reason = self._final.reason if self._final else "end_turn"
+        reason = self._reason or "end_turn"
         if reason == "refusal" or (output.has_refusal and reason == "end_turn"):
             return Outcome("refusal", stop_details={"type": "refusal", "category": None, "explanation": None})
         return Outcome(reason)
@@ -226,24 +219,12 @@ class ResponsesDecoder(Intake):
     def _fault(self) -> ApiError | None:
         """Return what makes a reply without an error event fail all the same, None if nothing does."""
         output = self._output
-        if self._bad_lines and not self._is_repaired():
-            return reply_error("sent a damaged stream: a part of it is not JSON", self._peer)
-        if self._final is None:
+        if not self._reason:
             fault = "closed the stream early" if output.has_output else "sent an empty reply"
             return reply_error(fault, self._peer)
         if output.has_nameless_call:
             return reply_error("sent a tool call without a name", self._peer, CHECK_TOOLS)
         return None
-
-    def _is_repaired(self) -> bool:
-        """Whether what followed a bad line repeats all that it may have held.
-
-        One bad line is harmless if every item was closed, because an item repeats its text at its end. Several may have
-        hidden a whole item, so then the final response must have listed its output as well."""
-        output = self._output
-        if self._final is None or output.has_conflict or output.has_open_item:
-            return False
-        return self._final.has_items or self._bad_lines == 1
 
     def whole(self, value: JSON) -> None:
         """Read a response object."""

@@ -145,7 +145,6 @@ def test_the_outcome_is_for_the_log() -> None:
         (opening(), *HELLO, END, STOP, b"data: [DONE]\n\n", delta(0, "late")),
         (opening(), *HELLO, END, b"data: [DONE]\n\n", STOP),
         (opening(), *HELLO, END),
-        (opening(), *HELLO, END, b"data: {cut"),
         (opening(), start(0, TEXT), delta(0, "Hello"), END, STOP),
         (opening(), opening(id="msg_second"), *HELLO, END, STOP),
         (opening(), *HELLO, STOP),
@@ -241,8 +240,10 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
             "closed the stream early",
         ),
         ((opening(), *HELLO, {**END, "delta": {"stop_reason": None}}), "closed the stream early"),
-        ((opening(), start(0, CALL), b"data: {broken\n\n", stop(0), END, STOP), "broken event inside a tool call"),
-        ((opening(), start(0, CALL), b"data: 7\n\n", stop(0), END, STOP), "broken event inside a tool call"),
+        ((opening(), start(0, CALL), b"data: {broken\n\n", stop(0), END, STOP), "sent a damaged stream"),
+        ((opening(), b"data: {broken\n\n", *HELLO, END, STOP), "sent a damaged stream"),
+        ((opening(), *HELLO, END, b"data: {cut"), "sent a damaged stream"),
+        ((opening(), *HELLO, b"event: error\ndata: Boom\n\n", END, STOP), "Boom"),
         ((opening(), start(0, CALL), delta(0, "x"), stop(0), END, STOP), "broken event inside a tool call"),
         ((opening(), delta(0, "{", "input_json"), END, STOP), "it never began"),
         ((opening(), start(0, CALL), stop(0), delta(0, "{", "input_json"), END, STOP), "it never began"),
@@ -277,8 +278,9 @@ def test_an_empty_message_is_the_upstreams_own_business(content: Any) -> None:
 
 
 def test_the_log_is_not_flooded() -> None:
-    _, outcome = ran(sse(opening(), *[b"data: broken\n\n"] * 50, *HELLO, END, STOP))
-    assert len(outcome.notes) == NOTES
+    _, outcome = ran(sse(opening(), *[b"data: broken\n\n"] * 50, *[start(0, {})] * 50, *HELLO, END, STOP))
+    assert len(outcome.notes) == NOTES + 1
+    assert outcome.notes[-1] == "50 bad line(s) of the upstream skipped"
 
 
 @pytest.mark.parametrize(
