@@ -69,7 +69,8 @@ class ApiError(Exception):
 
     `status`: replaces the kind's own HTTP status (an upstream's 422 stays 422). `retry_after`: seconds. `should_retry`:
     value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
-    that the upstream named; `limit`: the number that it named for it (tokens).
+    that the upstream named; `limit`: the number that it named for it (tokens). `details`: Anthropic's `error.details`,
+    by which its SDKs recover.
 
     The reader of an upstream's error also sets two attributes. `blame`: what the failure says about the deployment.
     `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
@@ -85,6 +86,7 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         field: str = "",
         limit: int = 0,
+        details: dict[str, Any] | None = None,
     ) -> None:
         message = message.encode(errors="replace").decode()  # orjson refuses a lone surrogate
         super().__init__(message)
@@ -95,6 +97,7 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.field = field
         self.limit = limit
+        self.details = details
         self.blame = Blame.KIND
         self.echoed = False
 
@@ -124,7 +127,11 @@ class ApiError(Exception):
         `type` replaces the kind's own `error.type`."""
         return {
             "type": "error",
-            "error": {"type": type or self.type, "message": self.message},
+            "error": {
+                "type": type or self.type,
+                "message": self.message,
+                **({"details": self.details} if self.details else {}),
+            },
             "request_id": request_id,
         }
 

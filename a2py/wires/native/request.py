@@ -14,6 +14,7 @@ from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.slices import Slices
 from a2py.wires.common import headers as common
+from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.effort import always_reasons, nearest_effort
 from a2py.wires.common.paths import change_at, parse_path, set_ttl
@@ -130,6 +131,7 @@ def _dropped_names(dep: Deployment) -> frozenset[str]:
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that sends `call` to `dep`."""
+    threads.check(call.request, dep)
     draft = Draft(call, dep, stream)
     body = draft.body = {**call.request.body, "model": dep.model}
     if draft.stream:
