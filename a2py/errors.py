@@ -9,7 +9,7 @@ done.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -72,7 +72,7 @@ class ApiError(Exception):
     that the upstream named; `limit`: the number that it named for it (tokens). `details`: Anthropic's `error.details`,
     by which its SDKs recover.
 
-    The reader of an upstream's error also sets two attributes. `blame`: what the failure says about the deployment.
+    The reader of an upstream's error also sets three attributes. `rate_limits`: the upstream's headers about them. `blame`: what the failure says about the deployment.
     `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
     """
 
@@ -98,6 +98,7 @@ class ApiError(Exception):
         self.field = field
         self.limit = limit
         self.details = details
+        self.rate_limits: Mapping[str, str] = {}
         self.blame = Blame.KIND
         self.echoed = False
 
@@ -140,9 +141,9 @@ class ApiError(Exception):
         return orjson.dumps(self.envelope(request_id))
 
     def headers(self) -> dict[str, str]:
-        """Return `retry-after` (whole seconds, rounded up) and `x-should-retry` if they are set. NaN and infinity are
-        left out."""
-        out = {}
+        """Return the upstream's rate limits, and `retry-after` (whole seconds, rounded up) and `x-should-retry` if they
+        are set. NaN and infinity are left out."""
+        out = dict(self.rate_limits)
         if self.retry_after is not None and math.isfinite(self.retry_after):
             out["retry-after"] = str(max(0, math.ceil(self.retry_after)))
         if self.should_retry is not None:

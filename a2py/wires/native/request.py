@@ -28,7 +28,17 @@ DEFAULTS = ("temperature", "top_p", "top_k", "stop_sequences", "service_tier", "
 #: Anthropic's effort words, weakest first.
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 #: Fields that are reported in `degraded` when they are dropped. Dropping others changes nothing for the client.
-LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget", "thinking")
+LOST = (
+    "container",
+    "context_management",
+    "fallbacks",
+    "inference_geo",
+    "mcp_servers",
+    "service_tier",
+    "speed",
+    "task_budget",
+    "thinking",
+)
 #: Paths at which cache_control may be.
 CACHE_MARKS = tuple(
     parse_path(path)
