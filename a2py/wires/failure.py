@@ -14,7 +14,6 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError, Blame
-from a2py.wires.common import threads
 from a2py.wires.refusal import message, waiting
 from a2py.wires.refusal.body import ErrorBody, parse_body, parse_value
 from a2py.wires.refusal.message import DEFAULT_ADVICE, Case
@@ -45,6 +44,8 @@ BASE_RESP = {
 _SUCCESS_CODES = frozenset({0, 200, 20000, "0", "200", "ok", "OK", "Success", "success"})
 #: Error kinds that neither another attempt nor waiting changes.
 _FINAL_KINDS = frozenset({"authentication", "billing", "permission"})
+#: Start of the `error_code` of each error about a thread.
+_THREAD = "thread_"
 #: What to do about a reply whose tool calls are broken.
 CHECK_TOOLS = "Check the tool parser of the server: `a2py check --only tools`."
 #: An unknown peer.
@@ -68,11 +69,11 @@ def read(status: int, headers: Mapping[str, str], body: bytes, peer: Peer = UNKN
 
 def _thread_details(body: bytes) -> dict[str, Any] | None:
     """Return `error.details` of an error about a thread, by which the SDKs recover; None for any other."""
-    if b'"thread_' not in body:
+    if f'"{_THREAD}'.encode() not in body:
         return None
     try:
         details = jsontext.loads(body)["error"]["details"]
-        is_thread = details["error_code"].startswith(threads.CODES)
+        is_thread = details["error_code"].startswith(_THREAD)
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
     return details if is_thread else None

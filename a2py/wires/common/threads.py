@@ -16,8 +16,6 @@ from a2py.messages.types import Request
 
 #: `error.details.error_code` of the refusal. A list `unsupported` would name what else in the request is at fault.
 CODE = "thread_unsupported_request"
-#: Start of the code of every error about a thread.
-CODES = "thread_"
 
 
 def carries(deployment: Deployment) -> bool:
