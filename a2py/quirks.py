@@ -1,9 +1,9 @@
-"""What one OpenAI-compatible server takes, refuses and sends differently, as data.
+"""The differences between OpenAI-compatible servers, as data: what one accepts, rejects and sends in another form.
 
-Knows: one documented field per knob. The defaults are the common subset that every server takes.
+Knows: one field for each difference, with its meaning. The defaults are the common subset that every server accepts.
 Must not know: provider names as code; which provider has which quirk is data in providers/, with the date it was seen.
-Invariants: frozen and hashable; `override` gives a field no word but those of its type; the comment of each field ends
-with the files that read it (tests/test_quirks.py compares them with the code).
+Invariants: frozen and hashable; `override` accepts for a field only the words of its type; the comment of each field
+ends with the files that read it (tests/test_quirks.py compares them with the code).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Quirks:
     prefill: Literal["pass", "prefix", "instruct"] = "pass"
 
     # -- media ---------------------------------------------------------------------------------------------------------
-    #: The model takes images. If not, a line of text stands for each, and the loss is reported.
+    #: The model takes images. If not, each is replaced by a line of text, and the loss is reported.
     #: wires/native/history.py, wires/openai/media.py
     images: bool = True
     #: PDF documents: `file` (a `file` part with `file_data`), `image_url` (a data URL in an image part: Gemini's compat
@@ -137,8 +137,8 @@ class Quirks:
     #: The server obeys `tool_choice: "none"`. If not, such a request goes without tools. wires/chat/tools.py,
     #: wires/responses/tools.py
     tool_choice_none: bool = True
-    #: A tool can be forced while the model reasons. If not, thinking is switched off for that request, or, where it
-    #: can't be, the force is dropped (DeepSeek, Moonshot, Anthropic). wires/native/tools.py, wires/openai/thinking.py
+    #: A tool can be forced while the model reasons. If not, thinking is switched off for that request. If that is not
+    #: possible, the force is dropped (DeepSeek, Moonshot, Anthropic). wires/native/tools.py, wires/openai/thinking.py
     tool_choice_thinking: bool = True
     #: The server accepts `parallel_tool_calls: false`. wires/openai/tools.py
     parallel_tool_calls: bool = True
@@ -163,14 +163,15 @@ class Quirks:
     after_tool: str = ""
 
     # -- reasoning -----------------------------------------------------------------------------------------------------
-    #: How thinking is asked for: a key of `DIALECTS` (`together`: `reasoning: {enabled}` and `reasoning_effort`).
+    #: How thinking is requested: a key of `DIALECTS` (`together`: `reasoning: {enabled}` and `reasoning_effort`).
     #: Responses: any word but `none` means that the model reasons. wires/chat/reasoning.py, wires/openai/thinking.py,
     #: wires/responses/reasoning.py
     reasoning: Dialect = "none"
     #: Nobody says whether the model reasons. Thinking and effort are not sent, and the loss is reported.
     #: wires/openai/thinking.py
     reasoning_unknown: bool = False
-    #: Effort words of the model, weakest first. Anthropic's are mapped to the nearest. wires/openai/thinking.py
+    #: Effort words of the model, weakest first. Each of Anthropic's is replaced by the nearest of them.
+    #: wires/openai/thinking.py
     efforts: tuple[str, ...] = ("low", "medium", "high")
     #: Chat completions: the server takes reasoning together with tools. If not, `effort_off` goes with every request
     #: that has tools, whatever was asked (OpenAI gpt-5.2 and later: 400 "Function tools with reasoning_effort are not
@@ -191,10 +192,10 @@ class Quirks:
     #: but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted
-    #: `reasoning_details`) goes back in the field where it came, whatever `reasoning_history` says of the text.
+    #: `reasoning_details`) goes back in the field in which it came. `reasoning_history` is only about the text.
     #: wires/chat/reasoning.py
     vendor_state: bool = True
-    #: Turns with tool calls must carry their reasoning. A placeholder stands for one that is missing (DeepSeek, Kimi).
+    #: Turns with tool calls must carry their reasoning. A placeholder replaces one that is missing (DeepSeek, Kimi).
     #: wires/chat/reasoning.py, wires/native/history.py, wires/responses/reasoning.py
     reasoning_required: bool = False
     #: Only turns since the last user text carry their reasoning back (the vendor drops the rest itself).
@@ -216,7 +217,7 @@ class Quirks:
     #: (both) or `breakpoint` (OpenAI's content-part breakpoints, and the key). wires/chat/messages.py,
     #: wires/chat/request.py, wires/openai/fields.py, wires/responses/items.py
     cache: Literal["none", "blocks", "key", "keyed_blocks", "breakpoint"] = "none"
-    #: Header that carries the client's session id, so that a conversation meets its own cache again (xAI:
+    #: Header that carries the client's session id, so that a conversation finds its own cache again (xAI:
     #: `x-grok-conv-id`). wires/common/headers.py
     session_header: str = ""
     #: Structured output: `json_schema`, `json_object` (and the schema in the prompt) or `none` (only the prompt).
@@ -226,14 +227,14 @@ class Quirks:
     #: (Groq, Cerebras). wires/openai/fields.py
     structured_with_tools: bool = True
     #: The server takes a response_format while the model reasons. If not, thinking is switched off for that request
-    #: where it can be (DashScope). wires/openai/thinking.py
+    #: if that is possible (DashScope). wires/openai/thinking.py
     structured_thinking: bool = True
     #: The server accepts `stream_options: {"include_usage": true}`. wires/chat/request.py
     stream_usage: bool = True
     #: The server only streams. A unary request is answered from a stream. wires/common/draft.py
     stream_only: bool = False
-    #: A local server that cuts the prompt to its context in silence. Its context is read, and larger prompts are
-    #: refused by the proxy (Ollama). proxy/attempt.py, proxy/context.py
+    #: A local server that cuts the prompt to its context without an error. The proxy asks for that context, and rejects
+    #: larger prompts (Ollama). proxy/attempt.py, proxy/context.py
     context_probe: Literal["", "ollama"] = ""
     #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server
     #: tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/responses/tools.py

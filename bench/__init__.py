@@ -1,1 +1,1 @@
-"""a2py's bench suite: `make bench`. Start with README.md; nothing here is installed with a2py."""
+"""The benchmark of a2py: `make bench`. Start with README.md. Nothing in this folder is installed with a2py."""

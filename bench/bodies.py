@@ -1,4 +1,4 @@
-"""What the client asks: a short request and one of the size and shape that Claude Code sends, in both protocols.
+"""The requests of the benchmark: a short one and one like those of Claude Code, in both protocols.
 
 Knows: the shape of Claude Code's requests (three system blocks, tools with nested schemas, tool_use and tool_result
 turns). Must not know: who answers.
@@ -78,7 +78,7 @@ def _messages(dice: random.Random, size: int) -> list[dict[str, Any]]:
 
 
 def small(stream: bool, kind: str = "text") -> dict[str, Any]:
-    """Anthropic's request in a few lines; with a tool or with thinking where the reply will have them."""
+    """Return a request of a few lines in Anthropic's format. It has a tool or thinking if the reply will have them."""
     body: dict[str, Any] = {
         "model": MODEL,
         "max_tokens": 4096,
@@ -94,7 +94,7 @@ def small(stream: bool, kind: str = "text") -> dict[str, Any]:
 
 
 def large(stream: bool = True) -> dict[str, Any]:
-    """Claude Code's request, some 100 KB."""
+    """Return a request like those of Claude Code, some 100 KB."""
     dice = random.Random(7)
     tools = _tools(dice)
     system = [
@@ -117,7 +117,7 @@ def large(stream: bool = True) -> dict[str, Any]:
 
 
 def openai(body: dict[str, Any]) -> dict[str, Any]:
-    """An Anthropic request of this module as a chat-completions request, for the systems that pass through."""
+    """Return a request of this module as a chat-completions request, for systems that do not translate."""
     messages: list[dict[str, Any]] = []
     if "system" in body:
         messages.append({"role": "system", "content": "\n\n".join(block["text"] for block in body["system"])})
@@ -163,4 +163,5 @@ def _turn(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def encoded(wire: str, body: dict[str, Any]) -> bytes:
+    """Return a request as JSON bytes."""
     return json.dumps(openai(body) if wire == "openai" else body, ensure_ascii=False, separators=(",", ":")).encode()

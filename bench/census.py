@@ -1,4 +1,4 @@
-"""a2py with a census of its objects: `python -m bench.census FILE ARGUMENT…` runs `a2py ARGUMENT…`.
+"""Run a2py so that a signal makes it count its objects: `python -m bench.census FILE ARGUMENT…` runs `a2py ARGUMENT…`.
 
     SIGUSR1  appends a line to FILE: objects that the garbage collector tracks, what it has collected so far, how long it took
     SIGUSR2  the same, and what a full collection finds now, by type
@@ -19,21 +19,23 @@ from collections import Counter
 from types import FrameType
 from typing import Any
 
-#: Types that a census names.
+#: How many types a line lists, the most frequent first.
 TYPES = 15
 
 
 class Census:
+    """Counts the objects of this process at each SIGUSR1 and SIGUSR2, and times each garbage collection."""
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._began = 0.0
-        self._asked_before = False
+        self._was_asked = False
         self._pauses: list[float] = [0.0, 0.0]  # all of them together, and the longest; seconds
-        gc.callbacks.append(self._collection)
-        signal.signal(signal.SIGUSR1, self._asked)
-        signal.signal(signal.SIGUSR2, self._asked)
+        gc.callbacks.append(self._on_collection)
+        signal.signal(signal.SIGUSR1, self._on_signal)
+        signal.signal(signal.SIGUSR2, self._on_signal)
 
-    def _collection(self, phase: str, info: dict[str, int]) -> None:
+    def _on_collection(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             self._began = time.perf_counter()
         else:
@@ -41,9 +43,9 @@ class Census:
             self._pauses[0] += pause
             self._pauses[1] = max(self._pauses[1], pause)
 
-    def _asked(self, number: int, frame: Any) -> None:
-        if not self._asked_before:  # what the start took is not counted
-            self._asked_before = True
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if not self._was_asked:  # leave out the collections of the start
+            self._was_asked = True
             self._pauses = [0.0, 0.0]
         stats = gc.get_stats()
         line: dict[str, Any] = {
@@ -54,11 +56,12 @@ class Census:
             "longest_ms": round(self._pauses[1] * 1000, 2),
         }
         if number == signal.SIGUSR2:
-            line |= self._found()
+            line |= self._collect_all()
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _found(self) -> dict[str, Any]:
+    def _collect_all(self) -> dict[str, Any]:
+        """Return what a full collection finds, by type and by frame."""
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         codes = [thing.f_code for thing in gc.garbage if isinstance(thing, FrameType)]

@@ -1,4 +1,4 @@
-"""The measuring client: raw sockets, nothing parsed while the clock runs, every byte checked afterwards.
+"""The client that measures. It uses raw sockets, parses nothing while the clock runs, and checks every byte afterwards.
 
 Knows: enough HTTP to see where a reply ends; OpenAI's stream (compared byte for byte with what the upstream must have
 sent) and Anthropic's (events in their order, content compared byte for byte). Must not know: which system answers.
@@ -26,11 +26,12 @@ _SSE_LINE = re.compile(rb"\r\n|\n")
 
 
 class Mismatch(Exception):
-    """A reply that is not what it must be."""
+    """A reply that differs from the expected one."""
 
 
 class Reply:
-    """`reads`: time (monotonic ns) and bytes so far, one a read; `raw`: head and body as they came."""
+    """One reply. `reads`: for each read, the time (monotonic ns) and the number of bytes so far. `raw`: head and body
+    as received."""
 
     __slots__ = ("head", "parts", "reads", "sent", "size", "status")
 
@@ -48,14 +49,14 @@ class Reply:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: `ask` sends a request and gives its whole reply."""
+    """One keep-alive connection. `ask` sends a request and returns its complete reply."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.reply = Reply()
         self.waiter: asyncio.Future[Reply] | None = None
         self.lost = False
-        self._left = -1  # bytes to come; -1: not known, -2: chunked, -3: until the connection is closed
+        self._left = -1  # bytes still to come; -1: no head yet, -2: chunked, -3: until the connection is closed
         self._close = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -131,12 +132,13 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(port: int) -> Connection:
+    """Return a new connection to `port` on this machine."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection
 
 
 async def put(port: int, path: str, body: bytes) -> Any:
-    """A control request to the mock upstream."""
+    """Send a control request to the mock upstream."""
     connection = await connect(port)
     reply = await connection.ask(
         b"PUT %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
@@ -160,15 +162,15 @@ def request(port: int, path: str, body: bytes, headers: dict[str, str]) -> bytes
 
 
 class Piece(NamedTuple):
-    """`stamp`: the upstream's clock (ns) when the piece was written; `arrived`: ours when the read that brought its
-    stamp returned."""
+    """One piece of content. `stamp`: the upstream's clock (ns) when it was written. `arrived`: the client's clock when
+    the read that contained its stamp returned."""
 
     stamp: int
     arrived: int
 
 
 def body_of(reply: Reply) -> tuple[bytes, list[tuple[int, int]]]:
-    """The body without its HTTP framing, and for each run of it `(end in the body, end in the raw reply)`."""
+    """Return the body without its HTTP framing, and for each run of it `(end in the body, end in the raw reply)`."""
     raw = reply.raw
     at = len(reply.head) + 4
     if not _CHUNKED.search(reply.head):
@@ -199,7 +201,7 @@ def body_of(reply: Reply) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def check(wire: str, plan: Plan, reply: Reply) -> list[Piece]:
-    """The pieces of a stream that is right in every byte of its content; raises Mismatch."""
+    """Return the pieces of a stream. Raise Mismatch if its content is wrong in one byte."""
     body = _good(reply)
     stamps = [match[1] for match in STAMP.finditer(body[0])]
     if len(stamps) != plan.chunks:
@@ -249,7 +251,7 @@ def _json(data: bytes) -> dict[str, Any]:
 
 
 def events(body: bytes) -> list[dict[str, Any]]:
-    """Anthropic's events; comments and pings are left out."""
+    """Yield Anthropic's events without comments and pings."""
     found = []
     blocks = _SSE_END.split(body)
     if blocks.pop() != b"":

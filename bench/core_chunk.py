@@ -28,7 +28,8 @@ CHUNKS = 2000
 
 
 class Row(NamedTuple):
-    """`written`: bytes that the client got for all chunks, the same both ways."""
+    """One kind of chunk. `written`: bytes that the client got for all chunks. It is the same with and without the
+    splice."""
 
     kind: str
     us: float
@@ -37,7 +38,7 @@ class Row(NamedTuple):
 
 
 class Transport(asyncio.Transport):
-    """Takes everything."""
+    """A transport that accepts everything and sends nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class Transport(asyncio.Transport):
 
 
 class _Decoded(ToClient):
-    """Without the splice."""
+    """The decoder without its splice, so that each chunk is decoded."""
 
     __slots__ = ()
 
@@ -72,7 +73,7 @@ class _Decoded(ToClient):
 
 
 def chunks(kind: str) -> list[bytes]:
-    """A stream's chunks up to the last of its content."""
+    """Return the chunks of a stream up to the last one with content."""
     body = render(openai(Plan(kind, CHUNKS)), [b"%017d" % n for n in range(CHUNKS)])
     events = [event + b"\n\n" for event in body.split(b"\n\n") if b'"finish_reason":null' in event]
     return [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
@@ -87,7 +88,7 @@ class _Owner:
 
 
 async def reading(flow_type: type[ToClient]) -> tuple[Connection, Transport, asyncio.Task[None]]:
-    """A connection in the middle of a chunked body, and the task that reads it."""
+    """Yield a connection in the middle of a chunked body, and the task that reads it."""
     transport = Transport()
     writer = Writer("msg_1", "m", Usage(input=1))
     decoder = wire("chat").decoder(Prepared("http://127.0.0.1", {}, b"", True), writer)

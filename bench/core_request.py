@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from a2py.deployment import Deployment
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Prepared
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.quirks import override
 from a2py.wires import wire
 from bench import bodies
@@ -38,8 +38,8 @@ Body = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """`copies`: of `prepare`; `resident`: of parse and prepare, 0 where the system does not tell; `sent`: bytes of the
-    upstream body."""
+    """One body. `copies`: of `prepare`. `resident`: of parse and prepare, 0 if the system does not report it. `sent`:
+    bytes of the upstream body."""
 
     kind: str
     bytes: int
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def turns(size: int) -> Body:
-    """Claude Code's request, and from there on more turns like its own, each with ids of its own."""
+    """Return Claude Code's request with further turns like its own, each with new ids."""
     body = bodies.large()
     first, *loop = body["messages"]
     room = size - len(json.dumps({**body, "messages": [first]}))
@@ -75,7 +75,7 @@ def turns(size: int) -> Body:
 
 
 def result(size: int) -> Body:
-    """One large tool result of prose, with what must be escaped in it."""
+    """Return a request with one large tool result: prose with characters that JSON must escape."""
     body = bodies.large()
     dice = random.Random(7)
     prose = " ".join(
@@ -99,12 +99,12 @@ def _image(size: int, seed: int) -> Body:
 
 
 def image(size: int) -> Body:
-    """One base64 image in the user's turn."""
+    """Return a request with one base64 image in the user's turn."""
     return {**_bare(), "messages": [{"role": "user", "content": [{"type": "text", "text": "Look"}, _image(size, 1)]}]}
 
 
 def images(size: int) -> Body:
-    """Images of some 100 KB, each in a tool result."""
+    """Return a request with many images of some 100 KB, each in a tool result."""
     messages: list[Body] = [{"role": "user", "content": "Look at all of them"}]
     for n in range(max(1, size // 100_000)):
         call = {"type": "tool_use", "id": f"call_{n}", "name": "read", "input": {"path": f"/{n}.png"}}
@@ -123,7 +123,7 @@ KINDS: dict[str, Callable[[int], Body]] = {"turns": turns, "result": result, "im
 
 def deployment(name: str) -> Deployment:
     base = "http://127.0.0.1:9/v1"
-    quirks = override(quirks_for("openai", base, "m"), {"images": True})
+    quirks = override(find_quirks("openai", base, "m"), {"images": True})
     return Deployment(name="m", id="m", provider="openai", model="m", base=base, key="sk-x", wire=name, quirks=quirks)
 
 
@@ -167,7 +167,7 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
 
 
 def _resident(raw: bytes, wire: str) -> float:
-    """The rise of resident memory over the body's size, in a process that has done nothing else."""
+    """Return the rise of resident memory over the body's size, measured in a process that has done nothing else."""
     command = [sys.executable, "-m", "bench.core_request", "--wire", wire, "--resident"]
     done = subprocess.run(command, input=raw, capture_output=True, timeout=120, check=False)
     return float(done.stdout) if done.returncode == 0 else 0.0
@@ -176,7 +176,7 @@ def _resident(raw: bytes, wire: str) -> float:
 def _rise(raw: bytes, to: Deployment) -> float:
     ask(b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]}', to)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of resident memory
     before = _status("VmRSS")
     kept = ask(raw, to)
     rise = _status("VmHWM") - before

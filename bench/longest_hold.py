@@ -1,4 +1,4 @@
-"""How long one large request keeps the proxy's event loop busy in one go: the longest hold, by the shape of the body.
+"""Measure the longest time for which one large request holds the proxy's event loop, by the shape of the body.
 
 Knows: bodies of 32 MB, or of as many values as are taken, in the shapes that cost most. Must not know: how a request is
 worked on. Use: `python -m bench.longest_hold [--wire chat] [--shape messages] [--json]`. The proxy runs in this
@@ -28,20 +28,21 @@ from a2py.cli.eventloop import settle
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from a2py.messages import signatures
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.proxy.log import Log
 from a2py.proxy.server import Listen, Server
 
 MB = 1024 * 1024
 WIRES = ("chat", "responses", "native")
 MODEL = "gpt-5.6"
-#: Seconds between two looks; what is measured is how much later they come.
+#: Seconds between two ticks of the timer. The delay of a tick is what is measured.
 TICK = 0.001
 JSON = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """`hold_ms`, `cpu_ms`: the longest hold; `ticks`: turns that everybody else got while the request was in work."""
+    """One shape. `hold_ms`, `cpu_ms`: the longest hold. `ticks`: how often the loop served others while the request was
+    processed."""
 
     shape: str
     wire: str
@@ -74,7 +75,7 @@ def text(s: str) -> JSON:
 
 
 def spliced(raw: bytes) -> bytes:
-    """A body whose only text is `raw`, which is not escaped."""
+    """Return a body whose only text is `raw`, inserted without escaping."""
     return body([said("@")]).replace(b'"@"', b'"%b"' % raw)
 
 
@@ -92,7 +93,7 @@ def image(size: int, seed: int) -> JSON:
 
 
 def jpeg() -> JSON:
-    """Nothing but segments without content."""
+    """Return a JPEG that consists of segments without content."""
     data = base64.b64encode(b"\xff\xd8" + b"\xff\xe1\x00\x02" * (5 * MB)).decode()
     return {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}}
 
@@ -117,7 +118,7 @@ def tool(name: str, properties: int = 1) -> JSON:
 
 
 def turn(*blocks: JSON) -> list[JSON]:
-    """A turn of the assistant that is over."""
+    """Return a completed turn of the assistant."""
     return [said("Hi"), answered(*blocks), said("Go on")]
 
 
@@ -191,7 +192,7 @@ REPLIES = {
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Reads a request and answers in a word."""
+    """Reads a request and answers with one word."""
 
     protocol_version = "HTTP/1.1"
 
@@ -236,13 +237,13 @@ def ask(port: int, path: str, model: str) -> None:
 
 def configuration(port: int) -> Config:
     base = f"http://127.0.0.1:{port}/v1"
-    quirks = quirks_for("openai", "https://api.openai.com/v1", MODEL)
+    quirks = find_quirks("openai", "https://api.openai.com/v1", MODEL)
     made = [Deployment(wire, wire, "openai", MODEL, base, key="sk-x", wire=wire, quirks=quirks) for wire in WIRES]
     return Config(deployments=tuple(made), settings=Settings(num_retries=0))
 
 
 async def watch(row: list[float]) -> None:
-    """`row`: the longest hold by the clock and in CPU time, the number of looks."""
+    """Record in `row` the longest hold by the clock and in CPU time, and the number of ticks."""
     while True:
         began, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(TICK)

@@ -1,4 +1,4 @@
-"""Processes: started on their core, measured as a tree, stopped for sure.
+"""Start processes on a core, measure the tree of their descendants, and always stop them.
 
 Knows: /proc and the CPU clocks of processes (Linux). Must not know: what runs in them.
 Invariants: only processes that were started here are signalled, by their own process group; CPU is utime + stime of the
@@ -21,12 +21,13 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 _PDEATHSIG = 1
-#: Seconds that a process gets to end by itself.
+#: Seconds for a process to end after SIGTERM, before SIGKILL.
 PATIENCE = 6.0
 FILES = 20_000
 
 
 def free_port() -> int:
+    """Return a free TCP port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -34,14 +35,14 @@ def free_port() -> int:
 
 
 def allow_files() -> None:
-    """As many open files as the system permits, up to FILES."""
+    """Raise the limit of open files as far as the system permits, at most to FILES."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat behind the name; [] where the process is gone."""
+    """Return the fields of /proc/PID/stat after the name; [] if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -49,7 +50,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def tree(root: int) -> list[int]:
-    """`root` and its descendants."""
+    """Return `root` and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -63,7 +64,7 @@ def tree(root: int) -> list[int]:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of CPU of one living process and its dead children."""
+    """Return the CPU seconds of one living process and its dead children."""
     stat = _stat(pid)
     if not stat:
         return 0.0
@@ -75,14 +76,14 @@ def _cpu(pid: int) -> float:
 
 
 class Process:
-    """A system's processes. `cpu()`: seconds so far; `rss()`: bytes now."""
+    """The processes of one system. `cpu()`: CPU seconds so far. `rss()`: resident bytes now."""
 
     def __init__(self, argv: list[str], env: dict[str, str], directory: Path, core: int | None) -> None:
         self.log = directory / "output.log"
 
         def child() -> None:
             if _PRCTL is not None:
-                _PRCTL(_PDEATHSIG, signal.SIGTERM)  # a suite that is killed leaves nothing behind
+                _PRCTL(_PDEATHSIG, signal.SIGTERM)  # the child ends even if the suite is killed
             if core is not None:
                 os.sched_setaffinity(0, {core})
             allow_files()
@@ -108,8 +109,8 @@ class Process:
         return sum(map(_cpu, tree(self.pid)))
 
     def rss(self) -> int:
-        """Resident bytes of the tree, pages shared within it counted once (proportional set size where the kernel tells
-        it)."""
+        """Return the resident bytes of the tree. Pages that are shared within it count once if the kernel reports the
+        proportional set size."""
         return sum(map(_memory, tree(self.pid)))
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""results.json → RESULTS.md and the plots beside it.
+"""Write RESULTS.md and its plots from results.json.
 
 Knows: what each value means, the goals. Must not know: how anything was measured.
 Invariants: every figure in the tables is a median over the rounds, every ratio a median of the rounds' own ratios to
@@ -35,7 +35,8 @@ COLOURS = {
 
 
 class Column(NamedTuple):
-    """`value`: of one round's measurements of one system; None where it was not measured or was wrong."""
+    """One column of a table. `value`: from one round's measurements of one system; None if it was not measured or was
+    wrong."""
 
     head: str
     workload: str
@@ -108,7 +109,7 @@ TABLES: tuple[Table, ...] = (
 
 
 class Results:
-    """The file, asked for medians and ratios."""
+    """The content of results.json, with medians and ratios."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
@@ -136,7 +137,7 @@ class Results:
         return median(values) if values else None
 
     def ratio(self, name: str, workload: str, key: str) -> float | None:
-        """The median of the rounds' ratios to nginx."""
+        """Return the median of the rounds' ratios to nginx."""
         found = []
         for round_ in self.data["rounds"]:
             value, base = self.of(round_, name, workload, key), self.of(round_, BASE, workload, key)
@@ -145,7 +146,7 @@ class Results:
         return median(found) if found else None
 
     def added(self, name: str, key: str) -> float | None:
-        """Milliseconds of W4 more than direct in the same round."""
+        """Return by how many milliseconds W4 is slower than without a proxy in the same round."""
         found = []
         for round_ in self.data["rounds"]:
             value, base = self.of(round_, name, "w4", key), self.of(round_, "direct", "w4", key)
@@ -154,7 +155,7 @@ class Results:
         return median(found) if found else None
 
     def errors(self, name: str) -> list[str]:
-        """One line per workload with wrong replies."""
+        """Return one line for each workload with wrong replies."""
         lines = []
         for workload in dict.fromkeys(key for round_ in self.data["rounds"] for key in round_.get(name, {})):
             entries = [round_[name][workload] for round_ in self.data["rounds"] if workload in round_.get(name, {})]
@@ -188,7 +189,8 @@ class Results:
 
 
 class Goal(NamedTuple):
-    """`measure`: of the results and a system's name; `limit`: not to be exceeded, in the unit that `show` writes."""
+    """One goal. `measure`: a value from the results and the name of a system. `limit`: the largest allowed value, in
+    the unit that `show` writes."""
 
     title: str
     limit: float

@@ -1,4 +1,4 @@
-"""Runs the suite: rounds in which every system meets every workload, one after the other, on the same machine.
+"""Run the suite: rounds in which every system runs every workload, one after the other, on one machine.
 
 Knows: processes, cores, rounds. Must not know: what a workload measures, how results look.
 Invariants: in a round all systems run side by side and workloads take turns over them, so that a slow minute of the
@@ -35,13 +35,13 @@ from bench.shapes import Plan
 from bench.systems import BY_NAME, ROOT, Start, System
 from bench.workloads import FULL, QUICK, WORKLOADS, Scale, Target
 
-#: Seconds in which a system must give its first answer.
+#: Seconds within which a system must give its first answer.
 START_LIMIT = 90.0
 RESULTS = Path(__file__).resolve().parent / "results.json"
 
 
 def cores() -> tuple[int, int]:
-    """(of upstream and client, of the system under test)."""
+    """Return the cores of upstream and client, and those of the system under test."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 
@@ -51,7 +51,7 @@ class Bench:
         self.names = names
         self.chosen = chosen
         self.scale = scale
-        self.trees = trees  # system → the checkout that it runs, instead of what is installed
+        self.trees = trees  # system → the checkout that it runs instead of the installed version
         self.here, self.there = cores()
         self.running: list[Process] = []
         self.rounds: list[dict[str, dict[str, Any]]] = []
@@ -81,7 +81,7 @@ class Bench:
         raise SystemExit(f"the mock upstream did not start: {process.tail()}")
 
     async def begin(self, system: System, upstream: int, label: str) -> tuple[Target, dict[str, float]] | str:
-        """Start a system and get its first answer: the target and its cold start; or why not."""
+        """Start a system and get its first answer. Return the target and its cold start, or why it did not start."""
         if system.kind == "direct":
             return Target(system, upstream, upstream, None, self.scale), {}
         port = free_port()

@@ -1,4 +1,4 @@
-"""What the mock upstream says, and what a client must therefore have received: the two read the same tables.
+"""The replies of the mock upstream, and the content that a client must have received, from the same tables.
 
 Knows: OpenAI's chat-completion chunks and Anthropic's stream events as the vendors send them, byte for byte (field
 order and white space of api.openai.com, 2025; without `obfuscation`, which only that host sends). Must not know:
@@ -62,7 +62,8 @@ class Plan(NamedTuple):
 
 
 class Script(NamedTuple):
-    """One stream: whole SSE events before, one `(before the digits, after them)` per word, whole events behind."""
+    """One stream: whole SSE events at the start, one `(before the digits, after them)` for each word, whole events at
+    the end."""
 
     opening: bytes
     pieces: tuple[tuple[bytes, bytes], ...]
@@ -74,20 +75,20 @@ def _json(value: object) -> str:
 
 
 def word(kind: str, n: int) -> str:
-    """The text of piece `n` behind its stamp. Arguments are the inside of a JSON string: their words are escaped once
-    more."""
+    """Return the text of piece `n`, without its stamp. Words of arguments are inside a JSON string, so they are escaped
+    once more."""
     text = WORDS[n % len(WORDS)]
     return _json(text)[1:-1] if kind == "args" else text
 
 
 def expected(plan: Plan, stamps: list[bytes]) -> bytes:
-    """The content (text, thinking or arguments) of a reply with these stamps, as UTF-8."""
+    """Return the content (text, thinking or arguments) of a reply with these stamps, as UTF-8."""
     text = "".join(f"~{stamp.decode()}~{word(plan.kind, n)}" for n, stamp in enumerate(stamps))
     return (f'{{"content":"{text}"}}' if plan.kind == "args" else text).encode()
 
 
 def unary_text(size: int) -> str:
-    """About `size` bytes of text, the same each time."""
+    """Return about `size` bytes of text, always the same."""
     line = "".join(WORDS)
     return (line * (size // len(line.encode()) + 1))[:size]
 
@@ -132,8 +133,8 @@ _DELTAS = {"text": lambda s: {"content": s}, "reasoning": lambda s: {"reasoning_
 
 
 def openai(plan: Plan) -> Script:
-    """A chat-completion stream with its usage chunk. `reasoning` ends with one word of text, as every reply has
-    some."""
+    """Return a chat-completion stream with its usage chunk. `reasoning` ends with one word of text, because every reply
+    has some."""
     delta = _DELTAS[plan.kind]
     opening = _chunk({"role": "assistant", "content": "", "refusal": None})
     closing = ""
@@ -179,7 +180,8 @@ _BLOCKS = {
 
 
 def anthropic(plan: Plan) -> Script:
-    """The same reply from an upstream that speaks Anthropic (pass-through proxies, a2py's native wire)."""
+    """Return the same reply from an upstream that speaks Anthropic, for proxies that do not translate and for a2py's
+    native wire."""
     block, type, field = _BLOCKS[plan.kind]
 
     def delta(text: str) -> str:
@@ -231,7 +233,7 @@ UNARY = {"openai": openai_unary, "anthropic": anthropic_unary}
 
 
 def render(script: Script, stamps: list[bytes]) -> bytes:
-    """The whole body of a stream whose stamps were these."""
+    """Return the whole body of a stream with these stamps."""
     pieces = script.pieces
     middle = b"".join(b"%b%b%b" % (*_between(pieces, n, stamp),) for n, stamp in enumerate(stamps))
     return script.opening + middle + script.closing

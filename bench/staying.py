@@ -31,9 +31,9 @@ from bench.procs import free_port
 from bench.soak import HEADERS, KEY, LIMIT, Upstream, served, verify
 from bench.systems import ROOT
 
-#: How often each is done, if there is time.
+#: How often each is done, unless `--seconds` is over first.
 RELOADS, KILLS, RESTARTS = 300, 60, 100
-#: Seconds of an answer that is hung, as far as a person is concerned.
+#: Seconds after which an answer is taken for hung.
 SLOW = 5.0
 #: Words of an answer beyond the first five, of 60: a process that is replaced ends after its longest answer.
 SHORT = 12
@@ -41,9 +41,9 @@ HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 class Load:
-    """Clients that stream, and clients that only ask for a sign of life, on new connections and on kept ones. `lost`:
-    what went wrong, with the client's port; `excused`: ports of connections that a killed worker had; `longest`:
-    seconds until the first byte of a sign of life."""
+    """Clients that stream, and clients that only ask for the health page, on new and on kept connections. `lost`: what
+    went wrong, with the client's port. `excused`: ports of connections that a killed worker had. `longest`: the longest
+    time in seconds until the first byte of a health page."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
@@ -57,7 +57,7 @@ class Load:
 
     @property
     def counted(self) -> list[str]:
-        """What was lost and is nobody's excuse."""
+        """The losses that no killed worker explains."""
         return [what for port, what in self.lost if port not in self.excused]
 
     async def client(self, streams: bool) -> None:
@@ -79,11 +79,11 @@ class Load:
             kept.close()
 
     async def one(self, connection: Connection, streams: bool, which: str) -> bool:
-        """False: the connection is gone."""
+        """Send one request. Return False if the connection is closed."""
         seed, transport = next(self.seeds), connection.transport
         assert transport is not None
         if connection.lost:
-            return False  # closed before anything was sent
+            return False  # closed before the request was sent
         port = transport.get_extra_info("sockname")[1]
         began = time.monotonic()
         try:
@@ -128,7 +128,7 @@ def children(pid: int) -> list[int]:
 
 
 def clients_of(pid: int, port: int) -> set[int]:
-    """The ports of the clients that are connected to `port` in the process `pid`."""
+    """Return the ports of the clients that are connected to `port` in the process `pid`."""
     sockets = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -144,7 +144,7 @@ def clients_of(pid: int, port: int) -> set[int]:
 
 
 def write(folder: Path, base: str, mark: int) -> None:
-    """The configuration; `mark` makes it another one."""
+    """Write the configuration. `mark`: a text that makes it differ from the one before."""
     config = {
         "model_list": [served("text", base)],
         "general_settings": {"master_key": KEY},
@@ -161,7 +161,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 async def a2py(folder: Path, *args: str) -> str:
-    """One command; its output."""
+    """Run one command, and return its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "a2py", *args),
         cwd=folder,
@@ -198,7 +198,7 @@ def log_of(folder: Path) -> str:
 
 @asynccontextmanager
 async def running(folder: Path, workers: int) -> AsyncIterator[tuple[int, str]]:
-    """`a2py start` with an upstream; gives its port and the upstream's base, and stops whatever runs at the end."""
+    """Run `a2py start` with an upstream. Yield its port and the upstream's base, and stop everything at the end."""
     upstream = Upstream("chat")
     base = f"http://127.0.0.1:{await upstream.start()}/v1"
     write(folder, base, 0)
@@ -216,7 +216,7 @@ async def status(folder: Path) -> dict[str, Any]:
 
 
 async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
-    """SIGHUP after SIGHUP, each with another configuration, and a worker killed after every fifth."""
+    """Send SIGHUP again and again, each time with another configuration, and kill a worker after every fifth."""
     until_when = time.monotonic() + seconds
     done: Counter[str] = Counter()
     async with running(folder, 3) as (port, base):
@@ -233,7 +233,7 @@ async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict
                     victim = dice.choice(children(pid))
                     os.kill(
                         victim, signal.SIGSTOP
-                    )  # from here on it accepts nobody: what it has is what is lost with it
+                    )  # it accepts nothing from here on, so only its present connections can be lost
                     load.excused |= clients_of(victim, port)
                     os.kill(victim, signal.SIGKILL)
                     done["kills"] += 1
@@ -244,7 +244,7 @@ async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict
 
 
 async def restarts(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
-    """From 3 workers to 2 and back, and from 1 to 1: each next restart once the process before has ended."""
+    """Restart from 3 workers to 2 and back, and from 1 to 1. Each restart begins when the process before has ended."""
     half = seconds / 2
     done: Counter[str] = Counter()
     every: list[Load] = []

@@ -1,4 +1,4 @@
-"""Plots as SVG: horizontal bars and curves, on a logarithmic axis where the values ask for it.
+"""Draw plots as SVG: horizontal bars and curves, with a logarithmic axis if the values span several powers of ten.
 
 Knows: SVG. Must not know: what is plotted.
 Invariants: the same input gives the same bytes; readable on white and on dark pages (own background); every mark has
@@ -52,12 +52,12 @@ def _page(height: float, title: str, subtitle: str, body: list[str]) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Powers of ten that enclose the values."""
+    """Return the powers of ten that enclose the values."""
     return [10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
 
 
 def number(value: float) -> str:
-    """Three significant digits, no exponent."""
+    """Return a number with three significant digits and no exponent."""
     if value >= 1000:
         return f"{value:,.0f}"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
@@ -71,7 +71,7 @@ def _scale(marks: list[float]) -> Callable[[float], float]:
 
 
 def bars(title: str, subtitle: str, rows: Sequence[Bar]) -> str:
-    """Values on a logarithmic axis that begins at a power of ten below the smallest."""
+    """Draw values on a logarithmic axis that begins at the power of ten below the smallest."""
     shown = [row for row in rows if row.value > 0]
     if not shown:
         return _page(TOP + 20, title, subtitle, [])
@@ -94,7 +94,7 @@ def bars(title: str, subtitle: str, rows: Sequence[Bar]) -> str:
 
 
 def curves(title: str, subtitle: str, lines: Sequence[Curve], across: Sequence[tuple[float, str]]) -> str:
-    """Values (up, logarithmic) over shares (across, 0 … 1 at the places that `across` names)."""
+    """Draw values (vertical, logarithmic) over shares (horizontal, 0 … 1, labelled at the places in `across`)."""
     values = [value for line in lines for _, value in line.points if value > 0]
     if not values:
         return _page(TOP + 20, title, subtitle, [])
@@ -106,7 +106,7 @@ def curves(title: str, subtitle: str, lines: Sequence[Curve], across: Sequence[t
         return bottom - (bottom - TOP) * (math.log10(max(value, marks[0])) - low) / (high - low)
 
     def x(share: float) -> float:
-        """The tail gets room: each nine as much as the one before."""
+        """Give the tail more room: each further nine is as wide as the one before."""
         edge = -math.log10(max(1 - share, 1e-4))
         return left + (right - left) * min(edge / 3.0, 1.0)
 

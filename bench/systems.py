@@ -1,4 +1,4 @@
-"""The systems under test: one row a system. How it is installed, started, asked; what it weighs.
+"""The systems under test, one row each: how to install, start and ask it, and how to measure its size on disk.
 
 Knows: each program's command line and configuration file. Must not know: workloads.
 Invariants: everything that a system needs is inside .venv-bench/NAME or the Debian package; a system that is not there
@@ -90,7 +90,8 @@ _BLANK = re.compile(r"\{(dir|port|upstream|key)\}")
 
 
 class Start(NamedTuple):
-    """`dir`: an empty directory of the system's own, also its working directory and $HOME."""
+    """What a start needs. `dir`: an empty directory of the system's own, which is also its working directory and
+    $HOME."""
 
     dir: Path
     port: int
@@ -98,9 +99,9 @@ class Start(NamedTuple):
 
 
 class System(NamedTuple):
-    """`wire`: what the client speaks to it; `kind`: `direct`, `pass` (a hop that copies) or `translate`; `files`: name
-    → text, with {port}, {upstream}, {dir} and {key}; `argv`: likewise; `install`: command lines, run in .venv-bench;
-    `weigh`: what `installed` measures."""
+    """One system. `wire`: the protocol of its client. `kind`: `direct`, `pass` (a hop that copies) or `translate`.
+    `files`: name → text with {port}, {upstream}, {dir} and {key}. `argv`: likewise. `install`: command lines, run in
+    .venv-bench. `weigh`: what `installed` measures."""
 
     name: str
     label: str
@@ -133,7 +134,7 @@ def _found(pattern: str, *argv: str) -> Callable[[], str | None]:
 
 
 def _distribution(venv: str, *names: str) -> Callable[[], str | None]:
-    """Versions of what is installed in a virtual environment, without starting its interpreter."""
+    """Return a function that reads versions from a virtual environment, without starting its interpreter."""
 
     def version() -> str | None:
         found = []
@@ -168,7 +169,8 @@ def _venv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _venv_by_uv(name: str, *packages: str) -> tuple[tuple[str, ...], ...]:
-    """For what pip resolves for a quarter of an hour without an end (litellm[proxy], pip 23 and 26, 2026-11)."""
+    """Return the commands that install with uv. pip resolves litellm[proxy] for a quarter of an hour without an end
+    (pip 23 and 26, 2026-11)."""
     pip = ("uv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "uv")
     install = ("uv/bin/uv", "pip", "install", "-q", "--upgrade", "--python", f"{name}/bin/python", *packages)
     return (("{python}", "-m", "venv", name), ("{python}", "-m", "venv", "uv"), pip, install)
@@ -308,7 +310,7 @@ SYSTEMS: tuple[System, ...] = (
     ),
 )
 BY_NAME = {system.name: system for system in SYSTEMS}
-#: Packages that are no part of what a system installs.
+#: Packages that every virtual environment has. They do not count as installed by a system.
 _NOT_COUNTED = re.compile(r"(pip|setuptools|pkg_resources|_distutils_hack|distutils-precedence)\b", re.IGNORECASE)
 
 
@@ -318,7 +320,7 @@ def fill(text: str, start: Start) -> str:
 
 
 def prepare(system: System, start: Start) -> tuple[list[str], dict[str, str]]:
-    """Write the system's files; its command line and environment."""
+    """Write the system's files, and return its command line and environment."""
     for name, text in system.files.items():
         path = start.dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -335,8 +337,8 @@ def headers(system: System) -> dict[str, str]:
 
 
 def installed(system: System) -> int | None:
-    """Bytes on disk of what the system installs (site-packages without pip and setuptools; node_modules); None: nothing
-    of its own."""
+    """Return the bytes on disk that the system adds (site-packages without pip and setuptools; node_modules), None if
+    it adds none."""
     if not system.weigh:
         return None
     place = HOME / system.weigh
@@ -348,7 +350,7 @@ def installed(system: System) -> int | None:
 
 
 def there(names: list[str] | None = None) -> tuple[dict[str, str], list[str]]:
-    """Versions of the systems that can run, and one line for each that can't."""
+    """Return the versions of the systems that can run, and one line for each that can't."""
     versions, missing = {}, []
     for system in SYSTEMS:
         if names is None or system.name in names:
@@ -361,11 +363,11 @@ def there(names: list[str] | None = None) -> tuple[dict[str, str], list[str]]:
 
 
 def install(names: list[str]) -> int:
-    """Install the systems named, or those that are missing and a2py; 1 if one failed."""
+    """Install the named systems, or those that are missing and a2py. Return 1 if one failed."""
     HOME.mkdir(exist_ok=True)
     shutil.rmtree(
         ROOT / "build" / "lib", ignore_errors=True
-    )  # setuptools would install what was deleted since the last time
+    )  # else setuptools installs files that were deleted since the last build
     failed = 0
     for system in SYSTEMS:
         wanted = system.name in names if names else system.name.startswith("a2py") or system.version() is None

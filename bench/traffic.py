@@ -1,4 +1,4 @@
-"""Mixed traffic: an upstream that answers by a seed, clients that leave, and what each answer must be, to the byte.
+"""Mixed traffic: an upstream whose answers depend on a seed, clients that leave, and an exact check of each answer.
 
 Knows: the seed in the prompt, which decides answer, failure and pace on both sides. Must not know: a2py, how long a run
 lasts.
@@ -21,12 +21,12 @@ from bench.client import Connection, Mismatch, Reply, body_of, connect, events, 
 
 KEY = "sk-soak-master"
 HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
-#: Seconds in which one mixed answer must be there.
+#: Seconds within which one mixed answer must arrive.
 LIMIT = 60.0
 
 # -- the upstream ------------------------------------------------------------------------------------------------------
 
-#: What a model says in a request's name: model → weight of its requests.
+#: The model in a request decides how the upstream answers: model → weight of its requests.
 KINDS = {
     "text": 24,
     "think": 10,
@@ -47,7 +47,7 @@ STATUSES = (400, 401, 404, 408, 413, 429, 500, 503, 529)
 
 
 def said(seed: int, words: int) -> list[str]:
-    """The pieces of the answer to the request `seed`, the same on both sides."""
+    """Return the pieces of the answer to the request `seed`. Both sides call this."""
     dice = random.Random(seed)
     return [
         f"{hashlib.md5(bytes([n & 255])).hexdigest()[: dice.randrange(1, 9)]} é\n"[dice.randrange(3) :] or " "
@@ -73,7 +73,7 @@ def _chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any)
 
 
 def chat_events(kind: str, seed: int) -> list[bytes]:
-    """The upstream's events of one answer."""
+    """Yield the upstream's events of one answer."""
     words = words_of(kind, seed)
     out = [_chunk({"role": "assistant", "content": ""})]
     if kind == "think":
@@ -158,7 +158,7 @@ def native_events(kind: str, seed: int) -> list[bytes]:
 
 
 def whole(wire: str, kind: str, seed: int) -> bytes:
-    """The same answer as one JSON body."""
+    """Return the same answer as one JSON body."""
     text = "".join(words_of(kind, seed))
     if wire == "native":
         usage = {"input_tokens": 10, "output_tokens": 5}
@@ -191,7 +191,7 @@ _MODEL = re.compile(rb'"model":\s*"([a-z]+)"')
 
 
 class Upstream:
-    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader went away; `open`:
+    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader disconnected. `open`:
     connections now."""
 
     def __init__(self, wire: str) -> None:
@@ -224,7 +224,7 @@ class Upstream:
             writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, body: bytes) -> bool:
-        """False: the connection ends here."""
+        """Answer one request. Return False if the connection ends here."""
         model, number = _MODEL.search(body), _SEED.search(body)
         assert model and number, body[:200]
         kind, seed = model[1].decode(), int(number[1])
@@ -277,7 +277,7 @@ class Upstream:
 
 
 def question(kind: str, seed: int, dice: random.Random) -> tuple[str, dict[str, Any]]:
-    """Path and body of one request: some small, some of Claude Code's size, some with megabytes."""
+    """Return path and body of one request: some small, some of Claude Code's size, some with megabytes."""
     size = dice.choices(("small", "large", "huge"), (70, 27, 3))[0]
     stream = kind not in ("unary", "count") and dice.random() < 0.9
     body = json.loads(LARGE) if size == "large" else bodies.small(stream)
@@ -310,7 +310,7 @@ ODD = (
 
 
 def verify(kind: str, seed: int, stream: bool, reply: Reply) -> str:
-    """What came, in a word; raises Mismatch where it is not what it must be."""
+    """Return the outcome in one word. Raise Mismatch if the reply is wrong."""
     data = body_of(reply)[0]
     if kind == "odd":
         if reply.status < 400 or json.loads(data)["type"] != "error":
@@ -371,7 +371,7 @@ def _streamed(kind: str, words: list[str], seed: int, found: list[dict[str, Any]
 
 
 class Mixed:
-    """The clients. `outcomes`: kind and what came of it → how often; `errors`: what was wrong."""
+    """The clients. `outcomes`: (kind, outcome) → how often. `errors`: what was wrong."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
@@ -382,7 +382,7 @@ class Mixed:
         self.until = 0.0
 
     async def client(self) -> None:
-        """One after the other, on a kept connection as long as it lasts."""
+        """Send requests one after the other, on a kept connection as long as it lasts."""
         connection: Connection | None = None
         while time.monotonic() < self.until:
             if connection is None or connection.lost or self.dice.random() < 0.05:
@@ -405,7 +405,7 @@ class Mixed:
             stream = bool(body.get("stream"))
             asked = request(self.port, path, json.dumps(body, ensure_ascii=False).encode(), HEADERS)
         leaves = dice.random()
-        if leaves < 0.03:  # in the middle of its own request
+        if leaves < 0.03:  # the client leaves in the middle of its own request
             assert connection.transport is not None
             connection.transport.write(asked[: dice.randrange(1, len(asked))])
             await asyncio.sleep(dice.random() * 0.05)
@@ -419,7 +419,7 @@ class Mixed:
                 return self.leave(connection, "answer")
             except Mismatch:
                 pass
-        elif leaves < 0.23:  # does not read for a while
+        elif leaves < 0.23:  # the client does not read for a while
             assert connection.transport is not None
             connection.transport.pause_reading()
             await asyncio.sleep(dice.random() * 3)
@@ -433,12 +433,13 @@ class Mixed:
             self.errors.append(f"{kind} seed {seed}: {type(error).__name__} {error} ({so_far})"[:300])
             connection.close()
             return None
-        if kind == "odd":  # that connection is closed by the proxy
+        if kind == "odd":  # the proxy closes that connection
             connection.close()
             return None
         return connection
 
     def leave(self, connection: Connection, when: str) -> None:
+        """Disconnect."""
         assert connection.transport is not None
         how = self.dice.choice(("reset", "close"))
         if how == "reset" and not connection.lost:

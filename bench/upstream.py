@@ -4,8 +4,8 @@ piece.
 Knows: as much HTTP as proxies speak to an upstream (Content-Length or chunked request bodies, keep-alive, `Expect`).
 Must not know: who asks.
 Invariants: each event is an HTTP chunk of its own, as uvicorn and Node send them; a paced piece is stamped right before
-its write, a flooded one when its batch is put together; a reader that stops reading stops the flood. What is answered
-is the plan that was PUT last to /_plan; /_stats tells requests, open streams and broken ones.
+its write, a flooded one when its batch is put together; a reader that stops reading stops the flood. The last plan
+that was PUT to /_plan decides the answers. /_stats returns the numbers of requests, open streams and broken ones.
 
     python -m bench.upstream --port 9000 [--cpu 0]
 """
@@ -39,7 +39,7 @@ def http_chunk(event: bytes) -> bytes:
 
 
 def framed(script: Script) -> Script:
-    """The same with HTTP chunk framing; the 17 digits of a stamp count with the frame."""
+    """Return `script` with HTTP chunk framing. The length of a chunk includes the 17 digits of its stamp."""
     pieces = tuple(
         (b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces
     )
@@ -51,7 +51,7 @@ def framed(script: Script) -> Script:
 
 
 class State:
-    """What all connections share."""
+    """What all connections share: the plan, and the counts."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class State:
 
 
 class Stream:
-    """One reply on its way."""
+    """One reply that is being written."""
 
     __slots__ = ("at", "connection", "plan", "script", "sent", "state", "timer")
 
@@ -110,7 +110,7 @@ class Stream:
         return b"".join(out)
 
     def tick(self) -> None:
-        """One paced piece. Late timers do not shift the next ones."""
+        """Write one paced piece. A late timer does not shift the next ones."""
         self.connection.write(self._pieces(1))
         if self.sent == self.plan.chunks:
             self.end()
@@ -119,7 +119,7 @@ class Stream:
             self.timer = self.state.loop.call_at(self.at, self.tick)
 
     def flood(self) -> None:
-        """A batch, and the next one as soon as the transport takes it."""
+        """Write a batch, and the next one as soon as the transport accepts it."""
         if self.connection.paused or self.connection.stream is not self:
             return
         self.connection.write(self._pieces(min(self.plan.batch, self.plan.chunks - self.sent)))
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
             self.next()
 
     def next(self) -> None:
-        """Answer the next whole request of the buffer."""
+        """Answer the next complete request in the buffer."""
         head, found, body = self.buffer.partition(b"\r\n\r\n")
         if not found:
             return

@@ -1,4 +1,4 @@
-"""The workloads: what is asked of each system, and what is measured while it answers.
+"""The workloads: the requests that each system gets, and the measurements while it answers.
 
 Knows: plans, requests, the client, the CPU of the system under test. Must not know: which system it is, how results are
 shown.
@@ -26,7 +26,7 @@ Result = dict[str, float]
 
 
 class Scale(NamedTuple):
-    """How long each workload runs. `FULL` is what RESULTS.md shows."""
+    """How long each workload runs. RESULTS.md shows `FULL`."""
 
     paced_chunks: int = 200
     paced_streams: int = 50
@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     asks: int = 40  # requests of W4, per body
     slow_streams: int = 1000
     slow_chunks: int = 8
-    limit: float = 60.0  # seconds until a workload is broken off
+    limit: float = 60.0  # seconds after which a workload is aborted
 
 
 FULL = Scale()
@@ -46,7 +46,7 @@ QUICK = Scale(paced_chunks=50, seconds=0.5, asks=10, slow_streams=100, slow_chun
 
 
 class Target:
-    """One running system as a workload sees it. `process` None: there is none (direct)."""
+    """One running system. `process` is None if there is none (direct)."""
 
     def __init__(self, system: System, port: int, upstream: int, process: Process | None, scale: Scale) -> None:
         self.system = system
@@ -75,7 +75,7 @@ class Target:
         return found
 
     async def ask(self, connection: Connection, wire_request: bytes) -> Reply | None:
-        """One reply; None and an error where it broke."""
+        """Return one reply; None, and record an error, if it broke."""
         self.asked += 1
         try:
             return await connection.ask(wire_request)
@@ -84,7 +84,8 @@ class Target:
             return None
 
     def delays(self, plan: Plan, replies: list[Reply | None]) -> list[float]:
-        """Milliseconds from the upstream's write to our read, of every piece of every right reply."""
+        """Return the milliseconds from the upstream's write to the client's read, of every piece of every correct
+        reply."""
         out: list[float] = []
         for reply in replies:
             if reply is None:
@@ -103,7 +104,7 @@ def quantile(ordered: list[float], share: float) -> float:
 async def _at_once(
     target: Target, plan: Plan, body: dict[str, object], streams: int
 ) -> tuple[list[Reply | None], float, float]:
-    """`streams` replies side by side, each on a connection of its own: (replies, seconds, CPU seconds)."""
+    """Run `streams` replies side by side, each on its own connection. Return (replies, seconds, CPU seconds)."""
     await target.plan(plan)
     connections = await target.connections(streams)
     asked = target.request(body)
@@ -155,7 +156,7 @@ def _flood(kind: str, burst: bool = False) -> Callable[[Target], Awaitable[Resul
 async def _loop(
     target: Target, asked: bytes, connections: list[Connection], check: Callable[[Reply], object]
 ) -> Result:
-    """Each connection asks again and again for the time of the scale; checks run after it."""
+    """Send requests on each connection until the time of the scale is over. The replies are checked afterwards."""
     replies: list[tuple[Reply, int]] = []
 
     async def one(connection: Connection, stop: float) -> None:
@@ -277,7 +278,7 @@ async def slow(target: Target) -> Result:
 
 
 class Workload(NamedTuple):
-    """`alone`: in processes of its own."""
+    """One workload. `alone`: it runs in processes of its own."""
 
     name: str
     title: str

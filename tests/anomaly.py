@@ -1,16 +1,18 @@
-"""The anomaly loop: a run is repeated with a fault at its 1st, 2nd, … IO operation, until one passes without meeting it.
+"""The anomaly loop: a run is repeated with a fault at its 1st, 2nd, … IO operation, until one passes without meeting
+it.
 
 Knows: sockets; what a client may get of any request whatsoever. Must not know: the proxy's inside.
-A `Gate` stands in a connection and passes it on in pieces; each piece is one IO operation. At its k-th piece it does something else:
+A `Gate` relays a connection in pieces. Each piece is one IO operation. At the k-th piece it injects a fault:
 
     error    both sides get a TCP reset
     close    both sides get a FIN
     short    half of the piece passes, then a FIN
     hang     nothing passes any more, and nothing is closed, until the test ends it
 
-Who connects through a gate by its `NAME` meets two operations more: the look-up of the name, and the connect. Both are refused, or hang.
+A connection to a gate by its `NAME` has two more operations, the look-up of the name and the connect. These fail or
+hang.
 
-`judge` says whether what the client got is one whole terminal answer.
+`judge` checks that the client got exactly one complete terminal answer.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ POINTS: Counter[str] = Counter()
 
 
 class Gate:
-    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did; `dialled`: look-ups and
-    connects of this event loop are operations too."""
+    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did;
+    `dialled`: look-ups and connects of this event loop are operations too."""
 
     def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", dialled: bool = False) -> None:
         self.target = target
@@ -152,7 +154,8 @@ class Gate:
 
 
 def judge(answer: Answer) -> str:
-    """`ok`, or `error`: what kind of terminal answer it is; AssertionError where it is none, or more than one."""
+    """Return `ok` or `error`, the kind of the terminal answer. Raise AssertionError if there is none, or more than
+    one."""
     assert answer.whole, "the body did not end as its head had promised"
     assert answer.headers["request-id"].startswith("req_")
     if answer.headers["content-type"] == "application/json":

@@ -1,7 +1,7 @@
 """An upstream and clients on blocking sockets and threads, which leave nothing to the garbage collector themselves.
 
-Knows: just enough HTTP/1.1. Must not know: a2py.
-Why not `scripted`: asyncio's streams leave reference cycles in this process, among which those of the proxy could not be counted."""
+Knows: just enough HTTP/1.1. Must not know: a2py. Why not `scripted`: asyncio's streams leave reference cycles in this
+process, among which those of the proxy could not be counted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ Script = Callable[[Peer], bool]
 
 
 class Upstream:
-    """An upstream on a free loopback port. `reached`: is released for each request, after the script has written what it writes first."""
+    """An upstream on a free loopback port. `reached`: is released for each request, after the script has written what
+    it writes first."""
 
     def __init__(self, script: Script) -> None:
         self._script = script

@@ -1,4 +1,4 @@
-"""The command line as a user has it: an empty place to stand in, one command, a server that runs.
+"""Run the command line as a user does: an empty folder, one command, a running server.
 
 Knows: the console entry. Must not know: what a test checks.
 """

@@ -1,4 +1,4 @@
-"""Configuration files for tests: text in, Config or the told mistake out."""
+"""Configuration files for tests: return the Config of a text, or the message about its mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from a2py.config import Config, ConfigError, load
 from a2py.deployment import Deployment
 
-#: Keys that must never be seen in what is printed.
+#: Keys that must never be printed.
 KEY = "sk-very-secret-0123456789"
 
 

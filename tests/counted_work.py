@@ -6,7 +6,8 @@
 - the length of the text, bytes or list whose method may look at all of it (LOOKS),
 - the bytes that are allocated in a line (tracemalloc): slices and concatenations copy.
 
-It does not see the steps of a regular expression, nor `x in a_list`. Texts of errors, which patterns read, are cut to LONG characters before.
+It does not see the steps of a regular expression, nor `x in a_list`. Texts of errors, which patterns read, are cut to
+LONG characters before.
 
 Knows: how CPython reports what it runs. Must not know: what is measured.
 """

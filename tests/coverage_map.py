@@ -1,12 +1,13 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
-The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of a2py/wires/native/strip.py are
-tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with the golden cases, and the floods and slices of SHARED, they must
-reach every line and every branch of every function.
+The core is L0 to L2: the files in the root of a2py, messages, providers and wires. The own tests of
+a2py/wires/native/strip.py are tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with
+the golden cases, and the floods and slices of SHARED, they must reach every line and every branch of every function.
 
-How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a context of coverage, so
-that the report can ask what one module's own tests reach. A context for each test would write some 30 million arcs; a context for each file
-writes 300,000. What runs while the core is imported does not depend on a test: it is measured in a process of its own, and counts for every module.
+How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a
+context of coverage, so that the report can ask what one module's own tests reach. A context for each test would write
+some 30 million arcs; a context for each file writes 300,000. What runs while the core is imported does not depend on a
+test: it is measured in a process of its own, and counts for every module.
 
 Knows: which test files belong to which module. Must not know: what the tests do.
 """
@@ -31,12 +32,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: The parts of a2py that this page is about: see STRATA in test_layers.py.
 CORE = ("messages", "providers", "wires")
-#: Test files that check one property of all modules together: what each golden says, that each limit holds, that long work is done in slices.
+#: Test files that check one property of all modules together: what each golden says, that each limit holds, that long
+#: work is done in slices.
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
 
 
-#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check both at once.
+#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check
+#: both at once.
 TOGETHER = {"a2py/wires/responses/output.py": "a2py/wires/responses/stream.py"}
+#: Core modules that may have gaps: they are printed, and do not fail. A module without gaps must leave this list, so it
+#: only shrinks. New modules do not go in: they get tests of their own.
+KNOWN_GAPS: frozenset[str] = frozenset([])
 #: The context of what runs at import.
 IMPORT = "import"
 #: A program that imports the core under coverage. Arguments: the data file, the context, the modules.
@@ -82,8 +88,8 @@ def is_measured(test_file: str) -> bool:
     return test_file in SHARED or (parts[0] == "tests" and (len(parts) == 2 or parts[1] in CORE))
 
 
-def gaps(data_file: str) -> Iterator[str]:
-    """Yield a line for each core module that its own tests and the goldens do not cover."""
+def gaps(data_file: str) -> Iterator[tuple[str, str]]:
+    """Yield each core module that its own tests and the goldens do not cover, and what they do not reach."""
     for module in core_modules():
         with TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
@@ -107,7 +113,14 @@ def gaps(data_file: str) -> Iterator[str]:
         ]
         if lines or branches:
             tests = f"tests/{module.relative_to('a2py').with_name('test_' + module.name).as_posix()}"
-            yield f"{module.as_posix()}: not reached by {tests} or the goldens: {', '.join(lines + branches)}"
+            yield module.as_posix(), f"not reached by {tests} or the goldens: {', '.join(lines + branches)}"
+
+
+def judge(found: dict[str, str], known: frozenset[str] = KNOWN_GAPS) -> tuple[list[str], list[str]]:
+    """Return lines about gaps that are an error, and lines about those that `known` allows."""
+    errors = [f"{module}: {what}" for module, what in found.items() if module not in known]
+    errors += [f"{module}: has no gaps, or is gone: remove it from KNOWN_GAPS" for module in sorted(known - set(found))]
+    return errors, [f"{module}: (known) {what}" for module, what in found.items() if module in known]
 
 
 class Plugin:
@@ -154,7 +167,8 @@ class Report:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self.known: list[str] = []
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -168,21 +182,23 @@ class Report:
         combined = coverage.Coverage(data_file=data, config_file=False, branch=True)
         combined.combine([str(self.folder)], keep=True)
         combined.save()
-        self.lines = list(gaps(data))
+        self.errors, self.known = judge(dict(gaps(data)))
         if (keep := os.environ.get("A2PY_COVERAGE_DATA")) is not None:
             shutil.copy(data, keep)
         shutil.rmtree(self.folder)
-        if self.lines and session.exitstatus == pytest.ExitCode.OK:
+        if self.errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.write_sep("-", f"coverage map: {len(self.lines)} core modules have gaps")
-        for line in self.lines:
+        counts = f"{len(self.errors)} core modules fail, {len(self.known)} have known gaps"
+        terminalreporter.write_sep("-", f"coverage map: {counts}")
+        for line in (*self.errors, *self.known):
             terminalreporter.write_line(line)
 
 
 def register(config: pytest.Config) -> None:
-    """Register the plugins that `--coverage-map` asks for. Worker processes of pytest-xdist get the folder with the options."""
+    """Register the plugins that `--coverage-map` asks for. Worker processes of pytest-xdist get the folder with the
+    options."""
     if not config.option.coverage_map:
         return
     given = getattr(config, "workerinput", {}).get("coverage_map")

@@ -1,14 +1,15 @@
-"""A digest of every upstream request that the goldens lead to, to prove that a change of the request side changes no byte.
+"""A digest of every upstream request that the goldens lead to, to prove that a change of the request side changes no
+byte.
 
     python -m tests.digest /tmp/requests.digest          # writes the file, or compares with it if it exists (exit status 1: they differ)
     python -m tests.digest --show "cache: a title" chat own   # print one request
 
-The product of three lists is prepared: the turns of all goldens (deployment and request), the three wires, and sets of quirks. These are the
-golden's own, those of each provider's row and of each model family, and each quirk field set alone to each of its values, both over the
-defaults and over the golden's own. MIXED seeded conversations are added to the turns. Each joins the messages of some goldens, damages them
-a little, and changes several quirks at once. The digest of a request covers all of `Prepared` but `provider` and `address`, which name the
-upstream in messages and is not sent. The file has one line for each turn on each wire, and must lie outside the repository.
-"""
+The product of three lists is prepared: the turns of all goldens (deployment and request), the three wires, and sets of
+quirks. These are the golden's own, those of each provider's row and of each model family, and each quirk field set
+alone to each of its values, both over the defaults and over the golden's own. MIXED seeded conversations are added to
+the turns. Each joins the messages of some goldens, damages them a little, and changes several quirks at once. The
+digest of a request covers all of `Prepared` but `provider` and `address`, which name the upstream in messages and is
+not sent. The file has one line for each turn on each wire, and must lie outside the repository."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from a2py.errors import ApiError
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.providers import PROVIDERS, quirks_for
+from a2py.providers import PROVIDERS, find_quirks
 from a2py.providers.models import MODELS
 from a2py.quirks import EFFORTS, Quirks
 from a2py.wires import WIRES, wire
@@ -110,7 +111,7 @@ class Turn(NamedTuple):
 
 
 def _reply(upstream: golden.Block, asked: Call, to: Deployment, request: Prepared, streamed: bool) -> list[JSON]:
-    """The content of the answer, which the next turn of the golden gives back."""
+    """Return the content of the answer, which the golden's next turn sends back."""
     data, options = golden.upstream_bytes(upstream), golden.sink_options(asked, to)
     if streamed:
         message = streams.accumulate(streams.events(streams.run(wire(to.wire), request, [data], **options)))
@@ -173,7 +174,7 @@ def mixed(found: list[Turn]) -> Iterator[Turn]:
         yield Turn(f"mixed #{n}", asked, to, asked.request.stream)
 
 
-# -- quirks --------------------------------------------------------------------------------------------------------------
+# -- quirks ------------------------------------------------------------------------------------------------------------
 
 
 def toggles() -> dict[str, tuple[str, Any]]:
@@ -187,12 +188,13 @@ def toggles() -> dict[str, tuple[str, Any]]:
 
 
 def rows() -> dict[str, Quirks]:
-    """The different sets of quirks that the tables give: each provider's row, and each model family at a host that no row knows."""
-    out = {name: quirks_for(name, "", "a-model") for name in PROVIDERS}
+    """Return the distinct sets of quirks in the tables: each provider's row, and each model family at a host that is
+    not in the table."""
+    out = {name: find_quirks(name, "", "a-model") for name in PROVIDERS}
     for provider in ("nobody", "openai", "openrouter"):
         for family in MODELS:
             model = family.models[0].replace("*", "1").replace("[", "").replace("]", "")
-            out[f"{provider}/{model}"] = quirks_for(provider, "", model)
+            out[f"{provider}/{model}"] = find_quirks(provider, "", model)
     distinct: dict[Quirks, str] = {}
     for name, quirks in out.items():
         distinct.setdefault(quirks, name)
@@ -208,7 +210,7 @@ def variants(own: Quirks, tables: dict[str, Quirks], alone: dict[str, tuple[str,
         yield f"own+{name}", replace(own, **{field: value})
 
 
-# -- digests -------------------------------------------------------------------------------------------------------------
+# -- digests -----------------------------------------------------------------------------------------------------------
 
 
 def prepare(turn: Turn, name: str, quirks: Quirks) -> JSON:

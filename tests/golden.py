@@ -1,9 +1,11 @@
-"""Golden cases as readable documents: tests/goldens/<topic>.md, each `## heading` one test case. README.md here describes the format.
+"""Golden cases as readable documents: tests/goldens/<topic>.md, each `## heading` one test case. README.md here
+describes the format.
 
-Knows: the documents' notation, and how a case is run through a wire (every stream through every split, stream == unary).
+Knows: the documents' notation, and how a case is run through a wire (every stream through every split, stream ==
+unary).
 Must not know: any upstream format.
-Invariants: a case that checks nothing is an error; with A2PY_GOLDENS=write the checked blocks are rewritten in place, nothing else.
-"""
+Invariants: a case that checks nothing is an error; with A2PY_GOLDENS=write the checked blocks are rewritten in place,
+nothing else."""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ class Block:
             raise AssertionError(f"{self.where}: ```{self.name} is not JSON: {error}") from None
 
     def option(self, name: str) -> str:
-        """The value of `name=value` behind the fence's name."""
+        """Return the value of `name=value` after the fence's name."""
         return next((o.partition("=")[2] for o in self.options if o.startswith(name + "=")), "")
 
 
@@ -115,7 +117,7 @@ class Case:
         return steps
 
 
-# -- documents -----------------------------------------------------------------------------------------------------------
+# -- documents ---------------------------------------------------------------------------------------------------------
 
 
 def read(path: Path) -> list[Case]:
@@ -163,7 +165,8 @@ def rewrite(path: Path, new: dict[int, list[str]]) -> None:
 
 
 def upstream_bytes(block: Block) -> bytes:
-    """The block's lines, each ended by LF, with the notation ␍ = CR, ␊ = LF, ‹ff00› = those bytes, ∎ at the end = no last LF."""
+    """The block's lines, each ended by LF, with the notation ␍ = CR, ␊ = LF, ‹ff00› = those bytes, ∎ at the end = no
+    last LF."""
     text = block.text + "\n"
     if text.endswith("∎\n"):
         text = text[:-2]
@@ -173,7 +176,7 @@ def upstream_bytes(block: Block) -> bytes:
 
 
 def pretty(value: Any, indent: int = 0) -> str:
-    """JSON in few lines: what fits into a line stands in one."""
+    """Return JSON in few lines: a value that fits into one line is in one."""
     flat = _spaced(value)
     if indent + len(flat) <= WIDTH or not isinstance(value, (dict, list)) or not value:
         return flat
@@ -196,7 +199,7 @@ def _spaced(value: Any) -> str:
     return _string(value)
 
 
-# -- the client's bytes, one line an event -------------------------------------------------------------------------------
+# -- the client's bytes, one line an event -----------------------------------------------------------------------------
 
 
 def _signature(s: str) -> str:
@@ -299,19 +302,24 @@ def error_lines(error: ApiError) -> list[str]:
     ]
 
 
-# -- running a case ------------------------------------------------------------------------------------------------------
+# -- running a case ----------------------------------------------------------------------------------------------------
 
 
 def deployment(config: JSON) -> Deployment:
-    """A deployment from a ```config block: `provider`, `model`, `base`, `wire`, `quirks`, and any other field of `Deployment`."""
+    """A deployment from a ```config block: `provider`, `model`, `base`, `wire`, `quirks`, and any other field of
+    `Deployment`."""
     given = {k: v for k, v in config.items() if k not in ("quirks", "call")}
     provider = given.pop("provider", "custom")
     model = given.pop("model", "test-model")
     row = providers.PROVIDERS.get(provider)
     asked_base = given.pop("base", "")
     name = given.pop("wire", row.wire if row else "chat")
-    base = providers.native_base(provider, asked_base) if name == "native" else asked_base or (row.base if row else "")
-    quirks = override(providers.quirks_for(provider, asked_base, model), config.get("quirks", {}))
+    base = (
+        providers.find_native_base(provider, asked_base)
+        if name == "native"
+        else asked_base or (row.base if row else "")
+    )
+    quirks = override(providers.find_quirks(provider, asked_base, model), config.get("quirks", {}))
     if "drop" in given:
         given["drop"] = frozenset(given["drop"])
     auth = given.pop("auth", row.auth if row else "bearer")
@@ -342,7 +350,7 @@ def sink_options(asked: Call, to: Deployment) -> JSON:
 
 
 def _substitute(value: Any, reply: list[JSON]) -> Any:
-    """`"$reply"` stands for the content of the answer before."""
+    """Replace `"$reply"` by the content of the answer before."""
     if value == "$reply":
         return reply
     if isinstance(value, dict):
@@ -468,7 +476,7 @@ def _unsigned(message: JSON) -> JSON:
 
 
 def run(case: Case) -> None:
-    """Run one case; with A2PY_GOLDENS=write, write down what came out instead of comparing."""
+    """Run one case. With A2PY_GOLDENS=write, write the result into the document instead of comparing."""
     running = Run(case)
     running.all()
     if WRITE:

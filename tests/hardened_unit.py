@@ -1,8 +1,9 @@
-"""The hardened system unit with the single file, run by a real `systemd --user` in a mount namespace of its own: started under `unshare -m`
-by packaging/test_pyz.py.
+"""The hardened system unit with the single file, run by a real `systemd --user` in a mount namespace of its own:
+started under `unshare -m` by packaging/test_pyz.py.
 
-All lines of the unit stand but two, which a user's manager has not: DynamicUser=, and ProtectHome= (its credentials and its cache lie in what
-that hides). So seccomp, capabilities, the read-only system, MemoryDenyWriteExecute=, CacheDirectory= and LoadCredential= are real.
+All lines of the unit are kept but two, which a user's manager does not support: DynamicUser=, and ProtectHome= (its
+credentials and its cache lie in what that hides). So seccomp, capabilities, the read-only system,
+MemoryDenyWriteExecute=, CacheDirectory= and LoadCredential= are real.
 
 python -m tests.hardened_unit FOLDER ARCHIVE    prints one JSON object: what was seen at each step
 """
@@ -28,7 +29,8 @@ KEY = "sk-from-a-credential"
 
 
 ROOT = Path(__file__).resolve().parents[1]
-#: The interpreter without its virtual environment, which may be in a folder that the unit hides (PrivateTmp=). The single file needs no more.
+#: The interpreter without its virtual environment, which may be in a folder that the unit hides (PrivateTmp=). The
+#: single file needs no more.
 PYTHON = os.path.realpath(sys.executable)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 @contextmanager
 def server(routes: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """A JSON server: path → body, or (status, bytes), or a function of the request's body; gives its URL and the paths asked."""
+    """Serve JSON: path → body, or (status, bytes), or a function of the request's body. Yield its URL and the requested
+    paths."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

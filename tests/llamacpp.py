@@ -1,8 +1,8 @@
 """llama.cpp's real HTTP server on loopback, with the tiny model (PyPI: xllamacpp, gguf, numpy).
 
 Knows: how the server is started and stopped, by its pid. Must not know: a2py.
-Use: the session fixture `llamacpp` of conftest.py: `server = llamacpp(tool_first=0.9, think=False, ctx=8192)`; equal options give the same
-server. Run as a program it *is* the server: `python -m tests.llamacpp MODEL.gguf CTX PARALLEL`.
+Use: the session fixture `llamacpp` of conftest.py: `server = llamacpp(tool_first=0.9, think=False, ctx=8192)`; equal
+options give the same server. Run as a program it *is* the server: `python -m tests.llamacpp MODEL.gguf CTX PARALLEL`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Server:
 
 
 class Servers:
-    """Starts servers when they are asked for, one per set of options, and stops them all."""
+    """Starts one server for each set of options on demand, and stops them all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,16 +1,16 @@
-"""Proves the goldens: each quirk field is set back to its default, each branch of the translation is switched off, and a golden that
-names the field or the rule must notice.
+"""Proves the goldens: each quirk field is set back to its default, each branch of the translation is switched off, and
+a golden that names the field or the rule must notice.
 
     python -m tests.mutate                       # all (some minutes); prints the survivors
     python -m tests.mutate max_tokens_field      # one field
     python -m tests.mutate openai/media.py       # one file
     python -m tests.mutate --goldens             # without the unit tests: a minute
 
-How: a mutant is a function compiled again with one condition replaced by True or False; only the goldens that run through that line are
-run, each whole and byte by byte. A golden that fails, or hangs, has noticed. A condition that only guards against values of a wrong type
-or size is not counted: the unit tests and the fuzz tests own those. What no golden notices is given to the unit tests of its module, in a
-process of its own. What survives both stands in SURVIVORS with its reason, or is printed.
-"""
+How: a mutant is a function compiled again with one condition replaced by True or False; only the goldens that run
+through that line are run, each whole and byte by byte. A golden that fails, or hangs, has noticed. A condition that
+only guards against values of a wrong type or size is not counted: the unit tests and the fuzz tests own those. What no
+golden notices is given to the unit tests of its module, in a process of its own. What survives both stands in SURVIVORS
+with its reason, or is printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from a2py.quirks import Quirks
 from tests import golden, streams
 
 ROOT = Path(__file__).resolve().parents[1]
-#: File → the rules (docs/translation.md) that its branches implement. A golden counts if it names one of them, or a quirk field.
+#: File → the rules (docs/translation.md) that its branches implement. A golden counts if it names one of them, or a
+#: quirk field.
 RULES = {
     "a2py/wires/chat/messages.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
     "a2py/wires/openai/turns.py": "A1|A2|A3|A4|A5|A7|A14|A17|B15",
@@ -187,7 +188,7 @@ class Mutant:
         return f"{self.file}:{self.line} {self.function}: `{self.condition}` -> {self.value}"
 
 
-# -- the mutants of a file -----------------------------------------------------------------------------------------------
+# -- the mutants of a file ---------------------------------------------------------------------------------------------
 
 
 @cache
@@ -257,7 +258,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
         target.__code__ = old
 
 
-# -- the goldens ---------------------------------------------------------------------------------------------------------
+# -- the goldens -------------------------------------------------------------------------------------------------------
 
 
 def quick(data: bytes) -> Iterator[list[bytes]]:
@@ -313,7 +314,7 @@ def names(case: golden.Case, pattern: str) -> bool:
     return re.search(rf"\b({pattern})\b", case.text) is not None
 
 
-# -- the two proofs ------------------------------------------------------------------------------------------------------
+# -- the two proofs ----------------------------------------------------------------------------------------------------
 
 
 def field_survivors(cases: list[golden.Case], wanted: Callable[[str], bool]) -> list[str]:

@@ -37,7 +37,8 @@ class Proxy:
     log: Path
 
 
-#: Below those that systems give to outgoing connections, from a place of this process's own: nobody else takes one before it is used.
+#: Below the ports that systems use for outgoing connections, from a start that depends on this process: no other takes
+#: one before it is used.
 _ports = count(os.getpid() * 7919 % 20_000)
 
 
@@ -68,7 +69,8 @@ def running(
     env: Mapping[str, str] | None = None,
     **sections: Any,
 ) -> Iterator[Proxy]:
-    """A proxy that serves `models`; `sections`: further top-level keys of the configuration. It is stopped by its pid."""
+    """A proxy that serves `models`; `sections`: further top-level keys of the configuration. It is stopped by its
+    pid."""
     config = {"model_list": models, "general_settings": {"master_key": key}, **sections}
     path = folder / "a2py.yaml"
     path.write_text(json.dumps(config), "utf-8")  # JSON is YAML

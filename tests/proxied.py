@@ -1,8 +1,8 @@
 """A running proxy in front of scripted upstreams, for the tests of a2py/proxy.
 
 Knows: Config and Server. Must not know: what any test checks.
-Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is left.
-"""
+Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is
+left."""
 
 from __future__ import annotations
 

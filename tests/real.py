@@ -2,10 +2,11 @@
 
     python -m tests.real                    # install what is missing (Debian packages as root, Claude Code by npm), then test
     python -m tests.real --seconds 600      # bound for everything, installing included
-    python -m tests.real --no-install       # use what is there
+    python -m tests.real --no-install       # use what is installed
     python -m tests.real -- -k nginx        # arguments for pytest
 
-A program that can't be installed costs its tests a skip of one line, not a failure. The last step runs the upstream and relay tests on uvloop.
+A program that can't be installed costs its tests a skip of one line, not a failure. The last step runs the upstream and
+relay tests on uvloop.
 
 Knows: which program is in which package. Must not know: what the tests do with them.
 """

@@ -22,7 +22,8 @@ CLIENTS = SHARED / "clients"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`file`: path below wire/; `facts`: text, reasoning, tools, finish, usage, error as FACTS.json has them ({} where it has none)."""
+    """`file`: path below wire/; `facts`: text, reasoning, tools, finish, usage, error as FACTS.json has them ({} where
+    it has none)."""
 
     file: str
     provider: str

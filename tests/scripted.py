@@ -1,4 +1,4 @@
-"""A scripted upstream and a raw client on bare asyncio sockets: they do whatever a test wants, also what no HTTP library would.
+"""A scripted upstream and a raw client on asyncio sockets. They can send what no HTTP library would send.
 
 Knows: just enough HTTP/1.1 to read a request and to write any answer. Must not know: a2py.
 Use:
@@ -44,7 +44,8 @@ class Asked:
 
 
 class Peer:
-    """The server's side of one connection while one request is answered. Writes are at once; nothing is awaited but what says so."""
+    """The server's side of one connection while one request is answered. Writes are at once; nothing is awaited but
+    what says so."""
 
     def __init__(
         self, server: Scripted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
@@ -135,7 +136,8 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Scripted:
-    """An upstream on a free loopback port. `open`: connections now; `left`: peers that `Peer.left` saw leave; `failure`: of a script."""
+    """An upstream on a free loopback port. `open`: connections now; `left`: peers that `Peer.left` saw leave;
+    `failure`: of a script."""
 
     def __init__(
         self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
@@ -226,7 +228,7 @@ async def read_request(reader: asyncio.StreamReader) -> Asked:
     return Asked(line, headers, head, body)
 
 
-# -- chat completions ----------------------------------------------------------------------------------------------------
+# -- chat completions --------------------------------------------------------------------------------------------------
 
 
 def event(body: Any) -> bytes:
@@ -305,7 +307,7 @@ def refusing(status: int, message: str = "no", headers: dict[str, str] | None = 
     return script
 
 
-# -- the raw client ------------------------------------------------------------------------------------------------------
+# -- the raw client ----------------------------------------------------------------------------------------------------
 
 
 class Answer:
@@ -380,7 +382,8 @@ class Raw:
         try:
             raw = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), LIMIT)).decode("latin-1")
         except ConnectionResetError:
-            # The server closed before it had read all of the request. StreamReader reports the reset first, also if an answer came before it.
+            # The server closed before it had read all of the request. StreamReader reports the reset first, also if an
+            # answer came before it.
             self.reader._exception = None  # type: ignore[attr-defined]
             self.reader.feed_eof()
             raw = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -1,4 +1,5 @@
-"""The one helper of all stream tests: splits, a run of a wire, a strict reader of Anthropic event streams, the decoder contract.
+"""The helper of all stream tests: splits, running a wire, a strict reader of Anthropic event streams, the decoder
+contract.
 
 Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.330), and the five clauses of a decoder
 (docs/design.md). Must not know: any upstream format.
@@ -50,7 +51,7 @@ DELTAS = {
     "tool_use": {"input_json_delta": "partial_json"},
     "server_tool_use": {"input_json_delta": "partial_json"},
 }
-#: What a block must hold when it starts: Claude Code loses text and input that stand there.
+#: Content of a block when it starts: empty, because Claude Code ignores text and input in content_block_start.
 EMPTY: dict[str, JSON] = {
     "text": {"text": ""},
     "thinking": {"thinking": "", "signature": ""},
@@ -59,11 +60,12 @@ EMPTY: dict[str, JSON] = {
 }
 
 
-# -- splits --------------------------------------------------------------------------------------------------------------
+# -- splits ------------------------------------------------------------------------------------------------------------
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
-    """Every way in which a test cuts `data`: whole, byte by byte, in two (everywhere, or a seeded sample), at random."""
+    """Every way in which a test cuts `data`: whole, byte by byte, in two (everywhere, or a seeded sample), at
+    random."""
     yield [data]
     yield [data[n : n + 1] for n in range(len(data))]
     dice = random.Random(len(data))
@@ -87,7 +89,7 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
         yield pieces
 
 
-# -- running a wire ------------------------------------------------------------------------------------------------------
+# -- running a wire ----------------------------------------------------------------------------------------------------
 
 
 def prepared(**changes: Any) -> Prepared:
@@ -102,7 +104,8 @@ def writer(thinking: str = "show", used: frozenset[str] = frozenset(), origin: s
 def drive(
     wire: Wire, request: Prepared, pieces: Iterable[bytes], sink: Writer, *, hang_up: bool = False
 ) -> tuple[bytes, Outcome]:
-    """`pieces` through the wire's decoder into `sink`, as the relay does it; each `take()` must give whole events (contract 1).
+    """Feed `pieces` through the wire's decoder into `sink`, as the relay does. Each `take()` must return complete
+    events (contract 1).
 
     `hang_up`: stop reading as soon as the decoder says that it is finished."""
     decoder = wire.decoder(request, sink)
@@ -168,7 +171,8 @@ def collected(
 
 
 class Recorder:
-    """A sink that writes down the verbs, neighbouring text of one key joined: `[("text", 0, "Hi"), ("tool", 1, "call_1", "add")]`."""
+    """A sink that writes down the verbs, neighbouring text of one key joined: `[("text", 0, "Hi"), ("tool", 1,
+    "call_1", "add")]`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -229,7 +233,7 @@ def record(wire: Wire, request: Prepared, data: bytes) -> tuple[list[tuple[Any, 
     return sink.calls, decoder.close()
 
 
-# -- reading what the client gets ----------------------------------------------------------------------------------------
+# -- reading what the client gets --------------------------------------------------------------------------------------
 
 
 def events(data: bytes, *, whole: bool = True) -> list[JSON]:
@@ -250,7 +254,8 @@ def events(data: bytes, *, whole: bool = True) -> list[JSON]:
 
 
 class _Sequence:
-    """The rules between events: one message_start, blocks 0, 1, 2 … one after the other, one message_delta, one terminal event."""
+    """The rules between events: one message_start, blocks 0, 1, 2 … one after the other, one message_delta, one
+    terminal event."""
 
     def __init__(self, found: list[JSON]) -> None:
         self.found = found
@@ -354,8 +359,9 @@ class _Sequence:
 
 
 def accumulate(found: list[JSON]) -> JSON:
-    """The message that a client puts together. `error` is there when the stream ended with one; a block that was never closed has
-    `"open": True`; closed tool input that is no JSON object stands as `{"__unparsedToolInput": {"raw", "len"}}`."""
+    """Return the message that a client puts together. `error` is present if the stream ended with one. A block that was
+    never closed has `"open": True`. Closed tool input that is not a JSON object becomes `{"__unparsedToolInput":
+    {"raw", "len"}}`."""
     message: JSON = {}
     raw: dict[int, list[str]] = {}
     for event in found:
@@ -407,7 +413,7 @@ def tools_of(message: JSON) -> list[JSON]:
     return [block for block in message.get("content", ()) if block["type"] == "tool_use"]
 
 
-# -- the contract --------------------------------------------------------------------------------------------------------
+# -- the contract ------------------------------------------------------------------------------------------------------
 
 
 def check_contract(
@@ -421,7 +427,8 @@ def check_contract(
 ) -> JSON:
     """Check the five clauses of docs/design.md on `data`, and return the message of the whole stream.
 
-    `make`: another Writer than `writer(**options)`; `cuts`: also end the stream early at places, where nothing may be completed."""
+    `make`: another Writer than `writer(**options)`; `cuts`: also end the stream early at places, where nothing may be
+    completed."""
     new = make or (lambda: writer(**options))
     expected, outcome = drive(wire, request, [data], new())
     message = accumulate(events(expected))
@@ -443,7 +450,8 @@ def _places(data: bytes) -> list[int]:
 
 
 def check_cut(message: JSON, found: list[JSON], n: int) -> None:
-    """A stream that was cut after `n` bytes: it is well-formed, and no tool call is closed that the whole stream did not have."""
+    """A stream that was cut after `n` bytes: it is well-formed, and no tool call is closed that the whole stream did
+    not have."""
     part = accumulate(found)
     whole = [block["input"] for block in tools_of(message) if "open" not in block]
     for block in tools_of(part):

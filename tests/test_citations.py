@@ -1,9 +1,9 @@
 """What code, tests, goldens and docs cite exists: files, modules, rules, pages, anchors, recordings.
 
 Knows: how each is written. Must not know: what the cited thing says.
-Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that are nothing else
-than a path or a list of rules. Each kind of citation is found at least once, or the test below it could not fail.
-"""
+Invariants: a citation is read from prose (comments, docstrings, Markdown without its code blocks) and from strings that
+are nothing else than a path or a list of rules. Each kind of citation is found at least once, or the test below it
+could not fail."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ SUFFIXES = {".py", ".md", ".yml", ".yaml", ""}
 #: Prose that others write, or that describes other machines.
 FOREIGN = {"bench/RESULTS.md"}
 #: Paths that are examples, and no files of the repository.
-EXAMPLES = {"tests/x.py", "a2py/x.py", "a2py/cli.py", "my_sdk_script.py", "yaml.py", "__main__.py"}
-
-#: Files that docs/design.md names, and that a branch under way adds. Remove them here once they exist.
-COMING = {f"a2py/proxy/{name}.py" for name in ("answer", "attempt", "exchange", "messages_api", "services")}
+EXAMPLES = {
+    "tests/x.py",
+    "a2py/x.py",
+    "a2py/a.py",
+    "a2py/b.py",
+    "a2py/cli.py",
+    "my_sdk_script.py",
+    "yaml.py",
+    "__main__.py",
+}
 
 #: A file of the repository, by the end of its path.
 FILE = re.compile(r"(?<![\w/.~$*-])(?:\.\./)?((?:[\w-]+/)*[\w-]+\.(?:py|md))\b(?!\()")
@@ -100,7 +106,7 @@ def spoken(name: str) -> Iterator[str]:
 
 def resolve(name: str, cited: str) -> bool:
     """Whether `cited`, read in the file `name`, is a file. A bare name is a neighbour's, or one that the repository has once."""
-    if cited in EXAMPLES | COMING or (ROOT / cited).exists() or (ROOT / name).parent.joinpath(cited).exists():
+    if cited in EXAMPLES or (ROOT / cited).exists() or (ROOT / name).parent.joinpath(cited).exists():
         return True
     ends = [other for other in tree() if other == cited or other.endswith("/" + cited)]
     return bool(ends) if "/" in cited else len(ends) == 1

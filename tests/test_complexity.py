@@ -1,8 +1,8 @@
-"""Limits on the size of functions and classes: branches, parameters, attributes. Larger ones are hard to read and to test.
+"""Limits on the size of functions and classes: branches, parameters, attributes. Larger ones are hard to read and to
+test.
 
-The tables list what is above a limit at present, and how far. An entry may only get smaller: one that grows, or that is no longer above the
-limit, fails. Do not add entries.
-"""
+The tables list what is above a limit at present, and how far. An entry may only get smaller: one that grows, or that is
+no longer above the limit, fails. Do not add entries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import a2py
 
 ROOT = Path(a2py.__file__).parent
-#: Paths through a function, as ruff's C901 counts them, and one more for each `and`, `or`, conditional expression and comprehension: these
-#: have to be tested, too.
+#: Paths through a function, as ruff's C901 counts them, and one more for each `and`, `or`, conditional expression and
+#: comprehension: these have to be tested, too.
 COMPLEXITY = 15
 #: Parameters of a function, without `self`.
 PARAMETERS = 7
@@ -26,24 +26,7 @@ ATTRIBUTES = 20
 #: Classes that are nothing but a list of documented fields, set once.
 RECORDS = {"config/settings.py Entry", "config/settings.py Settings", "deployment.py Deployment", "quirks.py Quirks"}
 
-TOO_COMPLEX: dict[str, int] = {
-    "cli/check/command.py _check": 28,
-    "cli/check/write.py _put": 18,
-    "cli/completion.py _collect": 17,
-    "cli/completion.py _fish": 17,
-    "cli/configinit.py init": 20,
-    "cli/facts.py gather": 22,
-    "cli/running.py find_answering": 18,
-    "cli/service.py install": 17,
-    "cli/trust.py run": 19,
-    "config/assemble.py _assemble": 16,
-    "config/build.py _make_deployment": 16,
-    "config/dotenv.py _read_lines": 17,
-    "config/dotenv.py environment": 16,
-    "config/endpoint.py find_key": 21,
-    "config/prefixes.py parse_model": 21,
-    "demo/answer.py _value": 30,
-}
+TOO_COMPLEX: dict[str, int] = {}
 TOO_MANY_PARAMETERS: dict[str, int] = {}
 TOO_MANY_ATTRIBUTES: dict[str, int] = {}
 
@@ -105,7 +88,8 @@ def classes(sources: Mapping[str, str]) -> dict[str, ast.ClassDef]:
 
 
 def imported(sources: Mapping[str, str]) -> dict[str, str]:
-    """Return, for each name that a file imports from a2py, the key that `classes` has for it: file and name → file and name."""
+    """Return, for each name that a file imports from a2py, the key that `classes` has for it: file and name → file and
+    name."""
     out: dict[str, str] = {}
     for path, source in sources.items():
         for node in ast.walk(ast.parse(source)):

@@ -24,7 +24,8 @@ values = st.recursive(
 
 
 def marks(value: Any) -> int:
-    """What is counted, by looking at the value: an opening bracket, a comma between two members or items, a colon for each name."""
+    """What is counted, by looking at the value: an opening bracket, a comma between two members or items, a colon for
+    each name."""
     if isinstance(value, dict):
         return max(1, len(value)) + len(value) + sum(map(marks, value.values()))
     if isinstance(value, list):
@@ -37,7 +38,7 @@ def marks(value: Any) -> int:
 def test_the_count_is_that_of_the_parsed_value(value: Any, ascii: bool, piece: int) -> None:
     raw = json.dumps(value, ensure_ascii=ascii).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonsize, "BYTES", piece)  # a piece may end anywhere: in a string, behind a backslash
+        patch.setattr(jsonsize, "BYTES", piece)  # a piece may end anywhere: in a string, after a backslash
         assert at_once(count_in_slices(raw, len(raw))) == marks(value) <= upper_bound(raw)
 
 

@@ -1,9 +1,10 @@
-"""The strata of the house: a file imports only from lower strata or its own package, the core nothing impure. Within wires the packages have
-strata of their own, and no files of the core import each other in a circle."""
+"""The strata of the house: a file imports only from lower strata or its own package, the core nothing impure. Within wires,
+cli and proxy the packages or files have strata of their own. No files import each other in a circle."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,10 @@ import pytest
 import a2py
 
 ROOT = Path(a2py.__file__).parent
-#: Part of the tree → stratum. What is not named stands in the root and is L0.
+#: Part of the tree → stratum, as docs/design.md draws them. A file of the root that is not named, and http1/, is L0.
 STRATA = {
     "messages": 1,
     "providers": 1,
-    "deployment": 1,
     "evidence": 1.5,
     "wires": 2,
     "upstream": 2.5,
@@ -54,7 +54,7 @@ WIRES = {
     "native": 4,
     "__init__": 5,
 }
-#: asyncio and aiohttp stand nowhere else; cli/ may start what they run.
+#: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
 SHELL = ("upstream", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
@@ -149,11 +149,20 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [set(group) for group in groups]
 
 
-def test_no_files_of_the_core_import_each_other_in_a_circle() -> None:
-    """Imports under TYPE_CHECKING count: the ideas go round all the same."""
-    core = [path for path in FILES if STRATA.get(path.parts[0].removesuffix(".py"), 0) <= 2]
-    names = {module(path) for path in core}
-    assert not circles({module(path): set(modules(path)) & names for path in core})
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports under TYPE_CHECKING and inside functions count: the ideas go round all the same."""
+    assert not circles({module(path): set(modules(path)) for path in FILES})
+
+
+def test_docs_design_draws_these_strata() -> None:
+    """The packages of the picture, from top to bottom, are those of STRATA from the highest to the lowest."""
+    picture = (ROOT.parent / "docs" / "design.md").read_text("utf-8").partition("## Strata")[2].partition("## ")[0]
+    drawn = re.findall(r"^    a2py/(\w+)/", picture, re.MULTILINE)
+    assert sorted(drawn) == sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file())
+    levels = [STRATA.get(name, 0) for name in drawn]
+    assert levels == sorted(levels, reverse=True)
+    above = picture.partition("above: asyncio")[0]
+    assert {name for name in drawn if f"a2py/{name}/" in above} == {name for name in drawn if STRATA.get(name, 0) > 2}
 
 
 def test_the_rules_catch_what_they_forbid() -> None:
@@ -191,8 +200,8 @@ CLI = (
     ("notify", "source", "check.probes"),
     ("configinit", "embedded", "summary", "trust", "workers"),
     ("reload", "running", "service"),
-    ("config", "env", "models", "serving", "setup", "check.command"),
-    ("launch", "check.__init__"),
+    ("config", "env", "explain", "serving", "setup", "check.command"),
+    ("launch", "models", "check.__init__"),
     ("health",),
     ("serve",),
     ("daemon",),
@@ -223,8 +232,8 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 
 # -- within proxy/ -----------------------------------------------------------------------------------------------------
 
-#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING. Two modules of one line
-#: do not import each other, so there can be no circle.
+#: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
+#: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
     ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
     ("metrics", "models", "pace", "redact", "stall", "timeouts"),

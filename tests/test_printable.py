@@ -20,7 +20,8 @@ from tests.commands import a2py
 from tests.proxied import config, message, proxied
 from tests.scripted import Scripted, refusing
 
-#: ESC, CSI as one character, a mark that reverses the reading order, a zero-width space, line and paragraph separators, DEL, a tag beyond the BMP.
+#: ESC, CSI as one character, a mark that reverses the reading order, a zero-width space, line and paragraph separators,
+#: DEL, a tag beyond the BMP.
 NASTY = "a\x1b[31m\x9b1m\u202e\u200b\u2028\u2029\x7f\U000e0041z"
 
 
@@ -62,7 +63,7 @@ def test_json_stays_the_same_document() -> None:
     assert not hidden(shown) and json.loads(shown) == value
 
 
-# -- the log -------------------------------------------------------------------------------------------------------------
+# -- the log -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -86,7 +87,8 @@ def test_no_value_of_the_log_holds_one(form: str) -> None:
 
 
 async def test_what_clients_and_upstreams_send() -> None:
-    """A path, a model's name, an upstream's error: neither the log nor the client's terminal gets their control characters."""
+    """A path, a model's name, an upstream's error: neither the log nor the client's terminal gets their control
+    characters."""
     async with Scripted(refusing(400, f"no {NASTY}")) as upstream, proxied(config(upstream.base)) as proxy:
         bodies = [
             (await proxy.ask(None, "/nothing/%1b%5b31m%c2%9b1m%e2%80%ae%e2%80%8b%e2%80%a8%7f", "GET")),
@@ -110,7 +112,7 @@ def test_an_upstreams_words_stay_short() -> None:
     assert ApiError("api", f"x{NASTY}").hide(()).message == printable(f"x{NASTY}")
 
 
-# -- the terminal ----------------------------------------------------------------------------------------------------------
+# -- the terminal ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("colours", [False, True])

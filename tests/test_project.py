@@ -17,6 +17,8 @@ from tools import release
 
 ROOT = Path(a2py.__file__).parents[1]
 CI = ROOT / ".github" / "workflows" / "ci.yml"
+#: Folders of the shell. The others are the core.
+SHELL = ("cli", "config", "demo", "http1", "proxy", "upstream")
 #: Words of hosts from which packages come: the workflow takes what its runner is set up with.
 REGISTRIES = ("pypi", "npmjs", "index-url", "docker.io", "ghcr.io", "quay.io", "conda")
 
@@ -36,7 +38,7 @@ def setup() -> ConfigParser:
     return parser
 
 
-# -- CI ------------------------------------------------------------------------------------------------------------------
+# -- CI ----------------------------------------------------------------------------------------------------------------
 
 
 def test_ci_runs_the_pythons_that_setup_cfg_promises() -> None:
@@ -98,7 +100,7 @@ def test_the_page_of_the_design_is_two_screens_and_answers_ten_questions() -> No
         assert any(row.startswith(f"| {word} |") for row in rows[0]), word
 
 
-# -- releases ------------------------------------------------------------------------------------------------------------
+# -- releases ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -197,3 +199,26 @@ def test_the_real_tree_names_its_version_where_the_release_looks() -> None:
     assert release.current(ROOT) == a2py.__version__
     assert any(shown in path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     assert sorted(["0.2.0", "0.2.0rc1", "0.10.0"], key=release.order) == ["0.2.0rc1", "0.2.0", "0.10.0"]
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+
+def test_each_module_of_the_shell_has_tests_that_can_be_found() -> None:
+    """By the module's name, or else by the table in tests/README.md."""
+    text = (ROOT / "tests" / "README.md").read_text("utf-8")
+    table: set[str] = set()
+    for row in text.partition("## Shell modules")[2].partition("## Files")[0].splitlines():
+        if row.startswith("| `"):
+            files, listed = (re.findall(r"`([\w/.]+)`", cell) for cell in row.strip("| ").split(" | "))
+            assert [file for file in files if not (ROOT / "tests" / file).is_file()] == []
+            table.update(listed)
+    named = {
+        str(path.relative_to(ROOT / "tests").with_name(path.stem.removeprefix("test_")))
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    shell = [path for folder in SHELL for path in (ROOT / "a2py" / folder).rglob("*.py") if path.name != "__init__.py"]
+    modules = {str(path.relative_to(ROOT / "a2py").with_suffix("")) for path in shell} | {"__main__"}
+    assert table == {
+        module for module in modules if not any(name == module or name.startswith(f"{module}_") for name in named)
+    }

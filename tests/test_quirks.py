@@ -41,7 +41,7 @@ def comments() -> dict[str, str]:
 
 #: At the end of a comment: the files that read the field.
 READERS = re.compile(r" ((?:(?:wires|proxy)/[\w/]+\.py(?:, |$))+)$")
-#: Reads fields to say how a lesson changes them; no request or reply hangs on it.
+#: Reads fields to say how a lesson changes them; no request or reply depends on it.
 LESSONS = "wires/lessons.py"
 
 
@@ -91,7 +91,7 @@ def test_the_docs_say_what_the_comments_say() -> None:
     }
 
 
-# -- words ---------------------------------------------------------------------------------------------------------------
+# -- words -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
@@ -128,7 +128,7 @@ def test_an_unknown_word_is_refused(name: str) -> None:
         assert override(Quirks(), {name: word if isinstance(getattr(Quirks(), name), str) else [word]})
 
 
-# -- override ------------------------------------------------------------------------------------------------------------
+# -- override ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""Builds a tiny made-up model that llama.cpp's server loads: real server, real grammar, no download (needs gguf and numpy).
+"""Builds a tiny made-up model that llama.cpp's server loads: real server, real grammar, no download (needs gguf and
+numpy).
 
-Knows: the GGUF fields of a llama model and a ChatML chat template with `<tool_call>` and `<think>`. Must not know: servers, a2py.
-How it works: every layer writes nothing, so the next token depends on the last one alone, and the output matrix is a table of odds.
-Dimension 0 is the constant of every token and carries the odds that hold in general; some tokens share a further dimension, which
-replaces these odds by others (a thought follows a thought, a call's end follows a brace). So text is readable, and the odds of ending,
-of calling a tool, of a closing quote can be set.
-"""
+Knows: the GGUF fields of a llama model and a ChatML chat template with `<tool_call>` and `<think>`. Must not know:
+servers, a2py.
+How it works: every layer writes nothing, so the next token depends on the last one alone, and the output matrix is a
+table of odds. Dimension 0 is the constant of every token and carries the odds that hold in general; some tokens share a
+further dimension, which replaces these odds by others (a thought follows a thought, a call's end follows a brace). So
+text is readable, and the odds of ending, of calling a tool, of a closing quote can be set."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ PIECES = (
 LETTERS = ("é", "ü", "—", "世", "界", "😀", "ñ", "“", "”")  # two, three and four bytes of UTF-8
 #: Odds of what shall always happen.
 SURE = 0.999999
-#: A whole call's opening is one token: llama.cpp lets text run free until exactly this string stands there.
+#: A whole call's opening is one token: llama.cpp does not constrain the text until exactly this string appears.
 OPEN = '<tool_call>\n{"name": "'
 CLOSE = "\n</tool_call>"
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
@@ -111,8 +112,8 @@ TEMPLATE = r"""{%- macro say(role, text) %}{{- '<|im_start|>' + role + '\n' + te
 
 @dataclass(frozen=True)
 class Odds:
-    """Probabilities at each token: of ending the turn, of a call, of a call as the very first thing, of another call behind a call, of
-    ending the thinking, of a double quote (which ends JSON strings)."""
+    """Probabilities at each token: of ending the turn, of a call, of a call as the first token, of another call after a
+    call, of ending the thinking, of a double quote (which ends JSON strings)."""
 
     end: float = 0.02
     tool: float = 0.0
@@ -195,7 +196,8 @@ def _logits(odds: list[float]) -> Any:
 
 
 def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], Any]]:
-    """Groups of tokens behind which other odds hold: what opens the answer, thoughts, what may end an object, a finished call."""
+    """Return the groups of tokens after which other odds hold: the start of the answer, thoughts, a possible end of an
+    object, a finished call."""
     general = list(words.tokens.values())
     newline = words.spelled("\n")
 

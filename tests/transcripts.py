@@ -1,4 +1,4 @@
-"""Transcripts in the docs: each is run as it stands there, and what it shows now must be what the page says.
+"""Transcripts in the docs: each is run as it is written, and its output must be what the page shows.
 
 Knows: the form of a block, what differs from run to run. Must not know: what any command does.
 
@@ -6,10 +6,10 @@ A block is fenced as `console`; a comment before it says what it runs in:
 
     <!-- transcript: file=examples/deepseek.yaml:litellm_config.yaml env=DEEPSEEK_API_KEY=sk-example serve -->
 
-`file=SOURCE:NAME` copies a file into the empty directory in which the commands run; `env=NAME=VALUE` sets a variable; `serve`: a2py runs
-meanwhile, on the port that the page calls 4000; `claude`: only where Claude Code is (make test-claude); `head=N`: only the first
-N lines of each answer, then an ellipsis. `python -m tests.transcripts` writes the pages anew.
-"""
+`file=SOURCE:NAME` copies a file into the empty directory in which the commands run; `env=NAME=VALUE` sets a variable;
+`serve`: a2py runs meanwhile, on the port that the page calls 4000; `claude`: only where Claude Code is (make
+test-claude); `head=N`: only the first N lines of each answer, then an ellipsis. `python -m tests.transcripts` writes
+the pages anew."""
 
 from __future__ import annotations
 

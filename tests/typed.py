@@ -1,4 +1,5 @@
-"""A strict check of plain JSON against the request types of an SDK (TypedDicts): unknown keys are errors, at every depth.
+"""A strict check of plain JSON against the request types of an SDK (TypedDicts): unknown keys are errors, at every
+depth.
 
 Knows: the typing constructs that the `openai` SDK's types use. Must not know: any protocol.
 """
@@ -18,7 +19,8 @@ _MAPPINGS = (dict, collections.abc.Mapping)
 
 
 def problems(value: Any, type_: Any, path: str = "") -> list[str]:
-    """What is wrong with `value` as a `type_`; [] if nothing is. Of a union's members the one speaks that goes deepest."""
+    """What is wrong with `value` as a `type_`; [] if nothing is. Of a union's members the one speaks that goes
+    deepest."""
     origin = get_origin(type_)
     if origin in _WRAPPERS:
         return problems(value, get_args(type_)[0], path)

@@ -1,4 +1,5 @@
-"""A real `systemd --user` in a mount namespace of its own, that runs a2py's unit: a program, started under `unshare -m` by cli/test_service.py.
+"""A real `systemd --user` in a mount namespace of its own, that runs a2py's unit: a program, started under `unshare -m`
+by cli/test_service.py.
 
 python -m tests.user_manager FOLDER STREAMS    prints one JSON object: what was seen at each step
 """
@@ -73,7 +74,7 @@ def stream(url: str, begun: threading.Semaphore, ends: list[bytes], upto: int) -
 
 
 def streams_through(url: str, count: int, upto: int, then: Callable[[], object]) -> int:
-    """`then` happens while `count` streams run; gives how many ended whole."""
+    """Run `then` while `count` streams run. Return how many streams ended complete."""
     begun = threading.Semaphore(0)
     ends: list[Any] = []
     threads = [threading.Thread(target=stream, args=(url, begun, ends, upto)) for _ in range(count)]

@@ -30,7 +30,7 @@ from pip._vendor.packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-#: What pip takes as x86-64 Linux with glibc 2.28 or newer (Debian 10, RHEL 8).
+#: Platform tags that pip accepts as x86-64 Linux with glibc 2.28 or newer (Debian 10, RHEL 8).
 PLATFORMS = (
     "manylinux_2_28_x86_64",
     "manylinux_2_17_x86_64",
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def suffix(version: str) -> str:
-    """The suffix by which CPython `version` knows its own extension modules."""
+    """Return the suffix of the extension modules of CPython `version`."""
     return f".cpython-{version.replace('.', '')}-x86_64-linux-gnu.so"
 
 
@@ -80,8 +80,8 @@ def pip(*words: str) -> None:
 
 
 def build_wheel(folder: Path) -> Path:
-    """a2py's own wheel, from a copy of the sources (setuptools leaves a build/ in the tree, whose files it takes up
-    again next time)."""
+    """Build a2py's own wheel from a copy of the sources. In the tree itself setuptools leaves a build/, whose old files
+    would be in the next wheel."""
     source = folder / "source"
     source.mkdir()
     for name in ("pyproject.toml", "setup.cfg", "LICENSE"):
@@ -96,10 +96,11 @@ def build_wheel(folder: Path) -> Path:
 
 
 def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path]:
-    """a2py's wheel and all that it needs on `version`, downloaded into `folder`.
+    """Download a2py's wheel and everything it needs on `version` into `folder`.
 
-    pip judges `python_version < "3.11"` by the Python that it runs on, whatever --python-version says: so the
-    requirements are walked here once more, what is missing is fetched, and what only this Python needs is left out."""
+    pip evaluates `python_version < "3.11"` for the Python on which it runs, whatever --python-version says. So this
+    function evaluates the requirements again: it downloads what is missing and leaves out what only this Python
+    needs."""
     folder.mkdir()
     shutil.copy(own, folder)
     while True:
@@ -113,13 +114,13 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
         target += [word for platform in PLATFORMS for word in ("--platform", platform)]
         pip("download", "--only-binary=:all:", *target, "--dest", str(folder), "--no-deps", *missing)
     for name, limits in needed.items():
-        if found[name].name.split("-")[1] not in limits:  # asked for by a wheel that came later
+        if found[name].name.split("-")[1] not in limits:  # a wheel that was read later needs it
             raise SystemExit(f"{found[name].name} is not {limits or 'any version'}: pin it in setup.cfg")
     return [found[name] for name in sorted(needed)]
 
 
 def environment(version: str) -> dict[str, str]:
-    """The values of environment markers on the target."""
+    """Return the values of environment markers on the target."""
     names = {
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
@@ -136,7 +137,7 @@ def environment(version: str) -> dict[str, str]:
 
 
 def closure(found: Mapping[str, Path], env: Mapping[str, str], extras: set[str]) -> dict[str, SpecifierSet]:
-    """All that a2py needs, as far as the wheels in `found` tell: name → versions that may be taken."""
+    """Return all that a2py needs according to the wheels in `found`: name → allowed versions."""
     needed: dict[str, SpecifierSet] = {}
     seen: set[str] = set()
     ahead: list[tuple[str, SpecifierSet, set[str]]] = [("a2py", SpecifierSet(), extras)]
@@ -164,7 +165,7 @@ def requirements(wheel: Path) -> Iterator[Requirement]:
 
 
 def files(paths: Iterable[Path]) -> Files:
-    """Name → content of what the wheels install."""
+    """Return name → content of the files that the wheels install."""
     out: Files = {}
     for path in paths:
         with zipfile.ZipFile(path) as opened:
@@ -180,7 +181,7 @@ def files(paths: Iterable[Path]) -> Files:
 
 
 def stripped(library: bytes) -> bytes:
-    """An extension module without debug information; as it is where there is no `strip`."""
+    """Return an extension module without debug information; unchanged if `strip` is not installed."""
     found = shutil.which("strip")
     if found is None:
         return library
@@ -192,12 +193,13 @@ def stripped(library: bytes) -> bytes:
 
 
 def short(metadata: bytes) -> bytes:
-    """METADATA without the description: importlib.metadata asks for names and versions."""
+    """Return METADATA without the description. importlib.metadata needs only names and versions."""
     return metadata.partition(b"\n\n")[0] + b"\n"
 
 
 def archive(parts: Mapping[str, Files], holds: str) -> bytes:
-    """The whole file. `parts`: suffix of extension modules → files; `holds`: what is inside, for a person."""
+    """Return the whole file. `parts`: suffix of extension modules → files. `holds`: a summary of the content for
+    people."""
     common = shared(list(parts.values()))
     inner, names = {"common.zip": packed(common)}, {}
     for end, content in parts.items():
@@ -219,7 +221,7 @@ def archive(parts: Mapping[str, Files], holds: str) -> bytes:
 
 
 def shared(all_files: Sequence[Files]) -> Files:
-    """What every version has, byte for byte."""
+    """Return the files that are the same, byte for byte, for every version."""
     first, *rest = all_files
     return {name: data for name, data in first.items() if all(other.get(name) == data for other in rest)}
 

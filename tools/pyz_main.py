@@ -1,6 +1,6 @@
 """The start of a2py.pyz: find or unpack the parts for this interpreter, then be a2py.
 
-Knows: the archive it stands in (PARTS is filled in by tools/pyz.py), the cache directory. Must not know: a2py.
+Knows: the archive that contains it (tools/pyz.py fills in PARTS), the cache directory. Must not know: a2py.
 Invariants: it can be read by any Python since 2.7, so that a wrong one gets a sentence; a directory is complete or not
 there (renamed into place); nothing is loaded from a directory that another user owns or could write. A start with a
 filled cache imports nothing but sys, os and _imp, and reads the archive's directory of seven entries: it takes as long
@@ -14,7 +14,7 @@ import sys
 PARTS = {}
 #: The inner archive of what all of them share.
 COMMON = ""
-#: Of all of the content: a cache directory is never reused for another build.
+#: Digest of the whole content, so that no other build uses the same cache directory.
 DIGEST = ""
 VERSIONS = ""
 
@@ -34,7 +34,7 @@ def suffix():
 
 
 def mine(path, mode):
-    """Whether `path` is a directory of this user's that has none of the permissions `mode`."""
+    """Return whether `path` is a directory of this user that has none of the permissions `mode`."""
     try:
         found = os.stat(path)
     except OSError:
@@ -43,7 +43,7 @@ def mine(path, mode):
 
 
 def roots():
-    """Where the cache may lie: systemd's CacheDirectory=, XDG's, the home's."""
+    """Return the folders that may hold the cache: systemd's CacheDirectory=, XDG's, the home folder's."""
     first = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if first:
         yield first
@@ -66,7 +66,7 @@ def unpack(archive, part, into):
 
 
 def place(archive, part):
-    """The directory with the unpacked parts; unpacked now if need be."""
+    """Return the directory with the unpacked parts. Unpack them if necessary."""
     name = "pyz-" + DIGEST + "-" + part.split(".")[0]
     for root in roots():
         final = os.path.join(root, name)
@@ -90,12 +90,12 @@ def place(archive, part):
         except OSError:
             rmtree(new, ignore_errors=True)
             if mine(final, 0o022):
-                return final  # another start was faster
+                return final  # another start unpacked at the same time
     import atexit
     from shutil import rmtree
     from tempfile import mkdtemp
 
-    new = mkdtemp(prefix="a2py-")  # no cache can be written: for this run only
+    new = mkdtemp(prefix="a2py-")  # no cache can be written: unpack for this run only
     atexit.register(rmtree, new, True)
     unpack(archive, part, new)
     return new

@@ -1,4 +1,4 @@
-"""How long the single file takes to start, beside the installed package: `python -m tools.pyz_times dist/a2py.pyz
+"""Compare how long the single file and the installed package take to start: `python -m tools.pyz_times dist/a2py.pyz
 dist/a2py-*.whl [PYTHON…]`.
 
 Knows: processes, sd_notify's READY=1, CPU time as the kernel counts it. Must not know: how the file is made. Wall times
@@ -24,7 +24,7 @@ RUNS, LIMIT = 11, 60.0
 
 
 def serving(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[float, float]:
-    """Seconds until the demo is served, and CPU seconds until it has ended again."""
+    """Return the seconds until the demo serves, and the CPU seconds until it has ended."""
     path = str(cwd / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
@@ -43,7 +43,7 @@ def serving(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[
 
 
 def version(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds of `--version`."""
+    """Return seconds and CPU seconds of `--version`."""
     begun = perf_counter()
     process = subprocess.Popen([*command, "--version"], env=env, cwd=cwd, stdout=subprocess.DEVNULL)
     cpu = _cpu(process)

@@ -1,4 +1,5 @@
-"""`make release VERSION=1.2.3`: check the tree, set the version, build what is published, and say what to push. Nothing is pushed.
+"""`make release VERSION=1.2.3`: check the tree, set the version, build what is published, and say what to push. Nothing
+is pushed.
 
 Knows: git, the files that name the version, the order of the steps. Must not know: where anything is published.
 Invariants: a refusal changes no file; if a later step fails, the files that name the version are put back.
@@ -50,7 +51,8 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def order(version: str) -> tuple[int, int, int, str, int]:
-    """Return what versions are sorted by. 1.0.0rc1 is before 1.0.0. Raises `Refused` for a text that is not a version."""
+    """Return what versions are sorted by. 1.0.0rc1 is before 1.0.0. Raises `Refused` for a text that is not a
+    version."""
     match = VERSION.fullmatch(version)
     if match is None:
         raise Refused(f"{version!r} is not a version. Write three numbers, like 0.2.0 or 0.2.0rc1")

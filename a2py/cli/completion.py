@@ -63,9 +63,14 @@ def _collect(key: str, parser: argparse.ArgumentParser, out: Table) -> None:
         elif not action.option_strings:
             words += [Word(str(choice)) for choice in action.choices or ()]
         elif action.help != argparse.SUPPRESS:
-            values = None if action.nargs == 0 else tuple(map(str, action.choices or ()))
-            short = tuple(flag for flag in action.option_strings if not flag.startswith("--"))
-            words += [Word(flag, help, values, short) for flag in action.option_strings if flag.startswith("--")]
+            words += _flag_words(action, help)
+
+
+def _flag_words(action: argparse.Action, help: str) -> list[Word]:
+    """Return a word for each long spelling of a flag."""
+    values = None if action.nargs == 0 else tuple(map(str, action.choices or ()))
+    short = tuple(flag for flag in action.option_strings if not flag.startswith("--"))
+    return [Word(flag, help, values, short) for flag in action.option_strings if flag.startswith("--")]
 
 
 def _flags_by_values(rows: Table) -> dict[tuple[str, ...], str]:
@@ -159,26 +164,34 @@ if [[ "$funcstack[1]" = _a2py ]]; then _a2py "$@"; else compdef _a2py a2py; fi""
 
 def _fish() -> str:
     rows = collect_words()
-    conditions = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
-    subs = {key: [word.text for word in row if not word.text.startswith("--")] for key, row in rows.items()}
-    for key in conditions:
-        if " " in key:
-            conditions[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
-        elif any(f"{key} {sub}" in rows for sub in subs[key]):
-            conditions[key] += f"; and not __fish_seen_subcommand_from {' '.join(subs[key])}"
+    conditions = _fish_conditions(rows)
     lines = [
         f"complete -c a2py -f -n __fish_use_subcommand -a {name} -d {shlex.quote(command.help)}"
         for name, command in COMMANDS.items()
     ]
     for key, condition in [("serve", f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"), *conditions.items()]:
-        for word in rows[key]:
-            line = f"complete -c a2py -n {shlex.quote(condition)} "
-            line += f"-l {word.text[2:]}" if word.text.startswith("--") else f"-f -a {word.text}"
-            line += (
-                "" if word.values is None else f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
-            )
-            lines.append(line + (f" -d {shlex.quote(word.help)}" if word.help else ""))
+        lines += [_fish_line(condition, word) for word in rows[key]]
     return "\n".join(lines)
+
+
+def _fish_conditions(rows: Table) -> dict[str, str]:
+    """Return, for each key of the table but "", the condition under which fish offers its words."""
+    conditions = {key: f"__fish_seen_subcommand_from {key.split()[0]}" for key in rows if key}
+    for key in conditions:
+        subcommands = [word.text for word in rows[key] if not word.text.startswith("--")]
+        if " " in key:
+            conditions[key] += f"; and __fish_seen_subcommand_from {key.split()[1]}"
+        elif any(f"{key} {name}" in rows for name in subcommands):
+            conditions[key] += f"; and not __fish_seen_subcommand_from {' '.join(subcommands)}"
+    return conditions
+
+
+def _fish_line(condition: str, word: Word) -> str:
+    line = f"complete -c a2py -n {shlex.quote(condition)} "
+    line += f"-l {word.text[2:]}" if word.text.startswith("--") else f"-f -a {word.text}"
+    if word.values is not None:
+        line += f" -x -a {shlex.quote(' '.join(word.values))}" if word.values else " -r"
+    return line + (f" -d {shlex.quote(word.help)}" if word.help else "")
 
 
 SHELLS: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

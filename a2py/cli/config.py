@@ -85,9 +85,25 @@ class _SubcommandParser(options.Parser):
 # -- show ------------------------------------------------------------------------------------------------------
 
 _NO_QUIRKS = Quirks()
-#: Fields of a deployment that `_deployment` shows in another form, or not at all because they may hold a secret.
+#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made of
+#: one (`account`).
 _SPECIAL = frozenset(
-    ("name", "id", "provider", "model", "base", "wire", "key", "quirks", "headers", "extra_body", "query", "overrides")
+    (
+        "name",
+        "id",
+        "provider",
+        "model",
+        "base",
+        "wire",
+        "key",
+        "quirks",
+        "headers",
+        "extra_body",
+        "query",
+        "overrides",
+        "account",
+        "fixed",
+    )
 )
 
 

@@ -52,10 +52,7 @@ def init(args: argparse.Namespace, terminal: Terminal) -> int:
     model = ask("model, as the provider calls it", args.model, server.models[0] if server.models else row.default_model)
     if not model:
         raise Stop(f"{provider} has no default model: name one with --model", USAGE)
-    needs_key = not row.key_optional and not (base and provider == "openai")
-    variable = row.keys[0] if needs_key and row.keys else ""
-    if not variable and server.status in NEEDS_KEY:
-        variable = ask("environment variable that holds its key", None, row.keys[0] if row.keys else "OPENAI_API_KEY")
+    variable = _choose_variable(ask, row, server)
     master = f"sk-{secrets.token_urlsafe(24)}" if args.master_key else ""
     state.make_private(os.path.dirname(path))
     state.write(path, render(args.name or model, f"{provider}/{model}", server.base, variable, master), 0o600)
@@ -67,6 +64,15 @@ def init(args: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.print(f"next: {start}")
     return OK
+
+
+def _choose_variable(ask: Ask, row: Provider, server: Server) -> str:
+    """Return the variable that holds the key, "" if none is needed. `server`: the user's own, or none."""
+    needs_key = not row.key_optional and not (server.base and row.name == "openai")
+    variable = row.keys[0] if needs_key and row.keys else ""
+    if not variable and server.status in NEEDS_KEY:
+        variable = ask("environment variable that holds its key", None, row.keys[0] if row.keys else "OPENAI_API_KEY")
+    return variable
 
 
 def _choose_provider(args: argparse.Namespace, ask: Ask) -> Provider:

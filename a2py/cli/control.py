@@ -1,14 +1,16 @@
 """The protocol between the parent of `--num-workers` and a worker, over a pair of sockets.
 
 The parent sends frames: one byte for the kind, four bytes for the payload's length (big-endian), the payload. LEND also
-brings a descriptor. The worker sends single bytes.
+brings a descriptor. The worker sends single bytes, the words, and frames of one kind, LEARNED.
 
 Knows: frames, SCM_RIGHTS (unix(7)). Must not know: what a configuration holds, when a worker is started or stopped.
 Invariants:
 - Frames arrive complete and in order. It is not an error if the other end has gone.
 - A worker reads a configuration only if its parent runs the same version of a2py: the bytes are a pickle of its
   classes.
-- Of the configurations that wait to be sent, only the newest is kept.
+- Of the configurations that wait to be sent, only the newest is kept, and so for what is known of one server.
+- A frame is at most MAX_FRAME bytes long in the worker's direction. A worker whose parent reads nothing keeps at most
+  twice that.
 """
 
 from __future__ import annotations
@@ -35,13 +37,20 @@ VERSION = f"{__version__} {sys.version}"
 #: DRAIN: stop listening, and end once no client waits for an answer. A payload means that another process already
 #: accepts from the same sockets.
 #: NOW: end at once.
+#: ASK: ask private servers what they are, now and after a reload. One worker at a time has this task.
+#: LEARN: what a server says of itself (evidence/message.py).
 CONFIG, LEND, TAKE, ANNOUNCE, LEAVE, DRAIN, NOW = b"c", b"+", b"-", b"a", b"l", b"d", b"n"
+ASK, LEARN = b"?", b"w"
 #: Worker to parent. READY: it serves. ALIVE: a sign of life. LOADED: it serves the latest CONFIG. LEFT: a client asked
-#: it to go out of rotation.
-READY, ALIVE, LOADED, LEFT = b"r", b".", b"c", b"l"
+#: it to go out of rotation. LEARNED, the only frame: what a server has said of itself.
+READY, ALIVE, LOADED, LEFT, LEARNED = b"r", b".", b"c", b"l", b"w"
+#: Bytes of a worker's frame.
+MAX_FRAME = 4 * 1024 * 1024
 #: Seconds between two signs of life, to the parent and, during a drain, to systemd.
 BEAT = 5.0
 _HEAD, _CHUNK = 5, 65536
+#: The subject of configurations. It is no server's base.
+_CONFIGURATION = "configuration"
 
 
 class Order(NamedTuple):
@@ -55,10 +64,10 @@ class Order(NamedTuple):
 class _PendingFrame:
     """A frame that has not been sent completely."""
 
-    __slots__ = ("data", "descriptor", "kind")
+    __slots__ = ("data", "descriptor", "subject")
 
-    def __init__(self, kind: bytes, payload: bytes, descriptor: int) -> None:
-        self.kind = kind
+    def __init__(self, kind: bytes, payload: bytes, descriptor: int, subject: str) -> None:
+        self.subject = subject  # a later frame with the same one makes this one useless
         self.data = memoryview(kind + len(payload).to_bytes(4, "big") + payload)
         self.descriptor = descriptor  # a duplicate, to be closed here, or -1
 
@@ -73,19 +82,53 @@ class Link:
         self.sock = sock
         self.unloaded = 0
         self._frames: deque[_PendingFrame] = deque()
+        self._heard = bytearray()  # the beginning of a frame that has not arrived completely
 
-    def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None) -> None:
-        self._frames.append(_PendingFrame(kind, payload, os.dup(sock.fileno()) if sock is not None else -1))
+    def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None, *, subject: str = "") -> None:
+        descriptor = os.dup(sock.fileno()) if sock is not None else -1
+        self._frames.append(_PendingFrame(kind, payload, descriptor, subject))
         self._flush()
 
     def configure(self, config: bytes) -> None:
         """Send `config`. It replaces a configuration that waits to be sent."""
-        for frame in list(self._frames)[1:]:
-            if frame.kind == CONFIG:
-                self._frames.remove(frame)
-                self.unloaded -= 1
-        self.unloaded += 1
-        self.send(CONFIG, config)
+        self.unloaded += 1 - self._forget(_CONFIGURATION)
+        self.send(CONFIG, config, subject=_CONFIGURATION)
+
+    def teach(self, base: str, learned: bytes) -> None:
+        """Send what the server at `base` says of itself. It replaces what waits to be sent of that server."""
+        self._forget(base)
+        self.send(LEARN, learned, subject=base)
+
+    def _forget(self, subject: str) -> int:
+        """Drop the frames about `subject` that wait to be sent, and return how many there were.
+
+        The first frame may have been sent in part, so it stays."""
+        useless = [frame for frame in list(self._frames)[1:] if frame.subject == subject]
+        for frame in useless:
+            self._frames.remove(frame)
+        return len(useless)
+
+    def split(self, data: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the words in `data`, which has just arrived, and the payloads of the frames that are complete by now.
+
+        Raise ValueError for a frame that is too long: nothing after it can be understood."""
+        heard, words, payloads, at = self._heard, bytearray(), [], 0
+        heard += data
+        while at < len(heard):
+            if heard[at : at + 1] != LEARNED:
+                words += heard[at : at + 1]
+                at += 1
+                continue
+            begin = at + _HEAD
+            length = int.from_bytes(heard[at + 1 : begin], "big") if len(heard) >= begin else 0
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes")
+            if len(heard) < begin + length or len(heard) < begin:
+                break
+            payloads.append(bytes(heard[begin : begin + length]))
+            at = begin + length
+        del heard[:at]
+        return bytes(words), payloads
 
     def count_loaded(self, count: int) -> None:
         """Record that the worker has loaded `count` configurations."""
@@ -136,6 +179,7 @@ class Worker:
         self.has_same_version = env.get(PARENT) == VERSION
         self._control = socket.socket(fileno=int(env[CONTROL])) if env.get(CONTROL, "").isdigit() else None
         self._data = b""
+        self._unsent = bytearray()  # frames, and the words after them
         self._sockets: deque[socket.socket] = deque()
         if self._control is not None:
             self._control.setblocking(True)
@@ -153,12 +197,37 @@ class Worker:
         return order.payload
 
     def say(self, word: bytes) -> None:
-        """Send a word to the parent."""
+        """Send a word to the parent. Words do not overtake frames; a sign of life is not worth waiting for."""
+        if self._unsent:
+            self._unsent += word if word != ALIVE else b""
+        else:
+            self._send(word)
+
+    def report(self, learned: bytes) -> None:
+        """Send what was learned of a server to the parent, unless that runs another version or has read nothing for
+        long. Needs a running event loop."""
+        if self.has_same_version and len(learned) <= MAX_FRAME and len(self._unsent) <= MAX_FRAME:
+            self._unsent += LEARNED + len(learned).to_bytes(4, "big") + learned
+            self._flush()
+
+    def _flush(self) -> None:
+        del self._unsent[: self._send(self._unsent)]
         if self._control is not None:
-            try:
-                self._control.send(word, getattr(socket, "MSG_DONTWAIT", 0))
-            except OSError:
-                pass
+            loop = asyncio.get_running_loop()
+            loop.remove_writer(self._control)
+            if self._unsent:
+                loop.add_writer(self._control, self._flush)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        """Return how many bytes of `data` are done with: sent, or in vain because the parent has died."""
+        if self._control is None:
+            return len(data)
+        try:
+            return self._control.send(data, getattr(socket, "MSG_DONTWAIT", 0))
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
 
     async def beat(self) -> None:
         """Send a sign of life every BEAT seconds."""
@@ -197,6 +266,8 @@ class Worker:
 
     def close(self) -> None:
         if self._control is not None:
+            if self._unsent:
+                asyncio.get_running_loop().remove_writer(self._control)
             self._control.close()
             self._control = None
         while self._sockets:

@@ -1,32 +1,24 @@
 """Ask a server about itself: its models list, and the context that a model really has.
 
-Knows: `/models` of OpenAI-compatible servers, `/props` of llama.cpp (docs read 2026-11). Ollama's own API is in
-a2py.proxy. Must not know: probes, what a number means for a client.
+Knows: which paths a command asks. Must not know: what an answer means (evidence/server.py; Ollama's own API is in
+a2py.proxy), probes, what a number means for a client.
 Invariants: a failed lookup is not an error. The only secret that is sent is the deployment's own key, to its own host.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.evidence.server import MODELS, read
 from a2py.proxy.context import Contexts
+from a2py.proxy.discovery import fetch
 from a2py.upstream import Upstream
-from a2py.wires.common.headers import build_headers
 
 #: Seconds for one lookup.
 SECONDS = 15.0
-#: Keys of a row in a models list that hold the context.
-CONTEXT_KEYS = (
-    "max_model_len",  # vLLM, SGLang
-    "context_length",  # OpenRouter, Together, the demo
-    "context_window",  # Groq
-    "max_context_length",  # LM Studio
-    "max_input_tokens",  # Anthropic, LiteLLM
-)
 
 
 class Facts(NamedTuple):
@@ -43,35 +35,19 @@ class Facts(NamedTuple):
 async def gather(upstream: Upstream, dep: Deployment, seconds: float = SECONDS) -> Facts:
     """Return what the server of `dep` says about itself. Each lookup takes at most `seconds`."""
     base = dep.base + ("/v1" if dep.wire == "native" else "")
-    status, body = await _ask(upstream, dep, f"{base}/models" + (f"?{dep.query}" if dep.query else ""), seconds)
-    data = body.get("data")
-    rows = (
-        [row for row in data if isinstance(row, dict) and isinstance(row.get("id"), str)]
-        if isinstance(data, list)
-        else []
-    )
-    names = tuple(row["id"] for row in rows)
+    listing = await fetch(upstream, dep, base + MODELS, seconds)
+    if listing is None:
+        return Facts()
+    answers = {MODELS: listing}
+    word, source = read(answers), "the models list"
+    facts = Facts(listing.status, tuple(model.id for model in word.models))
     if dep.quirks.context_probe == "ollama":
         size = await Contexts(time.monotonic).size(upstream, dep)
         if size:
-            return Facts(status, names, size, "Ollama")
-    row = next((row for row in rows if row["id"] == dep.model), {})
-    key = next((key for key in CONTEXT_KEYS if isinstance(row.get(key), int) and row[key] > 0), "")
-    if key:
-        return Facts(status, names, row[key], f"the models list ({key})")
-    if dep.quirks.tokenizer == "llamacpp" or any(row.get("owned_by") == "llamacpp" for row in rows):
-        _, props = await _ask(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props", seconds)
-        settings = props.get("default_generation_settings")
-        slot = settings.get("n_ctx") if isinstance(settings, dict) else None
-        if isinstance(slot, int) and slot > 0:
-            return Facts(status, names, slot, "llama.cpp (n_ctx of one slot)")
-    return Facts(status, names)
-
-
-async def _ask(upstream: Upstream, dep: Deployment, url: str, seconds: float) -> tuple[int, dict[str, Any]]:
-    try:
-        return 200, await upstream.ask(dep, url, None, build_headers(dep, False), seconds)
-    except ApiError as error:
-        return error.status, {}
-    except ValueError:
-        return 200, {}
+            return facts._replace(context=size, source="Ollama")
+    if word.program == "llama.cpp" or dep.quirks.tokenizer == "llamacpp":
+        props = await fetch(upstream, dep, f"{urlsplit(base).scheme}://{urlsplit(base).netloc}/props", seconds)
+        if props is not None and props.status == 200:
+            word, source = read({**answers, "/props": props}), "llama.cpp (n_ctx of one slot)"
+    context = word.context(dep.model)
+    return facts._replace(context=context, source=source if context else "")

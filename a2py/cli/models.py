@@ -1,4 +1,4 @@
-"""`a2py models`: what the configuration serves, under which names, with which context.
+"""`a2py models`: what the configuration serves, under which names, with which context (`--explain`: explain.py).
 
 Knows: flags, how a server says how much it reads (running.py). Must not know: how a configuration is found (source.py).
 Invariants: a configuration without consent is listed, but none of its servers is asked.
@@ -16,7 +16,11 @@ from a2py.cli.source import Source, read_environment
 from a2py.cli.summary import Row, list_rows
 from a2py.cli.terminal import Terminal
 
-EXAMPLES = ("a2py models", "a2py models --json")
+EXAMPLES = (
+    "a2py models",
+    "a2py models --json",
+    "a2py models --explain local       why the running a2py asks `local` as it does",
+)
 COLUMNS = ("name", "upstream", "wire", "context", "host")
 #: What is written instead of a context that nobody knows.
 UNKNOWN = "?"
@@ -36,13 +40,20 @@ def parser(name: str) -> options.Parser:
     out = options.Parser(
         name, "List the models that a2py would serve here: name, upstream, wire, context, host.", EXAMPLES
     )
-    out.flags(options.SOURCE)
+    out.flags(options.SOURCE, (running.URL, *options.LISTEN))
+    out.add_argument(
+        "--explain", metavar="NAME", help="why the model NAME is asked as it is: each quirk with its reason"
+    )
     out.add_argument("--json", action="store_true", help="as JSON, for a program")
     return out
 
 
 def run(name: str, argv: list[str]) -> int:
     args, terminal = parser(name).read(argv), Terminal()
+    if args.explain:
+        from a2py.cli.explain import run as run_explain
+
+        return run_explain(args, read_environment())
     source = running.choose_source(args, read_environment(), inspect=True)
     table = _table(source)
     if args.json:
@@ -67,11 +78,11 @@ def run(name: str, argv: list[str]) -> int:
         for row, context in table
     ]
     terminal.print(terminal.table(cells, COLUMNS))
-    terminal.note(terminal.style(explain(cells), "dim", terminal.err))
+    terminal.note(terminal.style(explain_words(cells), "dim", terminal.err))
     return OK
 
 
-def explain(cells: Sequence[tuple[str, ...]]) -> str:
+def explain_words(cells: Sequence[tuple[str, ...]]) -> str:
     """Return the meanings of the words that the table contains."""
     words = {"context", *(cell if cell in WORDS else cell[:1] for row in cells for cell in row)}
     return "\n".join(meaning for word, meaning in WORDS.items() if word in words)

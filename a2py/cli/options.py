@@ -2,8 +2,7 @@
 
 Knows: argparse, the table of flags. Must not know: what a flag does.
 Invariants: dashes and underscores in a flag's name mean the same. A flag that is absent is None, so that the
-environment (HOST,
-PORT, NUM_WORKERS) and then the default apply.
+environment (HOST, PORT, NUM_WORKERS) and then the default apply.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 from a2py.cli.exits import USAGE, Stop
 
 HOST, PORT = "127.0.0.1", 4000
+#: How similar a known flag must be to be suggested. difflib's default, 0.6, suggests --host for --bogus.
+LIKE = 0.7
 
 
 class Flag(NamedTuple):
@@ -130,7 +131,7 @@ class Parser(argparse.ArgumentParser):
         if not prefix and arguments:
             from difflib import get_close_matches
 
-            near = get_close_matches(arguments.split()[0].partition("=")[0], self._option_string_actions, 1)
+            near = get_close_matches(arguments.split()[0].partition("=")[0], self._option_string_actions, 1, LIKE)
             message += f"; did you mean {near[0]}?" if near else ""
         raise Stop(f"{message}\n{self._usage_line()}", USAGE)
 

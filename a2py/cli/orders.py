@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from a2py.cli import control
 from a2py.cli.control import LEFT, LOADED, Order, Worker
+from a2py.evidence import message
 from a2py.proxy.log import Log
 
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ class Orders:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it, too, and reads the file for all workers
         self.server = server
         server.set_leave_handler(self.leave_all)
+        server.services.discovery.learned = self.share
         return asyncio.ensure_future(self.follow())
 
     def leave_all(self) -> None:
         """Leave rotation, and tell the parent, so that all other workers leave, too."""
         self.server.leave()
         self.worker.say(LEFT)
+
+    def share(self, learned: message.Learned) -> None:
+        """Tell the parent what a server says of itself, so that all other workers learn it."""
+        self.worker.report(message.encode(learned))
 
     async def follow(self) -> None:
         async for order in self.worker.orders():
@@ -74,6 +80,14 @@ class Orders:
     async def leave(self, order: Order) -> None:
         self.server.leave()
 
+    async def ask(self, order: Order) -> None:
+        self.server.services.ask_servers()
+
+    async def learn(self, order: Order) -> None:
+        learned = message.decode(order.payload)
+        if learned is not None:
+            self.server.services.discovery.take(learned)
+
     async def drain(self, order: Order) -> None:
         self.is_handed_over = bool(order.payload)
         self.stop.set()
@@ -89,6 +103,8 @@ _ORDERS = {
     control.TAKE: "take",
     control.ANNOUNCE: "announce_now",
     control.LEAVE: "leave",
+    control.ASK: "ask",
+    control.LEARN: "learn",
     control.DRAIN: "drain",
     control.NOW: "now",
 }

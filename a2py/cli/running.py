@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from a2py.cli import http, options
@@ -20,7 +21,7 @@ from a2py.cli.record import read_running
 from a2py.cli.source import Source, choose, master_key
 from a2py.cli.summary import describe_target, own_url
 from a2py.config import Config, ConfigError
-from a2py.config.bases import local as local_base
+from a2py.config.bases import is_local_or_ip
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 
@@ -58,7 +59,7 @@ def choose_source(args: argparse.Namespace, env: Mapping[str, str], *, inspect: 
 async def find_window(dep: Deployment) -> int:
     """Return the context of a deployment in tokens, 0 if unknown: as configured, else as a local server says (Ollama,
     vLLM, llama.cpp …)."""
-    if dep.max_input_tokens or not (dep.quirks.context_probe or local_base(urlsplit(dep.base).netloc)):
+    if dep.max_input_tokens or not (dep.quirks.context_probe or is_local_or_ip(urlsplit(dep.base).netloc)):
         return dep.max_input_tokens
     from a2py.cli.facts import gather
     from a2py.upstream import Upstream
@@ -110,39 +111,54 @@ def configure_target(args: argparse.Namespace, env: Mapping[str, str], url: str,
     return target if source.unapproved else asyncio.run(measure_target(target, source.config))
 
 
-def find_answering(url: str, key: str) -> Target | None:
-    """Return the a2py at `url` with what it serves, None if there is none or it asks for another key."""
+def find_answering(url: str, key: str, model: str = "") -> Target | None:
+    """Return the a2py at `url` with what it serves, None if there is none or it asks for another key.
+
+    `model`: the one to use, if it is served there."""
     health = http.ask(url + "/health/liveliness", timeout=1)
     page = health.json() if health is not None else None
     if not isinstance(page, dict) or page.get("name") != "a2py":
         return None
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    answer = http.ask(url + "/v1/models?limit=1000", headers=headers)
+    answer = http.ask(url + "/v1/models?limit=1000", headers=authorization(key))
     body = answer.json() if answer is not None and answer.status == 200 else None
     rows = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(rows, list):
-        return None
-    rows = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    return _read_models(Target(url, key), rows, model) if isinstance(rows, list) else None
+
+
+def _read_models(target: Target, rows: list[Any], model: str) -> Target:
+    """Return `target` with the models that it lists, and the limits of the one to use."""
     # An id may be an invented spelling for clients that accept claude-* names only; display_name is the served name.
-    names = tuple(dict.fromkeys(str(row.get("display_name") or row["id"]) for row in rows))
-    limits = map((rows or [{}])[0].get, ("max_input_tokens", "max_tokens"))
+    named: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            named.setdefault(str(row.get("display_name") or row["id"]), row)
+    names = tuple(named)
+    chosen = model if model in named else next(iter(names), "")
+    limits = map(named.get(chosen, {}).get, ("max_input_tokens", "max_tokens"))
     window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
-    return Target(url, key, names[0] if names else "", names, window, output)
+    return replace(target, model=chosen, names=names, window=window, output=output)
+
+
+def authorization(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
-    """Return the running a2py with the model, limits and key that the configuration here knows for it."""
+    """Return the running a2py with the model and key that the configuration here knows for it.
+
+    Its limits are what it says itself: it may have learned the context from its server, and a proxy elsewhere may have
+    another configuration. What it does not say is as the configuration here knows it."""
     url = find_url(args, env)
     try:
         expected: Target | None = configure_target(args, env, url, inspect=True)
     except ConfigError:
         expected = None  # a broken file here says nothing about the proxy that is running
-    target = find_answering(url, expected.token if expected else master_key(None, env, os.getcwd()))
-    if target is None:
-        return None
-    if expected is not None and expected.model in target.names:
-        return replace(expected, url=url, names=target.names)
-    return target
+    if expected is None:
+        return find_answering(url, master_key(None, env, os.getcwd()))
+    target = find_answering(url, expected.token, expected.model)
+    if target is None or target.model != expected.model:
+        return target
+    return replace(target, window=target.window or expected.window, output=target.output or expected.output)
 
 
 def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
@@ -150,9 +166,8 @@ def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
     target = find_running(args, env)
     if target is None:
         raise Stop(
-            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): start one with `a2py`, "
-            "or name "
-            "it with --url",
+            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): "
+            "start one with `a2py`, or name it with --url",
             UNAVAILABLE,
         )
     return target

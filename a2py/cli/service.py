@@ -301,13 +301,8 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
     """Write the units. Start them, unless `root` is another directory."""
     if sys.platform != "linux":
         raise Stop("systemd units are for Linux only; `a2py start` runs a2py in the background", FAILED)
-    for program in build_command([]) if system else ():
-        if os.path.realpath(program).startswith(HIDDEN):
-            terminal.warn(
-                f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below "
-                "/opt or "
-                "/usr"
-            )
+    if system:
+        _warn_of_hidden_programs(terminal)
     if root == "/":
         check_install(system, config)
     folder, old = units_folder(system, root), read_installed(system, root)
@@ -323,22 +318,34 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
         state.write(os.path.join(folder, name), text, 0o644)
         terminal.print(f"{os.path.join(folder, name)} written")
     terminal.print(f"keys: {_write_keys(system, root)} (0600), one NAME=value a line; models: {config}")
-    if root != "/":
-        return OK
-    unit = f"{NAME}.socket" if new.socket else f"{NAME}.service"
+    if root == "/":
+        _start_unit(f"{NAME}.socket" if new.socket else f"{NAME}.service", system, terminal)
+    return OK
+
+
+def _warn_of_hidden_programs(terminal: Terminal) -> None:
+    """Warn if the system unit could not run a2py where it is installed."""
+    for program in build_command([]):
+        if os.path.isabs(program) and os.path.realpath(program).startswith(HIDDEN):  # not the -m of python -m a2py
+            terminal.warn(
+                f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt "
+                "or /usr"
+            )
+
+
+def _start_unit(unit: str, system: bool, terminal: Terminal) -> None:
+    """Enable and start a unit that has been written. Raise Stop if systemd could not."""
     code = systemctl(system, "daemon-reload") or systemctl(system, "enable", "--now", unit)
     scope = "" if system else "--user "
     if code:
         raise Stop(
-            f"the units are written, but systemctl could not start {unit} (exit code {code}, its own message is "
-            "above): "
-            f"`journalctl {scope}-u {NAME}` may say why; `a2py service remove` removes them",
+            f"the units are written, but systemctl could not start {unit} "
+            f"(exit code {code}, its own message is above): `journalctl {scope}-u {NAME}` may say why; `a2py service remove` removes them",
             FAILED,
         )
     terminal.print(f"enabled and started: {unit} (journalctl {scope}-u {NAME} shows its log)")
     if not system:
         terminal.note("it ends when you log out, unless you run: loginctl enable-linger")
-    return OK
 
 
 def check_install(system: bool, config: str) -> None:

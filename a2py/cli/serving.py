@@ -107,6 +107,7 @@ async def serve_job(job: Job, worker: Worker) -> None:
             on_ready=ready,
             on_drain=draining,
             load=None if is_worker else _reload(job, config, notifier, log),
+            asks_servers=not (is_worker and worker.has_same_version),
         )
         await serve(config, Listen(job.host, job.port, job.sockets, job.tls), life, log=log, timeouts=timeouts)
 

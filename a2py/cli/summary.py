@@ -72,7 +72,7 @@ def is_loopback(host: str) -> bool:
 
 def describe_target(config: Config, url: str) -> Target:
     """Return the proxy at `url` as a client needs it."""
-    names = config.listing()
+    names = config.list_names()
     model = config.default_name or (names[0] if names else "")
     window = output = 0
     try:

@@ -43,8 +43,7 @@ def run(name: str, argv: list[str]) -> int:
     if args.list:
         if args.file:
             raise Stop("--list prints every file: leave the name out", USAGE)
-        for path, pairs in sorted(read_store().items()):
-            terminal.print("\n".join((escape_text(path), *(f"  {format_pair(pair)}" for pair in sorted(pairs)))))
+        _list_consents(terminal)
         return OK
     env, cwd = read_environment(), os.getcwd()
     located = locate(args.file, {key: value for key, value in env.items() if key not in _NAMING}, cwd)
@@ -58,9 +57,18 @@ def run(name: str, argv: list[str]) -> int:
     if not config.pairs:
         terminal.print(f"{basename} sends no variable to a foreign host")
         return OK
-    if not args.show and config.pairs.keys() - before:
+    if args.show:
+        terminal.print(f"{basename} sends:")
+        for line, pair in zip(format_pairs(config.pairs), sorted(config.pairs), strict=True):
+            terminal.print(f"{line}: {'allowed' if pair in before else 'not allowed'}")
+        return OK
+    if config.pairs.keys() - before:
         approve(path, config.pairs)
-    terminal.print(f"{basename} {'sends' if args.show else 'may send'}:")
-    for line, pair in zip(format_pairs(config.pairs), sorted(config.pairs), strict=True):
-        terminal.print(line + (f": {'allowed' if pair in before else 'not allowed'}" if args.show else ""))
+    terminal.print("\n".join((f"{basename} may send:", *format_pairs(config.pairs))))
     return OK
+
+
+def _list_consents(terminal: Terminal) -> None:
+    """Print every file that is allowed something, and what."""
+    for path, pairs in sorted(read_store().items()):
+        terminal.print("\n".join((escape_text(path), *(f"  {format_pair(pair)}" for pair in sorted(pairs)))))

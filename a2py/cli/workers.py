@@ -9,6 +9,7 @@ Invariants:
 - A worker whose parent has died drains and ends. Otherwise a worker ends only when its parent says so: a signal to the
   whole process group (from a terminal, or systemd's KillMode=control-group) would reach it twice, from the group and
   the parent.
+- One worker asks servers what they are; what any worker learns reaches all others, also those that start later.
 - The parent keeps the sockets open so that no waiting connection is lost with a worker, and closes them when the drain
   begins.
 """
@@ -30,6 +31,7 @@ from a2py.cli.exits import FAILED, OK
 from a2py.cli.notify import PIPE, Notifier
 from a2py.cli.sharing import Sharing
 from a2py.cli.terminal import watch_terminal
+from a2py.evidence import message
 
 #: A worker that lived shorter than YOUNG seconds is replaced after a pause. The pause doubles, up to LONGEST seconds.
 YOUNG, FIRST_PAUSE, LONGEST = 5.0, 0.25, 16.0
@@ -38,6 +40,10 @@ SILENCE = 60.0
 #: If the silence is noticed this many seconds too late, the parent itself was stopped (`docker pause`, a debugger), and
 #: the workers may have been stopped with it: the silence does not count.
 LATE = 5.0
+#: Bytes to read of a worker at once.
+CHUNK = 65536
+#: Servers whose words are kept, as in each worker (proxy/discovery.py).
+MAX_SERVERS = 256
 #: Variables that are for the parent alone.
 _PARENT_ONLY = (
     PIPE,
@@ -92,6 +98,8 @@ class Supervisor:
         self.links: dict[int, Link] = {}
         self.ready: set[int] = set()
         self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
+        self.asker: int | None = None  # the worker that asks private servers what they are
+        self.learned: dict[str, bytes] = {}  # base → what the server there says of itself
         self.stopping = asyncio.Event()
         self.code = OK
         self.is_terminal_closed = watch_terminal()
@@ -205,6 +213,8 @@ class Supervisor:
             self.running[number], self.links[number] = process, Link(here)
             link = self.links[number]
             link.send(control.CONFIG, self.config)
+            for base, learned in self.learned.items():
+                link.teach(base, learned)
             if self.is_leaving:
                 link.send(control.LEAVE)
             if self.stopping.is_set():
@@ -218,16 +228,21 @@ class Supervisor:
                 del self.running[number], self.links[number]
                 link.close()
                 self.ready.discard(number)
+                self._choose_asker()
                 self._finish_reload()
                 self.cover()
 
     async def watch(self, number: int, link: Link, process: asyncio.subprocess.Process) -> None:
         """Act on what a worker says, until it ends. Kill a worker that has served and falls silent."""
         try:
-            while words := await self.hear(number, link):
+            while data := await self.hear(number, link):
+                words, learned = link.split(data)
+                for each in learned:
+                    self.share(number, each)
                 if READY in words:
                     self.ready.add(number)
                     self.exit_codes[number] = OK
+                    self._choose_asker()
                     self._announce()
                     self.cover()
                 if LEFT in words:
@@ -237,18 +252,41 @@ class Supervisor:
         except asyncio.TimeoutError:
             self.hooks.say(f"worker {number} does not answer: it is killed")
             process.kill()
+        except ValueError as error:
+            self.hooks.say(f"worker {number} sent {error}, which nothing reads: it is killed")
+            process.kill()
         except OSError:
             return
 
+    def share(self, number: int, payload: bytes) -> None:
+        """Keep what worker `number` has learned of a server, and send it to all others."""
+        learned = message.decode(payload)
+        if learned is None or (learned.base not in self.learned and len(self.learned) >= MAX_SERVERS):
+            return
+        self.learned[learned.base] = payload
+        for other, link in self.links.items():
+            if other != number:
+                link.teach(learned.base, payload)
+
+    def _choose_asker(self) -> None:
+        """See to it that one of the workers that serve asks private servers what they are."""
+        if self.asker in self.ready or self.stopping.is_set():
+            return
+        self.asker = min(self.ready, default=None)
+        if self.asker is not None:
+            self.links[self.asker].send(control.ASK)
+
     async def hear(self, number: int, link: Link) -> bytes:
-        """Return the next words of a worker, b"" if it has ended.
+        """Return the next bytes of a worker, b"" if it has ended.
 
         Raise TimeoutError if it has served and is silent too long."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + SILENCE
             try:
-                return await asyncio.wait_for(loop.sock_recv(link.sock, 64), SILENCE if number in self.ready else None)
+                return await asyncio.wait_for(
+                    loop.sock_recv(link.sock, CHUNK), SILENCE if number in self.ready else None
+                )
             except asyncio.TimeoutError:
                 if loop.time() - due < LATE:
                     raise

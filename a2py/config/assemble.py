@@ -153,19 +153,17 @@ def _assemble(
         effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
         warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
-    insecure = contents.server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure"))
-    shared = {f"{SHARED}{attr}": origin for attr, origin in contents.value_origins.items()}
-    for entry in contents.entries:
-        entry.origins = {**shared, **entry.origins}
+    _share_origins(contents)
     pairs: dict[Pair, Use] = {}
     deployments, binders = _build_deployments(contents.entries, settings, env, warn, pairs)
+    server = contents.server
     config = Config(
         deployments=deployments,
-        aliases={name: target for name, (target, _) in contents.server.aliases.items()},
-        hidden=frozenset(name for name, (_, is_hidden) in contents.server.aliases.items() if is_hidden),
+        aliases={name: target for name, (target, _) in server.aliases.items()},
+        hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
-        master_key=contents.server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=insecure,
+        master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
+        insecure=server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),
         origins=contents.origins,
@@ -174,6 +172,13 @@ def _assemble(
     )
     _warn_unserved_names(config, warn)
     return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _share_origins(contents: Contents) -> None:
+    """Give each entry the origins of the settings that all entries share."""
+    shared = {f"{SHARED}{attr}": origin for attr, origin in contents.value_origins.items()}
+    for entry in contents.entries:
+        entry.origins = {**shared, **entry.origins}
 
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:

@@ -1,8 +1,8 @@
-"""API bases as people write them → as the wires need them.
+"""Turn API bases as people write them into bases that the wires can append a path to.
 
 Knows: URLs, and the URL forms of Azure (docs of Azure OpenAI and Foundry, read 2026-11). Must not know: the provider
 table, files.
-Invariants: pure; no query, user or password stays in a base, so that it may stand in a log.
+Invariants: pure; a `Base.url` has no query, user or password, so it can be logged.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-#: Azure's api-version where a dated form is asked for without one (its last general one).
+#: Azure's api-version for a URL that needs one and has none. It is the last that is generally available (2026-11).
 AZURE_VERSION = "2024-10-21"
-#: api_version words that mean the form without versions.
+#: Values of api_version that mean the URL without a dated version, `/openai/v1`.
 _UNVERSIONED = ("", "v1", "latest", "preview")
-#: Ends of pasted URLs that are no part of a base.
+#: Ends of pasted URLs that do not belong to a base. The wires append them.
 _PASTED = ("/chat/completions", "/responses", "/v1/messages", "/messages", "/completions")
 
 
 class Base(NamedTuple):
-    """`url` without a trailing slash, query and user; `query` without its question mark; `headers`: the user and
-    password, as a header."""
+    """`url`: without trailing slash, query, user and password. `query`: without its question mark. `headers`: the
+    Authorization header for the user and password of the URL."""
 
     url: str
     query: str = ""
@@ -33,8 +33,10 @@ class Base(NamedTuple):
         return urlsplit(self.url).path
 
 
-def local(host: str) -> bool:
-    """An address of this machine or an IP literal: people leave `http://` out before these."""
+def is_local_or_ip(host: str) -> bool:
+    """Return whether `host` (which may have a user and a port) is this machine's name or an IP address.
+
+    People often write these without `http://`."""
     name = host.rpartition("@")[2]
     if not name.endswith("]"):
         name = name.rpartition(":")[0] or name
@@ -45,9 +47,11 @@ def local(host: str) -> bool:
     return True
 
 
-def loopback(host: str) -> bool:
-    """Whether a host (no port, no brackets) can only be this machine. `0.0.0.0` as an address to connect to is; a name
-    other than localhost is not, since a name server answers for it."""
+def is_loopback(host: str) -> bool:
+    """Return whether a host (no port, no brackets) can only be this machine.
+
+    `0.0.0.0` is: a connection to it reaches this machine. A name other than localhost is not, because a name server
+    decides where it leads."""
     if host.lower() == "localhost":
         return True
     try:
@@ -58,10 +62,10 @@ def loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified or (mapped is not None and mapped.is_loopback)
 
 
-def clean(text: str) -> Base | None:
-    """A base as it was written; None if it is no http URL."""
+def parse_base(text: str) -> Base | None:
+    """Return the base that `text` means; None if it is not an http or https URL."""
     text = text.strip()
-    if "://" not in text and local(text.partition("/")[0]):
+    if "://" not in text and is_local_or_ip(text.partition("/")[0]):
         text = "http://" + text
     try:
         parts = urlsplit(text)
@@ -83,19 +87,22 @@ def clean(text: str) -> Base | None:
     return Base(url, parts.query, headers)
 
 
-def with_v1(base: Base) -> Base:
-    """A local server's base: a bare host, or Ollama's `/api`, is given its `/v1`."""
+def add_v1(base: Base) -> Base:
+    """Return `base` with `/v1` if it is only a host, or Ollama's `/api`."""
     path = base.path.removesuffix("/api")
     return base._replace(url=base.url.removesuffix("/api") + "/v1") if not path else base
 
 
-def azure(base: Base, model: str, version: str, wire: str) -> Base:
-    """Azure's forms: `…/openai/v1` (the model in the body), `…/openai/deployments/{model}` with an api-version,
-    `…/models` with one.
+def build_azure(base: Base, model: str, version: str, wire: str) -> Base:
+    """Return `base` in one of Azure's three forms:
 
-    A base that has a form keeps it. A bare endpoint gets the dated form if an api-version is given, else `/openai/v1`,
-    which also is the only one of the Responses wire. `{model}` stands where a wildcard's model will be put (see
-    `bind`)."""
+        …/openai/v1                      the model is in the body
+        …/openai/deployments/{model}     with an api-version
+        …/models                         with an api-version
+
+    A base that has one of these forms keeps it. A bare endpoint gets the second if an api-version is given, else the
+    first, which is also the only one for the Responses wire. For a wildcard, `{model}` is left in the URL, and
+    `bind_model` replaces it."""
     query = dict(parse_qsl(base.query))
     api_version = version or query.pop("api-version", "")
     path = base.path
@@ -115,6 +122,6 @@ def azure(base: Base, model: str, version: str, wire: str) -> Base:
     return base._replace(url=url, query=urlencode({**query, "api-version": api_version}))
 
 
-def bind(url: str, model: str) -> str:
-    """The base of a wildcard deployment for one model."""
+def bind_model(url: str, model: str) -> str:
+    """Return the base of a wildcard deployment for one model."""
     return url.replace("{model}", quote(model, safe=""))

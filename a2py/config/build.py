@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config import bases, pairs
@@ -22,7 +22,7 @@ from a2py.config.settings import Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
-from a2py.providers import PROVIDERS, Provider, by_host, native_base, wire_for
+from a2py.providers import PROVIDERS, Provider, find_host_row, find_native_base, find_wire
 
 #: Values of model_info.mode that a2py does not serve.
 _NO_CHAT = frozenset(
@@ -73,7 +73,7 @@ def choose_wire(entry: Entry, name: ModelName, base: str, settings: Settings) ->
         chosen = "chat"
     elif endpoints == {"/v1/responses"}:
         chosen = "responses"
-    wire = chosen or wire_for(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
+    wire = chosen or find_wire(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
     if wire != "native" and settings.use_chat_completions_url:
         return "chat", True
     return wire, bool(chosen)
@@ -130,19 +130,19 @@ def _find_target(entry: Entry, name: ModelName, address: Address, settings: Sett
     if wire == "native" and not problem:
         # Ollama, vLLM and llama.cpp answer /v1/messages beside /v1, so their own base serves the native wire, too.
         local = base.url.removesuffix("/v1") if row.key_optional else ""
-        base = base._replace(url=native_base(row.name, own_url) or local)
+        base = base._replace(url=find_native_base(row.name, own_url) or local)
         if not base.url and not name.problem:
             cure = "Give api_base of one, or remove `/v1/messages` from supported_endpoints."
             problem = f"{entry.place('supported_endpoints')}: {row.name} has no Anthropic endpoint. {cure}"
     elif row.name == "azure" and base.url:
-        base = bases.azure(base, name.model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
+        base = bases.build_azure(base, name.model, entry.api_version or env.get("AZURE_API_VERSION", ""), wire)
     verify = settings.ssl_verify if entry.ssl_verify is None else entry.ssl_verify
     return _Target(
         name=name,
         base=base,
         wire=wire,
         is_wire_fixed=is_fixed,
-        is_foreign=bool(base.url) and by_host(base.url) != row.name,
+        is_foreign=bool(base.url) and find_host_row(base.url) != row.name,
         verify=verify,
         route=pairs.find_route(base.url, verify, entry.extra_headers),
         dotenv_choice=_find_dotenv_choice(entry, address),
@@ -161,7 +161,7 @@ def _find_key(entry: Entry, row: Provider, target: _Target, env: Variables, warn
     # A login in the base replaces the key, unless the entry has one.
     needs_key = not target.name.problem and (entry.api_key or not base.headers)
     key = find_key(entry, row, base.url if target.is_foreign else "", env, may_send) if needs_key else Key()
-    if target.is_foreign and key.name in PROVIDERS["openai"].keys and not bases.local(host):
+    if target.is_foreign and key.name in PROVIDERS["openai"].keys and not bases.is_local_or_ip(host):
         warn(f"{entry.place()} has no api_key, so {key.name} is sent to {host}. Write `api_key` to choose.")
     if key.withheld:
         warn(
@@ -182,10 +182,6 @@ def _make_deployment(
 ) -> Deployment:
     """Return the deployment without its problem and quirks."""
     row, base = target.name.row, target.base
-    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None}
-    params = {name: value for name, value in params.items() if value or not name.startswith("max_")}
-    if settings.reasoning_auto_summary is not None:
-        params["reasoning_auto_summary"] = settings.reasoning_auto_summary
     by_effort = ("reasoning_effort",) if entry.supports_reasoning and target.is_foreign else ()
     body = {name: value for name in _BODY.get(target.wire, ()) if (value := getattr(entry, name)) is not None}
     return Deployment(
@@ -207,7 +203,7 @@ def _make_deployment(
         },
         query=base.query,
         extra_body={**body, **entry.extra_body},
-        params=params,
+        params=_collect_params(entry, settings),
         drop=frozenset(entry.additional_drop_params),
         allow=frozenset((*entry.allowed_openai_params, *by_effort)),
         max_input_tokens=entry.max_input_tokens,
@@ -225,6 +221,15 @@ def _make_deployment(
         base_model=entry.base_model,
         source=str(entry.at),
     )
+
+
+def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
+    """Return the request fields that the deployment sets. A limit of 0 means none."""
+    params = {name: value for name in _PARAMS if (value := getattr(entry, name)) is not None}
+    params = {name: value for name, value in params.items() if value or not name.startswith("max_")}
+    if settings.reasoning_auto_summary is not None:
+        params["reasoning_auto_summary"] = settings.reasoning_auto_summary
+    return params
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:

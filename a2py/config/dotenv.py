@@ -68,14 +68,7 @@ def _read_lines(
         else:
             value = re.split(r"(?:\A|\s+)#", value, maxsplit=1)[0]
         if quote != "'":
-            outer = next(
-                (
-                    variable
-                    for variable in _REFERENCE.findall(value)
-                    if variable in hidden and variable not in variables
-                ),
-                "",
-            )
+            outer = _find_hidden_reference(value, hidden, variables)
             if outer:
                 if name not in hidden and (counts(name) or SECRET.search(name)):
                     why = f"${{{outer}}} is a variable of the environment, which {file} may not read"
@@ -86,6 +79,11 @@ def _read_lines(
             value = re.sub(r"\\([nrt\\\"$])", lambda m: _ESCAPES[m[1]], value)
         variables[name] = (value, number)
     return variables
+
+
+def _find_hidden_reference(value: str, hidden: Collection[str], variables: Collection[str]) -> str:
+    """Return the first `${NAME}` of `value` that is in `hidden` and not in `variables`, "" for none."""
+    return next((name for name in _REFERENCE.findall(value) if name in hidden and name not in variables), "")
 
 
 def _read_quoted(rest: str, quote: str, lines: Iterator[tuple[int, str]]) -> str | None:
@@ -131,12 +129,17 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     added = _read_lines(text, ".env", {}, warn, env)
     if any(value and SECRET.search(name) for name, (value, _) in added.items()):
         warn_readable(file, ".env", warn)
-    own = [name for name in added if name.upper().startswith(OWN_PREFIX) or name in OWN_NAMES]
+    own = [name for name in added if _is_own(name)]
     for name in own:
         warn(f".env:{added[name][1]}: {name} is ignored in .env. Set it in the environment.")
     dotenv = {name: value for name, (value, _) in added.items() if name not in own}
     table_values = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
     return Variables({**table_values, **env}, dotenv, dict.fromkeys(table_values, Origin(dotenv=True)))
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a variable never counts from `.env`."""
+    return name.upper().startswith(OWN_PREFIX) or name in OWN_NAMES
 
 
 def within(file: str, folder: str) -> bool:

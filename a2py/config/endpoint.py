@@ -7,14 +7,14 @@ is not sent to an address that `.env` chose, unless it is this machine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from a2py.config import bases
 from a2py.config.settings import Entry
 from a2py.config.values import quote_text
 from a2py.config.variables import NOWHERE, Origin, Variables
-from a2py.providers import PROVIDERS, Provider, by_host
+from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Rows of servers on the own machine or network. Their base gets /v1 if it has no path.
 _ADDS_V1 = frozenset(
@@ -41,6 +41,40 @@ class Key(NamedTuple):
 def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: Callable[[Origin], bool]) -> Key:
     """Return the key for the base `host`, "" for the row's own. `may_send`: whether a key of this origin may go
     there."""
+    own = _find_own_key(entry, row, may_send)
+    if own is not None:
+        return own
+    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := find_host_row(host)) else []
+    key = _find_variable((*rows, row), env, may_send)
+    if key.value:
+        return _check_key(key.value, key.name, key.origin, entry)
+    owner = (rows or [row])[0]
+    is_unknown_host = row.name == "openai" and host and not rows
+    if key.withheld or owner.key_optional or is_unknown_host:
+        return key
+    return Key("", _describe_missing_key(entry, owner))
+
+
+def _find_variable(rows: Iterable[Provider], env: Variables, may_send: Callable[[Origin], bool]) -> Key:
+    """Return the key of the first variable of `rows` that is set and may be sent. If there is none, `withheld` says
+    whether one is set."""
+    withheld = ""
+    for name in (name for row in rows for name in row.keys):
+        value, origin = env.get(name, "").strip(), env.origin(name)
+        if value and not may_send(origin):  # .env chose the address, so .env may give the key
+            withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
+        if value:
+            return Key(value, origin=origin, name=name)
+    return Key(withheld=withheld)
+
+
+def _describe_missing_key(entry: Entry, owner: Provider) -> str:
+    cure = f"Set {owner.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
+    return f"{entry.place()}: there is no key for {owner.name}. {cure}"
+
+
+def _find_own_key(entry: Entry, row: Provider, may_send: Callable[[Origin], bool]) -> Key | None:
+    """Return the key that the entry itself sets, None if it sets none."""
     if "api_key" in entry.unset:
         problem = unset_problem(entry, "api_key")
         return Key("", "" if row.key_optional else problem, entry.origins.get("api_key", NOWHERE))
@@ -49,20 +83,7 @@ def find_key(entry: Entry, row: Provider, host: str, env: Variables, may_send: C
             origin = entry.origins.get(name, NOWHERE)
             source = f"litellm_params.{name}"
             return _check_key(value, source, origin, entry) if may_send(origin) else Key(withheld=source)
-    rows = [PROVIDERS[other]] if row.name == "openai" and host and (other := by_host(host)) else []
-    withheld = ""
-    for candidate in (*rows, row):
-        for name in candidate.keys:
-            value, origin = env.get(name, "").strip(), env.origin(name)
-            if value and not may_send(origin):  # .env chose the address, so .env may give the key
-                withheld, value, origin = withheld or name, env.dotenv.get(name, "").strip(), Origin(dotenv=True)
-            if value:
-                return _check_key(value, name, origin, entry)
-    owner = (rows or [row])[0]
-    if withheld or owner.key_optional or (row.name == "openai" and host and not rows):
-        return Key(withheld=withheld)
-    cure = f"Set {owner.keys[0]} in the environment or in .env, or {_how_to_set(entry, 'api_key')}."
-    return Key("", f"{entry.place()}: there is no key for {owner.name}. {cure}")
+    return None
 
 
 def _check_key(key: str, source: str, origin: Origin, entry: Entry) -> Key:
@@ -97,16 +118,16 @@ def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
         how = _how_to_set(entry, "api_base")
         cure = f"{how[0].upper()}{how[1:]}{variable}."
         return Address(problem=f"{entry.place()}: {row.name} has no default base URL. {cure}")
-    base = bases.clean(text)
+    base = bases.parse_base(text)
     origin = entry.origins.get("api_base", NOWHERE) if entry.api_base else env.origin(source)
     if base is None:
         place = entry.place("api_base") if entry.api_base else f"{entry.place()}: the variable {source}"
         url = f"https://{text.strip()}"
-        is_host = "." in text and bases.clean(url) is not None and quote_text(text) != "text"
+        is_host = "." in text and bases.parse_base(url) is not None and quote_text(text) != "text"
         cure = f"Write {url if is_host else 'a URL such as http://localhost:8000/v1'}."
         problem = f"{place} must be a URL that begins with http:// or https://, got {quote_text(text)}. {cure}"
         return Address(is_own=True, problem=problem, name=source, origin=origin)
-    return Address(bases.with_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
+    return Address(bases.add_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
 
 
 def _how_to_set(entry: Entry, parameter: str) -> str:

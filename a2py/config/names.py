@@ -1,8 +1,17 @@
-"""The configuration of the server, and the deployments that a model name means.
+"""The configuration of the server, and the look-up of deployments by a model name.
+
+A name is looked up in stages (`_Names.iter_matches`). The first stage that has deployments wins:
+
+    claude-opus-5-5-20260101[1m]     as it is, then without `[1m]`, then without the date
+    claude-*                         the most specific pattern that matches
+    Claude-Opus-5-5                  the same again, ignoring case
+    anthropic/gpt-5, claude-gpt-5    without the prefix that Claude Code's discovery needs
+    claude-whatever                  the default model
+    *                                everything else
 
 Knows: how names are matched. Must not know: files, the environment, how one of several deployments is picked.
-Invariants: frozen; `resolve` is a function of its argument; a name that is configured exactly always means just that;
-secrets stay out of repr.
+Invariants: frozen; `resolve` depends only on its argument; a name that is configured exactly always means just that;
+secrets are not in repr.
 """
 
 from __future__ import annotations
@@ -18,11 +27,11 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.resolve import apply_evidence
 from a2py.evidence.server import ServerWord, is_chat_name
-from a2py.providers import PROVIDERS, by_host
+from a2py.providers import PROVIDERS, find_host_row
 
 #: How many model names a 404 lists.
 MAX_SUGGESTIONS = 40
-#: How many models of wildcards, and names looked up, are remembered.
+#: How many models of wildcards, and how many look-ups, are cached. Clients choose the names.
 MAX_BOUND = 512
 #: Longest name to look up, in characters. Hugging Face's names and file paths fit.
 MAX_NAME = 1024
@@ -32,13 +41,13 @@ _LONG_CONTEXT = re.compile(r"\[\d+[mk]\]\Z", re.IGNORECASE)
 _DATE = re.compile(r"[-@]20\d{6}\Z")
 _CLAUDE = re.compile(r"(?:\A|[./])claude-", re.IGNORECASE)
 _DISCOVERED = re.compile(r"claude|anthropic", re.IGNORECASE)
-#: Ids are offered to Claude Code's discovery with the first of these in front (it drops ids without "claude" or
-#: "anthropic"); both are understood.
+#: Claude Code's model discovery drops ids without "claude" or "anthropic". The first prefix is put before such ids.
+#: Requests may use either.
 _OFFERED = ("anthropic/", "claude-")
 #: Providers to which a `*` may send `claude-*` names unchanged.
 _SERVES_CLAUDE = frozenset(("anthropic", "litellm_proxy"))
 
-#: (model of the entry with its stars filled, name that was asked for) → deployment
+#: (model of the entry with its stars replaced, name in the request) → deployment
 Binder = Callable[[str, str], Deployment]
 
 
@@ -96,7 +105,7 @@ class Config:
         """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
-    def listing(self) -> tuple[str, ...]:
+    def list_names(self) -> tuple[str, ...]:
         """Return the public names that work and are not hidden: models, aliases, and of a wildcard the models that its
         server lists, the home of `claude-*` first, else the provider's default model."""
         names = [name for dep in self.deployments for name in self._public_names(dep)]
@@ -112,12 +121,12 @@ class Config:
             return tuple(sorted(filter(None, names), key=lambda name: name != self.default_name))
         return (public_name(dep, self.servers),) if dep.name != "*" else ()
 
-    def offered(self, name: str) -> str:
+    def make_discovery_id(self, name: str) -> str:
         """Return `name` as an id that Claude Code's model discovery keeps and `resolve` understands."""
         return name if _DISCOVERED.search(name) else _OFFERED[0] + name
 
     def _unknown(self, model: str) -> str:
-        names = self.listing()
+        names = self.list_names()
         label = model[:100]
         suggestions = ", ".join(names[:MAX_SUGGESTIONS]) + (
             f" and {len(names) - MAX_SUGGESTIONS} more" if len(names) > MAX_SUGGESTIONS else ""
@@ -139,7 +148,7 @@ def fill_name(dep: Deployment, model: str) -> str:
     """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
     if dep.name.count("*") != 1:
         return ""
-    parts = stars(tuple(dep.model.lower().split("*")), model)
+    parts = match_stars(tuple(dep.model.lower().split("*")), model)
     return dep.name.replace("*", parts[0], 1) if parts is not None and len(parts) == 1 else ""
 
 
@@ -159,7 +168,7 @@ def public_name(dep: Deployment, servers: Mapping[str, ServerWord]) -> str:
 def _is_at_home(dep: Deployment) -> bool:
     """Return whether `dep` is asked at an address of its own provider."""
     row = PROVIDERS.get(dep.provider)
-    return row is not None and (dep.base in (row.base, row.native) or by_host(dep.base) == dep.provider)
+    return row is not None and (dep.base in (row.base, row.native) or find_host_row(dep.base) == dep.provider)
 
 
 def find_default_name(config: Config) -> str:
@@ -176,12 +185,13 @@ def find_default_name(config: Config) -> str:
     return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
 
 
-def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
-    """What the stars between the parts of `pattern` (lower case) stand for in `name`, the first ones as much as they
-    can; None: it does not match. In the time of some `rfind`s: as a regular expression, four stars and a name of 900
-    letters took minutes."""
+def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
+    """Return the text for each star between the parts of `pattern` (lower case); None if `name` does not match.
+
+    Earlier stars take as much as they can: ("a-", "-", "") matches a-b-c-d with ("b-c", "d"). Not a regular expression,
+    because one with four stars needed minutes for a name of 900 letters."""
     folded = name.lower()
-    if len(folded) != len(name):  # of İ, say
+    if len(folded) != len(name):  # İ in lower case is two characters, which would shift all positions
         folded = name
     head, *inside, tail = pattern
     end = len(name) - len(tail)
@@ -197,12 +207,12 @@ def stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
     return name[len(head) : end], *reversed(matches)
 
 
-def _specific(name: str) -> tuple[int, int]:
-    """Longest literal prefix first, then most literal characters."""
+def _sort_key(name: str) -> tuple[int, int]:
+    """Return a sort key: longest literal prefix first, then most literal characters."""
     return -name.index("*"), -len(name.replace("*", ""))
 
 
-def fill(model: str, parts: tuple[str, ...]) -> str:
+def fill_stars(model: str, parts: tuple[str, ...]) -> str:
     """Return `model` with its stars replaced by `parts`, one by one."""
     for part in parts:
         model = model.replace("*", part, 1)
@@ -210,6 +220,8 @@ def fill(model: str, parts: tuple[str, ...]) -> str:
 
 
 class _Names:
+    """The look-up of names in one configuration, with caches."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.groups: dict[str, tuple[Deployment, ...]] = {}
@@ -217,7 +229,7 @@ class _Names:
             self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
         starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
         self.patterns = [
-            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_specific)
+            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_sort_key)
         ]
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
         self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {
@@ -238,39 +250,40 @@ class _Names:
         return matches
 
     def find(self, model: str, *, claude: bool = True, star: bool = True, depth: int = 0) -> tuple[Deployment, ...]:
-        """() where nothing is meant. `claude`: unknown `claude-*` names go to the default; `star`: a bare `*`
-        counts."""
+        """Return the deployments of the first stage that has some, else ().
+
+        `claude`: use the default for unknown `claude-*` names. `star`: use a bare `*`. `depth`: aliases followed."""
         if depth > MAX_ALIASES or not 0 < len(model) <= MAX_NAME:
             return ()
-        return next(filter(None, self.stages(model, claude, star, depth)), ())
+        return next(filter(None, self.iter_matches(model, claude, star, depth)), ())
 
-    def stages(self, model: str, claude: bool, star: bool, depth: int) -> Iterator[tuple[Deployment, ...]]:
+    def iter_matches(self, model: str, claude: bool, star: bool, depth: int) -> Iterator[tuple[Deployment, ...]]:
         """Yield what `model` may mean, best first. Each is looked up only if the ones before it have no deployments."""
         bare = _LONG_CONTEXT.sub("", model)
         spellings = tuple(dict.fromkeys((model, bare, _DATE.sub("", bare))))
         for name in spellings:
-            yield self.exact(name, star, depth)
-        yield self.wild(bare, False, star, depth)
+            yield self.find_exact(name, star, depth)
+        yield self.find_pattern(bare, False, star, depth)
         for name in spellings:
             spelling = self.folded.get(name.casefold(), name)
-            yield self.exact(spelling, star, depth) if spelling != name else ()
-        yield self.wild(bare, True, star, depth)
+            yield self.find_exact(spelling, star, depth) if spelling != name else ()
+        yield self.find_pattern(bare, True, star, depth)
         for prefix in _OFFERED:
             if bare.startswith(prefix):
                 yield self.find(bare[len(prefix) :], claude=False, star=False, depth=depth + 1)
         if claude:
-            yield self.home(bare, depth)
+            yield self.find_default(bare, depth)
         if star:
-            yield self.bind("*", (bare,), bare) if "*" in self.groups else ()
+            yield self.bind_pattern("*", (bare,), bare) if "*" in self.groups else ()
             yield self.find(self.config.aliases.get("*", ""), claude=False, star=False, depth=depth + 1)
 
-    def home(self, model: str, depth: int) -> tuple[Deployment, ...]:
+    def find_default(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""
         default = self.config.default_name
         if not _CLAUDE.search(model):
             return ()
         if not default:
-            return self.unchanged(model)
+            return self.bind_unchanged(model)
         is_taken = any(
             not dep.problem and ("*" not in dep.model or dep.provider in _SERVES_CLAUDE)
             for dep in self.groups.get("*", ())
@@ -281,47 +294,50 @@ class _Names:
             else self.find(default, claude=False, depth=depth + 1)
         )
 
-    def unchanged(self, model: str) -> tuple[Deployment, ...]:
+    def bind_unchanged(self, model: str) -> tuple[Deployment, ...]:
         """Return the first wildcard that works, bound to `model` itself: its server lists no models."""
         for pattern, group in self.groups.items():
             is_usable = any(not dep.problem and dep.model.count("*") == 1 for dep in group)
             if pattern.count("*") == 1 and pattern != "*" and is_usable:
-                return self.bind(pattern, (model,), pattern.replace("*", model, 1))
+                return self.bind_pattern(pattern, (model,), pattern.replace("*", model, 1))
         return ()
 
-    def exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
+    def find_exact(self, name: str, star: bool, depth: int) -> tuple[Deployment, ...]:
         if "*" in name:
             return ()
         target = self.config.aliases.get(name, "")
         return self.groups.get(name) or self.find(target, claude=False, star=star, depth=depth + 1)
 
-    def wild(self, model: str, fold: bool, star: bool, depth: int) -> tuple[Deployment, ...]:
+    def find_pattern(self, model: str, fold: bool, star: bool, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments of the most specific pattern that matches. `fold`: ignore case."""
         for pattern, name in self.patterns:
-            matches = stars(pattern, model)
+            matches = match_stars(pattern, model)
             if matches is None or not (fold or model.startswith(name.partition("*")[0])):
                 continue
             if name in self.groups:
-                return self.bind(name, matches, model)
-            if target := self.find(fill(self.config.aliases[name], matches), claude=False, star=star, depth=depth + 1):
+                return self.bind_pattern(name, matches, model)
+            if target := self.find(
+                fill_stars(self.config.aliases[name], matches), claude=False, star=star, depth=depth + 1
+            ):
                 return target
         return ()
 
-    def bind(self, pattern: str, parts: tuple[str, ...], name: str) -> tuple[Deployment, ...]:
+    def bind_pattern(self, pattern: str, parts: tuple[str, ...], name: str) -> tuple[Deployment, ...]:
+        """Return the deployments of `pattern` for the model `name`. They are made once, and cached."""
         if name not in self.bindings:
             if len(self.bindings) >= MAX_BOUND:
                 self.bindings.clear()
-            self.bindings[name] = tuple(self.one(dep, parts, name) for dep in self.groups[pattern])
+            self.bindings[name] = tuple(self.bind_one(dep, parts, name) for dep in self.groups[pattern])
         return self.bindings[name]
 
-    def one(self, dep: Deployment, parts: tuple[str, ...], name: str) -> Deployment:
+    def bind_one(self, dep: Deployment, parts: tuple[str, ...], name: str) -> Deployment:
+        """Return the wildcard deployment `dep` with its stars replaced by `parts`, under the public `name`."""
         if dep.problem:
             return dep
-        if (
-            dep.name == "*" and by_host(dep.base) == dep.provider
-        ):  # `*` asked as openai/gpt-5.4: no vendor's own ids begin with its name
+        if dep.name == "*" and find_host_row(dep.base) == dep.provider:
+            # Clients ask a `*` for openai/gpt-5.4, too. No vendor's own ids begin with the vendor's name.
             parts = (parts[0].removeprefix(dep.provider + "/"),)
-        model = fill(dep.model, parts)
+        model = fill_stars(dep.model, parts)
         binder = self.config.binders.get(dep.id)
         if binder:
             bound = inform(binder(model, name), self.config.settings, self.config.servers)

@@ -8,7 +8,7 @@ Example: a file with `api_base: https://evil.example/v1` and no `api_key` makes 
 where that variable is set.
 
 Knows: nodes of the file, origins, hosts of the provider table. Must not know: who consents, where consent is stored.
-Invariants: pure; what is not known to be harmless counts: a new setting is sent until `LOCAL` says that it is not.
+Invariants: pure; a setting that is not in `LOCAL` is treated as one that is sent, so a new setting is safe by default.
 """
 
 from __future__ import annotations
@@ -44,79 +44,66 @@ class Use(NamedTuple):
 
 #: Settings and parameters that are never sent upstream, or whose parser accepts only a few words. All others count.
 LOCAL = frozenset(
-    (
-        *(
-            "keepalive_seconds",
-            "delta_keepalive_seconds",
-            "commit_seconds",
-            "unasked_thinking",
-            "allowed_hosts",
-            "allowed_origins",
-        ),
-        *(
-            "drain_seconds",
-            "max_body_mb",
-            "max_connections",
-            "buffer_kb",
-            "capture_dir",
-            "num_retries",
-            "request_timeout",
-            "timeout",
-        ),
-        *(
-            "stream_timeout",
-            "retry_after",
-            "retry_policy",
-            "model_group_retry_policy",
-            "max_fallbacks",
-            "allowed_fails",
-            "cooldown_time",
-        ),
-        *(
-            "disable_cooldowns",
-            "routing_strategy",
-            "max_parallel_requests",
-            "global_max_parallel_requests",
-            "drop_params",
-        ),
-        *(
-            "modify_params",
-            "use_chat_completions_url",
-            "reasoning_auto_summary",
-            "estimate_initial_input_tokens",
-            "master_key",
-        ),
-        *(
-            "insecure",
-            "set_verbose",
-            "json_logs",
-            "ssl_verify",
-            "force_ipv4",
-            "trust_env",
-            "environment_variables",
-            "include",
-        ),
-        *(
-            "credentials",
-            "credential_name",
-            "custom_llm_provider",
-            "rpm",
-            "tpm",
-            "weight",
-            "order",
-            "retries",
-            "use_chat_completions_api",
-        ),
-        *(
-            "additional_drop_params",
-            "allowed_openai_params",
-            "mode",
-            "supported_endpoints",
-            "base_model",
-            "cache_control_ttl",
-        ),
-        *("max_input_tokens", "supports_reasoning", "supports_vision", "supports_function_calling"),
-    )
+    [
+        "keepalive_seconds",
+        "delta_keepalive_seconds",
+        "commit_seconds",
+        "unasked_thinking",
+        "allowed_hosts",
+        "allowed_origins",
+        "drain_seconds",
+        "max_body_mb",
+        "max_connections",
+        "buffer_kb",
+        "capture_dir",
+        "num_retries",
+        "request_timeout",
+        "timeout",
+        "stream_timeout",
+        "retry_after",
+        "retry_policy",
+        "model_group_retry_policy",
+        "max_fallbacks",
+        "allowed_fails",
+        "cooldown_time",
+        "disable_cooldowns",
+        "routing_strategy",
+        "max_parallel_requests",
+        "global_max_parallel_requests",
+        "drop_params",
+        "modify_params",
+        "use_chat_completions_url",
+        "reasoning_auto_summary",
+        "estimate_initial_input_tokens",
+        "master_key",
+        "insecure",
+        "set_verbose",
+        "json_logs",
+        "ssl_verify",
+        "force_ipv4",
+        "trust_env",
+        "environment_variables",
+        "include",
+        "credentials",
+        "credential_name",
+        "custom_llm_provider",
+        "rpm",
+        "tpm",
+        "weight",
+        "order",
+        "retries",
+        "use_chat_completions_api",
+        "additional_drop_params",
+        "allowed_openai_params",
+        "mode",
+        "supported_endpoints",
+        "base_model",
+        "cache_control_ttl",
+        "max_input_tokens",
+        "supports_reasoning",
+        "supports_vision",
+        "supports_function_calling",
+    ]
 )
 #: Prefix of a setting's name among the origins of a deployment's parameters: settings are shared by all deployments.
 SHARED = "settings."
@@ -145,7 +132,7 @@ _HOSTS = {
     host: row.name
     for row in PROVIDERS.values()
     for host in (*row.hosts, urlsplit(row.base).netloc, urlsplit(row.native).netloc)
-    if host and not host.startswith((".", ":")) and not bases.loopback(urlsplit(f"//{host}").hostname or "")
+    if host and not host.startswith((".", ":")) and not bases.is_loopback(urlsplit(f"//{host}").hostname or "")
 }
 #: Suffixes below which every host is the vendor's. `.volces.com` is not listed: customers rent storage and servers
 #: there.
@@ -217,7 +204,7 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str]) -> Rou
         label += f" (as host {other})"
     is_straight = verify is True and not other
     vendor = _find_vendor(name) if is_straight and parts.scheme == "https" else ""
-    return Route(label.encode("unicode_escape").decode(), bases.loopback(name), vendor, is_straight)
+    return Route(label.encode("unicode_escape").decode(), bases.is_loopback(name), vendor, is_straight)
 
 
 def _find_vendor(host: str) -> str:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from a2py.config.settings import Entry
-from a2py.providers import PROVIDERS, Provider, by_host
+from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Other prefixes, LiteLLM's and common ones → row of the provider table.
 PREFIXES = {
@@ -77,14 +77,8 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
 
     The provider is custom_llm_provider, else the model's first segment, else its family, else (with an api_base) an
     OpenAI-compatible server. Example: `groq/openai/gpt-oss-120b` is the model `openai/gpt-oss-120b` of groq."""
-    model, provider = entry.model, entry.custom_llm_provider
-    head, slash, rest = model.partition("/")
-    if provider:
-        model = model.removeprefix(provider + "/")
-    elif slash and any(head.lower() in table for table in (PROVIDERS, PREFIXES, UNSERVED)):
-        provider, model = head.lower(), rest
-    elif not slash and not entry.api_base:
-        provider = next((provider for pattern, provider in FAMILIES if fnmatchcase(model.lower(), pattern)), "")
+    provider, model = _split_provider(entry)
+    head, slash, rest = entry.model.partition("/")
     has_responses = model.startswith("responses/")
     model = model.removeprefix("responses/")
     name = PREFIXES.get(provider, provider)
@@ -99,19 +93,38 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
         if unknown:
             warn(
                 f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so model {model} is requested "
-                f"from an "
-                "OpenAI-compatible server at api_base. Write openai/ before it."
+                "from an OpenAI-compatible server at api_base. Write openai/ before it."
             )
-        return ModelName(PROVIDERS[by_host(entry.api_base) or "openai"], model, has_responses)
+        return ModelName(PROVIDERS[find_host_row(entry.api_base) or "openai"], model, has_responses)
     if model == "*":
         problem = f"{place}: no provider has a key. Set one (OPENAI_API_KEY, …), or write openai/* instead of *."
         return ModelName(Provider(""), model, problem=problem)
     model = rest if slash and head == unknown else model
+    return ModelName(Provider(unknown), model, has_responses, f"{place}: {_describe_unknown(unknown, model)}")
+
+
+def _split_provider(entry: Entry) -> tuple[str, str]:
+    """Return the provider that an entry names or that its model's family has, "" for none, and the rest of the
+    model."""
+    model, provider = entry.model, entry.custom_llm_provider
+    head, slash, rest = model.partition("/")
+    if provider:
+        return provider, model.removeprefix(provider + "/")
+    if slash:
+        is_known = any(head.lower() in table for table in (PROVIDERS, PREFIXES, UNSERVED))
+        return (head.lower(), rest) if is_known else ("", model)
+    if entry.api_base:
+        return "", model
+    return next((provider for pattern, provider in FAMILIES if fnmatchcase(model.lower(), pattern)), ""), model
+
+
+def _describe_unknown(unknown: str, model: str) -> str:
+    """Return the problem of a model whose provider is not known, and the cure. `unknown`: "" if it names none."""
     what = (
         f"the provider {unknown} is unknown{_suggestion(unknown)}" if unknown else f"the model {model} has no provider"
     )
     cure = "Write provider/model (for example openai/gpt-5.4), or give api_base of an OpenAI-compatible server."
-    return ModelName(Provider(unknown), model, has_responses, f"{place}: {what}. {cure}")
+    return f"{what}. {cure}"
 
 
 def _suggestion(word: str) -> str:

@@ -42,8 +42,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 WHO = "I am the demo model inside a2py: a few rules instead of a language model, reached over a real socket."
 CURE = (
     "To get a real model, set a key such as OPENAI_API_KEY, DEEPSEEK_API_KEY or OPENROUTER_API_KEY, or start Ollama, "
-    "or "
-    "write a file with `a2py config init`; then start a2py again."
+    "or write a file with `a2py config init`; then start a2py again."
 )
 
 
@@ -144,26 +143,16 @@ def _strings(name: str, text: str) -> list[str]:
 
 def _value(name: str, schema: JSON, text: str, depth: int, every: bool = False) -> tuple[Any, bool]:
     """Return a value of the schema's type, and whether the words hold it. `every`: fill optional properties, too."""
-    branches = [
-        branch for key in ("anyOf", "oneOf") for branch in schema.get(key) or () if branch.get("type") != "null"
-    ]
-    schema = {**schema, **(branches[0] if branches else {})}
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    kind = next((word for word in kind if word != "null"), "null") if isinstance(kind, list) else kind
+    schema = _pick_branch(schema)
     if schema.get("enum"):
-        return next(
-            ((word, True) for word in schema["enum"] if str(word).lower() in text.lower()), (schema["enum"][0], False)
-        )
+        words = text.lower()
+        return next(((word, True) for word in schema["enum"] if str(word).lower() in words), (schema["enum"][0], False))
+    kind = _kind_of(schema)
     if kind == "object":
-        names = list(schema.get("properties") or {}) if every else schema.get("required") or []
-        filled = {
-            key: _value(key, schema["properties"][key], text, depth + 1, every) for key in names if depth < _MAX_DEPTH
-        }
-        return {key: value for key, (value, _) in filled.items()}, all(is_found for _, is_found in filled.values())
+        return _object(schema, text, depth, every)
     if kind == "array":
-        value, is_found = (
-            _value(name, schema.get("items") or {}, text, depth + 1, every) if depth < _MAX_DEPTH else ("", False)
-        )
+        is_deep = depth >= _MAX_DEPTH
+        value, is_found = ("", False) if is_deep else _value(name, schema.get("items") or {}, text, depth + 1, every)
         return [value], is_found
     if kind in ("integer", "number"):
         number = _NUMBER.search(text)
@@ -172,3 +161,29 @@ def _value(name: str, schema: JSON, text: str, depth: int, every: bool = False) 
         return (False if kind == "boolean" else None), False
     values = _strings(name, text)
     return (values[0] if values else text[:80] or name), bool(values)
+
+
+def _pick_branch(schema: JSON) -> JSON:
+    """Return the schema with its first alternative that is not null."""
+    for key in ("anyOf", "oneOf"):
+        for branch in schema.get(key) or ():
+            if branch.get("type") != "null":
+                return {**schema, **branch}
+    return schema
+
+
+def _kind_of(schema: JSON) -> str:
+    """Return the type of a schema: the first that is not null, if it has several."""
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    return next((word for word in kind if word != "null"), "null") if isinstance(kind, list) else str(kind)
+
+
+def _object(schema: JSON, text: str, depth: int, every: bool) -> tuple[JSON, bool]:
+    """Return an object with the required properties, or with `every` one, and whether the words hold all of them."""
+    value: JSON = {}
+    is_complete = True
+    names = list(schema.get("properties") or {}) if every else schema.get("required") or []
+    for name in names if depth < _MAX_DEPTH else ():
+        value[name], is_found = _value(name, schema["properties"][name], text, depth + 1, every)
+        is_complete = is_complete and is_found
+    return value, is_complete

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 #: Models of one server that are kept, characters of an id, tokens of a context.
 MAX_MODELS, MAX_ID, MAX_CONTEXT = 2000, 256, 100_000_000
+#: Characters of a version that are kept.
+VERSION_LENGTH = 40
 #: Paths that are asked besides `{base}/models`, below the server's root, of servers on the own machine or net.
 ROOT_PATHS = ("/props", "/version", "/api/version", "/api/tags")
 MODELS = "/models"
@@ -186,6 +188,9 @@ _MARKS: tuple[tuple[_Program, str, Callable[[_Marks], bool]], ...] = (
     ),
 )
 
+#: Program → its row of the provider table, and whether it is a relay.
+PROGRAMS = {program.name: (program.row, program.is_relay) for program, _, _ in _MARKS}
+
 
 def _program(answers: Mapping[str, Answer], entries: list[dict[str, Any]]) -> tuple[_Program | None, str]:
     """Return the program, and what gave it away."""
@@ -242,7 +247,7 @@ def _version(answers: Mapping[str, Answer]) -> str:
     for path in ("/version", "/api/version"):
         version = _object(answers, path).get("version")
         if isinstance(version, str) and version.isprintable():
-            return version[:40]
+            return version[:VERSION_LENGTH]
     return ""
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 class BadResponse(ValueError):
     """The server's bytes are not a response that can be understood in one way only.
 
-    The message says what is wrong in a few words of ours. It never repeats bytes of the response. `pieces`: the pieces
+    The message never repeats bytes of the response, because they may be hostile or secret. `pieces`: the pieces
     of the body that came in the same read before the fault. They are valid, like those of earlier reads."""
 
     def __init__(self, message: str) -> None:

@@ -171,12 +171,12 @@ class ResponseReader:
     def _read_head(self, data: bytes) -> bytes:
         """Return the bytes after the final head, b"" before it is complete."""
         buffer = self._buffer
-        seen = max(0, len(buffer) - 2)  # the empty line at the end begins here or later
+        search_from = max(0, len(buffer) - 2)  # the empty line at the end begins here or later
         buffer += data
         while True:
-            if seen < 7 and not buffer.startswith(b"HTTP/1."):
+            if search_from < 7 and not buffer.startswith(b"HTTP/1."):
                 self._find_status_line()
-            section = self._take_section(seen)
+            section = self._take_section(search_from)
             if section is None:
                 return b""
             head = parse_head(section)
@@ -191,7 +191,7 @@ class ResponseReader:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise BadResponse(f"more than {MAX_INTERIM} interim responses")
-            seen = 0
+            search_from = 0
 
     def _find_status_line(self) -> None:
         """Drop empty lines before the status line. Fail at the first bytes that can't be HTTP, instead of waiting for
@@ -204,12 +204,12 @@ class ResponseReader:
         if not b"HTTP/1.".startswith(start) and start != b"\r":
             raise BadResponse("no HTTP/1.1 status line")
 
-    def _take_section(self, seen: int) -> bytearray | None:
+    def _take_section(self, search_from: int) -> bytearray | None:
         """Take a head or trailers out of the buffer, without the line end of the last line; None while their end has
         not come.
 
-        `seen`: where in the buffer to look for it."""
-        end = _END_OF_SECTION.search(self._buffer, seen)
+        `search_from`: where in the buffer to look for it."""
+        end = _END_OF_SECTION.search(self._buffer, search_from)
         size = end.end() if end else len(self._buffer)
         if self._size + size > MAX_HEAD:
             raise BadResponse(f"more than {MAX_HEAD} bytes of headers")
@@ -345,9 +345,9 @@ class ResponseReader:
     def _read_trailers(self, data: bytes, at: int) -> int:
         """Read trailers, which are checked and dropped. Return the place after them."""
         buffer = self._buffer
-        seen = max(0, len(buffer) - 2)
+        search_from = max(0, len(buffer) - 2)
         buffer += data[at:]
-        section = self._take_section(seen)
+        section = self._take_section(search_from)
         if section is None:
             return len(data)
         parse_trailers(section[1:])

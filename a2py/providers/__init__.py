@@ -1,6 +1,14 @@
 """The provider table: one row a provider, as data; quirks and wires chosen from it."""
 
-from a2py.providers.choose import Layer, by_host, layers_for, native_base, quirks_for, row_is_guess, wire_for
+from a2py.providers.choose import (
+    Layer,
+    find_host_row,
+    find_native_base,
+    find_quirks,
+    find_wire,
+    layers_for,
+    row_is_guess,
+)
 from a2py.providers.table import PROVIDERS
 from a2py.providers.types import ModelRow, Provider
 
@@ -9,10 +17,10 @@ __all__ = [
     "Layer",
     "ModelRow",
     "Provider",
-    "by_host",
+    "find_host_row",
+    "find_native_base",
+    "find_quirks",
+    "find_wire",
     "layers_for",
-    "native_base",
-    "quirks_for",
     "row_is_guess",
-    "wire_for",
 ]

@@ -1,6 +1,6 @@
-"""Which row a host belongs to; which quirks, which wire and which base a deployment gets.
+"""Choose a deployment's row of the provider table, its quirks, its wire and its base.
 
-Knows: how rows of the two tables are put together. Must not know: any single provider, except that `openai` with a
+Knows: how rows of the two tables are combined. Must not know: any single provider, except that `openai` with a
 foreign base is not OpenAI.
 Invariants: every function is pure, and total: an unknown provider, host or model gets the common subset on chat
 completions.
@@ -21,7 +21,7 @@ from a2py.quirks import Quirks, override
 
 _HOSTS = {host: row.name for row in PROVIDERS.values() for host in row.hosts}
 _SUFFIXES = tuple((host, name) for host, name in _HOSTS.items() if host.startswith("."))
-#: A provider that no row knows, and `openai` at a host that no row knows.
+#: The row of a provider that is not in the table, and of `openai` at a host that is not in the table.
 _COMMON = Provider(name="")
 
 
@@ -33,13 +33,13 @@ class Layer(NamedTuple):
     quirks: Mapping[str, Any]
 
 
-def by_host(base: str) -> str:
+def find_host_row(base: str) -> str:
     """The row that the host of `base` belongs to, or else the local server whose port it names; "" where no row knows
     it."""
     return _host_row_name(base) or _HOSTS.get(f":{_split(base)[1]}", "")
 
 
-def quirks_for(provider: str, base: str, model: str) -> Quirks:
+def find_quirks(provider: str, base: str, model: str) -> Quirks:
     """Return the quirks of `model` at `provider`, whose API base is `base` ("": the row's own)."""
     changes: dict[str, Any] = {}
     for layer in layers_for(provider, base, model):
@@ -50,7 +50,7 @@ def quirks_for(provider: str, base: str, model: str) -> Quirks:
 def layers_for(provider: str, base: str, model: str, server: str | None = None) -> Iterator[Layer]:
     """Yield what the tables know of `model`, the weakest first. `server`: name of the row that the server itself has named, "" for a relay
     that no row describes; None if it has named none. A host of the table and a prefix other than `openai` are stronger than it."""
-    row, last = _row(provider, base), _last(model)
+    row, last = _row(provider, base), _last_segment(model)
     if server is not None and row_is_guess(provider, base):
         row = PROVIDERS.get(server) or Provider(server)
     if row.name not in WEIGHTS and row.name not in TRANSLATES:
@@ -68,37 +68,43 @@ def row_is_guess(provider: str, base: str) -> bool:
     return bool(base) and not _host_row_name(base) and PROVIDERS.get(provider, _COMMON).name in ("", "openai")
 
 
-def wire_for(provider: str, base: str, model: str) -> str:
-    """The best wire: `native` where the vendor's own Anthropic endpoint serves the model, `responses` for models of
-    api.openai.com that refuse reasoning with tools on chat completions, else `chat`. A base of the user's own is asked
-    by chat, unless it names the vendor's Anthropic endpoint or the provider speaks nothing else."""
+def find_wire(provider: str, base: str, model: str) -> str:
+    """Return the best wire for `model`.
+
+    `native` if the vendor's own Anthropic endpoint serves the model. `responses` for models of api.openai.com that
+    reject reasoning together with tools on chat completions. Else the row's wire, usually `chat`. If the user gives
+    another base, `native` is used only if that base is the vendor's Anthropic endpoint, or if the provider has no
+    other wire."""
     row, own_row = _row(provider, base), PROVIDERS.get(provider, _COMMON)
     if own_row.wire == "native" or _is_native(row, base):
         return "native"
-    if own_row is row and _own(row, base) and _matches(row.native_models, model.lower(), _last(model)):
+    if own_row is row and _is_own(row, base) and _matches(row.native_models, model.lower(), _last_segment(model)):
         return "native"
     if row.name == "openai":
-        return next((wire for pattern, wire in OPENAI_WIRES if fnmatchcase(_last(model), pattern)), "chat")
+        return next((wire for pattern, wire in OPENAI_WIRES if fnmatchcase(_last_segment(model), pattern)), "chat")
     return row.wire
 
 
-def native_base(provider: str, base: str) -> str:
-    """The base below which `/v1/messages` stands when the wire is `native`: the row's native base where `base` is empty
-    or the row's own, else `base` without the `/v1` or `/v1/messages` that people write behind it."""
+def find_native_base(provider: str, base: str) -> str:
+    """Return the base to which the native wire appends `/v1/messages`.
+
+    It is the row's native base if `base` is empty or the row's own. Else it is `base` without a `/v1` or
+    `/v1/messages` at its end, which people often write."""
     row = _row(provider, base)
-    return row.native if row.native and _own(row, base) else _root(base)
+    return row.native if row.native and _is_own(row, base) else _strip_path(base)
 
 
 def _row(provider: str, base: str) -> Provider:
-    """A known host tells the row; else the provider's name does, but for `openai`, which at a foreign host only names
-    the protocol; else a local server's port."""
+    """Return the row that the host of `base` names, else the provider's name, else a local server's port.
+
+    The name `openai` with another host is skipped, because people use it for any server with that protocol."""
     own_row = PROVIDERS.get(provider, _COMMON)
     name = _host_row_name(base)
     if name:
         return PROVIDERS[name]
     if not base or own_row.name not in ("", "openai"):
         return own_row
-    return PROVIDERS.get(by_host(base), _COMMON)
+    return PROVIDERS.get(find_host_row(base), _COMMON)
 
 
 def _host_row_name(base: str) -> str:
@@ -107,7 +113,7 @@ def _host_row_name(base: str) -> str:
 
 
 def _split(base: str) -> tuple[str, str]:
-    """Host and port, lower case; empty where `base` is no URL."""
+    """Return host and port in lower case; ("", "") if `base` is not a URL."""
     try:
         parts = urlsplit(base if "://" in base else "//" + base)
         return parts.hostname or "", str(parts.port or "")
@@ -115,22 +121,23 @@ def _split(base: str) -> tuple[str, str]:
         return "", ""
 
 
-def _own(row: Provider, base: str) -> bool:
+def _is_own(row: Provider, base: str) -> bool:
     return base.rstrip("/") in ("", row.base)
 
 
 def _is_native(row: Provider, base: str) -> bool:
-    """`base` has the path of the row's Anthropic endpoint (another of its hosts may: China, EU), and not that of its
-    own API."""
+    """Return whether `base` has the path of the row's Anthropic endpoint and not that of its own API.
+
+    Only the path is compared, because a vendor may have several hosts (China, EU)."""
     path = urlsplit(base).path.rstrip("/") if _host_row_name(base) else urlsplit(row.base).path
-    return bool(row.native) and path != urlsplit(row.base).path and _root(path) == urlsplit(row.native).path
+    return bool(row.native) and path != urlsplit(row.base).path and _strip_path(path) == urlsplit(row.native).path
 
 
-def _root(base: str) -> str:
+def _strip_path(base: str) -> str:
     return base.rstrip("/").removesuffix("/messages").removesuffix("/v1")
 
 
-def _last(model: str) -> str:
+def _last_segment(model: str) -> str:
     return model.rpartition("/")[2].lower()
 
 

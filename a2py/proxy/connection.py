@@ -22,11 +22,6 @@ from a2py.upstream.transports import free, small_reads
 
 #: What ends a request's head, and a chunked body (RFC 9112, 2.1 and 7.1).
 _EMPTY_LINE = b"\r\n\r\n"
-#: aiohttp's attributes: whether the parser has gone over to another protocol, and the parser. Before 3.14 they had
-#: other names.
-_UPGRADED, _PARSER = (
-    ("_upgraded", "_parser") if hasattr(RequestHandler, "_upgraded") else ("_upgrade", "_request_parser")
-)
 #: aiohttp's status of a request that is not HTTP, or too long → the message for the client.
 MALFORMED = {
     400: "The request is not valid HTTP",
@@ -133,7 +128,7 @@ class Connection(RequestHandler):
 
         The cure is to end the parser's input exactly where a request ends: after `content-length` bytes of a body,
         everywhere else after an empty line, which ends a head and a chunked body. Then nothing can be dropped, and
-        `_UPGRADED` is reset. (A cut in the middle of a chunked body, where its data contains an empty line, does no
+        aiohttp's `_upgraded` is reset. (A cut in the middle of a chunked body, where its data contains an empty line, does no
         harm: the parser goes on with the next piece.)"""
         if self._is_held():
             self._held += data
@@ -154,9 +149,9 @@ class Connection(RequestHandler):
                 self._body_left -= len(piece)
             if len(self._messages) > queued and not self._note_request():
                 return
-            if getattr(self, _UPGRADED):
-                getattr(self, _PARSER).set_upgraded(False)
-                setattr(self, _UPGRADED, False)
+            if self._upgraded and self._parser is not None:
+                self._parser.set_upgraded(False)
+                self._upgraded = False
             start = end
             if start >= size:
                 self._tail = (self._tail + piece)[-3:] if len(piece) == size else piece[-3:]
@@ -266,8 +261,8 @@ class Connection(RequestHandler):
         if isinstance(exc, LineTooLong):  # aiohttp says 400
             status = 431
         drop_frames(exc)
-        known = MALFORMED.get(status)
-        kind, text = ("invalid_request", known) if known else ("api", "Internal error of the proxy")
+        malformed = MALFORMED.get(status)
+        kind, text = ("invalid_request", malformed) if malformed else ("api", "Internal error of the proxy")
         response = error_response(ApiError(kind, text, status=status), new_id("req_"))
         response.force_close()
         return response

@@ -54,7 +54,7 @@ class Connections(Server):
             "max_headers": HEADER_COUNT,
         }
         self._handler = handler
-        self._known: set[RequestHandler] = set()
+        self._handlers: set[RequestHandler] = set()
         self.fresh: dict[RequestHandler, None] = {}
         self.idle: dict[RequestHandler, None] = {}
         self.busy: set[RequestHandler] = set()
@@ -69,13 +69,13 @@ class Connections(Server):
     @property
     def open(self) -> int:
         """How many connections there are. (aiohttp's `connections` makes a list of them.)"""
-        return len(self._known)
+        return len(self._handlers)
 
     def admit(self, connection: Connection) -> None:
         """Take a new connection. If there are too many, close another one, or this one."""
         if self.open >= self.max_connections:
             self._evict()
-        self._known.add(connection)
+        self._handlers.add(connection)
         if not self.is_closed_to_requests:
             self.fresh[connection] = None
         if self.is_closed_to_requests or self.open > 2 * self.max_connections:
@@ -83,7 +83,7 @@ class Connections(Server):
 
     def forget(self, connection: RequestHandler) -> None:
         """Drop a connection that is closed, or about to be."""
-        self._known.discard(connection)
+        self._handlers.discard(connection)
         self.idle.pop(connection, None)
         self._settle(connection)
 
@@ -121,7 +121,7 @@ class Connections(Server):
     def record_answer(self, connection: RequestHandler) -> None:
         """Note that an answer is written. The connection waits for its next request now."""
         self._settle(connection)
-        if connection in self._known:
+        if connection in self._handlers:
             self.idle[connection] = None
 
     def _settle(self, connection: RequestHandler) -> None:

@@ -32,7 +32,7 @@ class Contexts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[int, float]] = {}  # (base, model) → (tokens, use until)
+        self._sizes: dict[tuple[str, str], tuple[int, float]] = {}  # (base, model) → (tokens, use until)
 
     async def check(self, upstream: Upstream, deployment: Deployment, tokens: int) -> None:
         """Raise `ApiError` (context_overflow) if the server would cut a prompt of `tokens`."""
@@ -49,14 +49,14 @@ class Contexts:
     async def size(self, upstream: Upstream, deployment: Deployment) -> int:
         """Return the tokens of the context that is loaded, or would be; 0 if it is unknown."""
         key = (deployment.base, deployment.model)
-        size, expiry = self._known.get(key, (0, 0.0))
+        size, expiry = self._sizes.get(key, (0, 0.0))
         if expiry > self._clock():
             return size
         size = await _probe(upstream, deployment)
-        self._known.pop(key, None)  # so that the new entry becomes the last one
-        self._known[key] = (size, self._clock() + FRESH_SECONDS)
-        if len(self._known) > MAX_CONTEXTS:
-            del self._known[next(iter(self._known))]  # the oldest
+        self._sizes.pop(key, None)  # so that the new entry becomes the last one
+        self._sizes[key] = (size, self._clock() + FRESH_SECONDS)
+        if len(self._sizes) > MAX_CONTEXTS:
+            del self._sizes[next(iter(self._sizes))]  # the oldest
         return size
 
 

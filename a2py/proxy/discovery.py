@@ -5,6 +5,8 @@ Who is asked, and when (`a2py: discover: false` switches all of it off):
   program, or with another model);
 - any other host that the provider table does not know: once, after the first request that succeeded there, with that deployment's key;
 - a host of the provider table: never.
+Of several workers one asks at the start (`is_asker`), and what any of them learns reaches the others (`learned`,
+`take`).
 
 Knows: addresses, time, which paths are asked. Must not know: what an answer means (evidence/server.py), what a deployment does with it.
 Invariants: never in a request's way; one question to a server at a time; at most ANSWER_BYTES and ANSWER_SECONDS for each answer; at most
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from a2py.deployment import Deployment
+from a2py.evidence.message import Learned
 from a2py.evidence.server import MODELS, ROOT_PATHS, Answer, ServerWord, read
 from a2py.jsonsize import exceeds
 from a2py.providers import row_is_guess
@@ -56,12 +59,15 @@ def is_private(base: str) -> bool:
 
 
 class Discovery:
-    """`changed` is called with base → word after each server that was recognized anew. The words of one process outlive a reload."""
+    """`changed` is called with base → word after each server that was recognized anew. The words of one process outlive a reload.
+
+    `is_asker`: ask private servers at the start; `learned`: called with each answer, for other processes."""
 
     def __init__(self, changed: Callable[[Mapping[str, ServerWord]], None]) -> None:
         self.words: dict[str, ServerWord] = {}
         self.dates: dict[str, str] = {}  # base → when its word was learned
-        self.is_on = True
+        self.is_on = self.is_asker = True
+        self.learned: Callable[[Learned], None] = lambda learned: None
         self._changed = changed
         self._upstream: Upstream | None = None
         self._stale: dict[str, Deployment] = {}  # private servers that could not be reached
@@ -72,7 +78,7 @@ class Discovery:
         """Ask the private servers among `deployments` that were not asked yet. Call again after a reload."""
         self._upstream = upstream
         self.is_on = is_on
-        for deployment in deployments if is_on else ():
+        for deployment in deployments if is_on and self.is_asker else ():
             if _is_asked_at_start(deployment) and deployment.base not in self.words:
                 self._ask(deployment, TRIES)
 
@@ -93,6 +99,15 @@ class Discovery:
         if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
 
+    def take(self, learned: Learned) -> None:
+        """Take what another process has learned: this one need not ask."""
+        base = learned.base
+        self._stale.pop(base, None)
+        task = self._tasks.get(base)
+        if task is not None:
+            task.cancel()
+        self._keep(learned)
+
     async def close(self) -> None:
         self.is_on = False
         tasks = list(self._tasks.values())
@@ -104,20 +119,28 @@ class Discovery:
         base = deployment.base
         if base in self._tasks or (base not in self.words and len(self.words) + len(self._tasks) >= MAX_SERVERS):
             return
-        self._tasks[base] = asyncio.get_running_loop().create_task(self._learn(deployment, tries))
+        task = self._tasks[base] = asyncio.get_running_loop().create_task(self._learn(deployment, tries))
+        task.add_done_callback(lambda _: self._tasks.pop(base))
 
     async def _learn(self, deployment: Deployment, tries: int) -> None:
         base = deployment.base
-        try:
-            word = await self._word(deployment, tries)
-        finally:
-            del self._tasks[base]
+        word = await self._word(deployment, tries)
         if word is None:
             if is_private(base):
                 self._stale[base] = deployment
-        elif self.words.get(base) != word:
-            self.words[base] = word
-            self.dates[base] = iso_date(time.time())
+        else:
+            learned = Learned(base, word, iso_date(time.time()))
+            self._keep(learned)
+            self.learned(learned)
+
+    def _keep(self, learned: Learned) -> None:
+        base, word, date = learned
+        is_new = base not in self.words
+        if (is_new and len(self.words) >= MAX_SERVERS) or self.words.get(base) == word:
+            return
+        self.words[base] = word
+        self.dates[base] = date
+        if self.is_on:
             self._changed(self.words)
 
     async def _word(self, deployment: Deployment, tries: int) -> ServerWord | None:
@@ -135,39 +158,45 @@ class Discovery:
 
     async def _answers(self, deployment: Deployment) -> dict[str, Answer]:
         """Ask for the model list and, of a private server, for its root's paths. {}: it cannot be reached."""
+        assert self._upstream is not None
         answers: dict[str, Answer] = {}
         base = deployment.base
-        first = await self._get(deployment, base + MODELS)
+        first = await fetch(self._upstream, deployment, base + MODELS, ANSWER_SECONDS)
         if first is None:
             return {}
         answers[MODELS] = first
         parts = urlsplit(base)
         for path in ROOT_PATHS if is_private(base) else ():
-            answer = await self._get(deployment, f"{parts.scheme}://{parts.netloc}{path}")
+            answer = await fetch(self._upstream, deployment, f"{parts.scheme}://{parts.netloc}{path}", ANSWER_SECONDS)
             if answer is not None:
                 answers[path] = answer
         return answers
 
-    async def _get(self, deployment: Deployment, address: str) -> Answer | None:
-        """Return an answer; None if there was none in time."""
-        assert self._upstream is not None
-        address += f"?{deployment.query}" if deployment.query else ""
-        try:
-            status, answered, body = await self._upstream.get(
-                deployment, address, build_headers(deployment, False), ANSWER_SECONDS, ANSWER_BYTES + 1
-            )
-        except Failure:
-            return None
-        return Answer(status, answered, _json(body))
+
+async def fetch(upstream: Upstream, deployment: Deployment, address: str, seconds: float) -> Answer | None:
+    """Ask the server of `deployment` for `address`. Return its answer, None if there was none in time."""
+    address += f"?{deployment.query}" if deployment.query else ""
+    try:
+        status, headers, body = await upstream.get(
+            deployment, address, build_headers(deployment, False), seconds, ANSWER_BYTES + 1
+        )
+    except Failure:
+        return None
+    return Answer(status, headers, _json(body))
 
 
 def _is_unknown(deployment: Deployment) -> bool:
     """Return whether only its server can say what stands at `deployment`."""
-    return not deployment.problem and deployment.wire != "native" and row_is_guess(deployment.provider, deployment.base)
+    return _can_be_asked(deployment) and row_is_guess(deployment.provider, deployment.base)
 
 
 def _is_asked_at_start(deployment: Deployment) -> bool:
-    return _is_unknown(deployment) and is_private(deployment.base)
+    """Return whether `deployment` is on this machine or net. Its list counts even if its prefix names the program."""
+    return _can_be_asked(deployment) and is_private(deployment.base)
+
+
+def _can_be_asked(deployment: Deployment) -> bool:
+    return not deployment.problem and deployment.wire != "native"
 
 
 def _json(body: bytes) -> object:

@@ -317,7 +317,7 @@ class Limits:
 
     def keep_only(self, ids: Iterable[str]) -> None:
         """Forget the counters of deployments other than `ids`, unless something still counts."""
-        known = set(ids)
+        keep = set(ids)
         for id, use in self.usage().items():
-            if id not in known and not any(use):
+            if id not in keep and not any(use):
                 del self._counters[id]

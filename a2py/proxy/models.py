@@ -42,9 +42,9 @@ def model_info(id: str, name: str, deployment: Deployment | None) -> dict[str, A
 def list_ids(config: Config) -> list[tuple[str, str]]:
     """Return (id, display name) of every model: first the public names, then ids with "claude" in them for the names
     that Claude Code's discovery would drop."""
-    names = config.listing()
+    names = config.list_names()
     taken = set(names)
-    extra = [(id, name) for name in names if (id := config.offered(name)) not in taken]
+    extra = [(id, name) for name in names if (id := config.make_discovery_id(name)) not in taken]
     return [(name, name) for name in names] + extra
 
 

@@ -52,9 +52,9 @@ class Redactor:
     """Replaces `secrets`. Those with fewer than SHORT characters are ignored."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret.encode("utf-8", "surrogateescape") for secret in secrets if len(secret) >= SHORT}
-        known |= {quote(secret, safe="").encode() for secret in known}
-        self._secrets = sorted(known, key=len, reverse=True)
+        values = {secret.encode("utf-8", "surrogateescape") for secret in secrets if len(secret) >= SHORT}
+        values |= {quote(secret, safe="").encode() for secret in values}
+        self._secrets = sorted(values, key=len, reverse=True)
         letters = sorted(set("".join(secret.decode("utf-8", "surrogateescape") for secret in self._secrets)))
         escapes = [_escape(char) for char in letters] + [re.escape(char).encode() for char in letters if char in '/"']
         self._escape = re.compile(rb"(?<!\\)%b(?:%b)" % (_SLASHES, b"|".join(escapes)))

@@ -213,7 +213,7 @@ class Plan:
         self._model = model
         self._start_time = router.clock()
         self._fallbacks: list[str] | None = None  # names still to fall back on; None: not looked up yet
-        self._seen = {model}
+        self._tried_names = {model}
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
         self.attempts = 0
@@ -311,11 +311,11 @@ class Plan:
     def _fall_back(self, error: ApiError) -> Step | None:
         """Return a step to the next of the configured fallbacks that has a deployment with room."""
         if self._fallbacks is None:
-            names = [name for name in self._configured_fallbacks(error) if name not in self._seen]
+            names = [name for name in self._configured_fallbacks(error) if name not in self._tried_names]
             self._fallbacks = names[: self._settings.max_fallbacks]
         while self._fallbacks:
             name = self._fallbacks.pop(0)
-            self._seen.add(name)
+            self._tried_names.add(name)
             try:
                 group = self._config.resolve(name)
             except ApiError:

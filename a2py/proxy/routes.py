@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+from urllib.parse import parse_qs
 
 from a2py import __version__
 from a2py.errors import ApiError
@@ -77,7 +78,11 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
 
 
 async def report_health(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
+    """Report how the proxy is; `?model=NAME` (LiteLLM's) reports only the deployments that NAME means, those of a
+    wildcard with its model filled in."""
     used = services.limits.usage()
+    names = parse_qs(request.query_string).get("model")
+    deployments = services.config.resolve(names[-1]) if names else services.config.deployments
     return json_response(
         {
             "status": "draining" if services.running.is_draining else "healthy",
@@ -95,7 +100,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
-                for deployment in services.config.deployments
+                for deployment in deployments
             ],
             "cooldowns": services.router.report(),
             "lessons": services.lessons.report(),

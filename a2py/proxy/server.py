@@ -60,7 +60,8 @@ class Lifecycle:
     `stop`: begin to drain; `at_once`: end the drain; `signals`: SIGTERM and SIGINT set these two (a worker does not
     want that: its parent sets them); `on_start` gets the server before `on_ready` gets the addresses; `on_drain` is
     called when the drain begins (systemd's STOPPING=1), and returns True if another process accepts from the same
-    sockets already; `load` returns a new Config on SIGHUP."""
+    sockets already; `load` returns a new Config on SIGHUP; `asks_servers`: ask private servers at the start what they
+    are (a worker waits until its parent says so)."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +70,7 @@ class Lifecycle:
     on_ready: Callable[[list[Any]], None] | None = None
     on_drain: Callable[[], object] | None = None
     load: Callable[[], Config] | None = None
+    asks_servers: bool = True
 
 
 class Server:
@@ -329,6 +331,7 @@ async def serve(
     life = life or Lifecycle()
     load, stop, at_once = life.load, life.stop, life.at_once
     server = Server(config, clock=clock, log=log, timeouts=timeouts)
+    server.services.discovery.is_asker = life.asks_servers
 
     def on_end_signal() -> None:
         (at_once if stop.is_set() else stop).set()

@@ -145,6 +145,11 @@ class Services:
         self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
 
+    def ask_servers(self) -> None:
+        """Ask private servers what they are, also after a reload: of several workers this one does it."""
+        self.discovery.is_asker = True
+        self.discovery.start(self.upstream, self.config.deployments, self.config.settings.discover)
+
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
         base = deployment.base

@@ -5,9 +5,10 @@ Knows: the two functions of a wire. Must not know: which wires there are (wires/
 The decoder contract. A decoder and its sink keep five promises, which tests/streams.py checks for every wire with every
 recording and golden:
 
-1. After each `feed`, the sink's `take()` returns only complete events.
-2. The decoder raises on no input. A data line that begins with `{` but is not JSON is damage, and ends the reply with
-   one error. Any other line that is not an event is skipped.
+1. After each `feed`, the sink's `take()` returns only complete events. It may return nothing.
+2. The decoder raises on no input. An event that is not JSON is skipped, with a note for the log. The reply ends with one
+   error instead if something may be lost: inside a tool call, right before the end, or if there is more than one such
+   event. (The native wire ends it only inside a tool call.)
 3. The output depends on the concatenation of the input, never on where it was cut.
 4. The output is either one error, or exactly one `message_start` and one terminal event.
 5. Nothing follows the terminal event.

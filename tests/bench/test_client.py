@@ -1,4 +1,5 @@
-"""The bench's client and shapes: a reply that is wrong in one byte is seen, pieces are found wherever reads and chunks cut them."""
+"""The bench's client and shapes: a reply that is wrong in one byte is seen, pieces are found wherever reads and chunks
+cut them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""bench/core_chunk.py sends the same bytes on both ways; the bodies of bench/core_request.py are valid requests of their size, and its figures are of the right kind."""
+"""bench/core_chunk.py sends the same bytes on both ways; the bodies of bench/core_request.py are valid requests of
+their size, and its figures are of the right kind."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ async def test_a_chunk_is_measured_both_ways(kind: str) -> None:
 
 
 async def test_the_longest_hold_of_a_shape() -> None:
-    """Through a real proxy, beside a client and an upstream in processes of their own: one shape that is taken, one that is refused."""
+    """Through a real proxy, beside a client and an upstream in processes of their own: one shape that is taken, one
+    that is refused."""
     rows: list[longest_hold.Row] = []
     await longest_hold.run(["system messages", "too many messages"], ["native"], rows.append)
     assert [(row.shape, row.status) for row in rows] == [("system messages", 200), ("too many messages", 400)]

@@ -1,4 +1,5 @@
-"""The bench's mock upstream, over loopback: plans, pacing, flood and back-pressure, and what the client makes of them."""
+"""The bench's mock upstream, over loopback: plans, pacing, flood and back-pressure, and what the client makes of
+them."""
 
 from __future__ import annotations
 

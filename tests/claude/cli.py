@@ -1,4 +1,5 @@
-"""Runs the real Claude Code CLI in `-p` mode against a proxy: a home of its own, no network but loopback, a limit on its time.
+"""Runs the real Claude Code CLI in `-p` mode against a proxy: a home of its own, no network but loopback, a limit on
+its time.
 
 Knows: where the CLI is found, its flags and environment (measured on 2.1.330). Must not know: scenarios.
 """
@@ -22,7 +23,8 @@ BINARIES = ROOT / ".venv-claude/node_modules/@anthropic-ai"
 
 
 def find() -> str:
-    """The CLI: $A2PY_CLAUDE, or what `make test-claude` installed; "" where there is none. (A `claude` in PATH is only used by that target.)"""
+    """Return the CLI: $A2PY_CLAUDE, or the one that `make test-claude` installed; "" if there is none. (Only that
+    target uses a `claude` in PATH.)"""
     installed = [str(path) for path in sorted(BINARIES.glob("claude-code-*/claude"))]
     return os.environ.get("A2PY_CLAUDE") or next(iter(installed), "")
 

@@ -1,13 +1,13 @@
-"""The ten-minute prefill: the real Claude Code, with the variables that `a2py env` prints, in front of upstreams that are silent for very long.
+"""The ten-minute prefill: the real Claude Code, with the variables that `a2py env` prints, in front of upstreams that
+are silent for very long.
 
     python -m tests.claude.long_silence                        # every case, side by side: as long as the longest (11 minutes)
     python -m tests.claude.long_silence --only thinking --seconds 60
     python -m tests.claude.long_silence --without CLAUDE_STREAM_IDLE_TIMEOUT_MS
 
-Knows: the CLI (cli.py), a real a2py process, a scripted upstream. Must not know: how a2py keeps a client alive; what the client was sent is
-counted by a tap between the two. Not a part of `make test` nor of `make test-claude`. Exit code 0: in every case one streamed request of the
-main turn, its answer shown whole, no error.
-"""
+Knows: the CLI (cli.py), a real a2py process, a scripted upstream. Must not know: how a2py keeps a client alive; what
+the client was sent is counted by a tap between the two. Not a part of `make test` nor of `make test-claude`. Exit code
+0: in every case one streamed request of the main turn, its answer shown whole, no error."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ CASES: dict[str, tuple[Callable[[float, scripted.Peer], Awaitable[None]], float,
 
 
 class Tap:
-    """A TCP relay in front of a2py that counts what goes to the client. `longest`: seconds between two reads, once an answer had begun."""
+    """A TCP relay in front of a2py that counts what goes to the client. `longest`: seconds between two reads, once an
+    answer had begun."""
 
     def __init__(self, port: int) -> None:
         self.target = port

@@ -1,4 +1,5 @@
-"""A tiny MCP server on standard input and output: one tool, `shout`. Run by Claude Code; it imports nothing but the standard library."""
+"""A tiny MCP server on standard input and output: one tool, `shout`. Run by Claude Code; it imports nothing but the
+standard library."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Body = dict[str, Any]
 
 @dataclass
 class Say:
-    """An answer: reasoning, text, then calls `(name, arguments)`; `tail`: deltas behind the text."""
+    """An answer: reasoning, text, then calls `(name, arguments)`. `tail`: deltas after the text."""
 
     text: str = ""
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -37,7 +37,7 @@ Answer = Union[Say, Refuse]
 
 
 class Story:
-    """`model(body)` gives the answer to each request; `bodies` are the requests so far."""
+    """`model(body)` returns the answer to each request. `bodies` are the requests so far."""
 
     def __init__(self, model: Callable[[Body], Answer]) -> None:
         self.model = model
@@ -101,7 +101,7 @@ def _pieces(text: str, size: int = 7) -> list[str]:
     return [text[n : n + size] for n in range(0, len(text), size)]
 
 
-# -- reading a request ---------------------------------------------------------------------------------------------------
+# -- reading a request -------------------------------------------------------------------------------------------------
 
 
 def text_of(message: Body) -> str:

@@ -1,7 +1,7 @@
 """The real Claude Code CLI through a real a2py process to a scripted OpenAI-shaped upstream (issue 2 of the plan).
 
-In no scenario may the client fall back to a unary request or show an API error. `make test-claude` installs the CLI where it is missing.
-"""
+In no scenario may the client fall back to a unary request or show an API error. `make test-claude` installs the CLI
+where it is missing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def through(
 
 
 def good(run: cli.Run, told: Story) -> dict[str, Any]:
-    """No error, no fall back; gives the result."""
+    """Check that there was no error and no fallback. Return the result."""
     result = run.result
     assert run.code == 0 and result.get("subtype") == "success" and not result.get("is_error"), run.told()
     everything = "\n".join(json.dumps(event) for event in run.events)
@@ -98,8 +98,8 @@ async def test_a_tool_loop(tmp_path: Path) -> None:
 
 
 async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) -> None:
-    """OpenRouter and Vercel send encrypted reasoning at the end (vercel-gateway/stream-reasoning-text-01.sse). `-p` takes the last block for
-    its result, so a thinking block there would make it empty."""
+    """OpenRouter and Vercel send encrypted reasoning at the end (vercel-gateway/stream-reasoning-text-01.sse). `-p`
+    takes the last block for its result, so a thinking block there would make it empty."""
     state = {
         "reasoning_details": [{"type": "reasoning.encrypted", "data": "ENC", "format": "google-gemini-v1", "index": 0}]
     }
@@ -146,7 +146,7 @@ def png(width: int = 8, height: int = 8) -> bytes:
 
 
 async def test_an_image_read(tmp_path: Path) -> None:
-    """The image leaves the tool message and stands in the user message behind it."""
+    """The image moves from the tool message to the user message after it."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "a.png").write_bytes(png())
@@ -276,7 +276,8 @@ async def test_compaction_after_an_overflow(tmp_path: Path) -> None:
 
 
 async def test_reasoning_goes_back_to_its_vendor(tmp_path: Path) -> None:
-    """DeepSeek demands the reasoning of a turn with calls; it travels through the client, and only as long as the model stays."""
+    """DeepSeek demands the reasoning of a turn with calls; it travels through the client, and only as long as the model
+    stays."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "a.txt").write_text("alpha\n")

@@ -1,4 +1,5 @@
-"""Completion in real shells: commands, subcommands, flags, their values; files where a file is wanted and behind a lone --."""
+"""Completion in real shells: commands, subcommands, flags, their values; files where a file is wanted and behind a lone
+--."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from a2py.cli import completion, exits, main
 from a2py.cli.main import COMMANDS
 from tests.commands import LIMIT
 
-#: A line that is begun → what is offered for its last word.
+#: Beginning of a line → completions of its last word.
 CASES = [
     (["a2py", "che"], ["check"]),
     (["a2py", "check", "--off"], ["--offline"]),

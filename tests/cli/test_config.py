@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""`a2py config`: a first file that serves, what is in effect without its secrets, what is wrong and where."""
+"""`a2py config`: write a first file that serves, show the effective configuration without secrets, report mistakes with
+their place."""
 
 from __future__ import annotations
 
@@ -132,7 +133,7 @@ def test_show_hides_every_secret(nothing: Path, capsys: pytest.CaptureFixture[st
         yaml.safe_load(out)["settings"]["keepalive_seconds"] == 9
         and "a2py.yaml" in out[out.index("keepalive_seconds") :]
     )
-    assert yaml.safe_load(out)["models"][0]["quirks"] == {"images": False}
+    assert yaml.safe_load(out)["models"][0]["quirks"]["images"] is False
 
 
 def test_show_of_the_demo(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:

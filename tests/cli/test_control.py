@@ -109,3 +109,92 @@ async def test_without_a_parent_nothing_happens() -> None:
     nobody.say(control.READY)
     await nobody.beat()
     nobody.close()
+
+
+# -- what a worker learns ----------------------------------------------------------------------------------------------
+
+
+async def heard(link: control.Link, count: int) -> tuple[bytes, list[bytes]]:
+    """Return words and payloads, once there are `count` of both."""
+    words: bytes = b""
+    payloads: list[bytes] = []
+    while len(words) + len(payloads) < count:
+        data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(link.sock, 65536), LIMIT)
+        assert data
+        more_words, more = link.split(data)
+        words, payloads = words + more_words, payloads + more
+    return words, payloads
+
+
+async def test_a_frame_of_a_worker_arrives_whole_between_words() -> None:
+    """Also one that is larger than what the kernel holds. A sign of life does not wait behind it."""
+    large = os.urandom(control.MAX_FRAME)
+    async with pair() as (link, worker):
+        worker.say(control.READY)
+        worker.report(b"rlc.w")
+        worker.report(b"")
+        worker.say(control.ALIVE)
+        worker.report(large)
+        worker.say(control.ALIVE)
+        worker.say(control.LOADED)
+        words, payloads = await heard(link, 6)
+        assert payloads == [b"rlc.w", b"", large]
+        assert words == control.READY + control.ALIVE + control.LOADED
+        worker.say(control.LEFT)
+        assert await heard(link, 1) == (control.LEFT, [])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_a_frame_may_come_in_pieces(size: int) -> None:
+    async with pair() as (link, _):
+        data = b"rw\0\0\0\3abcl.w\0\0\0\0cw\0\0"
+        seen = [link.split(data[at : at + size]) for at in range(0, len(data), size)]
+        assert b"".join(words for words, _ in seen) == b"rl.c"
+        assert [payload for _, payloads in seen for payload in payloads] == [b"abc", b""]
+
+
+async def test_a_frame_that_is_too_long_is_refused() -> None:
+    async with pair() as (link, worker):
+        with pytest.raises(ValueError, match="4294967295 bytes"):
+            link.split(b"rw\xff\xff\xff\xff")
+        worker.report(b"x" * (control.MAX_FRAME + 1))
+        assert not worker._unsent, "nobody would take it"
+
+
+async def test_what_a_parent_does_not_read_is_bounded() -> None:
+    async with pair() as (_, worker):
+        for _ in range(10):
+            worker.report(b"x" * control.MAX_FRAME)
+            worker.say(control.ALIVE)
+        assert len(worker._unsent) <= 2 * control.MAX_FRAME + 10
+
+
+async def test_a_parent_of_another_version_gets_no_frames() -> None:
+    """It would read each byte as a word."""
+    async with pair() as (link, worker):
+        worker.has_same_version = False
+        worker.report(b"l")
+        worker.say(control.READY)
+        assert await heard(link, 1) == (control.READY, [])
+
+
+async def test_of_one_server_only_the_newest_waits() -> None:
+    async with pair() as (link, worker):
+        link.send(control.CONFIG, b"x" * (1 << 20))
+        for n in range(5):
+            link.teach("http://a/v1", b"a%d" % n)
+            link.teach("http://b/v1", b"b%d" % n)
+            link.configure(b"c%d" % n)
+        seen = await taken(worker, 4)
+        assert [order.payload for order in seen[1:]] == [b"a4", b"b4", b"c4"] and link.unloaded == 1
+
+
+async def test_a_frame_for_a_parent_that_has_gone_is_dropped() -> None:
+    async with pair() as (link, worker):
+        worker.report(b"x" * control.MAX_FRAME)
+        link.close()
+        worker.report(b"y")
+        assert not worker._unsent
+    async with pair() as (_, worker):
+        worker.report(b"x" * control.MAX_FRAME)
+        worker.close()

@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""The proxy in the background: one of it, found again, stopped, its log; several workers; notifications and inherited sockets."""
+"""The proxy in the background: one of it, found again, stopped, its log; several workers; notifications and inherited
+sockets."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
             pass
 
 
-# -- start, stop, restart, status, logs ----------------------------------------------------------------------------------
+# -- start, stop, restart, status, logs --------------------------------------------------------------------------------
 
 
 def test_a_life(place: Path) -> None:
@@ -253,7 +254,7 @@ def test_a_long_log_is_moved_aside_by_whoever_writes_it(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) <= 1 + state.LOGS_KEPT
 
 
-# -- several workers -----------------------------------------------------------------------------------------------------
+# -- several workers ---------------------------------------------------------------------------------------------------
 
 
 def test_workers_share_a_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
@@ -393,7 +394,7 @@ def test_an_idle_connection_is_closed_when_the_flag_says(tmp_path: Path) -> None
         assert data.startswith(b"HTTP/1.1 200")
 
 
-# -- sockets and notifications -------------------------------------------------------------------------------------------
+# -- sockets and notifications -----------------------------------------------------------------------------------------
 
 
 def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:

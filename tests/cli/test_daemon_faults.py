@@ -1,6 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""The proxy in the background when things go wrong: a record full of nonsense, a directory that can't be written, a start that is killed, a
-terminal that is closed, a log that several write and one reads."""
+"""The proxy in the background when things go wrong: a record full of nonsense, a directory that can't be written, a
+start that is killed, a terminal that is closed, a log that several write and one reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MINE = {
 }
 
 
-# -- the record ----------------------------------------------------------------------------------------------------------
+# -- the record --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_record_of_nonsense_counts_as_none(
     assert record.read_running() is not None, "the test's own premise"
 
 
-# -- the directory -------------------------------------------------------------------------------------------------------
+# -- the directory -----------------------------------------------------------------------------------------------------
 
 
 def test_a_directory_that_can_not_be_written_is_named(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_only_an_absolute_path_is_taken(base: str) -> None:
     assert state.state_dir({"XDG_STATE_HOME": "/a/b"}) == "/a/b/a2py"
 
 
-# -- a start that does not come to its end -------------------------------------------------------------------------------
+# -- a start that does not come to its end -----------------------------------------------------------------------------
 
 
 def begun(place: Path, port: int) -> subprocess.Popen[bytes]:
@@ -195,7 +195,7 @@ def test_of_many_starts_at_once_one_starts(place: Path) -> None:
     assert a2py("stop", cwd=place).returncode == exits.OK
 
 
-# -- the terminal --------------------------------------------------------------------------------------------------------
+# -- the terminal ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("args", [["--demo"], [], ["--num-workers", "2"]], ids=" ".join)
@@ -241,18 +241,19 @@ def test_who_closes_the_terminal_ends_it(tmp_path: Path, args: list[str]) -> Non
         process.wait()
 
 
-# -- the log -------------------------------------------------------------------------------------------------------------
+# -- the log -----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_lost_to_who_follows_a_log_that_is_moved_aside(tmp_path: Path) -> None:
-    """Lines that came to the old file behind the last look, and what other workers go on writing there."""
+    """`logs --follow` prints lines that were written to the old file after its last read, also those that other workers
+    still write."""
     log = tmp_path / "a2py.log"
     log.write_text("")
     out = io.StringIO()
     file = log.open()
     old = log.open("a")
 
-    def late() -> None:  # just behind a look that found nothing
+    def late() -> None:  # right after a read that found nothing
         old.write("last of the old\n")
         old.flush()
         os.replace(log, f"{log}.1")

@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""`a2py claude` and `a2py run`: the program's environment, terminal, signals and exit code; the proxy's life around it."""
+"""`a2py claude` and `a2py run`: the program's environment, terminal, signals and exit code; the proxy's life around
+it."""
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ EVERYTHING = "import json, os; print(json.dumps(dict(os.environ)))"
 
 @pytest.mark.parametrize("command", ["claude", "run"])
 def test_the_program_gets_nothing_of_the_folders_dotenv(tmp_path: Path, command: str) -> None:
-    """A cloned repository's .env ran as the user: BASH_ENV, LD_PRELOAD and NODE_OPTIONS are read before the program's first line."""
+    """A cloned repository's .env ran as the user: BASH_ENV, LD_PRELOAD and NODE_OPTIONS are read before the program's
+    first line."""
     script = program(tmp_path, EVERYTHING, "script")
     theirs = {
         "BASH_ENV": "./evil.sh",

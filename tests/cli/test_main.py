@@ -1,4 +1,5 @@
-"""The front door: commands, help, version, flags, exit codes, colours, and what is not imported."""
+"""The command line as a whole: commands, help, version, flags, exit codes, colours, and modules that a start must not
+import."""
 
 from __future__ import annotations
 
@@ -85,6 +86,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--num_workers", "0"], "'0' is not a whole number of at least 1"),
         (["setup"], "the following arguments are required: claude"),
+        (["serve", "--bogus"], "unrecognized arguments: --bogus\nusage: a2py serve"),
         (["run", "--ulr", "x"], "unrecognized arguments: --ulr; did you mean --url?"),
         (["run"], "a2py: name the program after --"),
     ],
@@ -247,7 +249,8 @@ def test_a_result_that_can_not_be_written_fails_in_one_line(args: list[str], tmp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 def test_closed_standard_streams_are_opened_again() -> None:
-    """Else the next file or socket would become standard error, and what is said would go there. The exit code is the command's own."""
+    """Else the next file or socket would become standard error, and messages would go there. The exit code is the
+    command's own."""
     code = "import os, sys; from a2py.cli import main, demo; read, end = os.pipe()\n"
     code += "def run(name, args):\n    os.write(end, repr(sorted(os.pipe())).encode()); return 41\ndemo.run = run; code = main(['demo'])\n"
     code += "sys.exit(code if min(eval(os.read(read, 99))) > 2 else 1)"

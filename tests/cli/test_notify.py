@@ -1,4 +1,5 @@
-"""systemd's messages on a real datagram socket: a reload framed, a drain that asks for patience; and what refuses a reload."""
+"""systemd's messages on a real datagram socket: a reload framed, a drain that asks for patience; and what refuses a
+reload."""
 
 from __future__ import annotations
 

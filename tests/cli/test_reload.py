@@ -39,7 +39,7 @@ general_settings:
 HALF = WHOLE.partition("general_settings")[0]
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------------------
+# -- what is refused ---------------------------------------------------------------------------------------------------
 
 
 def read(place: Path, text: str, **env: str) -> Config:
@@ -112,7 +112,7 @@ def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     assert len(warned) == 1 and "unknown_key" in warned[0], "of the warnings those that are new"
 
 
-# -- where it says so ------------------------------------------------------------------------------------------------------------
+# -- where it says so --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2])

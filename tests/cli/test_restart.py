@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""A restart in the background: the port never closes, running streams end whole, and what can't start changes nothing."""
+"""A restart in the background: the port never closes, running streams end whole, and what can't start changes
+nothing."""
 
 from __future__ import annotations
 
@@ -44,8 +45,9 @@ def gone(pid: object) -> bool:
 
 
 class Knocking:
-    """Asks for the health page on ever new connections until it is told to stop; `failed`: what went wrong with those that asked in time
-    (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for its turn)."""
+    """Asks for the health page on new connections until it is stopped. `failed`: the errors of requests that were sent
+    in time (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for the
+    processor)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -88,7 +90,7 @@ def test_no_stream_and_no_connection_is_lost(place: Path, before: int, after: in
 
 
 def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
-    """False: the streams had ended before the old process was told to."""
+    """Restart while streams run. Return False if the streams ended before the old process was stopped."""
     port = str(free_port())
     old = begin(place, "--port", port, "--num-workers", str(before))
     url = str(old["url"])
@@ -146,7 +148,7 @@ def test_one_that_offers_nothing_is_stopped_first(place: Path) -> None:
     assert gone(old["pid"]) and told(place)["url"] == old["url"]
 
 
-# -- the offer -----------------------------------------------------------------------------------------------------------
+# -- the offer ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [1, 9])
@@ -175,7 +177,7 @@ async def test_an_offer_is_taken(tmp_path: Path, depth: int) -> None:
         for sock in (*sockets, *taken):
             sock.close()
     await asyncio.to_thread(os.rmdir, directory)
-    handover.Offer(path, []).open()  # there is no such directory any more: no offer, no failure
+    handover.Offer(path, []).open()  # the directory has been deleted: no offer, and no failure
 
 
 def test_nothing_is_taken_from_a_stranger(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_nothing_is_taken_from_a_stranger(tmp_path: Path) -> None:
         thread.join(LIMIT)
 
 
-# -- sockets -------------------------------------------------------------------------------------------------------------
+# -- sockets -----------------------------------------------------------------------------------------------------------
 
 
 def test_every_socket_is_some_workers() -> None:

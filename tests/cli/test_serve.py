@@ -264,7 +264,7 @@ def test_every_example_is_served_as_it_is(sdk: Sdk, tmp_path: Path, example: Pat
         assert running.end() == exits.OK
 
 
-# -- the summary ---------------------------------------------------------------------------------------------------------
+# -- the summary -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

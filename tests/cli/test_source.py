@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""What is served when nobody says: flags, files, keys, an Ollama, the demo; and the lists that show it."""
+"""The choice of what to serve: flags, files, keys, an Ollama, the demo; and the lists that show it."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.
     )
 
 
-# -- the running one -----------------------------------------------------------------------------------------------------
+# -- the running one ---------------------------------------------------------------------------------------------------
 
 HELLO = {"status": "ok", "name": "a2py"}
 ROWS = {
@@ -240,7 +240,33 @@ def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pyte
         raise AssertionError("asked")
 
     monkeypatch.setattr("a2py.upstream.client.Upstream.ask", never)
+    monkeypatch.setattr("a2py.upstream.client.Upstream.get", never)
     assert main(["env", "--model", "deepseek/deepseek-chat", "--api-key", "k"]) == exits.OK
+
+
+def test_the_context_is_what_the_running_proxy_says(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may have learned it from its server; a file here only names the model, and fills in what it does not say."""
+    rows = [
+        {"id": "first", "display_name": "first", "max_input_tokens": 64_000, "max_tokens": None},
+        {"id": "gpt", "display_name": "gpt", "max_input_tokens": 96_000, "max_tokens": 7000},
+        {"id": "anthropic/gpt", "display_name": "gpt", "max_input_tokens": 1},
+        {"id": "silent", "display_name": "silent", "max_input_tokens": None},
+    ]
+
+    def context() -> tuple[str, str | None]:
+        assert main(["env", "--shell", "json", "--url", url]) == exits.OK
+        env = json.loads(capsys.readouterr().out)
+        return env["ANTHROPIC_MODEL"], env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS")
+
+    file = nothing / "a2py.yaml"
+    line = "model_list: [{model_name: %s, litellm_params: {model: openai/x, api_key: k}, model_info: {max_input_tokens: 80000}}]"
+    with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": {"data": rows}}) as (url, _):
+        assert context() == ("first", "64000")
+        for name, told in (("gpt", "96000"), ("silent", "80000")):
+            file.write_text(line % name)
+            assert context() == (name, told)
+        file.write_text(line % "another")
+        assert context() == ("first", "64000")
 
 
 # -- lists ---------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""A stranger's folder: real processes that stand in it, a person at a terminal who is asked, and `a2py trust`."""
+"""A stranger's folder: real processes that run in it, a person at a terminal who is asked for consent, and `a2py
+trust`."""
 
 from __future__ import annotations
 
@@ -110,7 +111,7 @@ def person(clone: Path, *args: str, **env: str) -> Iterator[Person]:
         os.close(master)
 
 
-# -- without a terminal --------------------------------------------------------------------------------------------------
+# -- without a terminal ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_loopback_and_a_vendors_own_key_are_not_asked_about(clone: Path) -> None
     assert not store(clone).exists()
 
 
-# -- on a terminal -------------------------------------------------------------------------------------------------------
+# -- on a terminal -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yo\n", "\x04"])
@@ -293,7 +294,7 @@ def test_a_start_with_a_mistake_in_the_file_says_so_as_before(clone: Path) -> No
     assert done.returncode == exits.CONFIG and "did not start" in done.stderr and "not valid YAML" in done.stderr
 
 
-# -- reload --------------------------------------------------------------------------------------------------------------
+# -- reload ------------------------------------------------------------------------------------------------------------
 
 
 def names(url: str) -> list[str]:
@@ -320,7 +321,7 @@ def test_a_reload_that_adds_a_pair_is_refused_and_says_why(clone: Path) -> None:
         assert running.end() == exits.OK
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
 def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
@@ -430,7 +431,7 @@ def test_init_follows_no_link_to_nowhere(clone: Path) -> None:
     assert done.returncode == exits.FAILED and "exists" in done.stderr and not (clone.parent / "home/planted").exists()
 
 
-# -- what a person is shown ----------------------------------------------------------------------------------------------
+# -- what a person is shown --------------------------------------------------------------------------------------------
 
 
 def test_names_that_would_change_the_terminal(clone: Path) -> None:
@@ -504,7 +505,7 @@ def test_who_is_never_asked(clone: Path) -> None:
     assert done.returncode == exits.CONFIG and "no terminal to ask on" in done.stderr
 
 
-# -- .env ----------------------------------------------------------------------------------------------------------------
+# -- .env --------------------------------------------------------------------------------------------------------------
 
 
 def test_dotenv_leads_nowhere(clone: Path) -> None:
@@ -577,11 +578,12 @@ def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
             assert "comes from .env" not in running.said
-    assert [headers.get("authorization") for _, headers in asked] == [None, f"Bearer {SECRET}"] and proxied == []
-    assert SECRET not in str(asked[0])
+    keys = [headers.get("authorization") for _, headers in asked]  # with the questions what the servers are
+    assert list(dict.fromkeys(keys)) == [None, f"Bearer {SECRET}"] and proxied == []
+    assert SECRET not in str(asked[: keys.index(f"Bearer {SECRET}")])
 
 
-# -- the program itself --------------------------------------------------------------------------------------------------
+# -- the program itself ------------------------------------------------------------------------------------------------
 
 
 def test_modules_of_the_folder_are_not_imported(clone: Path) -> None:

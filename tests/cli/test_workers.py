@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""The one that watches over workers, on workers of a few lines; what a real worker obeys; and real workers that die, hang and can't start."""
+"""The one that watches over workers, on workers of a few lines; what a real worker obeys; and real workers that die,
+hang and can't start."""
 
 from __future__ import annotations
 
@@ -27,22 +28,28 @@ import pytest
 from a2py.cli import control, exits, listen, workers
 from a2py.cli.notify import Notifier
 from a2py.cli.sharing import Sharing
+from a2py.config import Config
+from a2py.deployment import Deployment
+from a2py.evidence import message
+from a2py.evidence.message import Learned
+from a2py.evidence.server import Listed, ServerWord
+from a2py.proxy.lessons import iso_date
 from tests.cli.test_notify import manager
 from tests.commands import LIMIT, Running, clean_env, nothing, serving
 from tests.process import free_port
 from tests.proxied import settle
-from tests.scripted import Raw
+from tests.scripted import Peer, Raw, Scripted, completion
 from tests.user_manager import ask, stream, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 ROOT = Path(__file__).resolve().parents[2]
-#: Says that it serves, then does as the last line says. `order`: the parent's next word, except the one to announce.
+#: Says that it serves, then does as the last line says. `order`: the parent's next order, except those to announce and to ask.
 WORKER = """
 import os, sys, time
 from a2py.cli.control import *
 worker = Worker(os.environ)
 def order():
-    while (given := worker._order()) is None or given.kind == ANNOUNCE:
+    while (given := worker._order()) is None or given.kind in (ANNOUNCE, ASK):
         assert given or worker._receive()
     return given
 config = worker.configuration()
@@ -131,7 +138,8 @@ async def test_words_instead_of_signals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("successor", [True, False])
 async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, successor: bool) -> None:
-    """They would take connections that nobody accepts. Whether a successor serves on the same ones is told to the workers."""
+    """Else they would take connections that no process accepts. The workers learn whether a successor serves on the
+    same sockets."""
     script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
     async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
         await seen.until(lambda: seen.made.is_announced)
@@ -141,7 +149,7 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
     assert (tmp_path / "out").read_text() == ("b'1'" if successor else "b''")
 
 
-# -- workers that can't start ----------------------------------------------------------------------------------------------------
+# -- workers that can't start ------------------------------------------------------------------------------------------
 
 
 async def test_what_fails_before_it_served_fails_the_whole() -> None:
@@ -193,7 +201,7 @@ async def hello(port: int, count: int) -> list[int]:
 
 
 async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing: Path) -> None:
-    """On Linux the kernel goes on to give each socket its share of the connections, whether its worker lives or not."""
+    """Linux still gives each socket its share of the connections, even if its worker is dead."""
     broken = nothing / "broken"
     given = pickle.dumps((None, "the demo"))
     async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:
@@ -228,7 +236,7 @@ async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
         assert await hello(port, 40) == [200] * 40
 
 
-# -- the configuration -----------------------------------------------------------------------------------------------------------
+# -- the configuration -------------------------------------------------------------------------------------------------
 
 ENTRY = {
     "model_name": "one",
@@ -352,11 +360,131 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     assert workers.build_command([]) == [sys.executable, __file__], "the single file, whatever its name"
 
 
+# -- what servers say of themselves ---------------------------------------------------------------------------------------------
+
+LEARNED = Learned(
+    "http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(Listed("m", 4096),)), iso_date(1.8e9)
+)
+
+
+async def test_one_worker_at_a_time_is_told_to_ask(tmp_path: Path) -> None:
+    """Another one if it has gone, and one that is alone again in its next life."""
+    script = WORKER + (
+        "while True:\n"
+        "    if (given := worker._order()) is None:\n        assert worker._receive()\n"
+        "    elif given.kind == ASK:\n        open(sys.argv[1], 'a').write(str(worker.number))\n"
+    )
+    out = tmp_path / "out"
+    out.touch()
+    async with watched(script, 2, str(out)) as seen:
+        await seen.until(lambda: len(seen.made.ready) == 2 and out.read_text())
+        first = int(out.read_text())
+        assert seen.made.asker == first
+        seen.made.running[first].kill()
+        await seen.until(lambda: out.read_text() == f"{first}{1 - first}")
+        await seen.until(lambda: len(seen.made.ready) == 2)
+        assert seen.made.asker == 1 - first
+    async with watched(script, 1, str(out)) as seen:
+        out.write_text("")
+        await seen.until(lambda: out.read_text() == "0")
+        seen.made.running[0].kill()
+        await seen.until(lambda: out.read_text() == "00")
+
+
+async def test_what_one_worker_learns_the_others_learn(tmp_path: Path) -> None:
+    """Also one that starts later; the one that has said it is not told. A message that nothing makes is not passed on."""
+    (tmp_path / "said").write_bytes(message.encode(LEARNED))
+    script = WORKER + (
+        "if worker.number == 0:\n"
+        "    import asyncio\n"
+        "    async def tell():\n        worker.report(b'{}')\n        worker.report(open(sys.argv[1] + '/said', 'rb').read())\n"
+        "    asyncio.run(tell())\n"
+        "while True:\n    given = order()\n    open(f'{sys.argv[1]}/{worker.number}-{os.getpid()}', 'ab').write(given.kind + given.payload)\n"
+    )
+    expected = control.LEARN + message.encode(LEARNED)
+
+    def heard(worker: int) -> list[bytes]:
+        return [file.read_bytes() for file in tmp_path.glob(f"{worker}-*")]
+
+    async with watched(script, 2, str(tmp_path)) as seen:
+        await seen.until(lambda: heard(1) == [expected])
+        assert list(seen.made.learned) == [LEARNED.base] and not heard(0)
+        seen.made.running[1].kill()
+        await seen.until(lambda: heard(1) == [expected] * 2)
+
+
+async def test_a_worker_that_sends_what_nobody_can_read_is_replaced() -> None:
+    async with watched(WORKER + "worker.say(LEARNED + b'\\xff' * 4)\ntime.sleep(1000)") as seen:
+        await seen.until(lambda: len(seen.said) >= 2)
+    assert seen.said[0] == "worker 0 sent a frame of 4294967295 bytes, which nothing reads: it is killed"
+
+
+async def vllm(c: Peer) -> None:
+    """Answer as a vLLM does."""
+    if c.asked.target == "/v1/models":
+        c.reply({"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 65536}]})
+    elif c.asked.target == "/version":
+        c.reply({"version": "0.11.0"})
+    elif c.asked.method == "GET":
+        c.reply({"detail": "Not Found"}, 404)
+    else:
+        c.reply(completion("Hello"))
+
+
+async def every(port: int, path: str, count: int = 24) -> list[Any]:
+    """What as many connections of their own get: more than enough to reach each worker."""
+
+    async def one() -> Any:
+        async with Raw(port) as client:
+            client.ask("GET", path)
+            return (await client.answer("GET")).json
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: Path) -> None:
+    def knows(page: Any) -> bool:
+        return bool(page["data"][0]["max_input_tokens"] == 65536)
+
+    async def settled(port: int) -> None:
+        while not all(map(knows, await every(port, "/v1/models"))):
+            pass
+
+    async with Scripted(vllm) as server:
+        own = Deployment(name="m", id="m", provider="openai", model="m", base=server.base, key="k")
+        given = pickle.dumps((Config(deployments=(own,)), "a test"))
+        async with watched(REAL, 2, str(nothing / "no"), "serve", "--log-format", "json", config=given) as seen:
+            made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
+            await seen.until(lambda: len(made.ready) == 2)
+            for _ in range(2):
+                await asyncio.wait_for(settled(port), LIMIT)
+                assert [asked.target for asked in server.asked] == [
+                    "/v1/models",
+                    "/props",
+                    "/version",
+                    "/api/version",
+                    "/api/tags",
+                ]
+                for page in await every(port, "/health"):
+                    (shown,) = page["deployments"]
+                    assert (
+                        shown["server"]["program"] == "vLLM"
+                        and shown["server"]["version"] == "0.11.0"
+                        and shown["context"] == 65536
+                    )
+                    assert {quirk["source"] for quirk in shown["quirks"].values()} <= {"server", "common"}
+                assert made.asker is not None
+                dies = made.running[made.asker]  # the next one that asks knows already
+                dies.kill()
+                await seen.until(lambda dies=dies: len(made.ready) == 2 and dies not in made.running.values())  # type: ignore[misc]
+
+
 # -- the end ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
-    """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the same."""
+    """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the
+    same."""
     begun = threading.Semaphore(0)
     ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
@@ -429,13 +557,14 @@ def test_all_workers_leave_when_one_is_asked_to(tmp_path: Path) -> None:
         assert run.end() == exits.OK
 
 
-# -- standard error --------------------------------------------------------------------------------------------------------------
+# -- standard error ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("how", ["full", "closed", "dead reader"])
 def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: int) -> None:
-    """A full disk, `2>&-`, `2>&1 | tee log` whose tee has died: it starts, serves, replaces a worker, reloads and ends as ever."""
+    """A full disk, `2>&-`, `2>&1 | tee log` whose tee has died: it starts, serves, replaces a worker, reloads and ends
+    as ever."""
     if how == "full" and not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     write(tmp_path)

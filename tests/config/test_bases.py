@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.config.bases import Base, azure, bind, clean, local, with_v1
+from a2py.config.bases import Base, add_v1, bind_model, build_azure, is_local_or_ip, parse_base
 
 
 @pytest.mark.parametrize(
@@ -24,29 +24,30 @@ from a2py.config.bases import Base, azure, bind, clean, local, with_v1
     ],
 )
 def test_bases_are_cleaned(text: str, url: str) -> None:
-    assert clean(text) == Base(url)
+    assert parse_base(text) == Base(url)
 
 
 @pytest.mark.parametrize(
     "text", ["", "api.x.ai/v1", "ftp://x", "http://", "https://a b", "http://h:port", "http://[::1", "your-base"]
 )
 def test_what_is_no_base(text: str) -> None:
-    assert clean(text) is None
+    assert parse_base(text) is None
 
 
 def test_nothing_secret_stays_in_the_base() -> None:
-    base = clean("https://me:p%40ss@h.example/v1?sig=secret")
+    base = parse_base("https://me:p%40ss@h.example/v1?sig=secret")
     assert base is not None and base.url == "https://h.example/v1" and base.query == "sig=secret"
     assert base.headers == (("Authorization", "Basic bWU6cEBzcw=="),)
-    nobody = clean("https://me@h.example")
+    nobody = parse_base("https://me@h.example")
     assert nobody is not None and nobody.headers == (("Authorization", "Basic bWU6"),)
 
 
 def test_local_names() -> None:
     assert [
-        local(h) for h in ("localhost", "localhost:1", "10.0.0.1:1", "10.0.0.1", "[::1]", "[::1]:2", "u:p@localhost:1")
+        is_local_or_ip(h)
+        for h in ("localhost", "localhost:1", "10.0.0.1:1", "10.0.0.1", "[::1]", "[::1]:2", "u:p@localhost:1")
     ] == [True] * 7
-    assert not local("example.com:1") and not local("x")
+    assert not is_local_or_ip("example.com:1") and not is_local_or_ip("x")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_local_names() -> None:
     ],
 )
 def test_local_servers_get_their_v1(url: str, wanted: str) -> None:
-    assert with_v1(Base(url)).url == wanted
+    assert add_v1(Base(url)).url == wanted
 
 
 HOST = "https://r.openai.azure.com"
@@ -108,15 +109,15 @@ HOST = "https://r.openai.azure.com"
     ],
 )
 def test_forms_of_azure(base: str, version: str, wire: str, url: str, query: str) -> None:
-    cleaned = clean(base)
+    cleaned = parse_base(base)
     assert cleaned is not None
-    found = azure(cleaned, "my gpt", version, wire)
+    found = build_azure(cleaned, "my gpt", version, wire)
     assert (found.url, found.query) == (url, query)
 
 
 def test_a_wildcard_of_azure_is_bound_later() -> None:
-    found = azure(Base(HOST), "*", "2024-10-21", "chat")
+    found = build_azure(Base(HOST), "*", "2024-10-21", "chat")
     assert (
         found.url == f"{HOST}/openai/deployments/{{model}}"
-        and bind(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
+        and bind_model(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
     )

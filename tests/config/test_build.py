@@ -12,7 +12,7 @@ from a2py import wires
 from a2py.config.prefixes import FAMILIES, PREFIXES, UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
-from a2py.providers import PROVIDERS, quirks_for, wire_for
+from a2py.providers import PROVIDERS, find_quirks, find_wire
 from a2py.proxy.lessons import WIRE, with_changes
 from a2py.quirks import Quirks, words
 from tests.configured import KEY, Folder
@@ -281,7 +281,7 @@ def test_azures_token_is_a_bearer(folder: Folder) -> None:
 def test_azures_quirks_follow_the_base_model(folder: Folder) -> None:
     params = "{model: azure/d, api_key: k, api_base: 'https://r.openai.azure.com'}"
     dep = folder.one(params, info="{base_model: azure/gpt-5}")
-    assert dep.quirks == quirks_for("azure", dep.base, "gpt-5") != folder.one(params).quirks
+    assert dep.quirks == find_quirks("azure", dep.base, "gpt-5") != folder.one(params).quirks
 
 
 # -- wire: what the configuration says comes first (issue: choice), then the table
@@ -390,7 +390,7 @@ def test_without_a_word_the_table_chooses(folder: Folder, provider: str) -> None
     row = PROVIDERS[provider]
     model = row.default_model or "some-model"
     dep = folder.one(f"{{model: {provider}/{model}, api_key: k}}")
-    assert (dep.wire, dep.wire_fixed, dep.problem) == (wire_for(provider, "", model), False, "")
+    assert (dep.wire, dep.wire_fixed, dep.problem) == (find_wire(provider, "", model), False, "")
     assert dep.base == (row.native if dep.wire == "native" else row.base)
 
 
@@ -421,7 +421,7 @@ def test_quirks_come_from_the_table(folder: Folder) -> None:
         "{model: openai/x, api_base: 'http://h/v1'}",
     ):
         dep = folder.one(params, ENV)
-        assert replace(dep.quirks, reasoning_unknown=False) == quirks_for(dep.provider, dep.base, dep.model)
+        assert replace(dep.quirks, reasoning_unknown=False) == find_quirks(dep.provider, dep.base, dep.model)
     foreign = folder.one("{model: openai/x, api_base: 'http://h/v1'}", ENV).quirks
     assert foreign == Quirks(reasoning_history="reply", think_tags=True, reasoning_unknown=True)  # not OpenAI's own
 

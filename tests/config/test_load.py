@@ -1,4 +1,5 @@
-"""Whole files, as LiteLLM's users have them: read without an edit, with variables, .env, includes, and the master key."""
+"""Whole files, as LiteLLM's users have them: read without an edit, with variables, .env, includes, and the master
+key."""
 
 from __future__ import annotations
 

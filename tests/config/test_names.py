@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from a2py.config import Config, Settings, from_environment
-from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_SUGGESTIONS, fill, stars
+from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_SUGGESTIONS, fill_stars, match_stars
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.providers import PROVIDERS, quirks_for
+from a2py.providers import PROVIDERS, find_quirks
 from tests.configured import Folder
 
 ENV = {"OPENAI_API_KEY": "ok", "OPENROUTER_API_KEY": "rk", "GROQ_API_KEY": "gk", "ANTHROPIC_API_KEY": "ak"}
@@ -126,20 +126,23 @@ def test_a_name_whose_deployments_all_have_a_problem(config: Config) -> None:
 
 def test_the_list(config: Config) -> None:
     default = PROVIDERS["openai"].default_model
-    assert config.listing() == (
+    assert config.list_names() == (
         *("big", "GLM-5", "claude-sonnet-4-5", "claude-haiku-4-5-20251001", f"openai/{default}", "half"),
         *("gpt-4", "chained", "through"),
     )
-    for name in config.listing():
+    for name in config.list_names():
         assert config.resolve(name) and config.knows(name)
 
 
 def test_names_offered_to_discovery_lead_back(config: Config) -> None:
-    for name in config.listing():
-        offered = config.offered(name)
+    for name in config.list_names():
+        offered = config.make_discovery_id(name)
         assert "claude" in offered or "anthropic" in offered
         assert config.resolve(offered) == config.resolve(name)
-    assert config.offered("claude-sonnet-4-5") == "claude-sonnet-4-5" and config.offered("big") == "anthropic/big"
+    assert (
+        config.make_discovery_id("claude-sonnet-4-5") == "claude-sonnet-4-5"
+        and config.make_discovery_id("big") == "anthropic/big"
+    )
 
 
 def test_wildcards_are_bound_to_the_model(tmp_path: Path) -> None:
@@ -167,7 +170,7 @@ def test_wildcards_are_bound_to_the_model(tmp_path: Path) -> None:
         "responses",
         3.0,
     )
-    assert first.quirks == quirks_for("openai", first.base, "gpt-5.4") and first.params == {"temperature": 0.5}
+    assert first.quirks == find_quirks("openai", first.base, "gpt-5.4") and first.params == {"temperature": 0.5}
     assert (second.id, second.model, second.weight) == ("openrouter/openai/*", "openai/gpt-5.4", 3.0)
     assert (
         config.resolve("openai/gpt-4.1")[0].quirks.stop_limit == 1
@@ -218,7 +221,9 @@ def test_a_bare_star(tmp_path: Path, star: str, more: str, asked: str, wanted: s
 def test_a_star_as_alias(tmp_path: Path) -> None:
     text = "model_list: [{model_name: named, litellm_params: {model: groq/named}}]\nrouter_settings: {model_group_alias: {'*': named}}\n"
     config = Folder(tmp_path).load(text, ENV)
-    assert models(config, "whatever") == models(config, "claude-x") == ["groq/named"] and config.listing() == ("named",)
+    assert models(config, "whatever") == models(config, "claude-x") == ["groq/named"] and config.list_names() == (
+        "named",
+    )
 
 
 def test_star_to_star_is_every_provider_with_a_key(tmp_path: Path) -> None:
@@ -285,7 +290,7 @@ def test_a_config_made_by_hand() -> None:
     assert config.resolve("w/gpt-5")[0].quirks.stop_limit == 1
     with pytest.raises(ApiError, match="broken"):
         config.resolve("c/d")
-    assert Config().listing() == () and Config().default_name == ""
+    assert Config().list_names() == () and Config().default_name == ""
     with pytest.raises(ApiError, match="known names: none"):
         Config().resolve("claude-x")
 
@@ -297,7 +302,11 @@ def test_many_names_are_not_all_told() -> None:
 
 
 def test_filling_stars() -> None:
-    assert fill("a*b*", ("1", "2")) == "a1b2" and fill("a", ("1",)) == "a" and fill("*-*", ("1",)) == "1-*"
+    assert (
+        fill_stars("a*b*", ("1", "2")) == "a1b2"
+        and fill_stars("a", ("1",)) == "a"
+        and fill_stars("*-*", ("1",)) == "1-*"
+    )
 
 
 def test_the_keys_of_the_environment_give_names() -> None:
@@ -322,7 +331,7 @@ def test_the_keys_of_the_environment_give_names() -> None:
     ],
 )
 def test_stars(pattern: str, name: str, found: tuple[str, ...] | None) -> None:
-    assert stars(tuple(pattern.split("*")), name) == found
+    assert match_stars(tuple(pattern.split("*")), name) == found
     same = re.compile(
         "(.*)".join(map(re.escape, pattern.split("*"))), re.DOTALL if "İ" in name else re.DOTALL | re.IGNORECASE
     )

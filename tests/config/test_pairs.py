@@ -51,7 +51,7 @@ def to(host: str, *names: str) -> set[tuple[str, str]]:
     return {(name, host) for name in names}
 
 
-# -- a file that lay in the folder ---------------------------------------------------------------------------------------
+# -- a file that lay in the folder -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,8 @@ def test_includes_count(folder: Folder) -> None:
 
 
 def test_a_file_elsewhere_keeps_its_own_keys(folder: Folder, tmp_path: Path) -> None:
-    """A folder that includes the user's own file may not send the keys in it; what that file pairs by itself needs nothing."""
+    """A folder that includes the user's own file may not send the keys in it; what that file pairs by itself needs
+    nothing."""
     home = Folder(tmp_path / "home")
     own = home.write(
         "own.yaml",
@@ -254,7 +255,7 @@ def test_a_file_elsewhere_keeps_its_own_keys(folder: Folder, tmp_path: Path) -> 
             "api.openai.com (certificate not checked)",
             "gw.example (certificate not checked)",
         }
-        credential = "{model: openai/x, litellm_credential_name: c}"  # at its vendor a key meets nobody else
+        credential = "{model: openai/x, litellm_credential_name: c}"  # every host of the vendor belongs to the vendor
         assert (
             folder.load(f"include: ['{name}']\nmodel_list: [{{model_name: m, litellm_params: {credential}}}]").pairs
             == {}
@@ -283,7 +284,7 @@ def test_a_file_that_somebody_named_is_trusted(folder: Folder, tmp_path: Path) -
         assert config.pairs == {} and config.resolve("m")[0].key == "sk-real"
 
 
-# -- .env ----------------------------------------------------------------------------------------------------------------
+# -- .env --------------------------------------------------------------------------------------------------------------
 
 
 def test_what_of_dotenv_counts(folder: Folder) -> None:
@@ -481,7 +482,7 @@ def test_what_else_dotenv_says_of_the_way(folder: Folder) -> None:
     assert local.problem == "" and local.headers["A"] == "gw-secret"
 
 
-# -- the pieces ----------------------------------------------------------------------------------------------------------
+# -- the pieces --------------------------------------------------------------------------------------------------------
 
 
 def test_origins_join() -> None:
@@ -501,10 +502,10 @@ def test_origins_join() -> None:
 
 def test_loopback() -> None:
     here = ("localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1")
-    assert all(map(bases.loopback, here))
+    assert all(map(bases.is_loopback, here))
     assert not any(
         map(
-            bases.loopback,
+            bases.is_loopback,
             (
                 "10.0.0.1",
                 "::ffff:10.0.0.1",
@@ -544,7 +545,7 @@ def test_os_environ_of_this_process_stays_as_it_is(folder: Folder) -> None:
     assert dict(os.environ) == before
 
 
-# -- anything at all -----------------------------------------------------------------------------------------------------
+# -- anything at all ---------------------------------------------------------------------------------------------------
 
 #: Variables of the process. Each value is a word that nothing else contains.
 CANARIES = {
@@ -664,7 +665,8 @@ def travels(dep: Deployment) -> list[str]:
 )
 @given(tree=TREES, dotenv=DOTENV)
 def test_no_secret_travels_that_nobody_was_asked_about(folder: Folder, tree: dict[str, Any], dotenv: list[str]) -> None:
-    """Whatever a folder contains: a secret reaches another host than its owner's only as a pair, and never one that .env chose."""
+    """Whatever a folder contains: a secret reaches another host than its owner's only as a pair, and never one that
+    .env chose."""
     folder.write(".env", "\n".join(dotenv))
     try:
         config = folder.load(yaml.safe_dump(tree), CANARIES)

@@ -1,4 +1,5 @@
-"""Without a file: the keys of the environment, an Ollama, one model from the command line; and the files that are shipped as examples."""
+"""Without a file: the keys of the environment, an Ollama, one model from the command line; and the files that are
+shipped as examples."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def test_each_key_gives_its_prefix_and_the_first_a_home() -> None:
     first = next(row.name for row in PROVIDERS.values() if row.name in ("deepseek", "groq"))
     assert {d.name for d in config.deployments} == {"deepseek/*", "groq/*", "huggingface/*", "*"}
     assert (
-        config.default_name == f"{first}/{PROVIDERS[first].default_model}" and config.default_name in config.listing()
+        config.default_name == f"{first}/{PROVIDERS[first].default_model}"
+        and config.default_name in config.list_names()
     )
     assert config.resolve("groq/x")[0].key == "g" and config.resolve("anything")[0].provider == first
     assert config.resolve("claude-haiku-4-5")[0].model == PROVIDERS[first].default_model
@@ -61,7 +63,7 @@ def test_an_ollama_that_answers() -> None:
         {"OLLAMA_API_BASE": "http://box:11434", "LITELLM_MASTER_KEY": "mk", "A2PY_INSECURE": "1"},
         ["qwen3:8b", "llama3.3"],
     )
-    assert config is not None and config.listing() == ("qwen3:8b", "llama3.3") and config.default_name == "qwen3:8b"
+    assert config is not None and config.list_names() == ("qwen3:8b", "llama3.3") and config.default_name == "qwen3:8b"
     assert (
         config.resolve("claude-opus-5-5")[0].model == "qwen3:8b"
         and config.resolve("qwen3:8b")[0].base == "http://box:11434/v1"
@@ -75,7 +77,7 @@ def test_a_key_comes_before_an_ollama() -> None:
     assert (
         config is not None
         and config.default_name == f"openai/{PROVIDERS['openai'].default_model}"
-        and "qwen3:8b" in config.listing()
+        and "qwen3:8b" in config.list_names()
     )
     assert config.resolve("gpt-4o")[0].provider == "openai"
     bare = next(
@@ -116,7 +118,7 @@ def test_one_model_from_the_command_line() -> None:
         {"max_tokens": 5, "temperature": 0.0},
         9.0,
     )
-    assert config.resolve("claude-opus-5-5") == config.resolve("gpt-9") == (dep,) and config.listing() == ("mine",)
+    assert config.resolve("claude-opus-5-5") == config.resolve("gpt-9") == (dep,) and config.list_names() == ("mine",)
     assert config.default_name == "mine" and config.warnings == ()
 
 
@@ -125,7 +127,7 @@ def test_one_model_with_the_environment() -> None:
     assert (
         config.resolve("x")[0].base == "http://box:1/v1"
         and config.master_key == "mk"
-        and config.listing() == ("ollama/llama3",)
+        and config.list_names() == ("ollama/llama3",)
     )
     broken = single(model="openai/gpt-4o")
     with pytest.raises(
@@ -193,7 +195,7 @@ def test_example_several_models() -> None:
         "gpt-4"
     ) == config.resolve("big")
     assert (
-        "gpt-4" not in config.listing()
+        "gpt-4" not in config.list_names()
         and config.master_key == "mk"
         and config.resolve("local")[0].quirks.structured == "json_object"
     )

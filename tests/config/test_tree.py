@@ -1,4 +1,4 @@
-"""YAML with places: what is read, how a mistake is told, and that nothing hostile or deep hurts."""
+"""YAML with line numbers: values, messages about mistakes, and hostile or deeply nested files."""
 
 from __future__ import annotations
 

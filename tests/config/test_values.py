@@ -1,4 +1,4 @@
-"""Parsers of single values: what is taken, what is refused, and how that is told."""
+"""Parsers of single values: what they accept, what they reject, and the messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is told and what is not: unknown keys, what is left out, mistakes with their place, and secrets, which never show."""
+"""What is told and what is not: unknown keys, what is left out, mistakes with their place, and secrets, which never
+show."""
 
 from __future__ import annotations
 
@@ -158,7 +159,7 @@ def test_names_that_nobody_serves_are_told(folder: Folder, text: str, told: str)
 
 def test_a_model_without_a_name(folder: Folder) -> None:
     config = folder.load("model_list: [{litellm_params: {model: openai/m}}, {model_info: {}}]", ENV)
-    assert config.listing() == ("openai/m",)
+    assert config.list_names() == ("openai/m",)
     assert config.warnings[0] == (
         "litellm_config.yaml:1: `model_list[0]` has no model_name, so it is called openai/m. Write `model_name:`."
     )
@@ -354,7 +355,8 @@ def fits(row: Setting, value: object) -> bool:
 
 
 def section(prefix: str) -> st.SearchStrategy[dict[str, object]]:
-    """A mapping of keys that stand below `prefix` in the table, stars filled; one value in ten or so is anything at all."""
+    """Draw a mapping of keys that the table has below `prefix`, with stars replaced. About one value in ten is
+    arbitrary."""
     rows = {
         path.removeprefix(prefix).replace("*", "x"): row
         for row in SETTINGS
@@ -397,7 +399,7 @@ def test_whatever_a_file_holds_is_served_or_refused(folder: Folder, tree: dict[s
     except ConfigError as error:
         assert error.file and str(error).splitlines() == [str(error)]
         return
-    for name in config.listing():
+    for name in config.list_names():
         assert config.resolve(name)
     for name in ("m", "w/openai/x[1m]", "claude-x", "anthropic/n", "a-b", "zzz"):
         with suppress(ApiError):

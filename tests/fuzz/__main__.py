@@ -4,8 +4,8 @@
     .venv-fuzz/bin/python -m tests.fuzz decode-chat -runs=10000   # one, with libFuzzer's own options
     .venv-fuzz/bin/python -m tests.fuzz http crash-0a1b           # what once failed, again
 
-Corpora grow in .venv-fuzz/corpus/TARGET and are used again; a failing input is written there as crash-…, and makes the exit code 1.
-"""
+Corpora grow in .venv-fuzz/corpus/TARGET and are used again; a failing input is written there as crash-…, and makes the
+exit code 1."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""The HTTP surface in memory: a real `Proxy` behind its real `Connections`, no socket, an upstream that answers at once.
+"""The HTTP surface in memory: a real `Proxy` behind its real `Connections`, no socket, an upstream that answers at
+once.
 
 Knows: `asyncio.Transport`, what every response of a2py must look like. Must not know: how the bytes were made.
-Invariants of `talk`, whatever comes in: only whole, well-formed responses go out; each has a request id and none but known headers; an error
-is the envelope; requests begin where h11 says that they begin (else one could be smuggled); no crash line, no task, no connection is left.
-"""
+Invariants of `talk`, whatever comes in: only whole, well-formed responses go out; each has a request id and none but
+known headers; an error is the envelope; requests begin where h11 says that they begin (else one could be smuggled); no
+crash line, no task, no connection is left."""
 
 from __future__ import annotations
 
@@ -126,7 +127,7 @@ class Surface:
         return await self.proxy.handle(request)
 
     def talk(self, *pieces: bytes) -> bytes:
-        """One connection; gives what the client got, checked."""
+        """Run one connection. Return what the client got, checked."""
         self.seen.clear()
         self.log.seek(0)
         self.log.truncate()
@@ -169,7 +170,8 @@ class Surface:
 
 
 def check(out: bytes) -> list[int]:
-    """The status of each response; AssertionError on anything else than whole responses (the last may be cut: its client left)."""
+    """The status of each response; AssertionError on anything else than whole responses (the last may be cut: its
+    client left)."""
     statuses = []
     while out:
         match = _STATUS.match(out)
@@ -219,7 +221,8 @@ def chunked(data: bytes) -> tuple[bytes, bytes]:
 
 
 def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
-    """Every request that reached the proxy is one that h11 reads at that place too, as far as h11 takes what is before it."""
+    """Check that every request that reached the proxy is one that h11 reads at that place, too, as far as h11 accepts
+    what precedes it."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     parser.receive_data(data)
     for number, (method, target) in enumerate(seen, 1):

@@ -1,8 +1,10 @@
-"""The fuzz targets: `TARGETS[name](data)` raises on what must never be, and on nothing else. `python -m tests.fuzz` feeds them.
+"""The fuzz targets: `TARGETS[name](data)` raises on what must never be, and on nothing else. `python -m tests.fuzz`
+feeds them.
 
-Knows: the promises of parser, builders, decoders and HTTP surface. Must not know: atheris (the corpus runs through them in `make test` too).
-Invariants: a target is a function of its bytes; the first byte decides what is no input (cuts, thinking shown or not, which deployment).
-"""
+Knows: the promises of parser, builders, decoders and HTTP surface. Must not know: atheris (the corpus runs through them
+in `make test` too).
+Invariants: a target is a function of its bytes; the first byte decides what is no input (cuts, thinking shown or not,
+which deployment)."""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ def pieces(data: bytes, dice: random.Random) -> list[bytes]:
 
 
 def events(data: bytes) -> None:
-    """The SSE parser gives what the standard's slow algorithm gives, however it is fed."""
+    """The SSE parser returns what the standard's slow algorithm returns, however it is fed."""
     cuts, body = random.Random(data[:1]), data[1:]
     assert test_sse.parse(*pieces(body, cuts)) == test_sse.slow(body)
     parser = sse.SSEParser()
@@ -110,7 +112,8 @@ def reply(name: str, data: bytes) -> None:
 
 
 def refusal(data: bytes) -> None:
-    """An upstream's error, whatever its body, is an envelope with a status that a client understands, and no second line in a header."""
+    """An upstream's error, whatever its body, is an envelope with a status that a client understands, and no second
+    line in a header."""
     status = 400 + int.from_bytes(data[:2], "big") % 200
     text = data[3:].decode("latin-1")
     error = failure.read(
@@ -122,8 +125,8 @@ def refusal(data: bytes) -> None:
 
 
 def forged(data: bytes) -> None:
-    """Vendor state that comes back from outside, as text or as the JSON in a well-made envelope: it is none, or can be sealed again, and a
-    request with it is built."""
+    """Vendor state that comes back from outside, as text or as the JSON in a well-made signature: it is ignored, or can
+    be signed again, and a request with it is built."""
     known = deployments("chat" if data[:1] < b"\x80" else "responses")
     config = known[int.from_bytes(data[:2], "big") % len(known)]
     to = golden.deployment(config)
@@ -149,7 +152,7 @@ def folder() -> Path:
 
 
 def configuration(data: bytes) -> None:
-    """A configuration file is read, or told to be wrong without a word of what it holds."""
+    """A configuration file is read, or rejected with a message that repeats nothing of its content."""
     file = folder() / "config.yaml"
     file.write_bytes(data)
     try:

@@ -1,4 +1,5 @@
-"""The fuzz targets (tests/fuzz) over a part of their own corpus: they hold, and they do not rot between two runs of `make fuzz`."""
+"""The fuzz targets (tests/fuzz) over a part of their own corpus: they hold, and they do not rot between two runs of
+`make fuzz`."""
 
 from __future__ import annotations
 

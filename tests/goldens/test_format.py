@@ -1,4 +1,5 @@
-"""The golden runner itself, on a small document and a wire of a few lines: it must fail where a document and the code differ."""
+"""The golden runner itself, on a small document and a wire of a few lines: it must fail where a document and the code
+differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Each heading of tests/goldens/*.md is one test. `make goldens` rewrites the checked blocks, for review with git diff."""
+"""Each heading of tests/goldens/*.md is one test. `make goldens` rewrites the checked blocks, for review with git
+diff."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Bytes that count the work that is done with them, so that a test can tell linear from quadratic without a clock.
 
 Knows: which operations of bytes, bytearrays and patterns cost what. Must not know: who uses them.
-Use: `with counting(module): ...` replaces the bytearrays and the patterns of a module; `Bytes(data)` are counted wherever they go, and what
-is cut out of them, or added to them, is counted too. `work()` is the number of bytes that were copied or looked at, and of operations.
-"""
+Use: `with counting(module): ...` replaces the bytearrays and the patterns of a module; `Bytes(data)` are counted
+wherever they go, and what is cut out of them, or added to them, is counted too. `work()` is the number of bytes that
+were copied or looked at, and of operations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def count(size: int) -> None:
 
 
 class Bytes(bytes):
-    """What is copied counts as long as it is, what is searched as far as it was searched."""
+    """Bytes that count work: a copy costs its length, a search costs as far as it looked."""
 
     def __getitem__(self, key: Any) -> Any:
         value = super().__getitem__(key)
@@ -58,7 +58,8 @@ class Bytes(bytes):
 
 
 class Array(bytearray):
-    """What is added counts as long as it is; what is taken from the front costs nothing (CPython moves the beginning)."""
+    """An array that counts work: adding costs the length; removing from the front costs nothing (CPython moves the
+    start)."""
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         count(len(other))

@@ -1,9 +1,9 @@
-"""Read a response at every split: with our reader, and with the two parsers that it is compared with, h11 and aiohttp's C parser.
+"""Read a response at every split: with our reader, and with the two parsers that it is compared with, h11 and aiohttp's
+C parser.
 
 Knows: how each parser is driven as an HTTP client drives it. Must not know: what is right.
-Use: `read(data)` gives what our reader makes of `data`, and fails if any split gives anything else; `outcomes(parser, data)` gives the
-different results of any parser over all splits.
-"""
+Use: `read(data)` gives what our reader makes of `data`, and fails if any split gives anything else; `outcomes(parser,
+data)` gives the different results of any parser over all splits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ MANY = 2000
 
 
 class Reading(NamedTuple):
-    """What a parser made of a response. `error`: "" if the response is whole; `keeps`: the connection may be used again; `headers`: by
-    lower-case name, values of one name joined, without the headers that say where the body ends."""
+    """What a parser made of a response. `error`: "" if the response is whole; `keeps`: the connection may be used
+    again; `headers`: by lower-case name, values of one name joined, without the headers that say where the body
+    ends."""
 
     status: int | None
     headers: dict[str, str]
@@ -61,7 +62,7 @@ def _plain(fields: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if name not in ("content-length", "transfer-encoding")}
 
 
-# -- our reader ----------------------------------------------------------------------------------------------------------
+# -- our reader --------------------------------------------------------------------------------------------------------
 
 
 def held(reader: ResponseReader) -> int:
@@ -103,8 +104,8 @@ def read(data: bytes, method: str = "POST", *, close: bool = True) -> Reading:
 
 
 def check(data: bytes, dice: random.Random) -> Reading:
-    """What must hold for any bytes: nothing is raised but `BadResponse`, little is held, the result does not depend on the split, and h11
-    agrees if it takes them, too."""
+    """What must hold for any bytes: nothing is raised but `BadResponse`, little is held, the result does not depend on
+    the split, and h11 agrees if it takes them, too."""
     whole = ours([data])
     for _ in range(2):
         places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice((1, 3, 30))))
@@ -116,13 +117,14 @@ def check(data: bytes, dice: random.Random) -> Reading:
 
 
 def rejects(data: bytes, error: str, body: bytes = b"") -> None:
-    """Assert that our reader refuses `data` with these words, after this body, at every split and whether the server closes or not."""
+    """Assert that our reader refuses `data` with these words, after this body, at every split and whether the server
+    closes or not."""
     got = read(data, close=False)
     assert (got.error, got.body) == (error, body)
     assert ours([data]) == got
 
 
-# -- the others ----------------------------------------------------------------------------------------------------------
+# -- the others --------------------------------------------------------------------------------------------------------
 
 
 def by_h11(pieces: Iterable[bytes]) -> Reading:
@@ -156,7 +158,8 @@ def by_h11(pieces: Iterable[bytes]) -> Reading:
 
 
 def by_aiohttp(pieces: Iterable[bytes]) -> Reading:
-    """aiohttp's C parser, in the lenient mode and with the limits of a2py's own client of 2026-11, but with no limit on reading ahead."""
+    """aiohttp's C parser, in the lenient mode and with the limits of a2py's own client of 2026-11, but with no limit on
+    reading ahead."""
     response_parser = pytest.importorskip("aiohttp._http_parser").HttpResponseParser
     loop = asyncio.new_event_loop()
     try:
@@ -211,8 +214,8 @@ def _drive(parser: Any, pieces: Iterable[bytes]) -> Reading:
 
 
 def outcomes(parser: Parser, data: bytes) -> list[Reading]:
-    """The different results of all splits (not byte by byte if there are many). Errors count as one, whatever their words and what came
-    before them."""
+    """Return the different results of all splits (not byte by byte if there are many). All errors count as one result,
+    whatever their message and what came before them."""
     found: dict[str, Reading] = {}
     for pieces in splits(data):
         if len(pieces) <= MANY:

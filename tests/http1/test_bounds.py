@@ -1,4 +1,5 @@
-"""What a server can make us hold, and how much work it can make us do: both are bounded, whatever it sends and however it cuts it."""
+"""What a server can make us hold, and how much work it can make us do: both are bounded, whatever it sends and however
+it cuts it."""
 
 from __future__ import annotations
 
@@ -105,9 +106,10 @@ def test_memory(name: str, size: int) -> None:
     assert most <= (MAX_HEAD + READ) * 9 // 8 + 4096
 
 
-# -- work ----------------------------------------------------------------------------------------------------------------
+# -- work --------------------------------------------------------------------------------------------------------------
 
-#: Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (../whole/test_linear.py).
+#: Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much
+#: (../whole/test_linear.py).
 GROWTH, MOST = 8, 10
 
 

@@ -1,4 +1,5 @@
-"""Compressed bodies: gzip and deflate, whole and damaged, at every split; nothing comes in large steps, nothing is kept."""
+"""Compressed bodies: gzip and deflate, whole and damaged, at every split; nothing comes in large steps, nothing is
+kept."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ def test_a_body_that_is_cut(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_end_of_a_step_is_not_the_end_of_the_body(form: str) -> None:
-    """A full step can leave output behind although all input is used up: of 400 raw bodies like these, 40 lost their end."""
+    """A full step can leave output in the decompressor although all input is used up. Of 400 raw bodies like these, 40
+    lost their end."""
     coding, bits = FORMS[form]
     for seed in range(60):
         dice = random.Random(seed)

@@ -1,9 +1,9 @@
 """Our reader beside h11 and aiohttp's C parser: where the three differ, what we do, and why.
 
-Knows: all differences over the responses of hostile.py, in one table. A difference that is not in it fails, and so does one that is gone.
-The decisions: what aiohttp's lenient mode takes, so that a2py took it before it had a parser of its own, stays accepted if it has one
-possible meaning. What could be read in two ways is an error. (aiohttp 3.14 with llhttp 9, h11 0.16; 2026-11)
-"""
+Knows: all differences over the responses of hostile.py, in one table. A difference that is not in it fails, and so does
+one that is gone. The decisions: what aiohttp's lenient mode takes, so that a2py took it before it had a parser of its
+own, stays accepted if it has one possible meaning. What could be read in two ways is an error. (aiohttp 3.14 with
+llhttp 9, h11 0.16; 2026-11)"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HELLO, CLOSES, ERROR = "200 'hello'", "200 'hello' close", "error"
 RAW_CHUNKS = "200 '5\\r\\nhello\\r\\n0\\r\\n\\r\\n' close"
 
 DIFFERENCES = (
-    # -- status line -----------------------------------------------------------------------------------------------------
+    # -- status line ---------------------------------------------------------------------------------------------------
     Difference(("reason: NUL",), ERROR, ERROR, HELLO, "NUL ends a string for some parsers and not for others"),
     Difference(
         ("status 000",),
@@ -53,7 +53,7 @@ DIFFERENCES = (
         "there is no such version; who says so is not a server that we know how to read",
     ),
     Difference(("HTTP/2.0",), ERROR, HELLO, CLOSES, "HTTP/2 has no status line"),
-    # -- lines -----------------------------------------------------------------------------------------------------------
+    # -- lines ---------------------------------------------------------------------------------------------------------
     Difference(
         ("obs-fold", "obs-fold with a tab", "obs-fold of a length"),
         ERROR,
@@ -78,7 +78,7 @@ DIFFERENCES = (
         "what is left of a response before: it says nothing, so there is one meaning",
     ),
     Difference(("CR first", "CR CR LF first"), ERROR, ERROR, HELLO, "a CR alone is an error everywhere"),
-    # -- names and values ------------------------------------------------------------------------------------------------
+    # -- names and values ----------------------------------------------------------------------------------------------
     Difference(
         ("value: vertical tab", "value: form feeds around"),
         HELLO,
@@ -93,7 +93,7 @@ DIFFERENCES = (
         HELLO,
         "aiohttp refuses it in all other names; some parsers do not know the header then, and read on to the end",
     ),
-    # -- how many, how long ----------------------------------------------------------------------------------------------
+    # -- how many, how long --------------------------------------------------------------------------------------------
     Difference(("200 headers", "trailers: 200"), HELLO, HELLO, ERROR, "MAX_HEADERS is 200; aiohttp's limit is 128"),
     Difference(("201 headers", "trailers: 201"), ERROR, HELLO, ERROR, "MAX_HEADERS; h11 has no limit"),
     Difference(
@@ -114,7 +114,7 @@ DIFFERENCES = (
         "MAX_INTERIM: an endless wait, in which the client hears nothing",
     ),
     Difference(("two of 103, 40,000 bytes each",), ERROR, HELLO, HELLO, "MAX_HEAD is for all heads of a response"),
-    # -- lengths ---------------------------------------------------------------------------------------------------------
+    # -- lengths -------------------------------------------------------------------------------------------------------
     Difference(("length of 30 zeros and 5",), HELLO, ERROR, HELLO, "leading zeros change nothing; h11 takes 20 digits"),
     Difference(
         ("length 2^64 - 1",),
@@ -126,7 +126,7 @@ DIFFERENCES = (
     Difference(
         ("equal lengths", "equal lengths in a list"), HELLO, HELLO, ERROR, "one meaning (RFC 9110, section 8.6)"
     ),
-    # -- codings ---------------------------------------------------------------------------------------------------------
+    # -- codings -------------------------------------------------------------------------------------------------------
     Difference(
         ("length, then chunked", "chunked, then length"),
         CLOSES,
@@ -187,7 +187,7 @@ DIFFERENCES = (
         "chunked or not: two readings, and aiohttp's gives the chunks out as the body",
     ),
     Difference(('coding "chunked"', "coding and vertical tab"), ERROR, ERROR, RAW_CHUNKS, "as the ones before"),
-    # -- statuses that say something about the body ----------------------------------------------------------------------
+    # -- statuses that say something about the body --------------------------------------------------------------------
     Difference(
         ("100 of HTTP/1.0", "100 that closes"),
         HELLO,
@@ -203,7 +203,7 @@ DIFFERENCES = (
         "204 '' close or error",
         "there is no body (RFC 9112, section 6.3), so what comes is surplus; aiohttp loses the response if both come in one read",
     ),
-    # -- afterwards ------------------------------------------------------------------------------------------------------
+    # -- afterwards ----------------------------------------------------------------------------------------------------
     Difference(
         ("surplus bytes", "end: surplus bytes"),
         CLOSES,
@@ -224,7 +224,7 @@ DIFFERENCES = (
         f"{HELLO} or {CLOSES}",
         "a connection on which anything arrives unasked is not used again",
     ),
-    # -- chunks ----------------------------------------------------------------------------------------------------------
+    # -- chunks --------------------------------------------------------------------------------------------------------
     Difference(
         ("size: 30 leading zeros", "size: 4,000 leading zeros"), HELLO, ERROR, HELLO, "one meaning; h11 takes 20 digits"
     ),
@@ -293,7 +293,7 @@ DIFFERENCES = (
     ),
     Difference(("extension: blank before",), HELLO, ERROR, HELLO, "blanks after a chunk size change nothing"),
     Difference(("extension: 4,100 bytes", "extension: 20,000 bytes"), ERROR, HELLO, HELLO, "MAX_CHUNK_LINE"),
-    # -- trailers --------------------------------------------------------------------------------------------------------
+    # -- trailers ------------------------------------------------------------------------------------------------------
     Difference(("trailers: obs-fold",), ERROR, HELLO, HELLO, "as in a head"),
     Difference(("trailers: NUL",), ERROR, ERROR, HELLO, "as in a head"),
     Difference(
@@ -340,7 +340,7 @@ def test_the_comparison_can_fail() -> None:
             assert parser([other]) != plain
 
 
-# -- real bodies ---------------------------------------------------------------------------------------------------------
+# -- real bodies -------------------------------------------------------------------------------------------------------
 
 #: Bytes of a body that is read at every split, in the framing that has everything.
 SMALL = 300

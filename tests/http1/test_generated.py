@@ -1,4 +1,5 @@
-"""Generated responses: what is well-made is read as it was meant, what is damaged keeps the reader's promises (`reading.check`)."""
+"""Generated responses: what is well-made is read as it was meant, what is damaged keeps the reader's promises
+(`reading.check`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where a response begins and ends, and what its body is: every case at every split. (What other parsers make of it: test_differential.)"""
+"""Where a response begins and ends, and what its body is: every case at every split. (What other parsers make of it:
+test_differential.)"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def begun(data: bytes = CHUNKS) -> ResponseReader:
     return reader
 
 
-# -- bodies with a length ------------------------------------------------------------------------------------------------
+# -- bodies with a length ----------------------------------------------------------------------------------------------
 
 
 def test_a_length() -> None:
@@ -80,7 +81,7 @@ def test_what_is_no_length(value: bytes) -> None:
     rejects(OK + CHUNKED + b"Content-Length: " + value + b"\r\n\r\n" + LAST, BAD_LENGTH)
 
 
-# -- bodies until the connection closes ----------------------------------------------------------------------------------
+# -- bodies until the connection closes --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", [OK, OK_10, OK + b"Transfer-Encoding: identity\r\n", OK + b"Transfer-Encoding:\r\n"])
@@ -93,7 +94,7 @@ def test_until_the_connection_closes(head: bytes) -> None:
     assert reader.done and not reader.keeps_alive
 
 
-# -- chunks --------------------------------------------------------------------------------------------------------------
+# -- chunks ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_every_cut_of_chunks() -> None:
         assert reader.keeps_alive
 
 
-# -- which framing -------------------------------------------------------------------------------------------------------
+# -- which framing -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_requests_without_a_body() -> None:
     whole(b"HTTP/1.1 407 X\r\n" + FIVE, b"hello", status=407, method="CONNECT")
 
 
-# -- before and after ----------------------------------------------------------------------------------------------------
+# -- before and after --------------------------------------------------------------------------------------------------
 
 
 def test_interim_responses() -> None:

@@ -114,7 +114,7 @@ def now(expected: list[str]) -> Verbs:
     return check
 
 
-# -- text and thinking ---------------------------------------------------------------------------------------------------
+# -- text and thinking -------------------------------------------------------------------------------------------------
 
 
 def test_text() -> None:
@@ -227,7 +227,7 @@ def test_a_signature_behind_an_open_call_waits_its_turn() -> None:
     assert log.log == ["+tool c f", '\'{"a":1}', "-", "+thinking", "sign", "-", "+tool d g", '\'{"b":2}', "-"]
 
 
-# -- tool calls ----------------------------------------------------------------------------------------------------------
+# -- tool calls --------------------------------------------------------------------------------------------------------
 
 
 def test_a_call_streams_from_its_first_brace() -> None:
@@ -506,7 +506,8 @@ def test_done_of_held_calls() -> None:
 
 
 def test_vendor_state_behind_the_text() -> None:
-    """Kept ahead of a call and where nothing else was said; the last block of a turn without calls is its text."""
+    """It is kept before a call, and if the turn has nothing else. The last block of a turn without calls is its
+    text."""
     state: Verbs = lambda log: log.signature("r", "details", {"d": [1]})  # noqa: E731
     assert run(text("a"), state) == ["+text", "'a", "-", "end_turn"]
     assert run(state, state) == ["+thinking", "sign", "-", "end_turn"]
@@ -543,7 +544,7 @@ def test_a_very_long_call_does_not_keep_its_fragments(monkeypatch: pytest.Monkey
     assert log.finish(Outcome()) == "tool_use"
 
 
-# -- whole blocks and citations ------------------------------------------------------------------------------------------
+# -- whole blocks and citations ----------------------------------------------------------------------------------------
 
 
 def test_server_tools_are_whole_blocks_in_their_place() -> None:
@@ -605,7 +606,7 @@ def test_citations_of_waiting_text_wait_with_it() -> None:
     )[3:] == ["+text", "'x", "cite {'n': 1}", "cite {'n': 3}", "-", "+text", "'y", "cite {'n': 2}", "-", "tool_use"]
 
 
-# -- the end -------------------------------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -662,7 +663,7 @@ def test_a_cut_call_is_noted(reason: str) -> None:
     assert log.log == ["+text", "-"]
 
 
-# -- bounds --------------------------------------------------------------------------------------------------------------
+# -- bounds ------------------------------------------------------------------------------------------------------------
 
 
 def flood(log: Log, n: int) -> None:

@@ -306,7 +306,7 @@ def test_arguments_of_too_many_values_are_not_parsed(monkeypatch: pytest.MonkeyP
 
 
 def test_as_many_calls_as_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes behind the last one, and for it, does no harm."""
+    """Deltas after the last accepted call, and deltas for it, do no harm."""
     monkeypatch.setattr(blocks, "CALLS_LIMIT", 3)
     reply = new()
     for n in range(5):

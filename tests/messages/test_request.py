@@ -1,4 +1,4 @@
-"""Bodies of clients: what is wrong is said in Anthropic's words, what is unknown passes."""
+"""Bodies of clients: mistakes get Anthropic's messages, unknown fields pass."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def test_only_api_errors(changes: JSON, blocks: list[Any]) -> None:
     assert all(isinstance(tool, dict) for tool in request.tools)
 
 
-# -- limits --------------------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
 def test_as_many_messages_as_the_vendor_takes() -> None:
@@ -441,7 +441,7 @@ def test_schemas_are_made_valid() -> None:
     assert body["messages"][1]["content"][0]["tool"]["definition"]["input_schema"] == right
 
 
-# -- real ones -----------------------------------------------------------------------------------------------------------
+# -- real ones ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("captured", recordings.captures())

@@ -1,4 +1,4 @@
-"""One HTTP chunk through the splice: what passes, and what is left to the decoder."""
+"""One HTTP chunk through the splice: which chunks pass, and which the decoder gets."""
 
 from __future__ import annotations
 

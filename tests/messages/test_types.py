@@ -1,4 +1,4 @@
-"""Usage adds up and is told as Anthropic tells it; a Call hides what the client's headers hold."""
+"""Usage is added up and written as Anthropic writes it; the repr of a Call hides the client's headers."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def stream(*verbs: Sinks, outcome: Outcome | None = None, **options: Any) -> byt
     return out.take()
 
 
-# -- the bytes -----------------------------------------------------------------------------------------------------------
+# -- the bytes ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_bytes_of_a_stream() -> None:
@@ -147,7 +147,7 @@ def test_a_result_too_deep_to_be_written() -> None:
     assert found[1]["content_block"]["content"]
 
 
-# -- message_start and the end -------------------------------------------------------------------------------------------
+# -- message_start and the end -----------------------------------------------------------------------------------------
 
 
 def test_begin_comes_once() -> None:
@@ -233,7 +233,7 @@ def test_the_sinks_own_problem_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     assert found[-1]["type"] == "error"
 
 
-# -- signs of life -------------------------------------------------------------------------------------------------------
+# -- signs of life -----------------------------------------------------------------------------------------------------
 
 
 def test_a_sign_of_life_is_a_ping_or_the_open_blocks_own_empty_delta() -> None:
@@ -271,7 +271,7 @@ def test_a_sign_of_life_in_hidden_thinking() -> None:
     assert b'"thinking_delta","thinking":""' in out.take()
 
 
-# -- whole events of an upstream (messages/raw.py has its own test) ------------------------------------------------------
+# -- whole events of an upstream (messages/raw.py has its own test) ----------------------------------------------------
 
 
 def raw_event(type: str, **body: Any) -> Sinks:
@@ -335,7 +335,7 @@ def test_a_raw_message_that_fails_ends_as_an_error() -> None:
     assert out.take() == b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"cut"}}\n\n'
 
 
-# -- any verbs -----------------------------------------------------------------------------------------------------------
+# -- any verbs ---------------------------------------------------------------------------------------------------------
 
 small = st.sampled_from(["a", "b c", "\n", '"', "\\", "\u20ac", "\U0001f600", "{", "}", ""])
 raw = small.map(lambda s: orjson.dumps(s)[1:-1])

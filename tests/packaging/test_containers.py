@@ -1,8 +1,8 @@
 """The Containerfile and the compose file, as far as they can be held to their word without an engine.
 
-Linted here: instructions, copied files, users, options. Run here, where root may chroot: CMD and HEALTHCHECK word by word as the image's user, below a
-root in which the image's paths lie where it says; with A2PY_DIST (`make test-dist`) also its RUN, so that /opt/a2py is what the image would hold.
-"""
+Linted here: instructions, copied files, users, options. Run here, where root may chroot: CMD and HEALTHCHECK word by
+word as the image's user, below a root in which the image's paths lie where it says; with A2PY_DIST (`make test-dist`)
+also its RUN, so that /opt/a2py is what the image would hold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 
 def instructions() -> list[list[Instruction]]:
-    """The Containerfile's stages: what stands before the first FROM, then one list a FROM."""
+    """Return the Containerfile's stages: the instructions before the first FROM, then one list for each FROM."""
     text = (ROOT / "packaging/Containerfile").read_text("utf-8")
     text = re.sub(r"(?m)^#.*\n", "", text).replace("\\\n", "")
     stages: list[list[Instruction]] = [[]]
@@ -76,7 +76,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "packaging/compose.yaml").read_
 PAGE = (ROOT / "docs/containers.md").read_text("utf-8")
 
 
-# -- the Containerfile, read ---------------------------------------------------------------------------------------------
+# -- the Containerfile, read -------------------------------------------------------------------------------------------
 
 
 def test_every_instruction_is_known_and_stands_where_it_may() -> None:
@@ -92,7 +92,8 @@ def test_the_python_is_one_that_a2py_names() -> None:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps `path` from the build: the last line that fits it, or a directory above it, decides."""
+    """Whether .dockerignore keeps `path` from the build: the last line that fits it, or a directory above it,
+    decides."""
     out = False
     above = [path, *map(str, Path(path).parents)][:-1]
     for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
@@ -163,7 +164,7 @@ def test_nothing_names_a_registry() -> None:
         assert "." not in image.partition("/")[0] and ":5" not in image, image
 
 
-# -- the secret ----------------------------------------------------------------------------------------------------------
+# -- the secret --------------------------------------------------------------------------------------------------------
 
 
 def test_a_secret_that_this_user_may_not_read_is_named(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
@@ -196,11 +197,12 @@ def test_other_commands_read_the_secret_too(
         assert "deepseek" in out and "sk-of-the-secret" not in out, command
 
 
-# -- what it runs --------------------------------------------------------------------------------------------------------
+# -- what it runs ------------------------------------------------------------------------------------------------------
 
 
 class Image:
-    """A root that looks like the image's: the system's directories, and the image's own; a command is run in it as by an engine."""
+    """A root that looks like the image's: the system's directories, and the image's own; a command is run in it as by
+    an engine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "root"
@@ -402,7 +404,7 @@ def test_without_a_key_it_refuses_to_start(image: Image, mode: int | None) -> No
     assert (done.returncode, expected[1] in done.stderr) == (expected[0], True), done.stderr
 
 
-# -- compose -------------------------------------------------------------------------------------------------------------
+# -- compose -----------------------------------------------------------------------------------------------------------
 
 
 def filled(text: str) -> str:
@@ -455,7 +457,7 @@ def test_it_is_given_longer_than_it_drains() -> None:
     assert int(COMPOSE["services"]["a2py"]["stop_grace_period"].removesuffix("s")) > Settings().drain_seconds
 
 
-# -- the page ------------------------------------------------------------------------------------------------------------
+# -- the page ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_says_what_the_files_say() -> None:

@@ -1,6 +1,8 @@
-"""The single file: built here from what is installed, it starts, finds its cache, shares it, mistrusts others', and says what is wrong.
+"""The single file: built here from what is installed, it starts, finds its cache, shares it, mistrusts others', and
+says what is wrong.
 
-With A2PY_DIST (`make test-dist`) also what was really built: the file on every Python that is here, the wheel by pip, pipx and uvx."""
+With A2PY_DIST (`make test-dist`) also what was really built: the file on every Python that is here, the wheel by pip,
+pipx and uvx."""
 
 from __future__ import annotations
 
@@ -76,7 +78,7 @@ def unpacked(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir())
 
 
-# -- a start -------------------------------------------------------------------------------------------------------------
+# -- a start -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_second_start_unpacks_nothing(single: Path, tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_starts_at_once_share_one_directory(single: Path, tmp_path: Path) -> Non
     assert len(unpacked(tmp_path / ".cache" / "a2py")) == 1
 
 
-# -- where the cache lies ------------------------------------------------------------------------------------------------
+# -- where the cache lies ----------------------------------------------------------------------------------------------
 
 
 def test_systemds_cache_directory_then_xdgs(single: Path, tmp_path: Path) -> None:
@@ -234,7 +236,7 @@ def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
     assert seen["stop"] == [0, "success"], told
 
 
-# -- what it can not do --------------------------------------------------------------------------------------------------
+# -- what it can not do ------------------------------------------------------------------------------------------------
 
 
 def test_another_python_gets_a_sentence(tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_another_python_gets_a_sentence(tmp_path: Path) -> None:
         assert "pipx install a2py" in done.stderr and "Traceback" not in done.stderr
 
 
-# -- how it is made ------------------------------------------------------------------------------------------------------
+# -- how it is made ----------------------------------------------------------------------------------------------------
 
 
 def test_the_same_files_give_the_same_bytes_and_what_is_shared_is_stored_once(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_what_no_program_needs_is_left_out(tmp_path: Path) -> None:
         pyz.files([wheel(tmp_path, "other", "1", **{"other-1.data__scripts__x": ""})])
 
 
-# -- what was really built -----------------------------------------------------------------------------------------------
+# -- what was really built ---------------------------------------------------------------------------------------------
 
 
 def built(pattern: str) -> Path:

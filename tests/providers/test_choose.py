@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.providers import by_host, native_base, wire_for
+from a2py.providers import find_host_row, find_native_base, find_wire
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from a2py.providers import by_host, native_base, wire_for
     ],
 )
 def test_by_host(base: str, row: str) -> None:
-    assert by_host(base) == row
+    assert find_host_row(base) == row
 
 
 #: provider, base, model → wire. Issue 3 of the project's plan asks for some fifty.
@@ -118,7 +118,7 @@ WIRES = [
 
 @pytest.mark.parametrize(("provider", "base", "model", "wire"), WIRES, ids=[f"{p}:{b}:{m}" for p, b, m, _ in WIRES])
 def test_wire_for(provider: str, base: str, model: str, wire: str) -> None:
-    assert wire_for(provider, base, model) == wire
+    assert find_wire(provider, base, model) == wire
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_wire_for(provider: str, base: str, model: str, wire: str) -> None:
     ],
 )
 def test_native_base(provider: str, base: str, expected: str) -> None:
-    assert native_base(provider, base) == expected
+    assert find_native_base(provider, base) == expected

@@ -1,4 +1,5 @@
-"""What each row of the provider table and each model family sends differently: one fact a row, and each quirk proven by reverting it."""
+"""What each row of the provider table and each model family sends differently: one fact a row, and each quirk proven by
+reverting it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from a2py.providers import PROVIDERS, by_host, choose, quirks_for
+from a2py.providers import PROVIDERS, choose, find_host_row, find_quirks
 from a2py.providers.models import MODELS
 from a2py.providers.vendors import BARE_FIELDS, BETA_FIELDS, TEXT_FIELDS
 from a2py.quirks import Quirks, override
@@ -21,7 +22,8 @@ GEMINI_SCHEMA = (
     *("drop_exclusive_bounds", "drop_formats", "no_empty_object"),
 )
 
-#: provider, base, model, fields that must differ from the common subset in this way. One fact a row; its date stands in the row's `docs`.
+#: provider, base, model, fields that must differ from the common subset in this way. One fact a row; its date stands in
+#: the row's `docs`.
 FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     # the common subset: unknown servers, and `openai` at a foreign host
     ("openai", "http://10.0.0.2:8000/v1", "my-model", _UNKNOWN_HOST),
@@ -489,7 +491,8 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("openrouter", "", "anthropic/claude-sonnet-4.5", {"prefill": "pass"}),
     ("openrouter", "", "anthropic/claude-opus-4-20250514", {"prefill": "pass"}),
     ("openrouter", "", "anthropic/claude-3.5-sonnet", {"prefill": "pass"}),
-    # a small limit must hold the reasoning of models that can't be kept from it (Claude Code's check asks for 64 tokens)
+    # a small limit must hold the reasoning of models that can't be kept from it (Claude Code's check asks for 64
+    # tokens)
     (
         "openrouter",
         "",
@@ -561,7 +564,7 @@ FACTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("provider", "base", "model", "expected"), FACTS, ids=[f"{p}:{m}:{'+'.join(e) or 'common'}" for p, _, m, e in FACTS]
 )
 def test_quirk_facts(provider: str, base: str, model: str, expected: dict[str, Any]) -> None:
-    quirks = quirks_for(provider, base, model)
+    quirks = find_quirks(provider, base, model)
     assert {name: getattr(quirks, name) for name in expected} == expected
     if expected is _UNKNOWN_HOST:
         assert quirks == override(Quirks(), expected)
@@ -570,7 +573,7 @@ def test_quirk_facts(provider: str, base: str, model: str, expected: dict[str, A
 def _seen(model: str) -> bool:
     """Whether a fact about `model` fails now."""
     return any(
-        any(getattr(quirks_for(provider, base, name), field) != value for field, value in expected.items())
+        any(getattr(find_quirks(provider, base, name), field) != value for field, value in expected.items())
         for provider, base, name, expected in FACTS
         if name == model
     )
@@ -590,7 +593,7 @@ def test_a_reverted_quirk_of_a_model_family_is_seen(at: int, monkeypatch: pytest
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_reverted_quirk_of_a_provider_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     row = PROVIDERS[name]
-    models = {model for provider, base, model, _ in FACTS if name in (provider, by_host(base))}
+    models = {model for provider, base, model, _ in FACTS if name in (provider, find_host_row(base))}
     for field in row.quirks:
         reverted = replace(row, quirks={key: value for key, value in row.quirks.items() if key != field})
         monkeypatch.setitem(PROVIDERS, name, reverted)

@@ -1,4 +1,5 @@
-"""The provider table: every prefix, its vocabulary, the choice of row, wire and base, and docs/providers.md (facts: test_quirks.py)."""
+"""The provider table: every prefix, its vocabulary, the choice of row, wire and base, and docs/providers.md (facts:
+test_quirks.py)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Whatever names clients think of (models behind a wildcard, hosts, origins, paths, sessions, block types), the proxy keeps no more of them
-than it has bounds for."""
+"""Whatever names clients think of (models behind a wildcard, hosts, origins, paths, sessions, block types), the proxy
+keeps no more of them than it has bounds for."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             await ask(1000)
             after = containers(proxy.services)
             kept = [
-                proxy.services.contexts._known,
+                proxy.services.contexts._sizes,
                 proxy.services.lessons._known,
                 proxy.services.sizes.counts._models,
                 proxy.services.config._names.bindings,

@@ -91,7 +91,7 @@ SPELT = "".join(f"\\u{ord(char):04x}" for char in SECRET)
 
 
 def secret_free(data: dict[str, Any]) -> None:
-    """No secret stands in any string of the capture, however it is put together."""
+    """Check that no secret is in any string of the capture, or in several strings joined."""
     pieces = "".join(piece for attempt in data["attempts"] for piece in attempt["pieces"])
     bodies = [json.dumps(data), pieces, data["answer"]["body"], data["client"]["body"]]
     bodies += [codecs.decode(body.replace("\\\\", "\\"), "unicode_escape", "replace") for body in bodies]
@@ -272,7 +272,7 @@ async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
         await settle(lambda: [line for line in proxy.lines if line["event"] == "capture can't be written"])
 
 
-# -- replay ------------------------------------------------------------------------------------------------------------------
+# -- replay ------------------------------------------------------------------------------------------------------------
 
 
 def same(answer: Answer, recorded: str) -> bool:

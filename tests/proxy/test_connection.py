@@ -1,4 +1,5 @@
-"""The HTTP connections against raw sockets: what is refused, what is kept, who has to leave, and what no response tells."""
+"""The HTTP connections against raw sockets: rejected requests, kept connections, evicted connections, and details that
+no response may reveal."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ async def closed(client: Raw) -> bytes:
     return await asyncio.wait_for(client.reader.read(), LIMIT)
 
 
-# -- what no response tells ----------------------------------------------------------------------------------------------------
+# -- what no response tells --------------------------------------------------------------------------------------------
 
 
 async def test_no_response_names_its_software() -> None:
@@ -84,7 +85,7 @@ async def test_no_response_names_its_software() -> None:
         del ROUTES["/crash"]
 
 
-# -- two ways to read a request --------------------------------------------------------------------------------------------------
+# -- two ways to read a request ----------------------------------------------------------------------------------------
 
 
 INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -200,11 +201,11 @@ async def test_long_targets_are_read_and_very_long_ones_refused(length: int) -> 
         assert await closed(client) == b""
 
 
-# -- broken bodies ---------------------------------------------------------------------------------------------------------------
+# -- broken bodies -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
-    """Not only where its head and the broken chunk arrive together: whoever reads the body must not wait for the rest of it."""
+    """Also if the broken chunk arrives after the head: the body's reader must not wait for the rest."""
     async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await settle(lambda: proxy.busy)
@@ -234,7 +235,7 @@ async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.Log
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING]
 
 
-# -- bytes behind a refused Upgrade ------------------------------------------------------------------------------------------------
+# -- bytes after a refused Upgrade ------------------------------------------------------------------------------------
 
 UPGRADES = [
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
@@ -252,10 +253,10 @@ def upgraded(request: bytes, upgrade: bytes) -> bytes:
 @asynccontextmanager
 async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
     """A client, and the server's end of its connection, which can be given bytes in any pieces."""
-    before = set(proxy.server._connections._known)  # type: ignore[union-attr]
+    before = set(proxy.server._connections._handlers)  # type: ignore[union-attr]
     async with proxy.client() as client:
-        await settle(lambda: set(proxy.server._connections._known) - before)  # type: ignore[union-attr]
-        (connection,) = set(proxy.server._connections._known) - before  # type: ignore[union-attr]
+        await settle(lambda: set(proxy.server._connections._handlers) - before)  # type: ignore[union-attr]
+        (connection,) = set(proxy.server._connections._handlers) - before  # type: ignore[union-attr]
         assert isinstance(connection, Connection)
         yield client, connection
 
@@ -308,7 +309,7 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
     assert len(upstream.asked) == 2
 
 
-# -- too many connections ----------------------------------------------------------------------------------------------------------
+# -- too many connections ----------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -407,7 +408,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
         assert (await proxy.ask(message(stream=False))).status == 200
 
 
-# -- what is counted ---------------------------------------------------------------------------------------------------------------
+# -- what is counted ---------------------------------------------------------------------------------------------------
 
 
 async def test_every_connection_is_forgotten() -> None:

@@ -1,4 +1,5 @@
-"""Browsers' pages: the origins that are listed may ask and read, with or without a master key; no other gets a header for it."""
+"""Browsers' pages: the origins that are listed may ask and read, with or without a master key; no other gets a header
+for it."""
 
 from __future__ import annotations
 
@@ -123,7 +124,7 @@ async def test_without_a_list_nobody_gets_anything() -> None:
 @pytest.mark.parametrize("key", ["", KEY])
 @pytest.mark.parametrize("captured", [False, True])
 async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> None:
-    """Streams, whole answers, lists, pages, errors before and after the key, and what is not found."""
+    """Streams, whole answers, lists, pages, errors before and after the key check, and 404s."""
     page = {"Origin": PAGE, "x-api-key": KEY}
     settings: dict[str, Any] = {**SETTINGS, "capture_dir": str(tmp_path) if captured else ""}
     scripts = (answering("Hi"), answering("Hi"), refusing(429, "slow down"))

@@ -100,7 +100,8 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
 
     monkeypatch.setattr(upstream, "get", refuse)
     found = Watched()
-    rows = [deployment(row.base or "https://x.openai.azure.com", provider=row.name) for row in PROVIDERS.values()]
+    bases = [(row.name, row.base or "https://x.openai.azure.com") for row in PROVIDERS.values()]
+    rows = [deployment(base, provider=name) for name, base in bases if not is_private(base)]
     behind_openai = [deployment(row.base) for row in PROVIDERS.values() if row.base.startswith("https:")]
     native = deployment("http://127.0.0.1:1/anthropic", provider="anthropic", wire="native")
     everyone = [*rows, *behind_openai, native, deployment("http://127.0.0.1:1", problem="no key")]
@@ -126,6 +127,20 @@ async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, mo
         assert found.words[server.base].program == "new-api"
         found.note_success(deployment(server.base))
         assert not found._tasks
+        await found.close()
+
+
+async def test_the_list_of_a_local_server_counts_whatever_its_prefix_is(upstream: Upstream) -> None:
+    async with Scripted(serving({"data": [{"id": "bge-m3"}, {"id": "qwen3-32b", "max_model_len": 32768}]})) as server:
+        found = Watched()
+        wild = deployment(server.base, provider="hosted_vllm", model="*", name="hosted_vllm/*")
+        found.start(upstream, [wild], True)
+        await found.done()
+        informed = config(deployments=(wild,)).with_servers(found.words)
+        assert informed.default_name == "hosted_vllm/qwen3-32b"
+        assert informed.list_names() == ("hosted_vllm/qwen3-32b", "hosted_vllm/bge-m3")
+        assert informed.resolve("claude-opus-5-5")[0].model == "qwen3-32b"
+        assert informed.resolve("hosted_vllm/qwen3-32b")[0].max_input_tokens == 32768
         await found.close()
 
 

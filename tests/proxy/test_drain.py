@@ -1,6 +1,6 @@
 # ruff: noqa: F401, F811  (a fixture that is imported and then named as an argument)
-"""A drain loses nobody who was let in: connections at any stage of being accepted, requests on their way, connections that have not asked yet,
-answers that are read slowly; and it ends whoever stays silent."""
+"""A drain serves every accepted connection: those that are just being accepted, those without a request yet, running
+requests, answers that are read slowly. It closes connections that stay silent."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def connections(proxy: Running) -> int:
     return len(held.connections)
 
 
-# -- connections at every stage of being accepted ------------------------------------------------------------------------------
+# -- connections at every stage of being accepted ----------------------------------------------------------------------
 
 
 @contextmanager
 def callers(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """Connections whose handshake the kernel has completed, and whose request it holds. The loop has had no turn since."""
+    """Connections whose handshake the kernel has completed, and whose request it holds. The loop has had no turn
+    since."""
     made: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -68,7 +69,8 @@ def answered(sock: socket.socket) -> bool:
 
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_connection_is_served_at_whatever_stage_of_being_accepted_it_is(turns: int) -> None:
-    """In the kernel's queue; accepted by asyncio, whose task is still to make the transport; with a transport and no handler."""
+    """In the kernel's queue; accepted by asyncio, whose task is still to make the transport; with a transport and no
+    handler."""
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
         with callers(proxy.port, 100) as waiting:
             for _ in range(turns):
@@ -108,7 +110,7 @@ async def test_a_handshake_of_tls_that_runs_is_waited_for(certificate: Path) -> 
     await asyncio.wait_for(drained, 10)
 
 
-# -- requests and answers on their way -----------------------------------------------------------------------------------------
+# -- requests and answers on their way ---------------------------------------------------------------------------------
 
 
 async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
@@ -159,7 +161,8 @@ async def test_one_that_never_asks_is_closed() -> None:
 
 
 async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
-    """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and then."""
+    """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and
+    then."""
     async with (
         proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy,
         proxy.client() as client,
@@ -205,7 +208,7 @@ async def test_a_client_that_leaves_does_not_hold_the_drain() -> None:
         await asyncio.wait_for(drained, 10)
 
 
-# -- slow readers --------------------------------------------------------------------------------------------------------------
+# -- slow readers ------------------------------------------------------------------------------------------------------
 
 #: An answer that no socket's buffers hold.
 LARGE = "0123456789abcdef" * (21 << 16)
@@ -249,7 +252,8 @@ async def large(c: Peer) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_drain_waits_until_an_answer_is_read(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the answer has ended and only its bytes wait: of a stream whole in the buffer, of a body that aiohttp writes."""
+    """Also where the answer has ended and only its bytes wait: of a stream whole in the buffer, of a body that aiohttp
+    writes."""
     monkeypatch.setattr(server, "LAST_WORDS", 0.05)
     async with (
         Scripted(large) as upstream,

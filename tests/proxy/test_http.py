@@ -21,7 +21,7 @@ ASK = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def envelope(answer: Answer, status: int, type: str) -> str:
-    """Checks an error answer; gives its message."""
+    """Check an error answer, and return its message."""
     assert answer.status == status, answer.body
     assert answer.headers["content-type"] == "application/json"
     body = answer.json
@@ -33,7 +33,7 @@ def envelope(answer: Answer, status: int, type: str) -> str:
     return text
 
 
-# -- routes ----------------------------------------------------------------------------------------------------------------
+# -- routes ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_unknown_path_and_method() -> None:
         assert answer.status == 405 and answer.headers["request-id"] and not answer.body
 
 
-# -- bad requests ------------------------------------------------------------------------------------------------------------
+# -- bad requests ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": 1}', b"null"])
@@ -181,7 +181,7 @@ async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: i
 
 
 async def test_a_smuggled_second_request_is_never_seen() -> None:
-    """Content-Length and Transfer-Encoding: whoever believes the wrong one sees a second request."""
+    """Content-Length and Transfer-Encoding together: a program that believes the wrong one sees a second request."""
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
         inner = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client.send(
@@ -203,7 +203,7 @@ async def test_path_tricks(path: str) -> None:
     assert "x-evil" not in answer.headers
 
 
-# -- the body --------------------------------------------------------------------------------------------------------------
+# -- the body ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
@@ -260,7 +260,8 @@ async def test_a_body_that_stalls_is_cut() -> None:
 
 
 async def test_a_body_that_trickles_is_cut() -> None:
-    """A byte now and then is no stall, and yet it would last for ever. That more of them come is no reason to reset the answer away."""
+    """A byte now and then is not a stall, and yet the body would never end. Further bytes must not make the kernel
+    reset the connection before the answer is read."""
     async with (
         proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.3, body_rate=1_000_000)) as proxy,
         proxy.client() as client,
@@ -306,7 +307,7 @@ async def test_a_broken_chunk() -> None:
         envelope(await client.answer(), 400, "invalid_request_error")
 
 
-# -- who may ask -----------------------------------------------------------------------------------------------------------
+# -- who may ask -------------------------------------------------------------------------------------------------------
 
 KEY = "sk-master-1234"
 
@@ -495,7 +496,7 @@ async def test_responses_of_the_upstream_set_nothing_on_the_client() -> None:
     assert answer.status == 200 and not {"set-cookie", "x-upstream"} & set(answer.headers)
 
 
-# -- loops, limits -----------------------------------------------------------------------------------------------------------
+# -- loops, limits -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_proxy_that_is_its_own_upstream_says_so() -> None:
@@ -513,7 +514,8 @@ async def test_hops_are_counted_along() -> None:
 
 
 async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
-    """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its traceback."""
+    """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its
+    traceback."""
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(
             b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip"
@@ -572,7 +574,7 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         assert (await one.answer()).status == 200
 
 
-# -- the frame ---------------------------------------------------------------------------------------------------------------
+# -- the frame ---------------------------------------------------------------------------------------------------------
 
 
 async def test_an_exception_nobody_expected() -> None:

@@ -1,4 +1,5 @@
-"""Out of rotation: `drain_delay` after SIGTERM and `/health/drain` before it. Requests are still taken, and each answer is its connection's last."""
+"""Out of rotation: `drain_delay` after SIGTERM and `/health/drain` before it. Requests are still taken, and each answer
+is its connection's last."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ async def is_ready(proxy: Running) -> bool:
     return answer.status == 200
 
 
-# -- drain_delay ---------------------------------------------------------------------------------------------------------------
+# -- drain_delay -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -100,7 +101,7 @@ async def test_a_stream_that_began_before_is_the_last_of_its_connection() -> Non
         assert await client.reader.read() == b""
 
 
-# -- /health/drain -------------------------------------------------------------------------------------------------------------
+# -- /health/drain -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -1,4 +1,5 @@
-"""Limits of deployments: the window, the reservations and the usual output, on a clock of the test's own, against a naive reference."""
+"""Limits of deployments: the window, the reservations and the usual output, on a clock of the test's own, against a
+naive reference."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ PAUSES = st.one_of(
 )
 
 
-# -- the window ------------------------------------------------------------------------------------------------------------------
+# -- the window --------------------------------------------------------------------------------------------------------
 
 
 def test_an_amount_counts_for_exactly_a_minute() -> None:
@@ -126,7 +127,7 @@ def test_a_correction_counts_where_the_amount_was_added() -> None:
     assert window.total(61) == 15 and window.total(110) == 0
 
 
-# -- against a naive reference -------------------------------------------------------------------------------------------------------
+# -- against a naive reference -----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -156,8 +157,8 @@ STEPS = st.lists(
 @settings(max_examples=300)
 @given(STEPS, st.integers(0, 5), st.integers(0, 150), st.integers(0, 3))
 def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, parallel: int) -> None:
-    """Replies never use more than they reserved here: then no limit is ever exceeded, in no window of a minute, and nothing is refused
-    that fits."""
+    """Replies never use more than they reserved here: then no limit is ever exceeded, in no window of a minute, and
+    nothing is refused that fits."""
     clock = Clock()
     limits = Limits(clock)
     one = dep(rpm=rpm, tpm=tpm, max_parallel=parallel)
@@ -240,7 +241,7 @@ def test_the_shortage_ends_when_it_says(steps: list[Step], rpm: int, tpm: int) -
         assert limits.find_shortage(one, demand) is None
 
 
-# -- single cases ----------------------------------------------------------------------------------------------------------------------
+# -- single cases ------------------------------------------------------------------------------------------------------
 
 
 def start(limits: Limits, deployment: Deployment, input: int = 0, max_tokens: int = 0) -> Reservation:

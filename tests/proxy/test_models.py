@@ -33,7 +33,7 @@ def sdk(proxy: Running) -> anthropic.AsyncAnthropic:
     return anthropic.AsyncAnthropic(base_url=proxy.base, api_key="any", max_retries=0, _strict_response_validation=True)
 
 
-# -- models ----------------------------------------------------------------------------------------------------------------
+# -- models ------------------------------------------------------------------------------------------------------------
 
 
 async def test_sdk_lists_and_pages() -> None:
@@ -99,7 +99,7 @@ async def test_litellms_model_info_holds_no_secret() -> None:
     assert SECRET.encode() not in answer.body and b"host.example" not in answer.body
 
 
-# -- counting --------------------------------------------------------------------------------------------------------------
+# -- counting ----------------------------------------------------------------------------------------------------------
 
 ASK = {"model": "test-model", "messages": [{"role": "user", "content": "Hello, how many tokens is this?"}]}
 COUNT = "/v1/messages/count_tokens?beta=true"
@@ -238,7 +238,7 @@ async def test_no_estimate_where_none_is_wanted() -> None:
     assert answer.events[0][1]["message"]["usage"]["input_tokens"] == 1
 
 
-# -- health and metrics ------------------------------------------------------------------------------------------------------
+# -- health and metrics ------------------------------------------------------------------------------------------------
 
 
 async def test_health_shows_lessons_and_cooldowns_and_no_secret() -> None:

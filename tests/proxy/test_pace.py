@@ -1,4 +1,4 @@
-"""Long work gives everybody else a turn: after each slice, and one long work at a time."""
+"""Long work lets other requests run after each slice, and only one piece of long work runs at a time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_long_work_gives_way_after_each_slice() -> None:
     log: list[str] = []
     async with Turns() as turns:
         assert await Pace(0.0).run(steps(10, log)) == " is done"
-    assert turns.count == (10 + 1) * TURNS  # also behind the last one
+    assert turns.count == (10 + 1) * TURNS  # also after the last slice
 
 
 async def test_a_large_body_waits_for_its_turn_before_its_first_slice() -> None:

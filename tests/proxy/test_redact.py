@@ -82,7 +82,7 @@ def test_apply() -> None:
     assert apply(b"", [], [0]) == (b"", [0])
 
 
-# -- over the events of a stream -----------------------------------------------------------------------------------------------
+# -- over the events of a stream ---------------------------------------------------------------------------------------
 
 
 def events(*values: Any, line: str = "\n") -> bytes:
@@ -159,7 +159,8 @@ def test_other_events_stay_as_they_are() -> None:
 @settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_whatever_is_split_wherever(seed: int) -> None:
-    """A secret, spelt at random, within a string that is streamed in random pieces, whose bytes come in random reads."""
+    """A secret, spelt at random, within a string that is streamed in random pieces, whose bytes come in random
+    reads."""
     dice = random.Random(seed)
     secret = dice.choice((KEY, OTHER, ODD))
     spelt = "".join(

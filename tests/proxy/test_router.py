@@ -27,6 +27,7 @@ from a2py.proxy.router import (
     Step,
     fallbacks_for,
 )
+from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
 
 
@@ -60,7 +61,7 @@ def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
     return out
 
 
-# -- choice ------------------------------------------------------------------------------------------------------------------
+# -- choice ------------------------------------------------------------------------------------------------------------
 
 
 def blamed(kind: str, blame: Blame) -> ApiError:
@@ -90,7 +91,7 @@ def test_order() -> None:
     assert walk(router.plan(config, "m"), "api", "api") == ["b", "a", "-"]
 
 
-# -- after a failure -----------------------------------------------------------------------------------------------------------
+# -- after a failure ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -252,7 +253,7 @@ def test_retry_policies() -> None:
     assert walk(router.plan(config, "n"), "timeout", "timeout") == ["n", "n", "-"]
 
 
-# -- fallbacks -----------------------------------------------------------------------------------------------------------------
+# -- fallbacks ---------------------------------------------------------------------------------------------------------
 
 
 def test_fallbacks_in_their_order() -> None:
@@ -334,7 +335,7 @@ def test_shapes_of_no_fallbacks() -> None:
     assert fallbacks_for({"m": "x"}, "m") == ("x",)
 
 
-# -- cooldowns -----------------------------------------------------------------------------------------------------------------
+# -- cooldowns ---------------------------------------------------------------------------------------------------------
 
 
 def fail(router: Router, config: Config, n: int, kind: str, retry_after: float | None = None) -> None:
@@ -457,7 +458,7 @@ def test_disabled() -> None:
     assert not router.cooldowns
 
 
-# -- limits --------------------------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_deployment_at_its_limit_is_passed_over() -> None:
@@ -551,7 +552,7 @@ def test_the_places_of_one_request_end() -> None:
     )
 
 
-# -- lessons -------------------------------------------------------------------------------------------------------------------
+# -- lessons -----------------------------------------------------------------------------------------------------------
 
 
 def test_lessons_hold_an_hour() -> None:
@@ -586,7 +587,12 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    one = replace(dep("a"), provider=provider, wire=wire, base=base, overrides={"stream_usage": False})
+    configured: dict[str, Any] = {
+        "overrides": {"stream_usage": False},
+        "fixed": frozenset({"stream_usage"}),
+        "quirks": Quirks(stream_usage=False),
+    }
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, **configured)
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.apply(one)
@@ -643,7 +649,7 @@ def test_lessons_about_one_quirk_add_up() -> None:
     )
 
 
-# -- the lessons of one request --------------------------------------------------------------------------------------------------
+# -- the lessons of one request ----------------------------------------------------------------------------------------
 
 SENT = frozenset({"max_tokens", "stream_options", "temperature"})
 

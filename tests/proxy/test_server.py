@@ -1,4 +1,5 @@
-"""The server's life: sockets, signals, reload, drain; TLS in front and behind; proxies of the environment."""
+"""The server from start to end: sockets, signals, reload, drain; TLS to clients and upstreams; proxies of the
+environment."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ async def begin(proxy: Running, client: Raw, **more: Any) -> None:
     assert b"first" in await client.piece()
 
 
-# -- drain -----------------------------------------------------------------------------------------------------------------
+# -- drain -------------------------------------------------------------------------------------------------------------
 
 
 async def test_running_streams_end_and_nobody_new_comes_in() -> None:
@@ -138,7 +139,7 @@ async def test_readiness_while_draining() -> None:
         assert answer.status == 503 and answer.json["status"] == "draining"
 
 
-# -- serve -----------------------------------------------------------------------------------------------------------------
+# -- serve -------------------------------------------------------------------------------------------------------------
 
 
 async def test_serve_on_given_sockets_until_stopped() -> None:
@@ -309,7 +310,7 @@ def _raises() -> Config:
     raise KeyError
 
 
-# -- TLS -------------------------------------------------------------------------------------------------------------------
+# -- TLS ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -425,7 +426,7 @@ async def test_tls_towards_the_client(certificate: Path) -> None:
         await server.close()
 
 
-# -- names and proxies -------------------------------------------------------------------------------------------------------
+# -- names and proxies -------------------------------------------------------------------------------------------------
 
 
 async def test_a_name_that_does_not_resolve() -> None:
@@ -540,7 +541,7 @@ async def test_a_proxy_that_can_not_be_used_is_refused(
     assert answer.status == 502 and "proxy" in answer.json["error"]["message"] and "secret" not in answer.body.decode()
 
 
-# -- Ollama ----------------------------------------------------------------------------------------------------------------
+# -- Ollama ------------------------------------------------------------------------------------------------------------
 
 
 def ollama(size: int, loaded: bool = True) -> Script:
@@ -597,7 +598,7 @@ async def test_ollama_that_does_not_tell() -> None:
         assert (await proxy.ask(message("word " * 8000))).status == 200
 
 
-# -- the log's form --------------------------------------------------------------------------------------------------------
+# -- the log's form ----------------------------------------------------------------------------------------------------
 
 
 def test_text_lines_can_not_be_broken() -> None:

@@ -35,7 +35,7 @@ async def test_a_slow_client_is_no_silent_upstream() -> None:
         async with proxied(settings) as proxy, proxy.client() as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.ask("POST", "/v1/messages", message())
-            await asyncio.wait_for(stuck.wait(), 30)
+            await asyncio.wait_for(stuck.wait(), 120)  # only so that a fault ends: 12 MB are slow on a busy machine
             await asyncio.sleep(0.5)
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             answer = await client.answer()
@@ -52,7 +52,8 @@ RAW = [
 @pytest.mark.parametrize("size", [1, 2, 3, 50, 199, 200, 201, 1000, 65_535, 65_536, 70_000])
 @pytest.mark.parametrize("raw", RAW, ids=["short", "large", "many"])
 async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
-    """HTTP's own framing cut anywhere: in a size line, between CR and LF, in the last chunk; and the connection is used again."""
+    """HTTP's own framing cut anywhere: in a size line, between CR and LF, in the last chunk; and the connection is used
+    again."""
     if size < 50 and len(raw) > 5000:
         raw = RAW[0]
 
@@ -164,7 +165,8 @@ PINGS = b": keep-alive\n\n"
     "what", [PINGS, b"\n\n", b"data:\n\n", b": OPENROUTER PROCESSING\n\n"], ids=["comment", "blank", "empty", "named"]
 )
 async def test_comments_reset_the_silence(what: bytes) -> None:
-    """DeepSeek and OpenRouter send comments for minutes while a request waits: that is no silence (stream_timeout)."""
+    """DeepSeek and OpenRouter send comments for minutes while a request waits. These are not silence
+    (stream_timeout)."""
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)

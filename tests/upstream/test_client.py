@@ -1,4 +1,5 @@
-"""What the proxy's client does with connections: reuse, one retry where it is safe, addresses, proxies, TLS, compression."""
+"""What the proxy's client does with connections: reuse, one retry where it is safe, addresses, proxies, TLS,
+compression."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 SURPLUS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
-# -- answers that belong to nobody -------------------------------------------------------------------------------------------
+# -- answers that belong to nobody -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("late", [TIMED_OUT, SURPLUS, b"\r\n"], ids=["408", "answer", "blank"])
@@ -71,7 +72,7 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
                 await asyncio.sleep(0.006)
 
 
-# -- one more try ------------------------------------------------------------------------------------------------------------
+# -- one more try ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "408"])
@@ -99,7 +100,8 @@ async def test_a_kept_connection_that_had_just_been_closed(stream: bool, how: st
 
 @pytest.mark.parametrize("how", ["fresh", "kept, twice", "kept, late"])
 async def test_a_request_is_not_sent_again_unasked(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that crashed on a prompt must not get it again: not on a fresh connection, not twice, not after a second."""
+    """A server that crashed on a prompt must not get it again: not on a fresh connection, not twice, not after a
+    second."""
     monkeypatch.setattr(module, "RESEND_SECONDS", 0.05)
 
     async def lost(c: Peer) -> None:
@@ -127,7 +129,7 @@ async def test_the_file_may_ask_for_more() -> None:
         assert (await proxy.ask(message())).status == 200
 
 
-# -- the pool ------------------------------------------------------------------------------------------------------------------
+# -- the pool ----------------------------------------------------------------------------------------------------------
 
 
 async def test_idle_connections_are_bounded_in_number_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +162,7 @@ async def test_a_connection_is_kept_for_its_own_settings_only(certificate: Path)
             assert answer.status == 502 and "secure connection" in answer.json["error"]["message"]
 
 
-# -- addresses -----------------------------------------------------------------------------------------------------------------
+# -- addresses ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,8 @@ async def test_a_header_that_would_break_the_head_is_refused(value: str) -> None
 
 
 async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty requests at the same time ask once; the answer holds for a minute, and no longer where nothing could be connected to."""
+    """Twenty requests at the same time ask once; the answer holds for a minute, and no longer where nothing could be
+    connected to."""
     loop = asyncio.get_running_loop()
     real = loop.getaddrinfo
     asked: list[str] = []
@@ -292,7 +295,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host behind a firewall that drops packets may have moved."""
+    """A host behind a firewall that drops packets may have moved to another address."""
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.05)
     loop = asyncio.get_running_loop()
     real = loop.sock_connect
@@ -383,7 +386,7 @@ async def test_a_deadline_and_a_cancellation() -> None:
         await task
 
 
-# -- proxies -------------------------------------------------------------------------------------------------------------------
+# -- proxies -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -428,7 +431,8 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_an_https_proxy(scheme: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TLS to the proxy, and inside it plain HTTP in absolute form, or a tunnel with TLS of its own (Python 3.11 and later)."""
+    """TLS to the proxy, and inside it plain HTTP in absolute form, or a tunnel with TLS of its own (Python 3.11 and
+    later)."""
     heads: list[bytes] = []
     tls = server_context(certificate)
     async with Scripted(answering("Hi"), tls=tls if scheme == "https" else None) as upstream:
@@ -488,7 +492,7 @@ asyncio.run(main())
             assert out.startswith(status), out
 
 
-# -- bodies ----------------------------------------------------------------------------------------------------------------------
+# -- bodies ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])

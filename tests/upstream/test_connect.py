@@ -42,7 +42,8 @@ class Owner:
 )  # of start_tls that was cancelled (CPython 3.10)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_cancelling_at_any_turn_of_the_loop(scheme: str, certificate: Path) -> None:
-    """A transport that outlived its socket once took over, and closed, the next connection that got the same file descriptor."""
+    """A transport that outlived its socket once took over, and closed, the next connection that got the same file
+    descriptor."""
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))

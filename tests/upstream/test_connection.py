@@ -449,7 +449,8 @@ async def test_a_compressed_body(slow: bool, coding: str) -> None:
 
 
 class Brief(Gather):
-    """Is full after each piece, and no more in the next turn of the loop: a client whose buffer empties before the task has run."""
+    """Is full after each piece, and no more in the next turn of the loop: a client whose buffer empties before the task
+    has run."""
 
     full_now = False
 

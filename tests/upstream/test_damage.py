@@ -1,4 +1,4 @@
-"""A response that is damaged: what came before the fault is passed on, though it came in the same read."""
+"""A damaged response: data before the fault is passed on, even if it came in the same read."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ async def echo(c: Peer) -> None:
 
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """(its port, the port of the model's server behind it)"""
+    """Yield (its port, the port of the model's server behind it)."""
     program, text, args = SERVERS[request.param]
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
     if not path:

@@ -71,7 +71,7 @@ ODD: dict[str, list[bytes]] = {
 
 @pytest.mark.parametrize("odd", ODD)
 async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the decoder alone gives it, whatever is in the middle, and with the last of its chunks."""
+    """The client gets what the decoder alone would write, whatever is in the middle, and with the last chunk."""
     words = [framed(event(chunk({"content": word}))) for word in WORDS]
     pieces = [*words, *ODD[odd], *words, *map(framed, map(event, text()[1:])), b"0\r\n\r\n"]
 

@@ -1,9 +1,9 @@
-"""The fault list between real processes: a2py as a user starts it, upstreams of this process (or of their own, to be killed), hostile
-clients, TLS on both sides, a proxy with CONNECT, nginx and HAProxy in front.
+"""The fault list between real processes: a2py as a user starts it, upstreams of this process (or of their own, to be
+killed), hostile clients, TLS on both sides, a proxy with CONNECT, nginx and HAProxy in front.
 
-The same faults stand in test_relay_faults.py, test_relay_pivots.py and ../proxy/test_http.py against a proxy inside this process, with more of
-them and with what must not be left behind; here the command line, the sockets and the signals are real.
-"""
+The same faults stand in test_relay_faults.py, test_relay_pivots.py and ../proxy/test_http.py against a proxy inside
+this process, with more of them and with what must not be left behind; here the command line, the sockets and the
+signals are real."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         yield Real(proxy, port)
 
 
-# -- what upstreams do ---------------------------------------------------------------------------------------------------------
+# -- what upstreams do -------------------------------------------------------------------------------------------------
 
 
 def whole(c: Peer) -> tuple[dict[str, str], bytes]:
@@ -294,7 +294,8 @@ async def test_nobody_there(real: Real, model: str, says: str) -> None:
 
 
 async def test_kept_connections_that_are_just_closed(real: Real) -> None:
-    """Every connection is closed some milliseconds after its answer, with no word of it; requests come at that very time: none fails."""
+    """Every connection is closed some milliseconds after its answer, with no word of it; requests come at that very
+    time: none fails."""
     closing: set[asyncio.Task[None]] = set()
 
     async def script(c: Peer) -> None:
@@ -331,7 +332,7 @@ async def test_an_answer_behind_the_answer_is_nobodys(real: Real) -> None:
             right(await real.ask(stream=False), False)
 
 
-# -- what clients do -----------------------------------------------------------------------------------------------------------
+# -- what clients do ---------------------------------------------------------------------------------------------------
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nx-api-key: " + KEY.encode() + b"\r\n"
 INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: " + KEY.encode() + b"\r\n\r\n"
@@ -397,7 +398,7 @@ async def test_path_tricks(real: Real, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/health/liveliness/v1/models", "/x/v1/model/info"])
 async def test_no_path_leads_past_the_key(real: Real, path: str) -> None:
-    """API paths may have a prefix (a base URL with a path). The key is asked for all the same."""
+    """API paths may have a prefix (a base URL with a path). They need the key all the same."""
     async with Raw(real.port) as client:
         for headers, status in (((), 401), ((("x-api-key", KEY),), 200)):
             client.ask("GET", path, None, headers)
@@ -415,7 +416,8 @@ async def test_health_and_metrics_have_no_prefix(real: Real, path: str, headers:
 
 
 async def test_what_a_client_says_makes_no_header(real: Real) -> None:
-    """Line ends in JSON strings, header values and queries: neither the response's nor the upstream request's headers grow by them."""
+    """Line ends in JSON strings, header values and queries: neither the response's nor the upstream request's headers
+    grow by them."""
     evil = "a\r\nX-Evil: 1\r\n\r\n"
     async with Scripted(answering("Hi"), port=real.upstream) as upstream:
         odd: dict[str, Any] = {
@@ -464,7 +466,7 @@ async def test_a_slow_head_is_cut(real: Real, first: bytes, drop: bytes) -> None
         assert time.monotonic() - began > 1.5
 
 
-# -- TLS towards upstreams -----------------------------------------------------------------------------------------------------
+# -- TLS towards upstreams ---------------------------------------------------------------------------------------------
 
 
 class Certificates(NamedTuple):
@@ -574,11 +576,12 @@ async def test_tls_of_the_upstream(
             right(answer)
 
 
-# -- TLS towards clients -------------------------------------------------------------------------------------------------------
+# -- TLS towards clients -----------------------------------------------------------------------------------------------
 
 
 async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
-    """--ssl_keyfile_path and --ssl_certfile_path: a paced stream, a large body, keep-alive, a client that leaves; plain HTTP and TLS 1.1 get nothing."""
+    """--ssl_keyfile_path and --ssl_certfile_path: a paced stream, a large body, keep-alive, a client that leaves; plain
+    HTTP and TLS 1.1 get nothing."""
     go, gone = asyncio.Event(), asyncio.Event()
 
     async def script(c: Peer) -> None:
@@ -651,11 +654,12 @@ async def secure(port: int, context: ssl.SSLContext) -> AsyncIterator[Raw]:
             pass
 
 
-# -- proxies on the way to upstreams -------------------------------------------------------------------------------------------
+# -- proxies on the way to upstreams -----------------------------------------------------------------------------------
 
 
 class Gate:
-    """A tiny proxy: CONNECT to anywhere leads to `target`, any other method is answered as the upstream would. `login`: what it asks for."""
+    """A tiny proxy: CONNECT to anywhere leads to `target`, any other method is answered as the upstream would. `login`:
+    what it asks for."""
 
     def __init__(self, target: int, login: str = "") -> None:
         self.target = target
@@ -698,7 +702,7 @@ class Gate:
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback; "" where there is none."""
+    """Return an address of this machine that is not loopback; "" if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -709,8 +713,8 @@ def own_address() -> str:
 
 
 async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path) -> None:
-    """https by CONNECT (the gate sees neither key nor content, and knows the name alone), http in absolute form; not for NO_PROXY, not for loopback;
-    a wrong password is an error that does not repeat it."""
+    """https by CONNECT (the gate sees neither key nor content, and knows the name alone), http in absolute form; not
+    for NO_PROXY, not for loopback; a wrong password is an error that does not repeat it."""
     near = own_address()
     async with (
         Scripted(answering("Hel", "lo"), tls=certificates.context("good")) as secret,
@@ -748,7 +752,7 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
         assert b"wr0ngpass" not in answer.body and "wr0ngpass" not in proxy.log.read_text()
 
 
-# -- nginx and HAProxy in front ------------------------------------------------------------------------------------------------
+# -- nginx and HAProxy in front ----------------------------------------------------------------------------------------
 
 NGINX = """{user} daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
 events {{ worker_connections 256; }}
@@ -820,7 +824,8 @@ async def connections(real: Real) -> int:
 
 @pytest.mark.real
 async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
-    """Each event comes through at once, a large body arrives, connections are kept, a client that leaves is seen by the upstream."""
+    """Each event comes through at once, a large body arrives, connections are kept, a client that leaves is seen by the
+    upstream."""
     go, gone = asyncio.Event(), asyncio.Event()
     turns: list[asyncio.Event] = [asyncio.Event() for _ in range(20)]
     head = (("x-api-key", KEY),)

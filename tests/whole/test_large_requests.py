@@ -1,4 +1,4 @@
-"""A request of very many small pieces costs time in proportion: nobody stops the proxy's only thread with one body."""
+"""A request of very many small pieces costs time in proportion, so that no body can stop the proxy's only thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from a2py.deployment import Deployment
 from a2py.messages.count import count, count_in_slices, estimate, estimate_in_slices
 from a2py.messages.request import parse, parse_in_slices
 from a2py.messages.types import JSON, Call
-from a2py.providers import quirks_for
+from a2py.providers import find_quirks
 from a2py.quirks import override
 from a2py.slices import Slices
 from a2py.wires import wire
@@ -76,7 +76,7 @@ def test_cost_grows_in_proportion(shape: str, name: str) -> None:
         "gpt-5.6",
         "https://api.openai.com/v1",
         wire=name,
-        quirks=quirks_for("openai", "", "gpt-5.6"),
+        quirks=find_quirks("openai", "", "gpt-5.6"),
     )
 
     def run(pieces: int) -> None:
@@ -88,7 +88,8 @@ def test_cost_grows_in_proportion(shape: str, name: str) -> None:
     assert work(lambda: run(400)) <= 8 * work(lambda: run(100))
 
 
-#: Calls of Python and C functions in one slice. Most have some thousand; a whole pass over PIECES messages has 120,000 to 1,000,000.
+#: Calls of Python and C functions in one slice. Most have some thousand; a whole pass over PIECES messages has 120,000
+#: to 1,000,000.
 CALLS = 90_000
 #: Bodies whose work is in tools and schemas.
 TOOLS: dict[str, JSON] = {
@@ -163,7 +164,7 @@ def test_no_slice_does_all_the_work(shape: str) -> None:
     steps = ("drop_$schema", "drop_formats", "inline_refs", "const_to_enum")
     for name in ("chat", "responses", "native"):
         quirks = override(
-            quirks_for("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"}
+            find_quirks("openai", "", "gpt-5.6"), {"schema": steps, "cache": "blocks" if name == "chat" else "key"}
         )
         drop = frozenset({"messages.content.cache_control", "tools.input_schema.x", "input.content.x"})
         dep = Deployment(

@@ -1,9 +1,8 @@
 """Each limit of docs/limits.md: the page names the constant's own value, and a flood of each kind stays within it.
 
-Knows: the tables of the page. A row without a flood here fails, and so does a flood without a row. (The floods of connections to upstreams
-are in upstream/test_limits.py.)
-Memory is counted by tracemalloc, in bytes that are held at the same time. A limit in characters may hold FACTOR bytes for each.
-"""
+Knows: the tables of the page. A row without a flood here fails, and so does a flood without a row. (The floods of
+connections to upstreams are in upstream/test_limits.py.) Memory is counted by tracemalloc, in bytes that are held at
+the same time. A limit in characters may hold FACTOR bytes for each."""
 
 from __future__ import annotations
 
@@ -80,7 +79,7 @@ def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
     assert getattr(import_module(module), name) == row.limit
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 HELLO: JSON = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -134,11 +133,12 @@ async def test_a_request_beyond_a_limit_is_refused(row: Row) -> None:
     assert (caught.value.status, caught.value.type) == (int(status), kind)
 
 
-# -- replies -------------------------------------------------------------------------------------------------------------
+# -- replies -----------------------------------------------------------------------------------------------------------
 
 
 class Flooded(NamedTuple):
-    """`held`: the most that was held at a time, in bytes; `error`: "" where the reply went on; `fed`: bytes that the upstream sent."""
+    """`held`: the most that was held at a time, in bytes; `error`: "" where the reply went on; `fed`: bytes that the
+    upstream sent."""
 
     held: int
     error: str
@@ -196,7 +196,8 @@ def response(kind: str, **event: Any) -> bytes:
 
 MESSAGE_START = sse({"type": "message_start", "message": {"role": "assistant", "usage": {"input_tokens": 1}}})
 TEXT_START = sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-#: A piece of a reply whose limit is the real one, and one whose limit is SMALL: what each piece costs must count as well.
+#: A piece of a reply whose limit is the real one, and one whose limit is SMALL: what each piece costs must count as
+#: well.
 LARGE, TINY, SMALL = "abcd" * 1000, "abc", 256 * 1024
 END = {"type": "message_stop"}
 
@@ -225,7 +226,8 @@ MANY = 70_000
 
 
 class Flood(NamedTuple):
-    """`error`: what it holds, one or another; "" where the reply goes on; `options`: of `flood`; `times`: how many times the limit is fed, if it goes on."""
+    """`error`: what it holds, one or another; "" where the reply goes on; `options`: of `flood`; `times`: how many
+    times the limit is fed, if it goes on."""
 
     error: str
     wire: str

@@ -1,8 +1,9 @@
-"""What comes from outside costs its length, and no more: the proxy is one event loop, and one body that costs its length squared stops it.
+"""What comes from outside costs its length, and no more: the proxy is one event loop, and one body that costs its
+length squared stops it.
 
-Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (the square would be
-GROWTH²). Work is counted, not timed: counted_work.py. Found in 2026-11, all of them quadratic or worse then: the cases marked so.
-"""
+Each case is made at two sizes, the larger one GROWTH times the smaller; its work may grow MOST times as much (the
+square would be GROWTH²). Work is counted, not timed: counted_work.py. Found in 2026-11, all of them quadratic or worse
+then: the cases marked so."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def decoded(
     return run
 
 
-# -- chat ----------------------------------------------------------------------------------------------------------------
+# -- chat --------------------------------------------------------------------------------------------------------------
 
 CHAT_END = sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}) + b"data: [DONE]\n\n"
 
@@ -81,7 +82,7 @@ def reasoning_detail(text: str) -> JSON:
     return {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": text}]}
 
 
-# -- responses -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 PLACE: JSON = {"item_id": "a", "output_index": 0, "content_index": 0}
 
@@ -99,7 +100,7 @@ def texts(n: int) -> JSON:
     return {"type": "message", "id": "a", "content": [{"type": "output_text", "text": "abcd"}] * n}
 
 
-# -- native --------------------------------------------------------------------------------------------------------------
+# -- native ------------------------------------------------------------------------------------------------------------
 
 
 def native(*events: JSON, **options: Any) -> Run:
@@ -192,7 +193,7 @@ STREAMS: dict[str, tuple[int, Make]] = {
 }
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 def user(*content: JSON) -> JSON:
@@ -374,3 +375,39 @@ SQUARES: dict[str, tuple[int, Make]] = {
 def test_squares_are_seen(name: str) -> None:
     n, make = SQUARES[name]
     assert work(make(n * GROWTH)) > MOST * work(make(n))
+
+
+def appends(n: int) -> Run:
+    def run() -> None:
+        values: list[int] = []
+        while len(values) < n:
+            values.append(1)
+        while values:
+            values.pop()
+
+    return run
+
+
+def slices(n: int) -> Run:
+    def run() -> None:
+        data = bytes(n)
+        for at in range(0, n, 50):
+            data[at : at + 50].find(b"x")
+
+    return run
+
+
+#: Work that grows with the length only. A list that is appended to copies itself now and then, and a call on a long list is not a look at all of it.
+LINES: dict[str, tuple[int, Make]] = {
+    "loops": (1000, lambda n: lambda: ["" for _ in range(n)]),
+    "appends": (1000, appends),
+    "slices": (10_000, slices),
+    "joins": (1000, lambda n: lambda: "".join(str(k) for k in range(n)).split("1")),
+    "keys": (1000, lambda n: lambda: {k: str(k) for k in range(n)}),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_are_not_taken_for_squares(name: str) -> None:
+    n, make = LINES[name]
+    assert work(make(n * GROWTH)) < MOST * work(make(n))

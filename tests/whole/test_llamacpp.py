@@ -1,4 +1,5 @@
-"""The real `anthropic` SDK (strict validation) through a real a2py process to llama.cpp's real server with the tiny model.
+"""The real `anthropic` SDK (strict validation) through a real a2py process to llama.cpp's real server with the tiny
+model.
 
 Knows: what that server can be made to do (tiny_model.py). Must not know: scripted upstreams (test_relay*.py).
 """
@@ -160,7 +161,8 @@ async def test_a_tool_loop_of_several_turns(aclient: anthropic.AsyncAnthropic) -
 
 @pytest.mark.parametrize("model", ["plain", "unknown"])
 def test_a_call_that_was_cut_does_not_spoil_the_conversation(client: anthropic.Anthropic, model: str) -> None:
-    """llama.cpp answers 500 to arguments of the history that are no JSON; Claude Code replays them so."""
+    """llama.cpp answers 500 to arguments in the history that are not JSON, and Claude Code sends a cut call again
+    unchanged."""
     call: Any = {
         "type": "tool_use",
         "id": "c1",

@@ -161,7 +161,7 @@ def test_count_tokens_is_the_servers_own(client: anthropic.Anthropic, servers: d
 def test_the_log_tells_what_was_used(client: anthropic.Anthropic, proxy: process.Proxy) -> None:
     message = client.messages.create(model="plain", max_tokens=50, messages=[USER])
     deadline = time.monotonic() + 10
-    while True:  # the line is written behind the answer
+    while True:  # the line is written after the answer
         lines = [line for line in proxy.log.read_text("utf-8").splitlines() if f"id={message._request_id}" in line]
         if lines or time.monotonic() > deadline:
             break

@@ -1,4 +1,5 @@
-"""The anomaly loop over the whole relay: at every point of every exchange exactly one terminal answer, the upstream closed, nothing left.
+"""The anomaly loop over the whole relay: at every point of every exchange exactly one terminal answer, the upstream
+closed, nothing left.
 
 A2PY_ANOMALY_PIECE=1 cuts at every byte (minutes); the default cuts at every PIECE bytes (seconds)."""
 
@@ -104,7 +105,8 @@ async def tokenizer(c: Peer) -> None:
 
 
 class Scenario(NamedTuple):
-    """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`: towards the upstream."""
+    """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`:
+    towards the upstream."""
 
     scripts: tuple[Script, ...]
     settings: dict[str, Any] = {}
@@ -136,8 +138,8 @@ SCENARIOS: dict[str, Scenario] = {
 TOOLS = [
     {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
 ]
-#: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end it, the client leaves
-#: (by a reset, by a close), or a drain does.
+#: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end
+#: it, the client leaves (by a reset, by a close), or a drain does.
 UPSTREAM = ("error", "close", "short", "timeout", "leave", "hang up", "drain")
 #: … of the client's: `hang` until it leaves, `timeout` for ever.
 CLIENT = (*FAULTS, "timeout")

@@ -117,7 +117,7 @@ async def test_while_a_retry_waits() -> None:
 
 
 async def test_while_connecting() -> None:
-    """A TLS handshake that nobody answers."""
+    """A TLS handshake that the server does not answer."""
     accepted, gone = asyncio.Event(), asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +175,7 @@ async def test_while_a_large_request_is_sent() -> None:
     await server.wait_closed()
 
 
-# -- back-pressure -----------------------------------------------------------------------------------------------------------
+# -- back-pressure -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
@@ -231,7 +231,7 @@ async def test_a_slow_client_gets_everything() -> None:
     assert [delta for delta in deltas if delta] == pieces and answer.names[-1] == "message_stop"
 
 
-# -- the end ---------------------------------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 async def test_an_upstream_that_stays_open_after_done_is_left() -> None:
@@ -248,7 +248,8 @@ async def test_an_upstream_that_stays_open_after_done_is_left() -> None:
 
 
 async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
-    """[DONE], then a moment later the last chunk of the HTTP body: the client does not wait for it, and the connection is used again."""
+    """[DONE], then a moment later the last chunk of the HTTP body: the client does not wait for it, and the connection
+    is used again."""
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
@@ -271,7 +272,7 @@ def _pooled(proxy: Running) -> int:
 
 
 async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:
-    """A stop list that the upstream does not take: the text is cut here, and nobody pays for the rest."""
+    """A stop list that the upstream does not accept: the proxy cuts the text, and the rest is never generated."""
     from a2py.quirks import Quirks
 
     async def script(c: Peer) -> None:
@@ -291,7 +292,7 @@ async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:
     assert b"two" not in answer.body
 
 
-# -- connections that are kept ---------------------------------------------------------------------------------------------
+# -- connections that are kept -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

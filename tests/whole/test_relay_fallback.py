@@ -142,7 +142,7 @@ async def test_a_running_stream_keeps_its_configuration() -> None:
         assert len(new.asked) == 1
 
 
-# -- lessons -------------------------------------------------------------------------------------------------------------------
+# -- lessons -----------------------------------------------------------------------------------------------------------
 
 
 def unknown(field: str) -> Any:
@@ -240,7 +240,8 @@ async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
 
 
 async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> None:
-    """Not after a refusal there: a client that provokes a 404 and then a 400 must not choose the wire for the others."""
+    """Not after a refusal there: a client that provokes a 404 and then a 400 must not choose the wire for the
+    others."""
     refuse = True
 
     async def script(c: Peer) -> None:
@@ -292,7 +293,7 @@ async def test_a_model_that_is_served_by_responses_alone(words: str, targets: li
     assert [asked.target for asked in upstream.asked] == targets
 
 
-# -- the log -------------------------------------------------------------------------------------------------------------------
+# -- the log -----------------------------------------------------------------------------------------------------------
 
 
 async def test_one_line_a_request_and_never_content() -> None:
@@ -315,7 +316,7 @@ async def test_one_line_a_request_and_never_content() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_line_tells_the_stop_reason_that_the_client_got(stream: bool) -> None:
-    """Ollama and others say `stop` behind a tool call."""
+    """Ollama and others say `stop` after a tool call."""
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
     async def script(c: Peer) -> None:

@@ -1,4 +1,5 @@
-"""The fault list: everything that upstreams and networks do wrong, each with one answer and nothing left behind; and the real SDK on top."""
+"""The fault list: everything that upstreams and networks do wrong, each with one answer and nothing left behind; and
+the real SDK on top."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Script, Scripted, answeri
 WHOLE = b"".join(map(event, text("Hel", "lo")))
 
 
-# -- odd but right -----------------------------------------------------------------------------------------------------------
+# -- odd but right -----------------------------------------------------------------------------------------------------
 
 
 async def byte_by_byte(c: Peer) -> None:
@@ -125,7 +126,7 @@ async def test_odd_but_right(script: Script) -> None:
     assert "".join(deltas) == "Hello" and answer.names[-1] == "message_stop"
 
 
-# -- wrong -------------------------------------------------------------------------------------------------------------------
+# -- wrong -------------------------------------------------------------------------------------------------------------
 
 BEGUN = b"".join(map(event, [chunk({"content": "Hel"})]))
 
@@ -231,7 +232,8 @@ WRONG: list[Script] = [
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", [*WRONG, endless_line])
 async def test_wrong(script: Script, stream: bool) -> None:
-    """One error: a status where nothing was delivered, else an event; and the upstream's connection is not used again."""
+    """One error: a status where nothing was delivered, else an event; and the upstream's connection is not used
+    again."""
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream))
         if answer.status == 200:
@@ -358,7 +360,7 @@ async def test_an_upstream_that_is_killed_in_mid_stream() -> None:
     process._transport.close()  # type: ignore[attr-defined]
 
 
-# -- the real SDK --------------------------------------------------------------------------------------------------------------
+# -- the real SDK ------------------------------------------------------------------------------------------------------
 
 
 def sdk(proxy: Running, **more: Any) -> anthropic.AsyncAnthropic:
@@ -487,7 +489,7 @@ async def test_sdk_with_a_key() -> None:
 
 
 async def test_many_at_once() -> None:
-    """Fifty streams side by side: nobody gets another's text."""
+    """Fifty streams side by side: no client gets another's text."""
 
     async def script(c: Peer) -> None:
         word = c.asked.json["messages"][0]["content"]

@@ -1,7 +1,8 @@
 """What the garbage collector finds after requests of every kind of end: nothing.
 
-A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.eventloop.settle`) and takes no account of how
-large a `bytes` is. A closed connection used to leave 7 objects, malformed HTTP 28, a body that broke off 69 with all frames above them."""
+A reference cycle is no leak, but it is held until the collector runs, which is seldom (`a2py.cli.eventloop.settle`) and
+takes no account of how large a `bytes` is. A closed connection used to leave 7 objects, malformed HTTP 28, a body that
+broke off 69 with all frames above them."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ WHOLE = request(message(stream=False))
 BODY = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n"
 
 
-# -- upstreams ---------------------------------------------------------------------------------------------------------------------
+# -- upstreams ---------------------------------------------------------------------------------------------------------
 
 
 def answers(c: Peer) -> bool:
@@ -116,7 +117,7 @@ def waits(upstream: list[Upstream], begun: bool) -> Script:
     return script
 
 
-# -- clients -------------------------------------------------------------------------------------------------------------------------
+# -- clients -----------------------------------------------------------------------------------------------------------
 
 
 def asks(data: bytes) -> Callable[[Client, Upstream], None]:
@@ -249,8 +250,8 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
 
 
 NAMES = list(cases([]))
-#: Seconds that no test waits for: until a body has stalled, a connection was idle for too long, a refused body is no longer read, an
-#: upstream is asked again.
+#: Seconds that no test waits for: until a body has stalled, a connection was idle for too long, a refused body is no
+#: longer read, an upstream is asked again.
 SOON = {
     "a body that stalls": Timeouts(body_pause=0.05, linger=0.05),
     "too large": Timeouts(linger=0.05),
@@ -296,7 +297,8 @@ async def everything_kept() -> AsyncIterator[list[Any]]:
 
 
 async def test_a_write_that_fails() -> None:
-    """The client has reset the connection, and the proxy learns that by writing: the error's frames are those of the answer."""
+    """The client has reset the connection, and the proxy learns that by writing: the error's frames are those of the
+    answer."""
     here: list[Upstream] = []
     with Upstream(waits(here, True)) as upstream:
         here.append(upstream)

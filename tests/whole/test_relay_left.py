@@ -1,7 +1,8 @@
-"""What is left of a request once it was answered: nothing, also without the garbage collector, and nothing for a client that takes nothing.
+"""What is left of a request once it was answered: nothing, also without the garbage collector, and nothing for a client
+that takes nothing.
 
-The collector runs seldom (`a2py.cli.eventloop.settle`), and does not know that one `bytes` has 64 MiB: whatever lies in a reference cycle is held
-for thousands of requests."""
+The collector runs seldom (`a2py.cli.eventloop.settle`), and does not know that one `bytes` has 64 MiB: whatever lies in
+a reference cycle is held for thousands of requests."""
 
 from __future__ import annotations
 
@@ -116,7 +117,7 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
         assert left() == []
 
 
-# -- clients that take nothing -------------------------------------------------------------------------------------------------
+# -- clients that take nothing -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["stream", "whole", "pipelined"])

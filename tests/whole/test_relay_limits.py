@@ -36,7 +36,8 @@ class Clock:
 async def limited(
     *bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any
 ) -> AsyncIterator[Running]:
-    """A proxy whose deployments d0, d1, … have these limits. `quirks`, `max_parallel`: of the deployments; the rest: settings."""
+    """A proxy whose deployments d0, d1, … have these limits. `quirks`, `max_parallel`: of the deployments; the rest:
+    settings."""
     own = {name: more.pop(name) for name in ("quirks", "max_parallel") if name in more}
     made = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
     async with proxied(config(deployments=made, **more), clock=clock or Clock()) as proxy:
@@ -47,7 +48,7 @@ def used(proxy: Running, id: str = "d0") -> Use:
     return proxy.services.limits.usage()[id]
 
 
-# -- the ways in which an attempt ends -------------------------------------------------------------------------------------------
+# -- the ways in which an attempt ends ---------------------------------------------------------------------------------
 
 
 def streams(*events: Any) -> Script:
@@ -148,8 +149,8 @@ async def test_what_could_not_be_sent_counts_no_tokens() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("seen", [None, "", "Hi", LONG])
 async def test_a_client_that_leaves(seen: str | None, stream: bool) -> None:
-    """Before the head (None), after it, in the answer. The upstream may have come further than anybody saw, so that at least what was
-    reserved stays."""
+    """Before the head (None), after it, in the answer. The upstream may have come further than anybody saw, so that at
+    least what was reserved stays."""
     asked = asyncio.Event()
 
     async def script(c: Peer) -> None:
@@ -213,7 +214,7 @@ async def test_a_fallback_counts_where_it_went() -> None:
         assert used(proxy, "d0") == (len(full.asked), 0, 0)
 
 
-# -- nothing above the limit -----------------------------------------------------------------------------------------------------
+# -- nothing above the limit -------------------------------------------------------------------------------------------
 
 
 async def statuses(proxy: Running, count: int, **more: Any) -> list[int]:
@@ -242,7 +243,7 @@ async def test_forty_at_once_of_a_thousand_tokens(stream: bool) -> None:
 
 
 async def test_forty_one_by_one() -> None:
-    """What is asked for is small, what comes is not: each counts as it came."""
+    """The requests are small, the answers are not: each counts what it used."""
     async with Scripted(streams(*text("Hi", tokens=usage(900, 100)))) as up, limited(up.base, tpm=10_000) as proxy:
         answers = [await proxy.ask(message(max_tokens=1)) for _ in range(40)]
         assert [answer.status for answer in answers] == [200] * 10 + [429] * 30
@@ -295,7 +296,7 @@ async def test_never_more_than_rpm() -> None:
 
 
 async def test_a_place_that_is_taken_while_another_request_waits() -> None:
-    """Ollama is asked for its context first. Meanwhile the place that was there goes to somebody else."""
+    """Ollama is asked for its context first. Meanwhile another request takes the free place."""
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:

@@ -1,7 +1,8 @@
-"""A conversation that moves from one wire to another, and back: through the real proxy, with an upstream that speaks all three.
+"""A conversation that moves from one wire to another, and back: through the real proxy, with an upstream that speaks
+all three.
 
-Each wire gets its own reasoning back, and never another's; calls and results stay pairs; nothing of a2py's own goes upstream.
-"""
+Each wire gets its own reasoning back, and never another's; calls and results stay pairs; nothing of a2py's own goes
+upstream."""
 
 from __future__ import annotations
 
@@ -169,8 +170,8 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
 
 
 async def test_thinking_that_another_vendor_signed() -> None:
-    """From one vendor's Anthropic endpoint to another's: no proxy can tell whose a signature is. The refusal tells; for this request the
-    thinking is left out, and the next conversation keeps its own."""
+    """From one vendor's Anthropic endpoint to another's: no proxy can tell whose a signature is. The refusal tells; for
+    this request the thinking is left out, and the next conversation keeps its own."""
     foreign = {"type": "thinking", "thinking": "hm", "signature": "of another vendor"}
     turns = [
         {"role": "user", "content": "Hi"},

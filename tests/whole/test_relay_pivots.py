@@ -1,4 +1,5 @@
-"""The two pivots (rule B7): `committed` chooses between an HTTP status and an event, `delivered` ends retry and fallback; keep-alive."""
+"""The two pivots (rule B7): `committed` chooses between an HTTP status and an event, `delivered` ends retry and
+fallback; keep-alive."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ async def ping(client: Raw) -> None:
     assert await client.piece() == PING
 
 
-# -- before the commit: the true status ------------------------------------------------------------------------------------
+# -- before the commit: the true status --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -138,7 +139,7 @@ async def test_a_status_that_answers_nothing(status: int) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_web_page_says_so(stream: bool) -> None:
-    """An api_base without its /v1, or a captive portal: 200 and HTML. Asked once, and the cure is told."""
+    """An api_base without its /v1, or a captive portal: 200 and HTML. One attempt, and the message names the cure."""
 
     async def page(c: Peer) -> None:
         data = b"<!doctype html><html><body>Welcome to my models</body></html>"
@@ -163,12 +164,13 @@ async def test_a_stream_that_calls_itself_a_web_page() -> None:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
-# -- the commit ------------------------------------------------------------------------------------------------------------
+# -- the commit --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head_first", [True, False])
 async def test_commit_while_the_upstream_is_silent(head_first: bool) -> None:
-    """200 and pings at commit_seconds, also while the upstream withholds its headers; message_start comes with the first content."""
+    """200 and pings at commit_seconds, also while the upstream withholds its headers; message_start comes with the
+    first content."""
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
@@ -210,7 +212,8 @@ async def test_commit_while_the_upstream_is_silent(head_first: bool) -> None:
     ],
 )
 async def test_error_after_commit(script: Script, type: str) -> None:
-    """Retryable ones become overloaded_error (Claude Code asks again as a stream), others keep their type; the status line is out."""
+    """Retryable ones become overloaded_error (Claude Code asks again as a stream), others keep their type; the status
+    line is out."""
     go = asyncio.Event()
 
     async def late(c: Peer) -> None:
@@ -287,7 +290,7 @@ async def test_a_deployments_own_interval() -> None:
             go.set()
 
 
-# -- delivered -------------------------------------------------------------------------------------------------------------
+# -- delivered ---------------------------------------------------------------------------------------------------------
 
 
 async def cut(c: Peer) -> None:
@@ -343,7 +346,7 @@ async def test_a_whole_answer_that_is_cut_is_asked_again() -> None:
     assert answer.status == 200 and answer.json["content"][0]["text"] == "whole" and len(upstream.asked) == 2
 
 
-# -- keep-alive ------------------------------------------------------------------------------------------------------------
+# -- keep-alive --------------------------------------------------------------------------------------------------------
 
 
 def paced(*events: object, go: asyncio.Event) -> Script:
@@ -448,7 +451,7 @@ async def test_the_upstreams_comments_are_no_sign_of_life_for_the_client() -> No
             pass
 
 
-# -- time ------------------------------------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------------------------------
 
 
 async def silence(c: Peer) -> None:

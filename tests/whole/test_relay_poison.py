@@ -1,5 +1,6 @@
-"""One client can't teach for others: what an upstream's error repeats of a request is not taken for the upstream's own words, and a lesson
-reaches other clients only after the request that met it has gone through. Over real sockets, against a scripted upstream."""
+"""One client can't teach for others: what an upstream's error repeats of a request is not taken for the upstream's own
+words, and a lesson reaches other clients only after the request that met it has gone through. Over real sockets,
+against a scripted upstream."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def told(c: Peer) -> str:
 
 
 def repeating(format: str, status: int = 400, *, times: int = 1000) -> Script:
-    """Refuses what mentions max_tokens, keys or prompts in its last message, and repeats it; `times`: so often, then it answers."""
+    """Refuses what mentions max_tokens, keys or prompts in its last message, and repeats it; `times`: so often, then it
+    answers."""
     left = times
 
     async def script(c: Peer) -> None:
@@ -102,13 +104,14 @@ def repeating(format: str, status: int = 400, *, times: int = 1000) -> Script:
     return script
 
 
-# -- lessons -------------------------------------------------------------------------------------------------------------
+# -- lessons -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("times", [1, 2, 1000])
 async def test_a_repeated_limit_caps_nobody_else(format: str, times: int) -> None:
-    """Neither where the upstream goes on refusing, nor where it takes the same request at the second or third attempt."""
+    """Neither where the upstream goes on refusing, nor where it takes the same request at the second or third
+    attempt."""
     async with Scripted(repeating(format, times=times)) as upstream, proxied(config(upstream.base)) as proxy:
         for _ in range(3):
             await proxy.ask(message(f"Why? {CAP}", max_tokens=4096))
@@ -141,7 +144,8 @@ async def test_a_limit_that_the_upstream_itself_names_is_learned_in_a_conversati
 
 
 async def test_words_that_stand_in_the_request_teach_this_request_alone() -> None:
-    """They may be the upstream's own, and then they help; but a conversation that holds them word for word can't prove it."""
+    """They may be the upstream's own, and then they help; but a conversation that holds them word for word can't prove
+    it."""
 
     async def script(c: Peer) -> None:
         large = c.asked.json["max_tokens"] > 512
@@ -298,7 +302,7 @@ async def test_an_error_inside_a_200_on_every_wire(wire: str, stream: bool) -> N
     assert len(upstream.asked) == 1
 
 
-# -- many at a time --------------------------------------------------------------------------------------------------------
+# -- many at a time ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -357,7 +361,7 @@ async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
     assert ["stream_options" in asked.json for asked in upstream.asked] == [True, True, False, False]
 
 
-# -- cooldowns and keys ----------------------------------------------------------------------------------------------------
+# -- cooldowns and keys ------------------------------------------------------------------------------------------------
 
 #: Wordings of kinds that put a deployment into cooldown.
 BLAMING = [
@@ -470,7 +474,7 @@ async def test_a_wait_that_the_client_names_is_not_kept() -> None:
         assert 0 < proxy.services.router.report()[0]["seconds_left"] <= 5
 
 
-# -- conversations about errors --------------------------------------------------------------------------------------------
+# -- conversations about errors ----------------------------------------------------------------------------------------
 
 ABOUT = "Yesterday the log said 'prompt is too long' and \"prompt is too long: 210500 tokens > 200000 maximum\". Why? prompt is too long"
 
@@ -508,7 +512,7 @@ async def test_a_repeated_overflow_does_not_compact(format: str) -> None:
     assert answer.status == 400 and "prompt is too long" not in answer.json["error"]["message"]
 
 
-# -- caches ----------------------------------------------------------------------------------------------------------------
+# -- caches ------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_model_that_a_client_makes_up_cools_no_other_model_of_a_wildcard() -> None:

@@ -1,4 +1,5 @@
-"""llama.cpp's real `/v1/responses`, through a real a2py process, with the real `anthropic` SDK; and the same server's chat completions beside it.
+"""llama.cpp's real `/v1/responses`, through a real a2py process, with the real `anthropic` SDK; and the same server's
+chat completions beside it.
 
 The server's seed is fixed and the model small, so one prompt has one answer: both wires must give the same message.
 """
@@ -100,7 +101,8 @@ def test_reasoning_and_its_way_back(client: anthropic.Anthropic) -> None:
 
 
 def test_a_limit_that_the_server_does_not_admit(client: anthropic.Anthropic) -> None:
-    """It says `completed` where max_output_tokens cut a call in the middle: the call can't be run, and the stop reason says why."""
+    """It says `completed` where max_output_tokens cut a call in the middle: the call can't be run, and the stop reason
+    says why."""
     message = streamed(client, model="tools", max_tokens=20, tools=[TOOL], messages=[USER])
     assert message.usage.output_tokens == 20
     assert message.stop_reason == "max_tokens"

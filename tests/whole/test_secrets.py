@@ -1,4 +1,5 @@
-"""Planted secrets, and everything that a2py says: answers, log, health, metrics, captures, the command line, crashes, repr. None may show.
+"""Planted secrets, and everything that a2py says: answers, log, health, metrics, captures, the command line, crashes,
+repr. None may show.
 
 Knows: where secrets go in. Must not know: how they are kept out.
 """
@@ -30,7 +31,8 @@ from tests.commands import a2py
 from tests.process import free_port
 from tests.scripted import JSON_TYPE, SSE, Peer, Raw, Scripted, answering, chunk, event
 
-#: Where it is planted → what. No prefix that a pattern knows, no digits that make a key of it: only knowing them keeps them out.
+#: Where it is planted → what. No prefix that a pattern knows, no digits that make a key of it: only knowing them keeps
+#: them out.
 MASTER, UPSTREAM, HEADER = "planted-master-hawk", "planted-upstream-crow", "planted-header-wren"
 QUERY, CLIENT, BEARER, COOKIE = (
     "planted-query-lark",
@@ -46,18 +48,19 @@ SENT = (("cookie", f"session={COOKIE}"), ("x-gateway-api-key", CUSTOM), ("anthro
 
 
 def shown(where: str, text: str | bytes, *but: str) -> None:
-    """AssertionError where a secret stands in `text`."""
+    """Raise AssertionError if a secret is in `text`."""
     data = text.encode() if isinstance(text, str) else text
     found = [secret for secret in SECRETS if secret.encode() in data and secret not in but]
     at = data.find(found[0].encode()) if found else 0
     assert not found, f"{where} shows {found}: …{data[max(0, at - 200) : at + 60]!r}"
 
 
-# -- what an upstream echoes ---------------------------------------------------------------------------------------------------
+# -- what an upstream echoes -------------------------------------------------------------------------------------------
 
 
 async def echo(c: Peer) -> None:
-    """Everything that came in, in an error: as JSON, as text, in headers, in a redirect, in the stream; by the number in the request."""
+    """Everything that came in, in an error: as JSON, as text, in headers, in a redirect, in the stream; by the number
+    in the request."""
     said = c.asked.raw_head.decode("latin-1").replace("\r\n", " | ")
     said += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.asked.body)
     how = next((word for word in HOWS if f"<{word}>" in c.asked.body.decode()), "json")
@@ -192,7 +195,7 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
 
 
 async def refuse_tunnel(c: Peer) -> None:
-    """A proxy that refuses CONNECT, with all that it was told."""
+    """A proxy that refuses CONNECT, and repeats everything it got."""
     c.keep = False
     said_ = c.asked.raw_head
     c.write(
@@ -208,7 +211,7 @@ async def said(log: Path, word: str) -> None:
         await asyncio.sleep(0.02)
 
 
-# -- the command line ----------------------------------------------------------------------------------------------------------
+# -- the command line --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,13 +244,13 @@ async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ..
     assert done.stdout or done.stderr
 
 
-# -- crashes -------------------------------------------------------------------------------------------------------------------
+# -- crashes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("place", ["send", "wire_of", "_refusal_error"])
 async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, place: str, stream: bool) -> None:
-    """An exception that nobody expected, with the key and the content in its text."""
+    """An unexpected exception, with the key and the content in its text."""
 
     def crash(*args: object, **more: object) -> Any:
         raise LookupError(f"{UPSTREAM} {[repr(arg) for arg in args]}")
@@ -264,7 +267,7 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
                 proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)}
             )
             log = proxy.log
-            proxy._out.truncate(0)  # a crash is what was asked for
+            proxy._out.truncate(0)  # this test causes a crash
             proxy._out.seek(0)
     assert '"crash"' in log and "LookupError" in log
     for where, text in (("the log", log), ("the answer", answer.body.decode())):
@@ -272,7 +275,7 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
         assert "private words" not in text
 
 
-# -- repr ----------------------------------------------------------------------------------------------------------------------
+# -- repr --------------------------------------------------------------------------------------------------------------
 
 
 def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
@@ -303,7 +306,8 @@ def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_of_a_deployment_is_secret() -> None:
-    """The key, and under a telling name: headers, query, and the body at any depth. No numbers, no limits, nothing as short as a word."""
+    """The key, and under a telling name: headers, query, and the body at any depth. No numbers, no limits, nothing as
+    short as a word."""
     made = proxied.deployment(
         "http://x/v1",
         key="the-key",

@@ -1,4 +1,5 @@
-"""Requests of real clients (../shared/clients) → upstream bodies that the `openai` SDK's own request types accept, unknown keys forbidden."""
+"""Requests of real clients (../shared/clients) → upstream bodies that the `openai` SDK's own request types accept,
+unknown keys forbidden."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ def said(body: JSON) -> list[str]:
 
 @pytest.mark.integration
 async def test_captured_requests_through_a_real_process(tmp_path: Path) -> None:
-    """As the client sent them, header by header but for the key: real sockets, and the demo upstream, which checks what it is asked."""
+    """As the client sent them, header by header but for the key: real sockets, and the demo upstream, which checks what
+    it is asked."""
     if not load_captures():
         pytest.skip(f"no captured requests in {CLIENTS}")
     async with Demo(pace=0) as demo:

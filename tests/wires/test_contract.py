@@ -1,8 +1,7 @@
 """The decoder contract and the facts: every wire over every recording of ../shared/wire, and stream against unary.
 
-Knows: how FACTS.json (an independent script's reading of each chat recording) maps to Anthropic's message. Where our reading differs from
-it on purpose, the table DIFFERENT says so with the reason; a row that no longer differs fails.
-"""
+Knows: how FACTS.json (an independent script's reading of each chat recording) maps to Anthropic's message. Where our
+reading differs from it on purpose, the table DIFFERENT says so with the reason; a row that no longer differs fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Errors of upstreams: the rules and their goldens, bare statuses, errors inside a 200, connections, whatever else comes."""
+"""Errors of upstreams: the rules and their goldens, bare statuses, errors inside a 200, connections, whatever else
+comes."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def said(message: str, status: int = 400, **known: Any) -> ApiError:
     return of({"error": {"message": message}}, status, **known)
 
 
-# -- rules and goldens ---------------------------------------------------------------------------------------------------
+# -- rules and goldens -------------------------------------------------------------------------------------------------
 
 
 def golden_rule(case: golden.Case) -> str:
@@ -66,7 +67,7 @@ def test_each_rule_names_who_says_it_and_when() -> None:
     for rule in verdict.rules():
         assert rule.kind in KINDS
         assert rule.text or rule.codes
-        assert re.search(r"20\d\d|many$|adds itself$", rule.seen), f"{rule.name}: seen by whom, and when?"
+        assert re.search(r"20\d\d|many$|adds itself$", rule.source), f"{rule.name}: seen by whom, and when?"
 
 
 @pytest.mark.parametrize("status", [*verdict.STATUSES, 400, 418, 422, 451, 500, 501, 507, 599])
@@ -197,7 +198,7 @@ def test_the_cap_names_the_model_where_it_is_known() -> None:
     )
 
 
-# -- errors inside a 200 -------------------------------------------------------------------------------------------------
+# -- errors inside a 200 -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
     assert key.message.startswith("groq refused the API key. ")
 
 
-# -- transport -----------------------------------------------------------------------------------------------------------
+# -- transport ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ def test_transport_knows_little() -> None:
     )
 
 
-# -- whatever comes ------------------------------------------------------------------------------------------------------
+# -- whatever comes ----------------------------------------------------------------------------------------------------
 
 KEYS = st.from_regex(r"(sk|gsk|xai|csk|nvapi|pplx)[-_][A-Za-z0-9]{8,40}", fullmatch=True) | st.from_regex(
     r"(AIza|ghp_|eyJ)[A-Za-z0-9_-]{8,40}", fullmatch=True
@@ -453,7 +454,7 @@ def test_a_gigabyte_is_not_read() -> None:
     assert error.message == "bad"
 
 
-# -- docs ----------------------------------------------------------------------------------------------------------------
+# -- docs --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_docs_list_each_kind_with_its_status_and_type() -> None:

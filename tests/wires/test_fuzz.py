@@ -1,8 +1,8 @@
-"""Mutated requests and mutated upstream bytes, through every wire: no exception but `ApiError` from a builder, the contract from a decoder.
+"""Mutated requests and mutated upstream bytes, through every wire: no exception but `ApiError` from a builder, the
+contract from a decoder.
 
-The corpus is the goldens', and the captures and recordings of ../shared where that folder is there. `A2PY_FUZZ=20000` runs that many
-examples a test instead of EXAMPLES.
-"""
+The corpus is the goldens', and the captures and recordings of ../shared where that folder is there. `A2PY_FUZZ=20000`
+runs that many examples a test instead of EXAMPLES."""
 
 from __future__ import annotations
 
@@ -178,7 +178,8 @@ def test_builders_raise_only_api_errors(name: str, seed: int) -> None:
 @given(seed=st.integers(0, 2**48))
 @fuzz
 def test_replies_come_back(name: str, seed: int) -> None:
-    """What a client got, whatever the upstream sent, is history that is taken: every call with its result, under one id."""
+    """What a client got, whatever the upstream sent, is history that is taken: every call with its result, under one
+    id."""
     dice = random.Random(seed)
     to = golden.deployment({**dice.choice(requests())["config"], "wire": name})
     data = mutated_lines(dice.choice(bodies(name)), dice)

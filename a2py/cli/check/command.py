@@ -54,7 +54,7 @@ class Choice:
     only: tuple[str, ...] = ()
     is_offline: bool = False
     is_json: bool = False
-    is_written: bool = False
+    should_write: bool = False
     seconds: float = SECONDS
 
 
@@ -101,7 +101,7 @@ def pick_deployments(config: Config, names: tuple[str, ...]) -> list[Deployment]
 
     A wildcard stands for the provider's default model."""
     deployments: dict[tuple[str, str], Deployment] = {}
-    for name in names or config.listing():
+    for name in names or config.list_names():
         try:
             for dep in config.resolve(name):
                 deployments.setdefault((dep.id, dep.model), dep)
@@ -117,13 +117,7 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
     models = pick_deployments(config, names)
     warnings = pluralize(len(config.warnings), "warning")
     terminal.note(f"from {source.what}: {len(models)} to probe, {len(broken)} that can't work, {warnings}")
-    for warning in config.warnings:
-        terminal.warn(warning)
-    for dep in broken:
-        terminal.error(dep.problem)
-    for dep in models:
-        if dep.key and dep.base.startswith("http://") and not is_loopback(urlsplit(dep.base).hostname or ""):
-            terminal.warn(f"{dep.name}: its key travels unencrypted to {urlsplit(dep.base).netloc}")
+    _print_problems(terminal, config, broken, models)
     if choice.is_offline:
         return FAILED if broken or not config.deployments else DONE
     if not choice.only and models:
@@ -133,14 +127,35 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
         results = [(dep, await _probe(terminal, upstream, dep, choice)) for dep in models]
     finally:
         await upstream.close()
+    _print_results(terminal, config, choice, results)
+    return FAILED if broken or not models or any(_has_failed(progress) for _, progress in results) else DONE
+
+
+def _has_failed(progress: Progress) -> bool:
+    return any(finding.state == FAIL for finding in progress.findings.values())
+
+
+def _print_problems(terminal: Terminal, config: Config, broken: list[Deployment], models: list[Deployment]) -> None:
+    """Print what is known without a request: warnings, models that can't work, keys that travel unencrypted."""
+    for warning in config.warnings:
+        terminal.warn(warning)
+    for dep in broken:
+        terminal.error(dep.problem)
+    for dep in models:
+        if dep.key and dep.base.startswith("http://") and not is_loopback(urlsplit(dep.base).hostname or ""):
+            terminal.warn(f"{dep.name}: its key travels unencrypted to {urlsplit(dep.base).netloc}")
+
+
+def _print_results(
+    terminal: Terminal, config: Config, choice: Choice, results: list[tuple[Deployment, Progress]]
+) -> None:
+    """Print the findings as JSON if that is asked for, and write or print the quirks that work."""
     if choice.is_json:
-        rows = [_plain(dep, progress) for dep, progress in results]
+        rows = [_describe_result(dep, progress) for dep, progress in results]
         terminal.print(json.dumps(rows, indent=2, ensure_ascii=False))
     quirks = {dep.id: progress.quirks for dep, progress in results if progress.quirks}
     if quirks:
-        _write_quirks(terminal, config, quirks, choice.is_written)
-    has_failed = any(finding.state == FAIL for _, progress in results for finding in progress.findings.values())
-    return FAILED if has_failed or broken or not models else DONE
+        _write_quirks(terminal, config, quirks, choice.should_write)
 
 
 async def _probe(terminal: Terminal, upstream: Upstream, dep: Deployment, choice: Choice) -> Progress:
@@ -178,7 +193,7 @@ def _count_skipped(progress: Progress) -> dict[str, int]:
     return counts
 
 
-def _plain(dep: Deployment, progress: Progress) -> dict[str, Any]:
+def _describe_result(dep: Deployment, progress: Progress) -> dict[str, Any]:
     findings = {name: finding._asdict() for name, finding in progress.findings.items()}
     return {
         "name": dep.name,
@@ -189,10 +204,10 @@ def _plain(dep: Deployment, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _write_quirks(terminal: Terminal, config: Config, quirks: write.QuirksById, is_wanted: bool) -> None:
-    """Write the quirks that work into the file if that `is_wanted`, else print them."""
+def _write_quirks(terminal: Terminal, config: Config, quirks: write.QuirksById, should_write: bool) -> None:
+    """Write the quirks that work into the file if `should_write`, else print them."""
     path = config.sources[0] if config.sources else ""
-    if is_wanted and path:
+    if should_write and path:
         path = os.path.join(os.getcwd(), path)
         with open(path, encoding="utf-8") as file:
             text = write.edit(file.read(), quirks)

@@ -54,9 +54,7 @@ class Probe(NamedTuple):
 
 #: Error kind → what to do about it.
 ADVICE = {
-    "authentication": (
-        "set the right key in the variable that the configuration names (a2py config show says whether one is set)"
-    ),
+    "authentication": "a2py config show says whether a key is set",
     "billing": "the account has no credit: top it up, or serve another provider",
     "permission": "the key may not use this model: choose another key or model",
     "not_found": (

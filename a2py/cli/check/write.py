@@ -57,9 +57,7 @@ def _put(text: str, path: tuple[str, ...], value: Any) -> str | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return None
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
+    lines = _split_lines(text)
     if node is None:
         return "".join(lines + _lines(path, value, 0))
     for depth, name in enumerate(path):
@@ -72,18 +70,34 @@ def _put(text: str, path: tuple[str, ...], value: Any) -> str | None:
             return "".join(lines[:at] + _lines(path[depth:], value, column) + lines[at:])
         key, child = entry
         if depth == len(path) - 1:
-            if not isinstance(child, yaml.ScalarNode) or child.start_mark.line != child.end_mark.line:
-                return None
-            return text[: child.start_mark.index] + _value(value) + text[child.end_mark.index :]
-        if _empty(child):  # `a2py:` without a value, or with `{}`
-            at = child.end_mark.line + 1 if child.end_mark.index > child.start_mark.index else key.end_mark.line + 1
-            inner = _lines(path[depth + 1 :], value, key.start_mark.column + 2)
-            if child.end_mark.index > child.start_mark.index:
-                text = text[: child.start_mark.index] + text[child.end_mark.index :]
-                lines = text.splitlines(keepends=True)
-            return "".join(lines[:at] + inner + lines[at:])
+            return _replace_scalar(text, child, value)
+        if _empty(child):
+            return _fill(text, key, child, _lines(path[depth + 1 :], value, key.start_mark.column + 2))
         node = child
     return None
+
+
+def _replace_scalar(text: str, node: yaml.Node, value: Any) -> str | None:
+    """Return `text` with `value` instead of the scalar `node`, None if that is no scalar of one line."""
+    if not isinstance(node, yaml.ScalarNode) or node.start_mark.line != node.end_mark.line:
+        return None
+    return text[: node.start_mark.index] + _value(value) + text[node.end_mark.index :]
+
+
+def _fill(text: str, key: yaml.Node, child: yaml.Node, inner: list[str]) -> str:
+    """Return `text` with the lines `inner` below a key without a value (`a2py:`) or with an empty one (`a2py: {}`)."""
+    is_written = child.end_mark.index > child.start_mark.index
+    at = (child if is_written else key).end_mark.line + 1
+    lines = _split_lines(text[: child.start_mark.index] + text[child.end_mark.index :])
+    return "".join(lines[:at] + inner + lines[at:])
+
+
+def _split_lines(text: str) -> list[str]:
+    """Return the lines of `text`, each with its line break, which the last one may lack."""
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    return lines
 
 
 def _empty(node: yaml.Node) -> bool:

@@ -65,8 +65,7 @@ def _write_stop(draft: Draft) -> None:
         draft.added.add("stop")
 
 
-# -- structured output
-# ---------------------------------------------------------------------------------------------------
+# -- structured output ------------------------------------------------------------------------------------------------
 
 
 def _write_format(draft: Draft) -> None:
@@ -98,8 +97,7 @@ def _write_rule(draft: Draft, rule: str) -> None:
         messages.insert(0, {"role": draft.quirks.system_role, "content": rule})
 
 
-# -- prompt caching
-# ------------------------------------------------------------------------------------------------------
+# -- prompt caching ---------------------------------------------------------------------------------------------------
 
 
 def _write_marks(draft: Draft) -> None:

@@ -25,7 +25,17 @@ class SearchOutput(Output):
     """An `Output` that also writes the pages of a search. `calls`: search calls written so far. `is_full`: more pages
     came than are kept."""
 
-    __slots__ = ("_citations", "_has_text", "_pages", "_query", "_reply_id", "_seen", "_seen_size", "calls", "is_full")
+    __slots__ = (
+        "_citations",
+        "_has_text",
+        "_pages",
+        "_query",
+        "_reply_id",
+        "_seen_keys",
+        "_seen_size",
+        "calls",
+        "is_full",
+    )
 
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared, sink)
@@ -35,7 +45,7 @@ class SearchOutput(Output):
         self._reply_id = ""  # the calls' ids are made of it
         self._pages: dict[str, str] = {}  # URL → title, not written yet
         self._citations: list[JSON] = []  # not written yet
-        self._seen: set[str] = set()  # URLs and annotations: servers repeat them in each chunk
+        self._seen_keys: set[str] = set()  # URLs and annotations: servers repeat them in each chunk
         self._seen_size = 0
         self._has_text = False
 
@@ -76,12 +86,12 @@ class SearchOutput(Output):
 
     def _is_new(self, mark: str, chars: int = 0) -> bool:
         """Return whether `mark` comes for the first time. `chars`: characters that are kept with it."""
-        if mark in self._seen or self.is_full:
+        if mark in self._seen_keys or self.is_full:
             return False
         self._seen_size += len(mark) + chars + SEEN_COST
         self.is_full = self._seen_size > SEEN_LIMIT
         if not self.is_full:
-            self._seen.add(mark)
+            self._seen_keys.add(mark)
         return not self.is_full
 
     def write_citations(self) -> None:

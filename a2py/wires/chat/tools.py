@@ -83,8 +83,7 @@ def _tool(draft: Draft, function: Function) -> JSON:
     }
 
 
-# -- the upstream's web search
-# -------------------------------------------------------------------------------------------
+# -- the upstream's web search ----------------------------------------------------------------------------------------
 
 
 def _question(draft: Draft) -> str:

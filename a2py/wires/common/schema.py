@@ -35,12 +35,15 @@ def _drop(*names: str) -> Callable[[JSON], JSON]:
 
 
 def _drop_formats(node: JSON) -> JSON:
+    """Delete `format` unless it is `enum` or `date-time`."""
     if "format" in node and node["format"] not in ("enum", "date-time"):
         return {key: value for key, value in node.items() if key != "format"}
     return node
 
 
 def _split_type_list(node: JSON) -> JSON:
+    """Return {"type": ["string", "null"]} as {"type": "string", "nullable": true}, and {"type": ["string", "integer"]}
+    as {"anyOf": [{"type": "string"}, {"type": "integer"}]}."""
     types = node.get("type")
     if not isinstance(types, list):
         return node
@@ -52,12 +55,14 @@ def _split_type_list(node: JSON) -> JSON:
 
 
 def _const_to_enum(node: JSON) -> JSON:
+    """Return {"const": 1} as {"enum": [1]}."""
     if "const" not in node:
         return node
     return {**{key: value for key, value in node.items() if key != "const"}, "enum": [node["const"]]}
 
 
 def _fill_empty_object(node: JSON) -> JSON:
+    """Give an object without properties one unused property, for servers that reject {"properties": {}}."""
     if node.get("type") == "object" and node.get("properties") == {}:
         return {**node, "properties": {"_": {"type": "string", "description": "Not used."}}}
     return node
@@ -126,24 +131,26 @@ class _References:
         self.refs = REFS
         self.members = MEMBERS
 
-    def inline(self, node: Any, seen: tuple[str, ...] = ()) -> Any:
-        """Return `node` without references. `seen`: those that are being replaced around it. A cycle becomes a plain
+    def inline(self, node: Any, outer: tuple[str, ...] = ()) -> Any:
+        """Return `node` without references. `outer`: those that are being replaced around it. A cycle becomes a plain
         object."""
         if not isinstance(node, (dict, list)):
             return node
-        if seen:
+        if outer:
             self.members -= len(node)
         if isinstance(node, list):
-            return [self.inline(item, seen) for item in node]
+            return [self.inline(item, outer) for item in node]
         ref = node.get("$ref")
         if not isinstance(ref, str) or not ref.startswith("#/"):
-            return {key: self.inline(value, seen) for key, value in node.items() if key not in ("$defs", "definitions")}
+            return {
+                key: self.inline(value, outer) for key, value in node.items() if key not in ("$defs", "definitions")
+            }
         self.refs -= 1
         others = {key: value for key, value in node.items() if key != "$ref"}
         target = self.target(ref)
-        if ref in seen or min(self.refs, self.members) < 0 or len(seen) > DEPTH or not isinstance(target, dict):
+        if ref in outer or min(self.refs, self.members) < 0 or len(outer) > DEPTH or not isinstance(target, dict):
             return {"type": "object", **others}
-        return {**self.inline(target, (*seen, ref)), **others}
+        return {**self.inline(target, (*outer, ref)), **others}
 
     def target(self, ref: str) -> Any:
         """Return what `#/a/b` refers to; None if there is nothing."""

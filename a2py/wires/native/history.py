@@ -33,6 +33,7 @@ _THINKING = ("thinking", "redacted_thinking")
 
 def build(draft: Draft) -> Slices[None]:
     """Replace `messages` of the draft's body."""
+    drop = draft.quirks.native_drop
     needs_thinking = draft.quirks.reasoning_required and not _is_thinking_off(draft)
     searches = _foreign_searches(draft.body["messages"])
     yield
@@ -47,7 +48,7 @@ def build(draft: Draft) -> Slices[None]:
             continue
         rest = content
         if message["role"] == "assistant":
-            rest = _without_foreign_thinking(content, draft.quirks.native_drop)
+            rest = _without_foreign_thinking(content, drop)
             if content and not rest:
                 has_empty_turn = True
                 continue
@@ -67,11 +68,15 @@ def build(draft: Draft) -> Slices[None]:
 
 def _convert(blocks: list[JSON], draft: Draft, searches: set[str]) -> Slices[list[JSON]]:
     """Return the blocks as this upstream accepts them: `blocks` itself if none changes."""
-    keep_ids = draft.quirks.tool_ids == "keep"
+    quirks = draft.quirks
+    keep_ids = quirks.tool_ids == "keep"
+    accepts_media = quirks.images and DOCUMENTS not in quirks.native_drop
     converted: list[JSON] = []
     for at in range(0, len(blocks), ITEMS):
         part = blocks[at : at + ITEMS]
-        converted += [_with_own_ids(_media_as_text(block, draft), keep_ids, searches) for block in part]
+        if not accepts_media:
+            part = [_media_as_text(block, draft) for block in part]
+        converted += [_with_own_ids(block, keep_ids, searches) for block in part]
         if at:
             yield
     if any(a is not b for a, b in zip(blocks, converted, strict=True)):

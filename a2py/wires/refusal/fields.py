@@ -11,9 +11,9 @@ from __future__ import annotations
 from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 
-def _row(name: str, field: str, text: str, seen: str, kind: str = "unsupported") -> Rule:
+def _row(name: str, field: str, text: str, source: str, kind: str = "unsupported") -> Rule:
     """Return a rule with a fixed field."""
-    return Rule(f"field.{name}", kind, pattern(text), seen, field=field)
+    return Rule(f"field.{name}", kind, pattern(text), source, field=field)
 
 
 _NAME = r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"

@@ -16,7 +16,7 @@ _MAX = r"max_(?:completion_|output_|new_)?tokens"
 
 def _bare(rows: Iterable[tuple[str, str, str]]) -> tuple[Rule, ...]:
     """Return rules for overflows without numbers."""
-    return tuple(Rule(f"overflow.{name}", "context_overflow", pattern(text), seen) for name, text, seen in rows)
+    return tuple(Rule(f"overflow.{name}", "context_overflow", pattern(text), source) for name, text, source in rows)
 
 
 _PARTS = rf"{number('used')} (?:in|of) (?:the |your )?(?:messages|prompt|text input)"

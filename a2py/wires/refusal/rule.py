@@ -15,7 +15,7 @@ from typing import NamedTuple
 class Rule(NamedTuple):
     """One wording.
 
-    `name`: of the rule, in its golden; `kind`: of the error; `text`, `codes`: one of them must match; `seen`: who
+    `name`: of the rule, in its golden; `kind`: of the error; `text`, `codes`: one of them must match; `source`: who
     says it, and when; `statuses`: the only ones with which the rule applies, empty for any; `provider`: the same;
     `field`: the request field that the error is about; `verbatim`: the client gets the upstream's text unchanged;
     `least`: `used` is where the upstream stopped counting, not the size of the prompt."""
@@ -23,7 +23,7 @@ class Rule(NamedTuple):
     name: str
     kind: str
     text: re.Pattern[str] | None
-    seen: str
+    source: str
     codes: re.Pattern[str] | None = None
     statuses: frozenset[int] = frozenset()
     provider: str = ""

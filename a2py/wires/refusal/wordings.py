@@ -12,7 +12,8 @@ from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 _REFUSED = frozenset({400, 401, 403})
 
-#: Wordings that a later rule would take for another kind.
+#: Wordings that a later rule would match with another kind, so they come first. Fields of a row: name, kind of error,
+#: pattern of the text, who says it and when, pattern of the code (rule.py).
 _FIRST = (
     Rule(
         "capability_rejected",

@@ -104,13 +104,17 @@ class ItemShape:
         # `format`), so those stay, unless nothing else is in the turn.
         while turn and turn[-1]["type"] == "reasoning" and ("format" not in turn[-1] or len(turn) == 1):
             turn.pop()
-        kinds = {item["type"] for item in turn}
-        if reasoning.is_required(self.draft, recent) and "function_call" in kinds and "reasoning" not in kinds:
-            turn.insert(0, reasoning.placeholder())
-        for item in turn:
-            if item["type"] == "reasoning":
-                self._reasoning_count += 1
-                item.setdefault("id", f"rs_{self._reasoning_count}")
+        thoughts = [item for item in turn if item["type"] == "reasoning"]
+        if (
+            not thoughts
+            and reasoning.is_required(self.draft, recent)
+            and any(item["type"] == "function_call" for item in turn)
+        ):
+            thoughts.append(reasoning.placeholder())
+            turn.insert(0, thoughts[0])
+        for item in thoughts:
+            self._reasoning_count += 1
+            item.setdefault("id", f"rs_{self._reasoning_count}")
 
     def _message(self) -> JSON:
         """Return an empty message of the assistant.

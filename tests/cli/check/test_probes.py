@@ -1,4 +1,5 @@
-"""The doctor: each probe on an upstream that is right and on one with its defect; what is found is written into the file, and holds."""
+"""The doctor: each probe on an upstream that is right and on one with its defect; what is found is written into the
+file, and holds."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ DEMO = {"reasoning": "thinking_type"}
 
 
 class Broken(Demo):
-    """The demo with a defect: `refuse` raises, `change` edits the request, `stream` replaces the streamed answer, `models` the list."""
+    """The demo with a defect: `refuse` raises, `change` edits the request, `stream` replaces the streamed answer,
+    `models` the list."""
 
     def __init__(
         self,
@@ -220,7 +222,7 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         lambda: Broken(models={"data": [{"id": "demo", "max_model_len": 8192}]}),
         {},
         NO,
-        "8,192 tokens, says the models list (max_model_len)",
+        "8,192 tokens, says the models list",
         {},
     ),
     ("context", lambda: Broken(models=500), {}, NO, "does not say", {}),
@@ -343,7 +345,15 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         "thinking_type",
         {"reasoning": "thinking_type"},
     ),
-    ("reasoning", lambda: Broken(rewrite=talking("<think>hm</think>391")), {}, FOUND, "<think>", {"think_tags": True}),
+    ("reasoning", lambda: Broken(rewrite=talking("<think>hm</think>391")), {}, OK, "thinks", {}),
+    (
+        "reasoning",
+        lambda: Broken(rewrite=talking("<think>hm</think>391")),
+        {"think_tags": False},
+        FOUND,
+        "<think>",
+        {"think_tags": True},
+    ),
     ("reasoning", lambda: Broken(rewrite=talking("hm</think>391")), {}, FOUND, "<think>", {"think_open": True}),
     ("small", lambda: Broken(rewrite=talking("")), {}, NO, "no words within 64", {}),
     (
@@ -498,7 +508,7 @@ async def test_context_against_what_is_configured(known: int, answer: int, state
     assert progress.findings["context"].state == state
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
 def test_check_of_nothing_at_all(tmp_path: Path) -> None:
@@ -557,7 +567,7 @@ def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
 
 
-# -- the real llama.cpp --------------------------------------------------------------------------------------------------
+# -- the real llama.cpp ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.integration

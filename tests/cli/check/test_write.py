@@ -1,4 +1,4 @@
-"""Found quirks go into the configuration file between what stands there, or not at all."""
+"""`a2py check --write` inserts quirks into the configuration file and keeps the rest, or changes nothing."""
 
 from __future__ import annotations
 

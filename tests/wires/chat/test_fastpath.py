@@ -1,4 +1,5 @@
-"""The fast path gives what the slow path gives: every recording, every golden, every cut, and streams made to mislead it."""
+"""The fast path gives what the slow path gives: every recording, every golden, every cut, and streams made to mislead
+it."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def by_event(data: bytes) -> list[bytes]:
 
 
 def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
-    """Whole, byte by byte, event by event, and some of the others (test_contract runs them all, on the same decoder)."""
+    """Whole, byte by byte, event by event, and some of the others (test_contract runs them all, on the same
+    decoder)."""
     cuts = list(streams.splits(data))
     return [
         *cuts[:2],
@@ -149,7 +151,8 @@ def parsed(data: bytes, size: int = 0) -> int:
 
 
 def test_a_paced_run_passes_by() -> None:
-    """Event by event, text and reasoning take the splice from their second chunk on; hidden reasoning and arguments never do."""
+    """Event by event, text and reasoning take the splice from their second chunk on; hidden reasoning and arguments
+    never do."""
 
     def fed(run: list[bytes], mode: str = "show") -> int:
         sink = streams.writer(mode)

@@ -1,7 +1,8 @@
-"""Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer itself are the same.
+"""Random answers, told in the dialects of chat completions: the accumulated stream, the unary reply and the answer
+itself are the same.
 
-Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000` runs that many answers.
-"""
+Knows: the liberties that servers take with chunks, calls, ends and usage while they mean the same. `A2PY_FUZZ=20000`
+runs that many answers."""
 
 from __future__ import annotations
 
@@ -104,7 +105,7 @@ def cut(dice: random.Random, text: str, most: int) -> list[str]:
     return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
-#: How reasoning is told: delta or message fields for a piece of it.
+#: How reasoning is sent: delta or message fields for a piece of it.
 REASONING: dict[str, Callable[[Any], Any]] = {
     "reasoning_content": lambda s: {"reasoning_content": s},
     "reasoning": lambda s: {"reasoning": s},
@@ -122,7 +123,7 @@ REPEATED: dict[str, Callable[[Any], Any]] = {
     "null": lambda call: ({"id": None, "type": None}, {"name": None}),
     "other id": lambda call: ({"id": "chatcmpl-tool-1"} if call.id else {}, {}),
 }
-#: How calls are told apart: the index of the n-th; None: none.
+#: How calls are distinguished: the index of the n-th; None: none.
 INDEXES: dict[str, Callable[[int], int | None]] = {
     "index": lambda n: n,
     "gaps": lambda n: 3 + 2 * n,
@@ -171,7 +172,8 @@ class Teller:
         return [fragment if index is None else {"index": index, **fragment} for fragment in out]
 
     def calls(self) -> list[JSON]:
-        """The deltas of all calls; where the indexes allow it their fragments are mixed, the first ones in their order."""
+        """The deltas of all calls; where the indexes allow it their fragments are mixed, the first ones in their
+        order."""
         dice, waiting = self.dice, [self.fragments(n, call) for n, call in enumerate(self.answer.calls)]
         mixed = self.indexes in ("index", "gaps") and dice.random() < 0.5
         begun, order = 0, []

@@ -22,7 +22,7 @@ def sent(body: JSON, dep: Deployment | None = None) -> JSON:
 
 
 def test_a_rule_where_the_assistant_opens_and_there_is_no_system_role() -> None:
-    """`system_as_user`: the schema's rule becomes a user message of its own, ahead of the assistant's."""
+    """`system_as_user`: the schema's rule becomes a user message of its own, before the assistant's."""
     to = deployment(structured="none", system_as_user=True)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     body = {

@@ -1,4 +1,5 @@
-"""A web search that a chat-completions upstream runs by itself: what no golden shows, and recordings as if asked for."""
+"""A web search that a chat-completions upstream runs by itself: what no golden shows, and recordings as if asked
+for."""
 
 from __future__ import annotations
 
@@ -142,7 +143,8 @@ def test_the_server_tool_takes_the_clients_wishes() -> None:
 
 @pytest.mark.parametrize("recording", recordings("chat", "stream"))
 def test_recordings_as_if_asked_for(recording: Recording) -> None:
-    """Perplexity's and one of OpenRouter's plugin name pages, ahead of the text; every other one is told as if no search had been asked for."""
+    """Perplexity's and one of OpenRouter's plugin name pages, ahead of the text; every other one is told as if no
+    search had been asked for."""
     if recording.provider == "perplexity" or b'"url_citation"' in recording.data:
         message = streams.check_contract(CHAT, ASKED, recording.data)
         assert kinds(message)[:2] == ["server_tool_use", "web_search_tool_result"]

@@ -1,7 +1,8 @@
-"""The native decoder over mutated streams of its goldens: whatever comes, the client's stream is in order and ends once.
+"""The native decoder over mutated streams of its goldens: whatever comes, the client's stream is in order and ends
+once.
 
-Unlike the other wires' (../test_fuzz.py) its output is not held to our own vocabulary: unknown events, fields and stop reasons pass.
-"""
+Unlike the other wires' (../test_fuzz.py) its output is not held to our own vocabulary: unknown events, fields and stop
+reasons pass."""
 
 from __future__ import annotations
 

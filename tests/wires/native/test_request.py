@@ -1,4 +1,4 @@
-"""Requests to upstreams that speak Anthropic: what is a2py's own is exchanged, the rest goes as it came."""
+"""Requests to upstreams that speak Anthropic: a2py's own parts are replaced, the rest is sent unchanged."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_captured_requests_are_value_identical_but_for_the_model(captured: recor
 
 @pytest.mark.parametrize("captured", recordings.captures())
 def test_captured_requests_for_another_vendor(captured: recordings.Captured) -> None:
-    """What needs a beta is gone, what was said stays."""
+    """Fields that need a beta are removed, all texts stay."""
     quirks = Quirks(
         native_drop=frozenset(
             {"context_management", "safeguards", "thinking.display", "tools.defer_loading", "messages.output_config"}
@@ -221,7 +221,7 @@ def test_a_tool_loop_of_another_model_is_answered_without_thinking(
     "block", [{"type": "server_tool_use", "id": []}, {"type": "web_search_tool_result", "tool_use_id": {}}]
 )
 def test_a_server_tool_with_an_id_that_is_no_text_goes_through(block: JSON) -> None:
-    """It was a 500: nobody checks the blocks of server tools."""
+    """It was a 500, because blocks of server tools are not checked."""
     messages = [HI, turn(block, {"type": "text", "text": "a"}), HI]
     assert sent({"messages": messages})["messages"] == messages
 

@@ -1,4 +1,5 @@
-"""Requests to upstreams that speak Anthropic without being Anthropic: what they refuse, and what other wires left in a conversation."""
+"""Requests to upstreams that speak Anthropic without being Anthropic: what they refuse, and what other wires left in a
+conversation."""
 
 from __future__ import annotations
 

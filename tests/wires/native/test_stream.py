@@ -1,4 +1,5 @@
-"""The native decoder: whole events through, order kept, and an end that says what it is (more in goldens/native.md and the fuzz)."""
+"""The native decoder: whole events through, order kept, and an end that says what it is (more in goldens/native.md and
+the fuzz)."""
 
 from __future__ import annotations
 

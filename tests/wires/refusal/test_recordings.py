@@ -1,4 +1,4 @@
-"""Every recorded error body against what it must become. A new recording without a row fails: there is no default."""
+"""Every recorded error body, and the error that it must become. A new recording needs a row; there is no default."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def asked(*texts: str) -> Sent:
     return Sent(orjson.dumps({"messages": [{"role": "user", "content": text} for text in texts]}))
 
 
-# -- kinds that are about the deployment -----------------------------------------------------------------------------------
+# -- kinds that are about the deployment -------------------------------------------------------------------------------
 
 
 def accusations() -> list[Any]:
@@ -54,7 +54,8 @@ def test_each_wording_that_accuses_a_deployment_is_tested_below() -> None:
 
 @pytest.mark.parametrize(("rule", "line"), accusations())
 def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
-    """A 400 with these words gives the client its message, and counts nothing; words that the request holds give not even that."""
+    """A 400 with these words gives the client its message, and counts nothing; words that the request holds give not
+    even that."""
     status = 403 if rule.statuses == {403} else 400
     for text in (line, f"Sorry. {line}"):
         if rule.statuses == {403}:
@@ -108,7 +109,7 @@ def test_a_request_that_alone_exceeds_a_limit_is_at_fault_itself() -> None:
         assert error.blame is blame
 
 
-# -- echoes ----------------------------------------------------------------------------------------------------------------
+# -- echoes ------------------------------------------------------------------------------------------------------------
 
 
 def test_words_of_the_request_are_marked() -> None:
@@ -149,7 +150,7 @@ def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
     assert ruled.own.text == "cannot read '…': Unknown parameter: 'top_p'"
 
 
-# -- param and prose -------------------------------------------------------------------------------------------------------
+# -- param and prose ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_any_body(value: Any) -> None:
             assert error.message
 
 
-# -- any rendering of a reply is the same message ------------------------------------------------------------------------
+# -- any rendering of a reply is the same message ----------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
 ARGUMENTS = st.dictionaries(TEXTS, st.integers(-9, 9) | TEXTS, max_size=3).map(
@@ -215,7 +215,8 @@ OUTPUTS = st.lists(MESSAGE | REASONING | CALLS | SEARCHES, max_size=5)
 
 
 class Renderer:
-    """Renders `output` as a stream in one of the ways that are seen: with or without deltas, indexes, stable ids, item events, a listed end."""
+    """Renders `output` as a stream in one of the ways that are seen: with or without deltas, indexes, stable ids, item
+    events, a listed end."""
 
     def __init__(self, output: list[JSON], seed: int) -> None:
         self.output = output
@@ -224,7 +225,8 @@ class Renderer:
         self.announced = self.deltas or self.dice.random() < 0.5
         self.rotates = self.indexed and self.dice.random() < 0.3
         self.announced = self.deltas or self.dice.random() < 0.5
-        # what is announced and not streamed must end, or it would be told in another order; so must what is known only at its end
+        # what is announced and not streamed must end, or it would be told in another order; so must what is known only
+        # at its end
         late = any(raw["type"] == "web_search_call" or "encrypted_content" in raw for raw in output)
         self.ended = self.ended or late or (self.announced and not self.deltas)
         self.listed = self.listed or not self.ended
@@ -320,7 +322,7 @@ def test_any_rendering_is_the_same_message(output: list[JSON], seed: int) -> Non
     assert comparable(streamed) == comparable(whole)
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 SOURCES = st.sampled_from(
     (

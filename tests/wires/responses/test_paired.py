@@ -1,5 +1,5 @@
-"""chat == responses: one conversation through both wires. The same reply, in each API's own shapes, is the same Anthropic message; the
-same request says the same things upstream.
+"""chat == responses: one conversation through both wires. The same reply, in each API's own shapes, is the same
+Anthropic message; the same request says the same things upstream.
 
 Knows: how a reply (`Said`) looks on the two wires, streamed and whole. Must not know: how the wires read it.
 """
@@ -40,7 +40,7 @@ def pieces(s: str) -> list[str]:
     return [s[n : n + 3] for n in range(0, len(s), 3)]
 
 
-# -- chat completions ----------------------------------------------------------------------------------------------------
+# -- chat completions --------------------------------------------------------------------------------------------------
 
 
 def chat_usage(said: Said) -> JSON | None:
@@ -95,7 +95,7 @@ def chat_whole(said: Said) -> bytes:
     )
 
 
-# -- responses -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
 def items(said: Said) -> list[JSON]:
@@ -176,7 +176,7 @@ def responses_stream(said: Said) -> bytes:
     return b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)) for event in events)
 
 
-# -- replies -------------------------------------------------------------------------------------------------------------
+# -- replies -----------------------------------------------------------------------------------------------------------
 
 ONE = ("call_1", "read", '{"path": "a.txt"}')
 TWO = ("call_2", "write", '{"path": "b.txt", "text": "x"}')
@@ -243,7 +243,7 @@ def test_whole_replies(said: Said, mode: str) -> None:
         assert streamed == responses
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 def chat_says(body: JSON) -> list[tuple[str, Any]]:

@@ -1,8 +1,8 @@
-"""Every recorded Responses body of ../shared/wire: the contract, and the message against an oracle that reads the recording by itself.
+"""Every recorded Responses body of ../shared/wire: the contract, and the message against an oracle that reads the
+recording by itself.
 
-Knows: the shape of output items. The oracle takes whole items only (of the final object, else of `output_item.done`), never deltas, and
-shares no code with the wire.
-"""
+Knows: the shape of output items. The oracle takes whole items only (of the final object, else of `output_item.done`),
+never deltas, and shares no code with the wire."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def check(message: JSON, response: JSON) -> None:
     told = told_of(message)
     kinds = [kind for kind, _ in expected]
     if kinds[-2:] == ["text", "encrypted"] and "call" not in kinds:
-        expected.pop()  # vendor state behind the text of a turn without calls is left out
+        expected.pop()  # vendor state after the text of a turn without calls is left out
     if hosted and not any(kind == "text" for kind, _ in expected):
         assert told.pop() == ("text", f"[{hosted[0]}]")
     assert told == expected
@@ -122,7 +122,7 @@ def test_stream_without_deltas(recording: Recording) -> None:
         for e in events_of(recording.data)
         if not e["type"].endswith((".delta", "_text.done", "arguments.done", "part.done"))
     ]
-    if recording.provider == "openrouter":  # its reasoning item ends behind the text that followed it
+    if recording.provider == "openrouter":  # its reasoning item ends after the text that followed it
         found = [e for e in found if e["type"] != "response.output_item.done"]
     again = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in found)
     assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [again]))) == message

@@ -1,4 +1,5 @@
-"""The Responses request builder beyond its goldens: real captures, the `openai` SDK's types, hostile envelopes, size."""
+"""The Responses request builder beyond its goldens: real captures, the `openai` SDK's types, hostile envelopes,
+size."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def test_every_golden_request_is_one_that_openai_accepts(case: golden.Case) -> N
 
 @pytest.mark.parametrize("captured", captures())
 def test_captures(captured: Captured) -> None:
-    """Nothing of the client's request leaks, every call has its output, every text stands somewhere."""
+    """Nothing of the client's request leaks, every call has its output, every text is sent."""
     body = body_of(captured.body)
     assert set(body) <= {
         *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens"),

@@ -1,4 +1,5 @@
-"""What the Responses wire asked of the sink: a server tool's input in a delta, citations of waiting text, calls that a filter cut."""
+"""What the Responses wire asked of the sink: a server tool's input in a delta, citations of waiting text, calls that a
+filter cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The Responses decoder beyond its goldens: what no server should send, limits, and the rules of matching repeated items."""
+"""The Responses decoder beyond its goldens: what no server should send, limits, and the rules of matching repeated
+items."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def texts(message: JSON) -> list[str]:
     return [block["text"] for block in message["content"] if block["type"] == "text"]
 
 
-# -- what no server should send ------------------------------------------------------------------------------------------
+# -- what no server should send ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_body_that_is_no_response(body: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("form", ["%s", "[%s]", '{"response":%s}', " \n\ufeff%s"])
 def test_forms_of_a_whole_response(form: str) -> None:
-    """Bare, in a list of one (Gemini's habit), in an envelope, behind white space and a byte order mark."""
+    """Bare, in a list of one (Gemini does that), in an envelope, after white space and a byte order mark."""
     body = orjson.dumps({"output": [MESSAGE]}).decode()
     message = streams.unary(RESPONSES, streams.prepared(stream=False), (form.replace("%s", body)).encode())
     assert (texts(message), message["stop_reason"]) == (["Hi"], "end_turn")
@@ -198,7 +199,7 @@ def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch
     assert texts(message_of(text("Hello, "), repeated, DONE)) == ["Hello, "]
 
 
-# -- one item, however it is mentioned -----------------------------------------------------------------------------------
+# -- one item, however it is mentioned ---------------------------------------------------------------------------------
 
 
 def test_a_repetition_that_contradicts_is_noted() -> None:
@@ -249,7 +250,7 @@ def test_two_calls_with_one_id_but_two_call_ids() -> None:
 
 
 def test_the_final_object_in_another_order() -> None:
-    """Ids tell first, the order of what is left second."""
+    """Items are matched by id first, the rest by their order."""
     other = {**MESSAGE, "id": "m2", "content": [{"type": "output_text", "text": "there"}]}
     final = {
         "type": "response.completed",
@@ -388,7 +389,7 @@ def test_a_search_in_a_reply_that_is_cut_has_no_result() -> None:
     )
 
 
-# -- filters -------------------------------------------------------------------------------------------------------------
+# -- filters -----------------------------------------------------------------------------------------------------------
 
 
 def test_held_text_comes_ahead_of_what_follows_it() -> None:
@@ -443,7 +444,7 @@ def test_a_template_that_opens_the_tag_itself() -> None:
     assert (streams.text_of(message, "thinking"), texts(message)) == ("Hm.", ["Hi"])
 
 
-# -- the end -------------------------------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reply_that_used_up_its_limit() -> None:

@@ -14,7 +14,8 @@ from a2py.wires.responses.stream import _HANDLERS
 from tests import streams
 from tests.wires.responses.test_stream import DONE, RESPONSES, item, sse, text
 
-#: Events that tell nothing which a later one does not tell whole: progress of hosted tools, what a call or a part begins with, audio, images.
+#: Events that tell nothing which a later one does not tell whole: progress of hosted tools, what a call or a part
+#: begins with, audio, images.
 PASSED_OVER = re.compile(
     r"response\.(audio\.|image_generation_call\.|code_interpreter_call|file_search_call\.|web_search_call\.|mcp_|shell_call|compaction\."
     r"|content_part\.added|reasoning_summary_part\.added)"
@@ -54,7 +55,8 @@ def test_an_item_that_has_no_block_is_named_in_the_log_and_is_no_client_call(kin
 
 @pytest.mark.parametrize("code", typing.get_args(ResponseError.model_fields["code"].annotation))
 def test_every_error_code_of_the_sdk(code: str) -> None:
-    """Asked again is only what another attempt may change; images are told as Anthropic tells them, so that the client drops them."""
+    """Asked again is only what another attempt may change; images are told as Anthropic tells them, so that the client
+    drops them."""
     event = {
         "type": "response.failed",
         "response": {"status": "failed", "error": {"code": code, "message": "Something."}},
