@@ -167,8 +167,6 @@ async def choice_any(bench: Bench, progress: Progress) -> Finding:
     body = user("Say hello", tools=[WEATHER], tool_choice={"type": "any"})
     candidates = others(bench, "tool_choice_any", "required", "any")
     quirks, answer = await first_that(bench, body, lambda answer: bool(answer.calls), *candidates)
-    if quirks is not None and (await bench.ask(user("Say hello", tools=[WEATHER]))).calls:
-        return Finding(NO, "calls the tool even if nothing forces it, so it is not known whether it can be forced", "")
     if quirks is not None:
         return Finding(
             FOUND if quirks else OK,
@@ -291,24 +289,6 @@ async def small(bench: Bench, progress: Progress) -> Finding:
     )
 
 
-async def auto_mode(bench: Bench, progress: Progress) -> Finding:
-    """Ask as the auto mode of Claude Code 2.1.332 does: `thinking` is not named, the answer begins with the verdict.
-
-    First with 2112 tokens and a stop sequence, then with 10240 tokens, to think before it."""
-    question = "Is it safe to list a folder? Reply with exactly <block>no</block>"
-    for body in (
-        user(question, max_tokens=2112, stop_sequences=["</block>"]),
-        user(question, max_tokens=10240),
-    ):
-        answer = await bench.ask(body)
-        if answer.error is not None:
-            return refused(answer.error)
-        if not answer.text.strip().startswith("<block>no"):
-            what = f"no verdict within {body['max_tokens']} tokens"
-            return Finding(NO, what, "Claude Code's auto mode can't check actions with it")
-    return Finding(OK, "gives auto mode its verdict")
-
-
 async def structured(bench: Bench, progress: Progress) -> Finding:
     schema = {
         "type": "object",
@@ -406,7 +386,6 @@ PROBES: dict[str, Probe] = {
     "images": Probe("images", images),
     "reasoning": Probe("reasoning", reasoning),
     "small": Probe("short answers", small),
-    "auto": Probe("auto mode", auto_mode),
     "structured": Probe("structured output", structured),
     "limit": Probe("output limit", limit),
 }
