@@ -101,9 +101,10 @@ class Quirks:
     image_urls: bool = True
 
     # -- sampling and limits -------------------------------------------------------------------------------------------
-    #: Name of the output limit: `max_tokens` or `max_completion_tokens`, never both (Volcengine answers 400 to both).
-    #: wires/chat/request.py
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    #: Name of the output limit: `max_tokens` or `max_completion_tokens`, never both (Volcengine answers 400 to both); ""
+    #: if the server takes no limit (also Responses, then the loss is reported). wires/chat/request.py,
+    #: wires/responses/request.py
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = "max_tokens"
     #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/native/request.py,
     #: wires/openai/fields.py
     max_tokens_limit: int = 0
@@ -129,10 +130,10 @@ class Quirks:
     tool_name_limit: int = 64
     #: A tool_choice that names a tool: `object` (OpenAI's form), `only` (send only that tool, and `required`: llama.cpp
     #: ignores the object form) or `none` (dropped, and the loss is reported). wires/chat/tools.py,
-    #: wires/openai/tools.py, wires/responses/tools.py
+    #: wires/native/tools.py, wires/openai/tools.py, wires/responses/tools.py
     tool_choice_named: Literal["object", "only", "none"] = "object"
     #: The word for "any tool": `required` or `any` (Mistral, until 2025); "" if the server refuses to force a tool
-    #: (then `auto`, and the loss is reported). wires/openai/tools.py
+    #: (then `auto`, and the loss is reported). wires/native/tools.py, wires/openai/tools.py
     tool_choice_any: Literal["required", "any", ""] = "required"
     #: The server obeys `tool_choice: "none"`. If not, such a request goes without tools. wires/chat/tools.py,
     #: wires/responses/tools.py
@@ -233,6 +234,9 @@ class Quirks:
     stream_usage: bool = True
     #: The server only streams. A unary request is answered from a stream. wires/common/draft.py
     stream_only: bool = False
+    #: The server does not stream. A streamed request is answered from a whole reply, which is played as a stream. Counts
+    #: more than `stream_only`. wires/common/draft.py
+    whole_only: bool = False
     #: A local server that cuts the prompt to its context without an error. The proxy asks for that context, and rejects
     #: larger prompts (Ollama). proxy/attempt.py, proxy/context.py
     context_probe: Literal["", "ollama"] = ""

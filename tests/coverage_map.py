@@ -39,7 +39,10 @@ SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/
 
 #: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check
 #: both at once.
-TOGETHER = {"a2py/wires/responses/output.py": "a2py/wires/responses/stream.py"}
+TOGETHER = {
+    "a2py/wires/responses/output.py": "a2py/wires/responses/stream.py",
+    "a2py/wires/chat/output.py": "a2py/wires/chat/stream.py",
+}
 #: Core modules that may have gaps: they are printed, and do not fail. A module without gaps must leave this list, so it
 #: only shrinks. New modules do not go in: they get tests of their own.
 KNOWN_GAPS: frozenset[str] = frozenset([])

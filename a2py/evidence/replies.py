@@ -63,7 +63,7 @@ def judge(asked: Asked, quirks: Quirks, outcome: Outcome) -> Finding:
     if asked.is_forced and not outcome.called:
         return Finding(note="the reply called no tool, although one was forced")
     output = outcome.usage.output - outcome.usage.thinking if outcome.usage is not None else 0
-    if 0 < asked.limit < output and output > asked.limit * SLACK_FACTOR + SLACK_TOKENS:
+    if quirks.max_tokens_field and 0 < asked.limit < output and output > asked.limit * SLACK_FACTOR + SLACK_TOKENS:
         other = _OTHER_FIELD[quirks.max_tokens_field]
         return Finding(
             {"max_tokens_field": other}, f"the reply exceeded its limit: `{quirks.max_tokens_field}` is ignored"

@@ -31,6 +31,10 @@ class Sent:
         """Whether there is a body to compare with."""
         return bool(self._body)
 
+    def digest(self) -> int:
+        """Return a number that two bodies share only if they are the same."""
+        return hash(self._body)
+
     def holds(self, piece: bytes, *, unsearched: bool = True) -> bool:
         """Whether the body contains `piece`; `unsearched` if it may no longer be searched."""
         body = self._body

@@ -19,6 +19,7 @@ from a2py.messages.types import Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
+from a2py.proxy.refused import Refused
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
 from a2py.upstream import Gather, Response
@@ -35,25 +36,33 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
 class Attempt:
-    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `asked`: what the reply must
-    obey; `prepared`: the request, None
-    until it is prepared. Its body and headers are dropped once it is sent."""
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `refused`: what this request
+    need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `asked`: what the reply must
+    obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
 
     def __init__(
-        self, services: Services, inbound: Inbound, answer: Answer, original: Deployment, deployment: Deployment
+        self,
+        services: Services,
+        inbound: Inbound,
+        answer: Answer,
+        original: Deployment,
+        deployment: Deployment,
+        refused: Refused,
     ) -> None:
         self._services = services
         self._inbound = inbound
         self._answer = answer
         self._original = original
         self.deployment = deployment
+        self._refused = refused
+        self.is_repetition = False
         self.prepared: Prepared | None = None
         self.asked = Asked()
         self._decoder: Decoder | None = None
 
     async def run(self) -> ApiError | None:
-        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` means that nothing was
-        sent."""
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean that
+        nothing was sent."""
         services, deployment, record = self._services, self.deployment, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         if deployment.problem:
@@ -62,6 +71,10 @@ class Attempt:
             await self._prepare()
         except ApiError as error:
             return error
+        refusal = self._refused.find(deployment, self.prepared)
+        if refusal is not None:
+            self.is_repetition = True
+            return refusal
         reservation = services.limits.reserve(self._original, self._inbound.size)
         if reservation is None:
             return AtLimit()

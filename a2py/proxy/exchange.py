@@ -20,7 +20,8 @@ from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
-from a2py.proxy.router import AtLimit, Plan, Step
+from a2py.proxy.refused import Refused
+from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
 from a2py.upstream.client import NotConnected
 from a2py.wires.common import threads
@@ -38,6 +39,7 @@ class Exchange:
         self.answer = answer
         self._attempt: Attempt | None = None  # the latest
         self._trial = Trial(services.lessons)
+        self._refused = Refused()
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
 
@@ -93,13 +95,20 @@ class Exchange:
             if step.delay:
                 await asyncio.sleep(step.delay)
             record.attempts += 1
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, self._trial.apply(original))
+            refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
+            deployment = self._trial.apply(original)
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused)
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
                 step = plan.choose_first()
                 continue
-            services.metrics.add("a2py_attempts_total", deployment=original.id, result=error.kind if error else "ok")
+            if attempt.is_repetition:
+                record.attempts -= 1
+                plan.skip(step)
+            else:
+                result = error.kind if error else "ok"
+                services.metrics.add("a2py_attempts_total", deployment=original.id, result=result)
             if error is None:
                 self._trial.confirm(original)
                 services.router.record_success(original)
@@ -115,8 +124,11 @@ class Exchange:
     def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
-        if not is_delivered and self._learn(attempt, original, error):
-            step = plan.repeat(original)
+        if not is_delivered:
+            is_taught = self._learn(attempt, original, error)
+            if is_taught or error.kind in CLIENT_ERRORS:
+                self._refused.note(attempt.deployment, attempt.prepared, error)
+            step = plan.repeat(original) if is_taught else None
             if step is not None:
                 return step
         return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)

@@ -22,7 +22,7 @@ from a2py.errors import ApiError
 from a2py.evidence.fact import Fact, Source
 from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS
-from a2py.quirks import override
+from a2py.quirks import Quirks, override
 from a2py.wires.lessons import find_lesson, is_lasting, join_lessons
 
 #: Seconds for which a lesson is used. After that the upstream, which may have been updated, is asked the full question
@@ -128,6 +128,7 @@ class Trial:
         self._lessons = lessons
         self._own: dict[str, dict[str, Any]] = {}  # what this request changes, on top of everybody's lessons
         self._unproven: dict[str, list[_Unproven]] = {}
+        self._asked: dict[str, list[Quirks]] = {}  # how it was asked so far
 
     def apply(self, original: Deployment) -> Deployment:
         """Return `original` with everybody's lessons and this request's."""
@@ -144,12 +145,14 @@ class Trial:
 
         `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
         other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
-        already, their values are used."""
+        already, their values are used. Nothing that this request has learned is taken back."""
         cause = _cause_of(error)
+        earlier = self._asked.setdefault(original.id, [])
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, asked.quirks, added, original.fixed)
+        changes = find_lesson(error, asked.quirks, added, original.fixed, earlier)
+        earlier.append(asked.quirks)
         if changes is None:
             return ()
         current = self.apply(original).quirks

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 #: Attempts of one request, those after lessons and at fallbacks included.
 MAX_ATTEMPTS = 16
-#: Attempts of one request that only follow a lesson.
-MAX_LESSONS = 5
+#: Attempts of one request that only follow a lesson: with the first one they are four questions.
+MAX_LESSONS = 3
 #: Seconds before the first retry at a deployment that was asked already. They double up to LONGEST_WAIT, and are spread
 #: by half so that clients that failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
@@ -76,10 +76,11 @@ RETRY_POLICIES = {
 
 
 class Step(NamedTuple):
-    """Ask `deployment` after `delay` seconds."""
+    """Ask `deployment` after `delay` seconds. `is_lesson`: because its refusal has taught something."""
 
     deployment: Deployment
     delay: float = 0.0
+    is_lesson: bool = False
 
 
 class Cooldown(NamedTuple):
@@ -246,7 +247,11 @@ class Plan:
             return None
         self.attempts += 1
         self.lessons += 1
-        return Step(deployment)
+        return Step(deployment, is_lesson=True)
+
+    def skip(self, step: Step) -> None:
+        """Count `step` as no lesson: the question would have been one that was refused already, so nothing was sent."""
+        self.lessons -= step.is_lesson
 
     def choose_next(
         self, deployment: Deployment, error: ApiError, *, is_delivered: bool, patience: float = 0.0

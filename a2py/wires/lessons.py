@@ -7,13 +7,13 @@ field.
 Knows: which quirk is about which request field (`ApiError.field`, `limit`).
 Must not know: wordings (refusal/), how long a lesson is kept (proxy/lessons.py).
 Invariants: images, tools and messages are never removed; a change that is already in the quirks is not returned again,
-so that a lesson that did not help is not tried twice.
+so that a lesson that did not help is not tried twice; no change takes back another one of the same request.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from a2py.errors import ApiError
@@ -53,12 +53,14 @@ def _structured(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]
 
 
 def _limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
-    """Yield the limit that the upstream named, or the other name of the field."""
+    """Yield the limit that the upstream named; the other name of the field; none."""
     if error.limit > 0:
         if not quirks.max_tokens_limit or error.limit < quirks.max_tokens_limit:
             yield {"max_tokens_limit": error.limit}
-    elif error.kind == "unsupported" and name == quirks.max_tokens_field:
-        yield {"max_tokens_field": _OTHER_NAME[name]}
+    elif error.kind == "unsupported":
+        if name in _OTHER_NAME and name == quirks.max_tokens_field:
+            yield {"max_tokens_field": _OTHER_NAME[name]}
+        yield {"max_tokens_field": ""}
 
 
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -157,10 +159,15 @@ LESSONS: tuple[Row, ...] = (
         _fixed({"cache": "none"}),
     ),
     _row(r"tool_stream", "", _fixed({"tool_stream": False})),
-    _row(r"tool_choice\.thinking", "tool_choice", _fixed({"tool_choice_thinking": False})),
+    _row(
+        r"tool_choice\.thinking",
+        "tool_choice",
+        _fixed({"tool_choice_thinking": False}, {"tool_choice_named": "none", "tool_choice_any": ""}),
+    ),
     _row(r"tool_choice\.required", "tool_choice", _fixed({"tool_choice_any": ""})),
     _row(r"tool_choice(?:\..*)?", "tool_choice", _choice),
-    _row(r"stream\.only", "", _fixed({"stream_only": True})),
+    _row(r"stream\.only", "", _fixed({"stream_only": True, "whole_only": False})),
+    _row(r"stream|stream\.never", "", _fixed({"whole_only": True, "stream_only": False})),
     _row(
         r"messages\.reasoning_content\.required",
         "",
@@ -197,20 +204,25 @@ LESSONS: tuple[Row, ...] = (
 
 
 def find_lesson(
-    error: ApiError, quirks: Quirks, sent: frozenset[str], fixed: frozenset[str] = frozenset()
+    error: ApiError,
+    quirks: Quirks,
+    sent: frozenset[str],
+    fixed: frozenset[str] = frozenset(),
+    earlier: Sequence[Quirks] = (),
 ) -> Changes | None:
     """Return the quirk changes with which the request may succeed, None if there are none.
 
     They are field → value, as `quirks.override` takes them.
     `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which no
-    refusal changes."""
+    refusal changes; `earlier`: the quirks with which this request was asked before, to which no lesson goes back."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
             name = ".".join(filter(None, match.groups())) or error.field
             for changes in row.changes(error, quirks, name):
                 free = {quirk: value for quirk, value in changes.items() if quirk not in fixed}
-                if any(getattr(quirks, quirk) != value for quirk, value in free.items()):
+                new = {quirk: value for quirk, value in free.items() if getattr(quirks, quirk) != value}
+                if new and not any(getattr(one, quirk) == value for one in earlier for quirk, value in new.items()):
                     return free
             return None
     return None

@@ -44,6 +44,8 @@ def refusal(message: str, status: int = 400, **more: Any) -> ApiError:
     return failure.read(status, {}, orjson.dumps({"error": {"message": message, **more}}))
 
 
+STREAM_ONLY = {"stream_only": True, "whole_only": False}
+WHOLE_ONLY = {"whole_only": True, "stream_only": False}
 #: The upstream's sentence, what the deployment's quirks were, what they become.
 TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Unknown parameter: 'stream_options'.", {}, {"stream_usage": False}),
@@ -111,7 +113,7 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"reasoning_history": "reasoning_content", "reasoning_required": True},
     ),
     ("The value of the enable_thinking parameter is restricted to True.", {}, {"effort_off": "", "min_tokens": ROOM}),
-    ("parameter.enable_thinking must be set to false for non-streaming calls", {}, {"stream_only": True}),
+    ("parameter.enable_thinking must be set to false for non-streaming calls", {}, STREAM_ONLY),
     (
         "Unsupported value: 'reasoning_effort' does not support 'xhigh' with this model. Supported values are: 'low', 'medium', and 'high'.",
         {"reasoning": "effort", "efforts": ["low", "medium", "high", "xhigh"]},
@@ -167,8 +169,10 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     (
         "Unsupported parameter: 'max_tokens' is not supported with this model.",
         {"max_tokens_field": "max_completion_tokens"},
-        None,
+        {"max_tokens_field": ""},
     ),
+    ("Unsupported parameter: max_output_tokens", {}, {"max_tokens_field": ""}),
+    ("Unsupported parameter: max_output_tokens", {"max_tokens_field": ""}, None),
     ("the valid range of max_tokens is [1, 8192]", {}, {"max_tokens_limit": 8192}),
     ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 16000}, {"max_tokens_limit": 8192}),
     ("the valid range of max_tokens is [1, 8192]", {"max_tokens_limit": 8192}, None),
@@ -199,7 +203,11 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("messages.0.content.0.cache_control: Extra inputs are not permitted", {"cache": "blocks"}, {"cache": "none"}),
     ("Unknown parameter: 'tool_stream'", {"tool_stream": True}, {"tool_stream": False}),
     ("Thinking mode does not support this tool_choice", {}, {"tool_choice_thinking": False}),
-    ("Thinking mode does not support this tool_choice", {"tool_choice_thinking": False}, None),
+    (
+        "Thinking mode does not support this tool_choice",
+        {"tool_choice_thinking": False},
+        {"tool_choice_named": "none", "tool_choice_any": ""},
+    ),
     ("Tool choice must be 'auto' when tools are provided.", {}, {"tool_choice_any": ""}),
     (
         "Invalid tool_choice type: 'object'. Supported string values: none, auto, required",
@@ -212,7 +220,12 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"tool_choice_named": "none", "tool_choice_any": ""},
     ),
     ("Unknown parameter: 'tool_choice'", {"tool_choice_named": "none", "tool_choice_any": ""}, None),
-    ("This model only support stream mode", {}, {"stream_only": True}),
+    ("This model only support stream mode", {}, STREAM_ONLY),
+    ("This model only support stream mode", {"stream_only": True}, None),
+    ("Stream must be set to true", {"whole_only": True}, STREAM_ONLY),
+    ("Unknown parameter: 'stream'", {}, WHOLE_ONLY),
+    ("Your organization must be verified to stream this model.", {"stream_only": True}, WHOLE_ONLY),
+    ("Your organization must be verified to stream this model.", {"whole_only": True}, None),
     (
         "The `reasoning_content` in the thinking mode must be passed back to the API.",
         {},
@@ -304,6 +317,97 @@ def test_the_same_refusal_ends_after_a_few_lessons(
         seen.append(quirks)
         assert not UNTOUCHED & found.keys()
     assert found is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Stream must be set to true",
+        "'stream' must be true",
+        "`stream` parameter should be true for this model",
+        "Please set stream=true",
+        "Please set 'stream' to true.",
+        "stream=false is not supported",
+        "Only streaming requests are supported",
+        "This endpoint only supports streaming",
+        "Streaming is required for this model",
+        "Non-streaming requests are not supported by this channel",
+        "non-streaming is unsupported",
+        "model x does not support non-streaming mode",
+    ],
+)
+def test_servers_that_only_stream(message: str) -> None:
+    assert find_lesson(refusal(message), Quirks(), SENT) == STREAM_ONLY
+
+
+@pytest.mark.parametrize(
+    ("message", "more"),
+    [
+        ("Your organization must be verified to stream this model. Please go to the settings.", {"param": "stream"}),
+        (
+            "Unsupported value: 'stream' does not support true with this model. Only the default (false) value is"
+            " supported.",
+            {"param": "stream", "code": "unsupported_value"},
+        ),
+        ("Streaming is not supported in Acme OpenAI Proxy", {}),
+        ("Streaming responses are not yet available for this model", {}),
+        ("streaming is unsupported", {}),
+        ("This model does not support streaming.", {}),
+        ("model x doesn't support the 'stream' parameter", {}),
+        ("The model is unsupported for streaming", {}),
+        ("stream must be set to false", {}),
+        ("please set stream to false", {}),
+        ("stream=true is not supported", {}),
+        ("'stream' is not supported with this model", {}),
+        ("stream: Extra inputs are not permitted", {}),
+    ],
+)
+def test_servers_that_do_not_stream(message: str, more: dict[str, Any]) -> None:
+    assert find_lesson(refusal(message, **more), Quirks(), SENT) == WHOLE_ONLY
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "tool_choice 'specified' is incompatible with thinking enabled",
+        "The tool_choice parameter does not support being set to required or object in thinking mode",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+        "tool_choice 'required' is not supported when thinking is enabled",
+        "Forcing a tool is not possible while reasoning",
+    ],
+)
+def test_forces_that_thinking_forbids(message: str) -> None:
+    assert find_lesson(refusal(message), Quirks(), SENT) == {"tool_choice_thinking": False}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options"),
+        ("model x does not support stream_options", "stream_options"),
+        ("Unknown parameter: 'tool_stream'", "tool_stream"),
+        ("gemma does not support tools in streaming mode", "tools"),
+    ],
+)
+def test_what_says_nothing_about_streams(message: str, field: str) -> None:
+    assert refusal(message).field == field
+
+
+@pytest.mark.parametrize(
+    ("message", "first", "second"),
+    [
+        ("Unsupported parameter: 'max_completion_tokens'", {}, {"max_tokens_field": "max_completion_tokens"}),
+        ("This model does not support streaming", {}, {"stream_only": True}),
+        ("Stream must be set to true", {}, {"whole_only": True}),
+    ],
+)
+def test_no_lesson_goes_back_to_how_the_request_was_asked_before(
+    message: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    earlier, asked = override(Quirks(), first), override(Quirks(), second)
+    assert find_lesson(refusal(message), asked, SENT)
+    onward = find_lesson(refusal(message), asked, SENT, earlier=[earlier])
+    assert onward in (None, {"max_tokens_field": ""})
 
 
 def test_each_row_is_proven() -> None:

@@ -37,8 +37,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     draft.body["messages"] = yield from messages.build(draft)
     yield from tools.add(draft)
     want = reasoning.ask(draft)
-    draft.body[q.max_tokens_field] = fields.output_limit(draft, want)
-    draft.added.add("max_tokens")
+    fields.write_limit(draft, q.max_tokens_field, fields.output_limit(draft, want))
     fields.write_sampling(draft)
     _write_stop(draft)
     yield

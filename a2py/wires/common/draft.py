@@ -49,7 +49,7 @@ class Draft:
         self.stops: tuple[str, ...] = ()
         self.added: set[str] = set()
         self.search = ""
-        self.stream = stream or dep.quirks.stream_only
+        self.stream = (stream or dep.quirks.stream_only) and not dep.quirks.whole_only
         self.forces_tool = False
         self._lost: dict[str, None] = {}
 

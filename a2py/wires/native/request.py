@@ -144,11 +144,11 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     threads.check(call.request, dep)
     draft = Draft(call, dep, stream)
     body = draft.body = {**call.request.body, "model": dep.model}
-    if draft.stream:
+    is_count = not call.request.max_tokens
+    if draft.stream and not is_count:
         body["stream"] = True
     elif body.get("stream"):
         body["stream"] = False
-    is_count = not call.request.max_tokens
     if not is_count:
         _set_defaults(draft)
     drop = _dropped_names(dep)

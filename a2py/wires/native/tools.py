@@ -59,19 +59,23 @@ def _drop_lost_choice(draft: Draft, lost: set[str], has_tools: bool) -> None:
 def resolve_forced_choice(draft: Draft) -> None:
     """Disable thinking if a tool is forced and the upstream rejects both together.
 
-    If the model cannot stop thinking, the tool is not forced instead."""
+    If the model cannot stop thinking, or the upstream takes no forced tool at all, the tool is not forced instead."""
     choice, thinking = draft.body.get("tool_choice") or {}, draft.body.get("thinking") or {}
-    is_forced = choice.get("type") in ("any", "tool")
-    if draft.quirks.tool_choice_thinking or not is_forced or thinking.get("type") == "disabled":
+    quirks, kind = draft.quirks, choice.get("type")
+    if kind not in ("any", "tool"):
         return
-    if always_reasons(draft.quirks):
+    is_refused = not quirks.tool_choice_any if kind == "any" else quirks.tool_choice_named == "none"
+    is_excluded = not quirks.tool_choice_thinking and thinking.get("type") != "disabled"
+    if is_refused or (is_excluded and always_reasons(quirks)):
         rest = {name: value for name, value in choice.items() if name != "name"}
         draft.body["tool_choice"] = {**rest, "type": "auto"}
         draft.lose("tool_choice")
         return
-    draft.body["thinking"] = {"type": "disabled"}
-    if thinking:
-        draft.lose("thinking")
+    draft.added.add("tool_choice")
+    if is_excluded:
+        draft.body["thinking"] = {"type": "disabled"}
+        if thinking:
+            draft.lose("thinking")
 
 
 def rename_thinking_type(draft: Draft) -> None:

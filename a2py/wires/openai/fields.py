@@ -37,6 +37,15 @@ def output_limit(draft: Draft, want: Want) -> int:
     return min([limit, *(maximum for maximum in maxima if isinstance(maximum, int) and maximum > 0)])
 
 
+def write_limit(draft: Draft, name: str, limit: int) -> None:
+    """Write the output limit as the field `name`. "": the server takes no limit, and its loss is reported."""
+    if not name:
+        draft.lose("max_tokens")
+        return
+    draft.body[name] = limit
+    draft.added.add("max_tokens")
+
+
 def write_sampling(draft: Draft) -> None:
     """Write temperature, top_p, top_k and service_tier if the server takes them. Note the stop sequences for the
     decoder."""

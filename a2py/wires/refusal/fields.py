@@ -18,6 +18,7 @@ def _row(name: str, field: str, text: str, source: str, kind: str = "unsupported
 
 _NAME = r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"
 _QUOTE = r"[`'\"\[(]*"
+_STREAM = rf"{_QUOTE}\bstream\b[`'\"]?(?: (?:parameter|mode|field))?"
 _NAMED = frozenset({400, 404, 415, 422})
 
 #: A field is accepted in general, but not with this value, in this place, or together with another field.
@@ -50,8 +51,9 @@ _FORMS = (
         "tool_choice.thinking",
         r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking"
         r"|in thinking mode)"
-        r"|thinking may not be enabled when tool_choice forces",
-        "deepseek, moonshot, dashscope, anthropic, 2026-11",
+        r"|thinking may not be enabled when tool_choice forces"
+        r"|(?:tool_choice|forc\w+ (?:a |the )?tool).{0,80}?(?:when|while|with|if) (?:extended )?(?:thinking|reasoning)\b",
+        "deepseek, moonshot, dashscope, anthropic, relays, 2026-11",
     ),
     _row(
         "choice_object",
@@ -184,8 +186,26 @@ _FORMS = (
     _row(
         "stream_only",
         "stream.only",
-        r"only supports? (?:the )?stream mode|enable the stream parameter|set to false for non-streaming",
-        "dashscope qwq, qwen3, 2025-05",
+        rf"only supports? (?:the )?stream(?:ing)?(?: mode| requests?| calls?)?\b|enable the stream parameter"
+        rf"|set to false for non-streaming"
+        rf"|{_STREAM} (?:must|should|has to|needs to|can only) be (?:set to )?{_QUOTE}true\b"
+        rf"|\bset {_STREAM} ?(?:to|=) ?{_QUOTE}true\b|{_STREAM} ?[=:] ?{_QUOTE}false{_QUOTE} (?:is|was) not"
+        rf"|only streaming (?:\w+ )?(?:is|are) (?:supported|allowed|accepted)|\bstreaming (?:mode )?is required"
+        rf"|(?:\bnon-? ?|\bun)stream(?:ing|ed)?\b[^.]{{0,30}}? (?:not|un) ?(?:supported|allowed|available|enabled)"
+        rf"|(?:not|n't) support (?:\w+ )?non-? ?stream",
+        "dashscope qwq, qwen3, 2025-05; relays to codex's backend, 2026-05",
+    ),
+    _row(
+        "stream_never",
+        "stream.never",
+        rf"\bverified to stream\b|(?:not|n't) support (?:\w+ )?(?:{_STREAM}|streaming|streamed)(?!\w| ?[=:])"
+        rf"|{_STREAM} does not support {_QUOTE}true"
+        rf"|(?<!non)(?<!non[- ])\bstreaming (?:\w+ )?(?:is|are) (?:not|un) ?(?:currently |yet )?(?:supported|available"
+        rf"|allowed|enabled|implemented|possible)"
+        rf"|(?:unsupported|not supported|not available|disabled) for streaming"
+        rf"|{_STREAM} (?:must|should|has to|needs to|can only) be (?:set to )?{_QUOTE}false\b"
+        rf"|\bset {_STREAM} ?(?:to|=) ?{_QUOTE}false\b|{_STREAM} ?[=:] ?{_QUOTE}true{_QUOTE} (?:is|was) not",
+        "openai's organisations that are not verified 2025-05, o1 2024-12, bedrock, relays, 2026-05",
     ),
     _row(
         "stop_limit",

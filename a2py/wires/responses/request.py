@@ -34,8 +34,8 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     yield from items.build(draft)
     yield from tools.add(draft)
     want = reasoning.ask(draft)
-    draft.body["max_output_tokens"] = max(fields.output_limit(draft, want), LEAST_OUTPUT)
-    draft.added.add("max_tokens")
+    name = "max_output_tokens" if draft.quirks.max_tokens_field else ""
+    fields.write_limit(draft, name, max(fields.output_limit(draft, want), LEAST_OUTPUT))
     fields.write_sampling(draft)  # the API has no field for stop sequences, so the decoder applies them
     yield
     _text(draft)

@@ -18,6 +18,7 @@ FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
         "model_list: []",
         "a2py:\n",
         "a2py: {}\nmodel_list: []\n",
+        "model_list: []\na2py: {}",
         "a2py:  # ours\n  keepalive_seconds: 5  # keep\nmodel_list: []\n",
         "a2py:\n    quirks:\n        openai/x:\n            images: true  # wrong\n        other: {images: true}\n",
         "a2py:\n  quirks: {}\n  drain_seconds: 1\n",

@@ -151,6 +151,12 @@ def test_a_count_gets_no_defaults() -> None:
     assert orjson.loads(made(body, dep, counting=True).body) == {**body, "model": "up-1"}
 
 
+def test_a_count_is_never_a_stream() -> None:
+    body = {"model": "m", "messages": BODY["messages"]}
+    dep = deployment(quirks=replace(GENUINE, stream_only=True))
+    assert "stream" not in orjson.loads(made(body, dep, counting=True).body)
+
+
 SEALED = signatures.make("t", "chat:x:y", {"text": "hm"})
 
 
