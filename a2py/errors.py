@@ -9,7 +9,7 @@ done.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -69,9 +69,10 @@ class ApiError(Exception):
 
     `status`: replaces the kind's own HTTP status (an upstream's 422 stays 422). `retry_after`: seconds. `should_retry`:
     value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
-    that the upstream named; `limit`: the number that it named for it (tokens).
+    that the upstream named; `limit`: the number that it named for it (tokens). `details`: Anthropic's `error.details`,
+    by which its SDKs recover.
 
-    The reader of an upstream's error also sets two attributes. `blame`: what the failure says about the deployment.
+    The reader of an upstream's error also sets three attributes. `rate_limits`: the upstream's headers about them. `blame`: what the failure says about the deployment.
     `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
     """
 
@@ -85,6 +86,7 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         field: str = "",
         limit: int = 0,
+        details: dict[str, Any] | None = None,
     ) -> None:
         message = message.encode(errors="replace").decode()  # orjson refuses a lone surrogate
         super().__init__(message)
@@ -95,6 +97,8 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.field = field
         self.limit = limit
+        self.details = details
+        self.rate_limits: Mapping[str, str] = {}
         self.blame = Blame.KIND
         self.echoed = False
 
@@ -124,7 +128,11 @@ class ApiError(Exception):
         `type` replaces the kind's own `error.type`."""
         return {
             "type": "error",
-            "error": {"type": type or self.type, "message": self.message},
+            "error": {
+                "type": type or self.type,
+                "message": self.message,
+                **({"details": self.details} if self.details else {}),
+            },
             "request_id": request_id,
         }
 
@@ -133,9 +141,9 @@ class ApiError(Exception):
         return orjson.dumps(self.envelope(request_id))
 
     def headers(self) -> dict[str, str]:
-        """Return `retry-after` (whole seconds, rounded up) and `x-should-retry` if they are set. NaN and infinity are
-        left out."""
-        out = {}
+        """Return the upstream's rate limits, and `retry-after` (whole seconds, rounded up) and `x-should-retry` if they
+        are set. NaN and infinity are left out."""
+        out = dict(self.rate_limits)
         if self.retry_after is not None and math.isfinite(self.retry_after):
             out["retry-after"] = str(max(0, math.ceil(self.retry_after)))
         if self.should_retry is not None:

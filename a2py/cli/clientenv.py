@@ -22,6 +22,7 @@ TUNING: dict[str, tuple[str, str]] = {
         "0",
         "auto mode asks the model itself: no gateway answers the vendor's own safety field",
     ),
+    "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": ("1", "/model lists the models that are served here"),
     "CLAUDE_CODE_ATTRIBUTION_HEADER": (
         "0",
         "no fingerprint that changes inside the prompt: the upstream's prefix cache hits",

@@ -3,7 +3,7 @@
 Knows: which fields of the Messages API a2py reads, their types, and Anthropic's wording of each fault.
 Must not know: any upstream.
 Invariants: `parse` raises `ApiError` and nothing else; unknown fields and unknown block types are never an error; every
-string, list and object that the wires read has the type that they expect.
+string, list and object that the wires read has the type that they expect; every schema is valid (schema.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 from a2py import jsonsize
 from a2py.errors import ApiError
 from a2py.jsontext import loads_in_slices
+from a2py.messages.schema import Mender, make_valid
 from a2py.messages.types import JSON, Request
 from a2py.slices import ITEMS, Slices, at_once
 
@@ -131,6 +132,13 @@ def _block_search_result(block: JSON, path: str, walk: _Walk) -> None:
         _content(block["content"], f"{path}.content", walk)
 
 
+def _block_tool_addition(block: JSON, path: str, walk: _Walk) -> None:
+    change = block.get("tool")
+    definition = change.get("definition") if isinstance(change, dict) else None
+    if isinstance(definition, dict) and "input_schema" in definition:
+        Mender().mend_tool(definition)
+
+
 _CHECKS: dict[str, Callable[[JSON, str, _Walk], None]] = {
     "text": _block_text,
     "image": _block_source,
@@ -139,6 +147,7 @@ _CHECKS: dict[str, Callable[[JSON, str, _Walk], None]] = {
     "tool_result": _block_tool_result,
     "thinking": _block_thinking,
     "search_result": _block_search_result,
+    "tool_addition": _block_tool_addition,
 }
 
 
@@ -218,8 +227,10 @@ def _tools(tools: Any) -> Slices[list[JSON]]:
         return []
     if not isinstance(tools, list):
         raise _fail("tools", "Input should be a valid list")
+    mender, pause = Mender(), ITEMS
     for n, tool in enumerate(tools):
-        if n % ITEMS == ITEMS - 1:
+        if n % ITEMS == ITEMS - 1 or mender.visited > pause:
+            pause = mender.visited + ITEMS
             yield
         if not isinstance(tool, dict):
             raise _fail(f"tools.{n}", "Input should be a valid dictionary")
@@ -227,7 +238,10 @@ def _tools(tools: Any) -> Slices[list[JSON]]:
             name = _text_member(tool, "name", f"tools.{n}.custom")
             if not _short(name, TOOL_NAME_LIMIT, f"tools.{n}.custom.name"):
                 raise _fail(f"tools.{n}.custom.name", "String should have at least 1 character")
-            _dict_member(tool, "input_schema", f"tools.{n}.custom")
+            if tool.get("input_schema") not in (None, []):  # an empty object of PHP
+                _dict_member(tool, "input_schema", f"tools.{n}.custom")
+            _member(tool, "input_schema", f"tools.{n}.custom")
+            mender.mend_tool(tool)
         elif not isinstance(tool["type"], str):
             raise _fail(f"tools.{n}.type", "Input should be a valid string")
     return tools
@@ -298,6 +312,15 @@ def _check_options(body: JSON) -> None:
         _short(_string(stop, f"stop_sequences.{n}"), STOP_LIMIT, f"stop_sequences.{n}")
 
 
+def _mend_format(body: JSON) -> None:
+    """Make the schema of the reply's format valid."""
+    for holder in (body.get("output_config"), body):
+        for name in ("format", "output_format"):
+            form = holder.get(name) if holder else None
+            if isinstance(form, dict) and isinstance(form.get("schema"), dict):
+                form["schema"] = make_valid(form["schema"])
+
+
 def _check_max_tokens(max_tokens: Any) -> None:
     if max_tokens is None:
         raise _fail("max_tokens", "Field required")
@@ -317,6 +340,7 @@ def parse_in_slices(raw: bytes, *, counting: bool = False) -> Slices[Request]:
         raise ApiError("invalid_request", "The request body is not a JSON object")
     model = _model(body)
     _check_options(body)
+    _mend_format(body)
     tool_ids = yield from _messages(body.get("messages"))
     tools = yield from _tools(body.get("tools"))
     max_tokens = body.get("max_tokens")

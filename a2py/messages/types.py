@@ -38,6 +38,11 @@ class Request:
     tool_ids: frozenset[str] = frozenset()
 
     @property
+    def has_thread(self) -> bool:
+        """Whether the vendor keeps the conversation, and the messages are only its newest part."""
+        return bool(self.body.get("thread"))
+
+    @property
     def thinking_mode(self) -> str:
         """What the client wants to see of reasoning: `show`, `omit` (blocks without text) or `none`; "" if it did not
         say."""

@@ -13,6 +13,7 @@ attempt that delivered nothing reaches the client.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 import orjson
@@ -47,6 +48,9 @@ class Answer(Protocol):
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         """Take over what the client is told about an attempt that is about to be sent."""
+
+    def set_rate_limits(self, headers: Mapping[str, str]) -> None:
+        """Take over the upstream's headers about rate limits. They reach the client unless the answer is committed."""
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Sink:
         """Return a new sink for the reply of `deployment`."""
@@ -112,6 +116,9 @@ class StreamAnswer:
         keepalive.writer = None
         keepalive.degraded = prepared.degraded
         keepalive.ping_interval = deployment.keepalive or self._inbound.config.settings.keepalive_seconds
+
+    def set_rate_limits(self, headers: Mapping[str, str]) -> None:
+        self.client.rate_limits = headers
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Writer:
         self._sent = prepared.sent
@@ -185,10 +192,14 @@ class JsonAnswer:
         self._reply: Reply | None = None
         self._message: dict[str, object] | None = None
         self.degraded: tuple[str, ...] = ()
+        self._rate_limits: Mapping[str, str] = {}
         self.outcome: Outcome | None = None
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self.degraded = prepared.degraded
+
+    def set_rate_limits(self, headers: Mapping[str, str]) -> None:
+        self._rate_limits = headers
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Reply:
         inbound, request = self._inbound, self._inbound.call.request
@@ -224,5 +235,5 @@ class JsonAnswer:
         body = orjson.dumps(self._message)
         if inbound.capture is not None:
             inbound.capture.add_answer(body)
-        headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else None
-        return json_response(body, inbound.record.id, headers=headers)
+        headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else {}
+        return json_response(body, inbound.record.id, headers={**self._rate_limits, **headers})

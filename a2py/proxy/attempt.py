@@ -27,6 +27,7 @@ from a2py.upstream import client as upstream
 from a2py.upstream.client import api_error
 from a2py.upstream.failure import Failure
 from a2py.wires import wire as wire_of
+from a2py.wires.common.ratelimits import rate_limits
 from a2py.wires.failure import read
 from a2py.wires.refusal.peer import Peer
 
@@ -127,6 +128,7 @@ class Attempt:
             inbound.record.notes.append("sent again: the kept connection had been closed")
         # The body is kept as `sent` until the reply begins, because an error may quote it.
         self.prepared = prepared._replace(headers={}, body=b"", sent=Sent(prepared.body))
+        self._answer.set_rate_limits(rate_limits(response.headers))
         if capture is not None:
             capture.add_head(response.status, response.headers)
         return response
@@ -212,7 +214,9 @@ async def _read_error_body(response: Response) -> bytes:
 
 
 def _refusal_error(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    return read(response.status, response.headers, body, Peer.of(deployment, sent))
+    error = read(response.status, response.headers, body, Peer.of(deployment, sent))
+    error.rate_limits = rate_limits(response.headers)
+    return error
 
 
 def _address_error(status: int, deployment: Deployment) -> ApiError:

@@ -72,6 +72,7 @@ class EventStream:
         "finished",
         "keep_alive",
         "last_write",
+        "rate_limits",
         "request_id",
         "send",
     )
@@ -97,6 +98,7 @@ class EventStream:
         self._head = b""
         self.keep_alive = request.keep_alive and self.chunked
         self.request_id = request_id
+        self.rate_limits: Mapping[str, str] = {}
         self.committed = False
         self.finished = False
         self.last_write = self._loop.time()
@@ -118,6 +120,7 @@ class EventStream:
             head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
         if self._extra:
             head += [f"{name}: {value}\r\n" for name, value in self._extra.items()]
+        head += [f"{name}: {value}\r\n" for name, value in self.rate_limits.items()]
         if self.chunked:
             head.append("transfer-encoding: chunked\r\n")
         if not self.keep_alive:

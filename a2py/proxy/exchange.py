@@ -24,6 +24,7 @@ from a2py.proxy.refused import Refused
 from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
 from a2py.upstream.client import NotConnected
+from a2py.wires.common import threads
 
 #: Statuses that mean the upstream does not implement this path.
 NO_SUCH_PATH = frozenset({404, 405})
@@ -85,6 +86,9 @@ class Exchange:
     async def _try_deployments(self) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
         plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
+        request = inbound.call.request
+        if request.has_thread and not plan.keep_only(threads.carries):
+            raise threads.refusal(request.model)
         step: Step | None = plan.choose_first()
         while step is not None:
             original = step.deployment
@@ -170,7 +174,7 @@ class Exchange:
         configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
-        if original.wire_fixed or self._trial.has_changed_wire(original):
+        if original.wire_fixed or self._trial.has_changed_wire(original) or self._inbound.call.request.has_thread:
             return ""
         if asked.wire != "chat":
             return "chat"

@@ -220,6 +220,13 @@ class Plan:
         self.attempts = 0
         self.lessons = 0
 
+    def keep_only(self, is_able: Callable[[Deployment], bool]) -> bool:
+        """Ask only the deployments of the name that are able to answer, and no fallback. Return whether there are
+        any."""
+        self._group = tuple(one for one in self._group if is_able(one))
+        self._fallbacks = []
+        return bool(self._group)
+
     def choose_first(self) -> Step:
         """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
         has room again.

@@ -138,6 +138,8 @@ ROUTES: dict[str, Route] = {
     "/": Route(GET, greet, open=True),
     "/api/hello": Route(GET, greet, open=True, prefix=True),
     "/api/event_logging/batch": Route(POST, discard, open=True, prefix=True),
+    "/api/event_logging/v2/batch": Route(POST, discard, open=True, prefix=True),  # since 2.1.332
+    "/api/claude_cli/bootstrap": Route(GET, discard, open=True, prefix=True),
     "/health/liveliness": Route(GET, greet, open=True),  # LiteLLM's spelling
     "/health/liveness": Route(GET, greet, open=True),
     "/health/readiness": Route(GET, report_readiness, open=True),

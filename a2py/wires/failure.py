@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from a2py import jsontext
 from a2py.errors import ApiError, Blame
 from a2py.wires.refusal import message, waiting
 from a2py.wires.refusal.body import ErrorBody, parse_body, parse_value
@@ -43,6 +44,8 @@ BASE_RESP = {
 _SUCCESS_CODES = frozenset({0, 200, 20000, "0", "200", "ok", "OK", "Success", "success"})
 #: Error kinds that neither another attempt nor waiting changes.
 _FINAL_KINDS = frozenset({"authentication", "billing", "permission"})
+#: Start of the `error_code` of each error about a thread.
+_THREAD = "thread_"
 #: What to do about a reply whose tool calls are broken.
 CHECK_TOOLS = "Check the tool parser of the server: `a2py check --only tools`."
 #: An unknown peer.
@@ -52,6 +55,9 @@ UNKNOWN = Peer()
 def read(status: int, headers: Mapping[str, str], body: bytes, peer: Peer = UNKNOWN) -> ApiError:
     """Return the error of an answer whose status is not 2xx. `body`: as far as it was read."""
     lower = {name.lower(): value for name, value in headers.items()}
+    details = _thread_details(body)
+    if details:
+        return _thread_error(status, body, details, peer)
     error, own = _judge(status, parse_body(body), peer, is_empty=not body.strip())
     if error.retryable and error.should_retry is not False:
         error.retry_after = waiting.seconds(lower, own)
@@ -59,6 +65,24 @@ def read(status: int, headers: Mapping[str, str], body: bytes, peer: Peer = UNKN
     if error.should_retry is None and should_retry in ("true", "false"):
         error.should_retry = should_retry == "true"
     return error
+
+
+def _thread_details(body: bytes) -> dict[str, Any] | None:
+    """Return `error.details` of an error about a thread, by which the SDKs recover; None for any other."""
+    if f'"{_THREAD}'.encode() not in body:
+        return None
+    try:
+        details = jsontext.loads(body)["error"]["details"]
+        is_thread = details["error_code"].startswith(_THREAD)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return details if is_thread else None
+
+
+def _thread_error(status: int, body: bytes, details: dict[str, Any], peer: Peer) -> ApiError:
+    """Return the error about a thread. It is the request's: no deployment is at fault, and no lesson is learned."""
+    text = shorten(defuse(scrub(parse_body(body).text, peer.secrets), "invalid_request"))
+    return ApiError("invalid_request", text, status=status, should_retry=False, details=details)
 
 
 def find_error(payload: dict[str, Any], peer: Peer = UNKNOWN) -> ApiError | None:

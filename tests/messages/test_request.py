@@ -50,6 +50,8 @@ def test_a_small_request() -> None:
         ),
         ({"tools": None}, "tools", []),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools", [{"name": "f", "input_schema": {}}]),
+        ({"tools": [{"name": "f", "input_schema": []}]}, "tools", [{"name": "f", "input_schema": {}}]),
+        ({"tools": [{"name": "f", "input_schema": None}]}, "tools", [{"name": "f", "input_schema": {}}]),
         (
             {"tools": [{"type": "web_search_20250305", "name": "w"}]},
             "tools",
@@ -225,7 +227,7 @@ def refused(body: Any, message: str, **options: Any) -> None:
         ({"tools": [{}]}, "tools.0.custom.name: Field required"),
         ({"tools": [{"name": ""}]}, "tools.0.custom.name: String should have at least 1 character"),
         ({"tools": [{"name": "f"}]}, "tools.0.custom.input_schema: Field required"),
-        ({"tools": [{"type": "custom", "name": "f", "input_schema": []}]}, f"tools.0.custom.input_schema: {DICT}"),
+        ({"tools": [{"type": "custom", "name": "f", "input_schema": [1]}]}, f"tools.0.custom.input_schema: {DICT}"),
         ({"tools": [{"type": 7, "name": "f"}]}, f"tools.0.type: {STRING}"),
         ({"temperature": "hot"}, "temperature: Input should be a valid number"),
         ({"temperature": True}, "temperature: Input should be a valid number"),
@@ -414,12 +416,29 @@ def test_a_deep_nest_is_refused_where_there_is_much_to_write(values: int, passes
         ({"messages": [{"role": "user", "content": "x"}] * 5000}, 3 + 10),
         (with_blocks(*[{"type": "text", "text": "x"}] * 5000), 3 + 10),
         ({"tools": [{"name": "x", "input_schema": {}}] * 5000}, 3 + 10),
+        ({"tools": [{"name": "x", "input_schema": {"properties": {f"p{n}": {} for n in range(600)}}}] * 3}, 3 + 2),
         ({"x": [1] * 260_000}, 3 + 1),  # also written, to see how deep it is
         ({"x": "," * 1_200_000}, 3 + 2 + 1),  # also counted, 1 MB a slice, and written
     ],
 )
 def test_slices(changes: JSON, slices: int) -> None:
     assert len(list(parse_in_slices(orjson.dumps({**BODY, **changes})))) == slices
+
+
+def test_schemas_are_made_valid() -> None:
+    wrong: JSON = {"type": "object", "required": None}
+    right: JSON = {"type": "object"}
+    addition = {"type": "tool_addition", "tool": {"definition": {"name": "g", "input_schema": wrong}}}
+    request = read(
+        tools=[{"name": "f", "input_schema": wrong}],
+        output_config={"format": {"type": "json_schema", "schema": wrong}},
+        output_format={"type": "json_schema", "schema": wrong},
+        messages=[USER, {"role": "system", "content": [addition, {"type": "tool_addition", "tool": "g"}]}],
+    )
+    body = request.body
+    assert request.tools[0]["input_schema"] == right
+    assert body["output_config"]["format"]["schema"] == body["output_format"]["schema"] == right
+    assert body["messages"][1]["content"][0]["tool"]["definition"]["input_schema"] == right
 
 
 # -- real ones ---------------------------------------------------------------------------------------------------------

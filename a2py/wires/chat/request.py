@@ -16,6 +16,7 @@ from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
 from a2py.wires.chat import messages, reasoning, tools
 from a2py.wires.chat.messages import MARKED
+from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.headers import build_headers, build_url
 from a2py.wires.common.paths import set_ttl
@@ -29,6 +30,7 @@ BREAKPOINTS = 4
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that asks `dep` for `call`."""
+    threads.check(call.request, dep)
     draft = Draft(call, dep, stream)
     q = dep.quirks
     draft.body["model"] = dep.model

@@ -14,6 +14,7 @@ from a2py.messages.types import Call, Prepared
 from a2py.quirks import EFFORTS as KNOWN_EFFORTS
 from a2py.slices import Slices
 from a2py.wires.common import headers as common
+from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.effort import always_reasons, nearest_effort
 from a2py.wires.common.paths import change_at, parse_path, set_ttl
@@ -27,7 +28,17 @@ DEFAULTS = ("temperature", "top_p", "top_k", "stop_sequences", "service_tier", "
 #: Anthropic's effort words, weakest first.
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 #: Fields that are reported in `degraded` when they are dropped. Dropping others changes nothing for the client.
-LOST = ("container", "fallbacks", "inference_geo", "mcp_servers", "speed", "task_budget", "thinking")
+LOST = (
+    "container",
+    "context_management",
+    "fallbacks",
+    "inference_geo",
+    "mcp_servers",
+    "service_tier",
+    "speed",
+    "task_budget",
+    "thinking",
+)
 #: Paths at which cache_control may be.
 CACHE_MARKS = tuple(
     parse_path(path)
@@ -130,6 +141,7 @@ def _dropped_names(dep: Deployment) -> frozenset[str]:
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that sends `call` to `dep`."""
+    threads.check(call.request, dep)
     draft = Draft(call, dep, stream)
     body = draft.body = {**call.request.body, "model": dep.model}
     is_count = not call.request.max_tokens

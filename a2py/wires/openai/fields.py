@@ -19,7 +19,7 @@ from a2py.wires.common.text import dumps
 #: Anthropic's service_tier → OpenAI's.
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that these wires cannot translate, and whose loss is reported to the client.
-LOST = ("compaction", "container", "inference_geo", "speed", "task_budget", "thread")
+LOST = ("compaction", "container", "context_management", "inference_geo", "speed", "task_budget")
 #: Values of Quirks.cache with which `prompt_cache_key` is sent.
 KEYED = frozenset({"key", "keyed_blocks", "breakpoint"})
 #: Names under which a configuration sets an output limit.
@@ -66,6 +66,8 @@ def write_sampling(draft: Draft) -> None:
     if tier and q.service_tier:
         draft.body["service_tier"] = tier
         draft.added.add("service_tier")
+    elif body.get("service_tier"):
+        draft.lose("service_tier")
 
 
 def pick_format(draft: Draft) -> str:

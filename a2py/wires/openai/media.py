@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from a2py.errors import ApiError
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import block_text, document_title
@@ -32,9 +33,21 @@ class Parts(Protocol):
         """Return a PDF as a data URL in an image part; None if the API has no part for that."""
 
 
+def _refuse_file_id(block: JSON) -> None:
+    """Raise `ApiError` for a file of Anthropic's Files API. No other upstream has it, and without it the question makes
+    no sense. The words are Anthropic's for a request without the beta."""
+    if block["source"]["type"] == "file":
+        raise ApiError(
+            "invalid_request",
+            f"messages.content.{block['type']}.source: Input tag 'file' found using 'type' does not match any of the"
+            " expected tags: 'base64', 'content', 'text', 'url'. Send the file itself as base64.",
+        )
+
+
 def make_image(block: JSON, draft: Draft, parts: Parts) -> JSON:
     """Return an image block as a part. For a model that takes no images it is a line of text, and reported as lost."""
     source = block["source"]
+    _refuse_file_id(block)
     if draft.quirks.images:
         if source["type"] == "base64":
             return parts.image(f"data:{source['media_type']};base64,{source['data']}")
@@ -52,6 +65,7 @@ def make_document(block: JSON, draft: Draft, parts: Parts) -> JSON:
     """Return a document block as a part: a PDF as a file if the upstream takes it, text as text, anything else as a
     line of text, which is reported as lost."""
     source, form = block["source"], draft.quirks.documents
+    _refuse_file_id(block)
     linked_file = parts.linked_file(source["url"]) if source["type"] == "url" and form == "file" else None
     if linked_file is not None:
         return linked_file

@@ -14,6 +14,7 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
+from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.headers import build_headers, build_url
 from a2py.wires.openai import fields
@@ -27,6 +28,7 @@ VERBOSITIES = ("low", "medium", "high")
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that sends `call` to `dep`."""
+    threads.check(call.request, dep)
     draft = Draft(call, dep, stream)
     draft.body["model"] = dep.model
     yield from items.build(draft)
