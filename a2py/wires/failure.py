@@ -78,8 +78,6 @@ def read_event(payload: dict[str, Any] | bytes, peer: Peer = UNKNOWN) -> ApiErro
     The answer's status was 200."""
     body = parse_body(payload) if isinstance(payload, bytes) else parse_value(payload)
     error, own = _judge(body.status, body, peer)
-    if body.status >= 500 and error.kind in ("api", "upstream", "timeout"):
-        error = ApiError("overloaded", error.message)
     if error.retryable:
         error.retry_after = waiting.seconds({}, own)
     return error

@@ -226,8 +226,10 @@ def test_no_error_inside(payload: dict[str, Any]) -> None:
     ("payload", "kind", "status"),
     [
         ({"error": {"message": "m", "code": 429}}, "rate_limit", 429),
-        ({"error": {"message": "m", "code": "500"}}, "overloaded", 529),
-        ({"error": {"message": "m", "code": 504}}, "overloaded", 529),
+        ({"error": {"message": "m", "code": "500"}}, "api", 500),
+        ({"error": {"message": "m", "code": 504}}, "timeout", 504),
+        ({"error": {"message": "m", "code": 502}}, "upstream", 502),
+        ({"error": {"message": "m", "code": 503}}, "overloaded", 529),
         ({"error": {"message": "m", "type": "server_error"}}, "api", 500),
         ({"error": "m"}, "api", 500),
         ({"error": True}, "api", 500),
