@@ -61,10 +61,10 @@ _TEXT_KEYS = (
 #: Names of objects in which a gateway keeps the error that it got itself.
 _CAUSE = re.compile("error|cause|upstream|inner|origin|provider|exception", re.IGNORECASE)
 #: Names of members that repeat the request.
-_SENT_KEYS = frozenset(
-    "input inputs request request_body messages prompt params parameters payload args arguments query headers tools ctx"
-    " instance stack".split()
-)
+_SENT_KEYS = {
+    *("input", "inputs", "request", "request_body", "messages", "prompt", "params", "parameters", "payload", "args"),
+    *("arguments", "query", "headers", "tools", "ctx", "instance", "stack"),
+}
 _CODE_KEYS = ("code", "type", "status", "error_code", "error_type", "errorCode", "reason")
 #: Members that say how long to wait, in seconds, and in milliseconds.
 _WAIT_KEYS = (
