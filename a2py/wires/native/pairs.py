@@ -47,6 +47,7 @@ def _complete(content: list[JSON], ids: list[str]) -> list[JSON]:
         elif block["tool_use_id"] in ids and block["tool_use_id"] not in results:
             results[block["tool_use_id"]] = block
         else:
-            rest.append({"type": "text", "text": f"[result of an earlier tool call]\n{block_text(block)}"})
+            text = "\n".join(map(block_text, blocks(block.get("content") or [])))
+            rest.append({"type": "text", "text": f"[result of an earlier tool call]\n{text}"})
     missing = {"type": "tool_result", "content": NO_RESULT, "is_error": True}
     return [*(results.get(id) or {**missing, "tool_use_id": id} for id in dict.fromkeys(ids)), *rest]
