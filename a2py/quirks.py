@@ -193,12 +193,15 @@ class Quirks:
     #: but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted
-    #: `reasoning_details`) goes back in the field in which it came. `reasoning_history` is only about the text.
-    #: wires/chat/reasoning.py
+    #: `reasoning_details`, Responses' reasoning items) goes back in the field where it came, whatever
+    #: `reasoning_history` says of the text. wires/chat/reasoning.py, wires/responses/reasoning.py
     vendor_state: bool = True
     #: Turns with tool calls must carry their reasoning. A placeholder replaces one that is missing (DeepSeek, Kimi).
     #: wires/chat/reasoning.py, wires/native/history.py, wires/responses/reasoning.py
     reasoning_required: bool = False
+    #: A turn with tool calls may carry its reasoning beside its text. If not, its reasoning is left out (gpt-oss' template
+    #: behind llama.cpp: 500 "Cannot pass both content and thinking", 2025-11). wires/chat/reasoning.py
+    reasoning_beside_content: bool = True
     #: Only turns since the last user text carry their reasoning back (the vendor drops the rest itself).
     #: wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_recent: bool = False

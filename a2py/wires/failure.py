@@ -23,7 +23,16 @@ from a2py.wires.refusal.verdict import find_rule, kind_of_status
 
 #: `ApiError.field` of errors that hold only for this prompt, this conversation, or the credit that is left. A lesson
 #: from them is not kept.
-PASSING = frozenset({"room", "credit", "messages.thinking"})
+PASSING = frozenset(
+    {
+        "room",
+        "credit",
+        "messages.thinking",
+        "messages.reasoning_item",
+        "messages.thought_signature",
+        "messages.unpaired",
+    }
+)
 #: MiniMax `base_resp.status_code` → HTTP status (its error-code page, 2026-05). Any other code is 400.
 BASE_RESP = {
     1000: 500,
@@ -102,8 +111,6 @@ def read_event(payload: dict[str, Any] | bytes, peer: Peer = UNKNOWN) -> ApiErro
     The answer's status was 200."""
     body = parse_body(payload) if isinstance(payload, bytes) else parse_value(payload)
     error, own = _judge(body.status, body, peer)
-    if body.status >= 500 and error.kind in ("api", "upstream", "timeout"):
-        error = ApiError("overloaded", error.message)
     if error.retryable:
         error.retry_after = waiting.seconds({}, own)
     return error

@@ -120,6 +120,11 @@ def _native(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     yield {"native_drop": quirks.native_drop | {name}}
 
 
+def _drop(*names: str, **changes: Any) -> Candidates:
+    """Return candidates of one change: `names` are removed for a native upstream, other wires get `changes`."""
+    return lambda error, quirks, name: iter(({"native_drop": quirks.native_drop.union(names), **changes},))
+
+
 def _row(field: str, sent: str, changes: Candidates) -> Row:
     return Row(re.compile(field), sent, changes)
 
@@ -134,6 +139,7 @@ LESSONS: tuple[Row, ...] = (
         r"reasoning\.off", "reasoning thinking", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})
     ),
     _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
+    _row(r"thinking\.support", "reasoning thinking", _drop("thinking", reasoning="none")),
     _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
     _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
     _row(
@@ -173,6 +179,15 @@ LESSONS: tuple[Row, ...] = (
         "",
         _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True}),
     ),
+    _row(r"messages\.reasoning_content\.beside_content", "", _fixed({"reasoning_beside_content": False})),
+    _row(r"messages\.(?:reasoning_item|thought_signature)", "", _fixed({"vendor_state": False})),
+    _row(
+        r"messages\.thought_signature\.required",
+        "",
+        _fixed({"reasoning_history": "thought_signature", "reasoning_required": True}),
+    ),
+    _row(r"messages\.thinking", "", _drop("messages.thinking", vendor_state=False, reasoning_history="none")),
+    _row(r"messages\.unpaired", "", _drop("messages.unpaired")),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),
     _row(
         r"(?:messages\..*\b)?(?:reasoning_opaque|reasoning_encrypted|extra_content)(?:\..*)?",
@@ -186,14 +201,16 @@ LESSONS: tuple[Row, ...] = (
     _row(r"messages\.after_tool", "", _fixed({"after_tool": AFTER_TOOL})),
     _row(r"messages\.prefill\.prefix", "", _fixed({"prefill": "prefix"})),
     _row(r"messages\.prefill", "", _fixed({"prefill": "instruct"})),
-    _row(r"messages\.empty", "", _fixed({"empty_content": EMPTY})),
+    _row(r"messages\.empty", "", _drop("messages.blank_text", empty_content=EMPTY)),
     _row(r"messages\.content", "", _fixed({"string_content": True})),
     _row(r"messages\.tool_calls\.arguments", "", _fixed({"broken_arguments": "object"})),
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
     _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
+    _row(r"(output_config\.effort)", "", _native),
     _row(r"(context_management|output_config)(?:\..*)?", "", _native),
-    _row(r"(messages)\.(thinking|tool_reference)", "", _native),
+    _row(r"(messages)\.(tool_reference)", "", _native),
     _row(r"(thinking)\.(?:\w+\.)?(display)", "", _native),
+    _row(r"thinking\.budget_size", "thinking", _drop("thinking.large_budget")),
     _row(r"(thinking)(?:\.\w+)*", "thinking", _native),
     _row(
         r"(tools)\.\d+\.(?:custom\.)?(defer_loading|eager_input_streaming|allowed_callers|input_examples|strict)",

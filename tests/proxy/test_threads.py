@@ -16,7 +16,7 @@ from tests.scripted import SSE, Peer, Scripted, chunk, completion, refusing, tex
 #: A deployment of Anthropic itself.
 VENDOR: dict[str, Any] = {"wire": "native", "quirks": replace(Quirks(), native_betas="all", mid_system="inline")}
 CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Rome"}'}}
-CONTINUE = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
+CONTINUE: dict[str, Any] = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
 USAGE = {"input_tokens": 1, "output_tokens": 1}
 
 
@@ -48,7 +48,8 @@ def run_tools(proxy: Running, stream: bool) -> str:
     arguments: Any = {"model": "test-model", "max_tokens": 100, "messages": [question], "tools": [weather]}
     last: Any = None
     with anthropic.Anthropic(base_url=proxy.base, api_key="x", max_retries=0, timeout=30) as client:
-        for turn in client.beta.messages.tool_runner(**arguments, max_iterations=4, stream=stream):
+        turns: Any = client.beta.messages.tool_runner(**arguments, max_iterations=4, stream=stream)
+        for turn in turns:
             last = turn.get_final_message() if stream else turn
     return str(last.content[0].text)
 

@@ -198,7 +198,89 @@ def test_the_cap_names_the_model_where_it_is_known() -> None:
     )
 
 
-# -- errors inside a 200 -----------------------------------------------------------------------------------------------
+# -- overflows by their meaning ------------------------------------------------------------------------------------------
+
+#: A sentence that no rule names, and what the client gets.
+MEANT = [
+    ("Prompt too long: 32799 tokens exceeds max context window of 32768 tokens", "32799 tokens > 32768 maximum"),
+    ("The prompt has 5,000 tokens, which is more than the 4,096 that this model takes", "5000 tokens > 4096 maximum"),
+    ("Input tokens (5000) exceed the model limit (4096)", "5000 tokens > 4096 maximum"),
+    ("Your request of 5000 tokens is over the context size of 4096", "5000 tokens > 4096 maximum"),
+    ("context overflow: 5000 tokens > 4096", "5000 tokens > 4096 maximum"),
+    ("prompt tokens must be less than 4096, got 5000", "5000 tokens > 4096 maximum"),
+    ("The maximum input is 4096 tokens but the request has 5000", "5000 tokens > 4096 maximum"),
+    ("This input allows at most 4096 tokens but 5000 were given: got 5000", "5000 tokens > 4096 maximum"),
+    ("Request has too many tokens", ""),
+    ("Too many input tokens", ""),
+    ("The prompt exceeds the limit", ""),
+    ("Input length exceeds the allowed maximum", ""),
+    ("Number of input tokens is larger than the window", ""),
+    ("The number of tokens must be less than the maximum of the model", ""),
+    ("The conversation is too long for this model", ""),
+    ("Prompt is too large", ""),
+    ("context window exceeded", ""),
+    ("The context limit was reached", ""),
+    ("max_tokens must be at least 1, got -1234.", ""),
+    ("max_completion_tokens must be at least 1, got -1", ""),
+    ("Invalid value for max_tokens: -37", ""),
+]
+
+
+@pytest.mark.parametrize(("sentence", "numbers"), MEANT)
+def test_an_overflow_is_recognized_by_its_meaning(sentence: str, numbers: str) -> None:
+    message = f"prompt is too long: {numbers}" if numbers else "prompt is too long"
+    for body in ({"error": {"message": sentence, "type": "invalid_request_error"}}, {"detail": sentence}):
+        for status in (400, 413, 422, 500):
+            error = of(body, status)
+            assert (error.kind, error.status, error.message) == ("context_overflow", 400, message)
+        inside = failure.find_error(body)
+        assert inside is not None and (inside.kind, inside.message) == ("context_overflow", message)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "This request would exceed your organization's rate limit of 40,000 input tokens per minute",
+        "Your input tokens exceed the configured limit of 30000 tokens per minute",
+        "The prompt of 5000 tokens exceeds the limit of 4096 tokens per day",
+        "Too many tokens per day",
+        "Rate limit reached: prompt tokens exceed the maximum of 10000 TPM",
+        "You have exceeded your token quota: context tokens 5000 > 4096",
+        "maximum context length is 4096 tokens/min",
+        "Input exceeds the rate-limit of the context window",
+    ],
+)
+def test_a_rate_limit_that_mentions_tokens_is_no_overflow(sentence: str) -> None:
+    error = of({"error": {"message": sentence}}, 429)
+    assert (error.kind, error.status) == ("rate_limit", 429)
+    inside = failure.find_error({"error": {"message": sentence, "code": 429}})
+    assert inside is not None and inside.kind == "rate_limit"
+    assert of({"error": {"message": sentence}}, 400).kind != "context_overflow"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "temperature: Input should be less than or equal to 2",
+        "max_tokens 5000 exceeds the maximum of 4096 output tokens for this request",
+        "Your request of 5000 output tokens exceeds the maximum of 4096",
+        "prompt_cache_key: string too long, maximum length 64",
+        "Prompt cache key exceeds the maximum length of 64",
+        "messages[3].tool_call_id is too long, at most 40 are allowed",
+        "messages.0.content.0.image.source: the image exceeds 5 MB maximum: 6000000 bytes > 5242880 bytes",
+        "The request body of 50 MB exceeds the maximum of 32 MB",
+        "messages: at most 100 items, got 200",
+        "max_tokens must be -1 (no limit) or greater than 0",
+        "Token limit reached",
+        "context canceled",
+        "Invalid input: expected a string",
+    ],
+)
+def test_what_is_no_overflow(sentence: str) -> None:
+    assert of({"error": {"message": sentence}}).kind != "context_overflow"
+
+
+# -- errors inside a 200 -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,8 +309,10 @@ def test_no_error_inside(payload: dict[str, Any]) -> None:
     ("payload", "kind", "status"),
     [
         ({"error": {"message": "m", "code": 429}}, "rate_limit", 429),
-        ({"error": {"message": "m", "code": "500"}}, "overloaded", 529),
-        ({"error": {"message": "m", "code": 504}}, "overloaded", 529),
+        ({"error": {"message": "m", "code": "500"}}, "api", 500),
+        ({"error": {"message": "m", "code": 504}}, "timeout", 504),
+        ({"error": {"message": "m", "code": 502}}, "upstream", 502),
+        ({"error": {"message": "m", "code": 503}}, "overloaded", 529),
         ({"error": {"message": "m", "type": "server_error"}}, "api", 500),
         ({"error": "m"}, "api", 500),
         ({"error": True}, "api", 500),

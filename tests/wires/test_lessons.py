@@ -46,6 +46,7 @@ def refusal(message: str, status: int = 400, **more: Any) -> ApiError:
 
 STREAM_ONLY = {"stream_only": True, "whole_only": False}
 WHOLE_ONLY = {"whole_only": True, "stream_only": False}
+BLANK = {"empty_content": EMPTY, "native_drop": frozenset({"messages.blank_text"})}
 #: The upstream's sentence, what the deployment's quirks were, what they become.
 TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Unknown parameter: 'stream_options'.", {}, {"stream_usage": False}),
@@ -64,7 +65,16 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("Unrecognized request argument supplied: thinking", {"reasoning": "thinking_type"}, {"reasoning": "none"}),
     ("enable_thinking is unknown here", {"reasoning": "enable_thinking"}, {"reasoning": "none"}),
     ("property 'chat_template_kwargs' is unsupported", {"reasoning": "template"}, {"reasoning": "none"}),
-    ('"llama3.2" does not support thinking', {"reasoning": "think"}, {"reasoning": "none"}),
+    (
+        '"llama3.2" does not support thinking',
+        {"reasoning": "think"},
+        {"reasoning": "none", "native_drop": frozenset({"thinking"})},
+    ),
+    (
+        "'claude-3-5-haiku-20241022' does not support thinking.",
+        {},
+        {"reasoning": "none", "native_drop": frozenset({"thinking"})},
+    ),
     (
         "Reasoning is mandatory for this endpoint and cannot be disabled.",
         {"effort_off": "none"},
@@ -85,7 +95,7 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     (
         "messages.1.content.0: Invalid `signature` in `thinking` block",
         {},
-        {"native_drop": frozenset({"messages.thinking"})},
+        {"native_drop": frozenset({"messages.thinking"}), "vendor_state": False, "reasoning_history": "none"},
     ),
     (
         "failed to convert tool result content: unsupported content type in ContentBlockParamUnion: tool_reference",
@@ -105,7 +115,7 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     (
         "messages.11.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`.",
         {"native_drop": ["speed"]},
-        {"native_drop": frozenset({"speed", "messages.thinking"})},
+        {"native_drop": frozenset({"speed", "messages.thinking"}), "vendor_state": False, "reasoning_history": "none"},
     ),
     (
         "The `content[].thinking` in the thinking mode must be passed back to the API.",
@@ -255,7 +265,74 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"prefill": "prefix"},
     ),
     ("This model does not support assistant message prefill.", {}, {"prefill": "instruct"}),
-    ("message content must not be empty", {}, {"empty_content": EMPTY}),
+    ("message content must not be empty", {}, BLANK),
+    ("messages: text content blocks must be non-empty", {}, BLANK),
+    ("messages: text content blocks must contain non-whitespace text", {}, BLANK),
+    ("messages.0.content.0.text: cache_control cannot be set for empty text blocks", {}, BLANK),
+    *(
+        (message, {}, {"vendor_state": False})
+        for message in (
+            "The encrypted content gAAA...old could not be verified.",
+            "Encrypted content could not be decrypted or parsed.",
+            "Item with id 'rs_68' not found. Items are not persisted when `store` is set to false.",
+            "Item 'rs_68' of type 'reasoning' was provided without its required following item.",
+            "Item 'fc_68' of type 'function_call' was provided without its required 'reasoning' item: 'rs_68'.",
+            "Thought signature is not valid",
+            "Corrupted thought signature.",
+        )
+    ),
+    (
+        "Function call is missing a thought_signature in functionCall parts.",
+        {},
+        {"reasoning_history": "thought_signature", "reasoning_required": True},
+    ),
+    *(
+        (
+            message,
+            {},
+            {"native_drop": frozenset({"messages.thinking"}), "vendor_state": False, "reasoning_history": "none"},
+        )
+        for message in (
+            "messages.1.content.0.thinking.signature: Field required",
+            "messages.1.content.0: If an assistant message contains any thinking blocks, the first block must be `thinking`"
+            " or `redacted_thinking`. Found `text`.",
+            "messages.3.content.0.thinking: each thinking block must contain thinking",
+            "messages.1.content.1: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be"
+            " modified. These blocks must remain as they were in the original response.",
+        )
+    ),
+    (
+        "Cannot pass both content and thinking in an assistant message with tool calls! Put the analysis message in one or"
+        " the other, but not both. at row 290, column 178",
+        {},
+        {"reasoning_beside_content": False},
+    ),
+    (
+        "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_A.",
+        {},
+        {"native_drop": frozenset({"messages.unpaired"})},
+    ),
+    (
+        "messages.2.content.0: unexpected `tool_use_id` found in `tool_result` blocks: toolu_A.",
+        {},
+        {"native_drop": frozenset({"messages.unpaired"})},
+    ),
+    (
+        "output_config.effort: Input should be 'low', 'medium', 'high' or 'max'",
+        {},
+        {"native_drop": frozenset({"output_config.effort"})},
+    ),
+    ("This model does not support the effort parameter", {}, {"native_drop": frozenset({"output_config.effort"})}),
+    (
+        "`max_tokens` must be greater than `thinking.budget_tokens`.",
+        {},
+        {"native_drop": frozenset({"thinking.large_budget"})},
+    ),
+    (
+        "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
+        {},
+        {"native_drop": frozenset({"thinking.large_budget"})},
+    ),
     ("messages[0].content must be a string", {"string_content": False}, {"string_content": True}),
     ("messages[0].content must be a string", {}, None),
     (

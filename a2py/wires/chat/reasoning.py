@@ -204,6 +204,8 @@ class History:
         q = self._draft.quirks
         if q.reasoning_recent and not recent:
             return
+        if not q.reasoning_beside_content and message.get("tool_calls") and message.get("content"):
+            return
         text = "".join(self._texts)  # unmodified: Z.ai requires it, and prefix caches, too
         put = HISTORY.get(self._field())
         if put is not None and (text or self._details):

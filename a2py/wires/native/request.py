@@ -19,7 +19,7 @@ from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.effort import always_reasons, nearest_effort
 from a2py.wires.common.paths import change_at, parse_path, set_ttl
 from a2py.wires.native import history, tools
-from a2py.wires.native.strip import strip
+from a2py.wires.native.strip import LEAST_BUDGET, strip
 
 #: The `anthropic-version` that every vendor accepts. Only Anthropic itself gets the client's own.
 VERSION = "2023-06-01"
@@ -50,8 +50,6 @@ CACHE_MARKS = tuple(
         "messages.content.content.cache_control",
     )
 )
-#: Smallest thinking budget that Anthropic accepts.
-LEAST_BUDGET = 1024
 
 
 def url(dep: Deployment) -> str:
@@ -152,6 +150,8 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     if not is_count:
         _set_defaults(draft)
     drop = _dropped_names(dep)
+    if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
+        draft.lose("effort")
     for name in LOST:
         if name in drop and body.get(name):
             draft.lose(name)

@@ -15,6 +15,14 @@ from a2py.slices import Slices
 from a2py.wires.common.paths import delete_field, map_list
 from a2py.wires.common.text import BILLING, blocks, strip_billing, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
+from a2py.wires.native.pairs import pair_calls
+
+#: Text of a message that holds nothing but blank texts. Claude Code writes the same into an empty turn.
+NO_CONTENT = "(no content)"
+#: Types of blocks that may carry a cache mark.
+MARKABLE = frozenset({"text", "image", "document", "tool_use", "tool_result"})
+#: Smallest thinking budget that Anthropic accepts.
+LEAST_BUDGET = 1024
 
 
 def drop_billing_header(body: JSON) -> None:
@@ -102,8 +110,57 @@ def join_user_turns(messages: list[JSON]) -> list[JSON]:
     return out
 
 
+def drop_blank_texts(body: JSON) -> None:
+    """Remove blank text blocks. A message that holds nothing else gets a text that says so."""
+    for name in ("system", "messages"):
+        if isinstance(body.get(name), list):
+            body[name] = _without_blanks(body[name]) if name == "system" else map_list(body[name], _with_text)
+    if not body.get("system", True):
+        del body["system"]
+
+
+def _with_text(message: JSON) -> JSON:
+    """Return a message without blank texts."""
+    content = message["content"]
+    rest = content if isinstance(content, str) else _without_blanks(content)
+    if not rest or (isinstance(rest, str) and not rest.strip()):
+        return {**message, "content": NO_CONTENT}
+    return message if rest is content else {**message, "content": rest}
+
+
+def _without_blanks(content: list[JSON]) -> list[JSON]:
+    """Return the blocks without blank texts, also inside the results of tools. The cache mark of one that is removed goes
+    to the block before it."""
+    kept: list[JSON] = []
+    for block in content:
+        if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+            inner = _without_blanks(block["content"])
+            block = block if inner is block["content"] else {**block, "content": inner}
+        if block["type"] != "text" or block["text"].strip():
+            kept.append(block)
+        elif block.get("cache_control") and kept and kept[-1]["type"] in MARKABLE:
+            kept[-1] = {"cache_control": block["cache_control"], **kept[-1]}
+    is_same = len(kept) == len(content) and all(a is b for a, b in zip(kept, content, strict=True))
+    return content if is_same else kept
+
+
+def fit_budget(body: JSON) -> None:
+    """Bring the thinking budget into what Anthropic accepts: at least LEAST_BUDGET, and less than `max_tokens`."""
+    thinking, limit = body.get("thinking"), body.get("max_tokens")
+    if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int) or not limit:
+        return
+    if limit <= LEAST_BUDGET:
+        body["thinking"] = {"type": "disabled"}
+    else:
+        budget = max(LEAST_BUDGET, min(thinking["budget_tokens"], limit - 1))
+        body["thinking"] = {**thinking, "budget_tokens": budget}
+
+
 #: Members of `Quirks.native_drop` that need more than a path.
 SPECIAL: dict[str, Callable[[JSON], None]] = {
+    "messages.blank_text": drop_blank_texts,
+    "messages.unpaired": pair_calls,
+    "thinking.large_budget": fit_budget,
     "messages.system_role": drop_system_role,
     "messages.tool_reference": drop_tool_references,
     "system.billing_header": drop_billing_header,

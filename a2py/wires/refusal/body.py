@@ -40,6 +40,7 @@ ITEMS = 8
 #: Keys of an object that hold sentences, or objects with more of them, in the order in which they are read.
 _TEXT_KEYS = (
     "message",
+    "Message",
     "error_message",
     "errorMessage",
     "error_msg",
@@ -57,7 +58,29 @@ _TEXT_KEYS = (
     "metadata",
     "raw",
 )
+#: Names of objects in which a gateway keeps the error that it got itself.
+_CAUSE = re.compile("error|cause|upstream|inner|origin|provider|exception", re.IGNORECASE)
+#: Names of members that repeat the request.
+_SENT_KEYS = {
+    *("input", "inputs", "request", "request_body", "messages", "prompt", "params", "parameters", "payload", "args"),
+    *("arguments", "query", "headers", "tools", "ctx", "instance", "stack"),
+}
 _CODE_KEYS = ("code", "type", "status", "error_code", "error_type", "errorCode", "reason")
+#: Members that say how long to wait, in seconds, and in milliseconds.
+_WAIT_KEYS = (
+    "retry_after",
+    "retry-after",
+    "retryAfter",
+    "retry_after_seconds",
+    "retryAfterSeconds",
+    "reset_seconds",
+    "resets_in_seconds",
+    "reset_after",
+    "reset_after_seconds",
+    "reset_in_seconds",
+    "reset_time",
+)
+_WAIT_KEYS_MS = ("retry_after_ms", "retryAfterMs", "reset_ms")
 _STATUS_KEYS = ("status_code", "status", "http_code", "code")
 #: A string of JSON text (complete if the group is a quote), a bracket, comma or colon, or a number or word.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
@@ -160,10 +183,29 @@ def _read_object(value: dict[str, Any], body: ErrorBody, depth: int) -> None:
     for key in _TEXT_KEYS:
         if value.get(key):
             _walk(value[key], body, depth + 1)
+    _read_causes(value, body, depth)
     if not body.sentences and isinstance(
         value.get("title"), str
     ):  # problem+json: "title" is less specific than "detail"
         body.add_sentence(value["title"])
+
+
+def _read_causes(value: dict[str, Any], body: ErrorBody, depth: int) -> None:
+    """Read the members that no table names: those that hold the error of another server, and any object while nothing
+    was said yet.
+
+    Example: `{"error": {"type": "request_fail", "upstream_error": {"error": {"message": "Bad key"}}}}`."""
+    for key, inner in value.items():
+        if key in _TEXT_KEYS or key in _CODE_KEYS or key.lower() in _SENT_KEYS:
+            continue
+        is_cause = _CAUSE.search(key) is not None
+        if isinstance(inner, str):
+            text = inner.strip()
+            is_wanted = text[:1] == "{" or (is_cause and " " in text)
+        else:
+            is_wanted = isinstance(inner, (dict, list))
+        if is_wanted and (is_cause or not body.sentences):
+            _walk(inner, body, depth + 1)
 
 
 def _status_in(value: dict[str, Any]) -> int:
@@ -197,10 +239,25 @@ def _read_param(value: dict[str, Any], body: ErrorBody) -> None:
 def _read_waiting_times(value: dict[str, Any], body: ErrorBody) -> None:
     if isinstance(value.get("retryDelay"), str):
         body.delay = value["retryDelay"][:40]
+    body.delay = body.delay or _wait_in(value)
     headers = value.get("headers")
     if isinstance(headers, dict):
         resets = (str(v)[:40] for k, v in headers.items() if k.lower() == "x-ratelimit-reset")
         body.reset = next(resets, "")
+
+
+def _wait_in(value: dict[str, Any]) -> str:
+    """Return the wait that an object names, as a length of time: `"retry_after": 30` → `30.000s`; "" if none."""
+    for keys, unit in ((_WAIT_KEYS_MS, "ms"), (_WAIT_KEYS, "s")):
+        for key in keys:
+            wait = value.get(key)
+            if isinstance(wait, str) and re.fullmatch(r"\d{1,8}(?:\.\d{1,6})?", wait):
+                wait = float(wait)
+            if isinstance(wait, str) and wait[:1].isdigit():
+                return wait[:40]
+            if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
+                return f"{min(wait, 99_999_999):.3f}{unit}"
+    return ""
 
 
 def _read_validation_error(location: list[Any], message: str, body: ErrorBody) -> None:
@@ -213,14 +270,7 @@ def _read_validation_error(location: list[Any], message: str, body: ErrorBody) -
 
 
 def _read_other(text: str, body: ErrorBody) -> None:
-    """Read a body that is not JSON."""
-    for line in text.splitlines()[:50]:
-        if line.lstrip().startswith("data:"):
-            try:
-                _walk(jsontext.loads(line.partition("data:")[2].encode()), body, 0)
-                return
-            except ValueError:
-                continue
+    """Read a body that is not JSON, or more than one document: JSON that an event stream follows counts before it."""
     if text[:1] == "<":
         body.is_html = True
         title = _TITLE.search(text)
@@ -230,8 +280,23 @@ def _read_other(text: str, body: ErrorBody) -> None:
             _walk(jsontext.loads(_complete(text).encode("utf-8", "replace")), body, 0)
         except ValueError:
             _read_broken(text, body)
-    else:
+        if not body.sentences:
+            _read_events(text, body)
+    elif not _read_events(text, body):
         body.add_sentence(text)
+
+
+def _read_events(text: str, body: ErrorBody) -> bool:
+    """Read the first event of a stream that holds JSON. Return whether there is one."""
+    for line in text.splitlines()[:50]:
+        start = line.find("data:")
+        if start >= 0 and (start == 0 or not line[:start].strip() or line[start - 1] in "}]"):
+            try:
+                _walk(jsontext.loads(line[start + 5 :].encode("utf-8", "replace")), body, 0)
+                return True
+            except ValueError:
+                continue
+    return False
 
 
 def _complete(text: str) -> str:

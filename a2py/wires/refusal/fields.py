@@ -93,8 +93,64 @@ _FORMS = (
         "thinking_signature",
         "messages.thinking",
         r"invalid `?signature`? in `?(?:redacted_)?thinking`? block"
-        r"|expected `?thinking`? or `?redacted_thinking`?, but found",
-        "anthropic, of other vendors' turns, 2025-10 to 2026-09",
+        r"|expected `?thinking`? or `?redacted_thinking`?, but found"
+        r"|thinking\.signature: (?:field required|input should)|(?:missing|without) (?:a )?`?(?:thinking )?signature`?\b"
+        r"|first block must be `?thinking`?|each thinking block must contain"
+        r"|`?(?:redacted_)?thinking`? blocks?\b.{0,80}?cannot be modified",
+        "anthropic, of other vendors' turns and of its own that were changed, 2025-10 to 2026-09",
+    ),
+    _row(
+        "reasoning_item",
+        "messages.reasoning_item",
+        r"encrypted[ _]content\b.{0,120}?(?:could not|cannot|can't|failed to|unable to) (?:be )?(?:verif|decrypt|pars)"
+        r"|\bitem (?:with id )?[`'\"]?rs_.{1,120}?(?:not found|without its required|does not exist)"
+        r"|without its required [`'\"]?reasoning",
+        "openai and azure, of another key or resource, 2025-04 to 2026-09",
+    ),
+    Rule(
+        "field.reasoning_item_code",
+        "unsupported",
+        None,
+        "openai, 2025-10",
+        codes("invalid_encrypted_content"),
+        field="messages.reasoning_item",
+    ),
+    _row(
+        "thought_signature_missing",
+        "messages.thought_signature.required",
+        r"missing an? [`'\"]?thought_?signature",
+        "gemini, 2025-11",
+    ),
+    _row(
+        "thought_signature",
+        "messages.thought_signature",
+        r"thought[ _]?signature[`'\"]? (?:is )?(?:not valid|invalid)|(?:invalid|corrupted) thought[ _]?signature",
+        "gemini, 2025-11",
+    ),
+    _row(
+        "content_and_thinking",
+        "messages.reasoning_content.beside_content",
+        r"cannot pass both content and thinking",
+        "gpt-oss' template behind llama.cpp, with 500, 2025-11",
+    ),
+    _row(
+        "budget_size",
+        "thinking.budget_size",
+        r"max_tokens`? must be greater than `?thinking\.budget_tokens"
+        r"|budget_tokens`?: input should be (?:greater|less) than",
+        "anthropic, 2026-11",
+    ),
+    _row(
+        "native_effort",
+        "output_config.effort",
+        r"\boutput_config\.effort: input should be|does not support the effort parameter",
+        "anthropic and its relays, 2026-02",
+    ),
+    _row(
+        "unpaired",
+        "messages.unpaired",
+        r"`?tool_use`? ids were found without `?tool_result`? blocks|unexpected `?tool_use_id`? found in `?tool_result",
+        "anthropic, after an interruption, 2025-06 to 2026-09",
     ),
     _row(
         "tool_reference",
@@ -162,8 +218,8 @@ _FORMS = (
     _row(
         "empty",
         "messages.empty",
-        r"(?:content|text).{0,30}?(?:must be non-empty|(?:must not|cannot|can't|should not|may not) be empty)"
-        r"|non-empty content|content is empty"
+        r"(?:content|text).{0,30}?(?:must (?:be non-empty|contain non-whitespace)|(?:must not|cannot|can't|should not|may not) be empty)"
+        r"|non-empty content|content is empty|cache_control cannot be set for empty text"
         r"|content field in the message object .{0,60}? is empty",
         "anthropic, moonshot, dashscope, 2025-10; minimax (2013), bedrock, 2026-04",
     ),
@@ -243,6 +299,14 @@ _TOOLS = (
         should_retry=False,
     ),
     Rule(
+        "tools.grammar",
+        "invalid_request",
+        pattern(r"failed to (?:parse|compile) (?:the )?grammar"),
+        "lmstudio and llama.cpp with 400 and 500, of a schema that they cannot compile, 2026-09",
+        field="tools",
+        should_retry=False,
+    ),
+    Rule(
         "tools.none",
         "invalid_request",
         pattern(r"does not support (?:tools|tool use|tool call|function call)|no endpoints found that support tool"),
@@ -317,8 +381,8 @@ _SENTENCES = (
         "named.thinking",
         "unsupported",
         pattern(r"does not support thinking|think value .{0,20}? is not supported"),
-        "ollama, 2026-01",
-        field="reasoning",
+        "ollama, 2026-01; anthropic, 2025-06",
+        field="thinking.support",
     ),
     Rule(
         "named.structured",

@@ -1,5 +1,7 @@
 """Wordings of errors that say that the prompt, or the output limit, is too large.
 
+A wording that no server is known for is recognized by its meaning (`MEANT`).
+
 Knows: the wordings, with who uses them and when that was seen. Must not know: what is done about them.
 Invariants: wordings with numbers come before those without; each rule's name is in a golden case
 (tests/goldens/errors.md).
@@ -16,13 +18,23 @@ _MAX = r"max_(?:completion_|output_|new_)?tokens"
 
 def _bare(rows: Iterable[tuple[str, str, str]]) -> tuple[Rule, ...]:
     """Return rules for overflows without numbers."""
-    return tuple(Rule(f"overflow.{name}", "context_overflow", pattern(text), source) for name, text, source in rows)
+    return tuple(
+        Rule(f"overflow.{name}", "context_overflow", pattern(text), source, unless=_RATES)
+        for name, text, source in rows
+    )
+
+
+#: Words of a limit for a length of time, or of what was paid. A smaller prompt is not what it asks for.
+_RATES = pattern(
+    r"\bper[ -](?:sec(?:ond)?|min(?:ute)?|hour|day|week|month)\b|/ ?(?:s|sec|min|minute|hour|day)\b|\b[TR]P[SMHD]\b"
+    r"|\brate[ _-]?limit|\bquotas?\b|throttl|\bconcurren"
+)
 
 
 _PARTS = rf"{number('used')} (?:in|of) (?:the |your )?(?:messages|prompt|text input)"
 _OUT = rf"(?:[,;] (?:and )?{number('out')} (?:in|for) the (?:completion|output))"
 #: Overflows with numbers: tokens of the prompt, tokens of the completion, size of the context.
-NUMBERED = (
+_NAMED = (
     Rule(
         "overflow.anthropic_sum",
         "context_overflow",
@@ -223,6 +235,66 @@ NUMBERED = (
         "context_overflow",
         pattern(rf"but model only supports up to {number('limit')}"),
         "Claude Code 2.1.330 knows it, 2026-11",
+    ),
+)
+
+
+def _gap(longest: int) -> str:
+    """Return a pattern for at most so many characters, none of them about the output or about media."""
+    return rf"(?:(?!max_|output|complet|image|audio|file|char|byte|\b[kmg]i?b\b).){{0,{longest}}}?"
+
+
+_MORE = r"(?:exceed\w*|surpass\w*|(?:longer|greater|larger|more|bigger|higher) than|\bover\b|\babove\b|>)"
+_LESS = r"(?:(?:less|fewer|smaller|shorter|lower) than|at most|no more than|up to|maximum|\bmax\b|limit\w*|<=?)"
+_SIZE = r"(?:(?<=context)|(?=.{0,160}?(?:token|context|window)))"
+_PROMPT = rf"\b(?:prompt(?! cache| template)|input|context|conversation|messages|request)\b{_SIZE}"
+#: What a prompt that is too long means in any words.
+_MEANT_NUMBERS = (
+    Rule(
+        "overflow.negative_output",
+        "context_overflow",
+        pattern(rf"{_MAX}.{{0,80}}?(?:\b(?:got|given|received|is|was)|value:?|[=:(]) ?[`'\"]?-(?!1\b(?!\.?$))\d"),
+        "vllm, 2025-06: it subtracts the prompt from the context, and the client never asks for so few",
+    ),
+    Rule(
+        "overflow.more_than",
+        "context_overflow",
+        pattern(rf"{_PROMPT}{_gap(60)}{number('used')}{_gap(50)}{_MORE}{_gap(60)}{number('limit')}"),
+        "omlx, relays, 2026-11: any sentence with both numbers",
+    ),
+    Rule(
+        "overflow.less_than",
+        "context_overflow",
+        pattern(
+            rf"(?:{_PROMPT}{_gap(60)}{_LESS}|maximum {_PROMPT}){_gap(40)}{number('limit')}{_gap(60)}\b(?:got|given|has|have|received"
+            rf"|requested|sent|contains?|but|used|was|were|is|current\w*|actual\w*)\b{_gap(40)}{number('used')}"
+            r"(?![\d,]|\.\d| ?(?:char|byte|image|file|output|[kmg]i?b\b))"
+        ),
+        "relays, 2026-11: any sentence with both numbers, the limit first",
+    ),
+)
+NUMBERED = tuple(rule._replace(unless=_RATES) for rule in (*_NAMED, *_MEANT_NUMBERS))
+_LONG = (
+    r"(?:prompt(?! cache| template)|context|conversation|(?:input|request|messages?)(?:'s)?(?: \w+)? (?:tokens?|length"
+    r"|size)|(?<!output )(?<!completion )(?<!new )tokens)"
+)
+#: The same without numbers. They come last, because they are the vaguest.
+MEANT = (
+    Rule(
+        "overflow.meaning",
+        "context_overflow",
+        pattern(
+            rf"\b{_LONG}\b{_gap(40)}(?:exceed\w*|surpass\w*|(?:longer|greater|larger|more) than|(?:must|should) (?:be|have)"
+            rf" (?:less|fewer|shorter|smaller) than)(?={_gap(60)}(?:token|context|length|window|maximum|limit|allow"
+            rf"|support|\d))"
+            rf"|\b(?:prompt|context|conversation|input)\b {_gap(20)}too (?:long|large)\b"
+            rf"|\btoo many (?:(?:input|prompt|context) )?tokens"
+            rf"|exceed\w*{_gap(40)}\b(?:context (?:length|window|size|limit)|(?:input|prompt) (?:tokens?|length)\b)"
+            rf"|\b(?:context|prompt|input)(?: \w+)? (?:length|window|size|limit)\b {_gap(20)}(?:exceeded|reached)"
+        ),
+        "any server, 2026-11",
+        statuses=frozenset({400, 413, 422, 500}),
+        unless=_RATES,
     ),
 )
 

@@ -17,7 +17,8 @@ class Rule(NamedTuple):
 
     `name`: of the rule, in its golden; `kind`: of the error; `text`, `codes`: one of them must match; `source`: who
     says it, and when; `statuses`: the only ones with which the rule applies, empty for any; `provider`: the same;
-    `field`: the request field that the error is about; `verbatim`: the client gets the upstream's text unchanged;
+    `field`: the request field that the error is about; `unless`: wording that
+    rules it out; `verbatim`: the client gets the upstream's text unchanged;
     `least`: `used` is where the upstream stopped counting, not the size of the prompt."""
 
     name: str
@@ -29,6 +30,7 @@ class Rule(NamedTuple):
     provider: str = ""
     field: str = ""
     should_retry: bool | None = None
+    unless: re.Pattern[str] | None = None
     verbatim: bool = False
     least: bool = False
 

@@ -100,7 +100,7 @@ def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING)
         if rule.codes and rule.codes.search(codes):
             return Verdict(rule, None, own)
         match = rule.text.search(line) if rule.text else None
-        if match is None or contradicts(body.param, rule, match):
+        if match is None or contradicts(body.param, rule, match) or (rule.unless and rule.unless.search(line)):
             continue
         if rule.kind not in ABOUT_DEPLOYMENT:
             is_echoed = not supports(body.param, rule, match) and _is_echo(match[0], own, sent)

@@ -7,7 +7,7 @@ a golden case (tests/goldens/errors.md).
 
 from __future__ import annotations
 
-from a2py.wires.refusal.overflow import BARE, CAPS, NUMBERED
+from a2py.wires.refusal.overflow import BARE, CAPS, MEANT, NUMBERED
 from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
 _REFUSED = frozenset({400, 401, 403})
@@ -306,6 +306,12 @@ _SERVER = (
         "openrouter, together, nvidia_nim, 2026-11",
     ),
     Rule(
+        "rate_limit.tokens",
+        "rate_limit",
+        pattern(r"\btokens (?:\w+ ){0,3}per (?:second|minute|hour|day|week|month)"),
+        "many, with 400 too, 2026-11",
+    ),
+    Rule(
         "overloaded.text",
         "overloaded",
         pattern(
@@ -334,4 +340,4 @@ _INSIDE = tuple(
 
 #: Rules before and after those for request fields (fields.py).
 EARLY = (*_FIRST, *_BILLING, *_POLICY, *NUMBERED, *CAPS, *BARE, *_KEY, *_MEDIA)
-LATE = (*_MODEL, *_SERVER, *_INSIDE)
+LATE = (*MEANT, *_MODEL, *_SERVER, *_INSIDE)

@@ -63,7 +63,8 @@ def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
     carried = signatures.read(block.get("signature"))
     if carried is None or carried.kind != "responses" or not is_same_model(carried.origin, draft.dep.origin):
         return None
-    is_own = carried.origin == draft.dep.origin  # another account's ids and encrypted content are unknown here
+    # another account's ids and encrypted content are unknown here
+    is_own = carried.origin == draft.dep.origin and draft.quirks.vendor_state
     out = _base_item(carried.state.get("item") if is_own else None)
     has_vendor_state = any(name in out for name in VENDOR_FIELDS)
     if carried.state.get("raw") is True:

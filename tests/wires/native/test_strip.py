@@ -11,6 +11,7 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.slices import at_once
 from a2py.wires.common.paths import delete_at, map_list
+from a2py.wires.native.pairs import NO_RESULT
 from a2py.wires.native.strip import SPECIAL, join_user_turns, strip
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
@@ -203,11 +204,114 @@ def test_specials_leave_the_clients_body_alone(name: str) -> None:
         "system": [{"type": "text", "text": "x-anthropic-billing-header: a"}],
         "tools": [{**TOOL, "defer_loading": True}],
         "messages": [
-            {"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}]},
+            {"role": "user", "content": [{"type": "tool_reference", "tool_name": "x"}, {"type": "text", "text": " "}]},
             {"role": "system", "content": "s"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
         ],
+        "max_tokens": 2000,
+        "thinking": {"type": "enabled", "budget_tokens": 2000},
     }
     assert stripped(body, name) != body
+
+
+def text(value: str, **more: Any) -> JSON:
+    return {"type": "text", "text": value, **more}
+
+
+def test_blank_texts_go() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [text(""), text("x")]}
+    full = {"role": "user", "content": [text("kept")]}
+    body = {
+        "system": [text("s"), text("\n", **mark)],
+        "messages": [
+            full,
+            {"role": "user", "content": [text("", **mark), text("go on")]},
+            {
+                "role": "assistant",
+                "content": [{"type": "thinking", "thinking": "t"}, text("", **mark), call, text(" ", **mark)],
+            },
+            {"role": "user", "content": [result, text("")]},
+            {"role": "assistant", "content": [text("")]},
+            {"role": "user", "content": " "},
+            {"role": "user", "content": "Hi"},
+        ],
+    }
+    out = stripped(body, "messages.blank_text")
+    assert out["system"] == [text("s", **mark)]
+    assert out["messages"][0] is full
+    assert [message["content"] for message in out["messages"]] == [
+        [text("kept")],
+        [text("go on")],
+        [{"type": "thinking", "thinking": "t"}, {**call, **mark}],
+        [{**result, "content": [text("x")]}],
+        "(no content)",
+        "(no content)",
+        "Hi",
+    ]
+    assert "system" not in stripped({"system": [text(" ")], "messages": []}, "messages.blank_text")
+    assert stripped({"system": "s", "messages": [full]}, "messages.blank_text") == {"system": "s", "messages": [full]}
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget", "thinking"),
+    [
+        (8000, 9000, {"type": "enabled", "budget_tokens": 7999}),
+        (8000, 500, {"type": "enabled", "budget_tokens": 1024}),
+        (8000, 4000, {"type": "enabled", "budget_tokens": 4000}),
+        (1024, 500, {"type": "disabled"}),
+    ],
+)
+def test_a_budget_is_fitted(limit: int, budget: int, thinking: JSON) -> None:
+    body = {"messages": [], "max_tokens": limit, "thinking": {"type": "enabled", "budget_tokens": budget}}
+    assert stripped(body, "thinking.large_budget")["thinking"] == thinking
+
+
+def test_no_budget_is_left_alone() -> None:
+    for body in (
+        {"messages": []},
+        {"messages": [], "max_tokens": 9, "thinking": {"type": "adaptive"}},
+        {"messages": [], "thinking": {"type": "enabled", "budget_tokens": 9}},
+    ):
+        assert stripped(body, "thinking.large_budget") == body
+
+
+def test_calls_and_results_are_paired() -> None:
+    def call(id: str) -> JSON:
+        return {"type": "tool_use", "id": id, "name": "f", "input": {}}
+
+    def result(id: str, content: str) -> JSON:
+        return {"type": "tool_result", "tool_use_id": id, "content": content}
+
+    def missing(id: str) -> JSON:
+        return {**result(id, NO_RESULT), "is_error": True}
+
+    hello = {"role": "user", "content": "Hello"}
+    body = {
+        "messages": [
+            hello,
+            {"role": "assistant", "content": [call("a"), call("b")]},
+            {"role": "user", "content": [text("stop"), result("b", "B"), result("b", "again")]},
+            {"role": "assistant", "content": [call("c")]},
+            {"role": "assistant", "content": "So."},
+            {"role": "user", "content": [result("c", "late")]},
+            {"role": "assistant", "content": [call("d")]},
+            {"role": "user", "content": "go on"},
+            {"role": "assistant", "content": [call("e")]},
+        ]
+    }
+    out = stripped(body, "messages.unpaired")["messages"]
+    assert out[0] is hello
+    assert [message["content"] for message in out if message["role"] == "user"] == [
+        "Hello",
+        [missing("a"), result("b", "B"), text("stop"), text("[result of an earlier tool call]\nagain")],
+        [missing("c")],
+        [text("[result of an earlier tool call]\nlate")],
+        [missing("d"), text("go on")],
+        [missing("e")],
+    ]
+    assert stripped({"messages": out}, "messages.unpaired")["messages"] == out
 
 
 def test_a_tool_that_was_removed_comes_back_by_its_reference() -> None:

@@ -276,7 +276,7 @@ STREAMS: dict[str, list[tuple[str, int, str]]] = {
         ("api", 500, "The server had an error while processing your request. Sorry about that!")
     ],
     "openrouter/stream-error-reasoning-length-01.sse": [("invalid_request", 400, "Token limit reached")],
-    "openrouter/stream-error-toplevel-then-finish-error-01.sse": [("overloaded", 529, "Network connection lost.")],
+    "openrouter/stream-error-toplevel-then-finish-error-01.sse": [("upstream", 502, "Network connection lost.")],
 }
 
 

@@ -96,7 +96,7 @@ def test_the_kinds_are_sorted() -> None:
 
 
 def test_a_404_about_the_clients_content_is_not_the_deployments() -> None:
-    assert find(404, "Item 'rs_1' was not found", param="input").blame is Blame.NONE
+    assert find(404, "File 'file_1' was not found", param="input").blame is Blame.NONE
     assert find(404, "Not found", param="model").blame is Blame.KIND
     assert find(404, "Not found").blame is Blame.KIND
     assert find(500, "oops", param="input").blame is Blame.KIND

@@ -101,3 +101,28 @@ def test_waiting_from_the_body() -> None:
     assert of(reset, 429, {"date": "Fri, 08 Aug 2025 15:40:00 GMT"}).retry_after == 60
     assert of({"error": {"metadata": {"headers": {"x": "y"}}}}, 429).retry_after is None
     assert of({"error": {"metadata": {"headers": ["x"]}}}, 429).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        ({"message": "cooling down", "code": "model_cooldown", "reset_seconds": 1768, "reset_time": "29m28s"}, 1768),
+        ({"message": "cooling down", "reset_time": "29m28s"}, 1768),
+        ({"message": "cooling down", "reset_time": "2026-11-29T21:00:00Z"}, None),
+        ({"message": "Rate limited", "retry_after": 30}, 30),
+        ({"message": "Rate limited", "retry_after": "2.5"}, 2.5),
+        ({"message": "Rate limited", "retry_after": "20s"}, 20),
+        ({"message": "Rate limited", "retry_after": "soon"}, None),
+        ({"message": "Rate limited", "retry_after": True}, None),
+        ({"message": "Rate limited", "retry_after": -1}, None),
+        ({"message": "Rate limited", "retry_after": 1e30}, waiting.LONGEST),
+        ({"message": "Rate limited", "retry_after_ms": 1500}, 1.5),
+        ({"message": "Rate limited", "details": {"retryAfter": 3}}, 3),
+        ({"message": "The usage limit has been reached", "resets_in_seconds": 90}, 90),
+    ],
+)
+def test_waiting_from_members(error: dict[str, Any], seconds: float | None) -> None:
+    assert of({"error": error}, 429).retry_after == seconds
+    assert of({"error": error, "retry_after": 1}, 429, {"retry-after": "5"}).retry_after == 5
+    inside = failure.find_error({"error": {**error, "code": 429}})
+    assert inside is not None and inside.retry_after == seconds

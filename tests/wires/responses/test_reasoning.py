@@ -137,3 +137,12 @@ def test_encrypted_reasoning_that_the_model_does_not_have() -> None:
     made = prepared({"messages": [user("Hi")], "thinking": {"type": "adaptive"}}, config)
     assert set(orjson.loads(made.body)) == {"model", "input", "max_output_tokens", "store"}
     assert made.added == {"max_tokens", "store"}
+
+
+def test_refused_reasoning_items_stay_out() -> None:
+    own = signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["Hm."]}})
+    body: JSON = {"messages": [user("Hi"), assistant(thinking(own), said("Hello")), user("Go on")]}
+    sent = [item["type"] for item in body_of(body, REASONS)["input"]]
+    assert sent == ["message", "reasoning", "message", "message"]
+    quirks = {**REASONS["quirks"], "vendor_state": False}
+    assert [item["type"] for item in body_of(body, {**REASONS, "quirks": quirks})["input"]] == ["message"] * 3
