@@ -137,6 +137,16 @@ def _dropped_names(dep: Deployment) -> frozenset[str]:
     return drop
 
 
+def _report_losses(draft: Draft, drop: frozenset[str]) -> None:
+    """Report the fields of the request that are dropped and change what the reply is."""
+    body = draft.body
+    if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
+        draft.lose("effort")
+    for name in LOST:
+        if name in drop and body.get(name):
+            draft.lose(name)
+
+
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that sends `call` to `dep`."""
     threads.check(call.request, dep)
@@ -150,11 +160,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     if not is_count:
         _set_defaults(draft)
     drop = _dropped_names(dep)
-    if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
-        draft.lose("effort")
-    for name in LOST:
-        if name in drop and body.get(name):
-            draft.lose(name)
+    _report_losses(draft, drop)
     tools.drop_unsupported(draft, drop)
     tools.resolve_forced_choice(draft)
     tools.rename_thinking_type(draft)
