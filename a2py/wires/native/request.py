@@ -92,7 +92,7 @@ def _set_defaults(draft: Draft) -> None:
 def _thinking_floor(draft: Draft) -> int:
     """Return the least `max_tokens` for a model that thinks although thinking is disabled; 0: no floor.
 
-    Claude Code's check asks for 64 tokens without thinking (2.1.330). Such a model would spend them all on thinking."""
+    Claude Code's check asks for 64 tokens without thinking (2.1.332). Such a model would spend them all on thinking."""
     thinking, floor = draft.body.get("thinking"), draft.quirks.min_tokens
     if not floor or not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return 0
