@@ -94,6 +94,13 @@ def test_the_docs_say_what_the_comments_say() -> None:
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
+def test_a_field_of_words_has_its_words_and_a_field_of_free_text_has_none() -> None:
+    words.cache_clear()  # it was filled while pytest collected the tests
+    assert words()["tokenizer"] == ("none", "vllm", "llamacpp")
+    assert {"strict", "inline_refs"} & set(words()["schema"]), "a list of words"
+    assert words().keys().isdisjoint({"native_thinking", "native_drop", "native_count"})
+
+
 def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
     assert set(words()["reasoning"]) == set(DIALECTS)
     assert set(words()["reasoning_history"]) == {*HISTORY, "none", "reply", "thought_signature"}

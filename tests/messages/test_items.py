@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2py.messages.items import TOOL, Item, JsonScan, as_text, without_placeholder
+from a2py.messages.items import TEXT, TOOL, Held, Item, JsonScan, as_text, without_placeholder
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,9 @@ def test_arguments_of_too_many_values_count_as_is_cut_off() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a":[' + "[]," * 600_000 + "1]}"]
     assert item.is_cut_off()
+
+
+def test_of_calls_that_wait_together_the_lowest_index_comes_next() -> None:
+    held = Held()
+    held.items = [Item(TOOL, 2), Item(TOOL, 0), Item(TOOL, 1), Item(TEXT, "t"), Item(TOOL, -1)]
+    assert [held.take_next().key for _ in range(5)] == [0, 1, 2, "t", -1]

@@ -316,3 +316,14 @@ def test_as_many_calls_as_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     reply.text("t", "late")
     with pytest.raises(ApiError, match="more than 3 tool calls in one reply"):
         reply.message(Outcome("tool_use"), Usage())
+
+
+def test_what_waited_behind_a_call_may_make_the_message_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is held until the end, because the call lacks its last brace."""
+    monkeypatch.setattr("a2py.messages.reply.REPLY_LIMIT", 5000)
+    reply = new()
+    reply.tool(0, "call_1", "f")
+    reply.args(0, '{"a": 1')
+    reply.text("t", "x" * 6000)
+    assert reply.problem is None
+    too_long(reply)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages import signatures
-from a2py.messages.signatures import KINDS, VendorState, is_ours, make, read
+from a2py.messages.signatures import KINDS, VendorState, is_ours, is_plain, make, read
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -104,3 +104,17 @@ def test_the_form_is_the_published_one() -> None:
     version, kind, coded = make("t", "chat:x:y", {}).split(".")
     assert (version, kind) == ("a2py1", "t")
     assert orjson.loads(base64.urlsafe_b64decode(coded + "==")) == {"o": "chat:x:y"}
+
+
+@pytest.mark.parametrize(
+    ("signature", "plain"),
+    [
+        (make("t", "chat:x:y", {}), True),
+        (make("details", "chat:x:y", {"d": []}), False),
+        ("EqQB", False),
+        (None, True),
+        ({"a": 1}, True),
+    ],
+)
+def test_a_plain_signature_carries_no_vendor_state(signature: Any, plain: bool) -> None:
+    assert is_plain(signature) is plain

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from a2py.providers import find_host_row, find_native_base, find_wire
+from a2py.providers.choose import layers_for, row_is_guess
+from a2py.providers.table import PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -138,3 +140,32 @@ def test_wire_for(provider: str, base: str, model: str, wire: str) -> None:
 )
 def test_native_base(provider: str, base: str, expected: str) -> None:
     assert find_native_base(provider, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "base", "is_guess"),
+    [
+        ("openai", "http://10.0.0.1:8000/v1", True),
+        ("someone", "http://10.0.0.1:8000/v1", True),
+        ("openai", "https://api.deepseek.com/v1", False),
+        ("ollama", "http://10.0.0.1:8000/v1", False),
+        ("openai", "", False),
+    ],
+)
+def test_a_row_is_a_guess_where_neither_the_prefix_nor_the_host_names_the_server(
+    provider: str, base: str, is_guess: bool
+) -> None:
+    assert row_is_guess(provider, base) is is_guess
+
+
+def host_reason(provider: str, base: str, server: str | None) -> str:
+    """Return the `docs` of the row whose quirks count."""
+    return next(layer.reason for layer in layers_for(provider, base, "m", server) if layer.source == "host")
+
+
+def test_the_row_that_the_server_names_takes_the_place_of_a_guess_only() -> None:
+    ollama_port, deepseek = "http://10.0.0.1:11434/v1", "https://api.deepseek.com/v1"
+    assert host_reason("openai", ollama_port, None) == PROVIDERS["ollama"].docs
+    assert host_reason("openai", ollama_port, "llamacpp") == PROVIDERS["llamacpp"].docs
+    assert host_reason("openai", ollama_port, "") == ""
+    assert host_reason("openai", deepseek, "llamacpp") == PROVIDERS["deepseek"].docs

@@ -28,3 +28,8 @@ def test_reasoning_details_of_no_known_shape() -> None:
         b'data: {"choices":[{"delta":{"reasoning_details":"x","reasoning":"y","content":"z"},"finish_reason":"stop"}]}\n\n'
     )
     assert [block["type"] for block in message["content"]] == ["thinking", "text"]
+
+
+def test_reasoning_that_is_no_text_is_ignored() -> None:
+    _, message = decoded(b'data: {"choices":[{"delta":{"reasoning":7,"content":"z"},"finish_reason":"stop"}]}\n\n')
+    assert [block["type"] for block in message["content"]] == ["text"]

@@ -11,8 +11,10 @@ from a2py.messages.types import JSON
 from tests.wires.native.test_request import (
     GO,
     HI,
+    RESULT,
     TEXT,
     THINKING,
+    USE,
     sent,
     turn,
 )
@@ -56,3 +58,13 @@ def test_nothing_but_foreign_thinking_is_refused() -> None:
     with pytest.raises(ApiError, match="nothing is left") as caught:
         sent({"messages": [turn(THINKING)]})
     assert caught.value.kind == "invalid_request"
+
+
+@pytest.mark.parametrize(("lost", "kind"), [([THINKING], "disabled"), ([], "enabled")])
+def test_thinking_ends_in_a_loop_whose_turn_lost_it_and_not_where_the_turn_had_none(
+    lost: list[JSON], kind: str
+) -> None:
+    """A client that sends no thinking of its own gets the upstream's opinion of that."""
+    messages = [HI, turn(*lost, USE), turn(RESULT, role="user")]
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    assert sent({"messages": messages, "thinking": thinking, "max_tokens": 2000})["thinking"]["type"] == kind

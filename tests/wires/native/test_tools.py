@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from a2py.quirks import Quirks
+from a2py.wires.common.tools import PLACEHOLDER
 from tests.wires.native.test_request import deployment, made
 
 
@@ -19,3 +21,14 @@ def test_a_choice_among_lost_tools_is_dropped_and_reported_if_it_forced_one(kind
     }
     prepared = made(body, deployment(quirks=Quirks(native_drop=frozenset({"tools.web_search"}))))
     assert b"tool_choice" not in prepared.body and ("tool_choice" in prepared.degraded) is lost
+
+
+def test_the_placeholder_of_deferred_tools_is_no_tool() -> None:
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"type": "bash_20250124", "name": name} for name in (PLACEHOLDER, "bash")],
+    }
+    prepared = made(body, deployment(quirks=Quirks(native_drop=frozenset({"tools.typed"}))))
+    assert [tool["name"] for tool in orjson.loads(prepared.body)["tools"]] == ["bash"]
