@@ -24,8 +24,8 @@ from typing import Any
 
 from a2py.messages.types import JSON
 
-#: Levels and nodes of a schema. A larger one may be hostile, and no vendor takes it (OpenAI: 5,000 properties).
-DEPTH, NODES = 64, 20_000
+#: Levels and nodes of a schema. A larger one may be hostile, and would hold the event loop: 4,000 nodes take some 8 ms.
+DEPTH, NODES = 64, 4_000
 TYPES = frozenset({"null", "boolean", "object", "array", "number", "string", "integer"})
 #: Names of types in other languages → the type. They are compared in lower case, because Gemini writes `STRING`.
 _ALIASES = {

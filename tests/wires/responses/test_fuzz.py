@@ -391,9 +391,9 @@ def test_any_request_is_one_that_openai_accepts(messages: list[JSON], quirks: JS
     }
     try:
         asked = golden.call({**unknown, "model": "m", "max_tokens": 5, "system": system, "messages": messages}, config)
-    except ApiError:
+        body = orjson.loads(RESPONSES.prepare(asked, golden.deployment(config), False).body)
+    except ApiError:  # a file of Anthropic's cannot be read here
         return
-    body = orjson.loads(RESPONSES.prepare(asked, golden.deployment(config), False).body)
     type_: Any = ResponseCreateParamsNonStreaming
     assert typed.problems(body, type_) == []
     calls = [item["call_id"] for item in body["input"] if item["type"] == "function_call"]
