@@ -69,11 +69,10 @@ class ApiError(Exception):
 
     `status`: replaces the kind's own HTTP status (an upstream's 422 stays 422). `retry_after`: seconds. `should_retry`:
     value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
-    that the upstream named; `limit`: the number that it named for it (tokens). `details`: Anthropic's `error.details`,
-    by which its SDKs recover.
+    that the upstream named; `limit`: the number that it named for it (tokens).
 
-    The reader of an upstream's error also sets three attributes. `rate_limits`: the upstream's headers about them. `blame`: what the failure says about the deployment.
-    `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
+    Four attributes are set afterwards. `details`: Anthropic's `error.details`, by which its SDKs recover. `rate_limits`:
+    the upstream's headers about them. `blame`: what the failure says about the deployment. `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         field: str = "",
         limit: int = 0,
-        details: dict[str, Any] | None = None,
     ) -> None:
         message = message.encode(errors="replace").decode()  # orjson refuses a lone surrogate
         super().__init__(message)
@@ -97,7 +95,7 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.field = field
         self.limit = limit
-        self.details = details
+        self.details: dict[str, Any] | None = None
         self.rate_limits: Mapping[str, str] = {}
         self.blame = Blame.KIND
         self.echoed = False

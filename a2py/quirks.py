@@ -259,7 +259,7 @@ class Quirks:
     #: wires/native/history.py, wires/native/request.py
     native_drop: frozenset[str] = frozenset()
     #: Whether `anthropic-beta` values are passed on: `all` or `none`. Only with `all` the client's anthropic-version
-    #: and its billing header go too. wires/native/request.py
+    #: and its billing header go too, and a thread can be continued. wires/common/threads.py, wires/native/request.py
     native_betas: Literal["none", "all"] = "none"
     #: The `thinking.type` value that enables thinking, for servers that ignore `enabled`: `adaptive` (MiniMax,
     #: 2026-06). "": as the client says. wires/native/tools.py

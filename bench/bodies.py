@@ -98,7 +98,7 @@ def large(stream: bool = True) -> dict[str, Any]:
     dice = random.Random(7)
     tools = _tools(dice)
     system = [
-        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.a1b; cc_entrypoint=cli;"},
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.a1b; cc_entrypoint=cli;"},
         {"type": "text", "text": "You are a coding agent.", "cache_control": {"type": "ephemeral"}},
         {"type": "text", "text": _prose(dice, 12_000), "cache_control": {"type": "ephemeral"}},
     ]

@@ -65,13 +65,15 @@ def running(
     models: list[dict[str, Any]],
     *,
     key: str = KEY,
+    discover: bool = False,
     flags: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     **sections: Any,
 ) -> Iterator[Proxy]:
-    """A proxy that serves `models`; `sections`: further top-level keys of the configuration. It is stopped by its
-    pid."""
-    config = {"model_list": models, "general_settings": {"master_key": key}, **sections}
+    """A proxy that serves `models`; `discover`: it asks upstreams what they are, which scripts do not expect otherwise;
+    `sections`: further top-level keys of the configuration. It is stopped by its pid."""
+    own = {"discover": discover, **sections.pop("a2py", {})}
+    config = {"model_list": models, "general_settings": {"master_key": key}, "a2py": own, **sections}
     path = folder / "a2py.yaml"
     path.write_text(json.dumps(config), "utf-8")  # JSON is YAML
     path.chmod(0o600)

@@ -1,7 +1,7 @@
 """The helper of all stream tests: splits, running a wire, a strict reader of Anthropic event streams, the decoder
 contract.
 
-Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.330), and the five clauses of a decoder
+Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.332), and the five clauses of a decoder
 (docs/design.md). Must not know: any upstream format.
 Use: `check_contract(wire("chat"), prepared(), data)` runs `data` through every split and gives the accumulated message.
 """

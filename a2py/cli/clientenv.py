@@ -1,7 +1,7 @@
 """The environment with which Claude Code and programs of Anthropic's SDKs work best on this proxy, and its syntax in
 each shell.
 
-Knows: the variables that Claude Code 2.1.330 reads (measured 2026-11-22).
+Knows: the variables that Claude Code 2.1.332 reads (measured 2026-11-22).
 Must not know: files, processes, where the values come from.
 Invariants: pure. `SHELLS` quote every value.
 """
@@ -52,7 +52,7 @@ REMOVED = (
 NO_TOKEN = "a2py"
 #: The window that Claude Code assumes for a model that it does not know. A larger window needs no variable.
 ASSUMED_WINDOW = 1_000_000
-#: The smallest window that works. Claude Code compacts 33,000 tokens before the window's end (2.1.330, measured
+#: The smallest window that works. Claude Code compacts 33,000 tokens before the window's end (2.1.332, measured
 #: 2026-11), and needs some 15,000 for itself.
 SMALLEST_WINDOW = 50_000
 

@@ -174,7 +174,7 @@ def _override_settings(
 ) -> list[str]:
     """Return the arguments that override the user's settings files, if those lead past the proxy.
 
-    Claude Code prefers these files to the process environment, and `--settings` to both (2.1.330, measured 2026-11).
+    Claude Code prefers these files to the process environment, and `--settings` to both (2.1.332, measured 2026-11).
     The values go through a file, because other users can read a command line."""
     names = setup.list_misleading(env, os.environ, os.getcwd())
     if not names:

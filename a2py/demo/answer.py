@@ -20,7 +20,7 @@ MAX_CALLS, MAX_COUNT, MAX_RESULT = 8, 2000, 2000
 #: Nesting at which objects and arrays are left empty.
 _MAX_DEPTH = 6
 
-#: What Claude Code 2.1.330 adds to the user's words: reminders, output of its own commands, and the summary after a
+#: What Claude Code 2.1.332 adds to the user's words: reminders, output of its own commands, and the summary after a
 #: compaction.
 _CLIENT_TEXT = re.compile(
     r"<(system-reminder|local-command-\w+|command-\w+)>.*?</\1>"

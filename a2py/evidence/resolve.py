@@ -55,9 +55,9 @@ def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None,
         fact.add(
             facts, {"images": False}, "server", f"it is {said.program}, and says that its model has no vision", date
         )
+    _add_configuration(facts, deployment, patterns)
     if "reasoning" not in facts and row_is_guess(deployment.provider, deployment.base):
         fact.add(facts, {"reasoning_unknown": True}, "common", "nobody says whether this model reasons")
-    _add_configuration(facts, deployment, patterns)
     return facts
 
 

@@ -20,7 +20,7 @@ from a2py.messages import media, signatures
 from a2py.messages.types import JSON, Request
 from a2py.slices import BYTES, ITEMS, Slices, at_once
 
-#: Bytes of a JSON body per token. Requests of Claude Code 2.1.330 have 4.6 to 5.2 by `count`, more than prose because
+#: Bytes of a JSON body per token. Requests of Claude Code 2.1.332 have 4.6 to 5.2 by `count`, more than prose because
 #: of schemas and escapes.
 BODY_BYTES = 4.6
 #: Tokens around a message, and around a tool.

@@ -17,7 +17,7 @@ import binascii
 import re
 
 #: Anthropic's rule. Claude Code drops a call whose id it has seen in the conversation ("[Tool use interrupted]",
-#: 2.1.330).
+#: 2.1.332).
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _OURS = re.compile(r"a2py_[0-9]{1,9}_([A-Za-z0-9_-]{0,1366})\Z")
 #: Bytes of the longest id that has a reversible form (1366 characters of base64). A longer one is cut and does not come

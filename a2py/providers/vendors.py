@@ -11,7 +11,7 @@ from a2py.providers.types import Provider, row
 
 _TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 
-#: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.330 sends all of it, 2026-11), so
+#: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.332 sends all of it, 2026-11), so
 #: it is left out there.
 BETA_FIELDS = frozenset(
     {
@@ -95,7 +95,7 @@ VENDORS: tuple[Provider, ...] = (
         native_models=("*",),
         default_model="claude-opus-5-5",
         quirks={"mid_system": "inline", "native_betas": "all", "native_count": True, "tool_ids": "keep"},
-        docs="the protocol itself; default model as Claude Code 2.1.330 asks for it (2026-11)",
+        docs="the protocol itself; default model as Claude Code 2.1.332 asks for it (2026-11)",
     ),
     row(
         "deepseek",

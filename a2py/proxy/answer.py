@@ -151,7 +151,7 @@ class StreamAnswer:
             self._begin_content()
         writer = self._writer
         if error is not None:
-            # Claude Code (2.1.330) asks again as a stream if it gets overloaded_error before content. With any other
+            # Claude Code (2.1.332) asks again as a stream if it gets overloaded_error before content. With any other
             # type it falls back to a request without streaming at once.
             kind = "overloaded_error" if error.retryable and not self.is_delivered else ""
             if writer is None or not self.is_delivered:

@@ -4,7 +4,7 @@ A client must be told before it gives up that its request is alive. Before the f
 as nothing is sent, a failure can still be an HTTP status; after that it is an event in a 200. So nothing is sent until
 `commit_time`. From then on silence is filled with pings, or with empty deltas of the open block.
 
-Why these intervals: Claude Code 2.1.330 gives up after 300 s of silence, and after 30 pings in a row without anything
+Why these intervals: Claude Code 2.1.332 gives up after 300 s of silence, and after 30 pings in a row without anything
 else. An empty delta of the open block counts as content and carries an answer of any length (measured: a ping every 25
 s, an empty delta every 15 s).
 

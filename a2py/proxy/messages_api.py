@@ -31,7 +31,7 @@ from a2py.upstream import HOP_HEADER
 MAX_HOPS = 5
 #: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.330), the
+#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.332), the
 #: API takes 256.
 USER_LIMIT = 4096
 #: Client headers that a native wire may pass on. No credential is among them.

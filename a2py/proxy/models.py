@@ -1,7 +1,7 @@
 """GET /v1/models, /v1/models/{id} and LiteLLM's /v1/model/info.
 
 Knows: Anthropic's ModelInfo and paging (docs.claude.com, List Models; anthropic 2.12); what Claude Code's discovery
-drops: ids without "claude" or "anthropic", and the whole list if one `display_name` is null (2.1.330). Must not know:
+drops: ids without "claude" or "anthropic", and the whole list if one `display_name` is null (2.1.332). Must not know:
 upstreams.
 Invariants: every listed id can be asked for; no secret and no address is shown.
 """

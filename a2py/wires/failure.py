@@ -91,7 +91,9 @@ def _thread_details(body: bytes) -> dict[str, Any] | None:
 def _thread_error(status: int, body: bytes, details: dict[str, Any], peer: Peer) -> ApiError:
     """Return the error about a thread. It is the request's: no deployment is at fault, and no lesson is learned."""
     text = shorten(defuse(scrub(parse_body(body).text, peer.secrets), "invalid_request"))
-    return ApiError("invalid_request", text, status=status, should_retry=False, details=details)
+    error = ApiError("invalid_request", text, status=status, should_retry=False)
+    error.details = details
+    return error
 
 
 def find_error(payload: dict[str, Any], peer: Peer = UNKNOWN) -> ApiError | None:

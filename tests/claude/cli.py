@@ -1,7 +1,7 @@
 """Runs the real Claude Code CLI in `-p` mode against a proxy: a home of its own, no network but loopback, a limit on
 its time.
 
-Knows: where the CLI is found, its flags and environment (measured on 2.1.330). Must not know: scenarios.
+Knows: where the CLI is found, its flags and environment (measured on 2.1.332). Must not know: scenarios.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ async def through(
     told = Story(model)
     async with scripted.Scripted(told) as upstream:
         served = process.deployment("claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks)
-        with process.running(folder, [served]) as proxy:
+        with process.running(folder, [served], discover=True) as proxy:
 
             async def claude(prompt: str, *flags: str, **env: str) -> cli.Run:
                 return await cli.run(proxy, folder, prompt, *flags, env=env)

@@ -184,7 +184,7 @@ def test_other_words_get_the_introduction(text: str) -> None:
     assert words(text).startswith("Hello!" if text == "Hi!" else "You asked: ")
 
 
-#: The first message after a compaction (Claude Code 2.1.330, 2026-11).
+#: The first message after a compaction (Claude Code 2.1.332, 2026-11).
 COMPACTED = """<system-reminder>a lot</system-reminder>
 
 

@@ -60,7 +60,7 @@ async def test_claude_codes_discovery() -> None:
             )
         )
         async with proxied(settings) as proxy:
-            answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.330"})
+            answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.332"})
             kept = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
             assert [row["id"] for row in kept] == ["my-claude", "anthropic/qwen3", "anthropic/z-ai/glm-4.6"]
             assert [row["display_name"] for row in kept] == ["my-claude", "qwen3", "z-ai/glm-4.6"]

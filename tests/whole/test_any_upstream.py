@@ -40,7 +40,7 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process.deployment("think", think, provider="openai"),
     ]
     flags = () if sys.platform == "win32" else ("--num-workers", "2")
-    with process.running(tmp_path_factory.mktemp("proxy"), models, flags=flags) as running:
+    with process.running(tmp_path_factory.mktemp("proxy"), models, flags=flags, discover=True) as running:
         wait_until_known(running)
         yield running
 

@@ -604,7 +604,13 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
 
     async with Scripted(script) as upstream:
         (tmp_path / "a2py.yaml").write_text(
-            json.dumps({"model_list": [served("once", upstream.base)], "general_settings": {"master_key": KEY}})
+            json.dumps(
+                {
+                    "model_list": [served("once", upstream.base)],
+                    "general_settings": {"master_key": KEY},
+                    "a2py": {"discover": False},
+                }
+            )
         )
         cert, key = certificates.good.with_suffix(".crt"), certificates.good.with_suffix(".key")
         with serving(

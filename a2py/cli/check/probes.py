@@ -39,7 +39,7 @@ from a2py.cli.facts import gather
 #: it.
 SLOW = 0.5
 #: Tokens below which a context is too small. Claude Code's first request has some 15,000 tokens of prompt and tools
-#: (2.1.330, -p, the demo's count, 2026-11), and it needs room to work.
+#: (2.1.332, -p, the demo's count, 2026-11), and it needs room to work.
 SMALL_CONTEXT = 32_768
 
 

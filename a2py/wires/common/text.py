@@ -12,7 +12,7 @@ from typing import Any
 from a2py import jsonsize, jsontext
 from a2py.messages.types import JSON
 
-#: Start of the line in which Claude Code (2.1.330) sends a fingerprint of the conversation. It changes after a
+#: Start of the line in which Claude Code (2.1.332) sends a fingerprint of the conversation. It changes after a
 #: compaction, so the upstream's prefix cache would miss.
 BILLING = "x-anthropic-billing-header:"
 #: Separator of the texts of one result.

@@ -30,9 +30,7 @@ def check(request: Request, deployment: Deployment) -> None:
 
 
 def refusal(model: str) -> ApiError:
-    return ApiError(
-        "invalid_request",
-        f"thread: {model} keeps no conversations. Send the whole conversation without `thread`.",
-        should_retry=False,
-        details={"error_code": CODE},
-    )
+    message = f"thread: {model} keeps no conversations. Send the whole conversation without `thread`."
+    error = ApiError("invalid_request", message, should_retry=False)
+    error.details = {"error_code": CODE}
+    return error

@@ -13,7 +13,7 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.wires.common.typed import TYPED, Function
 
-#: Name of an entry by which Claude Code (2.1.330) represents tools that it has not loaded. It is no tool.
+#: Name of an entry by which Claude Code (2.1.332) represents tools that it has not loaded. It is no tool.
 PLACEHOLDER = "DeferredToolPlaceholder"
 #: Start of a server tool's type → its name in the header x-a2py-degraded.
 SERVER: dict[str, str] = {

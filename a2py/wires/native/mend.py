@@ -6,7 +6,7 @@ both:
     {"type": "text", "text": "Hi"}      in content_block_start
 
 becomes the start `{"type": "text", "text": ""}` and the delta `{"type": "text_delta", "text": "Hi"}`. Without that,
-Claude Code loses "Hi": it ignores text in content_block_start (2.1.330).
+Claude Code loses "Hi": it ignores text in content_block_start (2.1.332).
 
 Knows: the fields that an SDK requires (anthropic 2.12.0, @anthropic-ai/sdk 1.12.0).
 Must not know: streams, sinks.

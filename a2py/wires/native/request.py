@@ -92,7 +92,7 @@ def _set_defaults(draft: Draft) -> None:
 def _thinking_floor(draft: Draft) -> int:
     """Return the least `max_tokens` for a model that thinks although thinking is disabled; 0: no floor.
 
-    Claude Code's check asks for 64 tokens without thinking (2.1.330). Such a model would spend them all on thinking."""
+    Claude Code's check asks for 64 tokens without thinking (2.1.332). Such a model would spend them all on thinking."""
     thinking, floor = draft.body.get("thinking"), draft.quirks.min_tokens
     if not floor or not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return 0
@@ -137,6 +137,16 @@ def _dropped_names(dep: Deployment) -> frozenset[str]:
     return drop
 
 
+def _report_losses(draft: Draft, drop: frozenset[str]) -> None:
+    """Report the fields of the request that are dropped and change what the reply is."""
+    body = draft.body
+    if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
+        draft.lose("effort")
+    for name in LOST:
+        if name in drop and body.get(name):
+            draft.lose(name)
+
+
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:
     """Return the request that sends `call` to `dep`."""
     threads.check(call.request, dep)
@@ -150,11 +160,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     if not is_count:
         _set_defaults(draft)
     drop = _dropped_names(dep)
-    if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
-        draft.lose("effort")
-    for name in LOST:
-        if name in drop and body.get(name):
-            draft.lose(name)
+    _report_losses(draft, drop)
     tools.drop_unsupported(draft, drop)
     tools.resolve_forced_choice(draft)
     tools.rename_thinking_type(draft)

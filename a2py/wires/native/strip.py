@@ -26,7 +26,7 @@ LEAST_BUDGET = 1024
 
 
 def drop_billing_header(body: JSON) -> None:
-    """Remove Claude Code's billing header (2.1.330), a line at the start of the system prompt that only Anthropic uses.
+    """Remove Claude Code's billing header (2.1.332), a line at the start of the system prompt that only Anthropic uses.
 
     It changes, so that other upstreams' prefix caches would miss."""
     system = body.get("system")

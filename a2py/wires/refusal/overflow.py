@@ -234,7 +234,7 @@ _NAMED = (
         "overflow.only_up_to",
         "context_overflow",
         pattern(rf"but model only supports up to {number('limit')}"),
-        "Claude Code 2.1.330 knows it, 2026-11",
+        "Claude Code 2.1.332 knows it, 2026-11",
     ),
 )
 
@@ -370,7 +370,7 @@ BARE = (
                 rf"loaded with context length of only {number('limit')}|greater than the context length",
                 "lmstudio, 2026-02",
             ),
-            ("vllm_decoder", r"longer than the maximum model length", "vllm, Claude Code 2.1.330 knows it, 2026-11"),
+            ("vllm_decoder", r"longer than the maximum model length", "vllm, Claude Code 2.1.332 knows it, 2026-11"),
             ("openai", r"exceeds the context window|input tokens exceed the configured limit", "openai, 2026-11"),
             ("minimax", r"context window exceeds limit", "minimax (base_resp 2013), 2026-11"),
             ("zai", r"prompt exceeds max length", "zai (1261), 2026-11"),
@@ -382,7 +382,7 @@ BARE = (
             (
                 "azure",
                 r"context exceeds your deployment|tokens in request more than max tokens allowed",
-                "Claude Code 2.1.330 knows them, 2026-11",
+                "Claude Code 2.1.332 knows them, 2026-11",
             ),
             (
                 "context",
@@ -393,7 +393,7 @@ BARE = (
             (
                 "maximum",
                 r"exceeds the maximum number of tokens allowed|maximum prompt length",
-                "Claude Code 2.1.330 knows them in any sentence, 2026-11",
+                "Claude Code 2.1.332 knows them in any sentence, 2026-11",
             ),
             (
                 "generic",

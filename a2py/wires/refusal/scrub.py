@@ -61,7 +61,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
-#: Claude Code 2.1.330 compacts the conversation at a 400, 413 or 422 with one of these phrases (2026-11),
+#: Claude Code 2.1.332 compacts the conversation at a 400, 413 or 422 with one of these phrases (2026-11),
 _OVERFLOW = re.compile(
     r"prompt is too long|input is too long|maximum context l(?:ength|imit)|context_length_exceeded"
     r"|contextwindowexceedederror"

@@ -99,8 +99,8 @@ def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING)
             continue
         if rule.codes and rule.codes.search(codes):
             return Verdict(rule, None, own)
-        match = rule.text.search(line) if rule.text else None
-        if match is None or contradicts(body.param, rule, match) or (rule.unless and rule.unless.search(line)):
+        match = _match_text(rule, line)
+        if match is None or contradicts(body.param, rule, match):
             continue
         if rule.kind not in ABOUT_DEPLOYMENT:
             is_echoed = not supports(body.param, rule, match) and _is_echo(match[0], own, sent)
@@ -110,6 +110,12 @@ def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING)
             return Verdict(rule, match, own, blame)
     is_own_fault = status in (404, 410) and is_about_content(body.param)  # for example a file id in the conversation
     return Verdict(None, None, own, Blame.NONE if is_own_fault else Blame.KIND)
+
+
+def _match_text(rule: Rule, line: str) -> re.Match[str] | None:
+    """Return the match of the rule's text in an error's `line`, unless the line has words that exclude the rule."""
+    match = rule.text.search(line) if rule.text else None
+    return None if match is not None and rule.unless and rule.unless.search(line) else match
 
 
 def _applies(rule: Rule, status: int, body: ErrorBody, provider: str) -> bool:

@@ -19,7 +19,7 @@ _FIRST = (
         "capability_rejected",
         "invalid_request",
         pattern(r"^capability_rejected: ?\w"),
-        "Claude Code 2.1.330 knows it, 2026-11",
+        "Claude Code 2.1.332 knows it, 2026-11",
         verbatim=True,
     ),
     Rule(

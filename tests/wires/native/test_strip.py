@@ -269,11 +269,12 @@ def test_a_budget_is_fitted(limit: int, budget: int, thinking: JSON) -> None:
 
 
 def test_no_budget_is_left_alone() -> None:
-    for body in (
+    bodies: tuple[JSON, ...] = (
         {"messages": []},
         {"messages": [], "max_tokens": 9, "thinking": {"type": "adaptive"}},
         {"messages": [], "thinking": {"type": "enabled", "budget_tokens": 9}},
-    ):
+    )
+    for body in bodies:
         assert stripped(body, "thinking.large_budget") == body
 
 
