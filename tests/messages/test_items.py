@@ -141,3 +141,10 @@ def test_of_calls_that_wait_together_the_lowest_index_comes_next() -> None:
     held = Held()
     held.items = [Item(TOOL, 2), Item(TOOL, 0), Item(TOOL, 1), Item(TEXT, "t"), Item(TOOL, -1)]
     assert [held.take_next().key for _ in range(5)] == [0, 1, 2, "t", -1]
+
+
+def test_the_newest_waiting_item_of_a_key_and_a_kind() -> None:
+    held = Held()
+    held.items = [Item(TEXT, "t"), Item(TEXT, "t"), Item(TOOL, 0)]
+    assert held.newest("t", TEXT) is held.items[1]
+    assert held.newest("t", TOOL) is None

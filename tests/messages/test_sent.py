@@ -63,3 +63,7 @@ def test_a_forgotten_request_holds_nothing() -> None:
     assert not asked and not asked.holds(CAP.encode()) and without_echo(f"'{CAP}'", asked) == f"'{CAP}'"
     NOTHING.forget()
     assert not NOTHING
+
+
+def test_the_same_request_has_the_same_digest_and_another_one_has_another() -> None:
+    assert sent("a").digest() == sent("a").digest() != sent("b").digest()

@@ -546,3 +546,17 @@ def test_the_docs_list_each_kind_with_its_status_and_type() -> None:
     assert {name: (int(status), type_, again == "yes") for name, status, type_, again in rows} == {
         name: (kind.status, kind.type, kind.retryable) for name, kind in KINDS.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("details", "kept"),
+    [
+        ({"error_code": "thread_not_found"}, True),
+        ({"error_code": "other", "hint": "thread_not_found"}, False),
+        ({"hint": "thread_not_found"}, False),
+        ("thread_not_found", False),
+    ],
+)
+def test_an_error_about_a_thread_keeps_the_details_by_which_the_sdks_recover(details: Any, kept: bool) -> None:
+    error = of({"error": {"type": "invalid_request_error", "message": "No.", "details": details}}, 404)
+    assert (error.details == details and error.should_retry is False) is kept

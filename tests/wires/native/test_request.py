@@ -329,3 +329,10 @@ def test_what_is_dropped_and_what_is_lost() -> None:
     )
     assert orjson.loads(prepared.body) == {**BODY, "top_k": 9, "model": "mine"}
     assert set(prepared.degraded) == {"mcp_servers", "temperature", "top_p"}
+
+
+def test_an_effort_that_the_upstream_refused_is_reported_as_lost() -> None:
+    dep = deployment(quirks=replace(GENUINE, native_drop=frozenset({"output_config.effort"})))
+    prepared = made({**BODY, "output_config": {"effort": "high"}}, dep)
+    assert b"effort" not in prepared.body and prepared.degraded == ("effort",)
+    assert made(BODY, dep).degraded == ()
