@@ -22,8 +22,6 @@ from a2py.slices import ITEMS, Slices, at_once
 
 #: Messages of one request, and characters of a model's name (docs.claude.com, Messages API, read 2026-11).
 MESSAGES_LIMIT, MODEL_LIMIT = 100_000, 256
-#: Tools, or nodes of their schemas, that are checked in one slice. A tool costs more than any other item.
-TOOLS = 100
 #: Characters of a tool's name. Anthropic accepts 128 in a definition and 200 in the history.
 TOOL_NAME_LIMIT = 256
 #: Stop sequences of one request, and characters of one: the decoder looks for each of them in each piece of the reply's
@@ -229,10 +227,10 @@ def _tools(tools: Any) -> Slices[list[JSON]]:
         return []
     if not isinstance(tools, list):
         raise _fail("tools", "Input should be a valid list")
-    mender, pause = Mender(), TOOLS
+    mender, pause = Mender(), ITEMS
     for n, tool in enumerate(tools):
-        if n % TOOLS == TOOLS - 1 or mender.visited > pause:
-            pause = mender.visited + TOOLS
+        if n % ITEMS == ITEMS - 1 or mender.visited > pause:
+            pause = mender.visited + ITEMS
             yield
         if not isinstance(tool, dict):
             raise _fail(f"tools.{n}", "Input should be a valid dictionary")
