@@ -4,6 +4,8 @@ The core is L0 to L2: the files in the root of a2py, messages, providers, wires 
 a2py/wires/native/strip.py are tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with
 the golden cases, and the floods and slices of SHARED, they must reach every line and every branch of every function.
 
+With A2PY_GAPS=report gaps are printed and do not fail the run.
+
 How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a
 context of coverage, so that the report can ask what one module's own tests reach. A context for each test would write
 some 30 million arcs; a context for each file writes 300,000. What runs while the core is imported does not depend on a
@@ -189,7 +191,8 @@ class Report:
         if (keep := os.environ.get("A2PY_COVERAGE_DATA")) is not None:
             shutil.copy(data, keep)
         shutil.rmtree(self.folder)
-        if self.errors and session.exitstatus == pytest.ExitCode.OK:
+        is_strict = os.environ.get("A2PY_GAPS") != "report"
+        if is_strict and self.errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
