@@ -31,6 +31,8 @@ from a2py.wires.common.ratelimits import rate_limits
 from a2py.wires.failure import read
 from a2py.wires.refusal.peer import Peer
 
+#: What an overflow says if the upstream gave no numbers (wires/refusal/message.py).
+BARE_OVERFLOW = "prompt is too long"
 #: Statuses of a redirect.
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
@@ -154,7 +156,21 @@ class Attempt:
         body = await _read_error_body(response)
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
-        return _refusal_error(response, body, deployment, prepared.sent)
+        return self._with_context(_refusal_error(response, body, deployment, prepared.sent))
+
+    def _with_context(self, error: ApiError) -> ApiError:
+        """Return `error` with the context that is known of this model: its numbers, if the upstream gave none, and an
+        overflow instead of a 400 that says nothing else, if the prompt has more tokens."""
+        context = self.deployment.max_input_tokens
+        is_bare = error.kind == "context_overflow" and error.message == BARE_OVERFLOW
+        is_vague = error.status == 400 and error.kind == "invalid_request" and not error.field
+        if not context or not (is_bare or is_vague):
+            return error
+        tokens = self._inbound.size.input_tokens(self.deployment.model)
+        if is_vague and tokens <= context:
+            return error
+        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum"
+        return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:
         """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""

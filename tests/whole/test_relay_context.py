@@ -1,0 +1,39 @@
+"""A refusal, and the context that is known of the model: by the file, or because its server has said it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.proxied import config, deployment, message, proxied
+from tests.scripted import Scripted, refusing
+
+LONG = "word " * 2000
+
+
+@pytest.mark.parametrize(
+    ("sentence", "context", "text", "status", "words"),
+    [
+        ("The prompt is too long for this model", 1000, LONG, 400, "prompt is too long: 1"),
+        ("The prompt is too long for this model", 1000, LONG, 400, "tokens > 1000 maximum"),
+        ("The prompt is too long for this model", 0, LONG, 400, "prompt is too long"),
+        (
+            "The prompt is too long for this model",
+            100_000,
+            LONG,
+            400,
+            "prompt is too long: 100001 tokens > 100000 maximum",
+        ),
+        ("something is wrong", 1000, LONG, 400, "tokens > 1000 maximum"),
+        ("something is wrong", 1000, "Hi", 400, "something is wrong"),
+        ("something is wrong", 0, LONG, 400, "something is wrong"),
+    ],
+)
+async def test_an_overflow_gets_the_numbers_that_are_known(
+    sentence: str, context: int, text: str, status: int, words: str
+) -> None:
+    """Claude Code compacts by these words; with numbers it knows by how much."""
+    async with Scripted(refusing(400, sentence)) as upstream:
+        one = deployment(upstream.base, max_input_tokens=context)
+        async with proxied(config(deployments=(one,))) as proxy:
+            answer = await proxy.ask(message(text, stream=False))
+            assert answer.status == status and words in answer.json["error"]["message"]
