@@ -298,7 +298,8 @@ class Blocks:
         while self._held.items and (self._current is None or self._current.may_close(self._held)):
             if self._current is not None:
                 self._close_block()
-            self._take_next()
+            if self._held.items:  # none if closing the block gave the reply up
+                self._take_next()
 
     def _take_next(self) -> None:
         """Make the next held item the current one, and write what it has."""
@@ -406,7 +407,8 @@ class Blocks:
         raw.remove_block(upstream_index)
         if event:
             self._output.pass_event("content_block_stop", event, data)
-            self._current = None
+            if self._current is not None and self._current.key == upstream_index:
+                self._current = None
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
