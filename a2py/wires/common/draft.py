@@ -102,7 +102,7 @@ def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int
 def _tool_names(tools: Any) -> Iterator[str]:
     """Return the names of a request's tools, in either of OpenAI's forms or Anthropic's."""
     for tool in tools if isinstance(tools, list) else ():
-        function = tool.get("function", tool)
+        function = tool.get("function", tool) if tool.__class__ is dict else None
         name = function.get("name") if function.__class__ is dict else None
         if name.__class__ is str:
             yield name
