@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 #: Effort words of OpenAI's `reasoning_effort`, weakest first (openai 3.54.0 types).
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+#: The two names of the output limit on chat completions: each one's other (`max_tokens_field`).
+OTHER_LIMIT_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 #: Keys of `DIALECTS` in wires/chat/reasoning.py.
 Dialect = Literal[
     "none",

@@ -7,41 +7,35 @@ Invariants: only what differs from the common subset is shown; no key, no addres
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from a2py.deployment import Deployment
 from a2py.evidence import fact
 from a2py.evidence.fact import Fact
+from a2py.evidence.message import Learned
 from a2py.evidence.resolve import Patterns, resolve
-from a2py.evidence.server import ServerWord
 from a2py.quirks import Quirks
 
 
-class Seen(NamedTuple):
-    """What a server said of itself, and when (ISO date)."""
-
-    word: ServerWord
-    date: str = ""
-
-
 def explain(
-    deployment: Deployment, patterns: Patterns, seen: Seen | None, learned: Iterable[tuple[str, Fact]]
+    deployment: Deployment, patterns: Patterns, said: Learned | None, lessons: Iterable[tuple[str, Fact]]
 ) -> dict[str, Any]:
-    """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said what it is; `context`
-    in tokens if it is known. `learned`: quirk and fact, from replies and refusals."""
-    facts = resolve(deployment, patterns, seen.word if seen else None, seen.date if seen else "")
-    for name, learned_fact in learned:
+    """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said
+    what it is; `context` in tokens if it is known. `said`: by its server; `lessons`: quirk and fact, from replies and
+    refusals."""
+    facts = resolve(deployment, patterns, said.word if said else None, said.date if said else "")
+    for name, lesson in lessons:
         if name in Quirks.__dataclass_fields__:
-            fact.add(facts, {name: learned_fact.value}, learned_fact.source, learned_fact.reason, learned_fact.date)
+            fact.add(facts, {name: lesson.value}, lesson.source, lesson.reason, lesson.date)
     shown: dict[str, Any] = {
         "quirks": {name: _shown(known) for name, known in fact.explained(facts, Quirks()).items()},
     }
-    if seen is not None and seen.word.program:
+    if said is not None and said.word.program:
         shown["server"] = {
-            "program": seen.word.program,
-            "version": seen.word.version,
-            "reason": seen.word.reason,
-            "date": seen.date,
+            "program": said.word.program,
+            "version": said.word.version,
+            "reason": said.word.reason,
+            "date": said.date,
         }
     if deployment.max_input_tokens:
         shown["context"] = deployment.max_input_tokens
@@ -49,6 +43,5 @@ def explain(
 
 
 def _shown(known: Fact) -> dict[str, Any]:
-    value = sorted(known.value) if isinstance(known.value, (set, frozenset)) else known.value
-    out = {"value": value, "source": known.source, "reason": known.reason}
+    out = {"value": fact.plain(known.value), "source": known.source, "reason": known.reason}
     return {**out, "date": known.date} if known.date else out

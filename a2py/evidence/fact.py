@@ -6,7 +6,7 @@ Invariants: a fact of a weaker source never replaces one of a stronger source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 #: Where a fact comes from. `common` is the subset that every server takes.
@@ -16,8 +16,8 @@ SOURCES: tuple[Source, ...] = ("common", "family", "host", "server", "reply", "r
 
 
 class Fact(NamedTuple):
-    """`value`: of a quirk; `reason`: one line for people; `date`: ISO date on which a server, reply or refusal showed it, "" for the tables
-    and the file."""
+    """`value`: of a quirk; `reason`: one line for people; `date`: ISO date on which a server, reply or refusal showed
+    it, "" for the tables and the file."""
 
     value: Any
     source: Source
@@ -47,11 +47,11 @@ def fixed(facts: Mapping[str, Fact]) -> frozenset[str]:
     return frozenset(name for name, fact in facts.items() if fact.source == "file")
 
 
-def explained(facts: Mapping[str, Fact], defaults: object, skip: Iterable[str] = ()) -> dict[str, Fact]:
+def explained(facts: Mapping[str, Fact], defaults: object) -> dict[str, Fact]:
     """Return the facts that differ from `defaults`, the common subset, by name."""
-    left_out = frozenset(skip)
-    return {
-        name: fact
-        for name, fact in sorted(facts.items())
-        if name not in left_out and fact.value != getattr(defaults, name, None)
-    }
+    return {name: fact for name, fact in sorted(facts.items()) if fact.value != getattr(defaults, name, None)}
+
+
+def plain(value: Any) -> Any:
+    """Return the value of a quirk as JSON can have it."""
+    return sorted(value) if isinstance(value, frozenset) else value

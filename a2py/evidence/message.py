@@ -33,7 +33,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\dZ)?")
 
 
 class Learned(NamedTuple):
-    """`base`: where the server is asked; `date`: when its word was learned (ISO, with or without the time)."""
+    """What a server said of itself. `base`: where it is asked; `date`: when that was learned (ISO, with or without the
+    time)."""
 
     base: str
     word: ServerWord

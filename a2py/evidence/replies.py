@@ -13,14 +13,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from a2py.messages.types import Outcome, Prepared, Request
-from a2py.quirks import Quirks
+from a2py.quirks import OTHER_LIMIT_NAME, Quirks
 
 #: Output tokens by which a reply may exceed its limit before the limit counts as ignored: servers count reasoning and
 #: template tokens differently.
 SLACK_FACTOR, SLACK_TOKENS = 1.5, 64
 #: Stop reasons of a reply that ended as the model wanted.
 ENDED = frozenset(("end_turn", "tool_use"))
-_OTHER_FIELD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 class Asked(NamedTuple):
@@ -46,11 +45,11 @@ def asked_of(request: Request, prepared: Prepared) -> Asked:
     """Return what `request` asks for, as far as it was not left out of `prepared`. Call it before the request's body is
     dropped."""
     choice = request.body.get("tool_choice")
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    if "tool_choice" in prepared.degraded or kind not in ("tool", "any"):
-        return Asked(limit=request.max_tokens)
-    name = str(choice.get("name", "")) if isinstance(choice, dict) and kind == "tool" else ""
-    return Asked(name, True, request.max_tokens)
+    if not isinstance(choice, dict) or "tool_choice" in prepared.degraded:
+        choice = {}
+    kind = choice.get("type")
+    name = str(choice.get("name", "")) if kind == "tool" else ""
+    return Asked(name, kind in ("tool", "any"), request.max_tokens)
 
 
 def judge(asked: Asked, quirks: Quirks, outcome: Outcome) -> Finding:
@@ -64,7 +63,7 @@ def judge(asked: Asked, quirks: Quirks, outcome: Outcome) -> Finding:
         return Finding(note="the reply called no tool, although one was forced")
     output = outcome.usage.output - outcome.usage.thinking if outcome.usage is not None else 0
     if quirks.max_tokens_field and 0 < asked.limit < output and output > asked.limit * SLACK_FACTOR + SLACK_TOKENS:
-        other = _OTHER_FIELD[quirks.max_tokens_field]
+        other = OTHER_LIMIT_NAME[quirks.max_tokens_field]
         return Finding(
             {"max_tokens_field": other}, f"the reply exceeded its limit: `{quirks.max_tokens_field}` is ignored"
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 #: Models of one server that are kept, characters of an id, tokens of a context.
 MAX_MODELS, MAX_ID, MAX_CONTEXT = 2000, 256, 100_000_000
@@ -205,12 +205,7 @@ def _entries(listing: Answer | None) -> Iterator[dict[str, Any]]:
     if not isinstance(data, list):
         return
     for entry in data[:MAX_MODELS]:
-        if (
-            isinstance(entry, dict)
-            and isinstance(entry.get("id"), str)
-            and 0 < len(entry["id"]) <= MAX_ID
-            and entry["id"].isprintable()
-        ):
+        if isinstance(entry, dict) and _is_id(entry.get("id")):
             yield entry
 
 
@@ -239,7 +234,7 @@ def _tags(answers: Mapping[str, Answer]) -> Iterator[str]:
     models = _object(answers, "/api/tags").get("models")
     for entry in models[:MAX_MODELS] if isinstance(models, list) else ():
         name = entry.get("name") if isinstance(entry, dict) else None
-        if isinstance(name, str) and 0 < len(name) <= MAX_ID and name.isprintable():
+        if _is_id(name):
             yield name
 
 
@@ -254,6 +249,10 @@ def _version(answers: Mapping[str, Answer]) -> str:
 def _object(answers: Mapping[str, Answer], path: str) -> dict[str, Any]:
     answer = answers.get(path)
     return answer.body if answer is not None and answer.status == 200 and isinstance(answer.body, dict) else {}
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()
 
 
 def _tokens(value: object) -> int:

@@ -29,10 +29,9 @@ from a2py.upstream.failure import Failure
 from a2py.wires import wire as wire_of
 from a2py.wires.common.ratelimits import rate_limits
 from a2py.wires.failure import read
+from a2py.wires.refusal.message import BARE_OVERFLOW
 from a2py.wires.refusal.peer import Peer
 
-#: What an overflow says if the upstream gave no numbers (wires/refusal/message.py).
-BARE_OVERFLOW = "prompt is too long"
 #: Statuses of a redirect.
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 

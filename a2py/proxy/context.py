@@ -16,6 +16,7 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.upstream import Upstream
+from a2py.wires.refusal.message import BARE_OVERFLOW
 
 #: Seconds for one question; seconds for which its answer is used.
 PROBE_SECONDS, FRESH_SECONDS = 3.0, 60.0
@@ -42,7 +43,7 @@ class Contexts:
         if size and tokens > size * TOLERANCE:
             raise ApiError(
                 "context_overflow",
-                f"prompt is too long: {tokens} tokens > {size} maximum (Ollama has loaded {deployment.model} with that"
+                f"{BARE_OVERFLOW}: {tokens} tokens > {size} maximum (Ollama has loaded {deployment.model} with that"
                 " context and would cut the prompt in silence; start it with a larger OLLAMA_CONTEXT_LENGTH)",
             )
 

@@ -64,8 +64,7 @@ class Discovery:
     `is_asker`: ask private servers at the start; `learned`: called with each answer, for other processes."""
 
     def __init__(self, changed: Callable[[Mapping[str, ServerWord]], None]) -> None:
-        self.words: dict[str, ServerWord] = {}
-        self.dates: dict[str, str] = {}  # base → when its word was learned
+        self.known: dict[str, Learned] = {}  # by base
         self.is_on = self.is_asker = True
         self.learned: Callable[[Learned], None] = lambda learned: None
         self._changed = changed
@@ -74,12 +73,17 @@ class Discovery:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._decided: set[str] = set()  # bases of which it is decided whether they are asked after a success
 
+    @property
+    def words(self) -> dict[str, ServerWord]:
+        """What the servers said of themselves, by base."""
+        return {base: learned.word for base, learned in self.known.items()}
+
     def start(self, upstream: Upstream, deployments: Iterable[Deployment], is_on: bool) -> None:
         """Ask the private servers among `deployments` that were not asked yet. Call again after a reload."""
         self._upstream = upstream
         self.is_on = is_on
         for deployment in deployments if is_on and self.is_asker else ():
-            if _is_asked_at_start(deployment) and deployment.base not in self.words:
+            if _is_asked_at_start(deployment) and deployment.base not in self.known:
                 self._ask(deployment, TRIES)
 
     def note_success(self, deployment: Deployment) -> None:
@@ -91,7 +95,7 @@ class Discovery:
             self._ask(self._stale.pop(base), 1)
         elif base not in self._decided and len(self._decided) < MAX_SERVERS:
             self._decided.add(base)  # so that the next requests pay nothing
-            if base not in self.words and _is_unknown(deployment) and not is_private(base):
+            if base not in self.known and _is_unknown(deployment) and not is_private(base):
                 self._ask(deployment, 1)
 
     def note_failed_connection(self, deployment: Deployment) -> None:
@@ -117,7 +121,7 @@ class Discovery:
 
     def _ask(self, deployment: Deployment, tries: int) -> None:
         base = deployment.base
-        if base in self._tasks or (base not in self.words and len(self.words) + len(self._tasks) >= MAX_SERVERS):
+        if base in self._tasks or (base not in self.known and len(self.known) + len(self._tasks) >= MAX_SERVERS):
             return
         task = self._tasks[base] = asyncio.get_running_loop().create_task(self._learn(deployment, tries))
         task.add_done_callback(lambda _: self._tasks.pop(base))
@@ -134,12 +138,10 @@ class Discovery:
             self.learned(learned)
 
     def _keep(self, learned: Learned) -> None:
-        base, word, date = learned
-        is_new = base not in self.words
-        if (is_new and len(self.words) >= MAX_SERVERS) or self.words.get(base) == word:
+        earlier = self.known.get(learned.base)
+        if len(self.known) >= MAX_SERVERS if earlier is None else earlier.word == learned.word:
             return
-        self.words[base] = word
-        self.dates[base] = date
+        self.known[learned.base] = learned
         if self.is_on:
             self._changed(self.words)
 

@@ -178,9 +178,8 @@ class Exchange:
             return ""
         if asked.wire != "chat":
             return "chat"
-        return (
-            "responses" if "/responses" in error.message and not asked.path else ""
-        )  # OpenAI names it (codex, pro models, 2026)
+        names_responses = "/responses" in error.message  # OpenAI does (codex, pro models, 2026)
+        return "responses" if names_responses and not asked.path else ""
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""

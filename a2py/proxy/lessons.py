@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.fact import Fact, Source
+from a2py.evidence.fact import Fact, Source, plain
 from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS
 from a2py.quirks import Quirks, override
@@ -100,7 +100,7 @@ class Lessons:
                 "deployment": id,
                 "model": model,
                 "field": name,
-                "value": _plain(lesson.value),
+                "value": plain(lesson.value),
                 "seconds_left": round(lesson.expiry - now),
             }
             for (id, model), known in self._known.items()
@@ -184,11 +184,6 @@ def _reason(error: ApiError) -> str:
 def iso_date(seconds: float) -> str:
     """Return seconds since the epoch as `2026-11-29T20:15Z`."""
     return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(seconds))
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON can have it."""
-    return sorted(value) if isinstance(value, (frozenset, set)) else value
 
 
 def with_wire(deployment: Deployment, wire: str) -> Deployment:

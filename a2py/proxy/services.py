@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.explain import Seen, explain
+from a2py.evidence.explain import explain
 from a2py.evidence.server import ServerWord
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
@@ -152,10 +152,10 @@ class Services:
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
-        base = deployment.base
-        seen = Seen(self.discovery.words[base], self.discovery.dates[base]) if base in self.discovery.words else None
-        return explain(deployment, self.config.settings.quirks, seen, self.lessons.facts(deployment))
+        said = self.discovery.known.get(deployment.base)
+        return explain(deployment, self.config.settings.quirks, said, self.lessons.facts(deployment))
 
     def _take_words(self, words: Mapping[str, ServerWord]) -> None:
-        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they began with."""
-        self.config = self.config.with_servers(dict(words))
+        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they
+        began with."""
+        self.config = self.config.with_servers(words)

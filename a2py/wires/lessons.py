@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from a2py.errors import ApiError
 from a2py.providers.models import ROOM
-from a2py.quirks import EFFORTS, Quirks
+from a2py.quirks import EFFORTS, OTHER_LIMIT_NAME, Quirks
 from a2py.wires.failure import PASSING
 
 Changes = dict[str, Any]
@@ -58,12 +58,9 @@ def _limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
         if not quirks.max_tokens_limit or error.limit < quirks.max_tokens_limit:
             yield {"max_tokens_limit": error.limit}
     elif error.kind == "unsupported":
-        if name in _OTHER_NAME and name == quirks.max_tokens_field:
-            yield {"max_tokens_field": _OTHER_NAME[name]}
+        if name in OTHER_LIMIT_NAME and name == quirks.max_tokens_field:
+            yield {"max_tokens_field": OTHER_LIMIT_NAME[name]}
         yield {"max_tokens_field": ""}
-
-
-_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 def _efforts(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from a2py.deployment import Deployment
-from a2py.evidence.explain import Seen, explain
+from a2py.evidence.explain import explain
 from a2py.evidence.fact import Fact
+from a2py.evidence.message import Learned
 from a2py.evidence.server import Listed, ServerWord
 
-DEPLOYMENT = Deployment("n", "i", "openai", "m", "http://10.0.0.5:8000/v1", key="sk-secret")
+BASE = "http://10.0.0.5:8000/v1"
+DEPLOYMENT = Deployment("n", "i", "openai", "m", BASE, key="sk-secret")
 VLLM = ServerWord("vLLM", "hosted_vllm", version="0.11", models=(Listed("m", 40960),), reason="owned_by: vllm")
 
 
 def test_a_server_that_said_nothing_has_no_entry_and_an_unknown_context_neither() -> None:
     assert explain(DEPLOYMENT, {}, None, ()).keys() == {"quirks"}
-    assert explain(DEPLOYMENT, {}, Seen(ServerWord(), "2026-11-01"), ()).keys() == {"quirks"}
+    assert explain(DEPLOYMENT, {}, Learned(BASE, ServerWord(), "2026-11-01"), ()).keys() == {"quirks"}
 
 
 def test_what_the_server_said_is_shown_with_its_date() -> None:
-    shown = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, Seen(VLLM, "2026-11-01"), ())
+    shown = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, Learned(BASE, VLLM, "2026-11-01"), ())
     assert shown["server"] == {
         "program": "vLLM",
         "version": "0.11",

@@ -35,4 +35,3 @@ def test_what_is_fixed_and_what_is_explained() -> None:
     assert list(fact.explained(facts, Quirks())) == ["images", "stop_limit"], (
         "a fact that says what holds anyway needs no reason"
     )
-    assert list(fact.explained(facts, Quirks(), ["images"])) == ["stop_limit"]

@@ -12,6 +12,7 @@ import pytest
 
 from a2py.config import Config
 from a2py.deployment import Deployment
+from a2py.evidence.message import Learned
 from a2py.evidence.server import ServerWord
 from a2py.providers import PROVIDERS
 from a2py.proxy import discovery
@@ -259,7 +260,7 @@ def test_private_addresses(base: str, private: bool) -> None:
 def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MAX_SERVERS", 1)
     found = Watched()
-    found.words["http://a/v1"] = ServerWord()
+    found.known["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
     found._ask(deployment("http://b/v1"), 1)
     assert not found._tasks
 

@@ -30,6 +30,8 @@ from a2py.wires.refusal.verdict import STATUSES
 #: Tokens left for a reply that are worth another attempt. If fewer are left, and less than half of `max_tokens`, the
 #: prompt is too long.
 ROOM = 1024
+#: An overflow whose numbers are unknown. Claude Code knows it by these words.
+BARE_OVERFLOW = "prompt is too long"
 #: Statuses that the client gets unchanged if no rule matched. Other known statuses become the status of their kind.
 KEPT_STATUSES = frozenset({405, 408, 409, 425, 502, 504})
 #: Kinds whose messages name the upstream, because the upstream is at fault and not the request.
@@ -185,8 +187,8 @@ def _overflow(kind: str, case: Case) -> ApiError:
     else:
         used = used or total
     if limit and used > limit:
-        return ApiError(kind, f"prompt is too long: {used} tokens > {limit} maximum", limit=limit)
-    return ApiError(kind, "prompt is too long", limit=limit)
+        return ApiError(kind, f"{BARE_OVERFLOW}: {used} tokens > {limit} maximum", limit=limit)
+    return ApiError(kind, BARE_OVERFLOW, limit=limit)
 
 
 def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> ApiError:
@@ -196,8 +198,8 @@ def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> Api
     worth an attempt. After that the prompt is too long."""
     room = out // 4
     if room < ROOM:
-        return ApiError(kind, "prompt is too long", limit=limit)
-    message = "prompt is too long"
+        return ApiError(kind, BARE_OVERFLOW, limit=limit)
+    message = BARE_OVERFLOW
     if used:
         message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
     return ApiError("max_tokens", message, field="room", limit=room)
