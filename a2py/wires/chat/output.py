@@ -1,6 +1,6 @@
 """The output side of a chat-completions decoder: what a reply gives to the sink.
 
-Knows: text filters, which order of verbs the sink needs, vendor state that must come back with the next request.
+Knows: which order of verbs the sink needs, vendor state that must come back with the next request.
 Must not know: chunks (stream.py), tool calls (calls.py).
 Invariants: vendor state is written before the text or the call that follows it; text never passes by a filter.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.chat.delta import REASONING, REFUSAL, TEXT
 from a2py.wires.chat.pieces import Details, merge_pieces
-from a2py.wires.common.filters import Stops, ThinkTags
+from a2py.wires.common.textwriter import TextWriter
 
 
 class Output:
@@ -20,12 +20,11 @@ class Output:
 
     `chars`: characters of text and reasoning, for an estimate if the upstream reports no usage. `has_content`: the
     client can see something of the reply. `is_refusal`: a part was marked as a refusal. `has_filters`: text must be
-    searched for think tags or stop sequences. `is_stopped`: it matched a stop sequence, and what follows is dropped.
-    `details`, `fields`: vendor state that is not written yet. `has_state`: there is some."""
+    searched for think tags or stop sequences. `details`, `fields`: vendor state that is not written yet. `has_state`:
+    there is some."""
 
     __slots__ = (
-        "_stops",
-        "_tags",
+        "_writer",
         "chars",
         "details",
         "fields",
@@ -33,7 +32,6 @@ class Output:
         "has_filters",
         "has_state",
         "is_refusal",
-        "is_stopped",
         "sink",
     )
 
@@ -42,18 +40,16 @@ class Output:
         self.chars = 0
         self.has_content = False
         self.is_refusal = False
-        self.is_stopped = False
         self.details = Details()
         self.fields: dict[str, str] = {}
         self.has_state = False
-        self._tags = ThinkTags(prepared.think_open) if prepared.think_tags or prepared.think_open else None
-        self._stops = Stops(prepared.stops) if prepared.stops else None
-        self.has_filters = self._tags is not None or self._stops is not None
+        self._writer = TextWriter(prepared, sink, REASONING)
+        self.has_filters = self._writer.has_filters
 
     @property
     def stop_sequence(self) -> str | None:
-        """The stop sequence that matched the text."""
-        return self._stops.matched if self._stops is not None else None
+        """The stop sequence that the text ran into. What follows it is dropped."""
+        return self._writer.stop_sequence
 
     # -- text, reasoning, refusals -----------------------------------------------------------------------------------
 
@@ -65,14 +61,9 @@ class Output:
             self.write_state()
         if not self.has_filters:
             self.sink.text(TEXT, text)
-        elif self._tags is None:
-            self._cut(text)
         else:
-            for is_thinking, piece in self._tags.feed(text):
-                self._write(is_thinking, piece)
-            if self._tags.is_done:
-                self._tags = None
-                self.has_filters = self._stops is not None
+            self._writer.write(TEXT, text)
+            self.has_filters = self._writer.has_filters
 
     def thinking(self, text: str) -> None:
         if text:
@@ -96,20 +87,6 @@ class Output:
             elif text:
                 self.text(text)
 
-    def _write(self, is_thinking: bool, text: str) -> None:
-        if is_thinking:
-            self.sink.thinking(REASONING, text)
-        else:
-            self._cut(text)
-
-    def _cut(self, text: str) -> None:
-        """Write text up to the first stop sequence. Once one has matched, nothing more is written."""
-        if self._stops is not None:
-            text = self._stops.feed(text)
-            self.is_stopped = self._stops.matched is not None
-        if text:
-            self.sink.text(TEXT, text)
-
     # -- before a call, and at the end -------------------------------------------------------------------------------
 
     def begin_call(self) -> None:
@@ -119,13 +96,7 @@ class Output:
 
     def flush(self) -> None:
         """Write the text that the filters hold back, and the vendor state."""
-        if self._tags is not None:
-            for is_thinking, piece in self._tags.close():
-                self._write(is_thinking, piece)
-        if self._stops is not None:
-            rest = self._stops.close()
-            if rest:
-                self.sink.text(TEXT, rest)
+        self._writer.flush()
         self.write_state()
 
     # -- vendor state ------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ class ChatDecoder(Intake):
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             output.refusal(refusal)
-        if output.is_stopped:
+        if output.has_filters and output.stop_sequence is not None:
             self.finished = True  # the relay closes the upstream's response
 
     def _read_reasoning(self, reasoning: Any, details: Any) -> None:

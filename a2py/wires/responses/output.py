@@ -5,7 +5,7 @@ response. Any of these may be missing. Example: the deltas "Hel" and "lo", then 
 "Hel", "lo" and "!". A repetition that does not begin with what was streamed is ignored, and reported as a conflict.
 
 Knows: what each part and item means for the sink. Which item an event means is in index.py, text filters in
-textwriter.py, searches in search.py, limits in budget.py.
+common/textwriter.py, searches in search.py, limits in budget.py.
 Must not know: events (stream.py), how a reply ends.
 Invariants: each text reaches the sink once, however often the upstream repeats it; what was streamed is completed by
 what follows, never contradicted; a call that the upstream cut is never declared complete; any JSON is accepted.
@@ -20,6 +20,7 @@ from a2py.messages.types import JSON, Prepared, Sink
 from a2py.wires.common import search
 from a2py.wires.common.names import CalledNames
 from a2py.wires.common.text import dumps
+from a2py.wires.common.textwriter import TextWriter
 from a2py.wires.responses.budget import ID_COST, PART_COST, Budget
 from a2py.wires.responses.index import ItemIndex
 from a2py.wires.responses.item import (
@@ -44,7 +45,6 @@ from a2py.wires.responses.item import (
     summary_texts,
 )
 from a2py.wires.responses.search import SearchWriter
-from a2py.wires.responses.textwriter import TextWriter
 
 _NO_NUMBERS: Iterator[int] = iter(())
 
@@ -72,7 +72,7 @@ class Output:
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         self._sink = sink
         self._names = CalledNames(prepared.names, prepared.tools)
-        self._text = TextWriter(prepared, sink)
+        self._text = TextWriter(prepared, sink, "think")
         self._silent_calls: list[
             Item
         ] = []  # calls that ended without arguments: only the end shows whether they were cut
