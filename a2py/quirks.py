@@ -107,8 +107,7 @@ class Quirks:
     #: if the server takes no limit (also Responses, then the loss is reported). wires/chat/request.py,
     #: wires/responses/request.py
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = "max_tokens"
-    #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/native/request.py,
-    #: wires/openai/fields.py
+    #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/common/draft.py
     max_tokens_limit: int = 0
     #: A floor under the output limit, for models whose reasoning would use up a small one (Claude Code's check asks for
     #: 64). 0: none. wires/common/effort.py, wires/native/request.py, wires/openai/fields.py, wires/openai/thinking.py

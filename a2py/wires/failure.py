@@ -21,18 +21,6 @@ from a2py.wires.refusal.peer import Peer
 from a2py.wires.refusal.scrub import defuse, scrub, shorten
 from a2py.wires.refusal.verdict import find_rule, kind_of_status
 
-#: `ApiError.field` of errors that hold only for this prompt, this conversation, or the credit that is left. A lesson
-#: from them is not kept.
-PASSING = frozenset(
-    {
-        "room",
-        "credit",
-        "messages.thinking",
-        "messages.reasoning_item",
-        "messages.thought_signature",
-        "messages.unpaired",
-    }
-)
 #: MiniMax `base_resp.status_code` → HTTP status (its error-code page, 2026-05). Any other code is 400.
 BASE_RESP = {
     1000: 500,

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from a2py.errors import ApiError
 from a2py.providers.models import ROOM
 from a2py.quirks import EFFORTS, OTHER_LIMIT_NAME, Quirks
-from a2py.wires.failure import PASSING
 
 Changes = dict[str, Any]
 Candidates = Callable[[ApiError, Quirks, str], Iterator[Changes]]
@@ -28,6 +27,19 @@ Candidates = Callable[[ApiError, Quirks, str], Iterator[Changes]]
 EMPTY = "(no content)"
 #: An assistant turn for servers that reject a user turn right after the result of a tool.
 AFTER_TOOL = "(continued)"
+
+#: `ApiError.field` of errors that hold only for this prompt, this conversation, or the credit that is left. A lesson
+#: from them is not kept.
+PASSING = frozenset(
+    {
+        "room",
+        "credit",
+        "messages.thinking",
+        "messages.reasoning_item",
+        "messages.thought_signature",
+        "messages.unpaired",
+    }
+)
 
 
 class Row(NamedTuple):

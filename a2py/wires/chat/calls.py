@@ -76,10 +76,6 @@ class Calls:
         self.size = 0
 
     @property
-    def has_calls(self) -> bool:
-        return bool(self._calls)
-
-    @property
     def is_full(self) -> bool:
         return self.size > KEPT_LIMIT
 

@@ -18,8 +18,8 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.chat.reasoning import History
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text, as_text, blocks
-from a2py.wires.openai.turns import EMPTY, JOINT, Turns, with_error
+from a2py.wires.common.text import NO_CONTENT, arguments_text, as_text, blocks
+from a2py.wires.openai.turns import JOINT, Turns, with_error
 
 #: Values of Quirks.cache with which the cache marks of texts and media are sent.
 MARKED = frozenset({"blocks", "keyed_blocks", "breakpoint"})
@@ -189,7 +189,7 @@ def build(draft: Draft) -> Slices[list[JSON]]:
     if q.alternation:
         _begin_with_user(messages, shape)
     if not any(message["role"] in ("user", "tool") for message in messages):
-        turns.say([shape.text(EMPTY)])
+        turns.say([shape.text(NO_CONTENT)])
     last = messages[-1]
     if last["role"] == "assistant" and q.prefill == "prefix":
         last["prefix"] = True
@@ -207,4 +207,4 @@ def _begin_with_user(messages: list[JSON], shape: ChatShape) -> None:
     """Insert an empty user's turn if the first message after the system messages is the assistant's."""
     first = next((n for n, message in enumerate(messages) if message["role"] != shape.q.system_role), None)
     if first is not None and messages[first]["role"] == "assistant":
-        messages.insert(first, shape.user([shape.text(EMPTY)]))
+        messages.insert(first, shape.user([shape.text(NO_CONTENT)]))

@@ -22,10 +22,8 @@ from a2py.wires.common.headers import build_headers, build_url
 from a2py.wires.common.paths import set_ttl
 from a2py.wires.common.text import system_texts
 from a2py.wires.openai import fields
+from a2py.wires.openai.fields import BREAKPOINTS
 from a2py.wires.openai.turns import JOINT
-
-#: Most cache marks in one request: Anthropic and OpenAI (gpt-5.6) accept four.
-BREAKPOINTS = 4
 
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:

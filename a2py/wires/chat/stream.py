@@ -26,10 +26,8 @@ from a2py.wires.chat.output import Output
 from a2py.wires.chat.pieces import join_text
 from a2py.wires.common.intake import Intake
 from a2py.wires.common.names import CalledNames
-from a2py.wires.common.usage import UsageTally
+from a2py.wires.common.usage import UsageTally, estimate_tokens
 
-#: Rough size of a token, for an estimate if the upstream reports no usage.
-CHARS_PER_TOKEN = 4
 _DECODER = json.JSONDecoder()
 #: What may be between two JSON objects of one event.
 _GAP = re.compile(r"\s*(?:data:\s*)?")
@@ -241,7 +239,7 @@ class ChatDecoder(Intake):
         outcome = self._judge()
         if outcome.error is None:
             self._calls.close(outcome.reason in CUT)
-        outcome.output_estimate = (self._output.chars + self._calls.chars) // CHARS_PER_TOKEN + 1
+        outcome.output_estimate = estimate_tokens(self._output.chars + self._calls.chars)
         return outcome
 
     def _judge(self) -> Outcome:

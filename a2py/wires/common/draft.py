@@ -18,6 +18,8 @@ from a2py.wires.common.text import block_text, blocks, list_omitted, strip_billi
 
 #: How many lost things are named, and the characters of each name. Some names come from the client.
 LOST_LIMIT, NAME_LIMIT = 50, 100
+#: Params under which a configuration sets an output limit.
+PRESETS = ("max_tokens", "max_completion_tokens")
 
 
 class Draft:
@@ -70,6 +72,11 @@ class Draft:
     def system_texts(self, message: JSON) -> list[str]:
         """Return the texts of a system message in mid-conversation, non-empty ones only."""
         return [text for block in blocks(message["content"]) if (text := strip_billing(self.text(block)))]
+
+    def lower_to_maximum(self, limit: int) -> int:
+        """Return an output `limit`, in tokens, or the smallest maximum that a quirk, the deployment or its params give."""
+        maxima = [self.quirks.max_tokens_limit, self.dep.max_output_tokens, *map(self.dep.params.get, PRESETS)]
+        return min([limit, *(maximum for maximum in maxima if isinstance(maximum, int) and maximum > 0)])
 
     @property
     def degraded(self) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def map_list(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
 
 
 def map_list_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) -> Slices[list[Any]]:
-    """Do the same as `mapped`, with a change that is itself done in slices."""
+    """Do the same as `map_list`, with a change that is itself done in slices."""
     new = []
     for n, value in enumerate(values, 1):
         new.append((yield from change(value)))

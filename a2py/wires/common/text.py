@@ -17,6 +17,12 @@ from a2py.messages.types import JSON
 BILLING = "x-anthropic-billing-header:"
 #: Separator of the texts of one result.
 JOIN = "\n"
+#: Text of a turn that must not be empty. Claude Code writes the same.
+NO_CONTENT = "(no content)"
+#: Text of the result of a call for which the client's history has none.
+NO_RESULT = "(no result: the call was interrupted)"
+#: Line before the result of a call that is not in the turn before it.
+EARLIER_RESULT = "[result of an earlier tool call]"
 #: Levels and values that are read of a server tool's result, which the parser has not checked.
 DEPTH, VALUES = 32, 20_000
 

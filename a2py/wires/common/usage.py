@@ -25,6 +25,14 @@ _CACHED_TOP = (
 _WRITE_DETAIL = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 _WRITE_TOP = ("cache_creation_input_tokens", "cache_write_tokens")
 
+#: Rough size of a token of a reply.
+CHARS_PER_TOKEN = 4
+
+
+def estimate_tokens(chars: int) -> int:
+    """Return the output tokens of a reply of `chars` characters whose upstream reports no usage."""
+    return chars // CHARS_PER_TOKEN + 1
+
 
 def _number(source: Any, *names: str) -> int:
     if isinstance(source, dict):

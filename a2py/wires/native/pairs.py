@@ -10,10 +10,7 @@ Invariants: a call has exactly one result, in the message after it; no text is l
 from __future__ import annotations
 
 from a2py.messages.types import JSON
-from a2py.wires.common.text import block_text, blocks
-
-#: Text of the result of a call for which the history has none.
-NO_RESULT = "(no result: the call was interrupted)"
+from a2py.wires.common.text import EARLIER_RESULT, NO_RESULT, block_text, blocks
 
 
 def pair_calls(body: JSON) -> None:
@@ -48,6 +45,6 @@ def _complete(content: list[JSON], ids: list[str]) -> list[JSON]:
             results[block["tool_use_id"]] = block
         else:
             text = "\n".join(map(block_text, blocks(block.get("content") or [])))
-            rest.append({"type": "text", "text": f"[result of an earlier tool call]\n{text}"})
+            rest.append({"type": "text", "text": f"{EARLIER_RESULT}\n{text}"})
     missing = {"type": "tool_result", "content": NO_RESULT, "is_error": True}
     return [*(results.get(id) or {**missing, "tool_use_id": id} for id in dict.fromkeys(ids)), *rest]

@@ -103,12 +103,8 @@ def _thinking_floor(draft: Draft) -> int:
 
 def _limit_tokens(draft: Draft, floor: int) -> None:
     """Lower `max_tokens` to the smallest limit that is known, or raise it to `floor`."""
-    body, dep = draft.body, draft.dep
-    presets = [dep.params.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    limits = [
-        n for n in (*presets, draft.quirks.max_tokens_limit, dep.max_output_tokens) if isinstance(n, int) and n > 0
-    ]
-    limit = min([max(draft.request.max_tokens, floor), *limits])
+    body = draft.body
+    limit = draft.lower_to_maximum(max(draft.request.max_tokens, floor))
     draft.added.add("max_tokens")
     if limit == draft.request.max_tokens:
         return

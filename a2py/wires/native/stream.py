@@ -272,9 +272,7 @@ class NativeDecoder(Intake):
         self._sink.raw("ping", event, data)
 
     def _on_error(self, event: JSON, data: bytes) -> None:
-        self._fail(
-            self._error_in(event) or reply_error("reported an error without saying which", self._peer, kind="api")
-        )
+        self._fail(self._error_in(event) or self._error_event(event))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,10 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.paths import delete_field, map_list
-from a2py.wires.common.text import BILLING, blocks, strip_billing, wrap_reminder
+from a2py.wires.common.text import BILLING, NO_CONTENT, block_text, blocks, strip_billing, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 from a2py.wires.native.pairs import pair_calls
 
-#: Text of a message that holds nothing but blank texts. Claude Code writes the same into an empty turn.
-NO_CONTENT = "(no content)"
 #: Types of blocks that may carry a cache mark.
 MARKABLE = frozenset({"text", "image", "document", "tool_use", "tool_result"})
 #: Smallest thinking budget that Anthropic accepts.
@@ -56,7 +54,7 @@ def drop_tool_references(body: JSON) -> None:
 
     def as_text(block: Any) -> Any:
         if block["type"] == "tool_reference":
-            return {"type": "text", "text": f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]"}
+            return {"type": "text", "text": block_text(block)}
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
             content = map_list(block["content"], as_text)
             return block if content is block["content"] else {**block, "content": content}

@@ -20,21 +20,17 @@ from a2py.wires.common.text import dumps
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that these wires cannot translate, and whose loss is reported to the client.
 LOST = ("compaction", "container", "context_management", "inference_geo", "speed", "task_budget")
+#: Most cache marks in one request: Anthropic and OpenAI (gpt-5.6) accept four (2026-10).
+BREAKPOINTS = 4
 #: Values of Quirks.cache with which `prompt_cache_key` is sent.
 KEYED = frozenset({"key", "keyed_blocks", "breakpoint"})
-#: Names under which a configuration sets an output limit.
-PRESETS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def output_limit(draft: Draft, want: Want) -> int:
     """Return the output tokens to ask for: the client's number, raised if it is too small for a model that always
-    reasons (`min_tokens`), and lowered to the smallest maximum that a quirk, the deployment or its params give."""
-    q, dep = draft.quirks, draft.dep
-    limit = draft.request.max_tokens
-    if q.min_tokens and want.mode == "off":
-        limit = max(limit, q.min_tokens)
-    maxima = [q.max_tokens_limit, dep.max_output_tokens, *(dep.params.get(name) for name in PRESETS)]
-    return min([limit, *(maximum for maximum in maxima if isinstance(maximum, int) and maximum > 0)])
+    reasons (`min_tokens`), and lowered to the smallest maximum that is known."""
+    floor = draft.quirks.min_tokens if want.mode == "off" else 0
+    return draft.lower_to_maximum(max(draft.request.max_tokens, floor))
 
 
 def write_limit(draft: Draft, name: str, limit: int) -> None:

@@ -24,13 +24,17 @@ from typing import Any, Protocol
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import blocks, system_texts, unfold_documents, wrap_reminder
+from a2py.wires.common.text import (
+    EARLIER_RESULT,
+    NO_CONTENT,
+    NO_RESULT,
+    blocks,
+    system_texts,
+    unfold_documents,
+    wrap_reminder,
+)
 from a2py.wires.openai.media import MEDIA, Parts
 
-#: Text of the result of a call for which the client's history has none.
-NO_RESULT = "(no result: the call was interrupted)"
-#: Text of a turn that must not be empty.
-EMPTY = "(no content)"
 #: Separator of the texts of one message.
 JOINT = "\n\n"
 
@@ -201,7 +205,7 @@ class Turns:
         """
         turn = self.out[max(0, start - 1) :]
         if not any(message["role"] in ("user", "tool") for message in turn):
-            self.say([self.shape.text(EMPTY)])
+            self.say([self.shape.text(NO_CONTENT)])
 
     def _parts(self, block: JSON) -> list[JSON]:
         make = MEDIA.get(block["type"])
@@ -273,8 +277,8 @@ class Turns:
         media: list[JSON] = []
         content = yield from self._result(block, media)
         if isinstance(content, list):
-            return [self.shape.text("[result of an earlier tool call]"), *content]
-        return [self.shape.text(f"[result of an earlier tool call]\n{content}"), *media]
+            return [self.shape.text(EARLIER_RESULT), *content]
+        return [self.shape.text(f"{EARLIER_RESULT}\n{content}"), *media]
 
 
 def with_error(block: JSON, text: str) -> str:

@@ -5,8 +5,8 @@ Examples of one sentence in six forms:
     {"error": {"message": "Bad key", "code": 401}}                    OpenAI
     [{"error": {"message": "Bad key", "status": "UNAUTHENTICATED"}}]  Gemini
     {"detail": [{"loc": ["body", "model"], "msg": "Bad key"}]}        FastAPI
-    {"error": {"metadata": {"raw": "{\"error\": \"Bad key\"}"}}}      OpenRouter, with the body of the upstream behind
-    it <html><title>Bad key</title>                                      a proxy
+    {"error": {"metadata": {"raw": "{\"error\": \"Bad key\"}"}}}      OpenRouter, with its upstream's body
+    <html><title>Bad key</title>                                      a proxy
     {"error": {"message": "Bad key                                    JSON that was cut
 
 Knows: these forms, problem+json, a bare string, an event stream. Must not know: what a sentence means.
@@ -243,7 +243,7 @@ def _read_waiting_times(value: dict[str, Any], body: ErrorBody) -> None:
     headers = value.get("headers")
     if isinstance(headers, dict):
         resets = (str(v)[:40] for k, v in headers.items() if k.lower() == "x-ratelimit-reset")
-        body.reset = next(resets, "")
+        body.reset = body.reset or next(resets, "")
 
 
 def _wait_in(value: dict[str, Any]) -> str:

@@ -16,14 +16,13 @@ from a2py.messages import ids
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
-from a2py.wires.common.text import arguments_text
-from a2py.wires.openai.turns import EMPTY, JOINT, Turns, with_error
+from a2py.wires.common.text import NO_CONTENT, arguments_text
+from a2py.wires.openai.fields import BREAKPOINTS
+from a2py.wires.openai.turns import JOINT, Turns, with_error
 from a2py.wires.responses import reasoning
 
 #: Longest call_id (OpenAI, 2025-06).
 CALL_ID_LIMIT = 64
-#: Most cache marks that one request may hold (OpenAI, gpt-5.6).
-BREAKPOINTS = 4
 
 
 class ItemShape:
@@ -173,7 +172,7 @@ def build(draft: Draft) -> Slices[None]:
     if out and out[-1].get("role") == "assistant" and q.prefill == "instruct":
         turns.instruct(JOINT.join(part["text"] for part in out[-1]["content"]))
     if not any(item.get("role") == "user" or item["type"] == "function_call_output" for item in out):
-        turns.say([shape.text(EMPTY)])
+        turns.say([shape.text(NO_CONTENT)])
     if q.system_as_user:
         turns.lead_user()
     for part in shape.marked_parts[:-BREAKPOINTS]:

@@ -17,13 +17,11 @@ from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
-from a2py.wires.common.usage import UsageTally
+from a2py.wires.common.usage import UsageTally, estimate_tokens
 from a2py.wires.failure import CHECK_TOOLS, reply_error
 from a2py.wires.responses.item import ARGS, INPUT, OWNER, PARTS, RAW, REFUSAL, SUMMARY, TEXT, Item, as_index, as_text
 from a2py.wires.responses.output import Output
 
-#: Rough size of a token, for upstreams that report no usage.
-CHARS_PER_TOKEN = 4
 #: `incomplete_details.reason` → stop reason. Any other reason becomes max_tokens, which makes clients treat the reply
 #: as cut.
 INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal", "safety": "refusal"}
@@ -120,8 +118,7 @@ class ResponsesDecoder(Intake):
 
     def _on_error(self, event: JSON) -> None:
         """An `error` event: flat (OpenAI), or with an `error` object."""
-        error = self._error_in(event)
-        self._fail(error or reply_error("reported an error without saying which", self._peer, kind="api"))
+        self._fail(self._error_in(event) or self._error_event(event))
 
     # -- the response object -----------------------------------------------------------------------------------------
 
@@ -195,7 +192,7 @@ class ResponsesDecoder(Intake):
         outcome.model, outcome.notes = self._model, self._notes
         usage = self._tally.usage()
         if usage is None:
-            outcome.output_estimate = output.chars // CHARS_PER_TOKEN + 1
+            outcome.output_estimate = estimate_tokens(output.chars)
         else:
             usage.web_searches = output.searches.queries
             outcome.usage = usage

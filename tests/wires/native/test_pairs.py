@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from a2py.messages.types import JSON
-from a2py.wires.native.pairs import NO_RESULT, pair_calls
+from a2py.wires.common.text import NO_RESULT
+from a2py.wires.native.pairs import pair_calls
 
 
 def use(id: str) -> JSON:

@@ -11,7 +11,7 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.slices import at_once
 from a2py.wires.common.paths import delete_at, map_list
-from a2py.wires.native.pairs import NO_RESULT
+from a2py.wires.common.text import NO_RESULT
 from a2py.wires.native.strip import SPECIAL, join_user_turns, strip
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}

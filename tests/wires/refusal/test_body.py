@@ -126,3 +126,8 @@ def test_a_body_is_bounded() -> None:
     assert len(many.sentences) == body.SENTENCES
     assert len(parse_value([[{"code": n} for n in range(8)]] * 8).codes) == body.CODES
     assert len(of({"error": {"message": "word " * 3000}}).message) <= scrub.LIMIT
+
+
+def test_headers_without_a_reset_do_not_erase_one_that_was_read() -> None:
+    error = {"metadata": {"headers": {"X-RateLimit-Reset": "17"}}, "provider_error": {"headers": {"a": "b"}}}
+    assert parse_body(orjson.dumps({"error": {"message": "x", **error}})).reset == "17"
