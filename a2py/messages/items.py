@@ -109,6 +109,14 @@ class Item:
         self.citations: list[JSON] = []
         self._scan: JsonScan | None = None
 
+    def opening(self) -> JSON:
+        """Return the block as it starts: a new object, or the `block` of a WHOLE item."""
+        if self.kind == TOOL:
+            return {"type": "tool_use", "id": self.id, "name": self.name, "input": {}}
+        if self.kind == THINKING:
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        return {"type": "text", "text": ""} if self.kind == TEXT else self.block
+
     def joined(self) -> str:
         """Return all kept pieces as one text."""
         return "".join(map(as_text, self.parts))

@@ -14,7 +14,7 @@ import orjson
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages.blocks import PART_COST, Blocks
-from a2py.messages.items import NO_ARGUMENTS, TEXT, THINKING, TOOL, Item, as_text
+from a2py.messages.items import NO_ARGUMENTS, Item, as_text
 from a2py.messages.output import Output
 
 if TYPE_CHECKING:
@@ -88,15 +88,7 @@ class _Content(Output):
         self._parts = []
         if not self._make_room(BLOCK_COST + (jsonsize.weight(jsontext.dumps(item.block)) if item.block else 0)):
             return
-        if item.kind == TOOL:
-            block: JSON = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
-        elif item.kind == THINKING:
-            block = {"type": "thinking", "thinking": "", "signature": ""}
-        elif item.kind == TEXT:
-            block = {"type": "text", "text": ""}
-        else:
-            block = item.block
-        self.blocks.append(block)
+        self.blocks.append(item.opening())
 
     def add_text(self, text: str) -> None:
         if self._make_room(len(text) + PART_COST):

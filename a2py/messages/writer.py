@@ -30,10 +30,6 @@ _END = b"}}\n\n"
 _INPUT = b'"input_json_delta","partial_json":'
 #: Kind of an item → type of its deltas and the field that holds their string.
 _FIELDS = {TEXT: b'"text_delta","text":', THINKING: b'"thinking_delta","thinking":', TOOL: _INPUT, WHOLE: _INPUT}
-_EMPTY: dict[str, JSON] = {
-    TEXT: {"type": "text", "text": ""},
-    THINKING: {"type": "thinking", "thinking": "", "signature": ""},
-}
 
 
 def event(type: str, body: JSON) -> bytes:
@@ -85,11 +81,7 @@ class _Events(Output):
 
     def start(self, index: int, item: Item) -> None:
         self.begin()
-        if item.kind == TOOL:
-            block: JSON = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
-        else:
-            block = item.block or _EMPTY[item.kind]
-        self.events.append(event("content_block_start", {"index": index, "content_block": block}))
+        self.events.append(event("content_block_start", {"index": index, "content_block": item.opening()}))
         self._prepare_deltas(index, item.kind)
 
     def _prepare_deltas(self, index: int, kind: str) -> None:

@@ -14,7 +14,7 @@ from a2py.errors import ApiError
 from a2py.proxy.access import admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
-from a2py.proxy.log import Record
+from a2py.proxy.log import INTERNAL, Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.responses import NamelessResponse, error_response, new_id
@@ -46,7 +46,7 @@ class Proxy:
             raise
         except Exception as error:
             services.log.crash(error, record.id)
-            response = self._refuse(request, record, ApiError("api", "Internal error of the proxy"))
+            response = self._refuse(request, record, ApiError("api", INTERNAL))
         finally:
             record.duration = loop.time() - start_time
             if record.model and record.attempts:

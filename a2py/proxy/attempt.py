@@ -9,8 +9,6 @@ body is not referred to once the reply has begun, except by `Prepared.sent`.
 
 from __future__ import annotations
 
-import asyncio
-
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.replies import Asked, asked_of
@@ -22,8 +20,7 @@ from a2py.proxy.limits import Reservation
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
-from a2py.upstream import Gather, Response
-from a2py.upstream import client as upstream
+from a2py.upstream import Response
 from a2py.upstream.client import api_error
 from a2py.upstream.failure import Failure
 from a2py.wires import wire as wire_of
@@ -152,23 +149,28 @@ class Attempt:
         assert prepared is not None
         if response.status < 400:
             return _address_error(response.status, deployment)
-        body = await _read_error_body(response)
+        body = await response.error_body()
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
-        return self._with_context(_refusal_error(response, body, deployment, prepared.sent))
+        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
+        error = self._with_context(error)
+        error.rate_limits = rate_limits(response.headers)
+        return error
 
     def _with_context(self, error: ApiError) -> ApiError:
         """Return `error` with the context that is known of this model: its numbers, if the upstream gave none, and an
-        overflow instead of a 400 that says nothing else, if the prompt has more tokens."""
+        overflow, with the upstream's own words, instead of a 400 of no known meaning, if the prompt has more tokens."""
         context = self.deployment.max_input_tokens
         is_bare = error.kind == "context_overflow" and error.message == BARE_OVERFLOW
-        is_vague = error.status == 400 and error.kind == "invalid_request" and not error.field
+        is_unknown = error.kind == "invalid_request" and not error.field and error.details is None
+        is_vague = error.status == 400 and is_unknown
         if not context or not (is_bare or is_vague):
             return error
         tokens = self._inbound.size.input_tokens(self.deployment.model)
         if is_vague and tokens <= context:
             return error
-        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum"
+        said = "" if is_bare else f" (the upstream said: {error.message})"
+        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum{said}"
         return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:
@@ -213,25 +215,6 @@ class Attempt:
         else:
             output = max(usage.output, outcome.output_estimate)
             reservation.settle(max(input, reservation.input), max(output, reservation.output))
-
-
-async def _read_error_body(response: Response) -> bytes:
-    """Return as much of an error's body as is worth reading. If the rest of it fails, that does not matter."""
-    body = Gather(upstream.ERROR_BODY)
-    timer = asyncio.get_running_loop().call_later(upstream.ERROR_SECONDS, response.close)
-    try:
-        await response.read(body)
-    except Failure:
-        pass
-    finally:
-        timer.cancel()
-    return body.body()
-
-
-def _refusal_error(response: Response, body: bytes, deployment: Deployment, sent: Sent) -> ApiError:
-    error = read(response.status, response.headers, body, Peer.of(deployment, sent))
-    error.rate_limits = rate_limits(response.headers)
-    return error
 
 
 def _address_error(status: int, deployment: Deployment) -> ApiError:

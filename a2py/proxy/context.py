@@ -16,6 +16,7 @@ from typing import Any
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.upstream import Upstream
+from a2py.wires.common.headers import build_headers, server_root
 from a2py.wires.refusal.message import BARE_OVERFLOW
 
 #: Seconds for one question; seconds for which its answer is used.
@@ -63,8 +64,8 @@ class Contexts:
 
 async def _probe(upstream: Upstream, deployment: Deployment) -> int:
     """Return the context of the running model, else of the model's parameters; 0 if neither is known."""
-    root = deployment.base.removesuffix("/v1")
-    headers = {"authorization": f"Bearer {deployment.key}"} if deployment.key else {}
+    root = server_root(deployment.base)
+    headers = build_headers(deployment, False)
     try:
         running = await upstream.ask(deployment, f"{root}/api/ps", None, headers, PROBE_SECONDS)
         for row in running.get("models") or ():

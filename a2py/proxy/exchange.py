@@ -20,6 +20,7 @@ from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
+from a2py.proxy.log import INTERNAL
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
@@ -79,7 +80,7 @@ class Exchange:
             return self._interruption
         except Exception as error:
             self._services.log.crash(error, self._inbound.record.id)
-            return ApiError("api", "Internal error of the proxy; its log has the place under this request id")
+            return ApiError("api", INTERNAL)
         finally:
             self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 

@@ -43,9 +43,10 @@ class ToClient:
         writer = self._writer
         if not writer.has_output:
             return
-        if not self._has_content and not self._begin():
-            writer.take()  # a ping of the upstream's own: it must not commit the answer
-        elif not self._decoder.finished:
+        if not self._has_content:
+            self._has_content = True
+            self._on_content()
+        if not self._decoder.finished:
             # The last output goes out together with the end of the message: one system call less.
             self._client.write(writer.take())
 
@@ -64,14 +65,6 @@ class ToClient:
 
     async def drain(self) -> None:
         await self._client.drain()
-
-    def _begin(self) -> bool:
-        """Return whether there is something to send, and commit if it is the first content."""
-        if not self._writer.has_begun and not self._client.committed:
-            return False
-        self._has_content = True
-        self._on_content()
-        return True
 
 
 class ToReply(Patient):

@@ -18,6 +18,8 @@ import orjson
 
 from a2py.printable import printable
 
+#: What the client is told of an exception that is in the log (`Log.crash`).
+INTERNAL = "Internal error of the proxy; its log has the place under this request id"
 #: A value that needs no quotes in a text line.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
 _SPACE = re.compile(r"[\t-\r ]+")

@@ -19,6 +19,7 @@ from a2py.messages.types import Call, Prepared
 from a2py.proxy.pace import Pace
 from a2py.upstream import Upstream
 from a2py.wires import wire
+from a2py.wires.common.headers import server_root
 
 #: Seconds that a tokenizer may take, and for which one that failed is not asked again.
 TOKENIZER_SECONDS, REST_SECONDS = 5.0, 60.0
@@ -50,11 +51,6 @@ class Tokenizers:
         except (ApiError, LookupError, TypeError, ValueError):
             self._resting[deployment.id] = self._clock() + REST_SECONDS
             return None
-
-
-def server_root(base: str) -> str:
-    """Return the address below which vLLM's and llama.cpp's own endpoints are. They are beside `/v1`, not below it."""
-    return base.removesuffix("/v1")
 
 
 async def _ask_vllm(upstream: Upstream, deployment: Deployment, prepared: Prepared) -> int:

@@ -36,7 +36,7 @@ from a2py.wires.refusal.peer import Peer
 CONNECT_SECONDS = 15.0
 #: Bytes of an error body that are read, and the seconds that this may take.
 ERROR_BODY, ERROR_SECONDS = 256 * 1024, 10.0
-#: Bytes of a whole (unary) reply.
+#: Bytes of a whole body that is no client's reply: the answer to a question of a2py's own.
 REPLY_BODY = 64 * 1024 * 1024
 #: An idle connection that ends within so many seconds of a request, without a byte of an answer, was closed by the
 #: server before the request reached it. The request may be sent again (RFC 9110, section 9.2.2).
@@ -106,6 +106,18 @@ class Response:
         """Return the body, or its first `limit` bytes. Raises `Failure`."""
         body = Gather(limit)
         await self.read(body)
+        return body.body()
+
+    async def error_body(self) -> bytes:
+        """Return as much of an error's body as is worth reading. If the rest of it fails, that does not matter."""
+        body = Gather(ERROR_BODY)
+        timer = asyncio.get_running_loop().call_later(ERROR_SECONDS, self.close)
+        try:
+            await self.read(body)
+        except Failure:
+            pass
+        finally:
+            timer.cancel()
         return body.body()
 
     def leave(self, *, finished: bool) -> None:
@@ -190,21 +202,15 @@ class Upstream:
         """Send a small request beside the main one, such as a count of tokens, and return its answer, a JSON object.
 
         POST of `question`, or GET if that is None. Raises `ApiError`, or ValueError if the answer is no object."""
-        sent = {**headers, "content-type": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        sent = {**headers, "content-type": "application/json"}
         body = None if question is None else orjson.dumps(question)
         try:
-            response = await self._exchange(deployment, address, sent, body, seconds, None, None)
-            try:
-                data = await response.whole(REPLY_BODY)
-            finally:
-                response.leave(finished=True)
+            status, _, data = await self._fetch(deployment, address, sent, body, seconds, REPLY_BODY)
         except Failure as failure:
             cause = failure.cause
         else:
-            if response.status != 200:
-                raise ApiError(
-                    "upstream", f"{deployment.address} answered HTTP {response.status}", status=response.status
-                )
+            if status != 200:
+                raise ApiError("upstream", f"{deployment.address} answered HTTP {status}", status=status)
             answer = orjson.loads(data)
             if not isinstance(answer, dict):
                 raise ValueError("the answer is no object")
@@ -214,10 +220,21 @@ class Upstream:
     async def get(
         self, deployment: Deployment, address: str, headers: Mapping[str, str], seconds: float, limit: int
     ) -> tuple[int, dict[str, str], bytes]:
-        """GET `address`. Return the status, the headers (lower-case names) and at most `limit` bytes of the body. Raises `Failure`, also if that
-        takes more than `seconds`."""
-        sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
-        response = await self._exchange(deployment, address, sent, None, seconds, None, None)
+        """GET `address`. Return the status, the headers (lower-case names) and at most `limit` bytes of the body.
+        Raises `Failure`, also if that takes more than `seconds`."""
+        return await self._fetch(deployment, address, {**headers, "accept": "application/json"}, None, seconds, limit)
+
+    async def _fetch(
+        self,
+        deployment: Deployment,
+        address: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: float,
+        limit: int,
+    ) -> tuple[int, dict[str, str], bytes]:
+        sent = {**headers, "accept-encoding": "identity", HOP_HEADER: self._hops}
+        response = await self._exchange(deployment, address, sent, body, seconds, None, None)
         try:
             return response.status, response.headers, await response.whole(limit)
         finally:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -585,6 +586,21 @@ async def test_ollama_a_prompt_that_fits() -> None:
         assert (await proxy.ask(message("word " * 8000))).status == 200
         notes = [line.get("notes", "") for line in proxy.lines if line["event"] == "request"]
     assert "cut the prompt" in notes[0], "100 tokens counted of some 8,000"
+
+
+async def test_ollama_behind_a_login_is_asked_with_the_configured_headers() -> None:
+    logins: list[str] = []
+
+    async def script(c: Peer) -> None:
+        if c.asked.target == "/api/ps":
+            logins.append(c.asked.headers.get("authorization", ""))
+        await ollama(4096)(c)
+
+    async with Scripted(script) as upstream:
+        one = replace(probed(upstream.base).deployments[0], headers={"Authorization": "Basic dTpw"})
+        async with proxied(config(deployments=(one,))) as proxy:
+            assert (await proxy.ask(message("word " * 8000))).status == 400
+    assert logins == ["Basic dTpw"]
 
 
 async def test_ollama_that_does_not_tell() -> None:

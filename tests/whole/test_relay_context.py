@@ -37,3 +37,14 @@ async def test_an_overflow_gets_the_numbers_that_are_known(
         async with proxied(config(deployments=(one,))) as proxy:
             answer = await proxy.ask(message(text, stream=False))
             assert answer.status == status and words in answer.json["error"]["message"]
+
+
+async def test_the_words_of_a_400_that_becomes_an_overflow_are_kept() -> None:
+    """They may be the true reason: only the estimate of the prompt says that it is too long."""
+    async with Scripted(refusing(400, "Your organization must be verified")) as upstream:
+        one = deployment(upstream.base, max_input_tokens=1000)
+        async with proxied(config(deployments=(one,))) as proxy:
+            answer = await proxy.ask(message(LONG, stream=False))
+    assert answer.json["error"]["message"].endswith(
+        " tokens > 1000 maximum (the upstream said: Your organization must be verified)"
+    )

@@ -248,14 +248,14 @@ async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ..
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("place", ["send", "wire_of", "_refusal_error"])
+@pytest.mark.parametrize("place", ["send", "wire_of", "read"])
 async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, place: str, stream: bool) -> None:
     """An unexpected exception, with the key and the content in its text."""
 
     def crash(*args: object, **more: object) -> Any:
         raise LookupError(f"{UPSTREAM} {[repr(arg) for arg in args]}")
 
-    script = echo if place == "_refusal_error" else answering("Hi")
+    script = echo if place == "read" else answering("Hi")
     async with Scripted(script) as upstream:
         served = proxied.deployment(upstream.base, key=UPSTREAM, headers={"x-gateway-token": HEADER})
         async with proxied.proxied(proxied.config(deployments=(served,), master_key=MASTER)) as proxy:

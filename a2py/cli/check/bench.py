@@ -22,8 +22,8 @@ from a2py.messages.request import parse
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.quirks import override
 from a2py.sse import SSEParser
-from a2py.upstream import Failure, Gather, Patient, Response, Upstream
-from a2py.upstream.client import ERROR_BODY, REPLY_BODY, api_error
+from a2py.upstream import Failure, Patient, Upstream
+from a2py.upstream.client import REPLY_BODY, api_error
 from a2py.wires import reply, wire
 from a2py.wires.failure import read
 from a2py.wires.refusal.peer import Peer
@@ -82,16 +82,6 @@ class _Recorder(Patient):
             self._answer.pieces.append(time.monotonic() - self._began)
 
 
-async def _error_body(response: Response) -> bytes:
-    """Return as much of the body as arrives. An error status is an error even if its body breaks off."""
-    body = Gather(ERROR_BODY)
-    try:
-        await response.read(body)
-    except Failure:
-        pass
-    return body.body()
-
-
 class Bench:
     """`requests`, `tokens`: how many have been sent and used so far."""
 
@@ -146,7 +136,7 @@ class Bench:
         response = await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
         try:
             if response.status // 100 != 2:
-                body = await _error_body(response)
+                body = await response.error_body()
                 raise read(response.status, response.headers, body, Peer.of(dep))
             if not prepared.stream:
                 data = await response.whole(REPLY_BODY)

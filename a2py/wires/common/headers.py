@@ -21,6 +21,12 @@ def build_url(dep: Deployment, path: str) -> str:
     return f"{whole}?{dep.query}" if dep.query else whole
 
 
+def server_root(base: str) -> str:
+    """Return the address below which the own endpoints of vLLM, llama.cpp and Ollama are: beside `/v1`, not below
+    it."""
+    return base.removesuffix("/v1")
+
+
 def build_headers(dep: Deployment, stream: bool, session: str = "") -> dict[str, str]:
     """Return the headers of a request to `dep`, names in lower case. `session`: the client's session id. It is sent
     only if it is printable, because the client may have put anything into it."""
