@@ -1,4 +1,4 @@
-"""What a reply shows of its server: a forced tool or an output limit that it ignored.
+"""What a reply shows of its server: a forced tool or an output limit that it ignored, and messages that have phases.
 
 Servers that do not know a field ignore it without a word (llama.cpp the object form of `tool_choice`, an old vLLM
 `max_completion_tokens`). The request succeeds, and means something else. What can be said in another way is said so in
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """`changes`: quirk → value for the next requests; `note`: what was ignored, "" for nothing."""
+    """`changes`: quirk → value for the next requests; `note`: what the reply shows, "" for nothing."""
 
     changes: dict[str, Any] = {}
     note: str = ""
@@ -67,4 +67,6 @@ def judge(asked: Asked, quirks: Quirks, outcome: Outcome) -> Finding:
         return Finding(
             {"max_tokens_field": other}, f"the reply exceeded its limit: `{quirks.max_tokens_field}` is ignored"
         )
+    if outcome.has_phases and quirks.phases == "reply":
+        return Finding({"phases": "all"}, "its messages have phases")
     return NOTHING

@@ -97,7 +97,7 @@ class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink changes it to `tool_use` if and only if it
     emitted a tool block); `final_reason`: the stop reason that the client got; `error`: the reply failed, and `reason`
     means nothing. `output_estimate`: output tokens if the upstream reports no usage; `notes`: what was left out or odd,
-    for the log; `called`: names of the tools that were called."""
+    for the log; `called`: names of the tools that were called; `has_phases`: a message of the reply has a phase."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -109,6 +109,7 @@ class Outcome:
     output_estimate: int = 0
     final_reason: str = ""
     called: frozenset[str] = frozenset()
+    has_phases: bool = False
 
     def final_usage(self, estimate: Usage) -> Usage:
         """Return the reported usage. Numbers that are missing or zero come from `estimate` (input) and

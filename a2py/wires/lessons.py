@@ -195,6 +195,7 @@ LESSONS: tuple[Row, ...] = (
         "",
         _fixed({"reasoning_history": "thought_signature", "reasoning_required": True}),
     ),
+    _row(r"(?:.*\.)?phase", "phase", _fixed({"phases": "none"})),
     _row(r"messages\.thinking", "", _drop("messages.thinking", vendor_state=False, reasoning_history="none")),
     _row(r"messages\.unpaired", "", _drop("messages.unpaired")),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),

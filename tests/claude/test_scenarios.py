@@ -115,6 +115,46 @@ async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) ->
     assert good(run, told)["result"] == "It is forty-two.", run.told()
 
 
+async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
+    """A commentary before a call, then another phase (Responses, gpt-5.3-codex and later). The client returns the empty
+    thinking blocks that carry the phases, and its result is the last text. The second phase is one that no position gives.
+    """
+    bodies: list[Body] = []
+
+    def say(text: str, phase: str, *more: dict[str, Any]) -> list[dict[str, Any]]:
+        done = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}], "phase": phase}
+        begun = {**done, "content": []}
+        output = [done, *more]
+        return [
+            {"type": "response.output_item.added", "output_index": 0, "item": begun},
+            {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": text},
+            *({"type": "response.output_item.done", "output_index": n, "item": one} for n, one in enumerate(output)),
+            {"type": "response.completed", "response": {"status": "completed", "output": output}},
+        ]
+
+    async def upstream(peer: scripted.Peer) -> None:
+        bodies.append(peer.asked.json)
+        kinds = [item["type"] for item in peer.asked.json["input"]]
+        arguments = json.dumps({"command": "echo forty-two", "description": "Say it"})
+        call = {"type": "function_call", "id": "f", "call_id": "c1", "name": "Bash", "arguments": arguments}
+        is_done = "function_call_output" in kinds
+        peer.head(200, scripted.SSE)
+        peer.events(
+            *map(scripted.event, say("Done.", "later_word") if is_done else say("I run it.", "commentary", call))
+        )
+        peer.end()
+
+    async with scripted.Scripted(upstream) as server:
+        served = process.deployment("claude-*", server.base, provider="openai", model="gpt-5.5", mode="responses")
+        with process.running(tmp_path, [served]) as proxy:
+            run = await cli.run(proxy, tmp_path, "Run it", "--allowedTools", "Bash(echo:*)")
+            assert run.result.get("result") == "Done.", run.told()
+            again = await cli.run(proxy, tmp_path, "And now?", "--continue")
+    assert again.result.get("result") == "Done.", again.told()
+    sent = [[item.get("phase") for item in body["input"] if item.get("role") == "assistant"] for body in bodies]
+    assert sent == [[], ["commentary"], ["commentary", "later_word"]]
+
+
 async def test_a_sub_agent(tmp_path: Path) -> None:
     def model(body: Body) -> Answer:
         if story.asked(body, "SECRET-ERRAND") and "Agent" not in story.tools(body):

@@ -1,4 +1,4 @@
-"""What a reply shows: a forced tool and an output limit that were ignored."""
+"""What a reply shows: a forced tool and an output limit that were ignored, messages that have phases."""
 
 from __future__ import annotations
 
@@ -81,3 +81,10 @@ def test_a_reply_that_was_cut_shows_nothing(reason: str) -> None:
 
 def test_a_reply_that_failed_shows_nothing() -> None:
     assert judge(Asked("look", True), PLAIN, outcome(error=ApiError("upstream", "x"))) is NOTHING
+
+
+def test_messages_that_have_phases() -> None:
+    shown = judge(Asked(), PLAIN, outcome(has_phases=True))
+    assert shown.changes == {"phases": "all"} and shown.note
+    for quirks in (Quirks(phases="all"), Quirks(phases="none")):  # known, or refused
+        assert judge(Asked(), quirks, outcome(has_phases=True)) is NOTHING

@@ -17,7 +17,7 @@ import pytest
 from a2py.deployment import Deployment
 from a2py.proxy.lessons import Trial
 from a2py.quirks import Quirks
-from tests import golden
+from tests import golden, streams
 from tests.proxied import Running, config, deployment, message, proxied
 from tests.recordings import SHARED
 from tests.scripted import SSE, Peer, Scripted, answering, event, refusing
@@ -34,7 +34,13 @@ RICH: dict[str, Any] = {
     "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
     "messages": [
         {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}},
+            ],
+        },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": ""}]},
         {"role": "user", "content": "And now?"},
     ],
@@ -59,6 +65,7 @@ TAKES_ALL = Quirks(
     efforts=("low", "medium", "high"),
     effort_off="none",
     cache="keyed_blocks",
+    phases="all",
 )
 
 
@@ -248,3 +255,62 @@ async def test_a_force_that_thinking_forbids(wire: str, choice: dict[str, Any], 
         answer = await proxy.ask(message(stream=stream, tools=[TOOL], tool_choice=choice))
     assert answer.status == 200 and "tool_choice" in answer.headers["x-a2py-degraded"]
     assert len(upstream.asked) == (3 if wire == "native" else 2)
+
+
+# -- phases of messages -------------------------------------------------------------------------------------------------
+
+
+async def reply_in_phases(c: Peer, *, is_late: bool) -> None:
+    """Reply with a message that is a final answer. `is_late`: its phase comes after its text."""
+    done = {
+        "type": "message",
+        "id": "m",
+        "content": [{"type": "output_text", "text": "Hello"}],
+        "phase": "final_answer",
+    }
+    if not c.asked.json.get("stream"):
+        c.reply({"status": "completed", "output": [done]})
+        return
+    begun = {**done, "content": [], **({"phase": None} if is_late else {})}
+    c.head(200, SSE)
+    c.events(
+        event({"type": "response.output_item.added", "output_index": 0, "item": begun}),
+        event({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": "Hello"}),
+        event({"type": "response.output_item.done", "output_index": 0, "item": done}),
+        event({"type": "response.completed", "response": {"status": "completed", "output": [done]}}),
+    )
+    c.end()
+
+
+def phases_of(asked: dict[str, Any]) -> list[Any]:
+    return [item.get("phase") for item in asked["input"] if item.get("role") == "assistant"]
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refused", "taken"])
+@pytest.mark.parametrize("is_late", [True, False], ids=["late", "early"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_phase_that_came_with_a_reply(stream: bool, is_late: bool, refuses: bool) -> None:
+    """It goes back, also if it came too late to be kept: the reply has shown that the server has phases. A server that
+    refuses it is asked without it from then on, although its replies still have phases."""
+
+    async def script(c: Peer) -> None:
+        if refuses and any(phases_of(c.asked.json)):
+            await refusing(400, "Unknown parameter: 'input[1].phase'.")(c)
+        else:
+            await reply_in_phases(c, is_late=is_late)
+
+    async with (
+        Scripted(script) as upstream,
+        proxied(config(deployments=(served("responses", upstream.base),))) as proxy,
+    ):
+        body = message(stream=stream)
+        for n in range(3):
+            answer = await proxy.ask(body)
+            assert answer.status == 200, answer.body
+            content = streams.accumulate(streams.events(answer.body))["content"] if stream else answer.json["content"]
+            assert content[-1] == {"type": "text", "text": "Hello"} and len(content) == (1 if stream and is_late else 2)
+            turns = [*body["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": str(n)}]
+            body = {**body, "messages": turns}
+        sent = [phases_of(asked.json) for asked in upstream.asked]
+    final = "final_answer"
+    assert sent == ([[], [final], [None], [None, None]] if refuses else [[], [final], [final, final]])

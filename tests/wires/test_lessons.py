@@ -34,6 +34,7 @@ SENT = frozenset(
         "reasoning",
         "response_format",
         "thinking",
+        "phase",
     }
 )
 #: Never changed by a lesson: what they take away the client must know and take away itself.
@@ -250,6 +251,13 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("'messages.1' : property 'reasoning_content' is unsupported", {"vendor_state": False}, None),
     ("property 'reasoning_opaque' is unsupported", {}, {"vendor_state": False}),
     ("messages.3.assistant.extra_content: Extra inputs are not permitted", {}, {"vendor_state": False}),
+    ("Unknown parameter: 'input[1].phase'.", {}, {"phases": "none"}),
+    ("Unknown parameter: 'input[1].phase'.", {"phases": "none"}, None),
+    ("Invalid value: 'commentary'. Supported values are: 'final'.", {"phases": "all"}, {"phases": "none"}),
+    ("input.1.phase: Extra inputs are not permitted", {}, {"phases": "none"}),
+    ("1 validation error for Iterator 1.phase Extra inputs are not permitted", {}, {"phases": "none"}),
+    ("input[1]: unknown field `phase`, expected one of `type`, `role`", {}, {"phases": "none"}),
+    ("The `phase` field is not supported by this model.", {}, {"phases": "none"}),
     ("developer is not one of ['system', 'assistant']", {"system_role": "developer"}, {"system_role": "system"}),
     ("System message must be at the beginning.", {"mid_system": "inline"}, {"mid_system": "user"}),
     ("System message must be at the beginning.", {}, {"system_as_user": True}),

@@ -195,6 +195,12 @@ _FORMS = (
         r"|only user and assistant roles are supported|input should be 'system', 'user', 'assistant'",
         "gemma's template, deepinfra 422, zai (1214), halogen, 2026-09",
     ),
+    _row(
+        "phase",
+        "phase",
+        r"invalid value: '(?:commentary|final_answer)'|\bphase[`'\"]?:? (?:input should be|must be)|\b\d+\.phase\b",
+        "openai's and pydantic's words for a value and for a field, gpt-5.3-codex' field, 2026-02",
+    ),
     _row("after_tool", "messages.after_tool", r"unexpected role 'user' after role 'tool'", "mistral, 2024-11"),
     _row(
         "alternation",
@@ -359,7 +365,7 @@ _SENTENCES = (
         "named.is_not",
         "unsupported",
         pattern(
-            r"[`'\"](?P<field>temperature|stop|tools|store|user|seed|stream|reasoning|thinking|verbosity|logprobs"
+            r"[`'\"](?P<field>temperature|stop|tools|store|user|seed|stream|reasoning|thinking|verbosity|logprobs|phase"
             r"|[a-z]+_\w+)[`'\"]"
             r" (?:parameter |field |argument )?(?:is|are) not (?:supported|permitted|allowed|enabled|recognized)"
         ),

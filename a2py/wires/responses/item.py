@@ -26,6 +26,8 @@ OWNER = {TEXT: MESSAGE, REFUSAL: MESSAGE, SUMMARY: REASONING, RAW: REASONING, AR
 VENDOR_FIELDS = ("encrypted_content", "signature")
 #: Fields of a reasoning item that must come back with it (`format`, `signature`: OpenRouter, 2025-11).
 STATE_FIELDS = ("id", *VENDOR_FIELDS, "format")
+#: Characters of the longest phase of a message that is carried. The known ones are `commentary` and `final_answer`.
+PHASE_LIMIT = 64
 
 
 class Part:
@@ -48,9 +50,9 @@ class Item:
     """One output item.
 
     `key`: names a call in the sink, and is the root of the keys of the item's parts; `index`: the `output_index`, -1 if
-    unknown; `shown_kind`: which of its two texts, SUMMARY or RAW, a reasoning item passes on."""
+    unknown; `shown_kind`: which of its two texts, SUMMARY or RAW, a reasoning item passes on; `phase`: of a message."""
 
-    __slots__ = ("call_id", "id", "index", "is_closed", "key", "kind", "name", "parts", "shown_kind")
+    __slots__ = ("call_id", "id", "index", "is_closed", "key", "kind", "name", "parts", "phase", "shown_kind")
 
     def __init__(self, kind: str, key: int, index: int) -> None:
         self.kind = kind
@@ -61,6 +63,7 @@ class Item:
         self.name = ""
         self.parts: dict[tuple[str, int], Part] = {}
         self.shown_kind = ""
+        self.phase = ""
         self.is_closed = False
 
 

@@ -20,6 +20,7 @@ from a2py.wires.common.text import NO_CONTENT, arguments_text
 from a2py.wires.openai.fields import BREAKPOINTS
 from a2py.wires.openai.turns import JOINT, Turns, with_error
 from a2py.wires.responses import reasoning
+from a2py.wires.responses.phase import TurnPhases, add_by_position
 
 #: Longest call_id (OpenAI, 2025-06).
 CALL_ID_LIMIT = 64
@@ -77,25 +78,39 @@ class ItemShape:
     def assistant(self, contents: list[list[JSON]], recent: bool, call_id: Callable[[JSON], str]) -> Slices[list[JSON]]:
         """Return the items of one turn, in the order of the blocks, so that each reasoning item is where it was."""
         turn: list[JSON] = []
+        phases = TurnPhases(turn)
         for n, block in enumerate((block for content in contents for block in content), 1):
             if not n % ITEMS:
                 yield
             kind = block["type"]
             last = turn[-1] if turn else None
             if kind == "tool_use":
+                phases.forget()
                 turn.append(self._call(block, call_id(block)))
             elif kind == "thinking":
-                item = reasoning.item(block, self.draft, recent)
-                if item is not None and (last is None or not reasoning.merge(last, item)):
-                    turn.append(item)
+                self._add_thinking(turn, phases, block, recent)
                 yield  # parsing a signature takes long: it may hold megabytes
             elif (text := self.draft.text(block)).strip():
-                if last is None or last["type"] != "message":
+                if last is None or last["type"] != "message" or phases.begins_message:
                     last = self._message()
+                    phases.begin(last)
                     turn.append(last)
                 last["content"].append({"type": "output_text", "text": text, "annotations": []})
+        if phases.has_phases:
+            self.draft.added.add("phase")
         self._finish_turn(turn, recent)
         return turn
+
+    def _add_thinking(self, turn: list[JSON], phases: TurnPhases, block: JSON, recent: bool) -> None:
+        """Add what a thinking block carries for this model: a reasoning item, or the phase of a message."""
+        carried = reasoning.read_state(block, self.draft)
+        if carried is None:
+            return
+        if self.q.phases != "none":
+            phases.read(carried.state)
+        item = reasoning.item(carried, block, self.draft, recent)
+        if item is not None and not (turn and reasoning.merge(turn[-1], item)):
+            turn.append(item)
 
     def _finish_turn(self, turn: list[JSON], recent: bool) -> None:
         """Make the reasoning items of a turn acceptable: none at the end, one if it is required, all with an id."""
@@ -175,6 +190,8 @@ def build(draft: Draft) -> Slices[None]:
         turns.say([shape.text(NO_CONTENT)])
     if q.system_as_user:
         turns.lead_user()
+    if q.phases == "all" and add_by_position(out):
+        draft.added.add("phase")
     for part in shape.marked_parts[:-BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
     draft.body["input"] = out

@@ -31,6 +31,7 @@ from a2py.wires.responses.item import (
     MESSAGE,
     OWNER,
     PARTS,
+    PHASE_LIMIT,
     RAW,
     REASONING,
     REFUSAL,
@@ -44,6 +45,7 @@ from a2py.wires.responses.item import (
     as_text,
     summary_texts,
 )
+from a2py.wires.responses.phase import make_state
 from a2py.wires.responses.search import SearchWriter
 
 _NO_NUMBERS: Iterator[int] = iter(())
@@ -53,16 +55,18 @@ class Output:
     """The output of one response.
 
     `hosted`: types of items that the upstream ran by itself and for which Anthropic has no block; `has_conflict`: a
-    repetition contradicts what was streamed; `has_refusal`: the model refused."""
+    repetition contradicts what was streamed; `has_refusal`: the model refused; `has_phases`: a message has a phase."""
 
     __slots__ = (
         "_has_output",
         "_names",
+        "_phase",
         "_silent_calls",
         "_sink",
         "_text",
         "budget",
         "has_conflict",
+        "has_phases",
         "has_refusal",
         "hosted",
         "index",
@@ -77,10 +81,11 @@ class Output:
             Item
         ] = []  # calls that ended without arguments: only the end shows whether they were cut
         self._has_output = False
+        self._phase = ""  # of the message whose text was written last
         self.budget = Budget()
         self.index = ItemIndex(self.budget)
         self.searches = SearchWriter(sink)
-        self.has_conflict = False
+        self.has_conflict = self.has_phases = False
         self.has_refusal = False
         self.hosted: list[str] = []
 
@@ -115,8 +120,16 @@ class Output:
         return item
 
     def _introduce(self, item: Item, raw: JSON) -> None:
-        """Take ids and names from `raw`, and announce a call to the sink. The first id and the first name count."""
+        """Take ids, names and the phase from `raw`, and announce a call to the sink. The first of each counts."""
         self.index.add_ids(item, raw)
+        if item.kind == MESSAGE and not item.phase:
+            item.phase = as_text(raw.get("phase"))
+            if len(item.phase) > PHASE_LIMIT:
+                item.phase = ""
+            if item.phase:
+                self.has_phases = True
+                if item.parts:
+                    self._write_phase(item, is_behind=True)
         if item.kind in (CALL, CUSTOM):
             if not item.name:
                 self._text.flush()
@@ -171,7 +184,15 @@ class Output:
         """Write the text that the filters hold back."""
         self._text.flush()
 
+    def _write_phase(self, item: Item, *, is_behind: bool) -> None:
+        """Pass on the phase of a message. `is_behind`: its text came before."""
+        self._text.flush()
+        self._phase = item.phase
+        self._sink.signature(f"{item.key}.phase", "responses", make_state(item.phase, is_behind=is_behind))
+
     def _add_part(self, item: Item, kind: str, n: int) -> Part:
+        if item.kind == MESSAGE and not item.parts and (item.phase or self._phase):
+            self._write_phase(item, is_behind=False)
         part = item.parts[kind, n] = Part(kind, f"{item.key}.{kind}.{n}")
         self.budget.records += PART_COST
         return part

@@ -12,6 +12,7 @@ from typing import Any
 
 from a2py.deployment import is_same_model
 from a2py.messages import signatures
+from a2py.messages.signatures import VendorState
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want
@@ -55,14 +56,19 @@ def _wants_summary(draft: Draft, want: Want) -> bool:
     return setting if isinstance(setting, bool) else draft.request.thinking_mode == "show"
 
 
-def item(block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
-    """Return the reasoning item that a thinking block was made from, None if there is nothing to send back.
-
-    Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `is_recent`: no user text
-    came since."""
+def read_state(block: JSON, draft: Draft) -> VendorState | None:
+    """Return what the signature of a thinking block carries for this model; None if it is not this model's."""
     carried = signatures.read(block.get("signature"))
     if carried is None or carried.kind != "responses" or not is_same_model(carried.origin, draft.dep.origin):
         return None
+    return carried
+
+
+def item(carried: VendorState, block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
+    """Return the reasoning item that a thinking block was made from, None if there is nothing to send back.
+
+    Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `carried`: `read_state` of
+    the block; `is_recent`: no user text came since."""
     # another account's ids and encrypted content are unknown here
     is_own = carried.origin == draft.dep.origin and draft.quirks.vendor_state
     out = _base_item(carried.state.get("item") if is_own else None)

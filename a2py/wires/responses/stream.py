@@ -189,7 +189,7 @@ class ResponsesDecoder(Intake):
         outcome = self._outcome_of()
         if outcome.error is None:
             output.settle_names(outcome.reason in CUT)
-        outcome.model, outcome.notes = self._model, self._notes
+        outcome.model, outcome.notes, outcome.has_phases = self._model, self._notes, output.has_phases
         usage = self._tally.usage()
         if usage is None:
             outcome.output_estimate = estimate_tokens(output.chars)
