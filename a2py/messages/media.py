@@ -1,4 +1,4 @@
-"""Estimate the tokens of images and PDFs from their base64 data.
+"""What the base64 data of images and PDFs says of them: the type of an image, and an estimate of their tokens.
 
 Knows: the headers of PNG, JPEG, GIF and WebP; how a PDF lists its pages; Anthropic's price of each.
 Must not know: requests, how a wire sends media.
@@ -27,6 +27,16 @@ PAGE = 3000
 PAGE_BYTES, PAGES_UNKNOWN = 40_000, 100
 #: Segments of a JPEG, and matches in a PDF, that are read at most. Real JPEGs have some ten segments before the size.
 SEGMENTS, MATCHES = 1000, 10_000
+#: Characters of base64 that show the type of an image, white space among them.
+TYPE_HEAD = 64
+#: Names of media types that servers refuse ("Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'",
+#: Anthropic, anthropics/claude-code#34517, 2026-03) → the registered name.
+ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/jfif": "image/jpeg",
+    "image/x-png": "image/png",
+}
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _COUNT = re.compile(rb"/Count\s+(\d{1,5})(?!\d)")
 
@@ -77,6 +87,26 @@ def _jpeg(head: bytes) -> tuple[int, int]:
         else:
             at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
     return 0, 0
+
+
+def _type_of(head: bytes) -> str:
+    """Return the media type of an image by its first bytes; "" if it is none of the four that models take."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "image/png"
+    if head[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "image/gif"
+    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
+
+
+def image_type(data: str, claimed: str) -> str:
+    """Return the media type of a base64 image: that of its bytes, or the `claimed` one if they show none.
+
+    Clients name the type by a file's ending. Servers compare it with the bytes, and refuse the conversation for ever:
+    "Image does not match the provided media type image/png" (Anthropic, anthropics/claude-code#11975, 2025-12, and
+    #39146, 2026-03)."""
+    return _type_of(_decode(data, TYPE_HEAD)) or ALIASES.get(claimed.lower(), claimed)
 
 
 def size(data: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Sizes of images and PDFs from their first bytes, whatever those are."""
+"""Types and sizes of images and PDFs from their first bytes, whatever those are."""
 
 from __future__ import annotations
 
@@ -162,3 +162,37 @@ def test_no_more_segments_and_pages_are_looked_at_than_real_files_have() -> None
     assert media.size(b64(jpeg(30, 20, before=b"\xff\xe1\x00\x02" * 900))) == (30, 20)
     assert media.size(b64(jpeg(30, 20, before=b"\xff\xe1\x00\x02" * 1100))) == (0, 0)
     assert media.pdf_pages(b64(b"%PDF" + b"/Type /Page " * 20_000)) == media.MATCHES
+
+
+@pytest.mark.parametrize("claimed", ["image/png", "image/jpeg", "image/jpg", "", "text/plain"])
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (png(1, 1), "image/png"),
+        (jpeg(1, 1), "image/jpeg"),
+        (gif(1, 1), "image/gif"),
+        (gif(1, 1, b"GIF87a"), "image/gif"),
+        (vp8(1, 1), "image/webp"),
+    ],
+)
+def test_the_bytes_decide_what_an_image_is(data: bytes, kind: str, claimed: str) -> None:
+    assert media.image_type(b64(data), claimed) == kind
+    assert media.image_type("\n " + b64(data)[:20] + "\r\n" + b64(data)[20:], claimed) == kind
+
+
+@pytest.mark.parametrize("data", ["", "=", "é", b64(b"BM"), b64(b"RIFF0000WAVE"), b64(b"<svg/>"), b64(b"\xff\xd8")])
+def test_bytes_that_show_no_type_leave_the_claimed_one(data: str) -> None:
+    for claimed, kind in (("image/bmp", "image/bmp"), ("image/JPG", "image/jpeg"), ("image/x-png", "image/png")):
+        assert media.image_type(data, claimed) == kind
+
+
+def test_only_the_start_of_an_image_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def decode(data: str, most: int) -> bytes:
+        sizes.append(most)
+        return b""
+
+    monkeypatch.setattr(media, "_decode", decode)
+    media.image_type("A" * 1_000_000, "image/png")
+    assert sizes == [media.TYPE_HEAD]

@@ -16,6 +16,7 @@ from typing import Any
 
 from a2py.errors import ApiError
 from a2py.messages import ids, signatures
+from a2py.messages.media import image_type
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
@@ -76,7 +77,7 @@ def _convert(blocks: list[JSON], draft: Draft, searches: set[str]) -> Slices[lis
         part = blocks[at : at + ITEMS]
         if not accepts_media:
             part = [_media_as_text(block, draft) for block in part]
-        converted += [_with_own_ids(block, keep_ids, searches) for block in part]
+        converted += [_with_image_types(_with_own_ids(block, keep_ids, searches)) for block in part]
         if at:
             yield
     if any(a is not b for a, b in zip(blocks, converted, strict=True)):
@@ -123,6 +124,22 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
     draft.lose(kind)
     mark = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
     return {"type": "text", "text": block_text(block), **mark}
+
+
+def _with_image_types(block: JSON) -> JSON:
+    """Return a block whose images, also those inside a tool's result or a document, have the media type of their bytes."""
+    kind = block["type"]
+    if kind == "tool_result" and isinstance(block.get("content"), list):
+        content = map_list(block["content"], _with_image_types)
+        return block if content is block["content"] else {**block, "content": content}
+    source = block["source"] if kind in ("image", "document") else {}
+    if kind == "document" and isinstance(source.get("content"), list):
+        content = map_list(source["content"], _with_image_types)
+        return block if content is source["content"] else {**block, "source": {**source, "content": content}}
+    if kind != "image" or source["type"] != "base64":
+        return block
+    found = image_type(source["data"], source["media_type"])
+    return block if found == source["media_type"] else {**block, "source": {**source, "media_type": found}}
 
 
 def _foreign_searches(messages: list[JSON]) -> set[str]:

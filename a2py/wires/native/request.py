@@ -101,6 +101,22 @@ def _thinking_floor(draft: Draft) -> int:
     return floor
 
 
+def _raise_budget(draft: Draft) -> None:
+    """Raise a thinking budget below what the API takes, unless `max_tokens` leaves no room for that.
+
+    "budget_tokens: Input should be greater than or equal to 1024" (Anthropic and those that imitate it,
+    maximhq/bifrost#1479, tingly-dev/tingly-box#569, 2026-03)."""
+    thinking, limit = draft.body.get("thinking"), draft.request.max_tokens
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if (
+        isinstance(thinking, dict)
+        and isinstance(budget, int)
+        and budget < LEAST_BUDGET
+        and not 0 < limit <= LEAST_BUDGET
+    ):
+        draft.body["thinking"] = {**thinking, "budget_tokens": LEAST_BUDGET}
+
+
 def _limit_tokens(draft: Draft, floor: int) -> None:
     """Lower `max_tokens` to the smallest limit that is known, or raise it to `floor`."""
     body = draft.body
@@ -165,6 +181,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     floor = _thinking_floor(draft)
     yield from history.build(draft)
     yield
+    _raise_budget(draft)
     if not is_count:
         _limit_tokens(draft, floor)
         _drop_sampling(draft)

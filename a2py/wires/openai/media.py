@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from a2py.errors import ApiError
+from a2py.messages.media import image_type
 from a2py.messages.types import JSON
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import block_text, document_title
@@ -50,7 +51,8 @@ def make_image(block: JSON, draft: Draft, parts: Parts) -> JSON:
     _refuse_file_id(block)
     if draft.quirks.images:
         if source["type"] == "base64":
-            return parts.image(f"data:{source['media_type']};base64,{source['data']}")
+            kind = image_type(source["data"], source["media_type"])
+            return parts.image(f"data:{kind};base64,{source['data']}")
         if source["type"] == "url" and draft.quirks.image_urls:
             return parts.image(source["url"])
     draft.lose("image")

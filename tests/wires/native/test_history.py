@@ -68,3 +68,42 @@ def test_thinking_ends_in_a_loop_whose_turn_lost_it_and_not_where_the_turn_had_n
     messages = [HI, turn(*lost, USE), turn(RESULT, role="user")]
     thinking = {"type": "enabled", "budget_tokens": 1024}
     assert sent({"messages": messages, "thinking": thinking, "max_tokens": 2000})["thinking"]["type"] == kind
+
+
+WEBP = "UklGRiQAAABXRUJQVlA4IAAAAAAAAAAA"
+
+
+def picture(kind: str, data: str = WEBP) -> JSON:
+    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+
+def document(*content: JSON) -> JSON:
+    return {"type": "document", "source": {"type": "content", "content": list(content)}}
+
+
+def test_images_get_the_type_of_their_bytes() -> None:
+    def user(image: JSON) -> JSON:
+        result = {**RESULT, "content": [TEXT, image, document(image)]}
+        return {"role": "user", "content": [result, image, document(TEXT, image)]}
+
+    messages = [HI, turn(USE), user(picture("image/png"))]
+    assert sent({"messages": messages})["messages"] == [HI, turn(USE), user(picture("image/webp"))]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        picture("image/webp"),
+        picture("image/tiff", "SUkqAA=="),
+        {"type": "image", "source": {"type": "url", "url": "https://a/b.png"}},
+        {"type": "image", "source": {"type": "file", "file_id": "file_1"}},
+        document(picture("image/webp")),
+        {"type": "document", "source": {"type": "content", "content": "text"}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": WEBP}},
+        {**RESULT, "content": "text"},
+        {**RESULT, "content": [TEXT]},
+    ],
+)
+def test_blocks_without_a_wrong_image_stay(block: JSON) -> None:
+    messages = [HI, turn(USE), {"role": "user", "content": [block, TEXT]}]
+    assert sent({"messages": messages})["messages"] == messages

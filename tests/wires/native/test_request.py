@@ -307,6 +307,29 @@ def test_the_thinking_budget_stays_below_the_limit(thinking: JSON, limit: int, l
     assert sent({"max_tokens": 8000, "thinking": thinking}, max_output_tokens=limit)["thinking"] == left
 
 
+@pytest.mark.parametrize(
+    ("thinking", "limit", "left"),
+    [
+        ({"type": "enabled", "budget_tokens": 500}, 1025, {"type": "enabled", "budget_tokens": 1024}),
+        ({"type": "enabled", "budget_tokens": 500, "display": "x"}, 9000, {"budget_tokens": 1024, "display": "x"}),
+        ({"type": "enabled", "budget_tokens": 500}, 1024, {"type": "enabled", "budget_tokens": 500}),  # no room
+        ({"type": "enabled", "budget_tokens": 1024}, 9000, {"type": "enabled", "budget_tokens": 1024}),
+        ({"type": "enabled", "budget_tokens": "500"}, 9000, {"type": "enabled", "budget_tokens": "500"}),
+        ({"type": "adaptive"}, 9000, {"type": "adaptive"}),
+        (None, 9000, None),
+    ],
+)
+def test_a_small_thinking_budget_is_raised(thinking: Any, limit: int, left: Any) -> None:
+    asked = sent({"max_tokens": limit, "thinking": thinking})["thinking"]
+    assert asked == ({"type": "enabled", **left} if thinking and "budget_tokens" in left else left)
+
+
+def test_a_small_thinking_budget_is_raised_in_a_count() -> None:
+    body = {**BODY, "thinking": {"type": "enabled", "budget_tokens": 500}}
+    del body["max_tokens"]
+    assert orjson.loads(made(body, counting=True).body)["thinking"]["budget_tokens"] == 1024
+
+
 def test_what_is_dropped_and_what_is_lost() -> None:
     quirks = replace(
         GENUINE, native_drop=frozenset({"mcp_servers", "speed", "context_management"}), sampling=frozenset()
