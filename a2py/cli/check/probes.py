@@ -15,9 +15,9 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 from a2py.cli.check.bench import Answer, Bench
+from a2py.cli.check.choices import ASK_WEATHER, WEATHER, choice_any, choice_named, choice_none
 from a2py.cli.check.finding import (
     FAIL,
     FOUND,
@@ -41,16 +41,9 @@ SLOW = 0.5
 #: Tokens below which a context is too small. Claude Code's first request has some 15,000 tokens of prompt and tools
 #: (2.1.332, -p, the demo's count, 2026-11), and it needs room to work.
 SMALL_CONTEXT = 32_768
-
-
-def tool(name: str, argument: str) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {argument: {"type": "string"}}, "required": [argument]}
-    return {"name": name, "description": f"{name.replace('_', ' ')} of a {argument}", "input_schema": schema}
-
-
-WEATHER, TIME = tool("get_weather", "city"), tool("get_time", "city")
-ASK_WEATHER = "What is the weather in Paris? Use the get_weather tool."
-
+#: The question of auto mode, and how its short form ends. It reads the text only after one of these stop reasons.
+ASK_VERDICT = "Reply with exactly <block>no</block>"
+VERDICT_STOP, VERDICT_ENDS = "</block>", ("stop_sequence", "end_turn")
 
 # -- the probes ------------------------------------------------------------------------------------------------
 
@@ -163,62 +156,6 @@ async def parallel(bench: Bench, progress: Progress) -> Finding:
     )
 
 
-async def choice_any(bench: Bench, progress: Progress) -> Finding:
-    body = user("Say hello", tools=[WEATHER], tool_choice={"type": "any"})
-    candidates = others(bench, "tool_choice_any", "required", "any")
-    quirks, answer = await first_that(bench, body, lambda answer: bool(answer.calls), *candidates)
-    if quirks is not None:
-        return Finding(
-            FOUND if quirks else OK,
-            "forced" + (f" by {json.dumps(quirks['tool_choice_any'])}" if quirks else ""),
-            "",
-            quirks,
-        )
-    if answer.error is None:
-        return Finding(
-            NO, "not obeyed", "a client that forces a tool (structured output, some SDK programs) may get words"
-        )
-    if answer.error.kind not in REFUSING:
-        return refused(answer.error)
-    dropped = await bench.ask(body, quirks={"tool_choice_any": ""})
-    return Finding(NO, f"refused: {answer.error.message}", "", {} if dropped.error else {"tool_choice_any": ""})
-
-
-async def choice_named(bench: Bench, progress: Progress) -> Finding:
-    body = user(ASK_WEATHER, tools=[WEATHER, TIME], tool_choice={"type": "tool", "name": "get_time"})
-
-    def works(answer: Answer) -> bool:
-        return bool(answer.calls) and all(name == "get_time" for name, _ in answer.calls)
-
-    quirks, answer = await first_that(bench, body, works, *others(bench, "tool_choice_named", "object", "only"))
-    if quirks is not None:
-        return Finding(
-            FOUND if quirks else OK,
-            "forced" + (f" by {json.dumps(quirks['tool_choice_named'])}" if quirks else ""),
-            "",
-            quirks,
-        )
-    if answer.error is None:
-        return Finding(NO, "not obeyed", "a client that names one tool may get another, or words")
-    if answer.error.kind not in REFUSING:
-        return refused(answer.error)
-    dropped = await bench.ask(body, quirks={"tool_choice_named": "none"})
-    return Finding(NO, f"refused: {answer.error.message}", "", {} if dropped.error else {"tool_choice_named": "none"})
-
-
-async def choice_none(bench: Bench, progress: Progress) -> Finding:
-    """Ask the question that the tools probe saw answered by a call."""
-    body = user(ASK_WEATHER, tools=[WEATHER], tool_choice={"type": "none"})
-    quirks, answer = await first_that(
-        bench, body, lambda answer: not answer.calls, *others(bench, "tool_choice_none", False)
-    )
-    if quirks is not None:
-        return Finding(
-            FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks
-        )
-    return refused(answer.error) if answer.error else Finding(NO, "calls a tool nevertheless")
-
-
 def red_png(size: int = 64) -> str:
     """Return a red square as base64."""
 
@@ -266,15 +203,10 @@ async def reasoning(bench: Bench, progress: Progress) -> Finding:
 
 
 async def small(bench: Bench, progress: Progress) -> Finding:
-    """Ask as Claude Code's auto mode does: 64 tokens, thinking off.
+    """Ask for little, with thinking off: a model that thinks anyway says nothing in 64 tokens.
 
-    A model that thinks anyway says nothing in 64 tokens."""
-    body = user(
-        "Reply with exactly <severity>1</severity>",
-        max_tokens=64,
-        thinking={"type": "disabled"},
-        stop_sequences=["</severity>"],
-    )
+    Claude Code's auto mode asks so, where its model can switch thinking off (2.1.332, 2026-11)."""
+    body = user(ASK_VERDICT, max_tokens=64, thinking={"type": "disabled"}, stop_sequences=[VERDICT_STOP])
     quirks, answer = await first_that(
         bench, body, lambda answer: bool(answer.text.strip()), *others(bench, "min_tokens", 1024)
     )
@@ -287,6 +219,25 @@ async def small(bench: Bench, progress: Progress) -> Finding:
     return Finding(
         FOUND if quirks else OK, "short answers hold words" + (" once thinking gets room" if quirks else ""), "", quirks
     )
+
+
+async def automode(bench: Bench, progress: Progress) -> Finding:
+    """Ask as Claude Code's auto mode does before it runs a command (2.1.332, 2026-11), without a word about thinking.
+
+    First 2112 tokens, up to `</block>`: it takes only `<block>no`, and only if the reply ended by itself or there. Then
+    10240 tokens, for a verdict after some thought. A model that calls a tool instead, or chats, stops every action."""
+    for body in (
+        user(ASK_VERDICT, max_tokens=2112, stop_sequences=[VERDICT_STOP]),
+        user(ASK_VERDICT, max_tokens=10_240),
+    ):
+        answer = await bench.ask(body)
+        if answer.error is not None:
+            return refused(answer.error)
+        if answer.calls or answer.stop_reason not in VERDICT_ENDS or not answer.text.strip().startswith("<block>no"):
+            said = f"calls {answer.calls[0][0]}" if answer.calls else " ".join(answer.text.split())[:40] or "no words"
+            what = f"{said!r} within {body['max_tokens']:,} tokens, not <block>no"
+            return Finding(NO, what, "Claude Code's auto mode would block every action that it asks this model about")
+    return Finding(OK, "gives a verdict in the form that is asked for")
 
 
 async def structured(bench: Bench, progress: Progress) -> Finding:
@@ -386,6 +337,7 @@ PROBES: dict[str, Probe] = {
     "images": Probe("images", images),
     "reasoning": Probe("reasoning", reasoning),
     "small": Probe("short answers", small),
+    "automode": Probe("auto mode", automode),
     "structured": Probe("structured output", structured),
     "limit": Probe("output limit", limit),
 }

@@ -120,6 +120,23 @@ def forces(body: Body) -> bool:
     return body.get("tool_choice", "auto") != "auto" or "response_format" in body
 
 
+def always_calls(body: Body) -> None:
+    """The model calls the first tool, forced or not."""
+    if body.get("tools"):
+        body["tool_choice"] = "required"
+
+
+def always_calls_the_time(body: Body) -> None:
+    """The model calls the tool that another probe forces, and `tool_choice` is ignored."""
+    if any(tool["function"]["name"] == "get_time" for tool in body.get("tools", ())):
+        body["tool_choice"] = {"type": "function", "function": {"name": "get_time"}}
+
+
+def chats_at_length(body: Body) -> None:
+    if body["max_tokens"] > 10_000:
+        body["messages"] = [{"role": "user", "content": "Say that it depends"}]
+
+
 def no_force(body: Body) -> None:
     if isinstance(body.get("tool_choice"), dict):
         body["tool_choice"] = "auto"
@@ -151,13 +168,13 @@ def in_words(body: Body) -> None:
         body.pop(name, None)
 
 
-def talking(text: str) -> Callable[[bytes], bytes]:
+def talking(text: str, finish: str = "stop") -> Callable[[bytes], bytes]:
     """Every answer has this text."""
 
     def rewrite(whole: bytes) -> bytes:
         body = json.loads(whole)
         body["choices"][0]["message"] = {"role": "assistant", "content": text}
-        body["choices"][0]["finish_reason"] = "stop"
+        body["choices"][0]["finish_reason"] = finish
         return json.dumps(body).encode()
 
     return rewrite
@@ -276,6 +293,17 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
         {"tool_choice_any": "any"},
     ),
     ("any", lambda: Broken(change=without("tool_choice")), {}, NO, "not obeyed", {}),
+    ("any", lambda: Broken(change=always_calls), {}, NO, "anyway", {}),
+    (
+        "any",
+        lambda: Broken(refusing(lambda b: b.get("tool_choice") == "required", "tool_choice"), always_calls),
+        {},
+        NO,
+        "anyway",
+        {},
+    ),
+    ("named", lambda: Broken(change=always_calls_the_time), {}, NO, "anyway", {}),
+    ("none", lambda: Broken(change=in_words), {}, NO, "calls no tool anyway", {}),
     (
         "any",
         lambda: Broken(refusing(lambda b: b.get("tool_choice") in ("required", "any"), "tool_choice")),
@@ -356,6 +384,20 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
     ),
     ("reasoning", lambda: Broken(rewrite=talking("hm</think>391")), {}, FOUND, "<think>", {"think_open": True}),
     ("small", lambda: Broken(rewrite=talking("")), {}, NO, "no words within 64", {}),
+    ("automode", lambda: Broken(rewrite=talking("That is harmless.")), {}, NO, "'That is harmless.' within 2,112", {}),
+    ("automode", lambda: Broken(rewrite=talking("")), {}, NO, "'no words' within 2,112", {}),
+    ("automode", lambda: Broken(rewrite=talking("<block>yes")), {}, NO, "'<block>yes' within", {}),
+    ("automode", lambda: Broken(rewrite=talking("<block>no", "length")), {}, NO, "within 2,112", {}),
+    ("automode", lambda: Broken(rewrite=only_calls), {}, NO, "'calls get_weather' within 2,112", {}),
+    ("automode", lambda: Broken(change=chats_at_length), {}, NO, "within 10,240", {}),
+    (
+        "automode",
+        lambda: Broken(refusing(lambda b: "stop" in b, "stop", "Incorrect API key", 401)),
+        {},
+        FAIL,
+        "401",
+        {},
+    ),
     (
         "structured",
         lambda: Broken(
@@ -563,7 +605,7 @@ def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     done = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
     assert done.returncode == 1 and "fail" in done.stdout and "api_base" in done.stdout
     cause, others = done.stdout.splitlines()[1:3]
-    assert "connection refused" in cause and "15 other probes" in others and "not asked: answers failed" in others
+    assert "connection refused" in cause and "16 other probes" in others and "not asked: answers failed" in others
     assert len(done.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
 
 
