@@ -5,6 +5,7 @@ where it is missing."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import struct
@@ -14,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -113,6 +116,24 @@ async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) ->
     ):
         run = await claude("What is the answer?")
     assert good(run, told)["result"] == "It is forty-two.", run.told()
+
+
+async def test_each_path_that_the_client_asks_is_answered(tmp_path: Path) -> None:
+    """With all optional traffic: 2.1.332 asks /api/hello, /v1/models, /v1/messages and, for `/context`, count_tokens."""
+    told = Story(lambda body: Say("Hello."))
+    async with scripted.Scripted(told) as upstream:
+        served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
+        with process.running(tmp_path, [served]) as proxy:
+            env = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
+            good(await cli.run(proxy, tmp_path, "Hi", env=env), told)
+            good(await cli.run(proxy, tmp_path, "/context", env=env), told)
+            asked = proxy.log.read_text()
+            with pytest.raises(HTTPError):
+                nowhere = Request(f"{proxy.base}/api/nowhere", headers={"x-api-key": proxy.key})
+                await asyncio.to_thread(urlopen, nowhere)
+        log = proxy.log.read_text()
+    assert "path=/v1/messages/count_tokens" in asked
+    assert "status=404" not in asked and "status=404" in log, log
 
 
 async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
