@@ -119,7 +119,7 @@ async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) ->
 
 
 async def test_each_path_that_the_client_asks_is_answered(tmp_path: Path) -> None:
-    """With all optional traffic: 2.1.332 asks /api/hello, /v1/models, /v1/messages and, for `/context`, count_tokens."""
+    """With all optional traffic: 2.1.332 asks /api/hello, /v1/models, /v1/messages; `/context` asks count_tokens."""
     told = Story(lambda body: Say("Hello."))
     async with scripted.Scripted(told) as upstream:
         served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
@@ -138,8 +138,7 @@ async def test_each_path_that_the_client_asks_is_answered(tmp_path: Path) -> Non
 
 async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
     """A commentary before a call, then another phase (Responses, gpt-5.3-codex and later). The client returns the empty
-    thinking blocks that carry the phases, and its result is the last text. The second phase is one that no position gives.
-    """
+    thinking blocks that carry the phases, and its result is the last text. No position gives the second phase."""
     bodies: list[Body] = []
 
     def say(text: str, phase: str, *more: dict[str, Any]) -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
 
 
 def _with_image_types(block: JSON) -> JSON:
-    """Return a block whose images, also those inside a tool's result or a document, have the media type of their bytes."""
+    """Return a block whose images, also inside a tool's result or a document, have the media type of their bytes."""
     kind = block["type"]
     if kind == "tool_result" and isinstance(block.get("content"), list):
         content = map_list(block["content"], _with_image_types)
