@@ -249,7 +249,8 @@ class Quirks:
     #: larger prompts (Ollama). proxy/attempt.py, proxy/context.py
     context_probe: Literal["", "ollama"] = ""
     #: Web search of the upstream: `none`, `responses` (hosted tool), `plugin` (OpenRouter: its plugin, or its server
-    #: tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/responses/tools.py
+    #: tool beside other tools) or `always` (Perplexity's Sonar). wires/chat/tools.py, wires/common/search.py,
+    #: wires/responses/tools.py
     web_search: Literal["none", "responses", "plugin", "always"] = "none"
     #: Responses: `max_tool_calls` bounds hosted calls. If not, the `max_uses` of a search is left out.
     #: wires/responses/tools.py
@@ -261,7 +262,7 @@ class Quirks:
     #: Anthropic request fields that a native upstream refuses, and so are left out: dotted paths (`thinking.display`,
     #: `messages.content.citations`), the names of `SPECIAL`, `messages.thinking`, `messages.redacted_thinking`,
     #: `messages.document` (becomes text), `tools.typed` (tools of Anthropic's own types) and `tools.web_search`.
-    #: wires/native/history.py, wires/native/request.py
+    #: wires/common/search.py, wires/native/history.py, wires/native/request.py
     native_drop: frozenset[str] = frozenset()
     #: Whether `anthropic-beta` values are passed on: `all` or `none`. Only with `all` the client's anthropic-version
     #: and its billing header go too, and a thread can be continued. wires/common/threads.py, wires/native/request.py

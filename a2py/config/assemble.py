@@ -25,6 +25,7 @@ from a2py.config.pairs import SHARED, Pair, Use, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
 from a2py.config.quirk_changes import accept_changes
 from a2py.config.reader import Contents, place_of, read
+from a2py.config.search import read_search
 from a2py.config.settings import Entry, Settings
 from a2py.config.tree import Node
 from a2py.config.variables import Variables, variables
@@ -157,6 +158,7 @@ def _assemble(
     pairs: dict[Pair, Use] = {}
     deployments, binders = _build_deployments(contents.entries, settings, env, warn, pairs)
     server = contents.server
+    search = read_search(t.resolve(tree, env), env, secret_files, settings.ssl_verify, warn, pairs)
     config = Config(
         deployments=deployments,
         aliases={name: target for name, (target, _) in server.aliases.items()},
@@ -169,6 +171,7 @@ def _assemble(
         origins=contents.origins,
         binders=binders,
         pairs=pairs,
+        search=search,
     )
     _warn_unserved_names(config, warn)
     return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))

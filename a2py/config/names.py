@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from a2py.config.pairs import Pair, Use
+from a2py.config.search import SearchTool
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -58,8 +59,8 @@ class Config:
     unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
     wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
     that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
-    model_list, of which the deployments are (else they are of the environment). `servers`: base → what the server there
-    says of itself (`with_servers`)."""
+    model_list, of which the deployments are (else they are of the environment). `search`: where searches of models that
+    can't search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Config:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
     pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
+    search: SearchTool | None = None
     servers: Mapping[str, ServerWord] = field(default_factory=dict, repr=False, compare=False)
     _names: _Names = field(init=False, repr=False, compare=False)
 

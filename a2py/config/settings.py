@@ -69,6 +69,11 @@ class Server:
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     include: tuple[str, ...] = ()
     credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # read by config/search.py, which needs the places of their parts
+    search: Any = ""
+    search_tools: Any = field(default=(), repr=False)
+    search_parameters: Any = None
+    callbacks: Any = ()
 
 
 @dataclass(eq=False, repr=False)  # half the time of a frozen one at import (4 ms)

@@ -267,6 +267,36 @@ _SERVER = (
     _set("credentials", v.credentials, "named sets of api_key, api_base, …", "credential_list"),
 )
 
+_SEARCH = (
+    _set(
+        "search",
+        v.anything,
+        "the search tool for models that can't search: a name of `search_tools`, or a service whose key is in its "
+        "variable; `false`: none, whatever LiteLLM's keys say (docs/search.md)",
+        OWN + "search",
+    ),
+    _set(
+        "search_tools",
+        v.anything,
+        "search services: `search_tool_name` and `litellm_params` with `search_provider`, `api_base`, `api_key`",
+        ROUTER + "search_tools",
+        "search_tools",
+    ),
+    _set(
+        "callbacks",
+        v.anything,
+        "`websearch_interception` makes searches by the first search tool, or the one that its parameters name; "
+        "any other callback is named in a warning",
+        LITELLM + "callbacks",
+    ),
+    _set(
+        "search_parameters",
+        v.mapping,
+        "`search_tool_name`; `enabled_providers`: prefixes that get searches (default: all that can't search)",
+        LITELLM + "websearch_interception_params",
+    ),
+)
+
 _MODELS = (
     _set(
         "model_name",
@@ -395,4 +425,14 @@ _MODELS = (
     _set("quirks", v.mapping, "fields of `Quirks` for this deployment; wins over `a2py: quirks`", INFO + "quirks"),
 )
 
-SETTINGS: tuple[Setting, ...] = (*_OWN, *_TIME, *_ROUTING, *_TRANSLATION, *_SERVER, *_MODELS, *IGNORED, *WARNED)
+SETTINGS: tuple[Setting, ...] = (
+    *_OWN,
+    *_TIME,
+    *_ROUTING,
+    *_TRANSLATION,
+    *_SERVER,
+    *_SEARCH,
+    *_MODELS,
+    *IGNORED,
+    *WARNED,
+)

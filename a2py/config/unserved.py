@@ -102,7 +102,7 @@ WARNED = (
         "callbacks",
         LITELLM,
         """
-        callbacks success_callback failure_callback service_callbacks *_callback callback_*
+        success_callback failure_callback service_callbacks *_callback callback_*
         """,
     ),
     _warned(
@@ -119,7 +119,6 @@ WARNED = (
         ROUTER,
         """
         content_policy_fallbacks allowed_fails_policy default_litellm_params assistants_config
-        search_tools
         """,
     ),
     _warned(
@@ -164,7 +163,7 @@ WARNED = (
         "",
         """
         callback_settings guardrails mcp_servers mcp_tools vector_store_registry vector_stores
-        assistant_settings files_settings finetune_settings search_tools prompts policies policy_*
+        assistant_settings files_settings finetune_settings prompts policies policy_*
         agents agent_list pass_through_endpoints
         """,
     ),

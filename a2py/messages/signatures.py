@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VERSION = "a2py1"
 #: Kinds: a block without vendor state, and the vendors' own.
 PLAIN = "t"
-KINDS = frozenset({PLAIN, "details", "fields", "gemini", "responses", "mistral"})
+KINDS = frozenset({PLAIN, "details", "fields", "gemini", "responses", "mistral", "search"})
 #: Characters of the longest signature that is read (4 Mi). An encrypted reasoning item has some 10 KB.
 LIMIT = 4 * 1024 * 1024
 #: Values of a state: OpenRouter's longest recorded list of reasoning details has some hundred.

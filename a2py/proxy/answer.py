@@ -62,6 +62,9 @@ class Answer(Protocol):
         """End the sink opened last with `outcome`. Return the error if the reply is not a complete one. `model` is the
         upstream's id."""
 
+    async def flush(self) -> None:
+        """Send what the sink has, between two bodies of upstreams. A client that does not read is waited for."""
+
     def start(self) -> None:
         """Begin to wait for content."""
 
@@ -104,6 +107,7 @@ class StreamAnswer:
         self.outcome: Outcome | None = None
         self._model = ""  # of the latest attempt
         self._sent = NOTHING  # request body of the latest attempt
+        self._has_content = False
 
     @property
     def is_delivered(self) -> bool:
@@ -137,6 +141,17 @@ class StreamAnswer:
             writer.close(outcome)
         return error
 
+    async def flush(self) -> None:
+        writer = self._writer
+        assert writer is not None
+        if not writer.has_output:
+            return
+        if not self._has_content:
+            self._begin_content()
+        self.client.write(writer.take())
+        if self.client.full():
+            await self.client.drain()
+
     def start(self) -> None:
         self._keepalive.start()
 
@@ -167,6 +182,9 @@ class StreamAnswer:
 
     def _begin_content(self) -> None:
         """Commit to a 200, because content has come. Nothing is asked again from here on."""
+        if self._has_content:  # of an earlier hop of a reply with searches
+            return
+        self._has_content = True
         loop = asyncio.get_running_loop()
         self._inbound.record.first_content = loop.time() - self._inbound.start_time
         loop.call_soon(self._release_conversation)  # after the content is out
@@ -220,6 +238,9 @@ class JsonAnswer:
             outcome.error = error.with_traceback(None)  # its frames refer to this answer: a reference cycle
             return error
         return None
+
+    async def flush(self) -> None:
+        pass
 
     def start(self) -> None:
         pass

@@ -9,11 +9,13 @@ body is not referred to once the reply has begun, except by `Prepared.sent`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.replies import Asked, asked_of
 from a2py.messages.sent import Sent
-from a2py.messages.types import Decoder, Outcome, Prepared, Usage
+from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
@@ -28,6 +30,9 @@ from a2py.wires.common.ratelimits import rate_limits
 from a2py.wires.failure import read
 from a2py.wires.refusal.message import BARE_OVERFLOW
 from a2py.wires.refusal.peer import Peer
+
+if TYPE_CHECKING:
+    from a2py.proxy.searching import Searching
 
 #: Statuses of a redirect.
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
@@ -57,6 +62,21 @@ class Attempt:
         self.prepared: Prepared | None = None
         self.asked = Asked()
         self._decoder: Decoder | None = None
+        self._response: Response | None = None  # that is being read
+        self._searching: Searching | None = None
+        if inbound.config.search is not None:
+            from a2py.proxy.searching import begin  # not loaded where no search is configured
+
+            self._searching = begin(services, inbound, deployment)
+
+    @property
+    def has_hops(self) -> bool:
+        """Whether the model was asked several times, so that the reply's usage is that of several prompts."""
+        return self._searching is not None and self._searching.count > 1
+
+    @property
+    def _call(self) -> Call:
+        return self._inbound.call if self._searching is None else self._searching.call
 
     async def run(self) -> ApiError | None:
         """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean that
@@ -76,7 +96,6 @@ class Attempt:
         reservation = services.limits.reserve(self._original, self._inbound.size)
         if reservation is None:
             return AtLimit()
-        response: Response | None = None
         outcome: Outcome | None = None
         is_refused = False  # the upstream did no work, as far as one can tell
         try:
@@ -85,31 +104,59 @@ class Attempt:
                 is_refused = True
                 return await self._read_refusal(response)
             outcome = await self._read_reply(response)
+            if self._searching is not None:
+                outcome = self._answer.outcome = await self._follow_searches(self._searching, outcome)
             failure = self._answer.complete(outcome, deployment.model)
             if failure is not None and not self._answer.is_delivered and response.content_type == "text/html":
                 return _web_page_error(deployment)
             return failure
         except ApiError as error:
-            is_refused = response is None and error.kind != "timeout"
+            is_refused = self._response is None and outcome is None and error.kind != "timeout"
             return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
-            if response is not None:
-                # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
-                is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
-                response.leave(finished=is_complete)
+            self._leave(outcome)
             self._settle(reservation, outcome, is_refused)
+
+    async def _follow_searches(self, searching: Searching, outcome: Outcome) -> Outcome:
+        """Make the searches that the reply asks for, and ask the model again with what they bring, until it asks for
+        none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
+        while searches := searching.wanted(outcome):
+            self._leave(outcome)
+            await self._answer.flush()  # the client sees the search before its results
+            if not await searching.run(searches, outcome):
+                break
+            await self._answer.flush()
+            await self._prepare_hop()
+            response = await self._send()
+            if not 200 <= response.status < 300:
+                raise await self._read_refusal(response)
+            outcome = await self._read_reply(response)
+        return searching.finish(outcome)
+
+    def _leave(self, outcome: Outcome | None) -> None:
+        """End the exchange with the upstream, if there is one."""
+        response, self._response = self._response, None
+        if response is not None:
+            # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
+            is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
+            response.leave(finished=is_complete)
 
     async def _prepare(self) -> None:
         """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
         context."""
-        services, call, deployment = self._services, self._inbound.call, self.deployment
-        work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
-        prepared = self.prepared = await services.pace.run(work)
-        self.asked = asked_of(call.request, prepared)
+        services, call, deployment = self._services, self._call, self.deployment
+        prepared = await self._prepare_hop()
+        if self._searching is None:
+            self.asked = asked_of(call.request, prepared)
         self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
             await services.contexts.check(services.upstream, deployment, tokens)
+
+    async def _prepare_hop(self) -> Prepared:
+        work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._answer.is_stream)
+        prepared = self.prepared = await self._services.pace.run(work)
+        return prepared
 
     async def _send(self) -> Response:
         """Send the request, and return the response once its head has come. Raise `ApiError`."""
@@ -119,7 +166,7 @@ class Attempt:
         if capture is not None:
             capture.begin_attempt(self.deployment, prepared)
         total, silence, contentless = self._time_limits(prepared.stream)
-        response = await self._services.upstream.send(
+        response = self._response = await self._services.upstream.send(
             self.deployment, prepared, total=total, silence=silence, contentless=contentless, hops=inbound.hops
         )
         if response.resent:
@@ -177,7 +224,13 @@ class Attempt:
         """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
         deployment, prepared, answer = self.deployment, self.prepared, self._answer
         assert prepared is not None
-        sink = answer.open_sink(deployment, prepared)
+        searching = self._searching
+        if searching is None:
+            sink = answer.open_sink(deployment, prepared)
+        elif searching.is_open:
+            sink = searching.open(None, deployment.origin)
+        else:
+            sink = searching.open(answer.open_sink(deployment, prepared), deployment.origin)
         decoder = wire_of(deployment.wire).decoder(prepared, sink)  # reads a JSON body as well as a stream
         capture = self._inbound.capture
         if capture is not None:

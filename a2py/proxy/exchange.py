@@ -13,6 +13,7 @@ import asyncio
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.evidence.replies import judge
+from a2py.proxy import unsearched
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer
 from a2py.proxy.attempt import Attempt
@@ -41,6 +42,7 @@ class Exchange:
         self._attempt: Attempt | None = None  # the latest
         self._trial = Trial(services.lessons)
         self._refused = Refused()
+        self._is_only_search = unsearched.wants_only_search(inbound.call.request)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
 
@@ -90,6 +92,8 @@ class Exchange:
         request = inbound.call.request
         if request.has_thread and not plan.keep_only(threads.carries):
             raise threads.refusal(request.model)
+        if self._is_only_search:
+            plan.prefer(lambda one: not self._cannot_search(one))
         step: Step | None = plan.choose_first()
         while step is not None:
             original = step.deployment
@@ -98,6 +102,9 @@ class Exchange:
             record.attempts += 1
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
             deployment = self._trial.apply(original)
+            if self._is_only_search and self._cannot_search(deployment):
+                record.attempts -= 1
+                return self._answer_unsearched(deployment)
             attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused)
             error = await attempt.run()
             if isinstance(error, AtLimit):
@@ -121,6 +128,21 @@ class Exchange:
             error.hide(original.secrets)
             step = self._next_step(plan, attempt, original, error)
         return error
+
+    def _cannot_search(self, deployment: Deployment) -> bool:
+        """Return whether `deployment` can't search, and no search tool serves it."""
+        tool = self._inbound.config.search
+        return unsearched.is_unserved(deployment, has_tool=tool is not None and tool.serves(deployment.provider))
+
+    def _answer_unsearched(self, deployment: Deployment) -> ApiError | None:
+        """Answer a request for nothing but a search with the error of a search, without asking the model."""
+        answer, record = self.answer, self._inbound.record
+        record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
+        prepared = unsearched.make_prepared()
+        answer.begin_attempt(deployment, prepared)
+        sink = answer.open_sink(deployment, prepared)
+        outcome = answer.outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
+        return answer.complete(outcome, deployment.model)
 
     def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
@@ -200,7 +222,7 @@ class Exchange:
         if usage is None:
             return
         record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
-        if error is None and self._attempt is not None:
+        if error is None and self._attempt is not None and not self._attempt.has_hops:
             self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
 
     def _learn_size(self, deployment: Deployment, reported: int) -> None:

@@ -227,6 +227,11 @@ class Plan:
         self._fallbacks = []
         return bool(self._group)
 
+    def prefer(self, is_able: Callable[[Deployment], bool]) -> None:
+        """Ask only the deployments of the name that are able to answer, if there are any."""
+        able = tuple(one for one in self._group if is_able(one))
+        self._group = able or self._group
+
     def choose_first(self) -> Step:
         """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
         has room again.

@@ -224,6 +224,24 @@ class Upstream:
         Raises `Failure`, also if that takes more than `seconds`."""
         return await self._fetch(deployment, address, {**headers, "accept": "application/json"}, None, seconds, limit)
 
+    async def fetch(
+        self,
+        deployment: Deployment,
+        address: str,
+        headers: Mapping[str, str],
+        question: Mapping[str, Any] | None,
+        seconds: float,
+        limit: int,
+    ) -> tuple[int, bytes]:
+        """POST `question` as JSON, or GET if it is None. Return the status and the body. Raises `Failure`, also if that
+        takes more than `seconds` or the body has more than `limit` bytes. A redirect is an answer like any other."""
+        sent = {**headers, "accept": "application/json"}
+        if question is not None:
+            sent["content-type"] = "application/json"
+        body = None if question is None else orjson.dumps(question)
+        status, _, data = await self._fetch(deployment, address, sent, body, seconds, limit)
+        return status, data
+
     async def _fetch(
         self,
         deployment: Deployment,

@@ -105,7 +105,7 @@ def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
         model_list:
           - {model_name: m, litellm_params: {model: openai/m, max_budget: 1, mock_response: hi}}
           - {model_name: n, litellm_params: {model: openai/n, max_budget: 1}}
-        litellm_settings: {callbacks: [otel], max_budget: 100, guardrails: []}
+        litellm_settings: {success_callback: [otel], max_budget: 100, guardrails: []}
         router_settings: {content_policy_fallbacks: [], provider_budget_config: {}}
         general_settings: {database_url: "postgresql://u:p@h/db", custom_auth: a.b, pass_through_endpoints: [], enable_jwt_auth: true}
         guardrails: []
@@ -114,7 +114,7 @@ def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
     )
     keys = {
         3: "model_list.litellm_params.max_budget model_list.litellm_params.mock_response",
-        5: "litellm_settings.callbacks litellm_settings.max_budget litellm_settings.guardrails",
+        5: "litellm_settings.success_callback litellm_settings.max_budget litellm_settings.guardrails",
         6: "router_settings.content_policy_fallbacks router_settings.provider_budget_config",
         7: "general_settings.database_url general_settings.custom_auth general_settings.pass_through_endpoints general_settings.enable_jwt_auth",
         8: "guardrails",

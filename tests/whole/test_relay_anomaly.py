@@ -13,11 +13,13 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 
 from a2py.config import Config
+from a2py.config.search import SearchTool
 from a2py.errors import ApiError
 from a2py.proxy import router, tokenizers
 from a2py.proxy.timeouts import Timeouts
@@ -26,7 +28,21 @@ from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
 from tests.anomaly import FAULTS, NAME, POINTS, Gate, judge
 from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import DONE, SSE, Answer, Peer, Raw, Script, Scripted, answering, chunk, event, refusing, text
+from tests.scripted import (
+    DONE,
+    SSE,
+    Answer,
+    Peer,
+    Raw,
+    Script,
+    Scripted,
+    answering,
+    chunk,
+    completion,
+    event,
+    refusing,
+    text,
+)
 
 PIECE = int(os.environ.get("A2PY_ANOMALY_PIECE", "130"))
 
@@ -104,9 +120,29 @@ async def tokenizer(c: Peer) -> None:
     c.reply({"count": 7})
 
 
+async def searcher(c: Peer) -> None:
+    """A model that searches twice and then answers, and the search service, on one address."""
+    if c.asked.method == "GET":
+        c.reply({"results": [{"url": "https://example.com", "title": "T", "content": "S"}]})
+        return
+    done = sum(one["role"] == "tool" for one in c.asked.json["messages"])
+    if done == 2:
+        await answering("Found", " it [1].")(c)
+        return
+    call = {"index": 0, "id": f"call_{done}", "type": "function"}
+    function = {"name": "web_search", "arguments": '{"query": "a"}'}
+    if c.asked.json.get("stream"):
+        c.head(200, SSE)
+        c.events(chunk({"content": "Look. "}), chunk({"tool_calls": [{**call, "function": function}]}))
+        c.events(chunk({}, "tool_calls"), DONE)
+        c.end()
+    else:
+        c.reply(completion("Look. ", "tool_calls", tool_calls=[{**call, "function": function}]))
+
+
 class Scenario(NamedTuple):
     """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`:
-    towards the upstream."""
+    towards the upstream; `searches`: the upstream is the search service, too."""
 
     scripts: tuple[Script, ...]
     settings: dict[str, Any] = {}
@@ -114,6 +150,7 @@ class Scenario(NamedTuple):
     prompt: int = 2
     tls: bool = False
     counting: bool = False
+    searches: bool = False
 
     @property
     def path(self) -> str:
@@ -133,11 +170,14 @@ SCENARIOS: dict[str, Scenario] = {
     "refused, then right": Scenario((refusing(500), talk), {"num_retries": 1}),
     "refused": Scenario((refusing(400, "no such thing"),)),
     "committed": Scenario((slow_start,), SOON),
+    "searches": Scenario((searcher,), searches=True),
+    "searches, whole": Scenario((searcher,), stream=False, searches=True),
     "count": Scenario((tokenizer,), counting=True),
 }
 TOOLS = [
     {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
 ]
+SEARCH = [{"type": "web_search_20250305", "name": "web_search"}]
 #: What happens at the k-th operation of the upstream's connection. While nothing passes there any more: the limits end
 #: it, the client leaves (by a reset, by a close), or a drain does.
 UPSTREAM = ("error", "close", "short", "timeout", "leave", "hang up", "drain")
@@ -151,7 +191,11 @@ def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
         base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9
     )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
-    return config(deployments=(made, other), **{**limits, **scenario.settings})
+    made_config = config(deployments=(made, other), **{**limits, **scenario.settings})
+    if not scenario.searches:
+        return made_config
+    tool = SearchTool("local", "searxng", base.removesuffix("/v1"), timeout=0.2 if fault == "timeout" else 60)
+    return replace(made_config, search=tool)
 
 
 async def idle(proxy: Running) -> None:
@@ -174,7 +218,7 @@ async def read(client: Raw) -> Answer | None:
 async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | None) -> tuple[bool, str]:
     """One run; whether the fault was met, and what came of it."""
     scenario = SCENARIOS[name]
-    body = message("x" * scenario.prompt, stream=scenario.stream, tools=TOOLS)
+    body = message("x" * scenario.prompt, stream=scenario.stream, tools=TOOLS + SEARCH * scenario.searches)
     behind = "hang" if fault not in FAULTS else fault
     async with Scripted(*scenario.scripts, tls=tls) as upstream:
         gate = Gate(upstream.port, PIECE, at if side == "upstream" else 0, behind, dialled=True)

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from a2py.messages.types import JSON
+from a2py.quirks import Quirks
 
 NAME, RESULT, PREFIX = "web_search", "web_search_tool_result", "srvtoolu_"
 #: DeepSeek appends this to queries and URLs (2026-08).
@@ -21,6 +22,13 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
 _PLACE = ("city", "country", "region", "timezone")
 #: The content of a result block if the search failed.
 FAILED: JSON = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+
+
+def can_search(wire: str, quirks: Quirks) -> bool:
+    """Return whether the upstream runs a web search by itself, by `wire`."""
+    if wire == "native":
+        return "tools.web_search" not in quirks.native_drop
+    return quirks.web_search == "responses" if wire == "responses" else quirks.web_search in ("plugin", "always")
 
 
 def strip_mark(url: str) -> str:

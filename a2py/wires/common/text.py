@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from a2py import jsonsize, jsontext
+from a2py.messages import signatures
 from a2py.messages.types import JSON
 
 #: Start of the line in which Claude Code (2.1.332) sends a fingerprint of the conversation. It changes after a
@@ -119,11 +120,19 @@ def _web_results(block: JSON) -> str:
     if isinstance(content, dict):
         return f"[search failed: {content.get('error_code', 'unknown error')}]"
     lines = [
-        f"- {result.get('title', '')}: {result.get('url', '')}"
+        f"- {result.get('title', '')}: {result.get('url', '')}{_snippet(result)}"
         for result in blocks(content)
         if isinstance(result, dict) and result.get("url")
     ]
     return "[search results]\n" + "\n".join(lines)
+
+
+def _snippet(result: JSON) -> str:
+    """Return the snippet of a page that a2py's own search has brought, as a JSON string: no text of a page can look
+    like a block of the conversation."""
+    signed = signatures.read(result.get("encrypted_content"))
+    text = signed.state.get("s") if signed is not None and signed.kind == "search" else None
+    return f" {dumps(text)}" if isinstance(text, str) and text else ""
 
 
 def _fetched(block: JSON) -> str:

@@ -159,7 +159,12 @@ def _foreign_searches(messages: list[JSON]) -> set[str]:
 def _has_plain_result(results: Any) -> bool:
     if not isinstance(results, list):
         return False
-    return any(isinstance(result, dict) and not result.get("encrypted_content") for result in results)
+    return any(isinstance(result, dict) and _is_plain(result.get("encrypted_content")) for result in results)
+
+
+def _is_plain(encrypted: Any) -> bool:
+    """Return whether a result or a citation is not Anthropic's own: without its copy, or with one of a2py's."""
+    return not encrypted or signatures.is_ours(encrypted)
 
 
 def _with_own_ids(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:
@@ -194,7 +199,7 @@ def _without_foreign_citations(block: JSON) -> JSON:
 def _is_foreign_citation(citation: Any) -> bool:
     if not isinstance(citation, dict) or citation.get("type") != "web_search_result_location":
         return False
-    return not citation.get("encrypted_index")
+    return _is_plain(citation.get("encrypted_index"))
 
 
 def _stop_thinking_in_tool_loop(draft: Draft) -> None:

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.wires.common.search import convert_citation
+from a2py.quirks import Quirks
+from a2py.wires.common.search import can_search, convert_citation
 
 
 @pytest.mark.parametrize("url", ["", None, 7])
 def test_an_annotation_without_a_url_is_no_citation(url: object) -> None:
     assert convert_citation({"type": "url_citation", "url": url, "title": "T"}) is None
+
+
+@pytest.mark.parametrize(
+    ("wire", "quirks", "expected"),
+    [
+        ("chat", Quirks(), False),
+        ("chat", Quirks(web_search="plugin"), True),
+        ("chat", Quirks(web_search="always"), True),
+        ("chat", Quirks(web_search="responses"), False),
+        ("responses", Quirks(web_search="responses"), True),
+        ("responses", Quirks(web_search="plugin"), False),
+        ("native", Quirks(), True),
+        ("native", Quirks(native_drop=frozenset({"tools.web_search"})), False),
+    ],
+)
+def test_which_upstreams_search_by_themselves(wire: str, quirks: Quirks, expected: bool) -> None:
+    assert can_search(wire, quirks) is expected

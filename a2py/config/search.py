@@ -1,0 +1,274 @@
+"""The search backend of a configuration: LiteLLM's `search_tools` and `websearch_interception`, or `a2py: search`.
+
+Knows: their keys, which variables a backend reads. Must not know: how a backend is asked.
+Invariants: a secret of an untrusted file's search tool that would leave for another host than its own service's makes
+a `Pair`, as a deployment's does; without a choice of the user's no search is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from a2py.config.error import ConfigError
+from a2py.config.pairs import Pair, Use, find_route, is_file, origin_of
+from a2py.config.prefixes import Warn
+from a2py.config.tree import Node, plain
+from a2py.config.values import wrong
+from a2py.config.variables import NOWHERE, Origin, Variables
+
+if TYPE_CHECKING:
+    from a2py.search.backends import Backend
+
+#: LiteLLM's callback that makes searches (docs.litellm.ai, web search integration, 2026-11).
+CALLBACK = "websearch_interception"
+#: Seconds that a search may take.
+SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTool:
+    """`name`: for the log; `backend`: its row in a2py/search/backends.py; `engine`: Google's search engine id;
+    `providers`: prefixes whose deployments get searches, None for all that can't search by themselves."""
+
+    name: str
+    backend: str
+    base: str
+    key: str = field(default="", repr=False)
+    engine: str = ""
+    timeout: float = SECONDS
+    providers: frozenset[str] | None = None
+    ssl_verify: bool | str = True
+
+    def serves(self, provider: str) -> bool:
+        """Return whether models of `provider` get searches."""
+        return self.providers is None or provider in self.providers
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which search tool the file wants. `name` "": its first one."""
+
+    name: str
+    node: Node
+    path: str
+    providers: frozenset[str] | None = None
+
+
+def read_search(
+    tree: Node,
+    env: Variables,
+    secret_files: Mapping[str, str],
+    ssl_verify: bool | str,
+    warn: Warn,
+    pairs: dict[Pair, Use],
+) -> SearchTool | None:
+    """Return the search backend that the tree chooses; None if it chooses none. Raise `ConfigError`.
+
+    `pairs` receives the secrets that an untrusted file would send to a host that is not their own."""
+    _warn_callbacks(tree, warn)
+    choice = _find_choice(tree)
+    if choice is None:
+        return None
+    tools = _list_tools(tree)
+    if choice.name:
+        item = next((item for name, item, _ in tools if name == choice.name), None)
+    else:
+        item = tools[0][1] if tools else None
+    from a2py.search.backends import BACKENDS  # not loaded where nothing is searched
+
+    if item is not None:
+        return _read_tool(item, choice, BACKENDS, env, secret_files, ssl_verify, pairs)
+    if choice.name in BACKENDS:
+        return _from_variables(BACKENDS[choice.name], choice, env, ssl_verify, warn)
+    names = [name for name, _, _ in tools] + sorted(BACKENDS)
+    raise wrong(
+        choice.node,
+        choice.path,
+        "the name of a search tool",
+        f"Write one of: {', '.join(names)}; or describe it in `search_tools:` (docs/search.md).",
+        is_public=True,
+    )
+
+
+def _below(tree: Node, section: str, key: str) -> Node | None:
+    node = tree.get(section)
+    return node.get(key) if node is not None else None
+
+
+def _find_choice(tree: Node) -> _Choice | None:
+    node = _below(tree, "a2py", "search")
+    parameters = _below(tree, "litellm_settings", "websearch_interception_params")
+    callback = _find_callback(_below(tree, "litellm_settings", "callbacks"))
+    if node is not None and node.value not in (None, False, ""):
+        if not isinstance(node.value, str):
+            raise wrong(node, "a2py.search", "the name of a search tool", "Write `search: searxng`, for example.")
+        providers = _read_providers(parameters)
+        return _Choice(node.raw.strip(), node, "a2py.search", providers)
+    if callback is None or (node is not None and node.value is False):
+        return None
+    if isinstance(callback.value, dict):  # `- websearch_interception: {search_tool_name: …}`
+        inner = callback.get(CALLBACK)
+        parameters = inner if inner is not None and isinstance(inner.value, dict) else parameters
+    name = parameters.get("search_tool_name") if parameters else None
+    place = name if name is not None else callback
+    text = name.raw.strip() if name is not None and isinstance(name.value, str) else ""
+    path = "litellm_settings.websearch_interception_params.search_tool_name"
+    return _Choice(text, place, path, _read_providers(parameters))
+
+
+def _warn_callbacks(tree: Node, warn: Warn) -> None:
+    """Warn about the callbacks that a2py does not have."""
+    callbacks = _below(tree, "litellm_settings", "callbacks")
+    if callbacks is None:
+        return
+    items = callbacks.value if isinstance(callbacks.value, list) else [callbacks]
+    names = [", ".join(item.value) if isinstance(item.value, dict) else item.raw for item in items]
+    others = [name for name in names if name and name != CALLBACK]
+    if others:
+        warn(f"not supported and ignored: `litellm_settings.callbacks` ({callbacks.key_at}): {', '.join(others)}")
+
+
+def _find_callback(callbacks: Node | None) -> Node | None:
+    """Return the item of LiteLLM's `callbacks` that means searches."""
+    if callbacks is None:
+        return None
+    items = callbacks.value if isinstance(callbacks.value, list) else [callbacks]
+    for item in items:
+        if item.value == CALLBACK or (isinstance(item.value, dict) and CALLBACK in item.value):
+            return item
+    return None
+
+
+def _read_providers(parameters: Node | None) -> frozenset[str] | None:
+    node = parameters.get("enabled_providers") if parameters is not None else None
+    if node is None or node.value is None:
+        return None
+    if not isinstance(node.value, list):
+        raise wrong(node, "enabled_providers", "a list of providers", "Write `enabled_providers: [openai, groq]`.")
+    return frozenset(item.raw.strip() for item in node.value)
+
+
+def _list_tools(tree: Node) -> list[tuple[str, Node, str]]:
+    """Return name, item and path of each of `search_tools`."""
+    out = []
+    for path, node in (
+        ("search_tools", tree.get("search_tools")),
+        ("router_settings.search_tools", _below(tree, "router_settings", "search_tools")),
+    ):
+        if node is None or node.value is None:
+            continue
+        if not isinstance(node.value, list):
+            raise wrong(node, path, "a list", "Begin each item with `- search_tool_name: …`.")
+        for index, item in enumerate(node.value):
+            name = item.get("search_tool_name")
+            if name is None or not isinstance(name.value, str):
+                raise wrong(item, f"{path}[{index}]", "a search tool with a name", "Write `search_tool_name: …`.")
+            out.append((name.raw.strip(), item, f"{path}[{index}]"))
+    return out
+
+
+def _read_tool(
+    item: Node,
+    choice: _Choice,
+    backends: Mapping[str, Backend],
+    env: Variables,
+    secret_files: Mapping[str, str],
+    ssl_verify: bool | str,
+    pairs: dict[Pair, Use],
+) -> SearchTool:
+    """Return a search tool of the file. What it does not set comes from the backend's variables."""
+    params = item.get("litellm_params")
+    provider = params.get("search_provider") if params else None
+    name = provider.raw.strip().lower() if provider is not None and isinstance(provider.value, str) else ""
+    label = f"search_tools.{item.value['search_tool_name'].raw}"
+    if name not in backends or params is None:
+        place = provider if provider is not None else item
+        cure = f"Write one of: {', '.join(sorted(backends))}. SearXNG can ask most other engines for you."
+        raise wrong(place, f"{label}.search_provider", "a search service that a2py knows", cure, is_public=True)
+    backend = backends[name]
+    seconds = params.get("timeout")
+    timeout = None if seconds is None else plain(seconds)
+    tool = SearchTool(
+        _text(item, "search_tool_name"),
+        name,
+        (_text(params, "api_base") or env.get(backend.base_variable, "") or backend.base).rstrip("/"),
+        _text(params, "api_key") or env.get(backend.key, ""),
+        _text(params, "search_engine_id") or env.get(backend.engine_variable, ""),
+        float(timeout) if isinstance(timeout, (int, float)) and 0 < timeout <= 600 else SECONDS,
+        choice.providers,
+        ssl_verify,
+    )
+    _check(tool, backend, item, label)
+    _collect_pairs(tool, backend, _origin(params, backend, env, secret_files), str(item.at), env, pairs)
+    return tool
+
+
+def _origin(params: Node, backend: Backend, env: Variables, secret_files: Mapping[str, str]) -> Origin:
+    """Return the joint origin of everything that the backend gets."""
+    origin = NOWHERE
+    for name, variable in (
+        ("api_key", backend.key),
+        ("api_base", backend.base_variable),
+        ("search_engine_id", backend.engine_variable),
+    ):
+        node = params.get(name)
+        if node is not None:
+            origin |= origin_of("api_key", node, env, secret_files)
+        elif variable and env.get(variable):
+            origin |= env.origin(variable)
+    return origin
+
+
+def _collect_pairs(
+    tool: SearchTool, backend: Backend, origin: Origin, place: str, env: Variables, pairs: dict[Pair, Use]
+) -> None:
+    route = find_route(tool.base, tool.ssl_verify, {})
+    is_own_host = bool(backend.base) and urlsplit(tool.base)[:2] == urlsplit(backend.base)[:2]
+    own = {backend.key, backend.engine_variable, backend.base_variable} if is_own_host and route.is_straight else set()
+    for secret in origin.holds:
+        if secret not in own and not route.loopback:
+            is_live = is_file(secret) or bool(env.get(secret))
+            pairs[Pair(secret, route.label)] = Use(place, is_live)
+
+
+def _from_variables(
+    backend: Backend, choice: _Choice, env: Variables, ssl_verify: bool | str, warn: Warn
+) -> SearchTool:
+    """Return the tool of `a2py: search: tavily`: all of it from the backend's variables."""
+    base = env.get(backend.base_variable, "") or backend.base
+    tool = SearchTool(
+        backend.name,
+        backend.name,
+        base.rstrip("/"),
+        env.get(backend.key, ""),
+        env.get(backend.engine_variable, ""),
+        SECONDS,
+        choice.providers,
+        ssl_verify,
+    )
+    _check(tool, backend, choice.node, choice.path)
+    return tool
+
+
+def _check(tool: SearchTool, backend: Backend, node: Node, path: str) -> None:
+    """Raise `ConfigError` if the backend can't be asked."""
+    missing = ""
+    if not tool.base.startswith(("http://", "https://")):
+        missing = f"`api_base`, or the variable {backend.base_variable}: the address of your {backend.name} server"
+    elif not tool.key and not backend.is_keyless:
+        missing = f"`api_key`, or the variable {backend.key}"
+    elif backend.engine_variable and not tool.engine:
+        missing = f"`search_engine_id`, or the variable {backend.engine_variable}"
+    if missing:
+        at = node.at
+        raise ConfigError(
+            f"needs {missing}", file=at.file, line=at.line, column=at.column, path=path, cure="Set it, or take it out."
+        )
+
+
+def _text(node: Node, name: str) -> str:
+    child: Any = node.get(name)
+    return child.raw.strip() if child is not None and isinstance(child.value, (str, int)) else ""

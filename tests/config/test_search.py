@@ -1,0 +1,146 @@
+"""The search backend of a file: LiteLLM's keys and ours, mistakes with their place, and which secrets may leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from a2py.config import ConfigError
+from a2py.config.search import SearchTool
+from tests.configured import Folder
+
+ENV = {"OPENAI_API_KEY": "ok", "TAVILY_API_KEY": "tvly-1", "GW_TOKEN": "gw-1"}
+MODEL = "model_list: [{model_name: m, litellm_params: {model: openai/m}}]\n"
+TOOLS = """
+search_tools:
+  - search_tool_name: mine
+    litellm_params: {search_provider: searxng, api_base: "http://127.0.0.1:8080/"}
+  - search_tool_name: paid
+    litellm_params: {search_provider: tavily, api_key: os.environ/TAVILY_API_KEY, timeout: 5}
+"""
+CALLBACK = "litellm_settings: {callbacks: [websearch_interception]"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def load(folder: Folder, text: str, **env: str) -> SearchTool | None:
+    return folder.load(MODEL + text, {**ENV, **env}).search
+
+
+MINE = SearchTool("mine", "searxng", "http://127.0.0.1:8080")
+PAID = SearchTool("paid", "tavily", "https://api.tavily.com", "tvly-1", timeout=5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        (TOOLS, None),
+        (TOOLS + CALLBACK + "}", MINE),
+        (TOOLS + CALLBACK + ", websearch_interception_params: {search_tool_name: paid}}", PAID),
+        (TOOLS + "litellm_settings: {callbacks: websearch_interception}", MINE),
+        (TOOLS + "litellm_settings: {callbacks: [{websearch_interception: {search_tool_name: paid}}]}", PAID),
+        (TOOLS + "litellm_settings: {callbacks: [{websearch_interception: }]}", MINE),
+        (TOOLS + "a2py: {search: paid}", PAID),
+        (TOOLS + "a2py: {search: false}\n" + CALLBACK + "}", None),
+        (TOOLS + "litellm_settings: {websearch_interception_params: {search_tool_name: paid}}", None),
+        ("router_settings:" + TOOLS.replace("\n", "\n  ") + "\n" + CALLBACK + "}", MINE),
+    ],
+)
+def test_who_searches(folder: Folder, text: str, expected: SearchTool | None) -> None:
+    assert load(folder, text) == expected
+
+
+def test_enabled_providers(folder: Folder) -> None:
+    parameters = "websearch_interception_params: {enabled_providers: [openai, groq]}}"
+    tool = load(folder, f"{TOOLS}{CALLBACK}, {parameters}")
+    assert tool is not None and tool.providers == frozenset({"openai", "groq"})
+    assert tool.serves("groq") and not tool.serves("deepseek") and MINE.serves("deepseek")
+
+
+def test_a_service_by_its_variables(folder: Folder) -> None:
+    assert load(folder, "a2py: {search: tavily}") == SearchTool("tavily", "tavily", "https://api.tavily.com", "tvly-1")
+    own = {"SEARXNG_API_BASE": "http://127.0.0.1:8888"}
+    assert load(folder, "a2py: {search: searxng}", **own) == SearchTool("searxng", "searxng", own["SEARXNG_API_BASE"])
+    google = {"GOOGLE_PSE_API_KEY": "k", "GOOGLE_PSE_ENGINE_ID": "cx"}
+    tool = load(folder, "a2py: {search: google_pse}", **google)
+    assert tool is not None and tool.engine == "cx"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a2py: {search: nobody}", ["litellm_config.yaml:2", "a2py.search", "brave", "search_tools"]),
+        (TOOLS + "a2py: {search: paidd}", ["mine, paid"]),
+        ("a2py: {search: [x]}", ["the name of a search tool"]),
+        (CALLBACK + "}", ["the name of a search tool"]),
+        ("a2py: {search: brave}", ["BRAVE_API_KEY"]),
+        ("a2py: {search: searxng}", ["SEARXNG_API_BASE"]),
+        ("search_tools: [{search_tool_name: x}]\na2py: {search: x}", ["a search service that a2py knows"]),
+        (
+            "search_tools: [{search_tool_name: x, litellm_params: {search_provider: linkup}}]\na2py: {search: x}",
+            ["litellm_config.yaml:2", "search_provider", "linkup", "searxng"],
+        ),
+        ("search_tools: {}\na2py: {search: x}", ["must be a list"]),
+        ("search_tools: [{}]\na2py: {search: x}", ["search_tool_name"]),
+        (
+            "search_tools: [{search_tool_name: x, litellm_params: {search_provider: google_pse, api_key: k}}]\n"
+            "a2py: {search: x}",
+            ["search_engine_id", "GOOGLE_PSE_ENGINE_ID"],
+        ),
+        (
+            "search_tools: [{search_tool_name: x, litellm_params: {search_provider: exa_ai}}]\na2py: {search: x}",
+            ["EXA_API_KEY"],
+        ),
+        (TOOLS + CALLBACK + ", websearch_interception_params: {enabled_providers: openai}}", ["a list of providers"]),
+    ],
+)
+def test_mistakes_name_their_place_and_their_cure(folder: Folder, text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as info:
+        load(folder, text)
+    for word in words:
+        assert word in str(info.value)
+
+
+def test_other_callbacks_are_named_in_a_warning(folder: Folder) -> None:
+    config = folder.load(
+        MODEL + TOOLS + "litellm_settings: {callbacks: [websearch_interception, otel, {arize: {}}]}", ENV
+    )
+    assert config.search == MINE
+    assert [line for line in config.warnings if "callbacks" in line] == [
+        "not supported and ignored: `litellm_settings.callbacks` (litellm_config.yaml:8): otel, arize"
+    ]
+    assert not any("callbacks" in line for line in folder.load(MODEL + TOOLS + CALLBACK + "}", ENV).warnings)
+
+
+def tool_at(base: str, key: str) -> str:
+    parameters = f"{{search_provider: tavily, api_base: '{base}', api_key: {key}}}"
+    return f"{MODEL}search_tools: [{{search_tool_name: x, litellm_params: {parameters}}}]\na2py: {{search: x}}"
+
+
+def test_a_secret_goes_to_its_own_service_only(folder: Folder) -> None:
+    """A file in the working folder that nobody named may be a stranger's."""
+
+    def pairs(base: str, key: str) -> set[tuple[str, str]]:
+        return {(variable, host) for variable, host in folder.load(tool_at(base, key), ENV).pairs}
+
+    assert pairs("https://api.tavily.com", "os.environ/TAVILY_API_KEY") == set()
+    assert pairs("https://evil.example", "os.environ/TAVILY_API_KEY") == {("TAVILY_API_KEY", "evil.example")}
+    assert pairs("https://api.tavily.com", "os.environ/GW_TOKEN") == {("GW_TOKEN", "api.tavily.com")}
+    assert pairs("http://127.0.0.1:1", "os.environ/GW_TOKEN") == set()
+    # the key that nobody wrote comes from the service's own variable
+    no_key = tool_at("https://evil.example", "k").replace(", api_key: k", "")
+    assert set(folder.load(no_key, ENV).pairs) == {("TAVILY_API_KEY", "evil.example")}
+
+
+def test_the_tools_keys_are_not_the_models(folder: Folder) -> None:
+    """Search settings stay out of what a deployment sends, and a key shows in no repr."""
+    text = tool_at("https://api.tavily.com", "os.environ/TAVILY_API_KEY")
+    evil = text.replace("model: openai/m", "model: openai/m, api_base: 'https://evil.example', api_key: k")
+    config = folder.load(evil, ENV)
+    assert set(config.pairs) == set()
+    assert "tvly-1" not in repr(config) + repr(config.search)
