@@ -34,13 +34,18 @@ Claude = Callable[..., Awaitable[cli.Run]]
 
 @asynccontextmanager
 async def through(
-    folder: Path, model: Model, provider: str = "openai", upstream_model: str = "gpt-test", **quirks: Any
+    folder: Path,
+    model: Model,
+    provider: str = "openai",
+    upstream_model: str = "gpt-test",
+    sections: dict[str, Any] | None = None,
+    **quirks: Any,
 ) -> AsyncIterator[tuple[Story, Claude]]:
-    """The upstream's story, and Claude Code on a proxy in front of it."""
+    """The upstream's story, and Claude Code on a proxy in front of it. `sections`: further ones of its file."""
     told = Story(model)
     async with scripted.Scripted(told) as upstream:
         served = process.deployment("claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks)
-        with process.running(folder, [served], discover=True) as proxy:
+        with process.running(folder, [served], discover=True, **(sections or {})) as proxy:
 
             async def claude(prompt: str, *flags: str, **env: str) -> cli.Run:
                 return await cli.run(proxy, folder, prompt, *flags, env=env)
@@ -375,3 +380,48 @@ async def test_a_bad_upstream_key_is_told_at_once(tmp_path: Path) -> None:
     assert len(told.bodies) == 1
     assert "/login" not in run.told()
     assert "sk-up" not in run.result["result"]
+
+
+def searching_model(body: Body) -> Answer:
+    """Asks for WebSearch, whose inner request asks for the function, and repeats what came back."""
+    if story.tools(body) == ["web_search"]:
+        if story.results(body):
+            return Say("Ruby 4.0 was released [1].")
+        return Say("", [("web_search", {"query": "newest ruby"})])
+    if not story.results(body):
+        return Say("", [("WebSearch", {"query": "newest ruby"})])
+    return Say("The search said: " + story.results(body)[-1])
+
+
+async def test_a_web_search_that_a2py_makes(tmp_path: Path) -> None:
+    """Claude Code sends an inner request with `web_search` alone; the agent gets its links and its text."""
+
+    async def engine(peer: scripted.Peer) -> None:
+        page = {"url": "https://www.ruby-lang.example/4", "title": "Ruby 4.0 released", "content": "On a Tuesday."}
+        peer.reply({"results": [page]})
+
+    async with scripted.Scripted(engine) as searxng:
+        base = searxng.base.removesuffix("/v1")
+        tool = {"search_tool_name": "local", "litellm_params": {"search_provider": "searxng", "api_base": base}}
+        sections = {"search_tools": [tool], "a2py": {"search": "local"}}
+        async with through(tmp_path, searching_model, sections=sections) as (told, claude):
+            run = await claude("What is the newest Ruby?", "--allowedTools", "WebSearch")
+    good(run, told)
+    (result,) = results_of(run)
+    assert "https://www.ruby-lang.example/4" in result and "Ruby 4.0 released" in result, run.told()
+    assert "Ruby 4.0 was released" in result, run.told()
+    assert len(searxng.asked) == 1
+
+
+async def test_a_web_search_that_nobody_can_make(tmp_path: Path) -> None:
+    """The agent is told that the search failed; the model's memory is not asked."""
+
+    def model(body: Body) -> Answer:
+        assert story.tools(body) != ["web_search"], "the inner request"
+        return searching_model(body)
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("What is the newest Ruby?", "--allowedTools", "WebSearch")
+    good(run, told)
+    (result,) = results_of(run)
+    assert "Web search error: unavailable" in result, run.told()
