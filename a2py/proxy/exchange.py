@@ -138,6 +138,7 @@ class Exchange:
         """Answer a request for nothing but a search with the error of a search, without asking the model."""
         answer, record = self.answer, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
+        self._services.metrics.add("a2py_searches_total", tool="none", result="unavailable")
         prepared = unsearched.make_prepared()
         answer.begin_attempt(deployment, prepared)
         sink = answer.open_sink(deployment, prepared)

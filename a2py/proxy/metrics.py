@@ -26,6 +26,11 @@ METRICS = {
     ),
     "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
     "a2py_resent_total": ("counter", "Requests that went out a second time because a kept connection had been closed."),
+    "a2py_searches_total": (
+        "counter",
+        "Web searches for models that can't search, by search tool (none: none is configured) and result (ok, or an "
+        "error).",
+    ),
     "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
     "a2py_first_byte_seconds_sum": (
         "counter",

@@ -127,7 +127,9 @@ class Services:
     async def start(self) -> None:
         settings = self.config.settings
         self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
-        if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
+        search = self.config.search
+        bases = [deployment.base for deployment in self.config.deployments] + ([search.base] if search else [])
+        if any(base.startswith("https:") for base in bases):
             self._trust_timer = asyncio.get_running_loop().call_later(TRUST_DELAY, tls.trusting)
         self.discovery.start(self.upstream, self.config.deployments, settings.discover)
 

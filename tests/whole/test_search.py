@@ -594,12 +594,14 @@ async def test_a_request_for_a_search_alone_is_answered_with_an_error_and_withou
     async with Scripted(answering("I remember that …")) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(INNER, stream=stream, tools=[TOOL]))
         notes = proxy.lines[-1]["notes"]
+        metrics = (await proxy.ask(b"", "/metrics", "GET")).body.decode()
     reply = read(answer)
     assert types(reply) == ["server_tool_use", "web_search_tool_result"]
     assert reply["content"][0]["input"] == {"query": "weather in Paris"}
     assert reply["content"][1]["content"] == {"type": "web_search_tool_result_error", "error_code": "unavailable"}
     assert reply["stop_reason"] == "end_turn" and reply["usage"]["output_tokens"] <= 1
     assert not upstream.asked and "no search tool is configured" in notes
+    assert 'a2py_searches_total{tool="none",result="unavailable"} 1' in metrics
 
 
 async def test_with_other_tools_the_search_is_dropped_and_told() -> None:
