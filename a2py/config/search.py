@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from a2py.config.bases import parse_base
 from a2py.config.error import ConfigError
 from a2py.config.pairs import Pair, Use, find_route, is_file, origin_of
 from a2py.config.prefixes import Warn
@@ -82,7 +83,7 @@ def read_search(
     if item is not None:
         return _read_tool(item, choice, BACKENDS, env, secret_files, ssl_verify, pairs)
     if choice.name in BACKENDS:
-        return _from_variables(BACKENDS[choice.name], choice, env, ssl_verify, warn)
+        return _from_variables(BACKENDS[choice.name], choice, env, ssl_verify, pairs)
     names = [name for name, _, _ in tools] + sorted(BACKENDS)
     raise wrong(
         choice.node,
@@ -188,75 +189,113 @@ def _read_tool(
         place = provider if provider is not None else item
         cure = f"Write one of: {', '.join(sorted(backends))}. SearXNG can ask most other engines for you."
         raise wrong(place, f"{label}.search_provider", "a search service that a2py knows", cure, is_public=True)
-    backend = backends[name]
+    account = _read_account(params, backends[name], env, secret_files)
     seconds = params.get("timeout")
     timeout = None if seconds is None else plain(seconds)
-    tool = SearchTool(
-        _text(item, "search_tool_name"),
-        name,
-        (_text(params, "api_base") or env.get(backend.base_variable, "") or backend.base).rstrip("/"),
-        _text(params, "api_key") or env.get(backend.key, ""),
-        _text(params, "search_engine_id") or env.get(backend.engine_variable, ""),
-        float(timeout) if isinstance(timeout, (int, float)) and 0 < timeout <= 600 else SECONDS,
-        choice.providers,
-        ssl_verify,
-    )
-    _check(tool, backend, item, label)
-    _collect_pairs(tool, backend, _origin(params, backend, env, secret_files), str(item.at), env, pairs)
+    limit = float(timeout) if isinstance(timeout, (int, float)) and 0 < timeout <= 600 else SECONDS
+    tool = account.make_tool(_text(item, "search_tool_name"), backends[name], choice, ssl_verify, limit)
+    _check(tool, backends[name], item, label)
+    account.check_address(tool, item, label)
+    account.collect_pairs(tool, backends[name], str(item.at), env, pairs)
     return tool
-
-
-def _origin(params: Node, backend: Backend, env: Variables, secret_files: Mapping[str, str]) -> Origin:
-    """Return the joint origin of everything that the backend gets."""
-    origin = NOWHERE
-    for name, variable in (
-        ("api_key", backend.key),
-        ("api_base", backend.base_variable),
-        ("search_engine_id", backend.engine_variable),
-    ):
-        node = params.get(name)
-        if node is not None:
-            origin |= origin_of("api_key", node, env, secret_files)
-        elif variable and env.get(variable):
-            origin |= env.origin(variable)
-    return origin
-
-
-def _collect_pairs(
-    tool: SearchTool, backend: Backend, origin: Origin, place: str, env: Variables, pairs: dict[Pair, Use]
-) -> None:
-    route = find_route(tool.base, tool.ssl_verify, {})
-    is_own_host = bool(backend.base) and urlsplit(tool.base)[:2] == urlsplit(backend.base)[:2]
-    own = {backend.key, backend.engine_variable, backend.base_variable} if is_own_host and route.is_straight else set()
-    for secret in origin.holds:
-        if secret not in own and not route.loopback:
-            is_live = is_file(secret) or bool(env.get(secret))
-            pairs[Pair(secret, route.label)] = Use(place, is_live)
 
 
 def _from_variables(
-    backend: Backend, choice: _Choice, env: Variables, ssl_verify: bool | str, warn: Warn
+    backend: Backend, choice: _Choice, env: Variables, ssl_verify: bool | str, pairs: dict[Pair, Use]
 ) -> SearchTool:
     """Return the tool of `a2py: search: tavily`: all of it from the backend's variables."""
-    base = env.get(backend.base_variable, "") or backend.base
-    tool = SearchTool(
-        backend.name,
-        backend.name,
-        base.rstrip("/"),
-        env.get(backend.key, ""),
-        env.get(backend.engine_variable, ""),
-        SECONDS,
-        choice.providers,
-        ssl_verify,
-    )
+    account = _read_account(None, backend, env, {})
+    tool = account.make_tool(backend.name, backend, choice, ssl_verify, SECONDS)
     _check(tool, backend, choice.node, choice.path)
+    account.check_address(tool, choice.node, choice.path)
+    account.collect_pairs(tool, backend, str(choice.node.at), env, pairs)
     return tool
+
+
+class _Part(NamedTuple):
+    """A value that the backend gets, and where it comes from. `name`: its key or variable."""
+
+    name: str = ""
+    text: str = ""
+    origin: Origin = NOWHERE
+
+
+class _Account(NamedTuple):
+    """How the backend is asked, with the origin of each part."""
+
+    key: _Part
+    base: _Part
+    engine: _Part
+
+    def make_tool(
+        self, name: str, backend: Backend, choice: _Choice, ssl_verify: bool | str, seconds: float
+    ) -> SearchTool:
+        base = self.base.text or backend.base
+        return SearchTool(
+            name,
+            backend.name,
+            base.rstrip("/"),
+            self.key.text,
+            self.engine.text,
+            seconds,
+            choice.providers,
+            ssl_verify,
+        )
+
+    def check_address(self, tool: SearchTool, node: Node, path: str) -> None:
+        """Raise `ConfigError` if a folder's `.env` chose the address, and a secret that is not its own would go
+        there."""
+        route = find_route(tool.base, tool.ssl_verify, {})
+        secrets = sorted(self.key.origin.holds | self.engine.origin.holds)
+        if self.base.origin.dotenv and secrets and not route.loopback:
+            problem = f"would send {', '.join(secrets)} to {route.label}, which .env chose by {self.base.name}"
+            at, cure = node.at, f"Set {self.base.name} in the environment or the address in the file."
+            raise ConfigError(problem, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
+
+    def collect_pairs(
+        self, tool: SearchTool, backend: Backend, place: str, env: Variables, pairs: dict[Pair, Use]
+    ) -> None:
+        """Add the secrets that go to a host that is neither their own service's, nor this machine, nor the user's own
+        choice."""
+        route = find_route(tool.base, tool.ssl_verify, {})
+        if route.loopback:
+            return
+        own: set[str] = set()
+        if route.is_straight and self._is_own_address(tool, backend):
+            own = {backend.key, backend.engine_variable, backend.base_variable}
+        for secret in self.key.origin.holds | self.base.origin.holds | self.engine.origin.holds:
+            if secret not in own:
+                pairs[Pair(secret, route.label)] = Use(place, is_file(secret) or bool(env.get(secret)))
+
+    def _is_own_address(self, tool: SearchTool, backend: Backend) -> bool:
+        """Return whether the address is the service's, or the one that the user set in the variable for it."""
+        if self.base.origin.holds == {backend.base_variable}:
+            return True
+        return bool(backend.base) and urlsplit(tool.base)[:2] == urlsplit(backend.base)[:2]
+
+
+def _read_account(params: Node | None, backend: Backend, env: Variables, secret_files: Mapping[str, str]) -> _Account:
+    """Return what the file sets, and the backend's variables for the rest."""
+
+    def read(name: str, variable: str) -> _Part:
+        node = params.get(name) if params is not None else None
+        text = _text(params, name) if params is not None else ""
+        if node is not None and text:
+            return _Part(node.env or name, text, origin_of("api_key", node, env, secret_files))
+        text = env.lookup(variable).strip() if variable else ""
+        return _Part(variable, text, env.origin(variable)) if text else _Part(variable)
+
+    return _Account(
+        read("api_key", backend.key),
+        read("api_base", backend.base_variable),
+        read("search_engine_id", backend.engine_variable),
+    )
 
 
 def _check(tool: SearchTool, backend: Backend, node: Node, path: str) -> None:
     """Raise `ConfigError` if the backend can't be asked."""
     missing = ""
-    if not tool.base.startswith(("http://", "https://")):
+    if not tool.base.startswith(("http://", "https://")) or parse_base(tool.base) is None:
         missing = f"`api_base`, or the variable {backend.base_variable}: the address of your {backend.name} server"
     elif not tool.key and not backend.is_keyless:
         missing = f"`api_key`, or the variable {backend.key}"

@@ -137,6 +137,49 @@ def test_a_secret_goes_to_its_own_service_only(folder: Folder) -> None:
     assert set(folder.load(no_key, ENV).pairs) == {("TAVILY_API_KEY", "evil.example")}
 
 
+def test_a_service_by_its_variables_sends_no_strangers_choice(folder: Folder) -> None:
+    """`environment_variables` of a stranger's file can choose the address, and which secret is the key."""
+
+    def pairs(section: str, search: str, **env: str) -> set[tuple[str, str]]:
+        text = f"{MODEL}environment_variables: {section}\na2py: {{search: {search}}}"
+        return {(variable, host) for variable, host in folder.load(text, {**ENV, **env}).pairs}
+
+    evil = "'https://evil.example'"
+    assert pairs("{A: b}", "tavily") == set()
+    assert pairs(f"{{TAVILY_API_BASE: {evil}}}", "tavily") == {("TAVILY_API_KEY", "evil.example")}
+    section = f"{{SEARXNG_API_BASE: {evil}, SEARXNG_API_KEY: os.environ/GW_TOKEN}}"
+    assert pairs(section, "searxng") == {("GW_TOKEN", "evil.example")}
+    # address and key that the user has set together
+    mine = {"SEARXNG_API_BASE": "https://search.example", "SEARXNG_API_KEY": "k"}
+    assert pairs("{A: b}", "searxng", **mine) == set()
+    assert pairs("{SEARXNG_API_KEY: os.environ/GW_TOKEN}", "searxng", SEARXNG_API_BASE="https://search.example") == {
+        ("GW_TOKEN", "search.example")
+    }
+    unchecked = folder.load(f"{MODEL}litellm_settings: {{ssl_verify: false}}\na2py: {{search: tavily}}", ENV)
+    assert ("TAVILY_API_KEY", "api.tavily.com (certificate not checked)") in set(unchecked.pairs)
+
+
+def test_dotenv_does_not_choose_where_a_secret_goes(folder: Folder) -> None:
+    """A stranger's `.env` beside the user's own file: the address is the stranger's, the key the user's."""
+    folder.write(".env", "TAVILY_API_BASE=https://evil.example\n")
+    with pytest.raises(ConfigError) as info:
+        load(folder, "a2py: {search: tavily}")
+    for word in ("TAVILY_API_KEY", "evil.example", ".env", "TAVILY_API_BASE", "litellm_config.yaml:2"):
+        assert word in str(info.value)
+    folder.write(".env", "TAVILY_API_BASE=https://evil.example\nTAVILY_API_KEY=theirs\n")
+    config = folder.load(MODEL + "a2py: {search: tavily}", {"OPENAI_API_KEY": "ok"})
+    assert config.search is not None and config.search.key == "theirs" and set(config.pairs) == set()
+    folder.write(".env", "EVIL=https://evil.example\n")
+    with pytest.raises(ConfigError, match=r"EVIL"):
+        folder.load(tool_at("os.environ/EVIL", "os.environ/TAVILY_API_KEY"), ENV)
+
+
+@pytest.mark.parametrize("base", ["https://[::1", "http://a:99999", "http://x y", "https://", "search.example"])
+def test_an_address_that_is_none(folder: Folder, base: str) -> None:
+    with pytest.raises(ConfigError, match=r"search_tools\.x.*api_base"):
+        folder.load(tool_at(base, "k"), ENV)
+
+
 def test_the_tools_keys_are_not_the_models(folder: Folder) -> None:
     """Search settings stay out of what a deployment sends, and a key shows in no repr."""
     text = tool_at("https://api.tavily.com", "os.environ/TAVILY_API_KEY")
