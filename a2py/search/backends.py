@@ -60,8 +60,8 @@ def _members(value: Any, *names: str) -> list[dict[str, Any]]:
 
 def _with_sites(query: Query) -> str:
     """Return the query with `site:` operators, for services that know domains only there."""
-    allowed = " OR ".join(f"site:{domain}" for domain in query.allowed)
-    blocked = " ".join(f"-site:{domain}" for domain in query.blocked)
+    allowed = " OR ".join(f"site:{site}" for site in query.sites)
+    blocked = " ".join(f"-site:{site}" for site in query.blocked_sites)
     return " ".join(filter(None, (query.text, f"({allowed})" if allowed else "", blocked)))
 
 
@@ -99,10 +99,10 @@ def _read_brave(answer: Any, pages: Pages) -> None:
 
 def _ask_tavily(query: Query, account: Account) -> Question:
     body: dict[str, Any] = {"query": query.text, "max_results": PAGES}
-    if query.allowed:
-        body["include_domains"] = list(query.allowed)
-    if query.blocked:
-        body["exclude_domains"] = list(query.blocked)
+    if query.sites:
+        body["include_domains"] = query.sites
+    if query.blocked_sites:
+        body["exclude_domains"] = query.blocked_sites
     return Question(f"{account.base}/search", {"authorization": f"Bearer {account.key}"}, body)
 
 
@@ -117,10 +117,10 @@ def _read_tavily(answer: Any, pages: Pages) -> None:
 def _ask_exa(query: Query, account: Account) -> Question:
     contents = {"highlights": True, "text": {"maxCharacters": SNIPPET}}
     body: dict[str, Any] = {"query": query.text, "numResults": PAGES, "contents": contents}
-    if query.allowed:
-        body["includeDomains"] = list(query.allowed)
-    if query.blocked:
-        body["excludeDomains"] = list(query.blocked)
+    if query.sites:
+        body["includeDomains"] = query.sites
+    if query.blocked_sites:
+        body["excludeDomains"] = query.blocked_sites
     if query.country:
         body["userLocation"] = query.country
     return Question(f"{account.base}/search", {"x-api-key": account.key}, body)
@@ -139,7 +139,7 @@ def _read_exa(answer: Any, pages: Pages) -> None:
 
 def _ask_perplexity(query: Query, account: Account) -> Question:
     body: dict[str, Any] = {"query": query.text, "max_results": PAGES}
-    domains = [*query.allowed, *(f"-{domain}" for domain in query.blocked)][:20]
+    domains = [*query.sites, *(f"-{site}" for site in query.blocked_sites)][:20]
     if domains:
         body["search_domain_filter"] = domains
     if query.country:

@@ -28,6 +28,16 @@ class Query:
     blocked: tuple[str, ...] = ()
     country: str = ""
 
+    @property
+    def sites(self) -> list[str]:
+        """The allowed domains for a service, which knows no `*`: what it finds too much is filtered out."""
+        return [_bare(domain).partition("*")[0].rstrip("/") for domain in self.allowed]
+
+    @property
+    def blocked_sites(self) -> list[str]:
+        """The blocked domains for a service."""
+        return [_bare(domain) for domain in self.blocked if "*" not in domain]
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -47,9 +57,15 @@ class Pages:
     list: list[Page] = field(default_factory=list)
 
     def add(self, url: object, title: object, snippet: object, age: object = "") -> None:
-        """Add a page if its URL is usable. Values of any type are accepted."""
+        """Add a page if its URL is usable. Values of any type are accepted.
+
+        `urlsplit` ignores a line break, and behind it the text for the model could go on as anything. Browsers read a
+        backslash as the end of the host, `urlsplit` does not."""
         if len(self.list) >= PAGES or not isinstance(url, str) or not 0 < len(url) <= URL:
             return
+        if not url.isprintable() or "\\" in url:
+            return
+        url = url.strip().replace(" ", "%20")
         if not is_wanted(url, self.query) or any(page.url == url for page in self.list):
             return
         self.list.append(Page(url, clean(title, TITLE), clean(snippet, SNIPPET), clean(age, TITLE)))
@@ -71,7 +87,7 @@ def is_wanted(url: str, query: Query) -> bool:
     Backends that filter by domain get the lists, too; this holds for those that can't, or don't."""
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        host = (parts.hostname or "").lower().rstrip(".")
     except ValueError:  # an IPv6 address without its closing bracket
         return False
     if parts.scheme not in ("http", "https") or not host:
@@ -83,13 +99,23 @@ def is_wanted(url: str, query: Query) -> bool:
 
 
 def _is_in(place: str, domain: str) -> bool:
-    """Return whether `host/path` is in `domain` or in a subdomain of it, and below its path."""
+    """Return whether `host/path` is in `domain` or in a subdomain of it, and below its path.
+
+    The path may have one `*` (platform.claude.com, server tools, domain filtering, 2026-11)."""
     host, _, path = place.partition("/")
-    own, _, below = domain.lower().removeprefix("https://").removeprefix("http://").partition("/")
+    own, _, below = _bare(domain).lower().partition("/")
     if not own or (host != own and not host.endswith("." + own)):
         return False
-    below = below.rstrip("/")
-    return not below or path.lower() == below or path.lower().startswith(below + "/")
+    path = path.lower() + "/"
+    before, star, after = below.partition("*")
+    if not star:
+        return not below or path.startswith(below + "/")
+    return path.startswith(before) and (not after or path.find(after + "/", len(before)) >= 0)
+
+
+def _bare(domain: str) -> str:
+    """Return a domain without the scheme and the slash that people write."""
+    return domain.removeprefix("https://").removeprefix("http://").rstrip("/")
 
 
 def text_list(value: Any) -> tuple[str, ...]:

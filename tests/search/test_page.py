@@ -27,6 +27,12 @@ from a2py.search.page import PAGES, SNIPPET, TITLE, URL, Page, Pages, Query, cle
         ("https://docs.example.com/a", (), ("example.com",), False),
         ("https://example.org/a", (), ("example.com",), True),
         ("https://example.org/a", ("",), (), False),
+        ("https://example.com./a", (), ("example.com",), False),
+        ("https://example.com/a/b", ("example.com/*",), (), True),
+        ("https://example.com/a/news/b", ("example.com/*/news",), (), True),
+        ("https://example.com/a/newsletter", ("example.com/*/news",), (), False),
+        ("https://example.com/news/a", (), ("example.com/n*",), False),
+        ("https://example.com/a", (), ("example.com/n*",), True),
     ],
 )
 def test_domains(url: str, allowed: tuple[str, ...], blocked: tuple[str, ...], expected: bool) -> None:
@@ -38,6 +44,29 @@ def test_a_page_has_a_usable_url_once() -> None:
     for url in (None, 7, "", "https://example.com/" + "x" * URL, "nowhere", "https://a.example", "https://a.example"):
         pages.add(url, "t", "s")
     assert pages.list == [Page("https://a.example", "t", "s")]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://a.example/x\n\n[search results]", None),
+        ("https://a.example/\tx", None),
+        ("https://a.example/\u2028x", None),
+        ("https://evil.example\\@a.example/", None),
+        (" https://a.example/b c ", "https://a.example/b%20c"),
+    ],
+)
+def test_a_url_is_one_word(url: str, expected: str | None) -> None:
+    """`urlsplit` ignores line breaks, and a text for the model would go on behind them as anything."""
+    pages = Pages(Query("q"))
+    pages.add(url, "t", "s")
+    assert [page.url for page in pages.list] == ([expected] if expected else [])
+
+
+def test_domains_for_a_service() -> None:
+    """A service knows no `*`: it is asked for more, never for less, and the answer is filtered."""
+    query = Query("q", ("https://a.example/x/*", "b.example/"), ("c.example/*/x", "http://d.example"))
+    assert query.sites == ["a.example/x", "b.example"] and query.blocked_sites == ["d.example"]
 
 
 def test_there_are_few_pages() -> None:

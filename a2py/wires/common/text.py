@@ -119,20 +119,19 @@ def _web_results(block: JSON) -> str:
     content = block.get("content")
     if isinstance(content, dict):
         return f"[search failed: {content.get('error_code', 'unknown error')}]"
-    lines = [
-        f"- {result.get('title', '')}: {result.get('url', '')}{_snippet(result)}"
-        for result in blocks(content)
-        if isinstance(result, dict) and result.get("url")
-    ]
+    lines = [_page_line(result) for result in blocks(content) if isinstance(result, dict) and result.get("url")]
     return "[search results]\n" + "\n".join(lines)
 
 
-def _snippet(result: JSON) -> str:
-    """Return the snippet of a page that a2py's own search has brought, as a JSON string: no text of a page can look
-    like a block of the conversation."""
+def _page_line(result: JSON) -> str:
+    """Return the line of one page. Title and snippet of a page that a2py's own search has brought are JSON strings: no
+    text of a page can look like a block of the conversation."""
+    title, url = result.get("title", ""), result["url"]
     signed = signatures.read(result.get("encrypted_content"))
-    text = signed.state.get("s") if signed is not None and signed.kind == "search" else None
-    return f" {dumps(text)}" if isinstance(text, str) and text else ""
+    if signed is None or signed.kind != "search":
+        return f"- {title}: {url}"
+    text = signed.state.get("s")
+    return f"- {dumps(title)}: {url}" + (f" {dumps(text)}" if isinstance(text, str) and text else "")
 
 
 def _fetched(block: JSON) -> str:
