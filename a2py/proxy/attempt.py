@@ -63,6 +63,8 @@ class Attempt:
         self.asked = Asked()
         self._decoder: Decoder | None = None
         self._response: Response | None = None  # that is being read
+        self._outcome: Outcome | None = None  # of the latest response, None until it has ended
+        self._is_refused = False  # the upstream did no work for the latest request, as far as one can tell
         self._searching: Searching | None = None
         if inbound.config.search is not None:
             from a2py.proxy.searching import begin  # not loaded where no search is configured
@@ -96,46 +98,46 @@ class Attempt:
         reservation = services.limits.reserve(self._original, self._inbound.size)
         if reservation is None:
             return AtLimit()
-        outcome: Outcome | None = None
-        is_refused = False  # the upstream did no work, as far as one can tell
         try:
             response = await self._send()
             if not 200 <= response.status < 300:
-                is_refused = True
                 return await self._read_refusal(response)
             outcome = await self._read_reply(response)
             if self._searching is not None:
-                outcome = self._answer.outcome = await self._follow_searches(self._searching, outcome)
+                outcome = await self._follow_searches(self._searching, outcome, reservation)
+                self._outcome = self._answer.outcome = outcome
             failure = self._answer.complete(outcome, deployment.model)
             if failure is not None and not self._answer.is_delivered and response.content_type == "text/html":
                 return _web_page_error(deployment)
             return failure
         except ApiError as error:
-            is_refused = self._response is None and outcome is None and error.kind != "timeout"
+            if self._response is None and self._outcome is None and error.kind != "timeout":
+                self._is_refused = True
             return error.with_traceback(None)  # its frames hold the body, and are held by what keeps the error
         finally:
-            self._leave(outcome)
-            self._settle(reservation, outcome, is_refused)
+            self._leave()
+            self._settle(reservation)
 
-    async def _follow_searches(self, searching: Searching, outcome: Outcome) -> Outcome:
+    async def _follow_searches(self, searching: Searching, outcome: Outcome, reservation: Reservation) -> Outcome:
         """Make the searches that the reply asks for, and ask the model again with what they bring, until it asks for
         none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
         while searches := searching.wanted(outcome):
-            self._leave(outcome)
+            self._leave()
             await self._answer.flush()  # the client sees the search before its results
             if not await searching.run(searches, outcome):
                 break
             await self._answer.flush()
             await self._prepare_hop()
+            reservation.count_hop()
             response = await self._send()
             if not 200 <= response.status < 300:
                 raise await self._read_refusal(response)
             outcome = await self._read_reply(response)
         return searching.finish(outcome)
 
-    def _leave(self, outcome: Outcome | None) -> None:
+    def _leave(self) -> None:
         """End the exchange with the upstream, if there is one."""
-        response, self._response = self._response, None
+        response, self._response, outcome = self._response, None, self._outcome
         if response is not None:
             # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
             is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
@@ -166,6 +168,7 @@ class Attempt:
         if capture is not None:
             capture.begin_attempt(self.deployment, prepared)
         total, silence, contentless = self._time_limits(prepared.stream)
+        self._outcome = self._decoder = None  # those of an earlier hop
         response = self._response = await self._services.upstream.send(
             self.deployment, prepared, total=total, silence=silence, contentless=contentless, hops=inbound.hops
         )
@@ -194,6 +197,7 @@ class Attempt:
         """Return the error that a response with a status outside of 2xx means."""
         deployment, prepared = self.deployment, self.prepared
         assert prepared is not None
+        self._is_refused = True
         if response.status < 400:
             return _address_error(response.status, deployment)
         body = await response.error_body()
@@ -241,29 +245,31 @@ class Attempt:
             await response.read(answer.flow_of(decoder))
         except Failure as failure:
             cause = failure.cause  # and not the exception, whose frames hold the whole exchange
-        outcome = answer.outcome = decoder.close()
+        outcome = self._outcome = answer.outcome = decoder.close()
         # A connection that breaks after the last event does no harm: the decoder has no error then.
         if cause is not None and outcome.error is not None:
             outcome.error = api_error(cause, deployment)
         return outcome
 
-    def _settle(self, reservation: Reservation, outcome: Outcome | None, is_refused: bool) -> None:
+    def _settle(self, reservation: Reservation) -> None:
         """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
         seen.
 
         A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
         the upstream has come."""
-        if is_refused:
-            reservation.settle(0, 0)
-            return
+        outcome = self._outcome
         if outcome is None and self._decoder is not None:  # cancelled
             outcome = self._decoder.close()
+        is_open = outcome is None and not self._is_refused  # nobody knows what the latest request costs
+        if self._searching is not None:
+            outcome = self._searching.sum_up(outcome)
+            self._answer.outcome = outcome or self._answer.outcome
         if outcome is None:
-            reservation.settle(reservation.input, reservation.output)
+            reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
             return
         usage = outcome.final_usage(Usage(input=reservation.input))
         input = usage.input + usage.cache_read + usage.cache_creation
-        if outcome.error is None and usage.output:
+        if outcome.error is None and usage.output and not is_open:
             reservation.settle(input, usage.output, complete=True)
         else:
             output = max(usage.output, outcome.output_estimate)

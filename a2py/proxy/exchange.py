@@ -218,7 +218,7 @@ class Exchange:
         if outcome is None:
             return
         record.notes += outcome.notes
-        record.reason = (outcome.final_reason or outcome.reason) if outcome.error is None else ""
+        record.reason = "" if error or outcome.error else outcome.final_reason or outcome.reason
         usage = outcome.usage
         if usage is None:
             return

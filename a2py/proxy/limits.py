@@ -3,7 +3,8 @@
 Knows: rpm, tpm and max_parallel of a deployment, and what its running and its recent attempts count for.
 Must not know: what happens when a limit is reached (router), how tokens are counted (sizes).
 Invariants:
-- in no WINDOW seconds do more than rpm attempts start;
+- in no WINDOW seconds do more than rpm attempts start; the further hops of a reply with searches count, but start in
+  any case;
 - an attempt starts only if what all attempts of the window use or have reserved, its own share included, is at most
 tpm;
 - every `Reservation` is settled exactly once, however its attempt ends;
@@ -200,6 +201,12 @@ class Reservation:
         self._is_running = True
         self.input = input
         self.output = output
+
+    def count_hop(self) -> None:
+        """Count one more request of the running attempt in rpm. It starts even where there is no room: its reply is
+        under way, and the next attempt waits for it."""
+        if self._counters is not None and self._deployment.rpm:
+            self._counters.starts.add(self._limits.clock(), 1)
 
     def settle(self, input: int, output: int, *, complete: bool = False) -> None:
         """End the attempt, and replace the reserved tokens by the real ones. Only the first call counts.

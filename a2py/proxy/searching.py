@@ -89,6 +89,11 @@ class Searching:
         """Return the outcome of all hops."""
         return self._loop.finish(outcome)
 
+    def sum_up(self, last: Outcome | None) -> Outcome | None:
+        """Return the outcome of all hops of a reply that broke off; `last`: of the latest hop. None if none has
+        ended."""
+        return self._loop.sum_up(last)
+
     async def _search(self, search: hops.Search) -> None:
         """Fill in the pages of `search`, or its error."""
         tool, query = self._tool, search.query

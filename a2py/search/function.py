@@ -15,6 +15,7 @@ from typing import Any
 from a2py import jsontext
 from a2py.messages.types import JSON, Request
 from a2py.search.page import QUERY, Page, Query, text_list
+from a2py.wires.common.search import NAME
 
 #: Start of the type of the tool (docs.claude.com, web search tool, 2026-11).
 TYPE = "web_search_"
@@ -49,10 +50,16 @@ def is_search(tool: JSON) -> bool:
 def find_tool(request: Request) -> JSON | None:
     """Return the web search that the client offers; None if there is none, or if another tool has its name."""
     tools = [tool for tool in request.tools if is_search(tool)]
-    if not tools or not isinstance(tools[0].get("name"), str):
+    if not tools:
         return None
-    name = tools[0]["name"]
+    name = _name_of(tools[0])
     return None if any(tool.get("name") == name for tool in request.tools if tool is not tools[0]) else tools[0]
+
+
+def _name_of(tool: JSON) -> str:
+    """Return the tool's name. The vendor takes no other one than `web_search`; a client may leave it out."""
+    name = tool.get("name")
+    return name if isinstance(name, str) and name else NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def read_rules(tool: JSON) -> Rules:
     allowed, blocked = text_list(tool.get("allowed_domains")), text_list(tool.get("blocked_domains"))
     is_country = isinstance(country, str) and len(country) == 2 and country.isalpha()
     return Rules(
-        tool["name"],
+        _name_of(tool),
         uses if uses.__class__ is int and 0 < uses < SEARCHES else SEARCHES,
         allowed,
         () if allowed else blocked,  # the vendor takes one of the two

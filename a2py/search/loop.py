@@ -59,6 +59,7 @@ class Loop:
         self._output_estimate = 0
         self._searches: list[Search] = []
         self._is_added = False  # the latest outcome is in the sums
+        self._is_finished = False
         self.count = 0
         self.searches = 0
         self.is_paused = False
@@ -109,6 +110,19 @@ class Loop:
             return Search(call, None, "max_uses_exceeded")
         self.searches += 1
         return Search(call, self.rules.query(call.query))
+
+    def sum_up(self, last: Outcome | None) -> Outcome | None:
+        """Return the outcome of a reply that broke off: `last` with the usage of the hops before it; None if no hop has
+        ended. `last`: of the latest hop, None if it has none.
+
+        Nothing is written: what the client has got stays as it is."""
+        if self._is_finished:
+            return last
+        if last is not None and not self._is_added:
+            self._add_up(last)
+        if last is None and self._usage is None and not self.searches:
+            return None
+        return replace(last or Outcome(), usage=self._total(), output_estimate=self._output_estimate, notes=self._notes)
 
     def _add_up(self, outcome: Outcome) -> None:
         self._is_added = True
@@ -170,13 +184,12 @@ class Loop:
         """Return the outcome of the whole reply; `outcome` is that of its last hop."""
         hop, sink = self._hop, self._sink
         assert hop is not None and sink is not None
+        self._is_finished = True
         if not self._is_added:
             self._add_up(outcome)
             if outcome.error is None:
                 self._fail_unmade(sink, hop)
-        outcome.usage = self._usage
-        if outcome.usage is not None:
-            outcome.usage.web_searches += self.searches
+        outcome.usage = self._total()
         outcome.output_estimate = self._output_estimate
         outcome.notes = self._notes
         if self.is_paused:
@@ -184,6 +197,12 @@ class Loop:
         if hop.closing is not None:
             sink.raw("message_delta", self._closing(hop.closing, hop, outcome), b"")
         return outcome
+
+    def _total(self) -> Usage | None:
+        """Return the usage of all hops; if no upstream has reported any, that of the searches."""
+        if self._usage is None and not self.searches:
+            return None
+        return (self._usage or Usage()) + Usage(web_searches=self.searches)
 
     def _fail_unmade(self, sink: Sink, hop: HopSink) -> None:
         """Write the results of the searches that a cut reply asked for and that were not made."""

@@ -57,7 +57,7 @@ class SearchCall:
     """One call of the function. `id`: the model's own; `block_id`: of the `server_tool_use` block; `query`: "" if the
     arguments have none, or do not end."""
 
-    __slots__ = ("_size", "block_id", "id", "parts", "query")
+    __slots__ = ("_is_complete", "_size", "block_id", "id", "parts", "query")
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -65,14 +65,23 @@ class SearchCall:
         self.query = ""
         self.parts: list[str] = []
         self._size = 0
+        self._is_complete: bool | None = None  # None: not known yet
 
     def add(self, part: str) -> None:
         self._size += len(part)
         if self._size <= ARGUMENTS:
             self.parts.append(part)
+            self._is_complete = None
 
     def parse(self) -> bool:
-        """Read the query. Return whether the arguments are complete."""
+        """Read the query. Return whether the arguments are complete.
+
+        Every piece of text asks it, so the same arguments are read once."""
+        if self._is_complete is None:
+            self._is_complete = self._read()
+        return self._is_complete
+
+    def _read(self) -> bool:
         text = "".join(self.parts).encode("utf-8", "replace")
         try:
             input = None if jsonsize.exceeds(text) else orjson.loads(text)

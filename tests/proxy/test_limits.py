@@ -361,3 +361,17 @@ def test_a_deployment_that_is_gone_is_forgotten_when_it_counts_for_nothing(runni
     clock.now += WINDOW
     limits.keep_only(["kept"])
     assert set(limits.usage()) == ({"gone", "kept"} if running else {"kept"})
+
+
+def test_the_further_hops_of_a_reply_count_in_rpm() -> None:
+    clock = Clock()
+    limits, one = Limits(clock), dep(rpm=3)
+    reservation = start(limits, one)
+    reservation.count_hop()
+    reservation.count_hop()
+    assert limits.usage()["d"].requests == 3 and limits.find_shortage(one, Tokens()) == Shortage("rpm 3", WINDOW)
+    reservation.count_hop()
+    assert limits.usage()["d"].requests == 4, "the client has the beginning of the reply"
+    for unlimited in (dep("a"), dep("b", tpm=10)):
+        start(limits, unlimited).count_hop()
+    assert "a" not in limits.usage() and limits.usage()["b"].requests == 0

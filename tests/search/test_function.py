@@ -40,9 +40,10 @@ def test_find_tool() -> None:
     assert find_tool(request(function, TOOL)) == TOOL
     assert find_tool(request(function)) is None
     assert find_tool(request(TOOL, {**function, "name": "web_search"})) is None, "the name is the client's"
-    nameless = request(TOOL)
-    nameless.tools = [{"type": "web_search_20250305"}]
-    assert find_tool(nameless) is None
+    for nameless in ({"type": TOOL["type"]}, {"type": TOOL["type"], "name": 3}):
+        one = request(TOOL)
+        one.tools = [nameless]
+        assert find_tool(one) is nameless and read_rules(nameless).name == "web_search"
 
 
 @pytest.mark.parametrize(

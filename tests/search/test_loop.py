@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from a2py.errors import ApiError
 from a2py.messages import reply as reply_module
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
@@ -185,3 +186,25 @@ def test_the_closing_event_of_an_upstream_that_speaks_anthropic() -> None:
     outcome = Outcome("end_turn")
     unknown.loop.end_hop(outcome)
     assert unknown.message(outcome)["stop_reason"] == "end_turn"
+
+
+def test_a_reply_that_broke_off_has_taken_what_its_hops_took() -> None:
+    stage = Stage()
+    assert stage.loop.sum_up(None) is None, "no hop has ended"
+    for n in range(2):
+        sink = stage.loop.open(stage.reply, "")
+        sink.tool(0, f"c{n}", "web_search")
+        sink.args(0, '{"query": "a"}')
+        outcome = Outcome("tool_use", Usage(10, 2), output_estimate=5)
+        stage.loop.end_hop(outcome)
+        assert stage.loop.add_results(outcome)
+    refused = stage.loop.sum_up(None)
+    assert refused is not None and refused.usage == Usage(20, 4, web_searches=2) and refused.output_estimate == 10
+    stage.loop.open(stage.reply, "")
+    broken = stage.loop.sum_up(Outcome(error=ApiError("api", "cut"), usage=Usage(7), output_estimate=1))
+    assert broken is not None and broken.usage == Usage(27, 4, web_searches=2) and broken.output_estimate == 11
+    assert broken.error is not None
+    whole = Stage()
+    whole.loop.open(whole.reply, "")
+    outcome = whole.loop.finish(Outcome("end_turn", Usage(1, 1)))
+    assert whole.loop.sum_up(outcome) is outcome

@@ -114,6 +114,11 @@ def test_arguments_have_a_limit_and_may_be_encoded_twice() -> None:
     for _ in range(10):
         call.add("x" * ARGUMENTS)
     assert sum(map(len, call.parts)) <= ARGUMENTS and not call.parse()
+    later = SearchCall("a")
+    later.add('{"query"')
+    assert not later.parse() and not later.parse()
+    later.add(': "a"}')
+    assert later.parse() and later.parse() and later.query == "a", "more arguments are read"
     twice = SearchCall("a")
     twice.add('"{\\"query\\": \\"a\\"}"')
     assert twice.parse() and twice.query == "a"
