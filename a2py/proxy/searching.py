@@ -20,6 +20,7 @@ from a2py.deployment import Deployment
 from a2py.messages.types import Call, Outcome, Sink
 from a2py.search import loop as hops
 from a2py.search.backends import BACKENDS, Account, Question, read_pages
+from a2py.upstream.client import api_error
 from a2py.upstream.failure import Failure
 from a2py.wires.common.search import can_search
 
@@ -103,7 +104,9 @@ class Searching:
         problem = ""
         try:
             status, data = await self._ask(question)
-            if status == 200:
+            if len(data) > ANSWER:
+                search.error, problem = "unavailable", f"answered more than {ANSWER} bytes"
+            elif status == 200:
                 answer = None if jsonsize.exceeds(data) else orjson.loads(data)
                 if isinstance(answer, dict):
                     search.pages = read_pages(backend, answer, query)
@@ -113,7 +116,7 @@ class Searching:
                 search.error = _CODES.get(status, "unavailable")
                 problem = f"answered HTTP {status}. {_HINTS.get(status, '')}".rstrip()
         except Failure as failure:
-            search.error, problem = "unavailable", failure.cause.detail or failure.cause.kind
+            search.error, problem = "unavailable", api_error(failure.cause, _backend_deployment(tool)).message
         except ValueError:
             search.error, problem = "unavailable", "answered something that is no JSON"
         self._services.metrics.add("a2py_searches_total", tool=tool.name, result=search.error or "ok")
@@ -125,13 +128,13 @@ class Searching:
         """Return the status and the body of the backend's answer. Raise `Failure`."""
         tool, upstream = self._tool, self._services.upstream
         return await upstream.fetch(
-            _backend_deployment(tool), question.url, question.headers, question.body, tool.timeout, ANSWER
+            _backend_deployment(tool), question.url, question.headers, question.body, tool.timeout, ANSWER + 1
         )
 
 
 def _backend_deployment(tool: SearchTool) -> Deployment:
     """Return the backend as what upstream connections are made for."""
-    return Deployment(tool.name, tool.name, tool.backend, "", tool.base, key=tool.key, ssl_verify=tool.ssl_verify)
+    return Deployment("", tool.name, tool.backend, "", tool.base, key=tool.key, ssl_verify=tool.ssl_verify)
 
 
 def begin(services: Services, inbound: Inbound, deployment: Deployment) -> Searching | None:

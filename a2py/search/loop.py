@@ -97,6 +97,8 @@ class Loop:
         hop.end()
         if not hop.calls:
             return []
+        if hop.has_lost_call:
+            outcome.notes.append("a tool call was left out: it has no name")
         self._add_up(outcome)
         self._searches = [self._plan(call) for call in hop.calls]
         return self._searches

@@ -98,7 +98,8 @@ class HopSink:
 
     `name`: of the function; `hop`: its number; `pages`: number → page of the earlier hops, which a text may cite;
     `calls`: the searches of this hop, in their order; `closing`: the latest message_delta of an upstream that speaks
-    Anthropic; `has_other_calls`: the client's tools are called, too; `is_flooded`: there were more than CALLS."""
+    Anthropic; `has_other_calls`: the client's tools are called, too; `has_lost_call`: a call beside the searches has no name;
+    `is_flooded`: there were more than CALLS."""
 
     def __init__(
         self, sink: Sink, record: Reply, name: str, hop: int, pages: Mapping[int, Page], make_id: Callable[[str], str]
@@ -116,6 +117,7 @@ class HopSink:
         self.calls: list[SearchCall] = []
         self.closing: JSON | None = None
         self.has_other_calls = False
+        self.has_lost_call = False
         self.is_flooded = False
 
     def _key(self, key: Key) -> Key:
@@ -250,7 +252,11 @@ class HopSink:
     def end(self) -> None:
         """The hop is complete: close what it has opened, and write the blocks that are missing."""
         for key, kind in list(self._kinds.items()):
-            if isinstance(kind, _Unnamed):
+            if not isinstance(kind, _Unnamed):
+                continue
+            if self.calls:  # the client gets no such call either; the searches go on without it
+                self.has_lost_call = True
+            else:
                 self._pass_call(key, kind, "")
         while self._shown < len(self.calls):
             call = self.calls[self._shown]

@@ -233,8 +233,8 @@ class Upstream:
         seconds: float,
         limit: int,
     ) -> tuple[int, bytes]:
-        """POST `question` as JSON, or GET if it is None. Return the status and the body. Raises `Failure`, also if that
-        takes more than `seconds` or the body has more than `limit` bytes. A redirect is an answer like any other."""
+        """POST `question` as JSON, or GET if it is None. Return the status and at most `limit` bytes of the body. Raises
+        `Failure`, also if that takes more than `seconds`. A redirect is an answer like any other."""
         sent = {**headers, "accept": "application/json"}
         if question is not None:
             sent["content-type"] = "application/json"

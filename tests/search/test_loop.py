@@ -208,3 +208,14 @@ def test_a_reply_that_broke_off_has_taken_what_its_hops_took() -> None:
     whole.loop.open(whole.reply, "")
     outcome = whole.loop.finish(Outcome("end_turn", Usage(1, 1)))
     assert whole.loop.sum_up(outcome) is outcome
+
+
+def test_a_search_beside_a_call_without_a_name_goes_on() -> None:
+    stage = Stage()
+    sink = stage.loop.open(stage.reply, "")
+    sink.args(0, "{}")
+    sink.tool(1, "c", "web_search")
+    sink.args(1, '{"query": "a"}')
+    outcome = Outcome("tool_use")
+    assert len(stage.loop.end_hop(outcome)) == 1 and stage.loop.add_results(outcome)
+    assert outcome.notes == ["a tool call was left out: it has no name"]

@@ -87,6 +87,18 @@ def test_a_call_without_a_name_is_the_replys_business() -> None:
     assert types(stage.content()) == ["text"] and stage.sink.has_other_calls
 
 
+def test_beside_a_search_a_call_without_a_name_is_left_out() -> None:
+    """It would end the reply: nobody answers it, and the model would not get its results."""
+    stage = Stage()
+    stage.sink.tool(0, "call_1", "")
+    stage.sink.args(0, '{"a": 1}')
+    stage.sink.tool(1, "call_2", "web_search")
+    stage.sink.args(1, '{"query": "a"}')
+    assert types(stage.content()) == ["server_tool_use"]
+    assert stage.sink.has_lost_call and not stage.sink.has_other_calls
+    assert [block["id"] for block in stage.turn()] == ["call_2"]
+
+
 def test_searches_in_the_order_in_which_they_began() -> None:
     stage = Stage()
     sink = stage.sink

@@ -22,6 +22,7 @@ from anthropic.types.beta import BetaMessage, BetaRawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from a2py.config.search import SearchTool
+from a2py.proxy.searching import ANSWER
 from a2py.quirks import Quirks
 from tests.proxied import Running, config, deployment, message, proxied
 from tests.scripted import DONE, SSE, Answer, Peer, Script, Scripted, answering, chunk, completion, usage
@@ -297,8 +298,8 @@ async def redirect(c: Peer) -> None:
     ("engine_script", "code", "word"),
     [
         (html, "unavailable", "no JSON"),
-        (liar, "unavailable", ""),
-        (flood, "unavailable", ""),
+        (liar, "unavailable", "closed the stream early"),
+        (flood, "unavailable", f"more than {ANSWER} bytes"),
         (redirect, "unavailable", "302"),
         (results(status=429), "too_many_requests", "429"),
         (results(status=403), "unavailable", "403"),
