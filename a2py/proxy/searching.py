@@ -20,6 +20,7 @@ from a2py.deployment import Deployment
 from a2py.messages.types import Call, Outcome, Sink
 from a2py.search import loop as hops
 from a2py.search.backends import BACKENDS, Account, Question, read_pages
+from a2py.search.page import SHORT_QUERY
 from a2py.upstream.client import api_error
 from a2py.upstream.failure import Failure
 from a2py.wires.common.search import can_search
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 ANSWER = 4 * 1024 * 1024
 #: Status of a backend → Anthropic's error code. Any other failure is `unavailable`.
 _CODES = {429: "too_many_requests", 414: "query_too_long"}
+#: Statuses of a query that the service does not accept.
+_INVALID = (400, 422)
 #: What a status means that needs somebody to do something.
 _HINTS = {
     401: "Check its key.",
@@ -114,6 +117,8 @@ class Searching:
                     search.error, problem = "unavailable", "answered something else than a JSON object"
             else:
                 search.error = _CODES.get(status, "unavailable")
+                if status in _INVALID and len(query.text) > SHORT_QUERY:
+                    search.error = "query_too_long"
                 problem = f"answered HTTP {status}. {_HINTS.get(status, '')}".rstrip()
         except Failure as failure:
             search.error, problem = "unavailable", api_error(failure.cause, _backend_deployment(tool)).message

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from a2py.search.page import PAGES, SNIPPET, Page, Pages, Query
+from a2py.search.page import PAGES, SHORT_QUERY, SNIPPET, Page, Pages, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,13 @@ def _members(value: Any, *names: str) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _with_sites(query: Query) -> str:
-    """Return the query with `site:` operators, for services that know domains only there."""
+def _with_sites(query: Query, limit: int = 0) -> str:
+    """Return the query with `site:` operators, for services that know domains only there; without them if that makes
+    it longer than `limit` characters (0: any length), because the service would refuse it."""
     allowed = " OR ".join(f"site:{site}" for site in query.sites)
     blocked = " ".join(f"-site:{site}" for site in query.blocked_sites)
-    return " ".join(filter(None, (query.text, f"({allowed})" if allowed else "", blocked)))
+    text = " ".join(filter(None, (query.text, f"({allowed})" if allowed else "", blocked)))
+    return query.text if 0 < limit < len(text) else text
 
 
 # -- SearXNG: GET /search?format=json (docs.searxng.org, dev/search_api, 2026-11). JSON must be allowed in the server's
@@ -83,7 +85,7 @@ def _read_searxng(answer: Any, pages: Pages) -> None:
 
 
 def _ask_brave(query: Query, account: Account) -> Question:
-    parameters = {"q": _with_sites(query), "count": str(PAGES)}
+    parameters = {"q": _with_sites(query, SHORT_QUERY), "count": str(PAGES)}
     if query.country:
         parameters["country"] = query.country
     return Question(f"{account.base}/web/search?{urlencode(parameters)}", {"x-subscription-token": account.key})

@@ -14,7 +14,7 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.messages.types import JSON, Request
-from a2py.search.page import QUERY, Page, Query, text_list
+from a2py.search.page import Page, Query, text_list
 from a2py.wires.common.search import NAME
 
 #: Start of the type of the tool (docs.claude.com, web search tool, 2026-11).
@@ -34,7 +34,7 @@ _SCHEMA: JSON = {
 #: Anthropic's error code → what the model is told.
 _ERRORS = {
     "max_uses_exceeded": "No more searches are allowed in this reply. Answer with what you have.",
-    "query_too_long": f"The query is longer than {QUERY} characters. Ask a shorter one.",
+    "query_too_long": "The query is too long. Ask a shorter one.",
     "invalid_tool_input": "The call needs one text, `query`.",
     "too_many_requests": "The search service is busy. Say that the search failed, or try once more.",
     "unavailable": "The search failed. Say so, and do not invent results.",

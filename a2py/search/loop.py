@@ -15,7 +15,7 @@ from typing import Any
 
 from a2py.errors import ApiError
 from a2py.messages.reply import Reply
-from a2py.messages.types import JSON, Call, Outcome, Sink, Usage
+from a2py.messages.types import JSON, Call, Outcome, Request, Sink, Usage
 from a2py.search import blocks
 from a2py.search.function import Rules, as_client_tool, error_text, find_tool, read_rules, results_text
 from a2py.search.page import QUERY, Page, Query
@@ -53,7 +53,7 @@ class Loop:
         self._hop: HopSink | None = None
         self._record: Reply | None = None
         self._pages: dict[int, Page] = {}
-        self._ids: set[str] = set()
+        self._ids = _block_ids(request)
         self._usage: Usage | None = None
         self._notes: list[str] = []
         self._output_estimate = 0
@@ -220,6 +220,17 @@ class Loop:
         if outcome.usage is not None:
             usage = {**usage, **outcome.usage.body()}
         return {**event, "delta": delta, "usage": usage}
+
+
+def _block_ids(request: Request) -> set[str]:
+    """Return the ids of earlier searches. Some servers count their calls from 1 in each reply."""
+    turns = [message["content"] for message in request.messages if isinstance(message["content"], list)]
+    return {
+        block["id"]
+        for turn in turns
+        for block in turn
+        if block["type"] == "server_tool_use" and isinstance(block.get("id"), str)
+    }
 
 
 def begin(call: Call) -> Loop | None:

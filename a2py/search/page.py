@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 PAGES = 10
 #: Characters of a URL, of a title and a date, and of a snippet. A search of ten pages is some 20 KB at most.
 URL, TITLE, SNIPPET = 2048, 300, 1500
-#: Characters of a query. Brave takes 400, Tavily 400, Google and Exa about 2,000 (their documentation, 2026-11).
-QUERY = 2000
+#: Characters of a query, and those that every service takes. Brave takes 400, Tavily 400, Google and Exa about 2,000
+#: (their documentation, 2026-11).
+QUERY, SHORT_QUERY = 2000, 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ def test_brave() -> None:
     assert path == "/web/search" and headers == {"x-subscription-token": "KEY"}
     assert sent == {"q": "q (site:a.example OR site:b.example)", "count": "10", "country": "DE"}
     assert "country" not in asked("brave", PLAIN)[1]
+    many = Query("q", blocked=tuple(f"blocked-{n}.example" for n in range(100)))
+    assert asked("brave", many)[1]["q"] == "q", "Brave refuses more than 400 characters; the answer is filtered"
 
 
 def test_tavily() -> None:

@@ -264,6 +264,26 @@ async def test_a_call_that_is_no_search_gets_an_error(stream: bool, turn: Any, c
     assert reply["content"][-1]["text"] == "Sorry."
 
 
+@pytest.mark.parametrize(("length", "code"), [(401, "query_too_long"), (400, "unavailable")])
+async def test_a_service_that_refuses_a_long_query(length: int, code: str) -> None:
+    turns = model(("", [call(arguments=json.dumps({"query": "x" * length}))]), "Sorry.")
+    async with searching(turns, results(status=422)) as stage:
+        reply = read(await stage.proxy.ask(message(tools=[TOOL])))
+    assert reply["content"][1]["content"]["error_code"] == code
+
+
+async def test_ids_of_searches_are_new_in_each_turn() -> None:
+    """Some servers call each reply's first call `call_1`."""
+    async with searching(model(("", [call()]), "A.", ("", [call()]), "B."), results(PAGE)) as stage:
+        body = message(stream=False, tools=[TOOL])
+        first = read(await stage.proxy.ask(body))
+        body["messages"] += [{"role": "assistant", "content": first["content"]}, {"role": "user", "content": "More"}]
+        body["messages"] += [{"role": "assistant", "content": "Yes"}, {"role": "user", "content": "Go on"}]
+        second = read(await stage.proxy.ask(body))
+    ids = [block["id"] for reply in (first, second) for block in reply["content"] if "id" in block]
+    assert len(ids) == len(set(ids)) == 2
+
+
 async def html(c: Peer) -> None:
     c.head(200, {"content-type": "text/html"}, length=6)
     c.write(b"<html>")
