@@ -54,6 +54,7 @@ SchemaStep = Literal[
     "drop_exclusive_bounds",
     "any_of_from_type_list",
     "const_to_enum",
+    "known_required",
     "no_empty_object",
 ]
 

@@ -131,11 +131,12 @@ VENDORS: tuple[Provider, ...] = (
                 "any_of_from_type_list",
                 "drop_exclusive_bounds",
                 "drop_formats",
+                "known_required",
                 "no_empty_object",
             ),
         },
         docs="ai.google.dev openai compatibility (2026-10); thought signatures: "
-        "gemini-compat/nonstream-tool-reasoning-01",
+        "gemini-compat/nonstream-tool-reasoning-01; 400 `property is not defined`: AIStudioToAPI issue 154 (2026-05)",
     ),
     row(
         "xai",
