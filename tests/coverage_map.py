@@ -39,11 +39,12 @@ CORE = ("messages", "providers", "wires", "evidence")
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
 
 
-#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check
-#: both at once.
+#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, the verbs of blocks
+#: hand each piece on to the sequence, and the tests check both at once.
 TOGETHER = {
     "a2py/wires/responses/output.py": "a2py/wires/responses/stream.py",
     "a2py/wires/chat/output.py": "a2py/wires/chat/stream.py",
+    "a2py/messages/sequence.py": "a2py/messages/blocks.py",
 }
 #: Core modules that may have gaps: they are printed, and do not fail. A module without gaps must leave this list, so it
 #: only shrinks. New modules do not go in: they get tests of their own.

@@ -375,3 +375,47 @@ async def test_a_bad_upstream_key_is_told_at_once(tmp_path: Path) -> None:
     assert len(told.bodies) == 1
     assert "/login" not in run.told()
     assert "sk-up" not in run.result["result"]
+
+
+async def test_broken_tool_parsers(tmp_path: Path) -> None:
+    """Tokens of the template behind a name, rubbish behind the arguments, two calls in one, and reasoning inside the
+    text: every tool runs, and the result is the whole text."""
+    work = tmp_path / "work"
+    work.mkdir()
+    files = [work / name for name in ("a.txt", "b.txt", "c.txt")]
+    for file in files:
+        file.write_text(f"inside {file.name}\n")
+
+    def fragment(arguments: str, name: str = "", id: str = "") -> dict[str, Any]:
+        return {"tool_calls": [{"index": 0, "id": id, "function": {"name": name, "arguments": arguments}}]}
+
+    first, second, third = (json.dumps({"file_path": str(file)}) for file in files)
+    turns = [
+        Say("One.", tail=[fragment(first[:9], "Read</arg_value>", "c1"), fragment(first[9:] + "}"), fragment("</s")]),
+        Say("Two.", tail=[fragment("", "functions.Read", "c2"), fragment(second), fragment(third)]),
+        Say(
+            "All ",
+            tail=[
+                {"reasoning_content": "almost"},
+                {"content": "is "},
+                {"reasoning_content": "now"},
+                {"content": "read."},
+            ],
+        ),
+    ]
+
+    def model(body: Body) -> Answer:
+        asked = [message for message in body["messages"] if message["role"] == "assistant"]
+        return turns[min(len(asked), len(turns) - 1)]
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("read them")
+        result = good(run, told)
+    assert result["result"] == "All is read."
+    shown = results_of(run)
+    assert len(shown) == 3, run.told()
+    assert all(f"inside {file.name}" in line for file, line in zip(files, sorted(shown), strict=True)), shown
+    calls = [call["function"] for message in told.bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    assert [(call["name"], json.loads(call["arguments"])["file_path"]) for call in calls] == [
+        ("Read", str(file)) for file in files
+    ]
