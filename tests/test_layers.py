@@ -236,8 +236,9 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
-    ("metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("access", "aiohttp_server", "asker", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("waiting",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
     ("body", "client", "connections"),

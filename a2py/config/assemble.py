@@ -246,18 +246,31 @@ def _build_deployments(
     weights: list[Entry] = []
     binders: dict[str, Binder] = {}
     counts: dict[str, int] = {}
+    seats: dict[tuple[str, str], int] = {}
     for entry in _expand(entries, env, warn):
         parsed = parse_model(entry, _silent)
+        own_id = entry.id
         id = entry.id or f"{parsed.row.name}/{parsed.model}"
         counts[id] = counts.get(id, 0) + 1
         if counts[id] > 1:
             id = f"{id}#{counts[id]}"
         entry = replace(entry, id=id)
-        out.append(build(entry, settings, env, warn, pairs))
+        dep = build(entry, settings, env, warn, pairs)
+        out.append(replace(dep, seat=_make_seat(dep, own_id, seats)))
         weights.append(entry)
         if "*" in entry.model_name:
             binders[id] = partial(_bind, entry, out[-1], settings, env)
     return _with_weights(out, weights), binders
+
+
+def _make_seat(dep: Deployment, own_id: str, seats: dict[tuple[str, str], int]) -> str:
+    """Return what affinity tells `dep` by: the id that the file gives it, else server, account and model.
+
+    The `#2` of an id is its number in the file, so that it moves to another deployment if an entry is removed. `seats`:
+    how many deployments of a name have which."""
+    seat = f"id:{own_id}" if own_id else f"{dep.account}/{dep.model}"
+    number = seats[dep.name, seat] = seats.get((dep.name, seat), 0) + 1
+    return seat if number == 1 else f"{seat}#{number}"
 
 
 def _silent(_: str) -> None:
@@ -349,6 +362,7 @@ def _warn_unserved_names(config: Config, warn: Warn) -> None:
         ("aliases", tuple(config.aliases.values())),
     ]
     references += [("default_fallbacks", settings.default_fallbacks)]
+    references += [("name_parallel_requests", tuple(settings.name_parallel_requests))]
     for attr in ("fallbacks", "context_window_fallbacks"):
         table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
         references.append(
@@ -368,4 +382,6 @@ def _warn_unserved_names(config: Config, warn: Warn) -> None:
                 warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
     if settings.routing_strategy != "simple-shuffle":
         place, _, key = origins["routing_strategy"].rpartition(" ")
-        warn(f"{place}: `{key}` is ignored: a2py uses simple-shuffle, by weight, not {settings.routing_strategy}.")
+        warn(
+            f"{place}: `{key}` is ignored: a2py shares by weight, as simple-shuffle does, not by {settings.routing_strategy}."
+        )

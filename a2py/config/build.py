@@ -212,6 +212,7 @@ def _make_deployment(
         rpm=entry.rpm,
         tpm=entry.tpm,
         max_parallel=entry.max_parallel_requests or settings.max_parallel_requests,
+        name_parallel=settings.name_parallel_requests.get(entry.model_name, 0),
         timeout=entry.timeout,
         stream_timeout=entry.stream_timeout,
         retries=entry.retries,

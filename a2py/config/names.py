@@ -341,6 +341,6 @@ class _Names:
         binder = self.config.binders.get(dep.id)
         if binder:
             bound = inform(binder(model, name), self.config.settings, self.config.servers)
-            return replace(bound, weight=dep.weight)
-        bound = replace(dep, name=name, model=model, max_input_tokens=0)
+            return replace(bound, weight=dep.weight, group=dep.name, name_parallel=dep.name_parallel, seat=dep.seat)
+        bound = replace(dep, name=name, model=model, max_input_tokens=0, group=dep.name)
         return apply_evidence(bound, self.config.settings.quirks, self.config.servers.get(dep.base))

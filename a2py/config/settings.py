@@ -24,6 +24,11 @@ class Settings:
     quirks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_model: str = ""
     discover: bool = True
+    affinity: bool = True
+    queue_length: int = 100
+    queue_seconds: float = 600.0
+    name_parallel_requests: Mapping[str, int] = field(default_factory=dict)
+    cache_health: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0

@@ -73,6 +73,32 @@ _OWN = (
         "ask servers that no row of the provider table knows what they are (docs/providers.md)",
         OWN + "discover",
     ),
+    _set(
+        "affinity",
+        v.boolean,
+        "a session stays with one deployment of a name, because its prompt is cached there; false: each request is shared"
+        " by weight",
+        OWN + "affinity",
+    ),
+    _set(
+        "queue_length",
+        _count,
+        "requests that may wait for a place if `max_parallel_requests` or a server's slots are full; 0: they get a 429",
+        OWN + "queue.length",
+    ),
+    _set("queue_seconds", _seconds, "how long a request may wait for a place", OWN + "queue.seconds"),
+    _set(
+        "name_parallel_requests",
+        v.counts,
+        "model_name → requests at once to all of its deployments together; 0: no limit",
+        OWN + "max_parallel_requests",
+    ),
+    _set(
+        "cache_health",
+        v.boolean,
+        "the log says why the upstream's cache no longer held a conversation",
+        OWN + "cache_health",
+    ),
     _set("allowed_hosts", v.hosts, "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
     _set(
         "allowed_origins",
@@ -177,7 +203,7 @@ _ROUTING = (
     _set(
         "routing_strategy",
         v.text,
-        "how one of several deployments of a name is chosen; a2py uses simple-shuffle, by weight, for every strategy",
+        "how one of several deployments of a name is chosen; a2py shares by weight for every strategy, sessions with `a2py: affinity`, else requests",
         ROUTER + "routing_strategy",
     ),
     _set(

@@ -21,7 +21,7 @@ def explain(
     deployment: Deployment, patterns: Patterns, said: Learned | None, lessons: Iterable[tuple[str, Fact]]
 ) -> dict[str, Any]:
     """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said
-    what it is; `context` in tokens if it is known. `said`: by its server; `lessons`: quirk and fact, from replies and
+    what it is; `context` in tokens and `slots` if they are known. `said`: by its server; `lessons`: quirk and fact, from replies and
     refusals."""
     facts = resolve(deployment, patterns, said.word if said else None, said.date if said else "")
     for name, lesson in lessons:
@@ -39,6 +39,8 @@ def explain(
         }
     if deployment.max_input_tokens:
         shown["context"] = deployment.max_input_tokens
+    if deployment.slots:
+        shown["slots"] = deployment.slots
     return shown
 
 

@@ -66,11 +66,12 @@ def quirks_of(facts: Facts) -> Quirks:
 
 
 def apply_evidence(deployment: Deployment, patterns: Patterns, word: ServerWord | None) -> Deployment:
-    """Return `deployment` with the quirks that `resolve` gives, and with the context that its server names, unless the
-    configuration has named one."""
+    """Return `deployment` with the quirks that `resolve` gives, with the context that its server names, unless the
+    configuration has named one, and with the server's slots."""
     facts = resolve(deployment, patterns, word)
     context = deployment.max_input_tokens or (word.context(deployment.model) if word is not None else 0)
-    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context)
+    slots = word.slots if word is not None else 0
+    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context, slots=slots)
 
 
 def _add_configuration(facts: Facts, deployment: Deployment, patterns: Patterns) -> None:

@@ -49,6 +49,9 @@ class Answer(Protocol):
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         """Take over what the client is told about an attempt that is about to be sent."""
 
+    def set_place(self, place: int) -> None:
+        """Take over the place in the line at which the request began to wait."""
+
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         """Take over the upstream's headers about rate limits. They reach the client unless the answer is committed."""
 
@@ -116,6 +119,9 @@ class StreamAnswer:
         keepalive.writer = None
         keepalive.degraded = prepared.degraded
         keepalive.ping_interval = deployment.keepalive or self._inbound.config.settings.keepalive_seconds
+
+    def set_place(self, place: int) -> None:
+        self.client.place = place
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         self.client.rate_limits = headers
@@ -197,6 +203,9 @@ class JsonAnswer:
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self.degraded = prepared.degraded
+
+    def set_place(self, place: int) -> None:
+        pass  # the frame sends it with each answer that is not a stream
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         self._rate_limits = headers

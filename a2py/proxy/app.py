@@ -17,7 +17,7 @@ from a2py.proxy.cors import grant, preflight
 from a2py.proxy.log import INTERNAL, Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
-from a2py.proxy.responses import NamelessResponse, error_response, new_id
+from a2py.proxy.responses import PLACE_HEADER, NamelessResponse, error_response, new_id
 from a2py.proxy.routes import Route, find_route
 from a2py.proxy.services import Services
 
@@ -54,6 +54,8 @@ class Proxy:
             if record.status:
                 services.log.request(record)
         response.headers.update(granted)  # a stream has sent them already: see EventStream
+        if record.place:
+            response.headers[PLACE_HEADER] = str(record.place)
         return response
 
     def _check(self, request: BaseRequest, record: Record) -> Route | StreamResponse:

@@ -17,6 +17,7 @@ from a2py.messages.types import Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
+from a2py.proxy.places import Place
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
@@ -34,7 +35,8 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
 class Attempt:
-    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `refused`: what this request
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
+    `original`; `refused`: what this request
     need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `asked`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
 
@@ -46,6 +48,7 @@ class Attempt:
         original: Deployment,
         deployment: Deployment,
         refused: Refused,
+        place: Place | None = None,
     ) -> None:
         self._services = services
         self._inbound = inbound
@@ -53,6 +56,7 @@ class Attempt:
         self._original = original
         self.deployment = deployment
         self._refused = refused
+        self._place = place
         self.is_repetition = False
         self.prepared: Prepared | None = None
         self.asked = Asked()
@@ -73,7 +77,7 @@ class Attempt:
         if refusal is not None:
             self.is_repetition = True
             return refusal
-        reservation = services.limits.reserve(self._original, self._inbound.size)
+        reservation = services.limits.reserve(self._original, self._inbound.size, self._place)
         if reservation is None:
             return AtLimit()
         response: Response | None = None

@@ -13,6 +13,7 @@ import asyncio
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.evidence.replies import judge
+from a2py.messages.types import Usage
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer
 from a2py.proxy.attempt import Attempt
@@ -24,6 +25,7 @@ from a2py.proxy.log import INTERNAL
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
+from a2py.proxy.waiting import Waiting
 from a2py.upstream.client import NotConnected
 from a2py.wires.common import threads
 
@@ -85,12 +87,20 @@ class Exchange:
             self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _try_deployments(self) -> ApiError | None:
+        services, inbound, request = self._services, self._inbound, self._inbound.call.request
+        plan = services.router.plan(inbound.config, request.model, inbound.size, inbound.asker)
+        plan.on_join = self._note_place
+        try:
+            if request.has_thread and not plan.keep_only(threads.carries):
+                raise threads.refusal(request.model)
+            return await self._follow_plan(plan)
+        finally:
+            plan.close()
+            self._record_wait(plan.waiting)
+
+    async def _follow_plan(self, plan: Plan) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
-        plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
-        request = inbound.call.request
-        if request.has_thread and not plan.keep_only(threads.carries):
-            raise threads.refusal(request.model)
-        step: Step | None = plan.choose_first()
+        step: Step | None = await plan.begin()
         while step is not None:
             original = step.deployment
             if step.delay:
@@ -98,11 +108,11 @@ class Exchange:
             record.attempts += 1
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
             deployment = self._trial.apply(original)
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused)
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused, plan.place)
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
-                step = plan.choose_first()
+                step = await plan.begin()
                 continue
             if attempt.is_repetition:
                 record.attempts -= 1
@@ -119,10 +129,10 @@ class Exchange:
             if isinstance(error, NotConnected):
                 services.discovery.note_failed_connection(original)
             error.hide(original.secrets)
-            step = self._next_step(plan, attempt, original, error)
+            step = await self._next_step(plan, attempt, original, error)
         return error
 
-    def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
+    async def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
         if not is_delivered:
@@ -132,7 +142,19 @@ class Exchange:
             step = plan.repeat(original) if is_taught else None
             if step is not None:
                 return step
-        return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
+        return await plan.follow(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
+
+    def _note_place(self, place: int) -> None:
+        """Note that the request waits, at `place` of the line."""
+        self._inbound.record.place = place
+        self.answer.set_place(place)
+
+    def _record_wait(self, waiting: Waiting) -> None:
+        if waiting.end:
+            self._inbound.record.waited = waiting.seconds
+            add = self._services.metrics.add
+            add("a2py_queue_seconds_sum", waiting.seconds)
+            add("a2py_queue_seconds_count", end=waiting.end)
 
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
@@ -202,6 +224,20 @@ class Exchange:
         record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
         if error is None and self._attempt is not None:
             self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+            self._judge_cache(usage)
+
+    def _judge_cache(self, usage: Usage) -> None:
+        """Let the log say why the upstream's cache lost this conversation, if it did."""
+        inbound, record = self._inbound, self._inbound.record
+        if inbound.prompt is None:
+            return
+        turn, losses = self._services.cache_health.note(
+            inbound.asker.session, inbound.prompt, inbound.arrival, f"{record.deployment} {record.upstream}", usage
+        )
+        if losses:
+            record.notes.insert(0, f"cache lost at turn {turn}: {', '.join(losses)}")
+        for reason in losses:
+            self._services.metrics.add("a2py_cache_lost_total", reason=reason)
 
     def _learn_size(self, deployment: Deployment, reported: int) -> None:
         size = self._inbound.size

@@ -33,7 +33,8 @@ class Record:
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
     beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
-    could not be carried upstream."""
+    could not be carried upstream; `place`: in the line when the request began to wait, 0 if it did not; `waited`: seconds
+    in the line."""
 
     id: str = ""
     path: str = ""
@@ -46,6 +47,8 @@ class Record:
     error: str = ""
     reason: str = ""
     attempts: int = 0
+    place: int = 0
+    waited: float = 0.0
     first_content: float = 0.0
     duration: float = 0.0
     input: int = 0
@@ -65,13 +68,12 @@ class Record:
             out["stream"] = True
         if self.attempts > 1:
             out["attempts"] = self.attempts
+        if self.place:
+            out |= {"queue": self.place, "queue_ms": round(self.waited * 1000)}
         if self.first_content:
             out["first_ms"] = round(self.first_content * 1000)
         out["ms"] = round(self.duration * 1000)
-        if self.input or self.output or self.cached:
-            out |= {"in": self.input, "cached": self.cached, "out": self.output}
-            if self.output and self.duration > self.first_content:
-                out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
+        out |= self._tokens()
         if self.reason:
             out["stop"] = self.reason
         if self.degraded:
@@ -81,6 +83,14 @@ class Record:
         if self.error:
             out["error"] = self.error
         out["id"] = self.id
+        return out
+
+    def _tokens(self) -> dict[str, object]:
+        if not (self.input or self.output or self.cached):
+            return {}
+        out: dict[str, object] = {"in": self.input, "cached": self.cached, "out": self.output}
+        if self.output and self.duration > self.first_content:
+            out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
         return out
 
     def _upstream_name(self) -> str:

@@ -17,6 +17,8 @@ import orjson
 from a2py.errors import ApiError
 from a2py.proxy.aiohttp_server import BaseRequest, Response, StreamResponse
 
+#: The place in the line at which a request began to wait.
+PLACE_HEADER = "x-a2py-queue"
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 

@@ -80,7 +80,7 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
 async def report_health(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     """Report how the proxy is; `?model=NAME` (LiteLLM's) reports only the deployments that NAME means, those of a
     wildcard with its model filled in."""
-    used = services.limits.usage()
+    used, running = services.limits.usage(), services.limits.running
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
     return json_response(
@@ -89,6 +89,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
             "version": __version__,
             "uptime_seconds": round(services.clock() - services.start_time),
             "running": len(services.running.exchanges),
+            "waiting": services.router.line.waiting,
             "deployments": [
                 {
                     "name": deployment.name,
@@ -96,7 +97,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     "provider": deployment.provider,
                     "model": deployment.model,
                     "wire": deployment.wire,
-                    "running": services.limits.running.get(deployment.id, 0),
+                    "running": running.get(deployment.id, 0),
                     **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
@@ -112,6 +113,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
 async def report_metrics(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(services.running.exchanges),
+        "a2py_waiting": services.router.line.waiting,
         "a2py_upstream_connections": services.upstream.connections,
         "a2py_upstream_idle": services.upstream.idle,
         "a2py_connections": services.connections.open if services.connections is not None else 0,

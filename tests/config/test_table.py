@@ -69,7 +69,8 @@ SUPPORTED = {
     "general_settings": """master_key dangerously_permit_weak_or_unset_master_key request_timeout
         max_parallel_requests enable_drain_endpoint""",
     "a2py": """keepalive_seconds delta_keepalive_seconds commit_seconds unasked_thinking quirks default_model allowed_hosts allowed_origins
-        drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir""",
+        drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir affinity max_parallel_requests cache_health""",
+    "a2py.queue": "length seconds",
 }
 IGNORED = """litellm_settings.drop_params litellm_settings.modify_params litellm_settings.set_verbose general_settings.drop_params
     general_settings.set_verbose model_list[].litellm_params.drop_params litellm_settings.cache litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry

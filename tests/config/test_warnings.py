@@ -140,7 +140,7 @@ def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
         ("a2py: {default_model: z}", "litellm_config.yaml:5: `a2py.default_model` names z"),
         (
             "router_settings: {routing_strategy: least-busy}",
-            "routing_strategy` is ignored: a2py uses simple-shuffle, by weight, not least-busy.",
+            "routing_strategy` is ignored: a2py shares by weight, as simple-shuffle does, not by least-busy.",
         ),
         (
             "router_settings: {fallbacks: [{'*': [m]}, {w/1: [w/2]}], model_group_alias: {a: m, b: a, c: w/3, d-*: w/*}}",

@@ -534,7 +534,7 @@ async def test_requests_at_a_time() -> None:
 
     async with (
         Scripted(slow) as upstream,
-        proxied(config(upstream.base, global_max_parallel_requests=1)) as proxy,
+        proxied(config(upstream.base, global_max_parallel_requests=1, queue_length=0)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=False))
@@ -556,7 +556,12 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    settings: dict[str, Any] = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    settings: dict[str, Any] = {
+        "global_max_parallel_requests": 1,
+        "queue_length": 0,
+        "commit_seconds": 0.01,
+        "keepalive_seconds": 0.01,
+    }
     async with (
         Scripted(slow) as upstream,
         proxied(config(upstream.base, **settings)) as proxy,

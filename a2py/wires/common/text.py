@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from a2py import jsonsize, jsontext
+from a2py.messages.session import BILLING
 from a2py.messages.types import JSON
 
-#: Start of the line in which Claude Code (2.1.332) sends a fingerprint of the conversation. It changes after a
-#: compaction, so the upstream's prefix cache would miss.
-BILLING = "x-anthropic-billing-header:"
 #: Separator of the texts of one result.
 JOIN = "\n"
 #: Text of a turn that must not be empty. Claude Code writes the same.
