@@ -102,6 +102,7 @@ async def proxied(
     assert not server.services.running.exchanges, "an answer is left"
     assert not server.services.upstream.connections, "an upstream connection is left"
     assert not running.busy, "a connection is left"
+    assert not server.services.router.line.waiting, "somebody waits"
     assert not server.services.limits.running, "a slot of a deployment is left"
     assert not any(used.held for used in server.services.limits.usage().values()), "reserved tokens are left"
     assert SECRET not in running.log

@@ -106,7 +106,7 @@ async def tokenizer(c: Peer) -> None:
 
 class Scenario(NamedTuple):
     """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`:
-    towards the upstream."""
+    towards the upstream; `waits`: the only place is taken when the request comes, and free a little later."""
 
     scripts: tuple[Script, ...]
     settings: dict[str, Any] = {}
@@ -114,6 +114,7 @@ class Scenario(NamedTuple):
     prompt: int = 2
     tls: bool = False
     counting: bool = False
+    waits: bool = False
 
     @property
     def path(self) -> str:
@@ -134,6 +135,8 @@ SCENARIOS: dict[str, Scenario] = {
     "refused": Scenario((refusing(400, "no such thing"),)),
     "committed": Scenario((slow_start,), SOON),
     "count": Scenario((tokenizer,), counting=True),
+    "waiting": Scenario((talk,), SOON, waits=True),
+    "waiting, whole": Scenario((answering("Hello there"),), stream=False, waits=True),
 }
 TOOLS = [
     {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
@@ -148,7 +151,12 @@ CLIENT = (*FAULTS, "timeout")
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
     made = deployment(
-        base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9
+        base,
+        quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"),
+        ssl_verify=False,
+        rpm=10**6,
+        tpm=10**9,
+        max_parallel=int(scenario.waits),
     )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     return config(deployments=(made, other), **{**limits, **scenario.settings})
@@ -161,6 +169,16 @@ async def idle(proxy: Running) -> None:
     await settle(lambda: upstream.connections == upstream.idle)
     for client in proxy.server._connections.connections:  # type: ignore[union-attr]
         client.force_close()
+
+
+async def hold_place(proxy: Running) -> None:
+    """Hold the only place until somebody has waited for it a while."""
+    place = proxy.services.limits.places.take(proxy.services.config.deployments[0])
+    try:
+        await settle(lambda: proxy.services.router.line.waiting)
+        await asyncio.sleep(0.05)
+    finally:
+        place.release()
 
 
 async def read(client: Raw) -> Answer | None:
@@ -186,9 +204,14 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
             async with proxied(settings, collect=False, timeouts=timeouts) as proxy:
                 front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
                 async with front, Raw(front.port) as client:
+                    holding = asyncio.ensure_future(hold_place(proxy)) if scenario.waits else None
+                    await asyncio.sleep(0)
                     client.ask("POST", scenario.path, body)
                     reading = asyncio.ensure_future(read(client))
                     result = await finish(proxy, gate, front, client, reading, fault, side)
+                    if holding is not None:
+                        holding.cancel()
+                        await asyncio.gather(holding, return_exceptions=True)
                     await idle(proxy)
                 met = gate.met.is_set() or front.met.is_set()
         await settle(lambda: not upstream.open)
