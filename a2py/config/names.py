@@ -146,8 +146,8 @@ def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord
 
 def fill_name(dep: Deployment, model: str) -> str:
     """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
-    if dep.name.count("*") != 1:
-        return ""
+    if dep.name.count("*") != 1 or "*" not in dep.model:
+        return ""  # without a star in the model, any name means it
     parts = match_stars(tuple(dep.model.lower().split("*")), model)
     return dep.name.replace("*", parts[0], 1) if parts is not None and len(parts) == 1 else ""
 

@@ -196,6 +196,51 @@ async def test_a_sub_agent(tmp_path: Path) -> None:
     assert "forty-two" in result["result"], run.told()
 
 
+async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
+    """A server like llama.cpp's says that it has one slot. Nothing fails, and it is never asked for two things at once."""
+    running, most, waited = 0, 0, 0
+
+    def model(body: Body) -> Answer:
+        is_main = story.asked(body, "Send three agents")
+        errand = next((n for n in range(3) if story.asked(body, f"SECRET-ERRAND {n}")), None)
+        if errand is not None and not is_main:
+            if not story.results(body):
+                return Say("Looking.", [("Bash", {"command": "echo forty-two", "description": "Say it"})])
+            return Say(f"Errand {errand} is done: forty-two.")
+        if all(f"Errand {n} is done" in json.dumps(body["messages"]) for n in range(3)):
+            return Say("All three say forty-two.")
+        if not any(message["role"] == "assistant" for message in body["messages"]):
+            errands = [
+                {"description": f"Errand {n}", "prompt": f"SECRET-ERRAND {n}", "subagent_type": "general-purpose"}
+                for n in range(3)
+            ]
+            return Say("Sending three agents.", [("Agent", errand) for errand in errands])
+        return Say("Waiting for the agents.")
+
+    told = Story(model)
+
+    async def script(peer: scripted.Peer) -> None:
+        nonlocal running, most
+        if peer.asked.target == "/props":
+            peer.reply({"default_generation_settings": {"n_ctx": 200_000}, "total_slots": 1})
+        elif peer.asked.method == "GET":
+            peer.reply({"data": [{"id": "gpt-test", "owned_by": "llamacpp"}]})
+        else:
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.3)  # so that requests meet
+            await told(peer)
+            running -= 1
+
+    async with scripted.Scripted(script) as upstream:
+        served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
+        with process.running(tmp_path, [served], discover=True) as proxy:
+            run = await cli.run(proxy, tmp_path, "Send three agents", "--allowedTools", "Agent", "Bash(echo:*)")
+            waited = proxy.log.read_text().count(" queue=")
+    assert good(run, told)["result"] == "All three say forty-two.", run.told()
+    assert most == 1 and waited > 0, f"{most} at once, {waited} waited"
+
+
 def png(width: int = 8, height: int = 8) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
