@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 from a2py.deployment import Deployment
 
-#: What a limit counts: ("total", ""), ("name", model name), ("deployment", id) or ("server", base).
-Counter = tuple[str, str]
-TOTAL: Counter = ("total", "")
+#: What a limit counts, and how a deployment is told that it counts for.
+TOTAL, NAME, DEPLOYMENT, SERVER = "total", "name", "deployment", "server"
 #: Weight of one more place in the mean time for which a deployment's places are held.
 HOLD_WEIGHT = 1 / 8
 #: Seconds: a mean below this says nothing.
@@ -32,10 +31,10 @@ MAX_HOLDS = 1024
 
 
 class Bound(NamedTuple):
-    """`counter` may be at most `limit`; `setting`: what sets the limit, `subject`: what is limited, for messages. The
-    subject is "" if it is the deployment itself."""
+    """At most `limit` requests may run of a `kind`; `setting`: what sets the limit, `subject`: what is limited, for
+    messages. The subject is "" if it is the deployment itself."""
 
-    counter: Counter
+    kind: str
     limit: int
     setting: str
     subject: str = ""
@@ -43,23 +42,17 @@ class Bound(NamedTuple):
     @property
     def is_of_server(self) -> bool:
         """Whether the server said it, and not the configuration."""
-        return self.counter[0] == "server"
+        return self.kind == SERVER
 
 
 class Place:
-    """A place of a running request at `deployment`. `counters`: what it counts towards; `start`: time of the clock."""
+    """A place of a running request at `deployment`. `start`: time of the clock."""
 
-    __slots__ = ("_places", "counters", "deployment", "start")
+    __slots__ = ("_places", "deployment", "start")
 
     def __init__(self, places: Places, deployment: Deployment, start: float) -> None:
         self._places: Places | None = places
         self.deployment = deployment
-        self.counters: tuple[Counter, ...] = (
-            TOTAL,
-            ("name", deployment.group or deployment.name),
-            ("deployment", deployment.id),
-            ("server", deployment.base),
-        )
         self.start = start
 
     def release(self) -> None:
@@ -78,7 +71,7 @@ class Places:
         self.total_limit = 0
         self.on_release: Callable[[], None] = lambda: None
         self._running: dict[str, set[Place]] = {}  # by deployment id
-        self._counts: dict[Counter, int] = {}
+        self._total = 0
         self._holds: dict[str, float] = {}  # deployment id → mean seconds for which a place is held
 
     def running(self) -> dict[str, int]:
@@ -88,14 +81,17 @@ class Places:
     @property
     def is_total_reached(self) -> bool:
         """Whether as many requests run as may run in total."""
-        return 0 < self.total_limit <= self._counts.get(TOTAL, 0)
+        return 0 < self.total_limit <= self._total
 
     def find_limit(self, deployment: Deployment, held: Place | None = None) -> Bound | None:
         """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that the
         request has already, and would leave."""
+        one = deployment
+        if not (self.total_limit or one.max_parallel or one.slots or one.name_parallel):
+            return None  # most deployments have no limits, and this is asked for every attempt
         for bound in self._bounds(deployment):
-            count = self._counts.get(bound.counter, 0)
-            if held is not None and bound.counter in held.counters:
+            count = self._count(bound.kind, deployment)
+            if held is not None and _counts_for(bound.kind, held.deployment, deployment):
                 count -= 1
             if count >= bound.limit:
                 return bound
@@ -104,10 +100,11 @@ class Places:
     def take(self, deployment: Deployment) -> Place:
         """Return a place at `deployment`. The caller has made sure that there is one (`find_limit`)."""
         place = Place(self, deployment, self._clock())
-        self._running.setdefault(deployment.id, set()).add(place)
-        counts = self._counts
-        for counter in place.counters:
-            counts[counter] = counts.get(counter, 0) + 1
+        running = self._running.get(deployment.id)
+        if running is None:
+            running = self._running[deployment.id] = set()
+        running.add(place)
+        self._total += 1
         return place
 
     def estimate_wait(self, deployments: Iterable[Deployment], place: int) -> float:
@@ -129,11 +126,23 @@ class Places:
             yield Bound(TOTAL, self.total_limit, "global_max_parallel_requests", "the proxy")
         if deployment.name_parallel:
             name = deployment.group or deployment.name
-            yield Bound(("name", name), deployment.name_parallel, "a2py: max_parallel_requests", name)
+            yield Bound(NAME, deployment.name_parallel, "a2py: max_parallel_requests", name)
         if deployment.max_parallel:
-            yield Bound(("deployment", deployment.id), deployment.max_parallel, "max_parallel_requests")
+            yield Bound(DEPLOYMENT, deployment.max_parallel, "max_parallel_requests")
         elif deployment.slots:
-            yield Bound(("server", deployment.base), deployment.slots, "slots", deployment.address)
+            yield Bound(SERVER, deployment.slots, "slots", deployment.address)
+
+    def _count(self, kind: str, deployment: Deployment) -> int:
+        """Return how many requests run that count together with one at `deployment`."""
+        if kind == TOTAL:
+            return self._total
+        if kind == DEPLOYMENT:
+            return len(self._running.get(deployment.id, ()))
+        # Counted when somebody asks, because most requests are under no such limit. Those of one id are alike.
+        alike = (
+            places for places in self._running.values() if _counts_for(kind, next(iter(places)).deployment, deployment)
+        )
+        return sum(map(len, alike))
 
     def _drop(self, place: Place) -> None:
         id = place.deployment.id
@@ -141,11 +150,7 @@ class Places:
         places.discard(place)
         if not places:
             del self._running[id]
-        counts = self._counts
-        for counter in place.counters:
-            counts[counter] -= 1
-            if not counts[counter]:
-                del counts[counter]
+        self._total -= 1
         self._note_hold(id, self._clock() - place.start)
         self.on_release()
 
@@ -154,3 +159,10 @@ class Places:
         if mean is None and len(self._holds) >= MAX_HOLDS:
             del self._holds[next(iter(self._holds))]
         self._holds[id] = seconds if mean is None else mean + (seconds - mean) * HOLD_WEIGHT
+
+
+def _counts_for(kind: str, other: Deployment, deployment: Deployment) -> bool:
+    """Return whether a request at `other` counts together with one at `deployment`."""
+    if kind == NAME:
+        return (other.group or other.name) == (deployment.group or deployment.name)
+    return kind == TOTAL or (other.id == deployment.id if kind == DEPLOYMENT else other.base == deployment.base)

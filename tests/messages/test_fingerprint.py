@@ -78,3 +78,8 @@ def test_long_work_is_sliced() -> None:
     except StopIteration as stop:
         assert len(stop.value.messages) == 3 * ITEMS
     assert slices == 3
+
+
+def test_odd_content_of_a_marked_block() -> None:
+    odd = {"type": "odd_block", "content": ["odd", text("r")]}
+    assert fingerprint(user(odd)) == fingerprint(user({**odd, "content": ["odd", text("r", **MARK)]}))

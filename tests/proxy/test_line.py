@@ -68,7 +68,7 @@ class Queue:
     def check_nothing_is_left(self) -> None:
         for place in self.held:
             place.release()
-        assert not self.line._gates and not self.line.waiting and not self.places.running() and not self.places._counts
+        assert not self.line._gates and not self.line.waiting and not self.places.running() and not self.places._total
 
 
 async def test_one_after_the_other() -> None:

@@ -41,7 +41,7 @@ def test_a_place_counts_towards_each_limit() -> None:
     assert limit(places, dep("i")) == "global_max_parallel_requests 4 of the proxy" and places.is_total_reached
     for place in held * 2:
         place.release()
-    assert not places.running() and not places._counts
+    assert not places.running() and not places._total
 
 
 def test_a_limit_of_the_configuration_replaces_the_slots() -> None:

@@ -311,12 +311,13 @@ async def test_a_limit_a_minute_that_is_reached_while_a_request_waits() -> None:
 async def test_a_lesson_keeps_the_place() -> None:
     """The same request goes once more at once: nobody gets in between."""
     seen: list[str] = []
+    go = asyncio.Event()
 
     async def script(c: Peer) -> None:
         body = c.asked.json
         seen.append(body["messages"][-1]["content"])
         if "stream_options" in body:
-            await settle(lambda: waiting(proxy) or len(seen) > 1)
+            await go.wait()
             error: dict[str, Any] = {"param": "stream_options", "code": "unknown_parameter"}
             await refusing(400, "Unknown parameter: 'stream_options'.", **error)(c)
         else:
@@ -326,6 +327,7 @@ async def test_a_lesson_keeps_the_place() -> None:
         first = asyncio.ensure_future(proxy.ask(message("first")))
         await settle(lambda: seen)
         second = await join(proxy, "second")
+        go.set()
         assert [(await one).status for one in (first, second)] == [200, 200]
     assert seen == ["first", "first", "second"]
 
@@ -431,7 +433,7 @@ async def test_a_thousand_clients_of_which_half_leave() -> None:
                 assert (await client.answer()).status == 200, n
         await settle(lambda: not waiting(proxy) and not proxy.services.running.exchanges)
         assert upstream.most == 4
-        assert not proxy.services.router.line._gates and not proxy.services.limits.places._counts
+        assert not proxy.services.router.line._gates and not proxy.services.limits.running
 
 
 # -- what the line may hold --------------------------------------------------------------------------------------------
