@@ -240,7 +240,7 @@ PROXY = (
     ("metrics", "models", "pace", "redact", "stall", "timeouts"),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
-    ("body", "client", "connections"),
+    ("body", "client", "connections", "rules"),
     ("capture", "flow", "keepalive", "services"),
     ("inbound",),
     ("answer",),

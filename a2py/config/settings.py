@@ -11,6 +11,7 @@ from typing import Any
 
 from a2py.config.tree import Mark
 from a2py.config.variables import Origin
+from a2py.messages.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Settings:
     unasked_thinking: str = "show"
     quirks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_model: str = ""
+    routes: tuple[Rule, ...] = ()
     discover: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from a2py.config import values as v
+from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, OWN, PARAM, ROUTER, Setting
 from a2py.config.settings import Entry, Server, Settings
 from a2py.config.unserved import IGNORED, WARNED
@@ -66,6 +67,12 @@ _OWN = (
         v.text,
         "model for unknown `claude-*` names; default: the first model that works",
         OWN + "default_model",
+    ),
+    _set(
+        "routes",
+        parse_rules,
+        "list of `{when, model}`: the model for requests of which a fact holds ([below](#routes))",
+        OWN + "routes",
     ),
     _set(
         "discover",
