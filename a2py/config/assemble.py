@@ -184,7 +184,7 @@ def _share_origins(contents: Contents) -> None:
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
     """Return `env` with `environment_variables` below it, except the variables that control a2py itself."""
-    texts = values.text_map(section, "environment_variables")
+    texts = values.variable_map(section, "environment_variables")
     texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
     return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 

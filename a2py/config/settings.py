@@ -49,9 +49,11 @@ class Settings:
     allowed_fails: int = 3
     cooldown_time: float = 5.0
     disable_cooldowns: bool = False
+    enforce_limits: bool = False
     routing_strategy: str = "simple-shuffle"
     max_parallel_requests: int = 0
     global_max_parallel_requests: int = 0
+    drop_params: tuple[str, ...] = ()
     use_chat_completions_url: bool = False
     reasoning_auto_summary: bool | None = None
     estimate_initial_input_tokens: bool = True
@@ -109,6 +111,8 @@ class Entry:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     additional_drop_params: tuple[str, ...] = ()
+    drop_params: tuple[str, ...] = ()
+    num_ctx: int = 0
     allowed_openai_params: tuple[str, ...] = ()
     use_chat_completions_api: bool = False
     rpm: int = 0

@@ -201,6 +201,13 @@ _ROUTING = (
         GENERAL + "global_max_parallel_requests",
     ),
     _set(
+        "enforce_limits",
+        v.enforcement,
+        "`rpm` and `tpm` are limits, not only weights; LiteLLM's list of checks: `[enforce_model_rate_limits]`",
+        ROUTER + "optional_pre_call_checks",
+        OWN + "enforce_limits",
+    ),
+    _set(
         "aliases",
         v.aliases,
         "further name → name; `{model, hidden}` keeps the alias out of the model list; a `*` is allowed",
@@ -209,6 +216,13 @@ _ROUTING = (
 )
 
 _TRANSLATION = (
+    _set(
+        "drop_params",
+        v.drop_list,
+        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not accept",
+        GENERAL + "drop_params",
+        LITELLM + "drop_params",
+    ),
     _set(
         "use_chat_completions_url",
         v.boolean,
@@ -261,7 +275,7 @@ _SERVER = (
     ),
     _set(
         "environment_variables",
-        v.text_map,
+        v.variable_map,
         "variables for `os.environ/NAME` and keys; the real environment wins",
         "environment_variables",
     ),
@@ -330,6 +344,13 @@ _MODELS = (
         "upstream fields never to send; `tools[*].function.strict`: a field inside others",
         PARAM + "additional_drop_params",
     ),
+    _set("drop_params", v.drop_list, "as in litellm_settings", PARAM + "drop_params"),
+    _set(
+        "num_ctx",
+        _count,
+        "not sent, and a warning says what to do: Ollama's `/v1` has no such field",
+        PARAM + "num_ctx",
+    ),
     _set(
         "allowed_openai_params",
         v.texts,
@@ -340,14 +361,15 @@ _MODELS = (
     _set(
         "rpm",
         _count,
-        "requests that may start in any 60 seconds; also the weight if `weight` is not set",
+        "the weight if `weight` is not set; with `enforce_limits` also: requests that may start in any 60 seconds",
         ITEM + "rpm",
         PARAM + "rpm",
     ),
     _set(
         "tpm",
         _count,
-        "tokens in any 60 seconds, input and output; also the weight if neither `weight` nor `rpm` is set",
+        "the weight if neither `weight` nor `rpm` is set; with `enforce_limits` also: tokens in any 60 seconds, input "
+        "and output",
         ITEM + "tpm",
         PARAM + "tpm",
     ),
