@@ -366,6 +366,9 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"native_drop": frozenset({"tools.defer_loading"})},
     ),
     ("tools.3.defer_loading: Extra inputs are not permitted", {"native_drop": ["tools.defer_loading"]}, None),
+    # No limit that a request could keep.
+    ("max_tokens: 100 > 0, which is the maximum allowed number of output tokens for m", {}, None),
+    ("Invalid value for 'max_tokens': expected an integer", {}, None),
     ("Model does not support images. Please use a model that does.", {}, None),
     ("unsupported content[].type", {}, None),
     ("gemma3:4b does not support tools", {}, None),
