@@ -44,16 +44,16 @@ def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None,
     `word`: what its server says of itself, learned on `date`."""
     model = deployment.base_model.rpartition("/")[2] or deployment.model
     is_needed = word is not None and bool(word.program) and row_is_guess(deployment.provider, deployment.base)
-    said = word if is_needed else None
+    server = word if is_needed else None
     facts: Facts = {}
-    for layer in layers_for(deployment.provider, deployment.base, model, said.row if said else None):
-        if said is not None and layer.source == "host":
-            fact.add(facts, layer.quirks, "server", f"it is {said.program}: {said.reason}", date)
+    for layer in layers_for(deployment.provider, deployment.base, model, server.row if server else None):
+        if server is not None and layer.source == "host":
+            fact.add(facts, layer.quirks, "server", f"it is {server.program}: {server.reason}", date)
         else:
             fact.add(facts, layer.quirks, layer.source, layer.reason)
-    if said is not None and not said.has_vision:
+    if server is not None and not server.has_vision:
         fact.add(
-            facts, {"images": False}, "server", f"it is {said.program}, and says that its model has no vision", date
+            facts, {"images": False}, "server", f"it is {server.program}, and says that its model has no vision", date
         )
     _add_configuration(facts, deployment, patterns)
     if "reasoning" not in facts and row_is_guess(deployment.provider, deployment.base):

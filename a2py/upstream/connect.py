@@ -179,12 +179,12 @@ async def _attach(
     open, and the caller has no reference to close it by (CPython 3.11). To close the socket beneath it would make it
     act on the next connection that gets the same file descriptor."""
     try:
-        transport, made = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
+        transport, attached = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
     except BaseException:
         sock.close()
         raise
     if tls is None:
-        return cast(Attached, made)
+        return cast(Attached, attached)
     return await _secure(loop, protocol(), transport, tls, host)
 
 
