@@ -25,6 +25,7 @@ from a2py.upstream.sender import SEND_SIZE
 from a2py.upstream.transports import READ_SIZE
 from a2py.upstream.watch import Limits
 from tests.proxied import settle
+from tests.steady import steady_clock
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -378,7 +379,7 @@ async def test_a_server_that_takes_a_body_slowly_is_not_silent() -> None:
         writer.write(OK)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with steady_clock(), connected(serve) as connection:
         assert connection._sock is not None
         connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         assert (await connection.ask(HEAD, b"x" * (2 << 20), Limits(silence=silence))).status == 200
