@@ -202,7 +202,8 @@ def describe_bind_error(error: OSError, job: Job) -> str:
         return f"port {port} on {host} is taken: another program listens there (choose another with --port N)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not open port {port}: choose one above 1023 with --port N"
-    if error.errno == errno.EADDRNOTAVAIL:
+    # asyncio (CPython 3.13.0) skips such an address, and then raises an error without a number because none is left.
+    if error.errno == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
         return f"{host} is not an address of this machine: correct --host"
     return f"{host}:{port} can't be opened: {error.strerror or type(error).__name__}"
 
