@@ -163,7 +163,7 @@ def _assemble(
         hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
         master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure")),
+        insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),
         origins=contents.origins,
@@ -219,7 +219,7 @@ def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
     """Return the settings with those that variables switch on."""
     settings = contents.settings
     for attr in SWITCHES:
-        if attr != "insecure" and attr not in contents.origins and _is_on(env, attr):
+        if attr != "insecure" and attr not in contents.origins and is_switched_on(env, attr):
             changes: dict[str, Any] = {attr: True}
             settings = replace(settings, **changes)
     return settings
@@ -235,7 +235,8 @@ def _accept_quirks(settings: Settings, origin: str, warn: Warn) -> Settings:
     return replace(settings, quirks=quirks)
 
 
-def _is_on(env: Mapping[str, str], attr: str) -> bool:
+def is_switched_on(env: Mapping[str, str], attr: str) -> bool:
+    """Return whether the variable of the setting `attr` (see `SWITCHES`) switches it on."""
     return env.get(SWITCHES[attr], "").strip().lower() in ("1", "true", "yes", "on")
 
 
