@@ -384,6 +384,7 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
         ("connect", "upstream"),
         ("dns", "upstream"),
         ("tls", "upstream"),
+        ("not_tls", "upstream"),
         ("timeout_connect", "timeout"),
         ("timeout_first_byte", "timeout"),
         ("timeout_idle", "timeout"),
@@ -400,7 +401,7 @@ def test_transport(kind: str, expected: str) -> None:
     assert "acme" in error.message
     assert "refused by https://host/x with …" in error.message
     assert not re.search(r"key=1|sk-abc|u:p", error.message)
-    assert error.should_retry is (False if kind == "tls" else None)
+    assert error.should_retry is (False if kind in ("tls", "not_tls") else None)
     assert error.message.endswith(".") and error.message.count(". ") >= 1, "what to do is missing"
 
 
