@@ -150,8 +150,12 @@ def _assemble(
     has_models = bool(contents.entries and files)
     if not contents.entries and files:
         contents.entries = read(t.node_of({"model_list": _entries_from_keys(env, ())}, "environment")).entries
-        effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
-        warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
+        effect, cure = "nothing is served", ", or set the key of a provider (OPENAI_API_KEY, …)"
+        if contents.entries:
+            effect, cure = "the models come from the keys of the environment", ""
+        warn(
+            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models{cure}."
+        )
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
     _share_origins(contents)
     pairs: dict[Pair, Use] = {}
