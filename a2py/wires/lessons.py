@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from a2py.errors import ApiError
-from a2py.providers.models import ROOM
+from a2py.providers.families import ROOM
 from a2py.quirks import EFFORTS, OTHER_LIMIT_NAME, Quirks
 
 Changes = dict[str, Any]
