@@ -154,7 +154,8 @@ def _assemble(
         if contents.entries:
             effect, cure = "the models come from the keys of the environment", ""
         warn(
-            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models{cure}."
+            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. "
+            f"Write `model_list:` to name models{cure}."
         )
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
     _share_origins(contents)

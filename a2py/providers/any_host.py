@@ -27,26 +27,28 @@ TRANSLATES = frozenset(("openrouter", "vercel_ai_gateway", "litellm_proxy"))
 _O_SERIES = "o[0-9]*"  # not olmo, not openchat
 
 
-#: A row for hosts that no row of the provider table knows. Those of the table have rows of their own for how thinking is
-#: asked for. `family` without `on` makes a row for every host but WEIGHTS and TRANSLATES.
+#: A row for hosts that no row of the provider table knows. Those of the table have rows of their own for how thinking
+#: is asked for. `family` without `on` makes a row for every host but WEIGHTS and TRANSLATES.
 _unknown = partial(family, on=("",))
 
 FAMILIES: tuple[ModelRow, ...] = (
-    # -- any model -------------------------------------------------------------------------------------------------------
+    # -- any model -----------------------------------------------------------------------------------------------------
     _unknown(
         "*",
         reasoning_history="reply",
         think_tags=True,
-        docs="docs.vllm.ai interleaved thinking (2026-05): tool loops need the thoughts of earlier calls; <think> at the head of content: "
-        "vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
+        docs="docs.vllm.ai interleaved thinking (2026-05): tool loops need the thoughts of earlier calls; "
+        "<think> at the head of content: vllm/stream-tool-think-tags-01, "
+        "llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
     ),
-    # -- OpenAI ----------------------------------------------------------------------------------------------------------
+    # -- OpenAI --------------------------------------------------------------------------------------------------------
     family(
         *(_O_SERIES, "gpt-5*", "gpt-[6-9]*"),
         max_tokens_field="max_completion_tokens",
         sampling=NO_SAMPLING,
         stop_limit=0,
-        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; temperature must be 1: 2026-09",
+        docs="openai/error-unsupported-parameter-01; openai 3.54.0 types: no stop for o3, o4-mini; "
+        "temperature must be 1: 2026-09",
     ),
     family(_O_SERIES, parallel_tool_calls=False, max_tokens_limit=100_000, docs="OpenAI model pages (2025)"),
     _unknown(_O_SERIES, "gpt-5*", "gpt-[6-9]*", reasoning="effort", docs="OpenAI reasoning guide (2025-08)"),
@@ -76,15 +78,16 @@ FAMILIES: tuple[ModelRow, ...] = (
     family("gpt-4.1*", max_tokens_limit=32_768, docs="OpenAI model pages (2025): 400 beyond"),
     family("gpt-4-*", "gpt-3.5*", max_tokens_limit=4_096, docs="OpenAI model pages (2024): 400 beyond"),
     _unknown("gpt-oss*", reasoning="effort", docs="low, medium, high (model card, 2025-08)"),
-    # -- Claude ----------------------------------------------------------------------------------------------------------
+    # -- Claude --------------------------------------------------------------------------------------------------------
     _unknown(
         "claude-*",
         reasoning="effort",
         cache="blocks",
         tool_choice_thinking=False,
-        docs="relays map reasoning_effort to a budget, and pass cache_control: docs.litellm.ai (2026-10); no forced tool while it thinks",
+        docs="relays map reasoning_effort to a budget, and pass cache_control: docs.litellm.ai (2026-10); "
+        "no forced tool while it thinks",
     ),
-    # -- DeepSeek, Qwen, GLM, Kimi, MiniMax ------------------------------------------------------------------------------
+    # -- DeepSeek, Qwen, GLM, Kimi, MiniMax ----------------------------------------------------------------------------
     _unknown(
         *("deepseek-v3.[1-9]*", "deepseek-v4*", "deepseek-chat*"),
         reasoning="thinking_type",
@@ -138,7 +141,7 @@ FAMILIES: tuple[ModelRow, ...] = (
         docs="platform.kimi.ai: low, high, max, never off (2026-10)",
     ),
     _unknown("minimax-m*", temperature_max=1.0, docs="MiniMax's text API: temperature up to 1 (2026-06)"),
-    # -- Gemini, Grok, Mistral -------------------------------------------------------------------------------------------
+    # -- Gemini, Grok, Mistral -----------------------------------------------------------------------------------------
     _unknown(
         *("gemini-2.5*", "gemini-[3-9]*", "gemini-flash*", "gemini-pro*"),
         reasoning="effort",

@@ -11,8 +11,8 @@ from a2py.providers.families import LARGE_ROOM, OLLAMA, OPENAI, ROOM, SELF_HOSTE
 from a2py.providers.served_models import SERVED_MODELS
 from a2py.providers.types import ModelRow
 
-#: Servers for which no way to switch a model's thinking off is known: none is in their rows' sources (table of 2026-11).
-#: "" is any server that no row knows.
+#: Servers for which no way to switch a model's thinking off is known: none is in their rows' sources (table of
+#: 2026-11). "" is any server that no row knows.
 _NO_SWITCH = (
     *("", "lm_studio", "deepinfra", "venice", "huggingface", "novita", "nebius", "hyperbolic", "sambanova"),
     *("aihubmix", "chutes", "synthetic", "featherless_ai", "nscale", "friendliai", "baseten", "nano-gpt", "poe"),
