@@ -27,7 +27,7 @@ def test(args: argparse.Namespace) -> int:
     """Send one request through the running proxy, as a client would."""
     target = running.require_running(args, read_environment())
     terminal = Terminal()
-    model = args.model or target.model
+    model = args.model or target.model or next(iter(target.names), "")
     if not model:
         raise Stop("the proxy lists no model: name one with --model", FAILED)
     body = {"model": model, "max_tokens": 256, "messages": [{"role": "user", "content": "Say hello"}]}

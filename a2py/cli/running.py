@@ -79,8 +79,10 @@ async def find_windows(deployments: Sequence[Deployment]) -> list[int]:
 async def measure_target(target: Target, config: Config) -> Target:
     """Return `target` with the context that its model really has."""
     try:
-        dep = config.resolve(target.model)[0]
+        dep = config.resolve(target.model or config.default_name)[0]
     except ApiError:
+        return target
+    if target.is_routed and target.window:
         return target
     return replace(target, window=(await find_windows([dep]))[0])
 
@@ -90,7 +92,7 @@ def describe_small_window(target: Target) -> str:
     if not 0 < target.window < SMALLEST_WINDOW:
         return ""
     return (
-        f"{target.model} has a context of {target.window:,} tokens, too small for Claude Code: give it "
+        f"{target.model or 'The default model'} has a context of {target.window:,} tokens, too small for Claude Code: give it "
         f"{SMALLEST_WINDOW:,} or more (Ollama: OLLAMA_CONTEXT_LENGTH=65536; other servers: their own setting, and "
         "model_info.max_input_tokens)"
     )
@@ -157,6 +159,8 @@ def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | N
     if expected is None:
         return find_answering(url, master_key(None, env, os.getcwd()))
     target = find_answering(url, expected.token, expected.model)
+    if target is not None and expected.is_routed:
+        return replace(target, model="", window=expected.window, output=expected.output, is_routed=True)
     if target is None or target.model != expected.model:
         return target
     return replace(target, window=target.window or expected.window, output=target.output or expected.output)

@@ -18,7 +18,7 @@ import socket
 import ssl
 import sys
 
-from a2py.cli import handover, listen, options, running
+from a2py.cli import handover, listen, litellmflags, options, running
 from a2py.cli.control import Worker
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
@@ -55,15 +55,14 @@ def parser(name: str) -> options.Parser:
     out.add_argument(
         "--test", action="store_true", help="send one request to the running proxy, print the answer, and exit"
     )
+    litellmflags.add_flags(out)
     return out
 
 
 def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
-    if args.health or args.test:
-        from a2py.cli.health import health, test
-
-        return health(args) if args.health else test(args)
+    if args.health or args.test or args.skip_server_startup:
+        return run_once(args)
     worker, sockets = Worker(os.environ), listen.take_inherited(os.environ, os.getpid())
     try:
         pickled = worker.configuration()
@@ -91,8 +90,20 @@ def run(name: str, argv: list[str]) -> int:
     return OK
 
 
+def run_once(args: argparse.Namespace) -> int:
+    """Do what a flag asks for instead of serving."""
+    if args.skip_server_startup:
+        Terminal().note("nothing to prepare: a2py has no database, and --skip-server-startup asks for nothing else")
+        return OK
+    from a2py.cli.health import health, test
+
+    return health(args) if args.health else test(args)
+
+
 def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     """Return what to serve, checked. Raise Stop or ConfigError for what a start refuses."""
+    for warning in litellmflags.describe_ignored(args):
+        Terminal().warn(warning)
     source = choose(args, read_environment(), os.getcwd())
     tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port

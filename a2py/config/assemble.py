@@ -176,6 +176,7 @@ def _assemble(
         pairs=pairs,
     )
     _warn_unserved_names(config, warn)
+    _check_routes(config)
     return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
@@ -188,7 +189,7 @@ def _share_origins(contents: Contents) -> None:
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
     """Return `env` with `environment_variables` below it, except the variables that control a2py itself."""
-    texts = values.text_map(section, "environment_variables")
+    texts = values.variable_map(section, "environment_variables")
     texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
     return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
@@ -345,6 +346,17 @@ def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[
                     deployments[i] = replace(deployments[i], weight=shares.get(i, min(shares.values())))
                 break
     return tuple(deployments)
+
+
+def _check_routes(config: Config) -> None:
+    """Raise ConfigError for a rule of `a2py: routes:` whose model nothing serves."""
+    for index, rule in enumerate(config.settings.routes):
+        if not config.knows(rule.model):
+            near = get_close_matches(rule.model, [dep.name for dep in config.deployments], 1, 0.7)
+            cure = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
+            file, line, column = rule.at
+            message, path = f"names {rule.model}, but no model is called so", f"a2py.routes[{index}].model"
+            raise ConfigError(message, file=file, line=line, column=column, path=path, cure=cure)
 
 
 def _warn_unserved_names(config: Config, warn: Warn) -> None:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from a2py.config import values as v
+from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, OWN, PARAM, ROUTER, Setting
 from a2py.config.settings import SENT_UNCHANGED, Entry, Server, Settings
 from a2py.config.unserved import IGNORED, WARNED
@@ -66,6 +67,12 @@ _OWN = (
         v.text,
         "model for unknown `claude-*` names; default: the first model that works",
         OWN + "default_model",
+    ),
+    _set(
+        "routes",
+        parse_rules,
+        "list of `{when, model}`: the model for requests of which a fact holds ([below](#routes))",
+        OWN + "routes",
     ),
     _set(
         "discover",
@@ -194,6 +201,13 @@ _ROUTING = (
         GENERAL + "global_max_parallel_requests",
     ),
     _set(
+        "enforce_limits",
+        v.enforcement,
+        "`rpm` and `tpm` are limits, not only weights; LiteLLM's list of checks: `[enforce_model_rate_limits]`",
+        ROUTER + "optional_pre_call_checks",
+        OWN + "enforce_limits",
+    ),
+    _set(
         "aliases",
         v.aliases,
         "further name → name; `{model, hidden}` keeps the alias out of the model list; a `*` is allowed",
@@ -202,6 +216,13 @@ _ROUTING = (
 )
 
 _TRANSLATION = (
+    _set(
+        "drop_params",
+        v.drop_list,
+        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not accept",
+        GENERAL + "drop_params",
+        LITELLM + "drop_params",
+    ),
     _set(
         "use_chat_completions_url",
         v.boolean,
@@ -254,7 +275,7 @@ _SERVER = (
     ),
     _set(
         "environment_variables",
-        v.text_map,
+        v.variable_map,
         "variables for `os.environ/NAME` and keys; the real environment wins",
         "environment_variables",
     ),
@@ -323,6 +344,13 @@ _MODELS = (
         "upstream fields never to send; `tools[*].function.strict`: a field inside others",
         PARAM + "additional_drop_params",
     ),
+    _set("drop_params", v.drop_list, "as in litellm_settings", PARAM + "drop_params"),
+    _set(
+        "num_ctx",
+        _count,
+        "not sent, and a warning says what to do: Ollama's `/v1` has no such field",
+        PARAM + "num_ctx",
+    ),
     _set(
         "allowed_openai_params",
         v.texts,
@@ -333,14 +361,15 @@ _MODELS = (
     _set(
         "rpm",
         _count,
-        "requests that may start in any 60 seconds; also the weight if `weight` is not set",
+        "the weight if `weight` is not set; with `enforce_limits` also: requests that may start in any 60 seconds",
         ITEM + "rpm",
         PARAM + "rpm",
     ),
     _set(
         "tpm",
         _count,
-        "tokens in any 60 seconds, input and output; also the weight if neither `weight` nor `rpm` is set",
+        "the weight if neither `weight` nor `rpm` is set; with `enforce_limits` also: tokens in any 60 seconds, input "
+        "and output",
         ITEM + "tpm",
         PARAM + "tpm",
     ),

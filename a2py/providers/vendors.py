@@ -119,7 +119,7 @@ VENDORS: tuple[Provider, ...] = (
     row(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
-        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         default_model="gemini-3.8-flash",
         quirks={
             "documents": "image_url",

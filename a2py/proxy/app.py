@@ -19,6 +19,7 @@ from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.responses import NamelessResponse, error_response, new_id
 from a2py.proxy.routes import Route, find_route
+from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 
 #: What a client that asks for another path gets to read.
@@ -56,7 +57,8 @@ class Proxy:
                 _count_request(services.metrics, record)
             if record.status:
                 services.log.request(record)
-        response.headers.update(granted)  # a stream has sent them already: see EventStream
+        response.headers.update(granted)  # a stream has sent these and the next already: see StreamAnswer
+        response.headers.update(route_headers(record))
         return response
 
     def _check(self, request: BaseRequest, record: Record) -> Route | StreamResponse:
@@ -113,6 +115,8 @@ def _count_request(metrics: Metrics, record: Record) -> None:
     if record.first_content:
         add("a2py_first_byte_seconds_sum", record.first_content, deployment=deployment)
         add("a2py_first_byte_seconds_count", deployment=deployment)
+    if record.choice:
+        add("a2py_routes_total", rule=record.choice.rule, model=record.choice.model or "as asked")
     for direction, amount in (("input", record.input), ("cached", record.cached), ("output", record.output)):
         if amount:
             add("a2py_tokens_total", amount, deployment=deployment, direction=direction)

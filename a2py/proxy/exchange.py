@@ -86,7 +86,7 @@ class Exchange:
 
     async def _try_deployments(self) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
-        plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
+        plan = services.router.plan(inbound.config, inbound.model, inbound.size)
         request = inbound.call.request
         if request.has_thread and not plan.keep_only(threads.carries):
             raise threads.refusal(request.model)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Inbound:
-    """`start_time`: loop time at which the exchange began; `hops`: value of the hop header for upstreams; `patience`:
+    """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`: value of the hop header for upstreams; `patience`:
     seconds that the client waits for a complete answer, 0 if it waits for ever; `record`: its line in the log, filled
     on the way."""
 
@@ -31,6 +31,7 @@ class Inbound:
     config: Config
     size: PromptSize
     start_time: float
+    model: str
     hops: str = ""
     patience: float = 0.0
     capture: Capture | None = None

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from a2py.messages.rules import Choice
 from a2py.printable import printable
 
 #: What the client is told of an exception that is in the log (`Log.crash`).
@@ -33,7 +34,7 @@ class Record:
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
     beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
-    could not be carried upstream."""
+    could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none."""
 
     id: str = ""
     path: str = ""
@@ -52,13 +53,14 @@ class Record:
     cached: int = 0
     output: int = 0
     degraded: tuple[str, ...] = ()
+    choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
 
     def values(self) -> dict[str, object]:
         """Return what the line says, in its order."""
         out: dict[str, object] = {"status": self.status, "path": self.path}
         if self.model:
-            out["model"] = self.model
+            out |= self._model_names()
         if self.upstream:
             out |= {"upstream": self._upstream_name(), "wire": self.wire}
         if self.stream:
@@ -82,6 +84,13 @@ class Record:
             out["error"] = self.error
         out["id"] = self.id
         return out
+
+    def _model_names(self) -> dict[str, object]:
+        """Return the name that was asked for, and the rule that decided about it."""
+        names: dict[str, object] = {"model": self.model}
+        if self.choice is not None:
+            names |= {"route": self.choice.rule, "why": self.choice.why}
+        return names
 
     def _upstream_name(self) -> str:
         """Return the deployment's id with the model in it.

@@ -23,6 +23,7 @@ from a2py.proxy.exchange import Exchange
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response, new_id
+from a2py.proxy.rules import choose_model
 from a2py.proxy.services import Services
 from a2py.proxy.sizes import PromptSize
 from a2py.upstream import HOP_HEADER
@@ -53,6 +54,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
             " Ask again, or raise the limit in the configuration.",
             retry_after=1,
         )
+    model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
         request,
         call,
@@ -60,6 +62,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         config,
         PromptSize(services.sizes, call),
         asyncio.get_running_loop().time(),
+        model,
         hops=extend_hops(services, request),
     )
     if config.settings.capture_dir:
@@ -84,17 +87,24 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
     record.model = call.request.model
-    tokens = await _count(services, call)
+    tokens = await _count(services, call, await _choose_counter(services, request, call, record))
     record.status, record.input = 200, tokens
     return json_response({"input_tokens": tokens}, record.id)
 
 
-async def _count(services: Services, call: Call) -> int:
-    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted
-    here."""
+async def _choose_counter(services: Services, request: BaseRequest, call: Call, record: Record) -> str:
+    """Return the name of the model that would get the messages of `call`."""
+    config = services.config
+    estimate = await services.pace.run(estimate_in_slices(call.request)) if config.settings.routes else 0
+    return await choose_model(config, services.pace, call.request, request.headers, estimate, record)
+
+
+async def _count(services: Services, call: Call, name: str) -> int:
+    """Return the input tokens of `call`, at least 1: by the tokenizer of the upstream of `name` if it has one,
+    otherwise counted here."""
     model, tokens = "", None
     try:
-        deployment = services.lessons.apply(services.config.resolve(call.request.model)[0])
+        deployment = services.lessons.apply(services.config.resolve(name)[0])
     except ApiError:
         pass  # nobody serves this name: the count is still worth something to the client
     else:

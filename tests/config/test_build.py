@@ -565,6 +565,7 @@ def test_parameters_land(folder: Folder) -> None:
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
         "{id: mine, cache_control_ttl: 1h, max_input_tokens: 1000, max_output_tokens: 200, max_tokens: 300, base_model: openai/gpt-4.1}",
+        "a2py: {enforce_limits: true}",
     )
     assert dep.params == {
         "max_tokens": 100,
