@@ -92,7 +92,8 @@ def describe_small_window(target: Target) -> str:
     if not 0 < target.window < SMALLEST_WINDOW:
         return ""
     return (
-        f"{target.model or 'The default model'} has a context of {target.window:,} tokens, too small for Claude Code: give it "
+        f"{target.model or 'The default model'} has a context of {target.window:,} tokens, "
+        "too small for Claude Code: give it "
         f"{SMALLEST_WINDOW:,} or more (Ollama: OLLAMA_CONTEXT_LENGTH=65536; other servers: their own setting, and "
         "model_info.max_input_tokens)"
     )

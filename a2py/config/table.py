@@ -219,7 +219,8 @@ _TRANSLATION = (
     _set(
         "drop_params",
         v.drop_list,
-        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not accept",
+        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not "
+        "accept",
         GENERAL + "drop_params",
         LITELLM + "drop_params",
     ),
