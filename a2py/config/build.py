@@ -18,7 +18,7 @@ from a2py.config.endpoint import OLLAMA, Address, Key, find_base, find_key, unse
 from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.prefixes import ModelName, Warn, parse_model
 from a2py.config.quirk_changes import entry_overrides, warn_unsent
-from a2py.config.settings import Entry, Settings
+from a2py.config.settings import SENT_UNCHANGED, Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
@@ -43,15 +43,7 @@ _PARAMS = (
 )
 #: Wire → further litellm_params that it sends unchanged.
 _BODY = {
-    "chat": (
-        "seed",
-        "frequency_penalty",
-        "presence_penalty",
-        "logit_bias",
-        "verbosity",
-        "service_tier",
-        "parallel_tool_calls",
-    ),
+    "chat": SENT_UNCHANGED,
     "responses": ("service_tier", "parallel_tool_calls"),
 }
 
@@ -214,7 +206,6 @@ def _make_deployment(
         wire=target.wire,
         wire_fixed=target.is_wire_fixed,
         headers={
-            **row.headers,
             **({} if target.is_foreign else env_headers),
             **({} if key.value else dict(base.headers)),
             **entry.extra_headers,

@@ -1,7 +1,8 @@
 """From what is known of a deployment to its quirks.
 
-The layers, the weakest first: the common subset, the model family's rows, the host's row, the server's own word, replies, refusals, the file.
-Replies and refusals come during the run (proxy/lessons.py) and respect `Deployment.fixed`; the others are put together here.
+The layers, the weakest first: the common subset, the model family's rows, the host's row, the server's own word,
+replies, refusals, the file. Replies and refusals come during the run (proxy/lessons.py) and respect `Deployment.fixed`;
+the others are put together here.
 
 Knows: the layers. Must not know: files, requests, time.
 Invariants: total: any model at any address gets quirks; each quirk that is not the common subset has a reason.
@@ -24,7 +25,8 @@ from a2py.quirks import Quirks, override
 #: Quirk → value, for each pattern of `a2py: quirks`.
 Patterns = Mapping[str, Mapping[str, Any]]
 
-#: allowed_openai_params → the quirks that send the field after all. A quirk that has a value of its own already (a word, a limit) keeps it.
+#: allowed_openai_params → the quirks that send the field after all. A quirk that has a value of its own already (a
+#: word, a limit) keeps it.
 _ALLOWED: dict[str, dict[str, Any]] = {
     "tools": {"tools": True},
     "parallel_tool_calls": {"parallel_tool_calls": True},

@@ -194,7 +194,7 @@ class Sequence:
         self._open_call = item.key if item.kind == TOOL else None
 
     def _write_piece(self, item: Item, part: Part) -> None:
-        """Write a piece of an open call up to the end of its object. What follows is kept until the end of the reply."""
+        """Write a piece of an open call up to the end of its object. What follows is kept until the reply ends."""
         piece = item.take_piece(part)
         if piece:
             self._write(piece)

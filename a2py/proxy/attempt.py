@@ -59,8 +59,8 @@ class Attempt:
         self._decoder: Decoder | None = None
 
     async def run(self) -> ApiError | None:
-        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean that
-        nothing was sent."""
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean
+        that nothing was sent."""
         services, deployment, record = self._services, self.deployment, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         if deployment.problem:

@@ -156,6 +156,6 @@ class Services:
         return explain(deployment, self.config.settings.quirks, learned, self.lessons.facts(deployment))
 
     def _take_words(self, words: Mapping[str, ServerWord]) -> None:
-        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they
-        began with."""
+        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that
+        they began with."""
         self.config = self.config.with_servers(words)

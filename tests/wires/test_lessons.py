@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.providers.models import ROOM
+from a2py.providers.families import ROOM
 from a2py.quirks import Quirks, override
 from a2py.wires import failure
 from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, find_lesson, is_lasting, join_lessons

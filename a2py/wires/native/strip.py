@@ -127,8 +127,8 @@ def _with_text(message: JSON) -> JSON:
 
 
 def _without_blanks(content: list[JSON]) -> list[JSON]:
-    """Return the blocks without blank texts, also inside the results of tools. The cache mark of one that is removed goes
-    to the block before it."""
+    """Return the blocks without blank texts, also inside the results of tools. The cache mark of one that is removed
+    goes to the block before it."""
     others: list[JSON] = []
     for block in content:
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
