@@ -7,9 +7,9 @@ from a digest of session and deployment, and the highest score wins.
     u     a number between 0 and 1, from the digest of session and deployment
     score -weight / ln(u)
 
-A deployment wins in proportion to its weight. If one is lost, the scores of the others stay as they are, so only its own
-sessions move. If one is added, only the sessions that it wins move. (Weighted rendezvous hashing: J. Resch, "New hashing
-algorithms for data storage", SNIA SDC 2015.)
+A deployment wins in proportion to its weight. If one is lost, the scores of the others stay as they are, so only its
+own sessions move. If one is added, only the sessions that it wins move. (Weighted rendezvous hashing: J. Resch, "New
+hashing algorithms for data storage", SNIA SDC 2015.)
 
 Knows: deployments and their weights. Must not know: which of them may be asked, what a session is.
 Invariants: a function of its arguments alone: all processes, restarts and versions of Python agree. It does not depend

@@ -194,7 +194,7 @@ def test_importing_a2py_imports_nothing() -> None:
 #: Modules of cli/, the lowest first. A module imports only from the lines above its own, also under TYPE_CHECKING. Two
 #: modules of one line do not import each other, so there can be no circle.
 CLI = (
-    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "terminal"),
+    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "litellmflags", "terminal"),
     ("main", "ollama", "options", "orders", "sharing", "state", "check.bench", "check.write"),
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "source", "check.choices"),
@@ -241,7 +241,7 @@ PROXY = (
     ("waiting",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
-    ("body", "client", "connections"),
+    ("body", "client", "connections", "rules"),
     ("capture", "flow", "keepalive", "services"),
     ("inbound",),
     ("answer",),

@@ -85,8 +85,8 @@ class _SubcommandParser(options.Parser):
 # -- show ------------------------------------------------------------------------------------------------------
 
 _NO_QUIRKS = Quirks()
-#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made of
-#: one (`account`).
+#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made
+#: of one (`account`).
 _SPECIAL = frozenset(
     (
         "name",

@@ -150,8 +150,13 @@ def _assemble(
     has_models = bool(contents.entries and files)
     if not contents.entries and files:
         contents.entries = read(t.node_of({"model_list": _entries_from_keys(env, ())}, "environment")).entries
-        effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
-        warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
+        effect, cure = "nothing is served", ", or set the key of a provider (OPENAI_API_KEY, …)"
+        if contents.entries:
+            effect, cure = "the models come from the keys of the environment", ""
+        warn(
+            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. "
+            f"Write `model_list:` to name models{cure}."
+        )
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
     _share_origins(contents)
     pairs: dict[Pair, Use] = {}
@@ -163,7 +168,7 @@ def _assemble(
         hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
         master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure")),
+        insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),
         origins=contents.origins,
@@ -171,6 +176,7 @@ def _assemble(
         pairs=pairs,
     )
     _warn_unserved_names(config, warn)
+    _check_routes(config)
     return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
 
 
@@ -183,7 +189,7 @@ def _share_origins(contents: Contents) -> None:
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
     """Return `env` with `environment_variables` below it, except the variables that control a2py itself."""
-    texts = values.text_map(section, "environment_variables")
+    texts = values.variable_map(section, "environment_variables")
     texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
     return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
@@ -219,7 +225,7 @@ def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
     """Return the settings with those that variables switch on."""
     settings = contents.settings
     for attr in SWITCHES:
-        if attr != "insecure" and attr not in contents.origins and _is_on(env, attr):
+        if attr != "insecure" and attr not in contents.origins and is_switched_on(env, attr):
             changes: dict[str, Any] = {attr: True}
             settings = replace(settings, **changes)
     return settings
@@ -235,7 +241,8 @@ def _accept_quirks(settings: Settings, origin: str, warn: Warn) -> Settings:
     return replace(settings, quirks=quirks)
 
 
-def _is_on(env: Mapping[str, str], attr: str) -> bool:
+def is_switched_on(env: Mapping[str, str], attr: str) -> bool:
+    """Return whether the variable of the setting `attr` (see `SWITCHES`) switches it on."""
     return env.get(SWITCHES[attr], "").strip().lower() in ("1", "true", "yes", "on")
 
 
@@ -354,6 +361,17 @@ def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[
     return tuple(deployments)
 
 
+def _check_routes(config: Config) -> None:
+    """Raise ConfigError for a rule of `a2py: routes:` whose model nothing serves."""
+    for index, rule in enumerate(config.settings.routes):
+        if not config.knows(rule.model):
+            near = get_close_matches(rule.model, [dep.name for dep in config.deployments], 1, 0.7)
+            cure = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
+            file, line, column = rule.at
+            message, path = f"names {rule.model}, but no model is called so", f"a2py.routes[{index}].model"
+            raise ConfigError(message, file=file, line=line, column=column, path=path, cure=cure)
+
+
 def _warn_unserved_names(config: Config, warn: Warn) -> None:
     """Warn about names in settings that no model has."""
     settings, origins = config.settings, config.origins
@@ -383,5 +401,6 @@ def _warn_unserved_names(config: Config, warn: Warn) -> None:
     if settings.routing_strategy != "simple-shuffle":
         place, _, key = origins["routing_strategy"].rpartition(" ")
         warn(
-            f"{place}: `{key}` is ignored: a2py shares by weight, as simple-shuffle does, not by {settings.routing_strategy}."
+            f"{place}: `{key}` is ignored: a2py shares by weight, as simple-shuffle does, not by"
+            f" {settings.routing_strategy}."
         )

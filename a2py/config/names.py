@@ -17,7 +17,7 @@ secrets are not in repr.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -105,6 +105,17 @@ class Config:
         """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
+    def serves(self, model: str) -> bool:
+        """Return whether anything, a default included, answers to `model`."""
+        return bool(self._names.look_up(model))
+
+    def has_name(self, model: str) -> bool:
+        """Return whether the file has `model` itself, so that rules do not send it elsewhere.
+
+        It has the names of models and aliases in every spelling, and what its patterns serve. A bare `*` and a pattern
+        that takes `claude-…` names do not say that the user wants one of these: Claude Code asks for them by itself."""
+        return self._names.is_own(model)
+
     def list_names(self) -> tuple[str, ...]:
         """Return the public names that work and are not hidden: models, aliases, and of a wildcard the models that its
         server lists, the home of `claude-*` first, else the provider's default model."""
@@ -126,16 +137,21 @@ class Config:
         return name if _DISCOVERED.search(name) else _OFFERED[0] + name
 
     def _unknown(self, model: str) -> str:
-        names = self.list_names()
-        label = model[:100]
-        suggestions = ", ".join(names[:MAX_SUGGESTIONS]) + (
-            f" and {len(names) - MAX_SUGGESTIONS} more" if len(names) > MAX_SUGGESTIONS else ""
-        )
-        near = get_close_matches(label, names, 1, 0.8)
+        names, label = self.list_names(), model[:100]
+        # Only the key of these may be missing: "not served here" alone would hide that their names are right.
+        broken = dict.fromkeys(dep.name for dep in self.deployments if dep.problem and dep.name not in names)
+        near = get_close_matches(label, (*names, *broken), 1, 0.8)
         patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))
         parts = [f"model: {label} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
-        parts.append(f"known names: {suggestions or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        parts.append(f"known names: {_shorten_list(names) or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        if broken:
+            parts.append(f"configured, but not usable (`a2py models` says why): {_shorten_list(tuple(broken))}")
         return "; ".join(parts)
+
+
+def _shorten_list(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_SUGGESTIONS
+    return ", ".join(names[:MAX_SUGGESTIONS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:
@@ -276,6 +292,15 @@ class _Names:
         if star:
             yield self.bind_pattern("*", (bare,), bare) if "*" in self.groups else ()
             yield self.find(self.config.aliases.get("*", ""), claude=False, star=False, depth=depth + 1)
+
+    def is_own(self, model: str) -> bool:
+        """Return whether `model` is a name of the file (see `Config.has_name`)."""
+        bare = _LONG_CONTEXT.sub("", model)
+        if any(name in self.folded or name.casefold() in self.folded for name in (model, bare, _DATE.sub("", bare))):
+            return True
+        if not bare.lower().startswith("claude-") and self.find_pattern(bare, True, False, 0):
+            return True
+        return any(bare.startswith(prefix) and self.is_own(bare[len(prefix) :]) for prefix in _OFFERED)
 
     def find_default(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""

@@ -44,6 +44,9 @@ UNSERVED = {
         ("sagemaker", "sagemaker_chat"), "Use an OpenAI-compatible server in front of it: openai/<model> with api_base."
     ),
 }
+#: LiteLLM's word before an Azure deployment's name that says what kind of model it is → a model of that kind
+#: (docs.litellm.ai, azure, 2026-11).
+SERIES = {"o_series": "o3", "gpt5_series": "gpt-5"}
 #: Pattern of model names without a prefix → provider. The first match wins.
 FAMILIES = (
     *((pattern, "openai") for pattern in ("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "codex-*")),
@@ -64,12 +67,13 @@ Warn = Callable[[str], None]
 
 class ModelName(NamedTuple):
     """The meaning of a model string. `has_responses`: it asks for the Responses wire; `problem`: why it cannot be
-    served."""
+    served; `series`: a model of the series that it names, "" for none."""
 
     row: Provider
     model: str
     has_responses: bool = False
     problem: str = ""
+    series: str = ""
 
 
 def parse_model(entry: Entry, warn: Warn) -> ModelName:
@@ -83,6 +87,9 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
     model = model.removeprefix("responses/")
     name = PREFIXES.get(provider, provider)
     if name in PROVIDERS:
+        series, slash, deployment = model.partition("/")
+        if name == "azure" and slash and series in SERIES:
+            return ModelName(PROVIDERS[name], deployment, has_responses, series=SERIES[series])
         return ModelName(PROVIDERS[name], model, has_responses)
     place = entry.place("custom_llm_provider" if entry.custom_llm_provider else "model")
     if provider in UNSERVED:

@@ -104,7 +104,7 @@ class _Reader:
         return contents
 
     def read_mapping(self, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
-        """Read the keys of a mapping. `path`: keys from the top with `[]`; `shown`: the same with each item's index."""
+        """Read the keys of a mapping. `path`: keys from the top with `[]`; `label`: the same with each item's index."""
         if node.value is None:
             return
         if not isinstance(node.value, dict):

@@ -1,8 +1,8 @@
 """Whether an upstream's prompt cache still held a conversation, and why it did not.
 
 Knows: what a turn was, and how much of its prompt was cached. Must not know: clocks, sessions, where turns are kept.
-Invariants: a conversation's first turn loses nothing; a turn that only adds to the prompt loses nothing, however small the
-cached share becomes by it.
+Invariants: a conversation's first turn loses nothing; a turn that only adds to the prompt loses nothing, however small
+the cached share becomes by it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ KEPT = 0.9
 
 class Turn(NamedTuple):
     """One turn of a conversation. `number`: 1 is the first; `deployment`: its id; `end`: seconds of a clock; `system`,
-    `tools`, `first`: numbers of a fingerprint; `messages`: how many the history has, and `history`: their number; `cached`:
-    tokens that the upstream's cache held or took."""
+    `tools`, `first`: numbers of a fingerprint; `messages`: how many the history has, and `history`: their number;
+    `cached`: tokens that the upstream's cache held or took."""
 
     number: int
     deployment: str
@@ -35,8 +35,8 @@ class Turn(NamedTuple):
 def list_losses(before: Turn, now: Turn, prefix: int, cached: int, age: float) -> tuple[str, ...]:
     """Return why the cache lost the conversation between two of its turns; () if it did not lose it.
 
-    `prefix`: the number of the present history's first `before.messages` messages; `cached`: tokens of the present prompt
-    that were cached; `age`: seconds from the end of the turn before to this request."""
+    `prefix`: the number of the present history's first `before.messages` messages; `cached`: tokens of the present
+    prompt that were cached; `age`: seconds from the end of the turn before to this request."""
     if cached >= before.cached * KEPT:
         return ()
     reasons = []

@@ -1,9 +1,9 @@
 """What of a prompt decides whether an upstream's cache holds it: the system prompt, the tools, the history so far.
 
 Knows: the request. Must not know: caches, upstreams.
-Invariants: nothing raises on a parsed request; cache marks and Claude Code's billing line count for nothing, because they
-change from turn to turn and do not reach the model; a fingerprint holds numbers only, no content. The numbers are those
-of Python's `hash`: they differ from process to process and are compared within one.
+Invariants: nothing raises on a parsed request; cache marks and Claude Code's billing line count for nothing, because
+they change from turn to turn and do not reach the model; a fingerprint holds numbers only, no content. The numbers are
+those of Python's `hash`: they differ from process to process and are compared within one.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.keepalive import KeepAlive
 from a2py.proxy.responses import header_list, json_response
+from a2py.proxy.rules import route_headers
 from a2py.upstream import Flow
 
 
@@ -93,9 +94,9 @@ class StreamAnswer:
     def __init__(self, inbound: Inbound, stall_seconds: float) -> None:
         self._inbound = inbound
         request, settings = inbound.request, inbound.config.settings
-        granted = grant(settings.allowed_origins, request.headers)
+        extra = {**grant(settings.allowed_origins, request.headers), **route_headers(inbound.record)}
         make_stream = EventStream if inbound.capture is None else inbound.capture.stream
-        self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, granted, stall_seconds)
+        self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, extra, stall_seconds)
         self._writer: Writer | None = None
         self._keepalive = KeepAlive(
             self.client,

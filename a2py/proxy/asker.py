@@ -14,8 +14,8 @@ from a2py.messages.types import Call
 
 
 class Asker:
-    """`find_session`: returns a text that all turns of a conversation share, "" if nothing is known of it; `is_subagent`:
-    a sub-agent asks, for whom nobody waits as long as the main conversation has something to do."""
+    """`find_session`: returns a text that all turns of a conversation share, "" if nothing is known of it;
+    `is_subagent`: a sub-agent asks, for whom nobody waits as long as the main conversation has something to do."""
 
     __slots__ = ("_find_session", "_headers", "_session", "is_subagent")
 

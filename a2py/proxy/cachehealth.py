@@ -1,9 +1,9 @@
 """The latest turns of each session, by which the log can say why an upstream's cache lost a conversation.
 
-A session has several conversations: the main one, those of its sub-agents, and helper calls with a system prompt of their
-own. A request belongs to the conversation with the same first message; a request whose first message is new, but whose
-system prompt and tools are not, continues a conversation whose history was rewritten (a compaction), unless it has only
-its first turn.
+A session has several conversations: the main one, those of its sub-agents, and helper calls with a system prompt of
+their own. A request belongs to the conversation with the same first message; a request whose first message is new, but
+whose system prompt and tools are not, continues a conversation whose history was rewritten (a compaction), unless it
+has only its first turn.
 
 Knows: sessions, turns, how many of each are kept. Must not know: what a loss is (evidence/cache.py), HTTP.
 Invariants: at most MAX_SESSIONS sessions with at most MAX_TURNS turns each, numbers only.
@@ -34,8 +34,8 @@ class CacheHealth:
     def note(
         self, session: str, fingerprint: Fingerprint, start: float, deployment: str, usage: Usage
     ) -> tuple[int, tuple[str, ...]]:
-        """Keep a turn that `deployment` has answered. Return its number, and why the cache lost the conversation, () if it
-        did not. `start`: when the request came, by the clock."""
+        """Keep a turn that `deployment` has answered. Return its number, and why the cache lost the conversation, () if
+        it did not. `start`: when the request came, by the clock."""
         turns = self._sessions.pop(session, [])
         before = _find_turn(turns, fingerprint)
         count = len(fingerprint.messages)

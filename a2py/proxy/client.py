@@ -54,9 +54,9 @@ class EventStream:
     nothing (seconds).
 
     `last_write`: loop time of the latest write; `committed`: the head is out, or goes out with the next write;
-    `place`: in the line, 0 if the request did not wait; `chunked`: the body is framed in chunks (not for HTTP/1.0, whose body ends with the connection); `send`: the
-    transport's `write`, for whole chunks that were framed elsewhere (messages/splice.py). It may be used once something
-    was written, if the answer is `chunked`."""
+    `place`: in the line, 0 if the request did not wait; `chunked`: the body is framed in chunks (not for HTTP/1.0,
+    whose body ends with the connection); `send`: the transport's `write`, for whole chunks that were framed elsewhere
+    (messages/splice.py). It may be used once something was written, if the answer is `chunked`."""
 
     __slots__ = (
         "_connection",
@@ -106,7 +106,7 @@ class EventStream:
         self.last_write = self._loop.time()
 
     @property
-    def gone(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the client has left."""
         return self._transport.is_closing()
 
@@ -164,7 +164,7 @@ class EventStream:
 
     def finish(self, data: bytes = b"") -> StreamResponse:
         """Send the last bytes and the end of the body in one write. Return what the handler must return."""
-        if not self.finished and not self.gone:
+        if not self.finished and not self.has_left:
             if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)

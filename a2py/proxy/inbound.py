@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Inbound:
-    """`start_time`: loop time at which the exchange began; `hops`: value of the hop header for upstreams; `patience`:
-    seconds that the client waits for a complete answer, 0 if it waits for ever; `record`: its line in the log, filled
-    on the way; `prompt`: by which its cache's health is judged, None if it is not; `arrival`: when it came, by the clock of
-    the services."""
+    """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
+    value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
+    waits for ever; `record`: its line in the log, filled on the way."""
 
     request: BaseRequest
     call: Call
@@ -34,6 +33,7 @@ class Inbound:
     config: Config
     size: PromptSize
     start_time: float
+    model: str
     asker: Asker = NOBODY
     hops: str = ""
     patience: float = 0.0

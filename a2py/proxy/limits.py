@@ -339,8 +339,8 @@ def limit_error(model: str, short: Sequence[tuple[Deployment, Shortage]]) -> Api
         tokens = min(shortage.tokens for _, shortage in short)
         return ApiError(
             "rate_limit",
-            f"{model!r} takes no request of this size: its input has about {tokens} tokens, more than the configured limit"
-            f" allows in a minute{reached}. Shorten the request, or raise the limit in the configuration.",
+            f"{model!r} takes no request of this size: its input has about {tokens} tokens, more than the configured"
+            f" limit allows in a minute{reached}. Shorten the request, or raise the limit in the configuration.",
             should_retry=False,
         )
     seconds = math.ceil(seconds)

@@ -9,13 +9,13 @@ Requests that may take a place at the same deployments wait in one `_Gate`. Who 
    session if that waits too, unless the sub-agent has waited AGING seconds longer. The sub-agent then has the turn that
    the main conversation had. So a session orders only its own turns: nobody else waits longer for it.
 
-Example, of one key: sub-agent a1 of session A, b of session B, sub-agent a2 of A and the main conversation a of A wait in
-this order. They get their places in the order a, b, a1, a2.
+Example, of one key: sub-agent a1 of session A, b of session B, sub-agent a2 of A and the main conversation a of A wait
+in this order. They get their places in the order a, b, a1, a2.
 
 Knows: places (places.py), the order of those who wait. Must not know: HTTP, models, why a deployment is chosen.
 Invariants: a place is handed over in the moment in which it is released, so that nobody overtakes those who wait;
-whoever leaves is out at once, and gives back a place that was handed over meanwhile; at most `length` requests wait, each
-in a few objects of fixed size.
+whoever leaves is out at once, and gives back a place that was handed over meanwhile; at most `length` requests wait,
+each in a few objects of fixed size.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from a2py.proxy.exchange import Exchange
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response, new_id
+from a2py.proxy.rules import choose_model
 from a2py.proxy.services import Services
 from a2py.proxy.sizes import PromptSize
 from a2py.upstream import HOP_HEADER
@@ -43,6 +44,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
     record.model, record.stream = parsed.model, parsed.stream
     config, running = services.config, services.running
+    model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
         request,
         call,
@@ -50,6 +52,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         config,
         PromptSize(services.sizes, call),
         asyncio.get_running_loop().time(),
+        model,
         asker_of(request.headers, call),
         hops=extend_hops(services, request),
     )
@@ -78,17 +81,24 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
     record.model = call.request.model
-    tokens = await _count(services, call)
+    tokens = await _count(services, call, await _choose_counter(services, request, call, record))
     record.status, record.input = 200, tokens
     return json_response({"input_tokens": tokens}, record.id)
 
 
-async def _count(services: Services, call: Call) -> int:
-    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted
-    here."""
+async def _choose_counter(services: Services, request: BaseRequest, call: Call, record: Record) -> str:
+    """Return the name of the model that would get the messages of `call`."""
+    config = services.config
+    estimate = await services.pace.run(estimate_in_slices(call.request)) if config.settings.routes else 0
+    return await choose_model(config, services.pace, call.request, request.headers, estimate, record)
+
+
+async def _count(services: Services, call: Call, name: str) -> int:
+    """Return the input tokens of `call`, at least 1: by the tokenizer of the upstream of `name` if it has one,
+    otherwise counted here."""
     model, tokens = "", None
     try:
-        deployment = services.lessons.apply(services.config.resolve(call.request.model)[0])
+        deployment = services.lessons.apply(services.config.resolve(name)[0])
     except ApiError:
         pass  # nobody serves this name: the count is still worth something to the client
     else:

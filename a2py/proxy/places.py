@@ -7,8 +7,8 @@ A running request has one `Place` at a deployment. The place counts towards each
     max_parallel_requests                  the requests to one deployment
     the slots that a server says it has    the requests to one server, if the deployment has no limit of its own
 
-Knows: these limits, who runs, how long a place is usually held. Must not know: who waits for a place (line.py), rates and
-tokens (limits.py).
+Knows: these limits, who runs, how long a place is usually held. Must not know: who waits for a place (line.py), rates
+and tokens (limits.py).
 Invariants: a place is released once, however its request ends; memory is bounded by the running requests and the
 configured deployments.
 """
@@ -63,8 +63,8 @@ class Place:
 
 
 class Places:
-    """`clock`: monotonic seconds; `total_limit`: requests at a time in this process, 0 for no limit; `on_release`: called
-    after each release, when there may be room for somebody who waits."""
+    """`clock`: monotonic seconds; `total_limit`: requests at a time in this process, 0 for no limit; `on_release`:
+    called after each release, when there may be room for somebody who waits."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -84,8 +84,8 @@ class Places:
         return 0 < self.total_limit <= self._total
 
     def find_limit(self, deployment: Deployment, held: Place | None = None) -> Bound | None:
-        """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that the
-        request has already, and would leave."""
+        """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that
+        the request has already, and would leave."""
         one = deployment
         if not (self.total_limit or one.max_parallel or one.slots or one.name_parallel):
             return None  # most deployments have no limits, and this is asked for every attempt
@@ -108,10 +108,11 @@ class Places:
         return place
 
     def estimate_wait(self, deployments: Iterable[Deployment], place: int) -> float:
-        """Return the seconds until `place` (1 is the next) of those who wait for one of `deployments` may have its turn.
+        """Return the seconds until `place` (1 is the next) of those who wait for one of `deployments` may have its
+        turn.
 
-        It is computed from the mean time for which places are held there, or from the time for which the running requests
-        have held theirs so far, if that is longer."""
+        It is computed from the mean time for which places are held there, or from the time for which the running
+        requests have held theirs so far, if that is longer."""
         now, turns = self._clock(), 0.0
         for id in {one.id for one in deployments}:
             running = self._running.get(id, ())

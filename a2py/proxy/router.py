@@ -2,8 +2,8 @@
 
 Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
 Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was
-delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a limit a minute; each step has a place at
-its deployment (places.py) from the moment in which it is chosen, until the next step has one or the plan is closed.
+delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a limit a minute; each step has a place
+at its deployment (places.py) from the moment in which it is chosen, until the next step has one or the plan is closed.
 
 The order of the decisions after a failure:
 
@@ -163,8 +163,8 @@ class Router:
         self.cooldowns[id, model] = Cooldown(self.clock() + seconds, error.kind)
 
     def choose(self, deployments: Sequence[Deployment], asker: Asker | None) -> Deployment:
-        """Return one of `deployments`, which have room: of the lowest order, and among these the one that the session of
-        `asker` stays with. Without a session it is chosen by weight.
+        """Return one of `deployments`, which have room: of the lowest order, and among these the one that the session
+        of `asker` stays with. Without a session it is chosen by weight.
 
         Those in cooldown are used only if there are no others: a bad answer is better than none."""
         live = [one for one in deployments if not self.is_cooling(one)] or deployments
@@ -209,8 +209,8 @@ class Plan:
     """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it
     returns None.
 
-    `attempts`, `lessons`: how many there were so far; `place`: of the latest step; `waiting`: how the request has waited;
-    `on_join`: called with the place in the line when it begins to wait."""
+    `attempts`, `lessons`: how many there were so far; `place`: of the latest step; `waiting`: how the request has
+    waited; `on_join`: called with the place in the line when it begins to wait."""
 
     def __init__(self, router: Router, config: Config, model: str, demand: Demand, asker: Asker) -> None:
         self._router = router

@@ -1,6 +1,7 @@
 """How one request waits for a place, and what it gets if there is none in time.
 
-Knows: the line (line.py), its settings, the words of its errors. Must not know: which deployment comes next (router.py).
+Knows: the line (line.py), its settings, the words of its errors. Must not know: which deployment comes next
+(router.py).
 Invariants: all waits of one request together last at most `a2py: queue: seconds`.
 """
 
@@ -20,8 +21,8 @@ from a2py.proxy.places import Place
 
 
 class Full(ApiError):
-    """All places of `deployments` are taken, and only that keeps a request from them: it may wait for one. `subject`: the
-    model, and which limits are reached."""
+    """All places of `deployments` are taken, and only that keeps a request from them: it may wait for one. `subject`:
+    the model, and which limits are reached."""
 
     def __init__(self, error: ApiError, deployments: tuple[Deployment, ...], subject: str) -> None:
         super().__init__(error.kind, error.message, retry_after=error.retry_after)
@@ -30,8 +31,8 @@ class Full(ApiError):
 
 
 class Waiting:
-    """`place`: where the request began to wait, 1 is the next, 0 if it has not waited; `seconds`: how long it has waited;
-    `end`: `served`, `full`, `late` or `left`."""
+    """`place`: where the request began to wait, 1 is the next, 0 if it has not waited; `seconds`: how long it has
+    waited; `end`: `served`, `full`, `late` or `left`."""
 
     __slots__ = ("_asker", "_line", "_settings", "end", "place", "seconds")
 

@@ -241,6 +241,49 @@ async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
     assert most == 1 and waited > 0, f"{most} at once, {waited} waited"
 
 
+async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_path: Path) -> None:
+    """Two agents: one of the main model, one that Claude Code asks of its haiku. Claude Code's own name is in no file."""
+
+    def model(body: Body) -> Answer:
+        if "Agent" not in json.dumps(body.get("tools", [])) or story.asked(body, "SECRET-ERRAND"):
+            return Say("The errand is done: forty-two.")
+        if not any(message["role"] == "assistant" for message in body["messages"]):
+            errand = {"description": "An errand", "prompt": "SECRET-ERRAND", "subagent_type": "general-purpose"}
+            return Say("Sending two.", [("Agent", errand), ("Agent", {**errand, "model": "haiku"})])
+        return Say("Waiting.")
+
+    told = Story(model)
+    async with scripted.Scripted(told) as upstream:
+        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "agent", "small")]
+        routes = [{"when": "background", "model": "small"}, {"when": "subagent", "model": "agent"}]
+        with process.running(tmp_path, served, litellm_settings={"json_logs": True}, a2py={"routes": routes}) as proxy:
+            run = await cli.run(proxy, tmp_path, "Ask two agents", "--model", "opus")
+            log = proxy.log.read_text("utf-8")
+    good(run, told)
+    by_model = {body["model"]: body for body in told.bodies}
+    assert set(by_model) == {"main", "agent", "small"}
+    for name in ("agent", "small"):
+        assert story.asked(by_model[name], "SECRET-ERRAND")
+    assert not story.asked(by_model["main"], "SECRET-ERRAND")
+    lines = [json.loads(line) for line in log.splitlines() if '"request"' in line and "/v1/messages" in line]
+    reasons = {(line["route"], line["why"], line["upstream"]) for line in lines}
+    assert reasons == {
+        ("none", "no rule holds", "openai/main"),
+        ("1 background", "a haiku-class name", "openai/small"),
+        ("2 subagent", "a sub-agent of Claude Code", "openai/agent"),
+    }
+
+
+async def test_routes_see_plan_mode_and_effort(tmp_path: Path) -> None:
+    told = Story(lambda body: Say("Fine."))
+    async with scripted.Scripted(told) as upstream:
+        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "thinker")]
+        with process.running(tmp_path, served, a2py={"routes": [{"when": "think", "model": "thinker"}]}) as proxy:
+            for flags in ((), ("--permission-mode", "plan"), ("--effort", "high")):
+                good(await cli.run(proxy, tmp_path, "Think", "--model", "opus", *flags), told)
+    assert [body["model"] for body in told.bodies] == ["main", "thinker", "thinker"]
+
+
 def png(width: int = 8, height: int = 8) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

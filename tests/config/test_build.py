@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,16 @@ ENV = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
+
+
+def test_the_page_names_every_prefix_whose_bare_address_gets_v1(folder: Folder) -> None:
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+    _, _, after = page.partition("A bare address")
+    named = re.findall(r"`(\w+)/`", after.partition(". With")[0])
+    bases = {
+        name: folder.one(f"{{model: {name}/m, api_key: k, api_base: 'http://h.example'}}").base for name in PROVIDERS
+    }
+    assert sorted(named) == sorted(name for name, base in bases.items() if base == "http://h.example/v1")
 
 
 # -- provider and model
@@ -554,6 +565,7 @@ def test_parameters_land(folder: Folder) -> None:
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
         "{id: mine, cache_control_ttl: 1h, max_input_tokens: 1000, max_output_tokens: 200, max_tokens: 300, base_model: openai/gpt-4.1}",
+        "a2py: {enforce_limits: true}",
     )
     assert dep.params == {
         "max_tokens": 100,

@@ -68,7 +68,7 @@ def test_the_overview(folder: Folder) -> None:
     assert (first.model, first.weight, first.rpm, second.model, second.weight) == (
         "gpt-4o-eu",
         6.0,
-        6,
+        0,
         "gpt-4o-ca",
         12.0,
     )
@@ -335,7 +335,7 @@ def test_variables_from_everywhere(folder: Folder) -> None:
     assert [d.key for d in config.deployments] == ["f", "d", "env", "e", "dk"]
     assert (
         config.deployments[0].base == "http://dot/v1"
-        and config.deployments[2].rpm == 7
+        and config.deployments[2].weight == 7
         and config.deployments[2].timeout == 1.5
     )
     assert config.deployments[3].headers == {"X": "e"} and config.deployments[4].name == "n"
