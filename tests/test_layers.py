@@ -199,7 +199,7 @@ CLI = (
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "source", "check.choices"),
     ("check.probes",),
-    ("configinit", "embedded", "summary", "trust", "workers"),
+    ("configimport", "configinit", "embedded", "summary", "trust", "workers"),
     ("reload", "running", "service"),
     ("config", "env", "explain", "serving", "setup", "check.command"),
     ("launch", "models", "check.__init__"),

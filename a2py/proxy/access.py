@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: names.
 LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
 #: Headers in which a client sends its key.
-KEY_HEADERS = ("x-api-key", "authorization")
+KEY_HEADERS = ("x-api-key", "x-litellm-api-key", "authorization")
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 

@@ -359,7 +359,7 @@ async def test_a_probe_without_a_key_learns_only_that_it_answers() -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         answer = await proxy.ask(None, "/health", "GET")
         assert (answer.status, answer.json) == (200, {"status": "healthy"})
-        for header in ("x-api-key", "authorization"):
+        for header in ("x-api-key", "authorization", "x-litellm-api-key"):
             envelope(await proxy.ask(None, "/health", "GET", {header: "Bearer x"}), 401, "authentication_error")
         full = (await proxy.ask(None, "/health", "GET", {"x-api-key": KEY})).json
         assert full["deployments"] and (full["healthy_count"], full["unhealthy_count"]) == (1, 0)
