@@ -119,8 +119,8 @@ def _ours(task: asyncio.Task[Any]) -> bool:
     return code is not None and code.co_filename.startswith(_OURS)
 
 
-async def settle(done: Any, seconds: float = 10.0) -> None:
-    """Wait until `done()` holds."""
+async def settle(done: Any, seconds: float = 60.0) -> None:
+    """Wait until `done()` holds. `seconds`: only so that a fault ends."""
     end = asyncio.get_running_loop().time() + seconds
     while not done():
         assert asyncio.get_running_loop().time() < end, f"did not settle: {list(asyncio.all_tasks())}"

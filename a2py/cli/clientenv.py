@@ -37,8 +37,8 @@ FAMILIES: dict[str, str] = {
     "haiku": "ANTHROPIC_DEFAULT_HAIKU_MODEL",
     "fable": "ANTHROPIC_DEFAULT_FABLE_MODEL",
 }
-#: The name for background requests if rules choose the model. Without it Claude Code (2.1.332, 2026-11-30) uses the main
-#: model's name for them.
+#: The name for background requests if rules choose the model. Without it Claude Code (2.1.332, 2026-11-30) uses the
+#: main model's name for them.
 HAIKU = "claude-haiku-5-5"
 #: Variables that make a client bypass the proxy, or send a second credential.
 REMOVED = (

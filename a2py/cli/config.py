@@ -1,5 +1,5 @@
-"""`a2py config`: write a first file (configinit.py) or another proxy's (configimport.py), show what is in effect, validate
-a file.
+"""`a2py config`: write a first file (configinit.py) or another proxy's (configimport.py), show what is in effect,
+validate a file.
 
 Knows: the configuration's tables and its Config. Must not know: how a file is read.
 Invariants: no key is ever printed.
@@ -97,8 +97,8 @@ class _SubcommandParser(options.Parser):
 # -- show ------------------------------------------------------------------------------------------------------
 
 _NO_QUIRKS = Quirks()
-#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made of
-#: one (`account`).
+#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made
+#: of one (`account`).
 _SPECIAL = frozenset(
     (
         "name",

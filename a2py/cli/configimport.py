@@ -1,8 +1,8 @@
 """`a2py config import`: write a configuration that is made from another proxy's.
 
 Knows: files, what an import reports. Must not know: any other program's format (a2py.config.imports).
-Invariants: a file that exists is replaced only with --force, never the file that is read; the new file has mode 0600 from
-its first byte, because it may contain keys; no key is printed, except by --output -.
+Invariants: a file that exists is replaced only with --force, never the file that is read; the new file has mode 0600
+from its first byte, because it may contain keys; no key is printed, except by --output -.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _first_deployment(config: Config, name: str) -> Deployment | None:
 
 
 def _long_window(config: Config, window: int) -> int:
-    """Return the window of the models to which long prompts go, `window` if no rule asks for long prompts. 0: unknown."""
+    """Return the window of the models to which long prompts go, `window` if no rule asks for them. 0: unknown."""
     longs = [rule.model for rule in config.settings.routes if "tokens_over" in list_words((rule,))]
     windows = [dep.max_input_tokens for name in longs if (dep := _first_deployment(config, name)) is not None]
     return max((window, *windows)) if all((window, *windows)) else 0

@@ -162,8 +162,13 @@ def _assemble(
     has_models = bool(contents.entries and files)
     if not contents.entries and files:
         contents.entries = read(t.node_of({"model_list": _entries_from_keys(env, ())}, "environment")).entries
-        effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
-        warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
+        effect, cure = "nothing is served", ", or set the key of a provider (OPENAI_API_KEY, …)"
+        if contents.entries:
+            effect, cure = "the models come from the keys of the environment", ""
+        warn(
+            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. "
+            f"Write `model_list:` to name models{cure}."
+        )
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
     _share_origins(contents)
     pairs: dict[Pair, Use] = {}
@@ -175,7 +180,7 @@ def _assemble(
         hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
         master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure")),
+        insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),
         origins=contents.origins,
@@ -269,7 +274,7 @@ def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
     """Return the settings with those that variables switch on."""
     settings = contents.settings
     for attr in SWITCHES:
-        if attr != "insecure" and attr not in contents.origins and _is_on(env, attr):
+        if attr != "insecure" and attr not in contents.origins and is_switched_on(env, attr):
             changes: dict[str, Any] = {attr: True}
             settings = replace(settings, **changes)
     return settings
@@ -285,7 +290,8 @@ def _accept_quirks(settings: Settings, origin: str, warn: Warn) -> Settings:
     return replace(settings, quirks=quirks)
 
 
-def _is_on(env: Mapping[str, str], attr: str) -> bool:
+def is_switched_on(env: Mapping[str, str], attr: str) -> bool:
+    """Return whether the variable of the setting `attr` (see `SWITCHES`) switches it on."""
     return env.get(SWITCHES[attr], "").strip().lower() in ("1", "true", "yes", "on")
 
 

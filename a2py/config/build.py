@@ -18,7 +18,7 @@ from a2py.config.endpoint import OLLAMA, Address, Key, find_base, find_key, unse
 from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.prefixes import ModelName, Warn, parse_model
 from a2py.config.quirk_changes import entry_overrides, warn_unsent
-from a2py.config.settings import Entry, Settings
+from a2py.config.settings import SENT_UNCHANGED, Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
@@ -43,15 +43,7 @@ _PARAMS = (
 )
 #: Wire → further litellm_params that it sends unchanged.
 _BODY = {
-    "chat": (
-        "seed",
-        "frequency_penalty",
-        "presence_penalty",
-        "logit_bias",
-        "verbosity",
-        "service_tier",
-        "parallel_tool_calls",
-    ),
+    "chat": SENT_UNCHANGED,
     "responses": ("service_tier", "parallel_tool_calls"),
 }
 
@@ -214,7 +206,6 @@ def _make_deployment(
         wire=target.wire,
         wire_fixed=target.is_wire_fixed,
         headers={
-            **row.headers,
             **({} if target.is_foreign else env_headers),
             **({} if key.value else dict(base.headers)),
             **entry.extra_headers,
@@ -251,8 +242,8 @@ def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:
-    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify`, the proxy of an unencrypted
-    request or the Host header, else ""."""
+    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify`, the proxy of an
+    unencrypted request or the Host header, else ""."""
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")

@@ -1,11 +1,12 @@
-"""The models that the environment names in the variables of another proxy for Claude Code (`BIG_MODEL`, `MODEL_OPUS` …).
+"""The models that the environment names in the variables of another proxy for Claude Code (`BIG_MODEL`, `MODEL_OPUS`
+…).
 
 Somebody who comes from claude-code-proxy or free-claude-code has a `.env` that names models. Without an import a2py
 serves these and no others in their place.
 
 Knows: which variables make such a choice. Must not know: what is served besides.
-Invariants: a variable names a model, a key or an address; which of them may meet is decided where the deployment is built,
-by their origins.
+Invariants: a variable names a model, a key or an address; which of them may meet is decided where the deployment is
+built, by their origins.
 """
 
 from __future__ import annotations

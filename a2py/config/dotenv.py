@@ -151,8 +151,8 @@ def within(file: str, folder: str) -> bool:
 def warn_readable(file: str, label: str, warn: Callable[[str], None]) -> None:
     """Warn if others than the owner can read `file`, which contains keys (POSIX only).
 
-    A file that nobody here could change the mode of is no reason: a ConfigMap or a Secret of Kubernetes, a volume that is
-    mounted read-only into a container."""
+    A file that nobody here could change the mode of is no reason: a ConfigMap or a Secret of Kubernetes, a volume that
+    is mounted read-only into a container."""
     if os.name != "posix":
         return
     try:

@@ -34,8 +34,8 @@ EFFECTS = {
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("database_*", "store_model_*", "supported_db_*", "allow_requests_on_db_*"),
-        "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known: all but the master key get "
-        "401. Write the models into the file",
+        "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known: all but the master key "
+        "get 401. Write the models into the file",
     ),
     (("*budget*", "alert*"), "nothing is counted in money, and nobody is alerted"),
     (("allowed_ips",), "no address is refused. Refuse them in front of a2py"),

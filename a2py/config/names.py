@@ -17,7 +17,7 @@ secrets are not in repr.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -58,8 +58,9 @@ class Config:
     unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
     wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
     that are not their own provider's. The user must consent before it is served. `mistakes`: those
-    of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list, of which the deployments are (else they are of the environment). `servers`: base → what the server there
-    says of itself (`with_servers`)."""
+    of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
+    of which the deployments are (else they are of the environment). `servers`: base → what the server there says of
+    itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -138,16 +139,21 @@ class Config:
         return name if _DISCOVERED.search(name) else _OFFERED[0] + name
 
     def _unknown(self, model: str) -> str:
-        names = self.list_names()
-        label = model[:100]
-        suggestions = ", ".join(names[:MAX_SUGGESTIONS]) + (
-            f" and {len(names) - MAX_SUGGESTIONS} more" if len(names) > MAX_SUGGESTIONS else ""
-        )
-        near = get_close_matches(label, names, 1, 0.8)
+        names, label = self.list_names(), model[:100]
+        # Only the key of these may be missing: "not served here" alone would hide that their names are right.
+        broken = dict.fromkeys(dep.name for dep in self.deployments if dep.problem and dep.name not in names)
+        near = get_close_matches(label, (*names, *broken), 1, 0.8)
         patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))
         parts = [f"model: {label} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
-        parts.append(f"known names: {suggestions or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        parts.append(f"known names: {_shorten_list(names) or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        if broken:
+            parts.append(f"configured, but not usable (`a2py models` says why): {_shorten_list(tuple(broken))}")
         return "; ".join(parts)
+
+
+def _shorten_list(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_SUGGESTIONS
+    return ", ".join(names[:MAX_SUGGESTIONS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:

@@ -51,7 +51,10 @@ LOCAL = frozenset(
         "unasked_thinking",
         "allowed_hosts",
         "allowed_origins",
+        "discover",
         "drain_seconds",
+        "drain_delay",
+        "enable_drain_endpoint",
         "max_body_mb",
         "max_connections",
         "buffer_kb",
@@ -70,14 +73,11 @@ LOCAL = frozenset(
         "routing_strategy",
         "max_parallel_requests",
         "global_max_parallel_requests",
-        "drop_params",
-        "modify_params",
         "use_chat_completions_url",
         "reasoning_auto_summary",
         "estimate_initial_input_tokens",
         "master_key",
         "insecure",
-        "set_verbose",
         "json_logs",
         "ssl_verify",
         "force_ipv4",
@@ -205,8 +205,8 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str], proxy:
 
 
 def _find_other_host(headers: Mapping[str, str], own: tuple[str, ...]) -> str:
-    """Return the Host header if it names another host. A shared front server (a CDN) picks the customer by it, not by the
-    address."""
+    """Return the Host header if it names another host. A shared front server (a CDN) picks the customer by it, not by
+    the address."""
     hosts = (value for header, value in headers.items() if header.lower() == "host")
     return next((value for value in hosts if value.lower() not in own), "")
 

@@ -29,8 +29,8 @@ class Contents:
     """The values of a tree.
 
     `origins`: attribute → place and key that set it; `value_origins`: attribute → origin of its value; `mistakes`:
-    those of the warnings that are about a key which was surely meant otherwise; `literal_keys`: files that contain keys,
-    not only names of variables."""
+    those of the warnings that are about a key which was surely meant otherwise; `literal_keys`: files that contain
+    keys, not only names of variables."""
 
     settings: Settings = field(default_factory=Settings)
     server: Server = field(default_factory=Server)
@@ -106,7 +106,7 @@ class _Reader:
         return contents
 
     def read_mapping(self, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
-        """Read the keys of a mapping. `path`: keys from the top with `[]`; `shown`: the same with each item's index."""
+        """Read the keys of a mapping. `path`: keys from the top with `[]`; `label`: the same with each item's index."""
         if node.value is None:
             return
         if not isinstance(node.value, dict):

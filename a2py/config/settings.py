@@ -13,6 +13,17 @@ from a2py.config.tree import Mark
 from a2py.config.variables import Origin
 from a2py.messages.rules import Rule
 
+#: Parameters of an entry that the chat wire sends as they are, besides those that every wire translates.
+SENT_UNCHANGED = (
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "verbosity",
+    "service_tier",
+    "parallel_tool_calls",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -14,7 +14,7 @@ from typing import Any
 from a2py.config import values as v
 from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, OWN, PARAM, ROUTER, Setting
-from a2py.config.settings import Entry, Server, Settings
+from a2py.config.settings import SENT_UNCHANGED, Entry, Server, Settings
 from a2py.config.unserved import IGNORED, WARNED
 from a2py.config.values import Parser
 
@@ -219,7 +219,8 @@ _TRANSLATION = (
     _set(
         "drop_params",
         v.drop_list,
-        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not accept",
+        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not "
+        "accept",
         GENERAL + "drop_params",
         LITELLM + "drop_params",
     ),
@@ -384,18 +385,7 @@ _MODELS = (
     _set("max_parallel_requests", _count, "requests at once; 0: the settings'", PARAM + "max_parallel_requests"),
     _set("keepalive_seconds", _seconds, "silence before a `ping`; 0: the settings'", PARAM + "keepalive_seconds"),
     _set("ssl_verify", v.ssl_verify, "as in litellm_settings", PARAM + "ssl_verify"),
-    *(
-        _set(name, v.anything, "sent upstream unchanged", PARAM + name)
-        for name in (
-            "seed",
-            "frequency_penalty",
-            "presence_penalty",
-            "logit_bias",
-            "verbosity",
-            "service_tier",
-            "parallel_tool_calls",
-        )
-    ),
+    *(_set(name, v.anything, "sent upstream unchanged", PARAM + name) for name in SENT_UNCHANGED),
     _set("id", v.text, "the deployment's id in logs, `/health` and quirks", INFO + "id"),
     _set("mode", v.text, "the wire, `chat` or `responses`; other modes (embedding, …) are not served", INFO + "mode"),
     _set("supported_endpoints", v.texts, '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),

@@ -95,7 +95,8 @@ WARNED = (
     _warned(
         "caching of whole replies",
         "",
-        "litellm_settings.cache litellm_settings.enable_caching* router_settings.cache_responses router_settings.cache_groups",
+        "litellm_settings.cache litellm_settings.enable_caching* router_settings.cache_responses "
+        "router_settings.cache_groups",
     ),
     _warned(
         "callbacks",

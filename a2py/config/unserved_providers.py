@@ -1,7 +1,7 @@
 """Providers that LiteLLM has and a2py has not, and what to write instead.
 
-Source: LiteLLM's list of providers (docs.litellm.ai/docs/providers, read 2026-11); the addresses are those of the vendors'
-own pages about an OpenAI-compatible API.
+Source: LiteLLM's list of providers (docs.litellm.ai/docs/providers, read 2026-11); the addresses are those of the
+vendors' own pages about an OpenAI-compatible API.
 
 Knows: names, addresses. Must not know: the providers that are served.
 """
@@ -24,7 +24,8 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ),
     (
         "vertex_ai vertex_ai_beta",
-        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible endpoint",
+        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible "
+        "endpoint",
     ),
     (
         "sagemaker sagemaker_chat sagemaker_nova",

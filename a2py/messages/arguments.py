@@ -1,10 +1,10 @@
-"""The arguments of a tool call as text: what means "none", where the object ends, what is meant by more than one object.
+"""The arguments of a tool call as text: what means "none", where the object ends, what more than one object means.
 
 Servers with a broken tool parser leave things around the one JSON object that arguments are: a placeholder before it,
 a second encoding around it, a token of the chat template or the arguments of further calls behind it. Example:
 
-    {"command": "ls"}}</s            a brace and half a token too many (vLLM, 2026-07): {"command": "ls"}
-    {"path": "a"}{"path": "b"}       two calls on one index (Gemini through relays, 2026-05): {"path": "a"}, {"path": "b"}
+    {"command": "ls"}}</s          a brace and half a token too many (vLLM, 2026-07): {"command": "ls"}
+    {"path": "a"}{"path": "b"}     two calls on one index (Gemini through relays, 2026-05): {"path": "a"}, {"path": "b"}
 
 Knows: JSON text. Must not know: blocks, events, when a reply has ended properly (only then anything is repaired).
 Invariants: nothing here raises, whatever the upstream sent; what has two readings stays as it came.

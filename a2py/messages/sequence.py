@@ -142,8 +142,7 @@ class Sequence:
         while self._held.items and (self._current is None or self._current.may_close(self._held)):
             if self._current is not None:
                 self._close_block()
-            if self._held.items:  # none if closing the block gave the reply up
-                self._take_next()
+            self._take_next()
 
     def _take_next(self) -> None:
         """Make the next held item the current one, and write what it has."""
@@ -195,7 +194,7 @@ class Sequence:
         self._open_call = item.key if item.kind == TOOL else None
 
     def _write_piece(self, item: Item, part: Part) -> None:
-        """Write a piece of an open call up to the end of its object. What follows is kept until the end of the reply."""
+        """Write a piece of an open call up to the end of its object. What follows is kept until the reply ends."""
         piece = item.take_piece(part)
         if piece:
             self._write(piece)

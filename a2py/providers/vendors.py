@@ -7,9 +7,8 @@ date it was seen.
 
 from __future__ import annotations
 
+from a2py.providers.families import WITH_TOP_K
 from a2py.providers.types import Provider, row
-
-_TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 
 #: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.332 sends all of it, 2026-11), so
 #: it is left out there.
@@ -32,7 +31,8 @@ BETA_FIELDS = frozenset(
 #: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty",
 #: MiniMax, 2026-06).
 BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools.web_search"}
-#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM 0.26).
+#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM
+#: 0.26; 2026-11).
 TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
 _MISTRAL = {
     "prefill": "prefix",
@@ -216,7 +216,7 @@ VENDORS: tuple[Provider, ...] = (
         ),
         default_model="qwen3.8-max",
         quirks={
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "empty_content": "(no output)",
             "tool_choice_thinking": False,
             "structured": "json_object",

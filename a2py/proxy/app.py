@@ -22,6 +22,9 @@ from a2py.proxy.routes import Route, find_route
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 
+#: What a client that asks for another path gets to read.
+API = "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models."
+
 
 class Proxy:
     """`handle` is the handler for every path, for a2py's own server and for any other that is aiohttp's."""
@@ -68,7 +71,7 @@ class Proxy:
         path = request.path[:200]
         route = find_route(request.path)
         if route is None:
-            raise ApiError("not_found", f"Not found: {request.method} {path}")
+            raise ApiError("not_found", f"Not found: {request.method} {path}. {API}")
         if request.method == "OPTIONS":
             headers = preflight(config.settings.allowed_origins, route.methods, request.headers)
             if headers is not None:
@@ -76,7 +79,8 @@ class Proxy:
         if not route.open:
             admit(config, request.headers, request.raw_path)
         if request.method not in route.methods:
-            raise ApiError("method_not_allowed", f"{request.method} is not allowed on {path}")
+            methods = " or ".join(route.methods)
+            raise ApiError("method_not_allowed", f"{request.method} is not allowed on {path}. Use {methods}.")
         if connections is not None and connections.open > connections.max_connections:
             raise ApiError(
                 "overloaded",

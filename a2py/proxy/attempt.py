@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.replies import Asked, asked_of
+from a2py.evidence.replies import Demand, demand_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
@@ -55,12 +55,12 @@ class Attempt:
         self._refused = refused
         self.is_repetition = False
         self.prepared: Prepared | None = None
-        self.asked = Asked()
+        self.demand = Demand()
         self._decoder: Decoder | None = None
 
     async def run(self) -> ApiError | None:
-        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean that
-        nothing was sent."""
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean
+        that nothing was sent."""
         services, deployment, record = self._services, self.deployment, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         if deployment.problem:
@@ -105,7 +105,7 @@ class Attempt:
         services, call, deployment = self._services, self._inbound.call, self.deployment
         work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
         prepared = self.prepared = await services.pace.run(work)
-        self.asked = asked_of(call.request, prepared)
+        self.demand = demand_of(call.request, prepared)
         self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
@@ -169,8 +169,8 @@ class Attempt:
         tokens = self._inbound.size.input_tokens(self.deployment.model)
         if is_vague and tokens <= context:
             return error
-        said = "" if is_bare else f" (the upstream said: {error.message})"
-        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum{said}"
+        words = "" if is_bare else f" (the upstream said: {error.message})"
+        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum{words}"
         return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:

@@ -104,7 +104,7 @@ class EventStream:
         self.last_write = self._loop.time()
 
     @property
-    def gone(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the client has left."""
         return self._transport.is_closing()
 
@@ -160,7 +160,7 @@ class EventStream:
 
     def finish(self, data: bytes = b"") -> StreamResponse:
         """Send the last bytes and the end of the body in one write. Return what the handler must return."""
-        if not self.finished and not self.gone:
+        if not self.finished and not self.has_left:
             if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)

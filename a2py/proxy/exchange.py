@@ -137,16 +137,16 @@ class Exchange:
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
         another question."""
-        asked, prepared = attempt.deployment, attempt.prepared
+        deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
         notes = self._inbound.record.notes
-        wire = self._other_wire(original, asked, error)
+        wire = self._other_wire(original, deployment, error)
         if wire:
             self._trial.use(original, error, {WIRE: wire})
-            notes.append(f"no {asked.wire} wire here: asked by {wire}")
+            notes.append(f"no {deployment.wire} wire here: asked by {wire}")
             return True
-        changes = self._trial.learn(original, asked, error, prepared.added)
+        changes = self._trial.learn(original, deployment, error, prepared.added)
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
@@ -155,32 +155,32 @@ class Exchange:
         """Note what the reply ignored, and ask in another way from now on if there is one.
 
         A value that a reply has changed before is not changed again: the other one did not help either."""
-        asked, outcome = attempt.deployment, self.answer.outcome
-        if asked.wire == "native" or outcome is None:
+        deployment, outcome = attempt.deployment, self.answer.outcome
+        if deployment.wire == "native" or outcome is None:
             return
-        finding = judge(attempt.asked, asked.quirks, outcome)
+        finding = judge(attempt.demand, deployment.quirks, outcome)
         if not finding.note:
             return
         self._inbound.record.notes.append(finding.note)
         changes = {
             name: value
             for name, value in finding.changes.items()
-            if name not in original.fixed and getattr(asked.quirks, name) == getattr(original.quirks, name)
+            if name not in original.fixed and getattr(deployment.quirks, name) == getattr(original.quirks, name)
         }
         if changes:
             self._services.lessons.learn(original, changes, "reply", finding.note)
 
-    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
+    def _other_wire(self, original: Deployment, deployment: Deployment, error: ApiError) -> str:
         """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
         configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
         if original.wire_fixed or self._trial.has_changed_wire(original) or self._inbound.call.request.has_thread:
             return ""
-        if asked.wire != "chat":
+        if deployment.wire != "chat":
             return "chat"
         names_responses = "/responses" in error.message  # OpenAI does (codex, pro models, 2026)
-        return "responses" if names_responses and not asked.path else ""
+        return "responses" if names_responses and not deployment.path else ""
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Inbound:
-    """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`: value of the hop header for upstreams; `patience`:
-    seconds that the client waits for a complete answer, 0 if it waits for ever; `record`: its line in the log, filled
-    on the way."""
+    """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
+    value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
+    waits for ever; `record`: its line in the log, filled on the way."""
 
     request: BaseRequest
     call: Call

@@ -1,6 +1,7 @@
 """Apply the rules of `a2py: routes:` to a request, and tell the client, the log and the metrics which one decided.
 
-Knows: where a request's facts come from, the header `x-a2py-route`. Must not know: what a rule asks (messages/rules.py).
+Knows: where a request's facts come from, the header `x-a2py-route`. Must not know: what a rule asks
+(messages/rules.py).
 Invariants: a configuration without rules costs nothing; a name that nobody serves is not sent anywhere.
 """
 

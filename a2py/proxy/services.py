@@ -154,10 +154,10 @@ class Services:
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
-        said = self.discovery.known.get(deployment.base)
-        return explain(deployment, self.config.settings.quirks, said, self.lessons.facts(deployment))
+        learned = self.discovery.known.get(deployment.base)
+        return explain(deployment, self.config.settings.quirks, learned, self.lessons.facts(deployment))
 
     def _take_words(self, words: Mapping[str, ServerWord]) -> None:
-        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they
-        began with."""
+        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that
+        they began with."""
         self.config = self.config.with_servers(words)

@@ -56,7 +56,7 @@ class NotConnected(ApiError):
 
 
 #: Kinds of `Cause` that end before a connection is there.
-_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "timeout_connect"))
+_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "not_tls", "timeout_connect"))
 
 
 def api_error(cause: Cause, deployment: Deployment) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ ENV = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
+
+
+def test_the_page_names_every_prefix_whose_bare_address_gets_v1(folder: Folder) -> None:
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+    _, _, after = page.partition("A bare address")
+    named = re.findall(r"`(\w+)/`", after.partition(". With")[0])
+    bases = {
+        name: folder.one(f"{{model: {name}/m, api_key: k, api_base: 'http://h.example'}}").base for name in PROVIDERS
+    }
+    assert sorted(named) == sorted(name for name, base in bases.items() if base == "http://h.example/v1")
 
 
 # -- provider and model

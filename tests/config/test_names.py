@@ -106,10 +106,13 @@ def test_unknown_names_list_the_known_ones(config: Config, asked: str) -> None:
     assert f"model: {asked} is not served here" in caught.value.message
     assert "known names: big, GLM-5, claude-sonnet-4-5, claude-haiku-4-5-20251001" in caught.value.message
     assert "patterns: openai/*, openai/gpt-5*" in caught.value.message
+    assert "configured, but not usable (`a2py models` says why): broken" in caught.value.message
     assert not config.knows(asked)
 
 
 def test_did_you_mean(config: Config) -> None:
+    with pytest.raises(ApiError, match=r"model: broken2 is not served here; did you mean broken\?"):
+        config.resolve("broken2")
     with pytest.raises(ApiError, match=r"model: GLM-4 is not served here; did you mean GLM-5\?"):
         config.resolve("GLM-4")
     with pytest.raises(ApiError) as caught:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.messages.arguments import OBJECTS_LIMIT, begins_string, read_calls
+from a2py.messages.arguments import OBJECTS_LIMIT, begins_string, decoded_twice, read_calls
 
 ROOT = '{"a": 1}'
 
@@ -66,3 +66,20 @@ def test_a_model_in_a_loop_is_not_run() -> None:
 @pytest.mark.parametrize(("text", "begins"), [('"{', True), (' "', True), ('""', False), ("{", False), ("", False)])
 def test_a_string_may_hold_the_object(text: str, begins: bool) -> None:
     assert begins_string(text) is begins
+
+
+@pytest.mark.parametrize(
+    ("given", "decoded"),
+    [
+        ('"{\\"a\\": 1}"', '{"a": 1}'),
+        (' "{}" ', "{}"),
+        ('{"a": 1}', '{"a": 1}'),
+        # No object inside, no JSON inside, and no JSON at all.
+        ('"[1]"', '"[1]"'),
+        ('"text"', '"text"'),
+        ('"{\\"a\\": 1}', '"{\\"a\\": 1}'),
+        ('"{}" and more', '"{}" and more'),
+    ],
+)
+def test_arguments_that_are_encoded_twice_are_decoded_once(given: str, decoded: str) -> None:
+    assert decoded_twice(given) == decoded

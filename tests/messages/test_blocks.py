@@ -55,7 +55,7 @@ class Notes(Output):
         self.log.append("-")
 
     def pass_event(self, type: str, event: JSON, data: bytes) -> None:
-        raise AssertionError("no verb but `raw` passes events on")
+        self.log.append(f"{type} {event['index']}")
 
 
 class Log(Blocks):
@@ -836,3 +836,20 @@ def test_what_waited_behind_a_call_is_what_it_would_have_been_without() -> None:
     assert run(*behind, text('{"half'), args(0, "1}")) == [*call, "+text", "'{\"half", "-", "tool_use"]
     late = [args(1, '{"y":2}'), args(0, "1}"), tool(1, "b", "g")]
     assert run(*behind, *late) == [*call, "+tool b g", '\'{"y":2}', "-", "tool_use"]
+
+
+# -- whole events ------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_an_older_block_does_not_end_the_newest() -> None:
+    """An upstream that speaks Anthropic interleaves two blocks. A keep-alive still knows the block that is open."""
+    log = Log()
+    log.raw("message_start", {"message": {}}, b"")
+    for index in (0, 1):
+        log.raw("content_block_start", {"index": index, "content_block": {"type": "text", "text": ""}}, b"")
+    newest = log._current
+    log.raw("content_block_stop", {"index": 0}, b"")
+    assert newest is not None and log._current is newest
+    log.raw("content_block_stop", {"index": 1}, b"")
+    assert log._current is None
+    assert log.log == ["content_block_start 0", "content_block_start 1", "content_block_stop 0", "content_block_stop 1"]

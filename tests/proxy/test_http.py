@@ -118,10 +118,11 @@ async def test_queries_and_prefixes(path: str) -> None:
 async def test_unknown_path_and_method() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/nothing", {"a": 1})
-        assert "/v1/nothing" in envelope(await client.answer(), 404, "not_found_error")
+        text = envelope(await client.answer(), 404, "not_found_error")
+        assert "/v1/nothing" in text and "Messages API: POST /v1/messages" in text
         client.ask("GET", "/v1/messages")
         answer = await client.answer()
-        envelope(answer, 405, "invalid_request_error")
+        assert envelope(answer, 405, "invalid_request_error") == "GET is not allowed on /v1/messages. Use POST."
         assert answer.headers["allow"] == "POST"
         client.ask("HEAD", "/v1/messages")
         answer = await client.answer("HEAD")

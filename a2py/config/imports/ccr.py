@@ -50,7 +50,8 @@ _NOTES = frozenset(("note", "notes", "comment", "_comment", "description", "type
 
 
 class _Provider(NamedTuple):
-    """A provider that can be asked. `number`: in the list; `models`: its models, as it calls them; `section`: its item."""
+    """A provider that can be asked. `number`: in the list; `models`: its models, as it calls them; `section`: its
+    item."""
 
     number: int
     name: str

@@ -23,8 +23,8 @@ _PLAIN = re.compile(r"[^\x00-\x1f\x7f]+")
 
 @dataclass(frozen=True)
 class Source:
-    """What is imported. `name`: its file, for messages. `program`: who wrote it, "" if unknown. `env`: the variables that
-    a value may name."""
+    """What is imported. `name`: its file, for messages. `program`: who wrote it, "" if unknown. `env`: the variables
+    that a value may name."""
 
     name: str
     program: str = ""
@@ -36,8 +36,9 @@ class Draft:
     """The new configuration.
 
     `models`: entries of model_list. `default`: the name for every name that no model has. `names`: further names →
-    name. `routes`: entries of `a2py: routes`. `fallbacks`: name → names. `settings`: `section.key` → value. `notes`: what
-    could not be carried, or means something else here, one sentence each. `host`, `port`: where the program listened.
+    name. `routes`: entries of `a2py: routes`. `fallbacks`: name → names. `settings`: `section.key` → value. `notes`:
+    what could not be carried, or means something else here, one sentence each. `host`, `port`: where the program
+    listened.
     `is_partial`: some models could not be carried, so a name that no model has may be one of theirs."""
 
     source: Source

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 class Host(NamedTuple):
     """`prefix`: our provider. `key`: the variable of its key. `base`: api_base, "" for the provider's own; `{account}`
-    stands for the value of the variable `account`. `base_name`: the variable that has the address. `problem`: why it can't
-    be asked."""
+    stands for the value of the variable `account`. `base_name`: the variable that has the address. `problem`: why it
+    can't be asked."""
 
     prefix: str
     key: str = ""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from a2py.config.imports.draft import Draft, whole_number
 
-#: What a2py does itself for the host or the model: shapes of requests, reasoning fields, usage in streams, repair of arguments.
+#: What a2py does itself for the host or the model: shapes of requests, reasoning fields, usage in streams, repair of
+#: arguments.
 _BUILT_IN = frozenset(
     (
         *("openai", "deepseek", "openrouter", "groq", "cerebras", "vercel", "anthropic", "gemini", "openai-responses"),
@@ -64,7 +65,8 @@ def read_transformers(section: Any, model: str, draft: Draft, place: str) -> Cha
 
 
 def _iter_uses(uses: list[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield name and options of each transformer. People also write the options beside the name: `["maxtoken", {…}]`."""
+    """Yield name and options of each transformer. People also write the options beside the name: `["maxtoken",
+    {…}]`."""
     for index, use in enumerate(uses):
         if isinstance(use, list) and use and isinstance(use[0], str):
             yield use[0], use[1] if len(use) > 1 and isinstance(use[1], Mapping) else {}

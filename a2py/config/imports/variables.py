@@ -1,7 +1,8 @@
 """`.env` of claude-code-proxy and of free-claude-code → our configuration.
 
-Sources, read 2026-11-30: the settings, the mapping of models and the example of a `.env` in fuergaosi233/claude-code-proxy,
-1rgs/claude-code-proxy and Alishahryar1/free-claude-code, and `.env` files in reports about them.
+Sources, read 2026-11-30: the settings, the mapping of models and the example of a `.env` in
+fuergaosi233/claude-code-proxy, 1rgs/claude-code-proxy and Alishahryar1/free-claude-code, and `.env` files in reports
+about them.
 
 Knows: their variables. Must not know: files, who may set which variable (dotenv.py).
 Invariants: pure; the models that the variables name are the only ones that are added, none in their place.
@@ -51,7 +52,8 @@ _PROXY_WITHOUT = {
 _FREE_WITHOUT = {
     "MESSAGING_PLATFORM": "a2py has no bot for Telegram or Discord",
     "REASONING_POLICY": "the client's effort decides, as with `client`",
-    "ENABLE_MODEL_THINKING": "thinking is switched by the client. `model_info: supports_reasoning: false` switches it off",
+    "ENABLE_MODEL_THINKING": "thinking is switched by the client. "
+    "`model_info: supports_reasoning: false` switches it off",
     "PROVIDER_RATE_LIMIT": "write rpm at the models, and `a2py: enforce_limits`",
 }
 #: Values with which those variables ask for nothing.
@@ -63,8 +65,8 @@ Quote = Callable[[str], str]
 def recognize(variables: Mapping[str, str], is_named: bool = False) -> str:
     """Return the program whose variables these are, "" for neither.
 
-    `is_named`: the user says that they are one's. Else a lone MODEL needs a sign of free-claude-code: other programs have
-    a variable of that name, too."""
+    `is_named`: the user says that they are one's. Else a lone MODEL needs a sign of free-claude-code: other programs
+    have a variable of that name, too."""
     if _is_free(variables, is_named):
         return FREE
     preferred = variables.get("PREFERRED_PROVIDER", "").strip().lower() in ("openai", "google", "anthropic")
@@ -133,8 +135,8 @@ def _choose_proxy(variables: Mapping[str, str], draft: Draft, write: Quote) -> N
 
 
 def _proxy_params(tier: str, model: str, preferred: str, get: Mapping[str, str], write: Quote) -> dict[str, Any]:
-    """Return the litellm_params of one tier. `tier`: BIG_MODEL, MIDDLE_MODEL or SMALL_MODEL. It may have an address and a
-    key of its own (forks of claude-code-proxy)."""
+    """Return the litellm_params of one tier. `tier`: BIG_MODEL, MIDDLE_MODEL or SMALL_MODEL. It may have an address and
+    a key of its own (forks of claude-code-proxy)."""
     short = tier.removesuffix("_MODEL")
     base_name = _first(
         get, f"{tier}_BASE_URL", f"{short}_ENDPOINT", "OPENAI_BASE_URL", "OPENAI_API_BASE_URL", "OPENAI_API_BASE"

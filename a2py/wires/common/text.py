@@ -200,6 +200,8 @@ _TEXTS: dict[str, Callable[[JSON], str]] = {
     "compaction": lambda block: str(block.get("content") or ""),
     "container_upload": lambda block: "[file, not shown]",
 }
+#: Types of blocks of which the client may want citations.
+CITABLE = frozenset({"document", "search_result"})
 #: Types of blocks that change the tool list, or have no meaning as text.
 SILENT = frozenset({"tool_addition", "tool_removal", "fallback", "mid_conv_system"})
 
@@ -244,13 +246,16 @@ def _omitted_in(content: Any) -> Iterator[str]:
         yield from list_omitted(block)
 
 
-def unfold_documents(content: list[JSON]) -> Iterable[JSON]:
-    """Return `content` with each document that holds images replaced by its parts: a text block with the heading,
+def wants_citations(block: JSON) -> bool:
+    """Return whether the client asks for citations of a document or search result. Only Anthropic's API can cite them
+    (CitationsConfigParam of anthropic 2.14.0)."""
+    citations = block.get("citations")
+    return block["type"] in CITABLE and isinstance(citations, dict) and citations.get("enabled") is True
+
+
+def unfold_documents(content: list[JSON]) -> Iterator[JSON]:
+    """Yield `content` with each document that holds images replaced by its parts: a text block with the heading,
     texts, images."""
-    return _unfolded(content) if any(block["type"] == "document" for block in content) else content
-
-
-def _unfolded(content: list[JSON]) -> Iterator[JSON]:
     for block in content:
         inner = (
             block["source"].get("content")
@@ -261,7 +266,7 @@ def _unfolded(content: list[JSON]) -> Iterator[JSON]:
             head = document_title(block).rstrip()
             if head:
                 yield {"type": "text", "text": head}
-            yield from _unfolded(inner)
+            yield from unfold_documents(inner)
         else:
             yield block
 
