@@ -199,7 +199,7 @@ CLI = (
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "source", "check.choices"),
     ("check.probes",),
-    ("configinit", "embedded", "summary", "trust", "workers"),
+    ("configimport", "configinit", "embedded", "summary", "trust", "workers"),
     ("reload", "running", "service"),
     ("config", "env", "explain", "serving", "setup", "check.command"),
     ("launch", "models", "check.__init__"),
@@ -236,7 +236,8 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "aiohttp_server", "asker", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("access", "aiohttp_server", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
     ("waiting",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),

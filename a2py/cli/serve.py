@@ -32,6 +32,7 @@ from a2py.cli.terminal import Terminal
 from a2py.cli.workers import Hooks, Supervisor
 from a2py.cli.workers import build_command as command_line
 from a2py.config import Config
+from a2py.config.collapse import collapse
 from a2py.hostname import parse_host
 from a2py.proxy.log import Log
 
@@ -115,13 +116,24 @@ def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     hosts = [listen.listening_host(sock) for sock in sockets if not listen.is_unix(sock)] if sockets else [host]
 
     def check(config: Config) -> None:
+        check_strict(config, bool(args.strict))
         for each in hosts:
             check_public(each, Source(config, ""), bool(args.insecure))
         check_capture(config.settings.capture_dir)
 
+    if source.config is not None:
+        check_strict(source.config, bool(args.strict))
     for each in hosts:
         check_public(each, source, bool(args.insecure))
     return Job(args, source, host, port, tls, sockets, check)
+
+
+def check_strict(config: Config, is_strict: bool) -> None:
+    """Raise Stop for the warnings and problems of `config` if the user wants none."""
+    problems = collapse(dep.problem for dep in config.deployments if dep.problem)
+    if is_strict and (config.warnings or problems):
+        lines = "\n".join(f"  {line}" for line in (*config.warnings, *problems))
+        raise Stop(f"--strict allows no warning:\n{lines}", CONFIG)
 
 
 def count_workers(args: argparse.Namespace) -> int:

@@ -18,8 +18,11 @@ from typing import Any
 from a2py.config import tree as t
 from a2py.config import values
 from a2py.config.build import build
+from a2py.config.choice import find_choice
+from a2py.config.collapse import collapse
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
+from a2py.config.missing import describe_variables
 from a2py.config.names import Binder, Config, find_default_name
 from a2py.config.pairs import SHARED, Pair, Use, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
@@ -73,11 +76,19 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
 
     Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with
     a default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`:
-    see `environment` for `.env`."""
+    see `environment` for `.env`. Variables of other proxies that name models (choice.py) win over that."""
+    whole = variables(env)
+    choice = find_choice(whole)
     entries = _entries_from_keys(env, ollama_models)
-    if not entries:
+    if choice is not None:
+        tree = choice.tree()
+        tree["model_list"] = [*tree["model_list"], *(entry for entry in entries if entry["model_name"] != "*")]
+    elif entries:
+        tree = {"model_list": entries}
+    else:
         return None
-    return replace(_assemble(t.node_of({"model_list": entries}, "environment"), variables(env), [], {}, {}), pairs={})
+    warnings = list(choice.notes) if choice is not None else []
+    return replace(_assemble(t.node_of(tree, "environment"), whole, warnings, {}, {}), pairs={})
 
 
 def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None, **params: Any) -> Config:
@@ -142,6 +153,7 @@ def _assemble(
     section = tree.get("environment_variables")
     if section:
         env = _with_section(t.resolve(section, env), env, secret_files)
+    _refuse_misspelt_models(tree)
     contents = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
     warnings += contents.warnings
     for name in contents.literal_keys:
@@ -175,9 +187,46 @@ def _assemble(
         binders=binders,
         pairs=pairs,
     )
-    _warn_unserved_names(config, warn)
+    _warn_unserved_names(config, contents.mistakes.append)
     _check_routes(config)
-    return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
+    _warn_strategy(config, warn)
+    if files:
+        _warn_of_variables(config, env, warnings)
+    return _with_messages(config, warnings, contents.mistakes)
+
+
+def _warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str]) -> None:
+    """Add what variables of LiteLLM's server ask for, unless the file asked for the same."""
+    said = " ".join(warnings)
+    lines = describe_variables(env, bool(config.master_key))
+    warnings += [line for line in lines if line.partition(" ignored: ")[2] not in said]
+
+
+def _with_messages(config: Config, warnings: list[str], mistakes: list[str]) -> Config:
+    """Return `config` with its default name, and with its messages, each said once."""
+    messages = tuple(collapse([*warnings, *mistakes]))
+    return replace(
+        config, default_name=find_default_name(config), warnings=messages, mistakes=tuple(collapse(mistakes))
+    )
+
+
+def _refuse_misspelt_models(tree: Node) -> None:
+    """Raise ConfigError if the models stand below a key that is not quite `model_list`.
+
+    Without its models the file would serve what the environment has keys for, at somebody's cost."""
+    keys = tree.value if isinstance(tree.value, dict) else {}
+    near = [key for key in get_close_matches("model_list", keys, 3, 0.75) if isinstance(keys[key].value, list)]
+    if "model_list" in keys or not near:
+        return
+    at = keys[near[0]].key_at
+    raise ConfigError(
+        "is unknown, and there is no `model_list`",
+        file=at.file,
+        line=at.line,
+        column=at.column,
+        path=near[0],
+        cure="Write `model_list:`.",
+    )
 
 
 def _share_origins(contents: Contents) -> None:
@@ -398,6 +447,10 @@ def _warn_unserved_names(config: Config, warn: Warn) -> None:
                 near = get_close_matches(name, model_names, 1, 0.7)
                 hint = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
                 warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
+
+
+def _warn_strategy(config: Config, warn: Warn) -> None:
+    settings, origins = config.settings, config.origins
     if settings.routing_strategy != "simple-shuffle":
         place, _, key = origins["routing_strategy"].rpartition(" ")
         warn(

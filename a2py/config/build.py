@@ -154,7 +154,7 @@ def _find_target(entry: Entry, name: ModelName, address: Address, settings: Sett
         is_wire_fixed=is_fixed,
         is_foreign=bool(base.url) and find_host_row(base.url) != row.name,
         verify=verify,
-        route=pairs.find_route(base.url, verify, entry.extra_headers),
+        route=pairs.find_route(base.url, verify, entry.extra_headers, settings.upstream_proxy),
         dotenv_choice=_find_dotenv_choice(entry, address),
         problem=problem,
     )
@@ -243,13 +243,15 @@ def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:
-    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify` or the Host header, else
-    ""."""
+    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify`, the proxy of an
+    unencrypted request or the Host header, else ""."""
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")
     if entry.origins.get(verify, NOWHERE).dotenv:
         return "ssl_verify"
+    if address.base.url.startswith("http:") and entry.origins.get(f"{pairs.SHARED}upstream_proxy", NOWHERE).dotenv:
+        return "upstream_proxy"
     renamed = any(header.lower() == "host" for header in entry.extra_headers)
     return "the header Host" if renamed and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
 

@@ -57,9 +57,10 @@ class Config:
     public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
     unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
     wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
-    that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
-    model_list, of which the deployments are (else they are of the environment). `servers`: base → what the server there
-    says of itself (`with_servers`)."""
+    that are not their own provider's. The user must consent before it is served. `mistakes`: those
+    of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
+    of which the deployments are (else they are of the environment). `servers`: base → what the server there says of
+    itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Config:
     insecure: bool = False
     has_models: bool = False
     warnings: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     default_name: str = ""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from a2py.config.settings import Entry
+from a2py.config.unserved_providers import UNSERVED
 from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Other prefixes, LiteLLM's and common ones → row of the provider table.
@@ -27,22 +28,6 @@ PREFIXES = {
     "together": "together_ai",
     "fireworks": "fireworks_ai",
     "text-completion-codestral": "codestral",
-}
-#: Prefixes of providers that a2py does not serve → what to write instead.
-UNSERVED = {
-    **dict.fromkeys(
-        ("bedrock", "bedrock_converse"),
-        "Use its OpenAI-compatible endpoint: openai/<model> with api_base "
-        "https://bedrock-runtime.<region>.amazonaws.com/openai/v1.",
-    ),
-    **dict.fromkeys(
-        ("vertex_ai", "vertex_ai_beta"),
-        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible "
-        "endpoint.",
-    ),
-    **dict.fromkeys(
-        ("sagemaker", "sagemaker_chat"), "Use an OpenAI-compatible server in front of it: openai/<model> with api_base."
-    ),
 }
 #: LiteLLM's word before an Azure deployment's name that says what kind of model it is → a model of that kind
 #: (docs.litellm.ai, azure, 2026-11).
@@ -93,14 +78,14 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
         return ModelName(PROVIDERS[name], model, has_responses)
     place = entry.place("custom_llm_provider" if entry.custom_llm_provider else "model")
     if provider in UNSERVED:
-        problem = f"{place}: the provider {provider} is not supported. {UNSERVED[provider]}"
+        problem = f"{place}: the provider {provider} is LiteLLM's, and a2py does not have it. {UNSERVED[provider]}"
         return ModelName(Provider(provider), model, has_responses, problem)
     unknown = provider or (head if slash else "")
     if entry.api_base:
         if unknown:
             warn(
-                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so model {model} is requested "
-                "from an OpenAI-compatible server at api_base. Write openai/ before it."
+                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so its model is requested from an "
+                "OpenAI-compatible server at api_base. Write openai/ before it."
             )
         return ModelName(PROVIDERS[find_host_row(entry.api_base) or "openai"], model, has_responses)
     if model == "*":

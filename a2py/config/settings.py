@@ -77,6 +77,7 @@ class Settings:
     ssl_verify: bool | str = True
     force_ipv4: bool = False
     trust_env: bool = True
+    upstream_proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

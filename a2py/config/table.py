@@ -296,6 +296,12 @@ _SERVER = (
     ),
     _set("force_ipv4", v.boolean, "connect upstream by IPv4 only", LITELLM + "force_ipv4"),
     _set(
+        "upstream_proxy",
+        v.proxy,
+        "HTTP proxy for every upstream except this machine, in place of HTTPS_PROXY and HTTP_PROXY; NO_PROXY counts",
+        OWN + "upstream_proxy",
+    ),
+    _set(
         "trust_env",
         v.boolean,
         "use HTTPS_PROXY, HTTP_PROXY and NO_PROXY for upstream connections",

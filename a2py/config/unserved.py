@@ -30,8 +30,8 @@ IGNORED = (
         "",
         "general_settings.set_verbose router_settings.set_verbose litellm_settings.set_verbose",
     ),
-    _ignored("caching of whole replies", LITELLM, "cache* enable_caching* qdrant*"),
-    _ignored("caching and shared state", ROUTER, "cache* redis* client_ttl"),
+    _ignored("details of caching, and shared state", LITELLM, "cache_* enable_redis_* qdrant*"),
+    _ignored("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* redis* client_ttl"),
     _ignored(
         "telemetry, log details, spend",
         LITELLM,
@@ -92,6 +92,12 @@ IGNORED = (
 )
 
 WARNED = (
+    _warned(
+        "caching of whole replies",
+        "",
+        "litellm_settings.cache litellm_settings.enable_caching* router_settings.cache_responses "
+        "router_settings.cache_groups",
+    ),
     _warned(
         "callbacks",
         LITELLM,

@@ -78,6 +78,15 @@ def text(node: Node, path: str) -> str:
     return node.raw.strip()
 
 
+def proxy(node: Node, path: str) -> str:
+    """Return the address of an HTTP proxy."""
+    value = text(node, path)
+    if value and not re.match(r"https?://[^\s/]+/?\Z", value):
+        cure = "Write http://host:port. (SOCKS proxies are not supported.)"
+        raise wrong(node, path, "the address of an HTTP proxy", cure)
+    return value
+
+
 def boolean(node: Node, path: str) -> bool:
     if isinstance(node.value, bool):
         return node.value

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Hosts that are allowed without a key. Any IP address is allowed too. No web page can be served under one of these
 #: names.
 LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
+#: Headers in which a client sends its key.
+KEY_HEADERS = ("x-api-key", "x-litellm-api-key", "authorization")
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from a2py.messages import session as sessions
 from a2py.messages.types import Call
+from a2py.proxy.access import KEY_HEADERS
 
 
 class Asker:
@@ -37,8 +38,7 @@ class Asker:
     @property
     def key(self) -> str:
         """A digest of the client's key, "" if it sent none. Clients with different keys wait in turn."""
-        headers = self._headers
-        key = headers.get("x-api-key") or headers.get("authorization", "").rpartition(" ")[2]
+        key = next((self._headers[name] for name in KEY_HEADERS if self._headers.get(name)), "").rpartition(" ")[2]
         return blake2b(key.encode("utf-8", "replace"), digest_size=8).hexdigest() if key else ""
 
 

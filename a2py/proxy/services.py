@@ -132,7 +132,9 @@ class Services:
 
     async def start(self) -> None:
         settings = self.config.settings
-        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
+        self.upstream = Upstream(
+            self.name, settings.force_ipv4, settings.trust_env, self.metrics.add, settings.upstream_proxy
+        )
         if any(deployment.base.startswith("https:") for deployment in self.config.deployments):
             self._trust_timer = asyncio.get_running_loop().call_later(TRUST_DELAY, tls.trusting)
         self.discovery.start(self.upstream, self.config.deployments, settings.discover)

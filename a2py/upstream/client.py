@@ -134,7 +134,7 @@ class Response:
 
 class Upstream:
     """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings; `count`: called with the name of
-    a metric."""
+    a metric; `proxy`: the URL of a proxy, used in place of the environment's."""
 
     def __init__(
         self,
@@ -142,10 +142,12 @@ class Upstream:
         force_ipv4: bool = False,
         trust_env: bool = True,
         count: Callable[[str], None] = lambda name: None,
+        proxy: str = "",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hops = hops
         self._trust_env = trust_env
+        self._own_proxy = proxy
         self._count = count
         self._resolver = Resolver(self._loop, socket.AF_INET if force_ipv4 else socket.AF_UNSPEC)
         self._pool = Pool(self._loop)
@@ -289,13 +291,13 @@ class Upstream:
         raise Failure(cause.kind, cause.detail)
 
     def _proxy(self, target: Target) -> ProxyServer | None:
-        """Return the environment's proxy for a server, looked up once for each. Raises `Failure`."""
-        if not self._trust_env:
+        """Return the proxy for a server, looked up once for each. Raises `Failure`."""
+        if not self._trust_env and not self._own_proxy:
             return None
         try:
             return self._proxies[target.origin]
         except KeyError:
-            proxy = self._proxies[target.origin] = environment_proxy(target.origin)
+            proxy = self._proxies[target.origin] = environment_proxy(target.origin, self._own_proxy)
             return proxy
 
 

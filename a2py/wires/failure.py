@@ -143,9 +143,8 @@ _TRANSPORT: dict[str, tuple[str, str]] = {
     "connect": ("upstream", f"cannot connect to {{peer}}: {{detail}}. {_CHECK_SERVER}"),
     "proxy": (
         "upstream",
-        "cannot reach {peer} through the proxy that the environment sets: {detail}. Check HTTPS_PROXY, HTTP_PROXY,"
-        " ALL_PROXY"
-        " and NO_PROXY.",
+        "cannot reach {peer} through the proxy that is set: {detail}. Check `a2py: upstream_proxy`, or else "
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
     ),
     "dns": ("upstream", "cannot find the host of {peer}: {detail}. Check `api_base` and the DNS of this machine."),
     "tls": (

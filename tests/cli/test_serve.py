@@ -386,3 +386,19 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
         and ("claude-*", "→ m0", "", "") in listed
         and not any(row[0] == "secret" for row in listed)
     )
+
+
+def test_strict_allows_no_warning_and_no_broken_model(tmp_path: Path) -> None:
+    file = tmp_path / "a2py.yaml"
+    good = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: none}}]\n"
+    for text, told in (
+        (f"{good}what: 1\n", "a2py.yaml:2: `what` is unknown"),
+        (good.replace("api_key: none", "temperature: 1"), "there is no key for openai"),
+    ):
+        file.write_text(text)
+        result = a2py("--strict", "--port", "0", cwd=tmp_path)
+        assert result.returncode == exits.CONFIG and "--strict allows no warning:\n  " in result.stderr
+        assert told in result.stderr
+    file.write_text(good)
+    with serving("--strict", "--port", "0", cwd=tmp_path) as running:
+        assert "warning" not in running.said

@@ -273,11 +273,11 @@ def test_the_context_is_what_the_running_proxy_says(nothing: Path, capsys: pytes
 
 
 def test_models_of_a_file_without_any(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty table says nothing of a mistyped `model_list`."""
-    (nothing / "a2py.yaml").write_text("modle_list:\n  - model_name: a\n")
+    """An empty table says why it is empty."""
+    (nothing / "a2py.yaml").write_text("model_list: []\n")
     assert main(["models"]) == exits.OK
     out, err = capsys.readouterr()
-    assert out == "" and "a2py.yaml:1: `modle_list` is unknown" in err and "nothing is served" in err
+    assert out == "" and "a2py.yaml: `model_list` is missing or empty" in err and "nothing is served" in err
     assert main(["models", "--json"]) == exits.OK
     assert json.loads(capsys.readouterr().out)["models"] == []
 

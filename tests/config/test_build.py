@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from a2py import wires
-from a2py.config.prefixes import FAMILIES, PREFIXES, UNSERVED
+from a2py.config.prefixes import FAMILIES, PREFIXES
+from a2py.config.unserved_providers import UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, find_quirks, find_wire
@@ -78,7 +79,7 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
     assert (dep.provider, dep.model, dep.problem) == ("openai", "depseek/x", "")
     assert config.warnings == (
         "litellm_config.yaml:1: `model_list[0].litellm_params.model`: the provider depseek is unknown (did you mean deepseek?), "
-        "so model depseek/x is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
+        "so its model is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
     )
 
 
@@ -96,15 +97,15 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
         ),
         (
             "{model: bedrock/anthropic.claude-v2}",
-            "3: `{}.model`: the provider bedrock is not supported. Use its OpenAI-compatible endpoint: openai/<model>",
+            "3: `{}.model`: the provider bedrock is LiteLLM's, and a2py does not have it. Use its OpenAI-compatible endpoint: openai/<model>",
         ),
         (
             "{model: vertex_ai/gemini-pro}",
-            "3: `{}.model`: the provider vertex_ai is not supported. Use gemini/<model> with GEMINI_API_KEY",
+            "3: `{}.model`: the provider vertex_ai is LiteLLM's, and a2py does not have it. Use gemini/<model> with GEMINI_API_KEY",
         ),
         (
             "{model: sagemaker/x}",
-            "3: `{}.model`: the provider sagemaker is not supported. Use an OpenAI-compatible server in front of it",
+            "3: `{}.model`: the provider sagemaker is LiteLLM's, and a2py does not have it. Use an OpenAI-compatible server in front of it",
         ),
         ("{model: os.environ/NO_MODEL}", "3: `{}.model` is os.environ/NO_MODEL, but NO_MODEL is not set. Set it in"),
         ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write it below litellm_params"),

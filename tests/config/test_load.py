@@ -75,8 +75,10 @@ def test_the_overview(folder: Folder) -> None:
     assert config.resolve("vllm-models")[0].key == "none" and config.resolve("openai/gpt-4o")[0].key == "ok"
     assert config.master_key == "sk-1234" and config.default_name == "gpt-4o"
     assert config.warnings == (
-        "not supported and ignored: `litellm_settings.success_callback` (litellm_config.yaml:32), "
-        "`general_settings.alerting` (litellm_config.yaml:36)",
+        "litellm_config.yaml:32: `litellm_settings.success_callback` is ignored: nothing is sent to them. The log has a line "
+        "for each request, and /metrics counts them.",
+        "litellm_config.yaml:36: `general_settings.alerting` is ignored: nothing is counted in money, and nobody is "
+        "alerted.",
     )
     assert config.sources == ("litellm_config.yaml",)
 

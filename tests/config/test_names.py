@@ -122,7 +122,7 @@ def test_did_you_mean(config: Config) -> None:
 
 
 def test_a_name_whose_deployments_all_have_a_problem(config: Config) -> None:
-    with pytest.raises(ApiError, match="the provider bedrock is not supported") as caught:
+    with pytest.raises(ApiError, match="the provider bedrock is LiteLLM's, and a2py") as caught:
         config.resolve("broken")
     assert (caught.value.kind, caught.value.status, caught.value.should_retry) == ("permission", 403, False)
     assert "litellm_config.yaml:10" in caught.value.message and config.knows("broken")

@@ -356,7 +356,29 @@ async def test_a_master_key_of_any_bytes(key: str) -> None:
             envelope(await proxy.ask(message(), headers={"x-api-key": wrong}), 401, "authentication_error")
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/health", "/metrics"])
+async def test_a_probe_without_a_key_learns_only_that_it_answers() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
+        answer = await proxy.ask(None, "/health", "GET")
+        assert (answer.status, answer.json) == (200, {"status": "healthy"})
+        for header in ("x-api-key", "authorization", "x-litellm-api-key"):
+            envelope(await proxy.ask(None, "/health", "GET", {header: "Bearer x"}), 401, "authentication_error")
+        full = (await proxy.ask(None, "/health", "GET", {"x-api-key": KEY})).json
+        assert full["deployments"] and (full["healthy_count"], full["unhealthy_count"]) == (1, 0)
+
+
+async def test_a_web_page_of_a_strange_name_does_not_read_the_health_page() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+        answer = await proxy.ask(None, "/health", "GET", {"host": "evil.example"})
+        envelope(answer, 403, "permission_error")
+
+
+async def test_a_probe_that_looks_for_litellms_words_finds_them() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+        for path in ("/health/liveliness", "/health/liveness"):
+            assert b"alive" in (await proxy.ask(None, path, "GET")).body
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         envelope(await proxy.ask(None, path, "GET"), 401, "authentication_error")

@@ -122,7 +122,7 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
         return FAILED if broken or not config.deployments else DONE
     if not choice.only and models:
         terminal.note(f"this costs {COST}")
-    upstream = Upstream(force_ipv4=config.settings.force_ipv4)
+    upstream = Upstream(force_ipv4=config.settings.force_ipv4, proxy=config.settings.upstream_proxy)
     try:
         results = [(dep, await _probe(terminal, upstream, dep, choice)) for dep in models]
     finally:
