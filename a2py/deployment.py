@@ -76,6 +76,10 @@ class Deployment:
     rpm: int = 0
     tpm: int = 0
     max_parallel: int = 0
+    name_parallel: int = 0  #: requests at a time to `group`
+    slots: int = 0  #: requests at a time that the server at `base` says it answers; counts without a `max_parallel`
+    group: str = ""  #: the model_name of the file, if `name` is a model of its wildcard
+    seat: str = ""  #: tells the deployment from others of its name, also after a reload; "": `id` does (affinity.py)
     timeout: float = 0.0  #: seconds for a whole unary reply; 0: the server's default
     stream_timeout: float = 0.0  #: seconds of silence in a stream
     retries: int = -1

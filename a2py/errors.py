@@ -71,8 +71,9 @@ class ApiError(Exception):
     value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
     that the upstream named; `limit`: the number that it named for it (tokens).
 
-    Four attributes are set afterwards. `details`: Anthropic's `error.details`, by which its SDKs recover. `rate_limits`:
-    the upstream's headers about them. `blame`: what the failure says about the deployment. `echoed`: the words that decided the kind and the field are in the request, too, so they may be the client's own.
+    Four attributes are set afterwards. `details`: Anthropic's `error.details`, by which its SDKs recover.
+    `rate_limits`: the upstream's headers about them. `blame`: what the failure says about the deployment. `echoed`: the
+    words that decided the kind and the field are in the request, too, so they may be the client's own.
     """
 
     def __init__(

@@ -54,6 +54,7 @@ SchemaStep = Literal[
     "drop_exclusive_bounds",
     "any_of_from_type_list",
     "const_to_enum",
+    "known_required",
     "no_empty_object",
 ]
 
@@ -103,8 +104,8 @@ class Quirks:
     image_urls: bool = True
 
     # -- sampling and limits -------------------------------------------------------------------------------------------
-    #: Name of the output limit: `max_tokens` or `max_completion_tokens`, never both (Volcengine answers 400 to both); ""
-    #: if the server takes no limit (also Responses, then the loss is reported). wires/chat/request.py,
+    #: Name of the output limit: `max_tokens` or `max_completion_tokens`, never both (Volcengine answers 400 to both);
+    #: "" if the server takes no limit (also Responses, then the loss is reported). wires/chat/request.py,
     #: wires/responses/request.py
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = "max_tokens"
     #: Largest output limit that the server takes. A larger one is lowered. 0: unknown. wires/common/draft.py
@@ -189,9 +190,9 @@ class Quirks:
     #: wires/chat/reasoning.py, wires/common/effort.py, wires/openai/thinking.py, wires/responses/reasoning.py
     effort_off: str = ""
     #: Field in which a turn's thinking goes back: `none`, `reasoning_content`, `reasoning`, `reasoning_details`,
-    #: `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini), `reply` (the field in which it
-    #: came; that field also counts more than a `reasoning` or `reasoning_content` of the tables). Responses: any word
-    #: but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
+    #: `think` (tags in content), `thinking_part` (Mistral), `thought_signature` (Gemini), `reply` (the field in which
+    #: it came; that field also counts more than a `reasoning` or `reasoning_content` of the tables). Responses: any
+    #: word but `none` sends raw reasoning text back. wires/chat/reasoning.py, wires/responses/reasoning.py
     reasoning_history: HistoryField = "none"
     #: State that the upstream put into its own reply (`reasoning_opaque`, thought signatures, signed or encrypted
     #: `reasoning_details`, Responses' reasoning items) goes back in the field where it came, whatever
@@ -200,8 +201,8 @@ class Quirks:
     #: Turns with tool calls must carry their reasoning. A placeholder replaces one that is missing (DeepSeek, Kimi).
     #: wires/chat/reasoning.py, wires/native/history.py, wires/responses/reasoning.py
     reasoning_required: bool = False
-    #: A turn with tool calls may carry its reasoning beside its text. If not, its reasoning is left out (gpt-oss' template
-    #: behind llama.cpp: 500 "Cannot pass both content and thinking", 2025-11). wires/chat/reasoning.py
+    #: A turn with tool calls may carry its reasoning beside its text. If not, its reasoning is left out (gpt-oss'
+    #: template behind llama.cpp: 500 "Cannot pass both content and thinking", 2025-11). wires/chat/reasoning.py
     reasoning_beside_content: bool = True
     #: Only turns since the last user text carry their reasoning back (the vendor drops the rest itself).
     #: wires/chat/reasoning.py, wires/responses/reasoning.py
@@ -242,8 +243,8 @@ class Quirks:
     stream_usage: bool = True
     #: The server only streams. A unary request is answered from a stream. wires/common/draft.py
     stream_only: bool = False
-    #: The server does not stream. A streamed request is answered from a whole reply, which is played as a stream. Counts
-    #: more than `stream_only`. wires/common/draft.py
+    #: The server does not stream. A streamed request is answered from a whole reply, which is played as a stream.
+    #: Counts more than `stream_only`. wires/common/draft.py
     whole_only: bool = False
     #: A local server that cuts the prompt to its context without an error. The proxy asks for that context, and rejects
     #: larger prompts (Ollama). proxy/attempt.py, proxy/context.py

@@ -66,13 +66,13 @@ class Census:
         gc.collect()
         codes = [thing.f_code for thing in gc.garbage if isinstance(thing, FrameType)]
         frames = Counter(f"{'/'.join(code.co_filename.split('/')[-2:])}:{code.co_name}" for code in codes)
-        found = names(gc.garbage)
+        counts = names(gc.garbage)
         gc.set_debug(0)
         gc.garbage.clear()
         gc.collect()
         return {
-            "found": sum(found.values()),
-            "types": dict(found.most_common(TYPES)),
+            "found": sum(counts.values()),
+            "types": dict(counts.most_common(TYPES)),
             "frames": dict(frames.most_common(TYPES)),
             "alive": dict(names(gc.get_objects()).most_common(TYPES)),
         }

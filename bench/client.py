@@ -100,8 +100,8 @@ class Connection(asyncio.Protocol):
 
     def _head(self) -> None:
         raw = self.reply.raw
-        head, found, body = raw.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = raw.partition(b"\r\n\r\n")
+        if not separator:
             return
         self.reply.head = head
         self.reply.status = int(head.split(b" ", 2)[1])
@@ -252,7 +252,7 @@ def _json(data: bytes) -> dict[str, Any]:
 
 def events(body: bytes) -> list[dict[str, Any]]:
     """Yield Anthropic's events without comments and pings."""
-    found = []
+    payloads = []
     blocks = _SSE_END.split(body)
     if blocks.pop() != b"":
         raise Mismatch("the stream ends within an event")
@@ -262,8 +262,8 @@ def events(body: bytes) -> list[dict[str, Any]]:
         if data and data != b"[DONE]":
             event = _json(data)
             if event.get("type") != "ping":
-                found.append(event)
-    return found
+                payloads.append(event)
+    return payloads
 
 
 #: Content of a plan's kind: block type, field of its deltas, stop reason.
@@ -275,15 +275,15 @@ _CONTENT = {
 
 
 def _anthropic(plan: Plan, body: bytes, stamps: list[bytes]) -> None:
-    found = events(body)
-    names = [event.get("type") for event in found]
+    payloads = events(body)
+    names = [event.get("type") for event in payloads]
     if "error" in names:
-        raise Mismatch(f"an error event: {found[names.index('error')]}"[:200])
+        raise Mismatch(f"an error event: {payloads[names.index('error')]}"[:200])
     if names[:1] != ["message_start"] or names[-2:] != ["message_delta", "message_stop"]:
         raise Mismatch(f"events begin with {names[:1]} and end with {names[-2:]}")
     kind, field, reason = _CONTENT[plan.kind]
     open_at, types, text = None, {}, []
-    for event in found[1:-2]:
+    for event in payloads[1:-2]:
         if event["type"] == "content_block_start":
             if open_at is not None:
                 raise Mismatch("a block starts within another")
@@ -297,8 +297,8 @@ def _anthropic(plan: Plan, body: bytes, stamps: list[bytes]) -> None:
         elif event["type"] == "content_block_stop":
             open_at = None
     _same(kind, "".join(text).encode(), expected(plan, stamps))
-    if found[-2]["delta"].get("stop_reason") != reason:
-        raise Mismatch(f"stop_reason {found[-2]['delta'].get('stop_reason')!r} instead of {reason!r}")
+    if payloads[-2]["delta"].get("stop_reason") != reason:
+        raise Mismatch(f"stop_reason {payloads[-2]['delta'].get('stop_reason')!r} instead of {reason!r}")
 
 
 def _arrivals(reply: Reply, body: bytes, runs: list[tuple[int, int]]) -> list[Piece]:

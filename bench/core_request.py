@@ -63,13 +63,13 @@ def turns(size: int) -> Body:
     out = [first]
     n = 0
     while room > 0:
-        asked, answered = json.loads(json.dumps(loop[n * 2 % len(loop) : n * 2 % len(loop) + 2]))
-        for block in [*asked["content"], *answered["content"]]:
+        question, answered = json.loads(json.dumps(loop[n * 2 % len(loop) : n * 2 % len(loop) + 2]))
+        for block in [*question["content"], *answered["content"]]:
             for name in ("id", "tool_use_id"):
                 if name in block:
                     block[name] = f"call_{n:06d}"
-        out += [asked, answered]
-        room -= len(json.dumps([asked, answered]))
+        out += [question, answered]
+        room -= len(json.dumps([question, answered]))
         n += 1
     return {**body, "messages": out}
 
@@ -138,9 +138,9 @@ def _least(work: Callable[[], object], repeat: int) -> float:
     try:
         for _ in range(repeat):
             begun = time.process_time_ns()
-            kept = work()
+            result = work()
             best = min(best, time.process_time_ns() - begun)
-            del kept
+            del result
     finally:
         gc.enable()
     return best / 1e6
@@ -157,10 +157,10 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
     del sent
     gc.collect()
     tracemalloc.start()
-    kept = wire(to.wire).prepare(Call(request, "msg_1", NOW), to, True)
+    prepared = wire(to.wire).prepare(Call(request, "msg_1", NOW), to, True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    del kept
+    del prepared
     return Row(
         kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length
     )
@@ -178,9 +178,9 @@ def _rise(raw: bytes, to: Deployment) -> float:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak of resident memory
     before = _status("VmRSS")
-    kept = ask(raw, to)
+    prepared = ask(raw, to)
     rise = _status("VmHWM") - before
-    del kept
+    del prepared
     return rise / len(raw)
 
 
@@ -197,21 +197,21 @@ def main() -> None:
     options.add_argument(
         "--resident", action="store_true", help="only the rise of resident memory, of the body on standard input"
     )
-    given = options.parse_args()
-    to = deployment(given.wire)
-    if given.resident:
+    args = options.parse_args()
+    to = deployment(args.wire)
+    if args.resident:
         print(_rise(sys.stdin.buffer.read(), to))
         return
-    if not given.json:
+    if not args.json:
         print(
             f"{'kind':8} {'bytes':>11} {'messages':>8} {'parse ms':>9} {'prepare ms':>10} {'ms':>8} {'ms/MB':>6} "
             f"{'traced':>8} {'resident':>8}"
         )
     for kind in KINDS:
         for size in SIZES:
-            row = measure(kind, size, to, given.repeat)
-            if given.json:
-                print(json.dumps({**row._asdict(), "wire": given.wire}))
+            row = measure(kind, size, to, args.repeat)
+            if args.json:
+                print(json.dumps({**row._asdict(), "wire": args.wire}))
             else:
                 print(
                     f"{row.kind:8} {row.bytes:>11,} {row.messages:>8} {row.parse_ms:>9.2f} {row.prepare_ms:>10.2f} "

@@ -227,8 +227,8 @@ def ask(port: int, path: str, model: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", "/v1/messages", raw, {"content-type": "application/json"})
     response = connection.getresponse()
-    told = response.read()
-    failed = b'"type":"error"' in told and response.status == 200
+    data = response.read()
+    failed = b'"type":"error"' in data and response.status == 200
     print(500 if failed else response.status, flush=True)
 
 
@@ -238,8 +238,10 @@ def ask(port: int, path: str, model: str) -> None:
 def configuration(port: int) -> Config:
     base = f"http://127.0.0.1:{port}/v1"
     quirks = find_quirks("openai", "https://api.openai.com/v1", MODEL)
-    made = [Deployment(wire, wire, "openai", MODEL, base, key="sk-x", wire=wire, quirks=quirks) for wire in WIRES]
-    return Config(deployments=tuple(made), settings=Settings(num_retries=0))
+    deployments = [
+        Deployment(wire, wire, "openai", MODEL, base, key="sk-x", wire=wire, quirks=quirks) for wire in WIRES
+    ]
+    return Config(deployments=tuple(deployments), settings=Settings(num_retries=0))
 
 
 async def watch(row: list[float]) -> None:
@@ -262,10 +264,10 @@ async def measure(shape: str, wire: str, server: Server, port: int) -> Row:
         held = [0.0, 0.0, 0]
         began = time.perf_counter()
         watching = asyncio.create_task(watch(held))
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
         watching.cancel()
     return Row(
-        shape, wire, len(raw), int(told or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began
+        shape, wire, len(raw), int(output or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began
     )
 
 
@@ -296,16 +298,16 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="one JSON object a line")
     options.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
     options.add_argument("--ask", nargs=3, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.upstream:
+    args = options.parse_args()
+    if args.upstream:
         upstream()
         return
-    if given.ask:
-        ask(int(given.ask[0]), given.ask[1], given.ask[2])
+    if args.ask:
+        ask(int(args.ask[0]), args.ask[1], args.ask[2])
         return
 
     def show(row: Row) -> None:
-        if given.json:
+        if args.json:
             print(json.dumps(row._asdict()), flush=True)
         else:
             print(
@@ -316,8 +318,8 @@ def main() -> None:
 
     asyncio.run(
         run(
-            [given.shape] if given.shape else list(SHAPES),
-            [given.wire] if given.wire else list(WIRES),
+            [args.shape] if args.shape else list(SHAPES),
+            [args.wire] if args.wire else list(WIRES),
             show,
             collector=True,
         )

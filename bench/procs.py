@@ -57,10 +57,10 @@ def tree(root: int) -> list[int]:
             stat = _stat(int(entry))
             if stat:
                 children.setdefault(int(stat[1]), []).append(int(entry))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, ())
-    return found
+    pids = [root]
+    for pid in pids:
+        pids += children.get(pid, ())
+    return pids
 
 
 def _cpu(pid: int) -> float:

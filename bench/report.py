@@ -129,8 +129,8 @@ class Results:
         )
 
     def values(self, name: str, workload: str, key: str) -> list[float]:
-        found = (self.of(round_, name, workload, key) for round_ in self.data["rounds"])
-        return [value for value in found if value is not None]
+        numbers = (self.of(round_, name, workload, key) for round_ in self.data["rounds"])
+        return [value for value in numbers if value is not None]
 
     def median(self, name: str, workload: str, key: str) -> float | None:
         values = self.values(name, workload, key)
@@ -138,21 +138,21 @@ class Results:
 
     def ratio(self, name: str, workload: str, key: str) -> float | None:
         """Return the median of the rounds' ratios to nginx."""
-        found = []
+        ratios = []
         for round_ in self.data["rounds"]:
             value, base = self.of(round_, name, workload, key), self.of(round_, BASE, workload, key)
             if value is not None and base:
-                found.append(value / base)
-        return median(found) if found else None
+                ratios.append(value / base)
+        return median(ratios) if ratios else None
 
     def added(self, name: str, key: str) -> float | None:
         """Return by how many milliseconds W4 is slower than without a proxy in the same round."""
-        found = []
+        differences = []
         for round_ in self.data["rounds"]:
             value, base = self.of(round_, name, "w4", key), self.of(round_, "direct", "w4", key)
             if value is not None and base is not None:
-                found.append(value - base)
-        return median(found) if found else None
+                differences.append(value - base)
+        return median(differences) if differences else None
 
     def errors(self, name: str) -> list[str]:
         """Return one line for each workload with wrong replies."""
@@ -164,10 +164,10 @@ class Results:
                 continue
             wrong = sum(entry.get("errors", 0) for entry in entries)
             if wrong:
-                asked = sum(entry["asked"] for entry in entries)
+                requests = sum(entry["asked"] for entry in entries)
                 reason = next(entry["reason"] for entry in entries if entry["errors"])
                 lines.append(
-                    f"{BY_NAME[name].label}, {workload}: {wrong} of {asked} replies wrong or lost; the first: "
+                    f"{BY_NAME[name].label}, {workload}: {wrong} of {requests} replies wrong or lost; the first: "
                     f"`{reason[:160]}`"
                 )
         return lines
@@ -328,8 +328,8 @@ def markdown(results: Results) -> str:
 
 
 def plots(results: Results) -> dict[str, str]:
-    shown = [name for name in results.names if name != "a2py-native"]
-    hops = [name for name in shown if name != "direct"]
+    names = [name for name in results.names if name != "a2py-native"]
+    hops = [name for name in names if name != "direct"]
 
     def rows(names: list[str], workload: str, key: str, unit: str) -> list[Bar]:
         return [
@@ -339,8 +339,8 @@ def plots(results: Results) -> dict[str, str]:
         ]
 
     cpu = rows(hops, "w1_50", "cpu_us", "µs")
-    first = rows(shown, "w4", "large_ms", "ms")
-    lines = [Curve(BY_NAME[n].label, points, COLOURS[n]) for n in shown if (points := results.quantiles(n, "w1_50"))]
+    first = rows(names, "w4", "large_ms", "ms")
+    lines = [Curve(BY_NAME[n].label, points, COLOURS[n]) for n in names if (points := results.quantiles(n, "w1_50"))]
     marks = [(0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")]
     return {
         "cpu.svg": bars(

@@ -94,7 +94,7 @@ class Bench:
         begun = time.monotonic()
         process = self.start(argv, env, f"{system.name}-{label}", self.there)
         target = Target(system, port, upstream, process, self.scale)
-        asked = target.request(bodies.small(True))
+        request = target.request(bodies.small(True))
         reason = "no answer"
         while time.monotonic() - begun < START_LIMIT:
             if not process.alive:
@@ -105,7 +105,7 @@ class Bench:
                 await asyncio.sleep(0.002)
                 continue
             try:
-                reply = await asyncio.wait_for(connection.ask(asked), 20)
+                reply = await asyncio.wait_for(connection.ask(request), 20)
                 client.check(system.wire, Plan("text", 5), reply)
             except (client.Mismatch, asyncio.TimeoutError) as error:
                 reason = str(error)
@@ -119,37 +119,37 @@ class Bench:
         return f"{reason}; {process.tail()}"
 
     async def round(self, number: int) -> None:
-        found: dict[str, dict[str, Any]] = {name: {} for name in self.names}
-        self.rounds.append(found)
+        results: dict[str, dict[str, Any]] = {name: {} for name in self.names}
+        self.rounds.append(results)
         for alone in (True, False):
             chosen = [workload for workload in WORKLOADS if workload.name in self.chosen and workload.alone is alone]
             if chosen:
-                await self._side_by_side(chosen, number, found)
+                await self._side_by_side(chosen, number, results)
 
     async def _side_by_side(
-        self, chosen: list[workloads.Workload], number: int, found: dict[str, dict[str, Any]]
+        self, chosen: list[workloads.Workload], number: int, results: dict[str, dict[str, Any]]
     ) -> None:
         upstream = await self.upstream()
         targets: dict[str, Target] = {}
         for name in self.names:
-            if "failed" in found[name]:
+            if "failed" in results[name]:
                 continue
             begun = await self.begin(BY_NAME[name], upstream, f"{number}-{chosen[0].name}")
             if isinstance(begun, str):
-                found[name]["failed"] = begun
+                results[name]["failed"] = begun
                 print(f"  {name}: does not start: {begun[-300:]}", flush=True)
                 continue
             targets[name] = begun[0]
             if begun[1]:
-                found[name]["start"] = begun[1]
+                results[name]["start"] = begun[1]
         order = list(targets)
         turn = number % len(order) if order else 0
         for workload in chosen:
             for name in order[turn:] + order[:turn]:
-                await self._measure(workload, targets[name], found[name])
+                await self._measure(workload, targets[name], results[name])
         self.stop()
 
-    async def _measure(self, workload: workloads.Workload, target: Target, found: dict[str, Any]) -> None:
+    async def _measure(self, workload: workloads.Workload, target: Target, results: dict[str, Any]) -> None:
         target.errors, target.asked, target.quantiles = [], 0, []
         gc.collect()
         gc.disable()
@@ -169,11 +169,11 @@ class Bench:
         }
         if target.quantiles:
             entry["quantiles"] = [round(value, 4) for value in target.quantiles]
-        found[workload.name] = entry
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
+        results[workload.name] = entry
+        summary = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
         wrong = f"  ERRORS {len(target.errors)}: {target.errors[0][:150]}" if target.errors else ""
         print(
-            f"  {workload.name:6} {target.system.name:12} {shown}{wrong}   ({time.monotonic() - begun:.1f} s)",
+            f"  {workload.name:6} {target.system.name:12} {summary}{wrong}   ({time.monotonic() - begun:.1f} s)",
             flush=True,
         )
 
@@ -248,7 +248,7 @@ def main() -> int:
         asyncio.run(_run(bench, args.rounds))
     finally:
         bench.stop()
-        if not any("failed" in found for round_ in bench.rounds for found in round_.values()):
+        if not any("failed" in result for round_ in bench.rounds for result in round_.values()):
             shutil.rmtree(bench.directory, ignore_errors=True)
         else:
             print(f"the systems' output: {bench.directory}")

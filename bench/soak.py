@@ -63,8 +63,10 @@ def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) 
     }
     (folder / "config.yaml").write_text(json.dumps(config))
     port = free_port()
-    kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))}
-    env = {**kept, "PYTHONPATH": str(ROOT), **more}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))
+    }
+    env = {**environment, "PYTHONPATH": str(ROOT), **more}
     command = [sys.executable, "-m", *(module or ("a2py",)), "--config", "config.yaml", "--port", str(port)]
     process = Process(command, env, folder, None)
     try:
@@ -112,12 +114,12 @@ class Held(NamedTuple):
 
 async def held(process: Process, port: int) -> Held:
     text = (await get(port, "/metrics")).decode()
-    told = {
+    counts = {
         name: int(float(value))
         for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)
     }
     files = len(os.listdir(f"/proc/{process.pid}/fd"))
-    return Held(process.rss(), files, told["a2py_running"], told["a2py_connections"] - 1)
+    return Held(process.rss(), files, counts["a2py_running"], counts["a2py_connections"] - 1)
 
 
 # -- many slow streams -------------------------------------------------------------------------------------------------
@@ -138,11 +140,11 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
         with a2py(folder, [served(bodies.MODEL, f"http://127.0.0.1:{upstream_port}/v1")]) as (process, port):
             await up(upstream, upstream_port)
             await up(process, port)
-            asked = request(port, "/v1/messages", bodies.encoded("anthropic", bodies.small(True)), HEADERS)
+            body = request(port, "/v1/messages", bodies.encoded("anthropic", bodies.small(True)), HEADERS)
 
             async def one(connection: Connection, plan: Plan, limit: float) -> None:
                 try:
-                    check("anthropic", plan, await asyncio.wait_for(connection.ask(asked), limit))
+                    check("anthropic", plan, await asyncio.wait_for(connection.ask(body), limit))
                 except (Mismatch, asyncio.TimeoutError) as error:
                     errors.append(str(error) or "no whole answer in time")
 
@@ -208,7 +210,7 @@ def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
     minutes: dict[int, list[float]] = {}
     for at, value in samples:
         minutes.setdefault(int(at), []).append(value)
-    medians = [(at, median(found)) for at, found in minutes.items()]
+    medians = [(at, median(values)) for at, values in minutes.items()]
     pairs = [(b - a) / (y - x) for n, (x, a) in enumerate(medians) for y, b in medians[n + 1 :]]
     return {
         "least_squares": round(line.slope, 1),
@@ -228,9 +230,9 @@ async def census(process: Process, path: Path, number: signal.Signals = signal.S
     os.kill(process.pid, number)
     for _ in range(500):
         await asyncio.sleep(0.02)
-        if len(found := lines(path)) > before:
-            told: dict[str, Any] = json.loads(found[-1])
-            return told
+        if len(rows := lines(path)) > before:
+            counts: dict[str, Any] = json.loads(rows[-1])
+            return counts
     raise SystemExit(f"no census: {process.tail()}")
 
 
@@ -248,13 +250,13 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         samples: list[tuple[float, Held, dict[str, Any]]] = []
         while not running.done():
             await asyncio.sleep(min(5.0, seconds / 40))
-            told = await census(process, counted)
-            samples.append(((time.monotonic() - began) / 60, await held(process, port), told))
+            counts = await census(process, counted)
+            samples.append(((time.monotonic() - began) / 60, await held(process, port), counts))
             if len(samples) % 24 == 0:
                 at, now, _ = samples[-1]
                 done = sum(load.outcomes.values())
                 print(
-                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {told['objects']} objects  {told['collected']} "
+                    f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {counts['objects']} objects  {counts['collected']} "
                     f"collected  {now.files} files"
                     f"  {done} done, {len(load.errors)} wrong",
                     flush=True,
@@ -270,10 +272,10 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         crashes = process.log.read_bytes().count(b" crash ") + process.log.read_bytes().count(b"Traceback")
     warm = samples[-1][0] * WARM
     memory = slope([(at, now.rss / 1024) for at, now, _ in samples if at >= warm])
-    objects = slope([(at, told["objects"]) for at, _, told in samples if at >= warm])
+    objects = slope([(at, counts["objects"]) for at, _, counts in samples if at >= warm])
     rss = [now.rss for _, now, _ in samples]
     late = max(rss[len(rss) * 2 // 3 :]) / max(rss[: len(rss) * 2 // 3])
-    asked = sum(load.outcomes.values()) + len(load.errors)
+    requests = sum(load.outcomes.values()) + len(load.errors)
     flat = seconds < JUDGED or (abs(memory["of_minutes"]) <= SLOPE and abs(objects["of_minutes"]) <= OBJECTS)
     return {
         "wire": wire,
@@ -281,7 +283,7 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "minutes": round(seconds / 60, 1),
         "clients": clients,
         "seed": seed,
-        "requests": asked,
+        "requests": requests,
         "outcomes": dict(sorted(load.outcomes.items())),
         "left_by_clients": sum(count for name, count in load.outcomes.items() if name.startswith("left")),
         "wrong": len(load.errors),
@@ -295,19 +297,19 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "kb_per_minute": memory,
         "objects_per_minute": objects,
         "objects": [
-            min(told["objects"] for _, _, told in samples),
-            max(told["objects"] for _, _, told in samples),
+            min(counts["objects"] for _, _, counts in samples),
+            max(counts["objects"] for _, _, counts in samples),
             last["objects"],
         ],
         "collections": last["collections"],
-        "collected_per_request": round(last["collected"] / asked, 2),
-        "pause_us_per_request": round(last["pause_ms"] * 1000 / asked, 1),
+        "collected_per_request": round(last["collected"] / requests, 2),
+        "pause_us_per_request": round(last["pause_ms"] * 1000 / requests, 1),
         "longest_pause_ms": last["longest_ms"],
         "found_at_the_end": last["found"],
         "found_types": last["types"],
         "found_frames": last["frames"],
         "cpu_seconds": round(cpu, 1),
-        "cpu_us_per_request": round(cpu / asked * 1e6),
+        "cpu_us_per_request": round(cpu / requests * 1e6),
         "left": after._replace(rss=0)._asdict(),
         "upstream": {"asked": upstream.asked, "left": upstream.left, "open": upstream.open},
         "good": not load.errors
@@ -332,8 +334,8 @@ def main() -> int:
     parser.add_argument("--trim", action="store_true", help="freed memory is given back at once: a finer slope")
     args = parser.parse_args()
     allow_files()
-    with tempfile.TemporaryDirectory(prefix="a2py-soak-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="a2py-soak-") as temporary:
+        folder = Path(temporary)
         if args.what == "slow":
             result = asyncio.run(slow(folder, args.streams, args.seconds or 60))
         elif args.what in ("reloads", "restarts"):

@@ -135,12 +135,12 @@ def clients_of(pid: int, port: int) -> set[int]:
             sockets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
         except OSError:
             continue
-    found = set()
+    clients = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         if f"socket:[{words[9]}]" in sockets and int(words[1].partition(":")[2], 16) == port:
-            found.add(int(words[2].partition(":")[2], 16))
-    return found
+            clients.add(int(words[2].partition(":")[2], 16))
+    return clients
 
 
 def write(folder: Path, base: str, mark: int) -> None:
@@ -156,8 +156,8 @@ def write(folder: Path, base: str, mark: int) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    variables = {name: value for name, value in os.environ.items() if not name.upper().endswith(("_API_KEY", "_PROXY"))}
+    return {**variables, "PYTHONPATH": str(ROOT), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
 
 
 async def a2py(folder: Path, *args: str) -> str:
@@ -211,8 +211,8 @@ async def running(folder: Path, workers: int) -> AsyncIterator[tuple[int, str]]:
 
 
 async def status(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(await a2py(folder, "status", "--json"))
-    return told
+    state: dict[str, Any] = json.loads(await a2py(folder, "status", "--json"))
+    return state
 
 
 async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:

@@ -72,10 +72,10 @@ def _scale(marks: list[float]) -> Callable[[float], float]:
 
 def bars(title: str, subtitle: str, rows: Sequence[Bar]) -> str:
     """Draw values on a logarithmic axis that begins at the power of ten below the smallest."""
-    shown = [row for row in rows if row.value > 0]
-    if not shown:
+    visible = [row for row in rows if row.value > 0]
+    if not visible:
         return _page(TOP + 20, title, subtitle, [])
-    marks = ticks(min(row.value for row in shown) / 1.5, max(row.value for row in shown))
+    marks = ticks(min(row.value for row in visible) / 1.5, max(row.value for row in visible))
     x = _scale(marks)
     bottom = TOP + ROW * len(rows) + 8
     body = []

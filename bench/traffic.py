@@ -399,18 +399,18 @@ class Mixed:
         kind = dice.choices(tuple(KINDS), tuple(KINDS.values()))[0]
         stream = False
         if kind == "odd":
-            asked = dice.choice(ODD)
+            example = dice.choice(ODD)
         else:
             path, body = question(kind, seed, dice)
             stream = bool(body.get("stream"))
-            asked = request(self.port, path, json.dumps(body, ensure_ascii=False).encode(), HEADERS)
+            example = request(self.port, path, json.dumps(body, ensure_ascii=False).encode(), HEADERS)
         leaves = dice.random()
         if leaves < 0.03:  # the client leaves in the middle of its own request
             assert connection.transport is not None
-            connection.transport.write(asked[: dice.randrange(1, len(asked))])
+            connection.transport.write(example[: dice.randrange(1, len(example))])
             await asyncio.sleep(dice.random() * 0.05)
             return self.leave(connection, "request")
-        pending = connection.ask(asked)
+        pending = connection.ask(example)
         if leaves < 0.20:
             try:
                 await asyncio.wait_for(asyncio.shield(pending), dice.random() ** 2 * 2)

@@ -179,8 +179,8 @@ class Connection(asyncio.Protocol):
 
     def next(self) -> None:
         """Answer the next complete request in the buffer."""
-        head, found, body = self.buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
             return
         end = self._body_end(head, len(head) + 4)
         if end < 0 or len(self.buffer) < end:

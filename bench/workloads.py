@@ -69,10 +69,12 @@ class Target:
         await put(self.upstream, "/_plan", plan.encode())
 
     async def connections(self, count: int) -> list[Connection]:
-        found: list[Connection] = []
-        while len(found) < count:
-            found += await asyncio.gather(*(connect(self.port) for _ in range(min(100, count - len(found)))))
-        return found
+        connections: list[Connection] = []
+        while len(connections) < count:
+            connections += await asyncio.gather(
+                *(connect(self.port) for _ in range(min(100, count - len(connections))))
+            )
+        return connections
 
     async def ask(self, connection: Connection, wire_request: bytes) -> Reply | None:
         """Return one reply; None, and record an error, if it broke."""
@@ -107,9 +109,9 @@ async def _at_once(
     """Run `streams` replies side by side, each on its own connection. Return (replies, seconds, CPU seconds)."""
     await target.plan(plan)
     connections = await target.connections(streams)
-    asked = target.request(body)
+    payload = target.request(body)
     cpu, begun = target.cpu(), time.monotonic()
-    replies = await asyncio.gather(*(target.ask(connection, asked) for connection in connections))
+    replies = await asyncio.gather(*(target.ask(connection, payload) for connection in connections))
     took, used = time.monotonic() - begun, target.cpu() - cpu
     for connection in connections:
         connection.close()
@@ -221,9 +223,9 @@ async def first_token(target: Target) -> Result:
     firsts: dict[str, list[float]] = {name: [] for name in asks}
     used = dict.fromkeys(asks, 0.0)
     for n in range(target.scale.asks + 2):
-        for name, asked in asks.items():
+        for name, payload in asks.items():
             cpu = target.cpu()
-            reply = await target.ask(connection, asked)
+            reply = await target.ask(connection, payload)
             spent = target.cpu() - cpu
             if reply is None:
                 return {}
@@ -254,9 +256,9 @@ async def slow(target: Target) -> Result:
     await target.plan(plan)
     before = target.process.rss() if target.process is not None else 0
     connections = await target.connections(scale.slow_streams)
-    asked = target.request(bodies.small(True))
+    payload = target.request(bodies.small(True))
     top = before
-    tasks = [asyncio.ensure_future(target.ask(connection, asked)) for connection in connections]
+    tasks = [asyncio.ensure_future(target.ask(connection, payload)) for connection in connections]
     waiting = asyncio.gather(*tasks)
     stop = time.monotonic() + scale.limit
     while not waiting.done() and time.monotonic() < stop:
@@ -273,8 +275,8 @@ async def slow(target: Target) -> Result:
     target.delays(plan, [reply for reply in replies if isinstance(reply, Reply)])
     for connection in connections:
         connection.close()
-    lost = max(len(target.errors), errors)
-    return {"kib": (top - before) / 1024 / scale.slow_streams, "lost": float(lost)}
+    failures = max(len(target.errors), errors)
+    return {"kib": (top - before) / 1024 / scale.slow_streams, "lost": float(failures)}
 
 
 class Workload(NamedTuple):

@@ -1,10 +1,9 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
-The core is L0 to L2: the files in the root of a2py, messages, providers, wires and evidence. The own tests of
+The core is L0 to L2: the files in the root of a2py, http1, messages, providers, wires and evidence. The own tests of
 a2py/wires/native/strip.py are tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with
 the golden cases, and the floods and slices of SHARED, they must reach every line and every branch of every function.
-
-With A2PY_GAPS=report gaps are printed and do not fail the run.
+A gap fails the run.
 
 How: a pytest plugin measures branch coverage, but only during the files of tests/ that count. Each of these files is a
 context of coverage, so that the report can ask what one module's own tests reach. A context for each test would write
@@ -33,21 +32,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The parts of a2py that this page is about: see STRATA in test_layers.py.
-CORE = ("messages", "providers", "wires", "evidence")
+CORE = ("http1", "messages", "providers", "wires", "evidence")
 #: Test files that check one property of all modules together: what each golden says, that each limit holds, that long
 #: work is done in slices.
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")
 
 
-#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, and the tests check
-#: both at once.
+#: Module → the module whose tests are its own, too: the decoder hands each event on to the output, the verbs of blocks
+#: hand each piece on to the sequence, and the tests check both at once.
 TOGETHER = {
     "a2py/wires/responses/output.py": "a2py/wires/responses/stream.py",
     "a2py/wires/chat/output.py": "a2py/wires/chat/stream.py",
+    "a2py/messages/sequence.py": "a2py/messages/blocks.py",
 }
-#: Core modules that may have gaps: they are printed, and do not fail. A module without gaps must leave this list, so it
-#: only shrinks. New modules do not go in: they get tests of their own.
-KNOWN_GAPS: frozenset[str] = frozenset([])
 #: The context of what runs at import.
 IMPORT = "import"
 #: A program that imports the core under coverage. Arguments: the data file, the context, the modules.
@@ -121,13 +118,6 @@ def gaps(data_file: str) -> Iterator[tuple[str, str]]:
             yield module.as_posix(), f"not reached by {tests} or the goldens: {', '.join(lines + branches)}"
 
 
-def judge(found: dict[str, str], known: frozenset[str] = KNOWN_GAPS) -> tuple[list[str], list[str]]:
-    """Return lines about gaps that are an error, and lines about those that `known` allows."""
-    errors = [f"{module}: {what}" for module, what in found.items() if module not in known]
-    errors += [f"{module}: has no gaps, or is gone: remove it from KNOWN_GAPS" for module in sorted(known - set(found))]
-    return errors, [f"{module}: (known) {what}" for module, what in found.items() if module in known]
-
-
 class Plugin:
     """Measures while the tests run, one data file for each process."""
 
@@ -173,7 +163,6 @@ class Report:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.errors: list[str] = []
-        self.known: list[str] = []
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -187,18 +176,16 @@ class Report:
         combined = coverage.Coverage(data_file=data, config_file=False, branch=True)
         combined.combine([str(self.folder)], keep=True)
         combined.save()
-        self.errors, self.known = judge(dict(gaps(data)))
+        self.errors = [f"{module}: {lines}" for module, lines in gaps(data)]
         if (keep := os.environ.get("A2PY_COVERAGE_DATA")) is not None:
             shutil.copy(data, keep)
         shutil.rmtree(self.folder)
-        is_strict = os.environ.get("A2PY_GAPS") != "report"
-        if is_strict and self.errors and session.exitstatus == pytest.ExitCode.OK:
+        if self.errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        counts = f"{len(self.errors)} core modules fail, {len(self.known)} have known gaps"
-        terminalreporter.write_sep("-", f"coverage map: {counts}")
-        for line in (*self.errors, *self.known):
+        terminalreporter.write_sep("-", f"coverage map: {len(self.errors)} core modules have gaps")
+        for line in self.errors:
             terminalreporter.write_line(line)
 
 

@@ -51,7 +51,8 @@ RULES = {
     "a2py/wires/chat/stream.py": "A12|B[0-9]+",
     "a2py/wires/chat/output.py": "A12|A14|B[0-9]+",
     "a2py/wires/chat/calls.py": "A14|B1|B2|B15",
-    "a2py/wires/chat/finish.py": "B4",
+    "a2py/wires/chat/choices.py": "B1",
+    "a2py/wires/chat/finish.py": "B1|B4",
     "a2py/wires/chat/pieces.py": "B2|B3|B4",
     "a2py/wires/common/usage.py": "B5",
     "a2py/wires/common/intake.py": "B6|B[0-9]+",
@@ -60,9 +61,11 @@ RULES = {
     "a2py/wires/common/text.py": "A1|A2|A5|A6|A7|A11|A17",
     "a2py/wires/common/effort.py": "A13",
     "a2py/wires/common/filters.py": "A12|B3",
-    "a2py/wires/common/names.py": "A8",
+    "a2py/wires/common/names.py": "A8|B1",
     "a2py/messages/blocks.py": "B1|B2|B3|B4|B15",
+    "a2py/messages/sequence.py": "B1|B2|B3|B4|B15",
     "a2py/messages/items.py": "B1|B2",
+    "a2py/messages/arguments.py": "B1|B2",
     "a2py/messages/ids.py": "B15",
     "a2py/wires/responses/request.py": "A[0-9]+|C[0-9]",
     "a2py/wires/responses/items.py": "A[0-9]+|C[0-9]",
@@ -73,6 +76,7 @@ RULES = {
     "a2py/wires/native/tools.py": "A9|A10|A11|C[0-9]",
     "a2py/wires/native/strip.py": "A14|C[0-9]",
     "a2py/wires/native/stream.py": "B[0-9]+|C[0-9]",
+    "a2py/wires/native/repairs.py": "B[0-9]+|C[0-9]",
     "a2py/wires/native/mend.py": "B[0-9]+|C[0-9]",
     "a2py/wires/native/ending.py": "B[0-9]+|C[0-9]",
 }
@@ -85,39 +89,39 @@ ELSEWHERE: dict[str, str] = {
 #: (file, condition, value) → why nothing notices.
 SURVIVORS: dict[tuple[str, str, bool], str] = {
     ("a2py/messages/blocks.py", "s and key == self._open_key", False): "the short way; the long one gives the same",
-    ("a2py/messages/blocks.py", "item is not self._current", True): "the block opens later, its bytes are the same",
-    ("a2py/messages/blocks.py", "not item.is_started", False): "the block opens later, its bytes are the same",
+    ("a2py/messages/sequence.py", "item is not self._current", True): "the block opens later, its bytes are the same",
+    ("a2py/messages/sequence.py", "not item.is_started", False): "the block opens later, its bytes are the same",
     (
         "a2py/messages/blocks.py",
         "item is self._current",
         False,
     ): "a whole block is closed later, its bytes are the same",
-    ("a2py/messages/blocks.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
+    ("a2py/messages/sequence.py", "item.kind == WHOLE", False): "a whole block is closed later, its bytes are the same",
     **{
-        ("a2py/messages/blocks.py", "item.block", value): "how much a waiting block counts for"
+        ("a2py/messages/sequence.py", "item.block", value): "how much a waiting block counts for"
         for value in (True, False)
     },
     (
-        "a2py/messages/blocks.py",
+        "a2py/messages/sequence.py",
         "item.is_closed",
         False,
     ): "what is kept of a closed call is never given out, it only counts",
     **{
-        ("a2py/messages/blocks.py", "self._held.items", value): "the next block opens later, its bytes are the same"
+        ("a2py/messages/sequence.py", "self._held.items", value): "the next block opens later, its bytes are the same"
         for value in (True, False)
     },
-    ("a2py/messages/blocks.py", "item.size > SCAN_SIZE", True): "only slower",
+    ("a2py/messages/sequence.py", "item.size > SCAN_SIZE", True): "only slower",
     **{
         (
-            "a2py/messages/blocks.py",
+            "a2py/messages/sequence.py",
             "item.kind == TOOL",
             value,
         ): "of `_open_call`, the short way of `args`: messages/test_writer.py"
         for value in (True, False)
     },
     ("a2py/messages/items.py", "self.items[0].kind == TOOL", True): "the loop behind it asks again",
-    ("a2py/messages/blocks.py", "self._is_hidden(item)", True): "how much is kept",
-    ("a2py/messages/items.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
+    ("a2py/messages/sequence.py", "self._is_hidden(item)", True): "how much is kept",
+    ("a2py/messages/arguments.py", "c in '}]'", True): "else it is a backslash outside a string, which is no JSON",
     (
         "a2py/wires/openai/tools.py",
         "message['role'] == 'system'",

@@ -102,6 +102,7 @@ async def proxied(
     assert not server.services.running.exchanges, "an answer is left"
     assert not server.services.upstream.connections, "an upstream connection is left"
     assert not running.busy, "a connection is left"
+    assert not server.services.router.line.waiting, "somebody waits"
     assert not server.services.limits.running, "a slot of a deployment is left"
     assert not any(used.held for used in server.services.limits.usage().values()), "reserved tokens are left"
     assert SECRET not in running.log
@@ -119,8 +120,8 @@ def _ours(task: asyncio.Task[Any]) -> bool:
     return code is not None and code.co_filename.startswith(_OURS)
 
 
-async def settle(done: Any, seconds: float = 10.0) -> None:
-    """Wait until `done()` holds."""
+async def settle(done: Any, seconds: float = 60.0) -> None:
+    """Wait until `done()` holds. `seconds`: only so that a fault ends."""
     end = asyncio.get_running_loop().time() + seconds
     while not done():
         assert asyncio.get_running_loop().time() < end, f"did not settle: {list(asyncio.all_tasks())}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from a2py.deployment import Deployment, is_secret_name
+from a2py.deployment import Deployment, digest_account, is_same_model, is_secret_name
 from tests import golden
 
 
@@ -70,3 +70,16 @@ def test_the_password_of_a_login_is_a_secret_too(header: str, hidden: set[str]) 
 )
 def test_address_is_host_and_port_of_the_base(base: str, address: str) -> None:
     assert Deployment("n", "i", "p", "m", base).address == address
+
+
+def test_an_origin_is_the_same_model_whatever_the_account() -> None:
+    assert is_same_model("chat:openai/gpt-5@0a1b2c3d", "chat:openai/gpt-5@99999999")
+    assert is_same_model("chat:openai/gpt-5", "chat:openai/gpt-5@99999999")
+    assert not is_same_model("chat:openai/gpt-5@0a1b2c3d", "responses:openai/gpt-5@0a1b2c3d")
+    assert not is_same_model("chat:openai/gpt-5@0a1b2c3d", "chat:openai/gpt-4@0a1b2c3d")
+
+
+def test_the_digest_of_an_account_tells_keys_and_addresses_apart() -> None:
+    digests = {digest_account(base, key) for base in ("http://a/v1", "http://b/v1") for key in ("", "sk-1", "sk-2")}
+    assert len(digests) == 6 and all(len(digest) == 8 for digest in digests)
+    assert digest_account("http://a/v1", "sk-1") == digest_account("http://a/v1", "sk-1")

@@ -197,12 +197,12 @@ def test_importing_a2py_imports_nothing() -> None:
 #: Modules of cli/, the lowest first. A module imports only from the lines above its own, also under TYPE_CHECKING. Two
 #: modules of one line do not import each other, so there can be no circle.
 CLI = (
-    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "terminal"),
+    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "litellmflags", "terminal"),
     ("main", "ollama", "options", "orders", "sharing", "state", "check.bench", "check.write"),
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "source", "check.choices"),
     ("check.probes",),
-    ("configinit", "embedded", "summary", "trust", "workers"),
+    ("configimport", "configinit", "embedded", "summary", "trust", "workers"),
     ("reload", "running", "service"),
     ("config", "env", "explain", "serving", "setup", "check.command"),
     ("launch", "models", "check.__init__"),
@@ -239,11 +239,13 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "aiohttp_server", "context", "cors", "files", "lessons", "limits", "log"),
-    ("metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("access", "aiohttp_server", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("asker",),
+    ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
+    ("waiting",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),
-    ("body", "client", "connections"),
+    ("body", "client", "connections", "rules"),
     ("capture", "flow", "keepalive", "services"),
     ("inbound",),
     ("answer",),

@@ -222,3 +222,16 @@ def test_each_module_of_the_shell_has_tests_that_can_be_found() -> None:
     assert table == {
         module for module in modules if not any(name == module or name.startswith(f"{module}_") for name in named)
     }
+
+
+# -- size --------------------------------------------------------------------------------------------------------------
+
+
+def test_files_and_lines_of_the_package_stay_small() -> None:
+    """ruff's formatter leaves long comments and strings as they are."""
+    long = []
+    for path in sorted((ROOT / "a2py").rglob("*.py")):
+        lines = path.read_text("utf-8").splitlines()
+        long += [f"{path.relative_to(ROOT)}: {len(lines)} lines"] * (len(lines) > 450)
+        long += [f"{path.relative_to(ROOT)}:{n}: {len(line)}" for n, line in enumerate(lines, 1) if len(line) > 120]
+    assert not long

@@ -40,7 +40,8 @@ _CHANGING = (
     (re.compile(r"\bpid \d+"), "pid 12345"),
     (re.compile(r"\b\d+ min \d+ s\b"), "0 min 1 s"),
     (re.compile(r"\b\d+ pieces"), "60 pieces"),
-    (re.compile(r"\d+ requests?, [\d,]+ tokens"), "13 requests, 1,000 tokens"),
+    # A probe may ask again. Without tokens there was no answer, and the number is certain.
+    (re.compile(r"\b\d+ requests, [1-9][\d,]* tokens"), "14 requests, 1,136 tokens"),
     (re.compile(r"127\.0\.0\.1:(?!4000\b|8000\b|9\b)\d{4,5}"), "127.0.0.1:50000"),
     (re.compile(r"\bsk-[\w-]{30,}"), "sk-made-up"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "2026-11-23T08:00:00.000Z"),

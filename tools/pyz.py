@@ -104,9 +104,9 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
     folder.mkdir()
     shutil.copy(own, folder)
     while True:
-        found = {str(canonicalize_name(path.name.split("-")[0])): path for path in folder.glob("*.whl")}
-        needed = closure(found, environment(version), extras)
-        missing = [f"{name}{limits}" for name, limits in needed.items() if name not in found]
+        paths = {str(canonicalize_name(path.name.split("-")[0])): path for path in folder.glob("*.whl")}
+        needed = closure(paths, environment(version), extras)
+        missing = [f"{name}{limits}" for name, limits in needed.items() if name not in paths]
         if not missing:
             break
         tag = "cp" + version.replace(".", "")
@@ -114,9 +114,9 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
         target += [word for platform in PLATFORMS for word in ("--platform", platform)]
         pip("download", "--only-binary=:all:", *target, "--dest", str(folder), "--no-deps", *missing)
     for name, limits in needed.items():
-        if found[name].name.split("-")[1] not in limits:  # a wheel that was read later needs it
-            raise SystemExit(f"{found[name].name} is not {limits or 'any version'}: pin it in setup.cfg")
-    return [found[name] for name in sorted(needed)]
+        if paths[name].name.split("-")[1] not in limits:  # a wheel that was read later needs it
+            raise SystemExit(f"{paths[name].name} is not {limits or 'any version'}: pin it in setup.cfg")
+    return [paths[name] for name in sorted(needed)]
 
 
 def environment(version: str) -> dict[str, str]:
@@ -139,14 +139,14 @@ def environment(version: str) -> dict[str, str]:
 def closure(found: Mapping[str, Path], env: Mapping[str, str], extras: set[str]) -> dict[str, SpecifierSet]:
     """Return all that a2py needs according to the wheels in `found`: name → allowed versions."""
     needed: dict[str, SpecifierSet] = {}
-    seen: set[str] = set()
+    names: set[str] = set()
     ahead: list[tuple[str, SpecifierSet, set[str]]] = [("a2py", SpecifierSet(), extras)]
     while ahead:
         name, limits, chosen = ahead.pop()
         needed[name] = needed.get(name, SpecifierSet()) & limits
-        if name in seen or name not in found:
+        if name in names or name not in found:
             continue
-        seen.add(name)
+        names.add(name)
         for requirement in requirements(found[name]):
             marker = requirement.marker
             if marker is None or any(marker.evaluate({**env, "extra": extra}) for extra in chosen | {""}):
@@ -182,13 +182,13 @@ def files(paths: Iterable[Path]) -> Files:
 
 def stripped(library: bytes) -> bytes:
     """Return an extension module without debug information; unchanged if `strip` is not installed."""
-    found = shutil.which("strip")
-    if found is None:
+    program = shutil.which("strip")
+    if program is None:
         return library
     with tempfile.NamedTemporaryFile(suffix=".so") as file:
         file.write(library)
         file.flush()
-        subprocess.run([found, "--strip-debug", file.name], check=True)
+        subprocess.run([program, "--strip-debug", file.name], check=True)
         return Path(file.name).read_bytes()
 
 
@@ -208,10 +208,10 @@ def archive(parts: Mapping[str, Files], holds: str) -> bytes:
     start = (ROOT / "tools" / "pyz_main.py").read_text("utf-8")
     digest = hashlib.sha256(b"".join([start.encode(), *inner.values()])).hexdigest()[:16]
     for name, value in {"PARTS": names, "COMMON": "common.zip", "DIGEST": digest, "VERSIONS": holds}.items():
-        before, found, after = start.partition(f"\n{name} = ")
-        if not found:
+        before, match, after = start.partition(f"\n{name} = ")
+        if not match:
             raise SystemExit(f"tools/pyz_main.py has no line `{name} = …`")
-        start = f"{before}{found}{value!r}\n{after.partition(chr(10))[2]}"
+        start = f"{before}{match}{value!r}\n{after.partition(chr(10))[2]}"
     out = io.BytesIO()
     out.write(SHEBANG)
     with zipfile.ZipFile(out, "a") as outer:

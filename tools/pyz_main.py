@@ -36,10 +36,10 @@ def suffix():
 def mine(path, mode):
     """Return whether `path` is a directory of this user that has none of the permissions `mode`."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return False
-    return found.st_uid == os.geteuid() and not found.st_mode & mode
+    return status.st_uid == os.geteuid() and not status.st_mode & mode
 
 
 def roots():

@@ -59,7 +59,7 @@ def _cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 def main(archive: str, wheel: str, *pythons: str) -> None:
-    found = (
+    pythons = (
         pythons
         or tuple(sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[0-9].*/bin/python"))))
         or (sys.executable,)
@@ -68,15 +68,15 @@ def main(archive: str, wheel: str, *pythons: str) -> None:
         f"{archive}: {os.path.getsize(archive) / 1e6:.1f} MB\nwall / CPU ms      first    later              "
         f"installed          later : installed"
     )
-    for python in found:
-        with tempfile.TemporaryDirectory() as made:
-            folder = Path(made)
+    for python in pythons:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
             subprocess.run(
                 [str(folder / "venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel],
                 check=True,
             )
-            env = {"PATH": os.environ["PATH"], "HOME": made}
+            env = {"PATH": os.environ["PATH"], "HOME": folder}
             single = [
                 str(folder / "venv/bin/python"),
                 os.path.abspath(archive),
@@ -91,10 +91,10 @@ def main(archive: str, wheel: str, *pythons: str) -> None:
                 ]  # interleaved
                 wall = [min(pair[side][0] for pair in pairs) for side in (0, 1)]
                 cpu = [statistics.median(pair[side][1] for pair in pairs) for side in (0, 1)]
-                shown = [f"{w * 1000:5.0f} / {c * 1000:4.0f}" for w, c in (first, *zip(wall, cpu, strict=True))]
+                columns = [f"{w * 1000:5.0f} / {c * 1000:4.0f}" for w, c in (first, *zip(wall, cpu, strict=True))]
                 print(
                     f"{name:8} {measure.__name__:8}",
-                    "      ".join(shown),
+                    "      ".join(columns),
                     f"      {wall[0] / wall[1]:.2f} / {cpu[0] / cpu[1]:.2f}",
                     flush=True,
                 )

@@ -37,6 +37,9 @@ FAMILIES: dict[str, str] = {
     "haiku": "ANTHROPIC_DEFAULT_HAIKU_MODEL",
     "fable": "ANTHROPIC_DEFAULT_FABLE_MODEL",
 }
+#: The name for background requests if rules choose the model. Without it Claude Code (2.1.332, 2026-11-30) uses the
+#: main model's name for them.
+HAIKU = "claude-haiku-5-5"
 #: Variables that make a client bypass the proxy, or send a second credential.
 REMOVED = (
     "ANTHROPIC_API_KEY",
@@ -62,7 +65,8 @@ class Target:
     """A proxy as a client needs it.
 
     `model`: the model to use, "" if the client's own names work. `names`: of all models that are served. `window`,
-    `output`: limits of `model` in tokens, 0 if unknown."""
+    `output`: limits of `model` in tokens, 0 if unknown. `is_routed`: rules choose the model, and they leave alone what
+    is asked for by a name of the file."""
 
     url: str
     token: str = field(default="", repr=False)
@@ -70,6 +74,7 @@ class Target:
     names: tuple[str, ...] = ()
     window: int = 0
     output: int = 0
+    is_routed: bool = False
 
 
 def family_model(family: str, target: Target) -> str:
@@ -85,6 +90,8 @@ def client_env(target: Target) -> dict[str, str]:
         for family, variable in FAMILIES.items():
             env[variable] = family_model(family, target)
         env["ANTHROPIC_SMALL_FAST_MODEL"] = env[FAMILIES["haiku"]]
+    if target.is_routed:
+        env[FAMILIES["haiku"]] = env["ANTHROPIC_SMALL_FAST_MODEL"] = HAIKU
     if SMALLEST_WINDOW <= target.window < ASSUMED_WINDOW:
         env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(target.window)
     if target.output:

@@ -1,4 +1,5 @@
-"""`a2py config`: write a first file (configinit.py), show what is in effect, validate a file.
+"""`a2py config`: write a first file (configinit.py) or another proxy's (configimport.py), show what is in effect,
+validate a file.
 
 Knows: the configuration's tables and its Config. Must not know: how a file is read.
 Invariants: no key is ever printed.
@@ -14,26 +15,30 @@ from collections.abc import Callable
 from typing import Any
 
 from a2py.cli import options, running
+from a2py.cli.configimport import import_file
 from a2py.cli.configinit import init
 from a2py.cli.exits import FAILED, OK
 from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config, load
+from a2py.config.collapse import collapse
+from a2py.config.imports.recognize import KNOWN
 from a2py.deployment import Deployment
 from a2py.quirks import Quirks
 
 EXAMPLES = (
     "a2py config init                                          asks, then writes ./a2py.yaml",
     "a2py config init --provider deepseek --model deepseek-chat --yes",
+    "a2py config import ~/.claude-code-router/config.json      another proxy's file, as ./a2py.yaml",
     "a2py config show                                          what is in effect, and where it was set",
     "a2py config validate litellm_config.yaml",
 )
 
 
 def parser(name: str) -> options.Parser:
-    out = options.Parser(name, "Write, show or validate a configuration.", EXAMPLES)
+    out = options.Parser(name, "Write, import, show or validate a configuration.", EXAMPLES)
     commands = out.add_subparsers(
-        dest="what", required=True, metavar="init|show|validate", parser_class=_SubcommandParser
+        dest="what", required=True, metavar="init|import|show|validate", parser_class=_SubcommandParser
     )
     init_ = commands.add_parser("init", help="write a first file, with comments")
     init_.add_argument(
@@ -52,6 +57,12 @@ def parser(name: str) -> options.Parser:
     init_.add_argument("--output", "-o", default="a2py.yaml", metavar="FILE", help="default: ./a2py.yaml")
     init_.add_argument("--force", action="store_true", help="replace a file that exists")
     init_.add_argument("--yes", "-y", action="store_true", help="ask nothing: use defaults for what no flag sets")
+    import_ = commands.add_parser("import", help="turn another proxy's configuration into one for a2py")
+    import_.add_argument("file", help=f"{KNOWN}; recognized by its content")
+    import_.add_argument(
+        "--output", "-o", default="a2py.yaml", metavar="FILE", help="default: ./a2py.yaml; - prints it, with its keys"
+    )
+    import_.add_argument("--force", action="store_true", help="replace a file that exists")
     show_ = commands.add_parser("show", help="print the effective configuration, without its secrets")
     show_.flags(options.SOURCE)
     show_.add_argument("--all", action="store_true", help="include settings that have their default")
@@ -67,6 +78,7 @@ def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
     commands: dict[str, Callable[[argparse.Namespace, Terminal], int]] = {
         "init": init,
+        "import": import_file,
         "show": show,
         "validate": validate,
     }
@@ -85,8 +97,8 @@ class _SubcommandParser(options.Parser):
 # -- show ------------------------------------------------------------------------------------------------------
 
 _NO_QUIRKS = Quirks()
-#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made of
-#: one (`account`).
+#: Fields of a deployment that `_deployment` shows in another form, or not at all: they may hold a secret, or are made
+#: of one (`account`).
 _SPECIAL = frozenset(
     (
         "name",
@@ -205,13 +217,13 @@ def _print(terminal: Terminal, name: str, value: Any, indent: str) -> None:
 def validate(args: argparse.Namespace, terminal: Terminal) -> int:
     config = load(args.file or args.config, read_environment(), os.getcwd())
     for warning in config.warnings:
-        terminal.warn(warning)
+        (terminal.error if args.strict or warning in config.mistakes else terminal.warn)(warning)
     broken = [dep for dep in config.deployments if dep.problem]
-    for dep in broken:
-        terminal.error(dep.problem)
+    for problem in collapse(dep.problem for dep in broken):
+        terminal.error(problem)
     count = len(config.deployments)
     summary = (
         f"{pluralize(count, 'model')}, {len(broken)} that can't work, {pluralize(len(config.warnings), 'warning')}"
     )
     terminal.print(f"{', '.join(config.sources)}: {summary}")
-    return FAILED if broken or not count or (args.strict and config.warnings) else OK
+    return FAILED if broken or not count or config.mistakes or (args.strict and config.warnings) else OK

@@ -195,7 +195,7 @@ def render(name: str, model: str, base: str, variable: str, master: str) -> str:
     lines += ["", "# a2py:"]
     for row in SETTINGS:
         own = next((path for path in row.paths if path.startswith("a2py.")), "")
-        if own and row.kind == "set" and not row.attr.startswith("_"):
+        if own:
             default = json.dumps(list(row.default) if isinstance(row.default, (tuple, frozenset)) else row.default)
             lines.append(f"#   {own.removeprefix('a2py.')}: {default}  # {row.meaning}")
     return "\n".join(lines) + "\n"

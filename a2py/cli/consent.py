@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 
 from a2py.cli import state
 from a2py.cli.control import NUMBER
@@ -57,24 +56,6 @@ def read_store() -> dict[str, frozenset[Pair]]:
         return {}
 
 
-@contextmanager
-def _lock() -> Iterator[None]:
-    """Let one process change the store at a time.
-
-    Windows has no flock: there, the last of two writers wins, and a2py asks again."""
-    directory = state.make_private(state.state_dir(os.environ))
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with state.writing(directory):
-        lock = open(os.path.join(directory, "trust.lock"), "w")  # noqa: SIM115  (closed below)
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _write_store(store: Mapping[str, frozenset[Pair]]) -> None:
     data: dict[str, dict[str, list[str]]] = {}
     for path, pairs in sorted(store.items()):
@@ -90,14 +71,14 @@ def read_approved(path: str) -> frozenset[Pair]:
 
 def approve(path: str, pairs: Collection[Pair]) -> None:
     """Allow `pairs` to the file at `path`, besides what it is allowed already."""
-    with _lock():
+    with state.locked("trust"):  # on Windows the last of two writers wins, and a2py asks again
         store, key = read_store(), file_key(path)
         _write_store({**store, key: store.get(key, frozenset()) | frozenset(pairs)})
 
 
 def revoke(path: str) -> bool:
     """Take back what the file at `path` is allowed. Return whether it was allowed anything."""
-    with _lock():
+    with state.locked("trust"):
         store = read_store()
         if store.pop(file_key(path), None) is None:
             return False

@@ -112,22 +112,22 @@ class Link:
         """Return the words in `data`, which has just arrived, and the payloads of the frames that are complete by now.
 
         Raise ValueError for a frame that is too long: nothing after it can be understood."""
-        heard, words, payloads, at = self._heard, bytearray(), [], 0
-        heard += data
-        while at < len(heard):
-            if heard[at : at + 1] != LEARNED:
-                words += heard[at : at + 1]
+        buffer, words, payloads, at = self._heard, bytearray(), [], 0
+        buffer += data
+        while at < len(buffer):
+            if buffer[at : at + 1] != LEARNED:
+                words += buffer[at : at + 1]
                 at += 1
                 continue
             begin = at + _HEAD
-            length = int.from_bytes(heard[at + 1 : begin], "big") if len(heard) >= begin else 0
+            length = int.from_bytes(buffer[at + 1 : begin], "big") if len(buffer) >= begin else 0
             if length > MAX_FRAME:
                 raise ValueError(f"a frame of {length} bytes")
-            if len(heard) < begin + length or len(heard) < begin:
+            if len(buffer) < begin + length or len(buffer) < begin:
                 break
-            payloads.append(bytes(heard[begin : begin + length]))
+            payloads.append(bytes(buffer[begin : begin + length]))
             at = begin + length
-        del heard[:at]
+        del buffer[:at]
         return bytes(words), payloads
 
     def count_loaded(self, count: int) -> None:

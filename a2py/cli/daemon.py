@@ -106,19 +106,6 @@ def run(name: str, argv: list[str]) -> int:
     return commands[name](argv, Terminal())
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let one process start or stop the proxy at a time."""
-    import fcntl
-
-    directory = state.make_private(state.state_dir(os.environ))
-    with state.writing(directory):
-        lock = open(os.path.join(directory, "daemon.lock"), "w")  # noqa: SIM115  (closed below)
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 # -- start and stop --------------------------------------------------------------------------------------------
 
 
@@ -126,7 +113,7 @@ def start(argv: list[str], terminal: Terminal) -> int:
     args = parser("start").read(argv)
     if read_running() is None:
         obtain_consent(args, read_environment(), os.getcwd())
-    with alone():
+    with state.locked("daemon"):
         running = read_running()
         if running is not None:
             hint = "" if running.argv == argv else " (a2py restart takes new flags)"
@@ -228,7 +215,7 @@ def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = No
 
 def stop(argv: list[str], terminal: Terminal) -> int:
     args = parser("stop").read(argv)
-    with alone():
+    with state.locked("daemon"):
         record = read_running()
         if record is None:
             terminal.print("not running")
@@ -256,7 +243,7 @@ def restart(argv: list[str], terminal: Terminal) -> int:
     before = read_latest()
     flags, cwd = _flags_and_folder(reader, argv, before)
     obtain_consent(reader.read(flags), read_environment(), cwd)
-    with alone(), ExitStack() as stack:
+    with state.locked("daemon"), ExitStack() as stack:
         record = read_running()
         sockets = [stack.enter_context(sock) for sock in handover.take(_offer())] if record is not None else []
         if record is not None and not sockets:

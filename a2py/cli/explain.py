@@ -37,8 +37,8 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
         what, deployments = _read(args, env, name)
         origin = f"{what} alone: no a2py answers at {running.find_url(args, os.environ)}, so no server has been asked"
     if args.json:
-        shown = {"is_running": target is not None, "origin": origin, "deployments": deployments}
-        terminal.print(json.dumps(shown, indent=2, ensure_ascii=False))
+        page = {"is_running": target is not None, "origin": origin, "deployments": deployments}
+        terminal.print(json.dumps(page, indent=2, ensure_ascii=False))
         return OK
     terminal.note(f"from {origin}")
     terminal.print("\n\n".join(_format(terminal, deployment) for deployment in deployments))
@@ -65,7 +65,7 @@ def _read(args: argparse.Namespace, env: Mapping[str, str], name: str) -> tuple[
     if source.config is None:
         raise Stop(f"{source.what}: the demo model has no quirks to explain")
     try:
-        found = source.config.resolve(name)
+        deployments = source.config.resolve(name)
     except ApiError as error:
         raise Stop(error.message) from None
     patterns = source.config.settings.quirks
@@ -77,7 +77,7 @@ def _read(args: argparse.Namespace, env: Mapping[str, str], name: str) -> tuple[
             "wire": dep.wire,
             **explain(dep, patterns, None, ()),
         }
-        for dep in found
+        for dep in deployments
     ]
 
 

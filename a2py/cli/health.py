@@ -27,14 +27,11 @@ def test(args: argparse.Namespace) -> int:
     """Send one request through the running proxy, as a client would."""
     target = running.require_running(args, read_environment())
     terminal = Terminal()
-    model = args.model or target.model
+    model = args.model or target.model or next(iter(target.names), "")
     if not model:
         raise Stop("the proxy lists no model: name one with --model", FAILED)
     body = {"model": model, "max_tokens": 256, "messages": [{"role": "user", "content": "Say hello"}]}
-    headers = {
-        "anthropic-version": "2023-06-01",
-        **({"authorization": f"Bearer {target.token}"} if target.token else {}),
-    }
+    headers = {"anthropic-version": "2023-06-01", **running.authorization(target.token)}
     answer = http.ask(target.url + "/v1/messages", body=body, headers=headers, timeout=SECONDS)
     reply = answer.json() if answer is not None else None
     if answer is None or not isinstance(reply, dict):

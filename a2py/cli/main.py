@@ -33,7 +33,7 @@ COMMANDS: dict[str, Command] = {
     "env": Command("env", "print that environment for a shell", 'eval "$(a2py env)"'),
     "setup": Command("setup", "write it into ~/.claude/settings.json, or restore that file", "a2py setup claude"),
     "models": Command("models", "list the models that are served, with their contexts", "a2py models"),
-    "config": Command("config", "write, show or validate a configuration", "a2py config init"),
+    "config": Command("config", "write, import, show or validate a configuration", "a2py config init"),
     "trust": Command(
         "trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"
     ),

@@ -73,6 +73,10 @@ def run(name: str, argv: list[str]) -> int:
     terminal.note(f"from {source.what}")
     if source.unapproved:
         terminal.warn(f"{source.what} sends secrets that need your consent: run a2py trust --show")
+    for warning in source.config.warnings if source.config is not None else ():
+        terminal.warn(warning)
+    if not table:
+        return OK
     cells = [
         (row.name, row.upstream, row.wire, f"{context:,}" if context else UNKNOWN if row.wire else "", row.place)
         for row, context in table

@@ -82,6 +82,7 @@ SERVER = (
     Flag(("--ssl-keyfile-path",), "TLS: the private key", metavar="FILE"),
     Flag(("--ssl-certfile-path",), "TLS: the certificate", metavar="FILE"),
     Flag(("--insecure",), "allow a public address without a master key ($A2PY_INSECURE=1)", bool),
+    Flag(("--strict",), "do not start if there is a warning about the configuration, or a model that can't work", bool),
     Flag(("--debug", "--detailed-debug"), "accepted for LiteLLM, without effect (--capture records the traffic)", bool),
     Flag(("--log-format",), "json or text (default: what the file says, or text)", choices=("json", "text")),
     Flag(("--capture",), "write every request and reply into DIR, redacted, replayable as a test", metavar="DIR"),

@@ -56,37 +56,35 @@ def choose_source(args: argparse.Namespace, env: Mapping[str, str], *, inspect: 
     return choose(args, env, os.getcwd(), inspect=inspect)
 
 
-async def find_window(dep: Deployment) -> int:
-    """Return the context of a deployment in tokens, 0 if unknown: as configured, else as a local server says (Ollama,
-    vLLM, llama.cpp …)."""
-    if dep.max_input_tokens or not (dep.quirks.context_probe or is_local_or_ip(urlsplit(dep.base).netloc)):
-        return dep.max_input_tokens
+async def find_windows(deployments: Sequence[Deployment]) -> list[int]:
+    """Return the contexts of the deployments in tokens, 0 if unknown: as configured, else as a local server says
+    (Ollama, vLLM, llama.cpp …). Deployments that cannot work are not asked."""
     from a2py.cli.facts import gather
     from a2py.upstream import Upstream
 
     upstream = Upstream()
-    try:
+
+    async def find(dep: Deployment) -> int:
+        is_local = dep.quirks.context_probe or is_local_or_ip(urlsplit(dep.base).netloc)
+        if dep.max_input_tokens or dep.problem or not is_local:
+            return dep.max_input_tokens
         return (await gather(upstream, dep, WINDOW_SECONDS)).context
+
+    try:
+        return await asyncio.gather(*map(find, deployments))
     finally:
         await upstream.close()
-
-
-async def find_windows(deployments: Sequence[Deployment]) -> list[int]:
-    """Return the contexts of all deployments. Deployments that cannot work are not asked."""
-    return await asyncio.gather(*(_known_window(dep) if dep.problem else find_window(dep) for dep in deployments))
-
-
-async def _known_window(dep: Deployment) -> int:
-    return dep.max_input_tokens
 
 
 async def measure_target(target: Target, config: Config) -> Target:
     """Return `target` with the context that its model really has."""
     try:
-        dep = config.resolve(target.model)[0]
+        dep = config.resolve(target.model or config.default_name)[0]
     except ApiError:
         return target
-    return replace(target, window=await find_window(dep))
+    if target.is_routed and target.window:
+        return target
+    return replace(target, window=(await find_windows([dep]))[0])
 
 
 def describe_small_window(target: Target) -> str:
@@ -94,7 +92,8 @@ def describe_small_window(target: Target) -> str:
     if not 0 < target.window < SMALLEST_WINDOW:
         return ""
     return (
-        f"{target.model} has a context of {target.window:,} tokens, too small for Claude Code: give it "
+        f"{target.model or 'The default model'} has a context of {target.window:,} tokens, "
+        "too small for Claude Code: give it "
         f"{SMALLEST_WINDOW:,} or more (Ollama: OLLAMA_CONTEXT_LENGTH=65536; other servers: their own setting, and "
         "model_info.max_input_tokens)"
     )
@@ -111,13 +110,18 @@ def configure_target(args: argparse.Namespace, env: Mapping[str, str], url: str,
     return target if source.unapproved else asyncio.run(measure_target(target, source.config))
 
 
+def is_a2py(url: str) -> bool:
+    """Return whether an a2py answers at `url`."""
+    answer = http.ask(url + "/health/liveliness", timeout=1)
+    page = answer.json() if answer is not None else None
+    return isinstance(page, dict) and page.get("name") == "a2py"
+
+
 def find_answering(url: str, key: str, model: str = "") -> Target | None:
     """Return the a2py at `url` with what it serves, None if there is none or it asks for another key.
 
     `model`: the one to use, if it is served there."""
-    health = http.ask(url + "/health/liveliness", timeout=1)
-    page = health.json() if health is not None else None
-    if not isinstance(page, dict) or page.get("name") != "a2py":
+    if not is_a2py(url):
         return None
     answer = http.ask(url + "/v1/models?limit=1000", headers=authorization(key))
     body = answer.json() if answer is not None and answer.status == 200 else None
@@ -156,6 +160,8 @@ def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | N
     if expected is None:
         return find_answering(url, master_key(None, env, os.getcwd()))
     target = find_answering(url, expected.token, expected.model)
+    if target is not None and expected.is_routed:
+        return replace(target, model="", window=expected.window, output=expected.output, is_routed=True)
     if target is None or target.model != expected.model:
         return target
     return replace(target, window=target.window or expected.window, output=target.output or expected.output)

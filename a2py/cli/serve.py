@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import ipaddress
 import os
 import pickle
+import re
 import socket
 import ssl
 import sys
 
-from a2py.cli import handover, http, listen, options
+from a2py.cli import handover, listen, litellmflags, options, running
 from a2py.cli.control import Worker
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
@@ -24,12 +26,14 @@ from a2py.cli.notify import Notifier
 from a2py.cli.reload import Reloader
 from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to
 from a2py.cli.sharing import Sharing
-from a2py.cli.source import Source, choose, master_key, read_environment
+from a2py.cli.source import Source, choose, is_insecure, master_key, read_environment
 from a2py.cli.summary import describe_served, is_loopback, own_url
 from a2py.cli.terminal import Terminal
 from a2py.cli.workers import Hooks, Supervisor
 from a2py.cli.workers import build_command as command_line
 from a2py.config import Config
+from a2py.config.collapse import collapse
+from a2py.hostname import parse_host
 from a2py.proxy.log import Log
 
 EXAMPLES = (
@@ -39,6 +43,8 @@ EXAMPLES = (
     "a2py --model openai/qwen3 --api_base http://localhost:8000/v1",
     "a2py --host 0.0.0.0                                  other machines too: needs a master key",
 )
+#: What no name of a host has: only digits and dots, or characters of a URL.
+_IMPOSSIBLE = re.compile(r"\A[0-9.]*\Z|[/\[\]@:\s]")
 
 
 def parser(name: str) -> options.Parser:
@@ -50,15 +56,14 @@ def parser(name: str) -> options.Parser:
     out.add_argument(
         "--test", action="store_true", help="send one request to the running proxy, print the answer, and exit"
     )
+    litellmflags.add_flags(out)
     return out
 
 
 def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
-    if args.health or args.test:
-        from a2py.cli.health import health, test
-
-        return health(args) if args.health else test(args)
+    if args.health or args.test or args.skip_server_startup:
+        return run_once(args)
     worker, sockets = Worker(os.environ), listen.take_inherited(os.environ, os.getpid())
     try:
         pickled = worker.configuration()
@@ -86,11 +91,24 @@ def run(name: str, argv: list[str]) -> int:
     return OK
 
 
+def run_once(args: argparse.Namespace) -> int:
+    """Do what a flag asks for instead of serving."""
+    if args.skip_server_startup:
+        Terminal().note("nothing to prepare: a2py has no database, and --skip-server-startup asks for nothing else")
+        return OK
+    from a2py.cli.health import health, test
+
+    return health(args) if args.health else test(args)
+
+
 def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     """Return what to serve, checked. Raise Stop or ConfigError for what a start refuses."""
+    for warning in litellmflags.describe_ignored(args):
+        Terminal().warn(warning)
     source = choose(args, read_environment(), os.getcwd())
     tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
     host, port = args.host or options.HOST, options.PORT if args.port is None else args.port
+    check_host(host)
     if os.environ.get(handover.VARIABLE) and not listen.have_address(sockets, host, port):
         for sock in sockets:  # handed over by a proxy that listened elsewhere
             sock.close()
@@ -98,13 +116,24 @@ def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     hosts = [listen.listening_host(sock) for sock in sockets if not listen.is_unix(sock)] if sockets else [host]
 
     def check(config: Config) -> None:
+        check_strict(config, bool(args.strict))
         for each in hosts:
             check_public(each, Source(config, ""), bool(args.insecure))
         check_capture(config.settings.capture_dir)
 
+    if source.config is not None:
+        check_strict(source.config, bool(args.strict))
     for each in hosts:
         check_public(each, source, bool(args.insecure))
     return Job(args, source, host, port, tls, sockets, check)
+
+
+def check_strict(config: Config, is_strict: bool) -> None:
+    """Raise Stop for the warnings and problems of `config` if the user wants none."""
+    problems = collapse(dep.problem for dep in config.deployments if dep.problem)
+    if is_strict and (config.warnings or problems):
+        lines = "\n".join(f"  {line}" for line in (*config.warnings, *problems))
+        raise Stop(f"--strict allows no warning:\n{lines}", CONFIG)
 
 
 def count_workers(args: argparse.Namespace) -> int:
@@ -148,12 +177,26 @@ def _pickle_reload(reloader: Reloader, what: str, log: Log) -> bytes | None:
         return None
 
 
+def check_host(host: str) -> None:
+    """Raise Stop if `host` can be neither an address nor a name: `300.1.2.3`, `127.0.0.1:4000`, `[::1]`, a URL."""
+    try:
+        ipaddress.ip_address(host)
+        return
+    except ValueError:
+        if _IMPOSSIBLE.search(host) is None:
+            return
+    parts = parse_host(host)
+    if parts is None or (_IMPOSSIBLE.search(parts.name) and not parts.is_address):
+        raise Stop(f"{host} is neither an IP address nor the name of a host: correct --host (or $HOST)", USAGE)
+    port = f" --port {parts.port}" if parts.port else ""
+    raise Stop(f"{host} is more than an address: write --host {parts.name}{port}", USAGE)
+
+
 def check_public(host: str, source: Source, insecure: bool) -> None:
     """Raise Stop if `host` is a public address and nothing protects the keys."""
-    config = source.config
-    has_key = bool(master_key(config, read_environment(), os.getcwd()))
-    is_allowed = insecure or os.environ.get("A2PY_INSECURE", "") == "1" or (config is not None and config.insecure)
-    if is_loopback(host) or has_key or is_allowed:
+    env = read_environment()
+    has_key = bool(master_key(source.config, env, os.getcwd()))
+    if is_loopback(host) or has_key or insecure or is_insecure(source.config, env):
         return
     raise Stop(
         f"{host} is a public address, and without a master key anybody who reaches it can spend your keys: set "
@@ -183,7 +226,7 @@ def describe_bind_error(error: OSError, job: Job) -> str:
     """Return what to tell a person whose address cannot be bound."""
     host, port = job.host, job.port
     if error.errno == errno.EADDRINUSE:
-        if is_a2py(own_url(host, port, job.tls is not None)):
+        if running.is_a2py(own_url(host, port, job.tls is not None)):
             return (
                 f"port {port} on {host} is taken: an a2py answers there already (use it, or choose another "
                 "with --port N)"
@@ -191,13 +234,7 @@ def describe_bind_error(error: OSError, job: Job) -> str:
         return f"port {port} on {host} is taken: another program listens there (choose another with --port N)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not open port {port}: choose one above 1023 with --port N"
-    if error.errno == errno.EADDRNOTAVAIL:
+    # asyncio (CPython 3.13.0) skips such an address, and then raises an error without a number because none is left.
+    if error.errno == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
         return f"{host} is not an address of this machine: correct --host"
     return f"{host}:{port} can't be opened: {error.strerror or type(error).__name__}"
-
-
-def is_a2py(url: str) -> bool:
-    """Return whether an a2py answers at `url`."""
-    answer = http.ask(url + "/health/liveliness", timeout=1)
-    body = answer.json() if answer is not None else None
-    return isinstance(body, dict) and body.get("name") == "a2py"

@@ -340,7 +340,8 @@ def _start_unit(unit: str, system: bool, terminal: Terminal) -> None:
     if code:
         raise Stop(
             f"the units are written, but systemctl could not start {unit} "
-            f"(exit code {code}, its own message is above): `journalctl {scope}-u {NAME}` may say why; `a2py service remove` removes them",
+            f"(exit code {code}, its own message is above): `journalctl {scope}-u {NAME}` may say why; "
+            "`a2py service remove` removes them",
             FAILED,
         )
     terminal.print(f"enabled and started: {unit} (journalctl {scope}-u {NAME} shows its log)")

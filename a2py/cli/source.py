@@ -19,6 +19,8 @@ from typing import Any
 from a2py.cli import consent, ollama
 from a2py.cli.exits import CONFIG, USAGE, Stop
 from a2py.config import Config, ConfigError, environment, from_environment, load, single
+from a2py.config.assemble import is_switched_on
+from a2py.config.choice import find_choice
 from a2py.config.dotenv import locate, read_dotenv
 from a2py.config.pairs import Pair, Use
 
@@ -100,7 +102,8 @@ def choose(
     variables = environment(env, cwd, notes.append)
     config_from_keys = from_environment(variables)
     if config_from_keys is not None:
-        return Source(apply_flags(_with_notes(config_from_keys, notes), args), "the keys in the environment")
+        what = "the models that the environment names" if find_choice(variables) else "the keys in the environment"
+        return Source(apply_flags(_with_notes(config_from_keys, notes), args), what)
     server = look(variables)
     if server is not None:
         names = (server.model, *(name for name in server.names if name != server.model))
@@ -155,12 +158,18 @@ def apply_flags(config: Config, args: argparse.Namespace) -> Config:
         "json_logs": {"json": True, "text": False}.get(log_format),
     }
     changes = {name: value for name, value in flags.items() if value is not None}
-    is_insecure = bool(getattr(args, "insecure", None))
-    if not changes and not is_insecure:
+    has_flag = bool(getattr(args, "insecure", None))
+    if not changes and not has_flag:
         return config
-    return replace(config, settings=replace(config.settings, **changes), insecure=config.insecure or is_insecure)
+    return replace(config, settings=replace(config.settings, **changes), insecure=config.insecure or has_flag)
 
 
 def master_key(config: Config | None, env: Mapping[str, str], cwd: str) -> str:
     """Return the key that clients must send. Without a Config (the demo), it comes from the environment and .env."""
     return config.master_key if config is not None else environment(env, cwd).get("LITELLM_MASTER_KEY", "").strip()
+
+
+def is_insecure(config: Config | None, env: Mapping[str, str]) -> bool:
+    """Return whether the configuration allows a public address without a master key. Without a Config (the demo), only
+    the environment does."""
+    return config.insecure if config is not None else is_switched_on(env, "insecure")

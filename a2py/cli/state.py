@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
@@ -43,6 +44,24 @@ def make_private(directory: str) -> str:
     with writing(directory):
         os.makedirs(directory, mode=0o700, exist_ok=True)
     return directory
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Let one process at a time run the block. `name`: of the lock.
+
+    Windows has no flock: there, nobody waits."""
+    directory = make_private(state_dir(os.environ))
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with writing(directory):
+        lock = open(os.path.join(directory, f"{name}.lock"), "w")  # noqa: SIM115  (closed below)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write(path: str, text: str, mode: int | None = None) -> None:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from a2py import __version__
-from a2py.cli.clientenv import Target
+from a2py.cli.clientenv import FAMILIES, HAIKU, Target
 from a2py.cli.source import CURE
 from a2py.cli.terminal import Terminal
 from a2py.config import Config
+from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.messages.rules import list_words
 
 #: How many names the summary lists; it only counts the others.
 MAX_ROWS = 20
@@ -75,13 +77,26 @@ def describe_target(config: Config, url: str) -> Target:
     names = config.list_names()
     model = config.default_name or (names[0] if names else "")
     window = output = 0
-    try:
-        first = config.resolve(model)[0] if model else None
-    except ApiError:
-        first = None
+    first = _first_deployment(config, model)
     if first is not None:
         window, output = first.max_input_tokens, first.max_output_tokens or first.quirks.max_tokens_limit
-    return Target(url, config.master_key, model, names, window, output)
+    if not config.settings.routes:
+        return Target(url, config.master_key, model, names, window, output)
+    return Target(url, config.master_key, "", names, _long_window(config, window), output, is_routed=True)
+
+
+def _first_deployment(config: Config, name: str) -> Deployment | None:
+    try:
+        return config.resolve(name)[0] if name else None
+    except ApiError:
+        return None
+
+
+def _long_window(config: Config, window: int) -> int:
+    """Return the window of the models to which long prompts go, `window` if no rule asks for them. 0: unknown."""
+    longs = [rule.model for rule in config.settings.routes if "tokens_over" in list_words((rule,))]
+    windows = [dep.max_input_tokens for name in longs if (dep := _first_deployment(config, name)) is not None]
+    return max((window, *windows)) if all((window, *windows)) else 0
 
 
 def list_rows(config: Config) -> list[Row]:
@@ -134,6 +149,8 @@ def format_exports(target: Target, has_key_variable: bool) -> list[str]:
     else:
         token = '"$LITELLM_MASTER_KEY"' if has_key_variable else "…  # your master_key"
     lines = [f"export ANTHROPIC_BASE_URL={target.url}", f"export ANTHROPIC_AUTH_TOKEN={token}"]
+    if target.is_routed:
+        lines.append(f"export {FAMILIES['haiku']}={HAIKU}")
     return [*lines, f"export ANTHROPIC_MODEL={target.model}"] if target.model else lines
 
 
@@ -150,6 +167,7 @@ def summarize(terminal: Terminal, served: Served) -> str:
         lines += ["", terminal.table(table[:MAX_ROWS], indent="  ")]
     if len(table) > MAX_ROWS:
         lines.append(f"  … and {len(table) - MAX_ROWS} more: a2py models")
+    lines += [f"  route {n}: {rule.label} → {rule.model}" for n, rule in enumerate(config.settings.routes, 1)]
     lines += [f"{terminal.style('warning:', 'yellow', stream)} {warning}" for warning in config.warnings]
     if not served.has_c_parser:
         lines.append("slow: aiohttp's C parser is missing (reinstall aiohttp from a wheel)")

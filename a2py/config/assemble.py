@@ -18,6 +18,15 @@ from typing import Any
 from a2py.config import tree as t
 from a2py.config import values
 from a2py.config.build import build
+from a2py.config.checks import (
+    check_routes,
+    refuse_misspelt_models,
+    warn_of_variables,
+    warn_strategy,
+    warn_unserved_names,
+)
+from a2py.config.choice import find_choice
+from a2py.config.collapse import collapse
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, find_default_name
@@ -74,11 +83,19 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
 
     Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with
     a default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`:
-    see `environment` for `.env`."""
+    see `environment` for `.env`. Variables of other proxies that name models (choice.py) win over that."""
+    whole = variables(env)
+    choice = find_choice(whole)
     entries = _entries_from_keys(env, ollama_models)
-    if not entries:
+    if choice is not None:
+        tree = choice.tree()
+        tree["model_list"] = [*tree["model_list"], *(entry for entry in entries if entry["model_name"] != "*")]
+    elif entries:
+        tree = {"model_list": entries}
+    else:
         return None
-    return replace(_assemble(t.node_of({"model_list": entries}, "environment"), variables(env), [], {}, {}), pairs={})
+    warnings = list(choice.notes) if choice is not None else []
+    return replace(_assemble(t.node_of(tree, "environment"), whole, warnings, {}, {}), pairs={})
 
 
 def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None, **params: Any) -> Config:
@@ -143,6 +160,7 @@ def _assemble(
     section = tree.get("environment_variables")
     if section:
         env = _with_section(t.resolve(section, env), env, secret_files)
+    refuse_misspelt_models(tree)
     contents = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
     warnings += contents.warnings
     for name in contents.literal_keys:
@@ -151,8 +169,13 @@ def _assemble(
     has_models = bool(contents.entries and files)
     if not contents.entries and files:
         contents.entries = read(t.node_of({"model_list": _entries_from_keys(env, ())}, "environment")).entries
-        effect = "the models come from the keys of the environment" if contents.entries else "nothing is served"
-        warn(f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. Write `model_list:` to name models.")
+        effect, cure = "nothing is served", ", or set the key of a provider (OPENAI_API_KEY, …)"
+        if contents.entries:
+            effect, cure = "the models come from the keys of the environment", ""
+        warn(
+            f"{next(iter(files))}: `model_list` is missing or empty, so {effect}. "
+            f"Write `model_list:` to name models{cure}."
+        )
     settings = _accept_quirks(_apply_switches(contents, env), contents.origins.get("quirks", ""), warn)
     _share_origins(contents)
     pairs: dict[Pair, Use] = {}
@@ -165,7 +188,7 @@ def _assemble(
         hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
         master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
-        insecure=server.insecure or ("insecure" not in contents.origins and _is_on(env, "insecure")),
+        insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),
         origins=contents.origins,
@@ -173,8 +196,20 @@ def _assemble(
         pairs=pairs,
         search=search,
     )
-    _warn_unserved_names(config, warn)
-    return replace(config, default_name=find_default_name(config), warnings=tuple(dict.fromkeys(warnings)))
+    warn_unserved_names(config, contents.mistakes.append)
+    check_routes(config)
+    warn_strategy(config, warn)
+    if files:
+        warn_of_variables(config, env, warnings)
+    return _with_messages(config, warnings, contents.mistakes)
+
+
+def _with_messages(config: Config, warnings: list[str], mistakes: list[str]) -> Config:
+    """Return `config` with its default name, and with its messages, each said once."""
+    messages = tuple(collapse([*warnings, *mistakes]))
+    return replace(
+        config, default_name=find_default_name(config), warnings=messages, mistakes=tuple(collapse(mistakes))
+    )
 
 
 def _share_origins(contents: Contents) -> None:
@@ -186,7 +221,7 @@ def _share_origins(contents: Contents) -> None:
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:
     """Return `env` with `environment_variables` below it, except the variables that control a2py itself."""
-    texts = values.text_map(section, "environment_variables")
+    texts = values.variable_map(section, "environment_variables")
     texts = {name: value for name, value in texts.items() if not name.upper().startswith(OWN_PREFIX)}
     return env.above(texts, {name: origin_of("api_key", section.value[name], env, secret_files) for name in texts})
 
@@ -222,7 +257,7 @@ def _apply_switches(contents: Contents, env: Mapping[str, str]) -> Settings:
     """Return the settings with those that variables switch on."""
     settings = contents.settings
     for attr in SWITCHES:
-        if attr != "insecure" and attr not in contents.origins and _is_on(env, attr):
+        if attr != "insecure" and attr not in contents.origins and is_switched_on(env, attr):
             changes: dict[str, Any] = {attr: True}
             settings = replace(settings, **changes)
     return settings
@@ -238,7 +273,8 @@ def _accept_quirks(settings: Settings, origin: str, warn: Warn) -> Settings:
     return replace(settings, quirks=quirks)
 
 
-def _is_on(env: Mapping[str, str], attr: str) -> bool:
+def is_switched_on(env: Mapping[str, str], attr: str) -> bool:
+    """Return whether the variable of the setting `attr` (see `SWITCHES`) switches it on."""
     return env.get(SWITCHES[attr], "").strip().lower() in ("1", "true", "yes", "on")
 
 
@@ -249,18 +285,31 @@ def _build_deployments(
     weights: list[Entry] = []
     binders: dict[str, Binder] = {}
     counts: dict[str, int] = {}
+    seats: dict[tuple[str, str], int] = {}
     for entry in _expand(entries, env, warn):
         parsed = parse_model(entry, _silent)
+        own_id = entry.id
         id = entry.id or f"{parsed.row.name}/{parsed.model}"
         counts[id] = counts.get(id, 0) + 1
         if counts[id] > 1:
             id = f"{id}#{counts[id]}"
         entry = replace(entry, id=id)
-        out.append(build(entry, settings, env, warn, pairs))
+        dep = build(entry, settings, env, warn, pairs)
+        out.append(replace(dep, seat=_make_seat(dep, own_id, seats)))
         weights.append(entry)
         if "*" in entry.model_name:
             binders[id] = partial(_bind, entry, out[-1], settings, env)
     return _with_weights(out, weights), binders
+
+
+def _make_seat(dep: Deployment, own_id: str, seats: dict[tuple[str, str], int]) -> str:
+    """Return what affinity tells `dep` by: the id that the file gives it, else server, account and model.
+
+    The `#2` of an id is its number in the file, so that it moves to another deployment if an entry is removed. `seats`:
+    how many deployments of a name have which."""
+    seat = f"id:{own_id}" if own_id else f"{dep.account}/{dep.model}"
+    number = seats[dep.name, seat] = seats.get((dep.name, seat), 0) + 1
+    return seat if number == 1 else f"{seat}#{number}"
 
 
 def _silent(_: str) -> None:
@@ -342,33 +391,3 @@ def _with_weights(deployments: list[Deployment], entries: list[Entry]) -> tuple[
                     deployments[i] = replace(deployments[i], weight=shares.get(i, min(shares.values())))
                 break
     return tuple(deployments)
-
-
-def _warn_unserved_names(config: Config, warn: Warn) -> None:
-    """Warn about names in settings that no model has."""
-    settings, origins = config.settings, config.origins
-    references = [
-        ("default_model", (settings.default_model,) if settings.default_model else ()),
-        ("aliases", tuple(config.aliases.values())),
-    ]
-    references += [("default_fallbacks", settings.default_fallbacks)]
-    for attr in ("fallbacks", "context_window_fallbacks"):
-        table: Mapping[str, tuple[str, ...]] = getattr(settings, attr)
-        references.append(
-            (
-                attr,
-                tuple(name for name in table if name != "*")
-                + tuple(name for names in table.values() for name in names),
-            )
-        )
-    model_names = [dep.name for dep in config.deployments]
-    for attr, names in references:
-        place, _, key = origins.get(attr, attr).rpartition(" ")
-        for name in dict.fromkeys(names):
-            if not config.knows(name) and not ("*" in name and name in model_names):
-                near = get_close_matches(name, model_names, 1, 0.7)
-                hint = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
-                warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
-    if settings.routing_strategy != "simple-shuffle":
-        place, _, key = origins["routing_strategy"].rpartition(" ")
-        warn(f"{place}: `{key}` is ignored: a2py uses simple-shuffle, by weight, not {settings.routing_strategy}.")

@@ -93,6 +93,22 @@ def add_v1(base: Base) -> Base:
     return base._replace(url=base.url.removesuffix("/api") + "/v1") if not path else base
 
 
+def complete_ollama(base: Base) -> Base:
+    """Return `base` with `/v1`, also behind a path prefix. What people paste of Ollama's own API is removed."""
+    url = base.url
+    for end in ("/api/chat", "/api/generate", "/api"):
+        url = url.removesuffix(end)
+    return base._replace(url=url if url.endswith("/v1") else url + "/v1")
+
+
+def is_gemini_only(base: Base) -> bool:
+    """Return whether LiteLLM would append Gemini's own path to `base`, and nothing speaks for chat completions there.
+
+    It does so to an empty path and to one that is only a version (docs.litellm.ai, gemini, 2026-11)."""
+    path = base.path.strip("/")
+    return not path or (path.startswith("v1beta") and "openai" not in path) or ":" in path or path.endswith("models")
+
+
 def build_azure(base: Base, model: str, version: str, wire: str) -> Base:
     """Return `base` in one of Azure's three forms:
 

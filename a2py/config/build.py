@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config import bases, pairs
-from a2py.config.endpoint import Address, Key, find_base, find_key, unset_problem
+from a2py.config.endpoint import OLLAMA, Address, Key, find_base, find_key, unset_problem
 from a2py.config.pairs import Outgoing, Pair, Use
 from a2py.config.prefixes import ModelName, Warn, parse_model
 from a2py.config.quirk_changes import entry_overrides, warn_unsent
-from a2py.config.settings import Entry, Settings
+from a2py.config.settings import SENT_UNCHANGED, Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
@@ -43,15 +43,7 @@ _PARAMS = (
 )
 #: Wire → further litellm_params that it sends unchanged.
 _BODY = {
-    "chat": (
-        "seed",
-        "frequency_penalty",
-        "presence_penalty",
-        "logit_bias",
-        "verbosity",
-        "service_tier",
-        "parallel_tool_calls",
-    ),
+    "chat": SENT_UNCHANGED,
     "responses": ("service_tier", "parallel_tool_calls"),
 }
 
@@ -87,6 +79,7 @@ def build(
     `collected` receives the pairs that need consent if the entry's file is untrusted."""
     env = variables(env)
     name = parse_model(entry, warn)
+    entry = replace(entry, base_model=entry.base_model or name.series)
     address = find_base(entry, name.row, env) if not name.problem else Address()
     target = _find_target(entry, name, address, settings, env)
     key, problem = _find_key(entry, name.row, target, env, warn)
@@ -105,7 +98,24 @@ def build(
     dep = replace(dep, problem=problem, overrides=entry_overrides(entry, warn))
     dep = apply_evidence(dep, settings.quirks, None)
     warn_unsent(dep, entry, warn)
+    _warn_of_meaning(entry, name.row, address, warn)
     return dep
+
+
+def _warn_of_meaning(entry: Entry, row: Provider, address: Address, warn: Warn) -> None:
+    """Warn about what LiteLLM would send and a2py does not: Ollama's and Gemini's own protocols."""
+    if entry.num_ctx:
+        cure = "Remove it."
+        if row.name in OLLAMA:
+            cure = (
+                f"Start Ollama with OLLAMA_CONTEXT_LENGTH={entry.num_ctx}, or write `PARAMETER num_ctx` in a Modelfile."
+            )
+        warn(f"{entry.place('num_ctx')} is ignored: {row.name}'s OpenAI-compatible API has no such field. {cure}")
+    if row.name == "gemini" and address.is_own and bases.is_gemini_only(address.base):
+        warn(
+            f"{entry.place('api_base')}: LiteLLM speaks Gemini's own API there, a2py speaks chat completions only. If "
+            f"the server has them, give their base (Google's ends with /openai); if not, this model can't work."
+        )
 
 
 class _Target(NamedTuple):
@@ -144,7 +154,7 @@ def _find_target(entry: Entry, name: ModelName, address: Address, settings: Sett
         is_wire_fixed=is_fixed,
         is_foreign=bool(base.url) and find_host_row(base.url) != row.name,
         verify=verify,
-        route=pairs.find_route(base.url, verify, entry.extra_headers),
+        route=pairs.find_route(base.url, verify, entry.extra_headers, settings.upstream_proxy),
         dotenv_choice=_find_dotenv_choice(entry, address),
         problem=problem,
     )
@@ -196,7 +206,6 @@ def _make_deployment(
         wire=target.wire,
         wire_fixed=target.is_wire_fixed,
         headers={
-            **row.headers,
             **({} if target.is_foreign else env_headers),
             **({} if key.value else dict(base.headers)),
             **entry.extra_headers,
@@ -204,14 +213,15 @@ def _make_deployment(
         query=base.query,
         extra_body={**body, **entry.extra_body},
         params=_collect_params(entry, settings),
-        drop=frozenset(entry.additional_drop_params),
+        drop=frozenset((*settings.drop_params, *entry.drop_params, *entry.additional_drop_params)),
         allow=frozenset((*entry.allowed_openai_params, *by_effort)),
         max_input_tokens=entry.max_input_tokens,
         max_output_tokens=entry.max_output_tokens,
         order=entry.order,
-        rpm=entry.rpm,
-        tpm=entry.tpm,
+        rpm=entry.rpm if settings.enforce_limits else 0,
+        tpm=entry.tpm if settings.enforce_limits else 0,
         max_parallel=entry.max_parallel_requests or settings.max_parallel_requests,
+        name_parallel=settings.name_parallel_requests.get(entry.model_name, 0),
         timeout=entry.timeout,
         stream_timeout=entry.stream_timeout,
         retries=entry.retries,
@@ -233,13 +243,15 @@ def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
 
 
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:
-    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify` or the Host header, else
-    ""."""
+    """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify`, the proxy of an
+    unencrypted request or the Host header, else ""."""
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")
     if entry.origins.get(verify, NOWHERE).dotenv:
         return "ssl_verify"
+    if address.base.url.startswith("http:") and entry.origins.get(f"{pairs.SHARED}upstream_proxy", NOWHERE).dotenv:
+        return "upstream_proxy"
     renamed = any(header.lower() == "host" for header in entry.extra_headers)
     return "the header Host" if renamed and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
 

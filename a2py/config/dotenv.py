@@ -149,15 +149,26 @@ def within(file: str, folder: str) -> bool:
 
 
 def warn_readable(file: str, label: str, warn: Callable[[str], None]) -> None:
-    """Warn if others than the owner can read `file`, which contains keys (POSIX only)."""
+    """Warn if others than the owner can read `file`, which contains keys (POSIX only).
+
+    A file that nobody here could change the mode of is no reason: a ConfigMap or a Secret of Kubernetes, a volume that
+    is mounted read-only into a container."""
     if os.name != "posix":
         return
     try:
         mode = os.stat(file).st_mode
+        is_mounted = _is_kubernetes(file) or bool(os.statvfs(file).f_flag & os.ST_RDONLY)
     except OSError:
         return
-    if mode & 0o044:
+    if mode & 0o044 and not is_mounted:
         warn(f"{label} contains keys, and other users of this machine can read it. Run: chmod 600 {label}")
+
+
+def _is_kubernetes(file: str) -> bool:
+    """Return whether `file` is of a volume of Kubernetes: its files are links by way of `..data`.
+
+    The real path has the name of the directory behind `..data`, which begins with two dots and a year."""
+    return any(part.startswith("..20") for part in os.path.realpath(file).split("/"))
 
 
 class Located(NamedTuple):

@@ -17,9 +17,9 @@ from a2py.config.variables import NOWHERE, Origin, Variables
 from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Rows of servers on the own machine or network. Their base gets /v1 if it has no path.
-_ADDS_V1 = frozenset(
-    ("ollama", "ollama_chat", "hosted_vllm", "lm_studio", "llamafile", "llamacpp", "sglang", "litellm_proxy")
-)
+_ADDS_V1 = frozenset(("hosted_vllm", "lm_studio", "llamafile", "llamacpp", "sglang", "litellm_proxy"))
+#: Rows of Ollama. LiteLLM appends Ollama's own paths to any base, so a base may end before them.
+OLLAMA = frozenset(("ollama", "ollama_chat"))
 
 
 def _first(names: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, str]:
@@ -127,7 +127,16 @@ def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
         cure = f"Write {url if is_host else 'a URL such as http://localhost:8000/v1'}."
         problem = f"{place} must be a URL that begins with http:// or https://, got {quote_text(text)}. {cure}"
         return Address(is_own=True, problem=problem, name=source, origin=origin)
-    return Address(bases.add_v1(base) if row.name in _ADDS_V1 else base, True, "", source, origin)
+    return Address(_complete(base, row), True, "", source, origin)
+
+
+def _complete(base: bases.Base, row: Provider) -> bases.Base:
+    """Return `base` with the path that the row's servers need and people leave out."""
+    if row.name in OLLAMA:
+        return bases.complete_ollama(base)
+    if row.name == "gemini" and find_host_row(base.url) == row.name:
+        return base._replace(url=row.base)
+    return bases.add_v1(base) if row.name in _ADDS_V1 else base
 
 
 def _how_to_set(entry: Entry, parameter: str) -> str:

@@ -17,7 +17,7 @@ secrets are not in repr.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -58,9 +58,10 @@ class Config:
     public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
     unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
     wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
-    that are not their own provider's. The user must consent before it is served. `has_models`: its files have a
-    model_list, of which the deployments are (else they are of the environment). `search`: where searches of models that
-    can't search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`)."""
+    that are not their own provider's. The user must consent before it is served. `mistakes`: those
+    of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
+    of which the deployments are (else they are of the environment). `search`: where searches of models that can't
+    search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`)."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Config:
     insecure: bool = False
     has_models: bool = False
     warnings: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     default_name: str = ""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -107,6 +109,17 @@ class Config:
         """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
+    def serves(self, model: str) -> bool:
+        """Return whether anything, a default included, answers to `model`."""
+        return bool(self._names.look_up(model))
+
+    def has_name(self, model: str) -> bool:
+        """Return whether the file has `model` itself, so that rules do not send it elsewhere.
+
+        It has the names of models and aliases in every spelling, and what its patterns serve. A bare `*` and a pattern
+        that takes `claude-…` names do not say that the user wants one of these: Claude Code asks for them by itself."""
+        return self._names.is_own(model)
+
     def list_names(self) -> tuple[str, ...]:
         """Return the public names that work and are not hidden: models, aliases, and of a wildcard the models that its
         server lists, the home of `claude-*` first, else the provider's default model."""
@@ -128,16 +141,21 @@ class Config:
         return name if _DISCOVERED.search(name) else _OFFERED[0] + name
 
     def _unknown(self, model: str) -> str:
-        names = self.list_names()
-        label = model[:100]
-        suggestions = ", ".join(names[:MAX_SUGGESTIONS]) + (
-            f" and {len(names) - MAX_SUGGESTIONS} more" if len(names) > MAX_SUGGESTIONS else ""
-        )
-        near = get_close_matches(label, names, 1, 0.8)
+        names, label = self.list_names(), model[:100]
+        # Only the key of these may be missing: "not served here" alone would hide that their names are right.
+        broken = dict.fromkeys(dep.name for dep in self.deployments if dep.problem and dep.name not in names)
+        near = get_close_matches(label, (*names, *broken), 1, 0.8)
         patterns = ", ".join(dict.fromkeys(dep.name for dep in self.deployments if "*" in dep.name and not dep.problem))
         parts = [f"model: {label} is not served here" + (f"; did you mean {near[0]}?" if near else "")]
-        parts.append(f"known names: {suggestions or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        parts.append(f"known names: {_shorten_list(names) or 'none'}" + (f"; patterns: {patterns}" if patterns else ""))
+        if broken:
+            parts.append(f"configured, but not usable (`a2py models` says why): {_shorten_list(tuple(broken))}")
         return "; ".join(parts)
+
+
+def _shorten_list(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_SUGGESTIONS
+    return ", ".join(names[:MAX_SUGGESTIONS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord]) -> Deployment:
@@ -148,8 +166,8 @@ def inform(dep: Deployment, settings: Settings, servers: Mapping[str, ServerWord
 
 def fill_name(dep: Deployment, model: str) -> str:
     """Return the name under which the wildcard `dep` serves the upstream's `model`, "" for none."""
-    if dep.name.count("*") != 1:
-        return ""
+    if dep.name.count("*") != 1 or "*" not in dep.model:
+        return ""  # without a star in the model, any name means it
     parts = match_stars(tuple(dep.model.lower().split("*")), model)
     return dep.name.replace("*", parts[0], 1) if parts is not None and len(parts) == 1 else ""
 
@@ -279,6 +297,15 @@ class _Names:
             yield self.bind_pattern("*", (bare,), bare) if "*" in self.groups else ()
             yield self.find(self.config.aliases.get("*", ""), claude=False, star=False, depth=depth + 1)
 
+    def is_own(self, model: str) -> bool:
+        """Return whether `model` is a name of the file (see `Config.has_name`)."""
+        bare = _LONG_CONTEXT.sub("", model)
+        if any(name in self.folded or name.casefold() in self.folded for name in (model, bare, _DATE.sub("", bare))):
+            return True
+        if not bare.lower().startswith("claude-") and self.find_pattern(bare, True, False, 0):
+            return True
+        return any(bare.startswith(prefix) and self.is_own(bare[len(prefix) :]) for prefix in _OFFERED)
+
     def find_default(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""
         default = self.config.default_name
@@ -343,6 +370,6 @@ class _Names:
         binder = self.config.binders.get(dep.id)
         if binder:
             bound = inform(binder(model, name), self.config.settings, self.config.servers)
-            return replace(bound, weight=dep.weight)
-        bound = replace(dep, name=name, model=model, max_input_tokens=0)
+            return replace(bound, weight=dep.weight, group=dep.name, name_parallel=dep.name_parallel, seat=dep.seat)
+        bound = replace(dep, name=name, model=model, max_input_tokens=0, group=dep.name)
         return apply_evidence(bound, self.config.settings.quirks, self.config.servers.get(dep.base))

@@ -51,7 +51,10 @@ LOCAL = frozenset(
         "unasked_thinking",
         "allowed_hosts",
         "allowed_origins",
+        "discover",
         "drain_seconds",
+        "drain_delay",
+        "enable_drain_endpoint",
         "max_body_mb",
         "max_connections",
         "buffer_kb",
@@ -74,14 +77,11 @@ LOCAL = frozenset(
         "routing_strategy",
         "max_parallel_requests",
         "global_max_parallel_requests",
-        "drop_params",
-        "modify_params",
         "use_chat_completions_url",
         "reasoning_auto_summary",
         "estimate_initial_input_tokens",
         "master_key",
         "insecure",
-        "set_verbose",
         "json_logs",
         "ssl_verify",
         "force_ipv4",
@@ -91,6 +91,9 @@ LOCAL = frozenset(
         "credentials",
         "credential_name",
         "custom_llm_provider",
+        "routes",
+        "enforce_limits",
+        "num_ctx",
         "rpm",
         "tpm",
         "weight",
@@ -187,28 +190,29 @@ class Route(NamedTuple):
     is_straight: bool
 
 
-def find_route(base: str, verify: bool | str, headers: Mapping[str, str]) -> Route:
-    """Return the way to `base`. `verify`: the effective ssl_verify; `headers`: those of the configuration."""
+def find_route(base: str, verify: bool | str, headers: Mapping[str, str], proxy: str = "") -> Route:
+    """Return the way to `base`. `verify`: the effective ssl_verify; `headers`, `proxy`: those of the configuration."""
     parts = urlsplit(base)
     name = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     label = ("http://" if parts.scheme == "http" else "") + (f"[{name}]" if ":" in name else name) + port
-    # A shared front server (a CDN) picks the customer by the Host header, not by the address.
-    other = next(
-        (
-            value
-            for header, value in headers.items()
-            if header.lower() == "host" and value.lower() not in (name, name + port)
-        ),
-        "",
-    )
+    other = _find_other_host(headers, (name, name + port))
     if parts.scheme == "https" and verify is not True:
         label += f" (certificates checked by {verify})" if verify else " (certificate not checked)"
     if other:
         label += f" (as host {other})"
+    if proxy and parts.scheme == "http" and not bases.is_loopback(name):  # the proxy reads the request
+        label += f" (through {urlsplit(proxy).hostname})"
     is_straight = verify is True and not other
     vendor = _find_vendor(name) if is_straight and parts.scheme == "https" else ""
     return Route(label.encode("unicode_escape").decode(), bases.is_loopback(name), vendor, is_straight)
+
+
+def _find_other_host(headers: Mapping[str, str], own: tuple[str, ...]) -> str:
+    """Return the Host header if it names another host. A shared front server (a CDN) picks the customer by it, not by
+    the address."""
+    hosts = (value for header, value in headers.items() if header.lower() == "host")
+    return next((value for value in hosts if value.lower() not in own), "")
 
 
 def _find_vendor(host: str) -> str:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from a2py.config.settings import Entry
+from a2py.config.unserved_providers import UNSERVED
 from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Other prefixes, LiteLLM's and common ones → row of the provider table.
@@ -28,22 +29,9 @@ PREFIXES = {
     "fireworks": "fireworks_ai",
     "text-completion-codestral": "codestral",
 }
-#: Prefixes of providers that a2py does not serve → what to write instead.
-UNSERVED = {
-    **dict.fromkeys(
-        ("bedrock", "bedrock_converse"),
-        "Use its OpenAI-compatible endpoint: openai/<model> with api_base "
-        "https://bedrock-runtime.<region>.amazonaws.com/openai/v1.",
-    ),
-    **dict.fromkeys(
-        ("vertex_ai", "vertex_ai_beta"),
-        "Use gemini/<model> with GEMINI_API_KEY, or openai/<model> with the api_base of Vertex's OpenAI-compatible "
-        "endpoint.",
-    ),
-    **dict.fromkeys(
-        ("sagemaker", "sagemaker_chat"), "Use an OpenAI-compatible server in front of it: openai/<model> with api_base."
-    ),
-}
+#: LiteLLM's word before an Azure deployment's name that says what kind of model it is → a model of that kind
+#: (docs.litellm.ai, azure, 2026-11).
+SERIES = {"o_series": "o3", "gpt5_series": "gpt-5"}
 #: Pattern of model names without a prefix → provider. The first match wins.
 FAMILIES = (
     *((pattern, "openai") for pattern in ("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "codex-*")),
@@ -64,12 +52,13 @@ Warn = Callable[[str], None]
 
 class ModelName(NamedTuple):
     """The meaning of a model string. `has_responses`: it asks for the Responses wire; `problem`: why it cannot be
-    served."""
+    served; `series`: a model of the series that it names, "" for none."""
 
     row: Provider
     model: str
     has_responses: bool = False
     problem: str = ""
+    series: str = ""
 
 
 def parse_model(entry: Entry, warn: Warn) -> ModelName:
@@ -83,17 +72,20 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
     model = model.removeprefix("responses/")
     name = PREFIXES.get(provider, provider)
     if name in PROVIDERS:
+        series, slash, deployment = model.partition("/")
+        if name == "azure" and slash and series in SERIES:
+            return ModelName(PROVIDERS[name], deployment, has_responses, series=SERIES[series])
         return ModelName(PROVIDERS[name], model, has_responses)
     place = entry.place("custom_llm_provider" if entry.custom_llm_provider else "model")
     if provider in UNSERVED:
-        problem = f"{place}: the provider {provider} is not supported. {UNSERVED[provider]}"
+        problem = f"{place}: the provider {provider} is LiteLLM's, and a2py does not have it. {UNSERVED[provider]}"
         return ModelName(Provider(provider), model, has_responses, problem)
     unknown = provider or (head if slash else "")
     if entry.api_base:
         if unknown:
             warn(
-                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so model {model} is requested "
-                "from an OpenAI-compatible server at api_base. Write openai/ before it."
+                f"{place}: the provider {unknown} is unknown{_suggestion(unknown)}, so its model is requested from an "
+                "OpenAI-compatible server at api_base. Write openai/ before it."
             )
         return ModelName(PROVIDERS[find_host_row(entry.api_base) or "openai"], model, has_responses)
     if model == "*":

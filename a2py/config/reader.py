@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from a2py.config.dotenv import SECRET
+from a2py.config.missing import Unsupported, describe_keys, is_off
 from a2py.config.pairs import NO_KEYS, origin_of
 from a2py.config.setting_row import Setting
 from a2py.config.settings import Entry, Server, Settings
@@ -27,8 +28,9 @@ from a2py.config.variables import NOWHERE, Origin, Variables, variables
 class Contents:
     """The values of a tree.
 
-    `origins`: attribute → place and key that set it; `value_origins`: attribute → origin of its value; `literal_keys`:
-    files that contain keys, not only names of variables."""
+    `origins`: attribute → place and key that set it; `value_origins`: attribute → origin of its value; `mistakes`:
+    those of the warnings that are about a key which was surely meant otherwise; `literal_keys`: files that contain
+    keys, not only names of variables."""
 
     settings: Settings = field(default_factory=Settings)
     server: Server = field(default_factory=Server)
@@ -36,6 +38,7 @@ class Contents:
     origins: dict[str, str] = field(default_factory=dict)
     value_origins: dict[str, Origin] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
     literal_keys: set[str] = field(default_factory=set)
 
 
@@ -81,7 +84,7 @@ class _Values:
 class _Reader:
     def __init__(self, env: Variables, secret_files: Mapping[str, str]) -> None:
         self.contents = Contents()
-        self.unsupported: dict[str, str] = {}
+        self.unsupported: dict[str, Unsupported] = {}
         self.env, self.secret_files = env, secret_files
 
     def warn(self, warning: str) -> None:
@@ -99,12 +102,11 @@ class _Reader:
             self.warn(f"{place_of(values.nodes[path], path)} is ignored: the variable {name} is not set. Set {name}.")
         contents.settings = Settings(**{attr: value for attr, value in attrs.items() if attr in _SETTINGS})
         contents.server = Server(**{attr: value for attr, value in attrs.items() if attr not in _SETTINGS})
-        if self.unsupported:
-            self.warn(f"not supported and ignored: {', '.join(self.unsupported.values())}")
+        contents.warnings += describe_keys(self.unsupported.values())
         return contents
 
     def read_mapping(self, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
-        """Read the keys of a mapping. `path`: keys from the top with `[]`; `shown`: the same with each item's index."""
+        """Read the keys of a mapping. `path`: keys from the top with `[]`; `label`: the same with each item's index."""
         if node.value is None:
             return
         if not isinstance(node.value, dict):
@@ -124,9 +126,9 @@ class _Reader:
                 self.read_list(node, row["[]"], path, label)
             else:
                 self.read_mapping(node, row, path, label, values)
-        elif row.kind == "warned":
+        elif row.kind == "warned" and not is_off(node):
             name = path.replace("[]", "")
-            self.unsupported.setdefault(name, f"`{name}` ({node.key_at})" if node.key_at.line else f"`{name}`")
+            self.unsupported.setdefault(name, Unsupported(name, node, row.meaning))
         elif row.kind == "set":
             self.read_value(row, node, path, label, values)
 
@@ -173,7 +175,10 @@ class _Reader:
         hint = f" Did you mean `{near[0]}`?" if near else ""
         if not near and (sections := _sections_with(key, label)):
             hint = f" Write it below `{sections[0]}:`." if sections[0] else " Write it at the top of the file."
-        self.warn(f"{place_of(node, label)} is unknown and ignored.{hint}")
+        warning = f"{place_of(node, label)} is unknown and ignored.{hint}"
+        self.warn(warning)
+        if hint:
+            self.contents.mistakes.append(warning)
 
 
 def place_of(node: Node, path: str) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from a2py.config.bases import parse_base
 from a2py.config.error import ConfigError
+from a2py.config.missing import EFFECTS
 from a2py.config.pairs import Pair, Use, find_route, is_file, origin_of
 from a2py.config.prefixes import Warn
 from a2py.config.tree import Node, plain
@@ -129,7 +130,9 @@ def _warn_callbacks(tree: Node, warn: Warn) -> None:
     names = [", ".join(item.value) if isinstance(item.value, dict) else item.raw for item in items]
     others = [name for name in names if name and name != CALLBACK]
     if others:
-        warn(f"not supported and ignored: `litellm_settings.callbacks` ({callbacks.key_at}): {', '.join(others)}")
+        verb = "is" if len(others) == 1 else "are"
+        place = f"{callbacks.key_at}: `litellm_settings.callbacks`"
+        warn(f"{place}: {', '.join(others)} {verb} ignored: {EFFECTS['callbacks']}.")
 
 
 def _find_callback(callbacks: Node | None) -> Node | None:

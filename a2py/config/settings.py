@@ -11,6 +11,18 @@ from typing import Any
 
 from a2py.config.tree import Mark
 from a2py.config.variables import Origin
+from a2py.messages.rules import Rule
+
+#: Parameters of an entry that the chat wire sends as they are, besides those that every wire translates.
+SENT_UNCHANGED = (
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "verbosity",
+    "service_tier",
+    "parallel_tool_calls",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,13 @@ class Settings:
     unasked_thinking: str = "show"
     quirks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_model: str = ""
+    routes: tuple[Rule, ...] = ()
     discover: bool = True
+    affinity: bool = True
+    queue_length: int = 100
+    queue_seconds: float = 600.0
+    name_parallel_requests: Mapping[str, int] = field(default_factory=dict)
+    cache_health: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     drain_seconds: float = 30.0
@@ -47,9 +65,11 @@ class Settings:
     allowed_fails: int = 3
     cooldown_time: float = 5.0
     disable_cooldowns: bool = False
+    enforce_limits: bool = False
     routing_strategy: str = "simple-shuffle"
     max_parallel_requests: int = 0
     global_max_parallel_requests: int = 0
+    drop_params: tuple[str, ...] = ()
     use_chat_completions_url: bool = False
     reasoning_auto_summary: bool | None = None
     estimate_initial_input_tokens: bool = True
@@ -57,6 +77,7 @@ class Settings:
     ssl_verify: bool | str = True
     force_ipv4: bool = False
     trust_env: bool = True
+    upstream_proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +133,8 @@ class Entry:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     additional_drop_params: tuple[str, ...] = ()
+    drop_params: tuple[str, ...] = ()
+    num_ctx: int = 0
     allowed_openai_params: tuple[str, ...] = ()
     use_chat_completions_api: bool = False
     rpm: int = 0

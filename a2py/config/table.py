@@ -12,8 +12,9 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from a2py.config import values as v
+from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, OWN, PARAM, ROUTER, Setting
-from a2py.config.settings import Entry, Server, Settings
+from a2py.config.settings import SENT_UNCHANGED, Entry, Server, Settings
 from a2py.config.unserved import IGNORED, WARNED
 from a2py.config.values import Parser
 
@@ -68,10 +69,42 @@ _OWN = (
         OWN + "default_model",
     ),
     _set(
+        "routes",
+        parse_rules,
+        "list of `{when, model}`: the model for requests of which a fact holds ([below](#routes))",
+        OWN + "routes",
+    ),
+    _set(
         "discover",
         v.boolean,
         "ask servers that no row of the provider table knows what they are (docs/providers.md)",
         OWN + "discover",
+    ),
+    _set(
+        "affinity",
+        v.boolean,
+        "a session stays with one deployment of a name, because its prompt is cached there; false: each request is"
+        " shared by weight",
+        OWN + "affinity",
+    ),
+    _set(
+        "queue_length",
+        _count,
+        "requests that may wait for a place if `max_parallel_requests` or a server's slots are full; 0: they get a 429",
+        OWN + "queue.length",
+    ),
+    _set("queue_seconds", _seconds, "how long a request may wait for a place", OWN + "queue.seconds"),
+    _set(
+        "name_parallel_requests",
+        v.counts,
+        "model_name → requests at once to all of its deployments together; 0: no limit",
+        OWN + "max_parallel_requests",
+    ),
+    _set(
+        "cache_health",
+        v.boolean,
+        "the log says why the upstream's cache no longer held a conversation",
+        OWN + "cache_health",
     ),
     _set("allowed_hosts", v.hosts, "further `Host` names that are served without a master key", OWN + "allowed_hosts"),
     _set(
@@ -177,7 +210,8 @@ _ROUTING = (
     _set(
         "routing_strategy",
         v.text,
-        "how one of several deployments of a name is chosen; a2py uses simple-shuffle, by weight, for every strategy",
+        "how one of several deployments of a name is chosen; a2py shares by weight for every"
+        " strategy, sessions with `a2py: affinity`, else requests",
         ROUTER + "routing_strategy",
     ),
     _set(
@@ -194,6 +228,13 @@ _ROUTING = (
         GENERAL + "global_max_parallel_requests",
     ),
     _set(
+        "enforce_limits",
+        v.enforcement,
+        "`rpm` and `tpm` are limits, not only weights; LiteLLM's list of checks: `[enforce_model_rate_limits]`",
+        ROUTER + "optional_pre_call_checks",
+        OWN + "enforce_limits",
+    ),
+    _set(
         "aliases",
         v.aliases,
         "further name → name; `{model, hidden}` keeps the alias out of the model list; a `*` is allowed",
@@ -202,6 +243,14 @@ _ROUTING = (
 )
 
 _TRANSLATION = (
+    _set(
+        "drop_params",
+        v.drop_list,
+        "a list: upstream fields never to send; true or false: a2py always leaves out what the upstream does not "
+        "accept",
+        GENERAL + "drop_params",
+        LITELLM + "drop_params",
+    ),
     _set(
         "use_chat_completions_url",
         v.boolean,
@@ -247,6 +296,12 @@ _SERVER = (
     ),
     _set("force_ipv4", v.boolean, "connect upstream by IPv4 only", LITELLM + "force_ipv4"),
     _set(
+        "upstream_proxy",
+        v.proxy,
+        "HTTP proxy for every upstream except this machine, in place of HTTPS_PROXY and HTTP_PROXY; NO_PROXY counts",
+        OWN + "upstream_proxy",
+    ),
+    _set(
         "trust_env",
         v.boolean,
         "use HTTPS_PROXY, HTTP_PROXY and NO_PROXY for upstream connections",
@@ -254,7 +309,7 @@ _SERVER = (
     ),
     _set(
         "environment_variables",
-        v.text_map,
+        v.variable_map,
         "variables for `os.environ/NAME` and keys; the real environment wins",
         "environment_variables",
     ),
@@ -353,6 +408,13 @@ _MODELS = (
         "upstream fields never to send; `tools[*].function.strict`: a field inside others",
         PARAM + "additional_drop_params",
     ),
+    _set("drop_params", v.drop_list, "as in litellm_settings", PARAM + "drop_params"),
+    _set(
+        "num_ctx",
+        _count,
+        "not sent, and a warning says what to do: Ollama's `/v1` has no such field",
+        PARAM + "num_ctx",
+    ),
     _set(
         "allowed_openai_params",
         v.texts,
@@ -363,14 +425,15 @@ _MODELS = (
     _set(
         "rpm",
         _count,
-        "requests that may start in any 60 seconds; also the weight if `weight` is not set",
+        "the weight if `weight` is not set; with `enforce_limits` also: requests that may start in any 60 seconds",
         ITEM + "rpm",
         PARAM + "rpm",
     ),
     _set(
         "tpm",
         _count,
-        "tokens in any 60 seconds, input and output; also the weight if neither `weight` nor `rpm` is set",
+        "the weight if neither `weight` nor `rpm` is set; with `enforce_limits` also: tokens in any 60 seconds, input "
+        "and output",
         ITEM + "tpm",
         PARAM + "tpm",
     ),
@@ -379,18 +442,7 @@ _MODELS = (
     _set("max_parallel_requests", _count, "requests at once; 0: the settings'", PARAM + "max_parallel_requests"),
     _set("keepalive_seconds", _seconds, "silence before a `ping`; 0: the settings'", PARAM + "keepalive_seconds"),
     _set("ssl_verify", v.ssl_verify, "as in litellm_settings", PARAM + "ssl_verify"),
-    *(
-        _set(name, v.anything, "sent upstream unchanged", PARAM + name)
-        for name in (
-            "seed",
-            "frequency_penalty",
-            "presence_penalty",
-            "logit_bias",
-            "verbosity",
-            "service_tier",
-            "parallel_tool_calls",
-        )
-    ),
+    *(_set(name, v.anything, "sent upstream unchanged", PARAM + name) for name in SENT_UNCHANGED),
     _set("id", v.text, "the deployment's id in logs, `/health` and quirks", INFO + "id"),
     _set("mode", v.text, "the wire, `chat` or `responses`; other modes (embedding, …) are not served", INFO + "mode"),
     _set("supported_endpoints", v.texts, '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),

@@ -24,20 +24,14 @@ def _row(kind: str, meaning: str, prefix: str, names: str) -> Setting:
 
 
 IGNORED = (
-    _ignored(
-        "a2py always leaves out what the upstream does not accept",
-        "",
-        "general_settings.drop_params litellm_settings.drop_params",
-    ),
-    _ignored("as in litellm_settings", PARAM, "drop_params"),
     _ignored("a2py always makes requests acceptable to the upstream", LITELLM, "modify_params"),
     _ignored(
         "debug log; use `--capture`",
         "",
         "general_settings.set_verbose router_settings.set_verbose litellm_settings.set_verbose",
     ),
-    _ignored("caching of whole replies", LITELLM, "cache* enable_caching* qdrant*"),
-    _ignored("caching and shared state", ROUTER, "cache* redis* client_ttl"),
+    _ignored("details of caching, and shared state", LITELLM, "cache_* enable_redis_* qdrant*"),
+    _ignored("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* redis* client_ttl"),
     _ignored(
         "telemetry, log details, spend",
         LITELLM,
@@ -52,7 +46,7 @@ IGNORED = (
         "checks and details of LiteLLM's router",
         ROUTER,
         """
-        enable_pre_call_check* optional_pre_call_checks debug_level *_ttl*
+        enable_pre_call_check* debug_level *_ttl*
         """,
     ),
     _ignored(
@@ -73,7 +67,7 @@ IGNORED = (
         image_generation_model moderation_model store_prompts_* reject_clientside_*
         """,
     ),
-    _ignored("tags and notes", ITEM, "tags access_groups description"),
+    _ignored("cost, tags and notes", ITEM, "*cost* tags access_groups description"),
     _ignored(
         "cost, tags, notes, and what belongs to providers that are not served",
         PARAM,
@@ -99,6 +93,12 @@ IGNORED = (
 
 WARNED = (
     _warned(
+        "caching of whole replies",
+        "",
+        "litellm_settings.cache litellm_settings.enable_caching* router_settings.cache_responses "
+        "router_settings.cache_groups",
+    ),
+    _warned(
         "callbacks",
         LITELLM,
         """
@@ -113,6 +113,7 @@ WARNED = (
         """,
     ),
     _warned("fallbacks on content policy", LITELLM, "content_policy_fallbacks model_alias_map"),
+    _warned("providers in code of your own", LITELLM, "custom_provider_map"),
     _warned("virtual keys", LITELLM, "key_generation_settings upperbound_* default_key_* mcp_aliases"),
     _warned(
         "parts of LiteLLM's router that a2py does not have",

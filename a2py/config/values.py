@@ -7,6 +7,7 @@ environment always is; an error shows a text of the file only if `quote_text` al
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -75,6 +76,15 @@ def text(node: Node, path: str) -> str:
     if isinstance(node.value, (dict, list)):
         raise wrong(node, path, "text", "Write one word, or a text in quotes.")
     return node.raw.strip()
+
+
+def proxy(node: Node, path: str) -> str:
+    """Return the address of an HTTP proxy."""
+    value = text(node, path)
+    if value and not re.match(r"https?://[^\s/]+/?\Z", value):
+        cure = "Write http://host:port. (SOCKS proxies are not supported.)"
+        raise wrong(node, path, "the address of an HTTP proxy", cure)
+    return value
 
 
 def boolean(node: Node, path: str) -> bool:
@@ -220,6 +230,28 @@ def anything(node: Node, path: str) -> Any:
 def text_map(node: Node, path: str) -> dict[str, str]:
     """Parse name → text."""
     return {key: text(child, at) for key, at, child in members(node, path)}
+
+
+def variable_map(node: Node, path: str) -> dict[str, str]:
+    """Parse variable → text. A mapping or a list becomes its JSON, which is how programs read such a variable."""
+    out = {}
+    for key, at, child in members(node, path):
+        is_text = not isinstance(child.value, (dict, list))
+        out[key] = text(child, at) if is_text else json.dumps(plain(child), ensure_ascii=False)
+    return out
+
+
+def drop_list(node: Node, path: str) -> tuple[str, ...]:
+    """Parse LiteLLM's `drop_params`: a list names upstream fields; true and false say nothing, because a2py always
+    leaves out what an upstream does not accept."""
+    return texts(node, path) if isinstance(node.value, list) else ()
+
+
+def enforcement(node: Node, path: str) -> bool:
+    """Parse true or false, or LiteLLM's list of checks, in which `enforce_model_rate_limits` means true."""
+    if isinstance(node.value, list):
+        return "enforce_model_rate_limits" in texts(node, path)
+    return boolean(node, path)
 
 
 def headers(node: Node, path: str) -> dict[str, str]:

@@ -18,28 +18,30 @@ from a2py.quirks import Quirks
 
 
 def explain(
-    deployment: Deployment, patterns: Patterns, said: Learned | None, lessons: Iterable[tuple[str, Fact]]
+    deployment: Deployment, patterns: Patterns, learned: Learned | None, lessons: Iterable[tuple[str, Fact]]
 ) -> dict[str, Any]:
     """Return what is known of `deployment`: `quirks`, each with value, source, reason and date; `server` if it has said
-    what it is; `context` in tokens if it is known. `said`: by its server; `lessons`: quirk and fact, from replies and
-    refusals."""
-    facts = resolve(deployment, patterns, said.word if said else None, said.date if said else "")
+    what it is; `context` in tokens and `slots` if they are known. `learned`: by its server; `lessons`: quirk and fact,
+    from replies and refusals."""
+    facts = resolve(deployment, patterns, learned.word if learned else None, learned.date if learned else "")
     for name, lesson in lessons:
         if name in Quirks.__dataclass_fields__:
             fact.add(facts, {name: lesson.value}, lesson.source, lesson.reason, lesson.date)
-    shown: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "quirks": {name: _shown(known) for name, known in fact.explained(facts, Quirks()).items()},
     }
-    if said is not None and said.word.program:
-        shown["server"] = {
-            "program": said.word.program,
-            "version": said.word.version,
-            "reason": said.word.reason,
-            "date": said.date,
+    if learned is not None and learned.word.program:
+        summary["server"] = {
+            "program": learned.word.program,
+            "version": learned.word.version,
+            "reason": learned.word.reason,
+            "date": learned.date,
         }
     if deployment.max_input_tokens:
-        shown["context"] = deployment.max_input_tokens
-    return shown
+        summary["context"] = deployment.max_input_tokens
+    if deployment.slots:
+        summary["slots"] = deployment.slots
+    return summary
 
 
 def _shown(known: Fact) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What one process has learned of a server, as bytes for another process of the same a2py (the workers of `--num-workers`).
+"""What one process has learned of a server, as bytes for another process of the same a2py (the workers of
+`--num-workers`).
 
 Knows: the form of the bytes. Must not know: sockets, processes, when a server is asked.
 Invariants: `decode` takes any bytes without an exception, and returns only what `encode` makes: the parts of a message

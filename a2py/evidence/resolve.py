@@ -1,7 +1,8 @@
 """From what is known of a deployment to its quirks.
 
-The layers, the weakest first: the common subset, the model family's rows, the host's row, the server's own word, replies, refusals, the file.
-Replies and refusals come during the run (proxy/lessons.py) and respect `Deployment.fixed`; the others are put together here.
+The layers, the weakest first: the common subset, the model family's rows, the host's row, the server's own word,
+replies, refusals, the file. Replies and refusals come during the run (proxy/lessons.py) and respect `Deployment.fixed`;
+the others are put together here.
 
 Knows: the layers. Must not know: files, requests, time.
 Invariants: total: any model at any address gets quirks; each quirk that is not the common subset has a reason.
@@ -24,7 +25,8 @@ from a2py.quirks import Quirks, override
 #: Quirk → value, for each pattern of `a2py: quirks`.
 Patterns = Mapping[str, Mapping[str, Any]]
 
-#: allowed_openai_params → the quirks that send the field after all. A quirk that has a value of its own already (a word, a limit) keeps it.
+#: allowed_openai_params → the quirks that send the field after all. A quirk that has a value of its own already (a
+#: word, a limit) keeps it.
 _ALLOWED: dict[str, dict[str, Any]] = {
     "tools": {"tools": True},
     "parallel_tool_calls": {"parallel_tool_calls": True},
@@ -44,16 +46,16 @@ def resolve(deployment: Deployment, patterns: Patterns, word: ServerWord | None,
     `word`: what its server says of itself, learned on `date`."""
     model = deployment.base_model.rpartition("/")[2] or deployment.model
     is_needed = word is not None and bool(word.program) and row_is_guess(deployment.provider, deployment.base)
-    said = word if is_needed else None
+    server = word if is_needed else None
     facts: Facts = {}
-    for layer in layers_for(deployment.provider, deployment.base, model, said.row if said else None):
-        if said is not None and layer.source == "host":
-            fact.add(facts, layer.quirks, "server", f"it is {said.program}: {said.reason}", date)
+    for layer in layers_for(deployment.provider, deployment.base, model, server.row if server else None):
+        if server is not None and layer.source == "host":
+            fact.add(facts, layer.quirks, "server", f"it is {server.program}: {server.reason}", date)
         else:
             fact.add(facts, layer.quirks, layer.source, layer.reason)
-    if said is not None and not said.has_vision:
+    if server is not None and not server.has_vision:
         fact.add(
-            facts, {"images": False}, "server", f"it is {said.program}, and says that its model has no vision", date
+            facts, {"images": False}, "server", f"it is {server.program}, and says that its model has no vision", date
         )
     _add_configuration(facts, deployment, patterns)
     if "reasoning" not in facts and row_is_guess(deployment.provider, deployment.base):
@@ -66,11 +68,12 @@ def quirks_of(facts: Facts) -> Quirks:
 
 
 def apply_evidence(deployment: Deployment, patterns: Patterns, word: ServerWord | None) -> Deployment:
-    """Return `deployment` with the quirks that `resolve` gives, and with the context that its server names, unless the
-    configuration has named one."""
+    """Return `deployment` with the quirks that `resolve` gives, with the context that its server names, unless the
+    configuration has named one, and with the server's slots."""
     facts = resolve(deployment, patterns, word)
     context = deployment.max_input_tokens or (word.context(deployment.model) if word is not None else 0)
-    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context)
+    slots = word.slots if word is not None else 0
+    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context, slots=slots)
 
 
 def _add_configuration(facts: Facts, deployment: Deployment, patterns: Patterns) -> None:

@@ -1,12 +1,13 @@
 """What a server says of itself: which program it is, which models it lists, how long their context is.
 
-The answers to a few GET requests are read here. The program decides which row of the provider table holds behind `openai/` and an api_base
-of one's own; the list decides which models a wildcard serves, and which of them is the home of `claude-*`.
+The answers to a few GET requests are read here. The program decides which row of the provider table holds behind
+`openai/` and an api_base of one's own; the list decides which models a wildcard serves, and which of them is the home
+of `claude-*`.
 
-Knows: the answers of vLLM, SGLang, llama.cpp, LM Studio, Ollama, TGI, MLX, KoboldCpp, LiteLLM, new-api and one-api. Must not know: when they
-are asked, sockets, time.
-Invariants: every answer is hostile input: any JSON is read without an exception, and nothing is kept above MAX_MODELS models, MAX_ID characters
-of a name, MAX_CONTEXT tokens.
+Knows: the answers of vLLM, SGLang, llama.cpp, LM Studio, Ollama, TGI, MLX, KoboldCpp, LiteLLM, new-api and one-api.
+Must not know: when they are asked, sockets, time.
+Invariants: every answer is hostile input: any JSON is read without an exception, and nothing is kept above MAX_MODELS
+models, MAX_ID characters of a name, MAX_CONTEXT tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ MODELS = "/models"
 
 #: Ids of models that do not chat.
 _NO_CHAT = re.compile(
-    r"embed|(?:^|[/_-])(?:bge|gte|e5|minilm|nomic|jina)(?:[-_.]|$)|rerank|whisper|(?:^|[/_-])tts|speech|transcri|moderation|dall-e|"
+    r"embed|(?:^|[/_-])(?:bge|gte|e5|minilm|nomic|jina)(?:[-_.]|$)|rerank|whisper|(?:^|[/_-])tts"
+    r"|speech|transcri|moderation|dall-e|"
     r"stable-diffusion|(?:^|[/_-])flux|image-\d|clip-|colbert|reward",
     re.IGNORECASE,
 )
@@ -40,8 +42,9 @@ class Answer(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A model of the server's list. `context`: tokens of prompt and reply together, 0 if unknown; `is_chat`: whether its name is not that of an
-    embedding or another model that does not chat; `is_loaded`: False only if the server says so."""
+    """A model of the server's list. `context`: tokens of prompt and reply together, 0 if unknown; `is_chat`: whether
+    its name is not that of an embedding or another model that does not chat; `is_loaded`: False only if the server says
+    so."""
 
     id: str
     context: int = 0
@@ -50,10 +53,10 @@ class Listed(NamedTuple):
 
 
 class ServerWord(NamedTuple):
-    """`program`: as people call it, "" if unknown; `row`: its row of the provider table, "" for none (then the families' rows hold);
-    `is_relay`: it passes requests on to vendors; `version`: as it says; `models`: in its order; `slots`: requests that it answers at once
-    (llama.cpp), 0 if unknown; `reason`: what gave it away; `has_vision`: False only if the
-    server says so."""
+    """`program`: as people call it, "" if unknown; `row`: its row of the provider table, "" for none (then the
+    families' rows hold); `is_relay`: it passes requests on to vendors; `version`: as it says; `models`: in its order;
+    `slots`: requests that it answers at once (llama.cpp), 0 if unknown; `reason`: what gave it away; `has_vision`:
+    False only if the server says so."""
 
     program: str = ""
     row: str = ""
@@ -65,7 +68,8 @@ class ServerWord(NamedTuple):
     has_vision: bool = True
 
     def context(self, model: str) -> int:
-        """Return the context of `model` in tokens, 0 if it is unknown. A server with one model serves it under any name (llama.cpp)."""
+        """Return the context of `model` in tokens, 0 if it is unknown. A server with one model serves it under any name
+        (llama.cpp)."""
         for listed in self.models:
             if listed.id == model:
                 return listed.context
@@ -89,7 +93,8 @@ _SGLANG = _Program("SGLang", "sglang")
 _LLAMA_CPP = _Program("llama.cpp", "llamacpp")
 _LM_STUDIO = _Program("LM Studio", "lm_studio")
 _OLLAMA = _Program("Ollama", "ollama")
-#: Servers that run weights and have no row of their own: vLLM's row without what only vLLM has would be a guess, so the common subset holds.
+#: Servers that run weights and have no row of their own: vLLM's row without what only vLLM has would be a guess, so the
+#: common subset holds.
 _TGI = _Program("TGI", "local_server")
 _MLX = _Program("MLX", "local_server")
 _KOBOLD = _Program("KoboldCpp", "local_server")
@@ -114,7 +119,8 @@ def is_chat_name(model: str) -> bool:
 
 
 def read(answers: Mapping[str, Answer]) -> ServerWord:
-    """Return what a server says of itself. `answers`: path → answer, as far as there was one; the paths are MODELS and ROOT_PATHS."""
+    """Return what a server says of itself. `answers`: path → answer, as far as there was one; the paths are MODELS and
+    ROOT_PATHS."""
     entries = list(_entries(answers.get(MODELS)))
     program, reason = _program(answers, entries)
     props = _object(answers, "/props")
@@ -154,7 +160,8 @@ class _Marks:
         return bool(self.entries) and all(map(is_so, self.entries))
 
 
-#: Program, the mark in words, the mark. The first that is there counts: a program's own marks come before those that others copy.
+#: Program, the mark in words, the mark. The first that is there counts: a program's own marks come before those that
+#: others copy.
 _MARKS: tuple[tuple[_Program, str, Callable[[_Marks], bool]], ...] = (
     (
         _LITELLM,
@@ -219,7 +226,8 @@ def _listed(entry: dict[str, Any], slot_context: int) -> Listed:
     return Listed(id, context, "embed" not in kind and is_chat_name(id), entry.get("state") != "not-loaded")
 
 
-#: Names under which servers and relays give the context: vLLM and SGLang; LM Studio; OpenRouter-like relays; Groq-like; LiteLLM-like.
+#: Names under which servers and relays give the context: vLLM and SGLang; LM Studio; OpenRouter-like relays; Groq-like;
+#: LiteLLM-like.
 _CONTEXT_FIELDS = (
     "max_model_len",
     "loaded_context_length",

@@ -3,19 +3,26 @@
 An item is what the upstream sends under one key: a run of text, a run of thinking, a tool call, or a block that comes
 as a whole. Its pieces may arrive while another item's block is open, so it keeps what can't be sent yet.
 
-Knows: pieces of text (plain, or the inside of a JSON string), the ways to say "no arguments", where a JSON object ends.
-Must not know: which item goes first (blocks.py), events.
+Knows: pieces of text (plain, or the inside of a JSON string), when a call's arguments are complete.
+Must not know: which item goes first (blocks.py), what arguments mean (arguments.py), events.
 Invariants: nothing here raises, whatever the upstream sent.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Union
 
 import orjson
 
 from a2py import jsonsize, jsontext
+from a2py.messages.arguments import (
+    NO_ARGUMENTS,
+    JsonScan,
+    begins_string,
+    decoded_twice,
+    read_calls,
+    without_placeholder,
+)
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Key
@@ -24,12 +31,8 @@ if TYPE_CHECKING:
 TEXT, THINKING, TOOL, WHOLE = "text", "thinking", "tool", "whole"
 #: Type of an Anthropic block → kind of its item; any other type is WHOLE.
 KINDS = {"text": TEXT, "thinking": THINKING, "tool_use": TOOL}
-#: Arguments that mean "none". Groq sends null (2025-09), DeepSeek and Mistral an empty string, others `{}` before the
-#: object.
-NO_ARGUMENTS = frozenset({"", "{}", "null", "[]", '""'})
-#: Values that some servers send before the real object.
-_PLACEHOLDERS = ("{}", "null", '""')
-
+#: White space of JSON.
+_BLANK = " \t\n\r"
 #: A piece of an item: text, or (bytes) the inside of a JSON string, still escaped.
 Part = Union[str, bytes]
 
@@ -45,39 +48,19 @@ def as_text(part: Part) -> str:
     return text
 
 
-def without_placeholder(text: str) -> str:
-    """Return arguments without a `{}`, `null` or `""` before the object: `{}{"a": 1}` becomes `{"a": 1}`."""
-    bare = text.lstrip()
-    for placeholder in _PLACEHOLDERS:
-        if bare.startswith(placeholder):
-            rest = bare[len(placeholder) :].lstrip()
-            if rest.startswith("{"):
-                return rest
-    return text
-
-
-def decoded_twice(text: str) -> str:
-    """Return the object in arguments that are JSON text inside a JSON string; other arguments as they are."""
-    if not text.lstrip().startswith('"'):
-        return text
-    try:
-        inner = jsontext.loads(text.encode())
-        raw = inner.encode()
-        return inner if not jsonsize.exceeds(raw) and isinstance(jsontext.loads(raw), dict) else text
-    except (ValueError, AttributeError):
-        return text
-
-
 class Item:
     """One item. Its fields belong to `Blocks`.
 
-    `parts`: pieces that it keeps, and `size`: characters that they count for. `block`: the block of a WHOLE item.
+    `parts`: pieces that it keeps, and `size`: characters that they count for. `rest`: pieces that came after the end of
+    a call's object. Only the end of the reply shows what they are. `block`: the block of a WHOLE item.
     `state_kind`, `state`: vendor state for a thinking block's signature. `is_started`: its block was opened; `is_done`:
     the upstream said that it is complete; `is_closed`: its block was closed, or it is refused. Pieces for a closed call
     are dropped."""
 
     __slots__ = (
+        "_is_forgotten",
         "_scan",
+        "_scanned",
         "block",
         "citations",
         "id",
@@ -88,6 +71,7 @@ class Item:
         "kind",
         "name",
         "parts",
+        "rest",
         "size",
         "state",
         "state_kind",
@@ -107,7 +91,10 @@ class Item:
         self.state: JSON = {}
         self.block: JSON = {}
         self.citations: list[JSON] = []
-        self._scan: JsonScan | None = None
+        self.rest: list[str] = []
+        self._scan = JsonScan()  # of a call's arguments
+        self._scanned = 0  # how many of the pieces it has read
+        self._is_forgotten = False
 
     def opening(self) -> JSON:
         """Return the block as it starts: a new object, or the `block` of a WHOLE item."""
@@ -139,23 +126,52 @@ class Item:
     def is_encoded_twice(self) -> bool:
         """Return whether the arguments seem to be JSON text inside a JSON string. Only a reply that ends properly shows
         that they are."""
-        text = "" if self.is_started else self.joined().lstrip()
-        return text[:1] == '"' and text[:2] != '""'
+        return not self.is_started and begins_string(self.joined())
 
     def has_whole_object(self) -> bool:
-        """Return whether the arguments so far close their JSON object.
+        """Return whether the arguments so far close their JSON object."""
+        for part in self.parts[self._scanned :]:
+            self._scan.feed(as_text(part))
+        self._scanned = len(self.parts)
+        return self._scan.is_complete
 
-        The pieces are forgotten: a call whose block is open needs them for nothing else."""
-        scan = self._scan = self._scan or JsonScan()
-        for part in self.parts:
-            scan.feed(as_text(part))
+    def forget_parts(self) -> None:
+        """Forget the pieces of a call whose block is open. They are scanned before."""
+        self.has_whole_object()
         self.parts = []
-        self.size = 0
-        return scan.is_complete
+        self._scanned = self.size = 0
+        self._is_forgotten = True
+
+    def take_piece(self, part: Part) -> Part:
+        """Add a piece to an open call. Return what may be written of it: nothing after the end of the object, except
+        white space."""
+        text, end = as_text(part), 0
+        if not self.has_whole_object():
+            end = self._scan.feed(text)
+        if end < 0 or not (self.rest or text[end:].strip(_BLANK)):
+            end = len(text)
+        else:
+            self.rest.append(text[end:])
+            part = text[:end]
+        self.parts.append(part)
+        self._scanned = len(self.parts)
+        self.size += len(part)
+        return part
+
+    def settle_rest(self, is_cut: bool) -> list[str]:
+        """Decide what the `rest` is at the end of the reply. Return the arguments of further calls.
+
+        Afterwards `rest` holds what belongs to this call after all: everything if the reply was cut (`is_cut`), or if
+        nobody can know."""
+        calls = None if is_cut or self._is_forgotten else read_calls(self.joined(), "".join(self.rest))
+        if calls is None:
+            return []
+        self.rest = []
+        return calls[1:]
 
     def is_cut_off(self) -> bool:
         """Return whether the arguments begin a JSON object and do not end it."""
-        if self._scan is None:
+        if not self._is_forgotten:
             # Arguments that parse need no scan: orjson is some 20 times faster.
             text = self.joined()
             try:
@@ -180,7 +196,7 @@ class Item:
             return True
         if not self.is_started:
             return self.is_done and bool(self.name) and not self.is_encoded_twice()
-        return self.is_done or self.has_whole_object()
+        return not self.rest and (self.is_done or self.has_whole_object())
 
     def is_lost(self, is_cut: bool) -> bool:
         """Return whether a call that has not started must be left out: it has no name, or the reply was cut (`is_cut`)
@@ -190,44 +206,6 @@ class Item:
     def is_only_state(self) -> bool:
         """Return whether a thinking item has vendor state and no text."""
         return self.kind == THINKING and not self.is_started and not self.parts
-
-
-class JsonScan:
-    """Find, piece by piece and in linear time, the end of a JSON object.
-
-    It counts brackets outside of strings: after `{"a": [1, "}"` the depth is 2, after `]}` it is 0 and `is_complete` is
-    True. It does not check the syntax."""
-
-    __slots__ = ("_depth", "_escaped_at", "_in_string", "is_complete")
-    _TOKEN = re.compile(r'["\\{}\[\]]')
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._in_string = False
-        self._escaped_at = -1  # where in the next piece, or in this one, a character follows a backslash; -1: nowhere
-        self.is_complete = False
-
-    def feed(self, s: str) -> None:
-        """Scan the next piece. `is_complete` stays True once it is."""
-        for match in self._TOKEN.finditer(s):
-            at = match.start()
-            if at == self._escaped_at:
-                continue
-            c = s[at]
-            if self._in_string:
-                if c == "\\":
-                    self._escaped_at = at + 1
-                elif c == '"':
-                    self._in_string = False
-            elif c == '"':
-                self._in_string = True
-            elif c in "{[":
-                self._depth += 1
-            elif c in "}]":
-                self._depth -= 1
-                self.is_complete = self.is_complete or self._depth == 0
-        # A backslash at the very end escapes the first character of the next piece.
-        self._escaped_at = 0 if self._escaped_at == len(s) else -1
 
 
 class Held:

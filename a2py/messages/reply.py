@@ -13,9 +13,11 @@ import orjson
 
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
-from a2py.messages.blocks import PART_COST, Blocks
-from a2py.messages.items import NO_ARGUMENTS, Item, as_text
+from a2py.messages.arguments import NO_ARGUMENTS
+from a2py.messages.blocks import Blocks
+from a2py.messages.items import Item, as_text
 from a2py.messages.output import Output
+from a2py.messages.sequence import PART_COST
 
 if TYPE_CHECKING:
     from a2py.messages.types import JSON, Outcome, Usage

@@ -117,9 +117,14 @@ class Outcome:
         usage = self.usage
         if usage is None:
             return Usage(input=estimate.input, output=self.output_estimate)
-        if not (usage.input or usage.cache_read or usage.cache_creation):
-            return replace(usage, input=estimate.input, output=usage.output or self.output_estimate)
-        return usage
+        has_input = usage.input or usage.cache_read or usage.cache_creation
+        if has_input and usage.output:
+            return usage
+        return replace(
+            usage,
+            input=usage.input if has_input else estimate.input,
+            output=usage.output or self.output_estimate,
+        )
 
 
 @dataclass(slots=True)

@@ -48,8 +48,9 @@ def find_quirks(provider: str, base: str, model: str) -> Quirks:
 
 
 def layers_for(provider: str, base: str, model: str, server: str | None = None) -> Iterator[Layer]:
-    """Yield what the tables know of `model`, the weakest first. `server`: name of the row that the server itself has named, "" for a relay
-    that no row describes; None if it has named none. A host of the table and a prefix other than `openai` are stronger than it."""
+    """Yield what the tables know of `model`, the weakest first. `server`: name of the row that the server itself has
+    named, "" for a relay that no row describes; None if it has named none. A host of the table and a prefix other than
+    `openai` are stronger than it."""
     row, last = _row(provider, base), _last_segment(model)
     if server is not None and row_is_guess(provider, base):
         row = PROVIDERS.get(server) or Provider(server)
@@ -64,7 +65,8 @@ def layers_for(provider: str, base: str, model: str, server: str | None = None) 
 
 
 def row_is_guess(provider: str, base: str) -> bool:
-    """Return whether nothing but a port says which server stands at `base`: no host of the table, and no prefix that names a server."""
+    """Return whether nothing but a port says which server stands at `base`: no host of the table, and no prefix that
+    names a server."""
     return bool(base) and not _host_row_name(base) and PROVIDERS.get(provider, _COMMON).name in ("", "openai")
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from a2py.providers.types import ModelRow
 
-#: Servers that run a model's own chat template.
+#: Servers that run weights themselves, and those that pass `chat_template_kwargs` to a model's own chat template
+#: (docs.vllm.ai, docs.sglang.ai, llama.cpp's server README, build.nvidia.com; table of 2026-11).
 SELF_HOSTED = ("hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "lm_studio")
 TEMPLATED = ("hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "nvidia_nim")
 OLLAMA = ("ollama", "ollama_chat")
@@ -20,6 +21,8 @@ ZHIPU = ("zai", "bigmodel")
 #: 7,400 with Kimi K3 (2026-10).
 ROOM, LARGE_ROOM = 4_096, 8_192
 NO_SAMPLING: frozenset[str] = frozenset()
+#: Sampling fields of servers that also take `top_k`.
+WITH_TOP_K = frozenset({"temperature", "top_p", "top_k"})
 
 
 def family(*models: str, on: tuple[str, ...] = (), docs: str, **quirks: Any) -> ModelRow:

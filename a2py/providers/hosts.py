@@ -8,10 +8,10 @@ date it was seen.
 
 from __future__ import annotations
 
+from a2py.providers.families import WITH_TOP_K
 from a2py.providers.types import Provider, row
 from a2py.providers.vendors import BETA_FIELDS
 
-_TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _LITELLM = "LiteLLM's provider page (2026-10)"
 
 HOSTS: tuple[Provider, ...] = (
@@ -27,7 +27,7 @@ HOSTS: tuple[Provider, ...] = (
         default_model="anthropic/claude-sonnet-5.5",
         quirks={
             "documents": "file",
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "reasoning": "openrouter",
             "efforts": ("minimal", "low", "medium", "high", "xhigh", "max"),
             "effort_off": "none",
@@ -69,7 +69,7 @@ HOSTS: tuple[Provider, ...] = (
         bases=("TOGETHER_AI_API_BASE", "TOGETHER_API_BASE"),
         hosts=("api.together.xyz", "api.together.ai"),
         default_model="zai-org/GLM-5.3",
-        quirks={"sampling": _TEMPERATURE_TOP_P_K},
+        quirks={"sampling": WITH_TOP_K},
         docs="docs.together.ai reasoning-overview, glm-5.3-quickstart (2026-10)",
     ),
     row(
@@ -78,7 +78,7 @@ HOSTS: tuple[Provider, ...] = (
         keys=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
         hosts=("api.fireworks.ai", "us.api.fireworks.ai"),
         default_model="accounts/fireworks/models/glm-5p1",
-        quirks={"sampling": _TEMPERATURE_TOP_P_K, "cache": "key"},
+        quirks={"sampling": WITH_TOP_K, "cache": "key"},
         docs="docs.fireworks.ai guides/reasoning (2026-10); langchain-fireworks (2026): prompt_cache_key is its "
         "session affinity; "
         "fireworks/stream-think-tags-text-01",
@@ -120,7 +120,7 @@ HOSTS: tuple[Provider, ...] = (
         "https://api.studio.nebius.ai/v1",
         hosts=("api.studio.nebius.ai", "api.studio.nebius.com", "api.tokenfactory.nebius.com"),
         default_model="meta-llama/Meta-Llama-3.1-70B-Instruct",
-        docs="recordings (nebius/nonstream-text-01)",
+        docs="nebius/nonstream-text-01, read 2026-11",
     ),
     row(
         "novita",
@@ -132,7 +132,7 @@ HOSTS: tuple[Provider, ...] = (
         "hyperbolic",
         "https://api.hyperbolic.xyz/v1",
         default_model="Qwen/Qwen2.5-72B-Instruct",
-        docs="hyperbolic/error-bad-model-01",
+        docs="hyperbolic/error-bad-model-01, read 2026-11",
     ),
     row(
         "siliconflow",
@@ -177,7 +177,7 @@ HOSTS: tuple[Provider, ...] = (
         "https://api.venice.ai/api/v1",
         keys=("VENICE_API_KEY", "VENICE_AI_API_KEY"),
         default_model="qwen3-5-9b",
-        docs="recordings (venice/stream-text-01)",
+        docs="venice/stream-text-01, read 2026-11",
     ),
     row("baseten", "https://inference.baseten.co/v1", docs=_LITELLM),
     row(
@@ -185,6 +185,6 @@ HOSTS: tuple[Provider, ...] = (
         "https://router.huggingface.co/v1",
         keys=("HUGGINGFACE_API_KEY", "HF_TOKEN"),
         default_model="openai/gpt-oss-20b:fireworks-ai",
-        docs="recordings (huggingface/stream-tool-01)",
+        docs="huggingface/stream-tool-01, read 2026-11",
     ),
 )

@@ -6,10 +6,10 @@ Invariants: the key is optional; a port tells a server only where nothing else u
 
 from __future__ import annotations
 
+from a2py.providers.families import WITH_TOP_K
 from a2py.providers.types import Provider, row
 from a2py.providers.vendors import TEXT_FIELDS
 
-_TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 _OLLAMA = {
     "broken_arguments": "object",
     "image_urls": False,
@@ -21,7 +21,7 @@ _OLLAMA = {
 }
 _LLAMA_CPP = {
     "broken_arguments": "object",
-    "sampling": _TEMPERATURE_TOP_P_K,
+    "sampling": WITH_TOP_K,
     "tool_choice_named": "only",
     "reasoning_history": "reasoning_content",
     "tokenizer": "llamacpp",
@@ -47,13 +47,13 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(),
         quirks=_OLLAMA,
-        docs="LiteLLM's second name for Ollama",
+        docs="docs.litellm.ai providers/ollama: its second name for Ollama (2026-10)",
     ),
     row(
         "hosted_vllm",
         key_optional=True,
         quirks={
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "reasoning_history": "reasoning",
             "broken_arguments": "object",
             "tokenizer": "vllm",
@@ -72,7 +72,7 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(":30000",),
         quirks={
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "reasoning_history": "reasoning_content",
             "broken_arguments": "object",
             "native_drop": TEXT_FIELDS,
@@ -112,7 +112,7 @@ LOCAL: tuple[Provider, ...] = (
         key_optional=True,
         hosts=(":1234",),
         quirks={
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "tool_choice_named": "only",
             "broken_arguments": "object",
             "native_drop": TEXT_FIELDS,

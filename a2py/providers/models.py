@@ -11,9 +11,8 @@ from a2py.providers.families import LARGE_ROOM, OLLAMA, OPENAI, ROOM, SELF_HOSTE
 from a2py.providers.served_models import SERVED_MODELS
 from a2py.providers.types import ModelRow
 
-__all__ = ["LARGE_ROOM", "MODELS", "OPENAI_WIRES", "ROOM", "SELF_HOSTED"]
-
-#: Servers for which no way to switch a model's thinking off is known; "" is any server that no row knows.
+#: Servers for which no way to switch a model's thinking off is known: none is in their rows' sources (table of
+#: 2026-11). "" is any server that no row knows.
 _NO_SWITCH = (
     *("", "lm_studio", "deepinfra", "venice", "huggingface", "novita", "nebius", "hyperbolic", "sambanova"),
     *("aihubmix", "chutes", "synthetic", "featherless_ai", "nscale", "friendliai", "baseten", "nano-gpt", "poe"),
@@ -105,7 +104,8 @@ MODELS: tuple[ModelRow, ...] = (
         "deepseek-r1*",
         "*-r1-distill*",
         think_tags=True,
-        docs="fireworks, huggingface, groq recordings: <think> in content",
+        docs="<think> in content: fireworks/stream-think-tags-text-01, groq/stream-think-tags-text-01, "
+        "huggingface/nonstream-think-tags-text-01, read 2026-11",
     ),
     family(
         *(
@@ -284,7 +284,7 @@ MODELS: tuple[ModelRow, ...] = (
         "*",
         on=(*SELF_HOSTED, *OLLAMA, "local_server", "litellm_proxy"),
         think_tags=True,
-        docs="vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01 (no reasoning parser)",
+        docs="no reasoning parser: vllm/stream-tool-think-tags-01, llamacpp/nonstream-tool-think-tags-01, read 2026-11",
     ),
     family(
         "*",

@@ -174,14 +174,14 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         *("claude-opus-4.8*", "claude-opus-5*", "claude-sonnet-5.5*"),
         on=("openrouter",),
         sampling=frozenset({"temperature"}),
-        docs="/models supported_parameters (2026-10)",
+        docs="openrouter.ai/api/v1/models supported_parameters (2026-10)",
     ),
     family(
         "claude-fable-5*",
         "claude-sonnet-5",
         on=("openrouter",),
         sampling=NO_SAMPLING,
-        docs="/models supported_parameters (2026-10)",
+        docs="openrouter.ai/api/v1/models supported_parameters (2026-10)",
     ),
     family(
         "gpt-5.4*",
@@ -191,9 +191,15 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
         on=("openrouter",),
         sampling=NO_SAMPLING,
         stop_limit=0,
-        docs="as above (2026-10)",
+        docs="openrouter.ai/api/v1/models supported_parameters (2026-10)",
     ),
-    family("grok-4.5*", "grok-4.7*", on=("openrouter",), stop_limit=0, docs="/models supported_parameters (2026-10)"),
+    family(
+        "grok-4.5*",
+        "grok-4.7*",
+        on=("openrouter",),
+        stop_limit=0,
+        docs="openrouter.ai/api/v1/models supported_parameters (2026-10)",
+    ),
     family(
         *(
             "gpt-oss*",
@@ -304,9 +310,20 @@ SERVED_MODELS: tuple[ModelRow, ...] = (
     family(
         "glm-5*", on=("fireworks_ai",), efforts=("high", "max"), docs="docs.fireworks.ai guides/reasoning (2026-10)"
     ),
-    family("kimi-k2*", on=("fireworks_ai",), effort_off="", min_tokens=ROOM, docs="low, medium, high only (2026-10)"),
+    family(
+        "kimi-k2*",
+        on=("fireworks_ai",),
+        effort_off="",
+        min_tokens=ROOM,
+        docs="docs.fireworks.ai guides/reasoning: low, medium, high only (2026-10)",
+    ),
     family("minimax-m2*", "glm-5p3*", on=("fireworks_ai",), effort_off="", docs="model cards: always reasons (2026)"),
-    family("deepseek-v4*", on=("fireworks_ai",), efforts=("low", "medium", "high", "xhigh"), docs="as above (2026-10)"),
+    family(
+        "deepseek-v4*",
+        on=("fireworks_ai",),
+        efforts=("low", "medium", "high", "xhigh"),
+        docs="docs.fireworks.ai guides/reasoning (2026-10)",
+    ),
     family(
         *("qwen3*", "glm-4.[5-9]*", "glm-5*", "deepseek-v3.[1-9]*", "hunyuan*"),
         on=("siliconflow", "modelscope"),

@@ -39,8 +39,6 @@ class Provider:
     default_model: str = ""
     #: Fields of `Quirks` that differ from the common subset.
     quirks: Mapping[str, Any] = field(default_factory=dict)
-    #: Headers of every request.
-    headers: Mapping[str, str] = field(default_factory=dict)
     #: Header → environment variable with its value.
     env_headers: Mapping[str, str] = field(default_factory=dict)
     #: Source and date of the facts.

@@ -7,9 +7,8 @@ date it was seen.
 
 from __future__ import annotations
 
+from a2py.providers.families import WITH_TOP_K
 from a2py.providers.types import Provider, row
-
-_TEMPERATURE_TOP_P_K = frozenset({"temperature", "top_p", "top_k"})
 
 #: What needs an `anthropic-beta` that other vendors are never sent (Claude Code 2.1.332 sends all of it, 2026-11), so
 #: it is left out there.
@@ -32,7 +31,8 @@ BETA_FIELDS = frozenset(
 #: … and the tools that only Anthropic runs: others answer 400 or 422 to them ("function name or parameters is empty",
 #: MiniMax, 2026-06).
 BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools.web_search"}
-#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM 0.26).
+#: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM
+#: 0.26; 2026-11).
 TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
 _MISTRAL = {
     "prefill": "prefix",
@@ -119,7 +119,7 @@ VENDORS: tuple[Provider, ...] = (
     row(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
-        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         default_model="gemini-3.8-flash",
         quirks={
             "documents": "image_url",
@@ -131,11 +131,12 @@ VENDORS: tuple[Provider, ...] = (
                 "any_of_from_type_list",
                 "drop_exclusive_bounds",
                 "drop_formats",
+                "known_required",
                 "no_empty_object",
             ),
         },
         docs="ai.google.dev openai compatibility (2026-10); thought signatures: "
-        "gemini-compat/nonstream-tool-reasoning-01",
+        "gemini-compat/nonstream-tool-reasoning-01; 400 `property is not defined`: AIStudioToAPI issue 154 (2026-05)",
     ),
     row(
         "xai",
@@ -215,7 +216,7 @@ VENDORS: tuple[Provider, ...] = (
         ),
         default_model="qwen3.8-max",
         quirks={
-            "sampling": _TEMPERATURE_TOP_P_K,
+            "sampling": WITH_TOP_K,
             "empty_content": "(no output)",
             "tool_choice_thinking": False,
             "structured": "json_object",

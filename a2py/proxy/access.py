@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Hosts that are allowed without a key. Any IP address is allowed too. No web page can be served under one of these
 #: names.
 LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
+#: Headers in which a client sends its key.
+KEY_HEADERS = ("x-api-key", "x-litellm-api-key", "authorization")
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
@@ -61,13 +63,16 @@ def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None
 
 
 def _has_key(headers: Mapping[str, str], key: str) -> bool:
-    """Return whether the key is in `x-api-key` or `authorization`. Both are compared in any case, so that the time
-    tells nothing."""
+    """Return whether the key is in `x-api-key`, `authorization` or LiteLLM's `x-litellm-api-key`, which may say
+    `Bearer`. All are compared in any case, so that the time tells nothing."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     expected = key.encode("utf-8", "surrogateescape")  # the environment may hold bytes that are not UTF-8
     by_header = hmac.compare_digest(headers.get("x-api-key", "").encode("utf-8", "surrogateescape"), expected)
     by_token = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected)
-    return by_header or (by_token and kind.lower() == "bearer")
+    own = headers.get("x-litellm-api-key", "").strip()
+    own = own[7:].strip() if own[:7].lower() == "bearer " else own
+    by_own = hmac.compare_digest(own.encode("utf-8", "surrogateescape"), expected)
+    return by_header or by_own or (by_token and kind.lower() == "bearer")
 
 
 def find_host(target: str, headers: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ from a2py.proxy.flow import ToClient, ToReply
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.keepalive import KeepAlive
 from a2py.proxy.responses import header_list, json_response
+from a2py.proxy.rules import route_headers
 from a2py.upstream import Flow
 
 
@@ -48,6 +49,9 @@ class Answer(Protocol):
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         """Take over what the client is told about an attempt that is about to be sent."""
+
+    def set_place(self, place: int) -> None:
+        """Take over the place in the line at which the request began to wait."""
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         """Take over the upstream's headers about rate limits. They reach the client unless the answer is committed."""
@@ -93,9 +97,9 @@ class StreamAnswer:
     def __init__(self, inbound: Inbound, stall_seconds: float) -> None:
         self._inbound = inbound
         request, settings = inbound.request, inbound.config.settings
-        granted = grant(settings.allowed_origins, request.headers)
+        extra = {**grant(settings.allowed_origins, request.headers), **route_headers(inbound.record)}
         make_stream = EventStream if inbound.capture is None else inbound.capture.stream
-        self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, granted, stall_seconds)
+        self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, extra, stall_seconds)
         self._writer: Writer | None = None
         self._keepalive = KeepAlive(
             self.client,
@@ -120,6 +124,9 @@ class StreamAnswer:
         keepalive.writer = None
         keepalive.degraded = prepared.degraded
         keepalive.ping_interval = deployment.keepalive or self._inbound.config.settings.keepalive_seconds
+
+    def set_place(self, place: int) -> None:
+        self.client.place = place
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         self.client.rate_limits = headers
@@ -215,6 +222,9 @@ class JsonAnswer:
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self.degraded = prepared.degraded
+
+    def set_place(self, place: int) -> None:
+        pass  # the frame sends it with each answer that is not a stream
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         self._rate_limits = headers

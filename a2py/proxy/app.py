@@ -17,9 +17,13 @@ from a2py.proxy.cors import grant, preflight
 from a2py.proxy.log import INTERNAL, Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
-from a2py.proxy.responses import NamelessResponse, error_response, new_id
+from a2py.proxy.responses import PLACE_HEADER, NamelessResponse, error_response, new_id
 from a2py.proxy.routes import Route, find_route
+from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
+
+#: What a client that asks for another path gets to read.
+API = "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models."
 
 
 class Proxy:
@@ -53,7 +57,10 @@ class Proxy:
                 _count_request(services.metrics, record)
             if record.status:
                 services.log.request(record)
-        response.headers.update(granted)  # a stream has sent them already: see EventStream
+        response.headers.update(granted)  # a stream has sent these and the next already: see StreamAnswer
+        response.headers.update(route_headers(record))
+        if record.queue[0]:
+            response.headers[PLACE_HEADER] = str(record.queue[0])
         return response
 
     def _check(self, request: BaseRequest, record: Record) -> Route | StreamResponse:
@@ -66,7 +73,7 @@ class Proxy:
         path = request.path[:200]
         route = find_route(request.path)
         if route is None:
-            raise ApiError("not_found", f"Not found: {request.method} {path}")
+            raise ApiError("not_found", f"Not found: {request.method} {path}. {API}")
         if request.method == "OPTIONS":
             headers = preflight(config.settings.allowed_origins, route.methods, request.headers)
             if headers is not None:
@@ -74,7 +81,8 @@ class Proxy:
         if not route.open:
             admit(config, request.headers, request.raw_path)
         if request.method not in route.methods:
-            raise ApiError("method_not_allowed", f"{request.method} is not allowed on {path}")
+            methods = " or ".join(route.methods)
+            raise ApiError("method_not_allowed", f"{request.method} is not allowed on {path}. Use {methods}.")
         if connections is not None and connections.open > connections.max_connections:
             raise ApiError(
                 "overloaded",
@@ -109,6 +117,8 @@ def _count_request(metrics: Metrics, record: Record) -> None:
     if record.first_content:
         add("a2py_first_byte_seconds_sum", record.first_content, deployment=deployment)
         add("a2py_first_byte_seconds_count", deployment=deployment)
+    if record.choice:
+        add("a2py_routes_total", rule=record.choice.rule, model=record.choice.model or "as asked")
     for direction, amount in (("input", record.input), ("cached", record.cached), ("output", record.output)):
         if amount:
             add("a2py_tokens_total", amount, deployment=deployment, direction=direction)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.replies import Asked, asked_of
+from a2py.evidence.replies import Demand, demand_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
+from a2py.proxy.places import Place
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
@@ -39,7 +40,8 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
 class Attempt:
-    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `refused`: what this request
+    """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
+    `original`; `refused`: what this request
     need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `asked`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
 
@@ -51,6 +53,7 @@ class Attempt:
         original: Deployment,
         deployment: Deployment,
         refused: Refused,
+        place: Place | None = None,
     ) -> None:
         self._services = services
         self._inbound = inbound
@@ -58,9 +61,10 @@ class Attempt:
         self._original = original
         self.deployment = deployment
         self._refused = refused
+        self._place = place
         self.is_repetition = False
         self.prepared: Prepared | None = None
-        self.asked = Asked()
+        self.demand = Demand()
         self._decoder: Decoder | None = None
         self._response: Response | None = None  # that is being read
         self._outcome: Outcome | None = None  # of the latest response, None until it has ended
@@ -81,8 +85,8 @@ class Attempt:
         return self._inbound.call if self._searching is None else self._searching.call
 
     async def run(self) -> ApiError | None:
-        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean that
-        nothing was sent."""
+        """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean
+        that nothing was sent."""
         services, deployment, record = self._services, self.deployment, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         if deployment.problem:
@@ -95,7 +99,7 @@ class Attempt:
         if refusal is not None:
             self.is_repetition = True
             return refusal
-        reservation = services.limits.reserve(self._original, self._inbound.size)
+        reservation = services.limits.reserve(self._original, self._inbound.size, self._place)
         if reservation is None:
             return AtLimit()
         try:
@@ -149,7 +153,7 @@ class Attempt:
         services, call, deployment = self._services, self._call, self.deployment
         prepared = await self._prepare_hop()
         if self._searching is None:
-            self.asked = asked_of(call.request, prepared)
+            self.demand = demand_of(call.request, prepared)
         self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
@@ -220,8 +224,8 @@ class Attempt:
         tokens = self._inbound.size.input_tokens(self.deployment.model)
         if is_vague and tokens <= context:
             return error
-        said = "" if is_bare else f" (the upstream said: {error.message})"
-        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum{said}"
+        words = "" if is_bare else f" (the upstream said: {error.message})"
+        message = f"{BARE_OVERFLOW}: {max(tokens, context + 1)} tokens > {context} maximum{words}"
         return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.connection import Connection
-from a2py.proxy.responses import SentResponse, header_list
+from a2py.proxy.responses import PLACE_HEADER, SentResponse, header_list
 from a2py.proxy.timeouts import Timeouts
 
 #: As long as nobody says otherwise.
@@ -54,9 +54,9 @@ class EventStream:
     nothing (seconds).
 
     `last_write`: loop time of the latest write; `committed`: the head is out, or goes out with the next write;
-    `chunked`: the body is framed in chunks (not for HTTP/1.0, whose body ends with the connection); `send`: the
-    transport's `write`, for whole chunks that were framed elsewhere (messages/splice.py). It may be used once something
-    was written, if the answer is `chunked`."""
+    `place`: in the line, 0 if the request did not wait; `chunked`: the body is framed in chunks (not for HTTP/1.0,
+    whose body ends with the connection); `send`: the transport's `write`, for whole chunks that were framed elsewhere
+    (messages/splice.py). It may be used once something was written, if the answer is `chunked`."""
 
     __slots__ = (
         "_connection",
@@ -72,6 +72,7 @@ class EventStream:
         "finished",
         "keep_alive",
         "last_write",
+        "place",
         "rate_limits",
         "request_id",
         "send",
@@ -99,12 +100,13 @@ class EventStream:
         self.keep_alive = request.keep_alive and self.chunked
         self.request_id = request_id
         self.rate_limits: Mapping[str, str] = {}
+        self.place = 0
         self.committed = False
         self.finished = False
         self.last_write = self._loop.time()
 
     @property
-    def gone(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the client has left."""
         return self._transport.is_closing()
 
@@ -121,6 +123,8 @@ class EventStream:
         if self._extra:
             head += [f"{name}: {value}\r\n" for name, value in self._extra.items()]
         head += [f"{name}: {value}\r\n" for name, value in self.rate_limits.items()]
+        if self.place:
+            head.append(f"{PLACE_HEADER}: {self.place}\r\n")
         if self.chunked:
             head.append("transfer-encoding: chunked\r\n")
         if not self.keep_alive:
@@ -160,7 +164,7 @@ class EventStream:
 
     def finish(self, data: bytes = b"") -> StreamResponse:
         """Send the last bytes and the end of the body in one write. Return what the handler must return."""
-        if not self.finished and not self.gone:
+        if not self.finished and not self.has_left:
             if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)

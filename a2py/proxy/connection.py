@@ -128,8 +128,8 @@ class Connection(RequestHandler):
 
         The cure is to end the parser's input exactly where a request ends: after `content-length` bytes of a body,
         everywhere else after an empty line, which ends a head and a chunked body. Then nothing can be dropped, and
-        aiohttp's `_upgraded` is reset. (A cut in the middle of a chunked body, where its data contains an empty line, does no
-        harm: the parser goes on with the next piece.)"""
+        aiohttp's `_upgraded` is reset. (A cut in the middle of a chunked body, where its data contains an empty line,
+        does no harm: the parser goes on with the next piece.)"""
         if self._is_held():
             self._held += data
             return

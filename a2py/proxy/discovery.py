@@ -1,16 +1,19 @@
-"""Ask servers what they are, so that a deployment behind `openai/` and an api_base is served by what its server says of itself.
+"""Ask servers what they are, so that a deployment behind `openai/` and an api_base is served by what its server says of
+itself.
 
 Who is asked, and when (`a2py: discover: false` switches all of it off):
-- an address of this machine or a private one: at the start, and again after a connection to it has failed (it may come back as another
-  program, or with another model);
-- any other host that the provider table does not know: once, after the first request that succeeded there, with that deployment's key;
+- an address of this machine or a private one: at the start, and again after a connection to it has failed (it may come
+  back as another program, or with another model);
+- any other host that the provider table does not know: once, after the first request that succeeded there, with that
+  deployment's key;
 - a host of the provider table: never.
 Of several workers one asks at the start (`is_asker`), and what any of them learns reaches the others (`learned`,
 `take`).
 
-Knows: addresses, time, which paths are asked. Must not know: what an answer means (evidence/server.py), what a deployment does with it.
-Invariants: never in a request's way; one question to a server at a time; at most ANSWER_BYTES and ANSWER_SECONDS for each answer; at most
-MAX_SERVERS servers; a refused or strange answer is no failure, nothing is logged above info.
+Knows: addresses, time, which paths are asked. Must not know: what an answer means (evidence/server.py), what a
+deployment does with it.
+Invariants: never in a request's way; one question to a server at a time; at most ANSWER_BYTES and ANSWER_SECONDS for
+each answer; at most MAX_SERVERS servers; a refused or strange answer is no failure, nothing is logged above info.
 """
 
 from __future__ import annotations
@@ -38,13 +41,15 @@ ANSWER_BYTES, ANSWER_SECONDS = 2 * 1024 * 1024, 5.0
 ANSWER_VALUES = 200_000
 #: Servers that are remembered.
 MAX_SERVERS = 256
-#: Seconds until a server that could not be reached is asked again, doubled each time, and how often (a large model loads for minutes).
+#: Seconds until a server that could not be reached is asked again, doubled each time, and how often (a large model
+#: loads for minutes).
 FIRST_WAIT, MAX_WAIT, TRIES = 2.0, 60.0, 20
 
 
 def is_private(base: str) -> bool:
-    """Return whether `base` is on this machine or in a private network: by its address, or by a name that no public name server answers for
-    (a name without a dot, as in a compose file; `.local`, `.internal`, `.lan`, `.home.arpa`)."""
+    """Return whether `base` is on this machine or in a private network: by its address, or by a name that no public
+    name server answers for (a name without a dot, as in a compose file; `.local`, `.internal`, `.lan`,
+    `.home.arpa`)."""
     try:
         host = (urlsplit(base).hostname or "").lower()
     except ValueError:
@@ -59,7 +64,8 @@ def is_private(base: str) -> bool:
 
 
 class Discovery:
-    """`changed` is called with base → word after each server that was recognized anew. The words of one process outlive a reload.
+    """`changed` is called with base → word after each server that was recognized anew. The words of one process outlive
+    a reload.
 
     `is_asker`: ask private servers at the start; `learned`: called with each answer, for other processes."""
 
@@ -99,7 +105,8 @@ class Discovery:
                 self._ask(deployment, 1)
 
     def note_failed_connection(self, deployment: Deployment) -> None:
-        """Note that a connection to `deployment` has failed: what its server said may no longer hold when it is back."""
+        """Note that a connection to `deployment` has failed: what its server said may no longer hold when it is
+        back."""
         if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
 

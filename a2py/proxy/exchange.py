@@ -13,6 +13,7 @@ import asyncio
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.evidence.replies import judge
+from a2py.messages.types import Usage
 from a2py.proxy import unsearched
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer
@@ -25,6 +26,7 @@ from a2py.proxy.log import INTERNAL
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
+from a2py.proxy.waiting import Waiting
 from a2py.upstream.client import NotConnected
 from a2py.wires.common import threads
 
@@ -87,14 +89,22 @@ class Exchange:
             self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _try_deployments(self) -> ApiError | None:
+        services, inbound, request = self._services, self._inbound, self._inbound.call.request
+        plan = services.router.plan(inbound.config, inbound.model, inbound.size, inbound.asker)
+        plan.on_join = self._note_place
+        try:
+            if request.has_thread and not plan.keep_only(threads.carries):
+                raise threads.refusal(request.model)
+            return await self._follow_plan(plan)
+        finally:
+            plan.close()
+            self._record_wait(plan.waiting)
+
+    async def _follow_plan(self, plan: Plan) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
-        plan = services.router.plan(inbound.config, inbound.call.request.model, inbound.size)
-        request = inbound.call.request
-        if request.has_thread and not plan.keep_only(threads.carries):
-            raise threads.refusal(request.model)
-        if self._is_only_search:
-            plan.prefer(lambda one: not self._cannot_search(one))
-        step: Step | None = plan.choose_first()
+        if self._is_only_search and not plan.prefer(lambda one: not self._cannot_search(self._trial.apply(one))):
+            return self._answer_unsearched(plan.members[0])
+        step: Step | None = await plan.begin()
         while step is not None:
             original = step.deployment
             if step.delay:
@@ -105,11 +115,11 @@ class Exchange:
             if self._is_only_search and self._cannot_search(deployment):
                 record.attempts -= 1
                 return self._answer_unsearched(deployment)
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused)
+            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused, plan.place)
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
-                step = plan.choose_first()
+                step = await plan.begin()
                 continue
             if attempt.is_repetition:
                 record.attempts -= 1
@@ -126,7 +136,7 @@ class Exchange:
             if isinstance(error, NotConnected):
                 services.discovery.note_failed_connection(original)
             error.hide(original.secrets)
-            step = self._next_step(plan, attempt, original, error)
+            step = await self._next_step(plan, attempt, original, error)
         return error
 
     def _cannot_search(self, deployment: Deployment) -> bool:
@@ -145,7 +155,7 @@ class Exchange:
         outcome = answer.outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
         return answer.complete(outcome, deployment.model)
 
-    def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
+    async def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
         if not is_delivered:
@@ -155,21 +165,33 @@ class Exchange:
             step = plan.repeat(original) if is_taught else None
             if step is not None:
                 return step
-        return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
+        return await plan.follow(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
+
+    def _note_place(self, place: int) -> None:
+        """Note that the request waits, at `place` of the line."""
+        self._inbound.record.queue = (place, 0.0)
+        self.answer.set_place(place)
+
+    def _record_wait(self, waiting: Waiting) -> None:
+        if waiting.end:
+            self._inbound.record.queue = (waiting.place, waiting.seconds)
+            add = self._services.metrics.add
+            add("a2py_queue_seconds_sum", waiting.seconds)
+            add("a2py_queue_seconds_count", end=waiting.end)
 
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
         another question."""
-        asked, prepared = attempt.deployment, attempt.prepared
+        deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
         notes = self._inbound.record.notes
-        wire = self._other_wire(original, asked, error)
+        wire = self._other_wire(original, deployment, error)
         if wire:
             self._trial.use(original, error, {WIRE: wire})
-            notes.append(f"no {asked.wire} wire here: asked by {wire}")
+            notes.append(f"no {deployment.wire} wire here: asked by {wire}")
             return True
-        changes = self._trial.learn(original, asked, error, prepared.added)
+        changes = self._trial.learn(original, deployment, error, prepared.added)
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
@@ -178,32 +200,32 @@ class Exchange:
         """Note what the reply ignored, and ask in another way from now on if there is one.
 
         A value that a reply has changed before is not changed again: the other one did not help either."""
-        asked, outcome = attempt.deployment, self.answer.outcome
-        if asked.wire == "native" or outcome is None:
+        deployment, outcome = attempt.deployment, self.answer.outcome
+        if deployment.wire == "native" or outcome is None:
             return
-        finding = judge(attempt.asked, asked.quirks, outcome)
+        finding = judge(attempt.demand, deployment.quirks, outcome)
         if not finding.note:
             return
         self._inbound.record.notes.append(finding.note)
         changes = {
             name: value
             for name, value in finding.changes.items()
-            if name not in original.fixed and getattr(asked.quirks, name) == getattr(original.quirks, name)
+            if name not in original.fixed and getattr(deployment.quirks, name) == getattr(original.quirks, name)
         }
         if changes:
             self._services.lessons.learn(original, changes, "reply", finding.note)
 
-    def _other_wire(self, original: Deployment, asked: Deployment, error: ApiError) -> str:
+    def _other_wire(self, original: Deployment, deployment: Deployment, error: ApiError) -> str:
         """Return the wire to try instead of one that the upstream does not implement; "" if there is none, if the
         configuration chose the wire, or if this request has changed it already."""
         if error.status not in NO_SUCH_PATH or error.blame is Blame.NONE:
             return ""
         if original.wire_fixed or self._trial.has_changed_wire(original) or self._inbound.call.request.has_thread:
             return ""
-        if asked.wire != "chat":
+        if deployment.wire != "chat":
             return "chat"
         names_responses = "/responses" in error.message  # OpenAI does (codex, pro models, 2026)
-        return "responses" if names_responses and not asked.path else ""
+        return "responses" if names_responses and not deployment.path else ""
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""
@@ -225,6 +247,20 @@ class Exchange:
         record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
         if error is None and self._attempt is not None and not self._attempt.has_hops:
             self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+            self._judge_cache(usage)
+
+    def _judge_cache(self, usage: Usage) -> None:
+        """Let the log say why the upstream's cache lost this conversation, if it did."""
+        inbound, record = self._inbound, self._inbound.record
+        if inbound.prompt is None:
+            return
+        turn, losses = self._services.cache_health.note(
+            inbound.asker.session, inbound.prompt, inbound.arrival, f"{record.deployment} {record.upstream}", usage
+        )
+        if losses:
+            record.notes.insert(0, f"cache lost at turn {turn}: {', '.join(losses)}")
+        for reason in losses:
+            self._services.metrics.add("a2py_cache_lost_total", reason=reason)
 
     def _learn_size(self, deployment: Deployment, reported: int) -> None:
         size = self._inbound.size

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from a2py.messages.fingerprint import Fingerprint
 from a2py.messages.types import Call
 from a2py.proxy.aiohttp_server import BaseRequest
+from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.log import Record
 from a2py.proxy.sizes import PromptSize
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Inbound:
-    """`start_time`: loop time at which the exchange began; `hops`: value of the hop header for upstreams; `patience`:
-    seconds that the client waits for a complete answer, 0 if it waits for ever; `record`: its line in the log, filled
-    on the way."""
+    """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
+    value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
+    waits for ever; `record`: its line in the log, filled on the way."""
 
     request: BaseRequest
     call: Call
@@ -31,8 +33,12 @@ class Inbound:
     config: Config
     size: PromptSize
     start_time: float
+    model: str
+    asker: Asker = NOBODY
     hops: str = ""
     patience: float = 0.0
+    prompt: Fingerprint | None = None
+    arrival: float = 0.0
     capture: Capture | None = None
 
     @property

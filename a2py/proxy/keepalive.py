@@ -51,7 +51,7 @@ class KeepAlive:
     def _on_timer(self) -> None:
         self._timer = None
         stream = self._stream
-        if stream.finished or stream.gone:
+        if stream.finished or stream.has_left:
             return
         now = self._loop.time()
         if stream.committed:

@@ -140,10 +140,12 @@ class Trial:
         """Return whether this request has changed the wire of `original` already."""
         return WIRE in self._own.get(original.id, ())
 
-    def learn(self, original: Deployment, asked: Deployment, error: ApiError, added: frozenset[str]) -> tuple[str, ...]:
+    def learn(
+        self, original: Deployment, deployment: Deployment, error: ApiError, added: frozenset[str]
+    ) -> tuple[str, ...]:
         """Return the quirks to change before `original` is asked once more; () if `error` teaches nothing.
 
-        `asked`: the deployment as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
+        `deployment`: as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
         other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
         already, their values are used. Nothing that this request has learned is taken back."""
         cause = _cause_of(error)
@@ -151,12 +153,12 @@ class Trial:
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, asked.quirks, added, original.fixed, earlier)
-        earlier.append(asked.quirks)
+        changes = find_lesson(error, deployment.quirks, added, original.fixed, earlier)
+        earlier.append(deployment.quirks)
         if changes is None:
             return ()
         current = self.apply(original).quirks
-        if any(getattr(current, name) == getattr(asked.quirks, name) for name in changes):
+        if any(getattr(current, name) == getattr(deployment.quirks, name) for name in changes):
             self.use(original, error, changes, keep=is_lasting(error))
         return tuple(changes)
 

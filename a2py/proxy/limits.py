@@ -1,6 +1,6 @@
-"""Limits of deployments: requests a minute, tokens a minute, requests at a time.
+"""Limits of deployments: requests a minute and tokens a minute, beside the requests at a time (places.py).
 
-Knows: rpm, tpm and max_parallel of a deployment, and what its running and its recent attempts count for.
+Knows: rpm and tpm of a deployment, and what its running and its recent attempts count for.
 Must not know: what happens when a limit is reached (router), how tokens are counted (sizes).
 Invariants:
 - in no WINDOW seconds do more than rpm attempts start; the further hops of a reply with searches count, but start in
@@ -26,10 +26,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.proxy.places import Place, Places
 
 #: Seconds of "a minute" in rpm and tpm.
 WINDOW = 60.0
@@ -41,6 +43,10 @@ FIRST_OUTPUT = 4096
 OUTPUT_WEIGHT = 1 / 8
 #: Models whose usual output is remembered. With a wildcard, clients choose the names.
 USUAL_MODELS = 256
+#: Seconds after which a request may ask again for a place. One may be free at any moment.
+ROOM_SECONDS = 1.0
+#: How many limits an error names.
+MAX_NAMED = 3
 
 
 class _Entry:
@@ -143,11 +149,12 @@ class Shortage(NamedTuple):
 
     `limit`: the setting and its value, for example `rpm 2`; `seconds`: until there is room again, if nothing else
     starts (0: whenever a running request ends; infinite: never, because the request alone, of `tokens`, is larger than
-    the limit)."""
+    the limit); `subject`: what the limit is about, "" for the deployment."""
 
     limit: str
     seconds: float
     tokens: int = 0
+    subject: str = ""
 
 
 class Use(NamedTuple):
@@ -180,15 +187,16 @@ class _Counters:
 
 
 class Reservation:
-    """The place of one running attempt in its deployment's limits. `input`, `output`: tokens reserved, 0 without
-    `tpm`."""
+    """What one running attempt counts for in its deployment's limits. `place`: its place, if it ends with the attempt;
+    `input`, `output`: tokens reserved, 0 without `tpm`."""
 
-    __slots__ = ("_counters", "_deployment", "_entry", "_is_running", "_limits", "input", "output")
+    __slots__ = ("_counters", "_deployment", "_entry", "_is_running", "_limits", "_place", "input", "output")
 
     def __init__(
         self,
         limits: Limits,
         deployment: Deployment,
+        place: Place | None,
         counters: _Counters | None = None,
         input: int = 0,
         output: int = 0,
@@ -196,6 +204,7 @@ class Reservation:
     ) -> None:
         self._limits = limits
         self._deployment = deployment
+        self._place = place
         self._counters = counters
         self._entry = entry
         self._is_running = True
@@ -215,7 +224,8 @@ class Reservation:
         if not self._is_running:
             return
         self._is_running = False
-        self._limits._end_attempt(self._deployment)
+        if self._place is not None:
+            self._place.release()
         counters = self._counters
         if counters is not None and self._entry is not None:
             now = self._limits.clock()
@@ -228,22 +238,25 @@ class Reservation:
 
 
 class Limits:
-    """`clock`: monotonic seconds; `running`: deployment id → attempts that run now."""
+    """`clock`: monotonic seconds; `places`: the requests that run now."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.running: dict[str, int] = {}
+        self.places = Places(clock)
         self._counters: dict[str, _Counters] = {}
         # (deployment id, upstream model) → usual output; the one used last is last
         self._usual: dict[tuple[str, str], float] = {}
 
-    def find_shortage(self, deployment: Deployment, demand: Demand) -> Shortage | None:
+    @property
+    def running(self) -> dict[str, int]:
+        """Deployment id → requests that run there now."""
+        return self.places.running()
+
+    def find_shortage(self, deployment: Deployment, demand: Demand, held: Place | None = None) -> Shortage | None:
         """Return why `deployment` has no room for `demand` now, or None if it has. Of several reasons, return the one
-        that lasts longest."""
-        parallel = deployment.max_parallel
-        shortage = None
-        if parallel and self.running.get(deployment.id, 0) >= parallel:
-            shortage = Shortage(f"max_parallel_requests {parallel}", 0.0)
+        that lasts longest. `held`: the place that the request has already."""
+        bound = self.places.find_limit(deployment, held)
+        shortage = None if bound is None else Shortage(f"{bound.setting} {bound.limit}", 0.0, subject=bound.subject)
         if not (deployment.rpm or deployment.tpm):
             return shortage  # most deployments have no limits, and this is asked for every attempt
         counters = self._counters.get(deployment.id) or _Counters()
@@ -290,37 +303,31 @@ class Limits:
         if len(self._usual) > USUAL_MODELS:
             del self._usual[next(iter(self._usual))]
 
-    def reserve(self, deployment: Deployment, demand: Demand) -> Reservation | None:
-        """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way
-        out."""
-        if self.find_shortage(deployment, demand) is not None:
+    def reserve(self, deployment: Deployment, demand: Demand, held: Place | None = None) -> Reservation | None:
+        """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way out.
+
+        `held`: the place of the request. Without one, the attempt takes a place until it is settled."""
+        if self.find_shortage(deployment, demand, held) is not None:
             return None
-        id = deployment.id
-        self.running[id] = self.running.get(id, 0) + 1
+        place = self.places.take(deployment) if held is None else None
         if not (deployment.rpm or deployment.tpm):
-            return Reservation(self, deployment)
-        now = self.clock()
+            return Reservation(self, deployment, place)
+        id, now = deployment.id, self.clock()
         counters = self._counters.get(id)
         if counters is None:
             counters = self._counters[id] = _Counters()
         if deployment.rpm:
             counters.starts.add(now, 1)
         if not deployment.tpm:
-            return Reservation(self, deployment, counters)
+            return Reservation(self, deployment, place, counters)
         input, output = self.reservation_size(deployment, demand)
         counters.held += output
-        return Reservation(self, deployment, counters, input, output, counters.tokens.add(now, input))
+        return Reservation(self, deployment, place, counters, input, output, counters.tokens.add(now, input))
 
     def usage(self) -> dict[str, Use]:
         """Return by deployment id what counts now, for deployments that have a limit and were asked."""
         now = self.clock()
         return {id: counters.use(now) for id, counters in self._counters.items()}
-
-    def _end_attempt(self, deployment: Deployment) -> None:
-        id = deployment.id
-        self.running[id] -= 1
-        if not self.running[id]:
-            del self.running[id]
 
     def keep_only(self, ids: Iterable[str]) -> None:
         """Forget the counters of deployments other than `ids`, unless something still counts."""
@@ -328,3 +335,31 @@ class Limits:
         for id, use in self.usage().items():
             if id not in keep and not any(use):
                 del self._counters[id]
+
+
+def limit_error(model: str, short: Sequence[tuple[Deployment, Shortage]]) -> ApiError:
+    """Return the error if no deployment of `model` has room: which limits are reached, and when the first of them has
+    room again. `short`: the deployments, and why each has none; [] if others took the last places."""
+    seconds = min((shortage.seconds or ROOM_SECONDS for _, shortage in short), default=ROOM_SECONDS)
+    reached = list_shortages(short) or " (others took its last places)"
+    if math.isinf(seconds):
+        tokens = min(shortage.tokens for _, shortage in short)
+        return ApiError(
+            "rate_limit",
+            f"{model!r} takes no request of this size: its input has about {tokens} tokens, more than the configured"
+            f" limit allows in a minute{reached}. Shorten the request, or raise the limit in the configuration.",
+            should_retry=False,
+        )
+    seconds = math.ceil(seconds)
+    return ApiError(
+        "rate_limit",
+        f"{model!r} has reached its configured limit{reached}. Ask again in {seconds} s, or raise the limit in the"
+        " configuration.",
+        retry_after=seconds,
+    )
+
+
+def list_shortages(short: Sequence[tuple[Deployment, Shortage]]) -> str:
+    """Return the limits of deployments that are reached, for a message; "" if there are none."""
+    limits = dict.fromkeys(f"{shortage.limit} of {shortage.subject or one.id}" for one, shortage in short)
+    return f" ({', '.join(list(limits)[:MAX_NAMED])})" if limits else ""

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from a2py.messages.rules import Choice
 from a2py.printable import printable
 
 #: What the client is told of an exception that is in the log (`Log.crash`).
@@ -33,7 +34,8 @@ class Record:
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
     beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
-    could not be carried upstream."""
+    could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none;
+    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited."""
 
     id: str = ""
     path: str = ""
@@ -46,32 +48,34 @@ class Record:
     error: str = ""
     reason: str = ""
     attempts: int = 0
+    queue: tuple[int, float] = (0, 0.0)
     first_content: float = 0.0
     duration: float = 0.0
     input: int = 0
     cached: int = 0
     output: int = 0
     degraded: tuple[str, ...] = ()
+    choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
 
     def values(self) -> dict[str, object]:
         """Return what the line says, in its order."""
         out: dict[str, object] = {"status": self.status, "path": self.path}
         if self.model:
-            out["model"] = self.model
+            out |= self._model_names()
         if self.upstream:
             out |= {"upstream": self._upstream_name(), "wire": self.wire}
         if self.stream:
             out["stream"] = True
         if self.attempts > 1:
             out["attempts"] = self.attempts
+        place, seconds = self.queue
+        if place:
+            out |= {"queue": place, "queue_ms": round(seconds * 1000)}
         if self.first_content:
             out["first_ms"] = round(self.first_content * 1000)
         out["ms"] = round(self.duration * 1000)
-        if self.input or self.output or self.cached:
-            out |= {"in": self.input, "cached": self.cached, "out": self.output}
-            if self.output and self.duration > self.first_content:
-                out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
+        out |= self._tokens()
         if self.reason:
             out["stop"] = self.reason
         if self.degraded:
@@ -81,6 +85,21 @@ class Record:
         if self.error:
             out["error"] = self.error
         out["id"] = self.id
+        return out
+
+    def _model_names(self) -> dict[str, object]:
+        """Return the name that was asked for, and the rule that decided about it."""
+        names: dict[str, object] = {"model": self.model}
+        if self.choice is not None:
+            names |= {"route": self.choice.rule, "why": self.choice.why}
+        return names
+
+    def _tokens(self) -> dict[str, object]:
+        if not (self.input or self.output or self.cached):
+            return {}
+        out: dict[str, object] = {"in": self.input, "cached": self.cached, "out": self.output}
+        if self.output and self.duration > self.first_content:
+            out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
         return out
 
     def _upstream_name(self) -> str:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 
-import orjson
-
 from a2py.errors import ApiError
 from a2py.messages.count import estimate_in_slices
+from a2py.messages.fingerprint import fingerprint_in_slices
 from a2py.messages.request import parse_in_slices
+from a2py.messages.session import find_session
 from a2py.messages.types import Call, Request
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.answer import Answer, JsonAnswer, StreamAnswer
+from a2py.proxy.asker import asker_of
 from a2py.proxy.body import MIB, read_body
 from a2py.proxy.exchange import Exchange
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response, new_id
+from a2py.proxy.rules import choose_model
 from a2py.proxy.services import Services
 from a2py.proxy.sizes import PromptSize
 from a2py.upstream import HOP_HEADER
@@ -31,9 +33,6 @@ from a2py.upstream import HOP_HEADER
 MAX_HOPS = 5
 #: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
 CLIENT_SECONDS = 600.0
-#: Characters of `metadata.user_id` that may be JSON with the session in it: Claude Code's has some 200 (2.1.332), the
-#: API takes 256.
-USER_LIMIT = 4096
 #: Client headers that a native wire may pass on. No credential is among them.
 _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
 
@@ -45,14 +44,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
     record.model, record.stream = parsed.model, parsed.stream
     config, running = services.config, services.running
-    most = config.settings.global_max_parallel_requests
-    if most and len(running.exchanges) >= most:
-        raise ApiError(
-            "rate_limit",
-            f"The proxy answers {most} requests at a time (global_max_parallel_requests)."
-            " Ask again, or raise the limit in the configuration.",
-            retry_after=1,
-        )
+    model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
         request,
         call,
@@ -60,8 +52,13 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         config,
         PromptSize(services.sizes, call),
         asyncio.get_running_loop().time(),
+        model,
+        asker_of(request.headers, call),
         hops=extend_hops(services, request),
     )
+    if config.settings.cache_health and call.session:
+        inbound.prompt = await services.pace.run(fingerprint_in_slices(parsed))
+        inbound.arrival = services.clock()
     if config.settings.capture_dir:
         _capture(inbound, body)
     del body  # not kept for as long as the answer streams
@@ -84,17 +81,24 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
     record.model = call.request.model
-    tokens = await _count(services, call)
+    tokens = await _count(services, call, await _choose_counter(services, request, call, record))
     record.status, record.input = 200, tokens
     return json_response({"input_tokens": tokens}, record.id)
 
 
-async def _count(services: Services, call: Call) -> int:
-    """Return the input tokens of `call`, at least 1: by the upstream's own tokenizer if it has one, otherwise counted
-    here."""
+async def _choose_counter(services: Services, request: BaseRequest, call: Call, record: Record) -> str:
+    """Return the name of the model that would get the messages of `call`."""
+    config = services.config
+    estimate = await services.pace.run(estimate_in_slices(call.request)) if config.settings.routes else 0
+    return await choose_model(config, services.pace, call.request, request.headers, estimate, record)
+
+
+async def _count(services: Services, call: Call, name: str) -> int:
+    """Return the input tokens of `call`, at least 1: by the tokenizer of the upstream of `name` if it has one,
+    otherwise counted here."""
     model, tokens = "", None
     try:
-        deployment = services.lessons.apply(services.config.resolve(call.request.model)[0])
+        deployment = services.lessons.apply(services.config.resolve(name)[0])
     except ApiError:
         pass  # nobody serves this name: the count is still worth something to the client
     else:
@@ -125,7 +129,7 @@ def make_call(services: Services, request: BaseRequest, parsed: Request) -> Call
         request=parsed,
         message_id=new_id("msg_"),
         now=time.time(),
-        session=find_session(request, parsed),
+        session=find_session(headers, parsed),
         betas=tuple(beta.strip() for beta in headers.get("anthropic-beta", "").split(",") if beta.strip()),
         version=headers.get("anthropic-version", "2023-06-01"),
         unasked_thinking=services.config.settings.unasked_thinking != "hide",
@@ -142,21 +146,6 @@ def parse_patience(header: str | None) -> float:
         return CLIENT_SECONDS
     is_number = seconds == seconds  # NaN is not
     return min(max(seconds, 1.0), 3600.0) if is_number else CLIENT_SECONDS
-
-
-def find_session(request: BaseRequest, parsed: Request) -> str:
-    """Return the client's session: of Claude Code's header, else of the JSON in metadata.user_id, else ""."""
-    header = request.headers.get("x-claude-code-session-id")
-    if header:
-        return header[:128]
-    user = (parsed.body.get("metadata") or {}).get("user_id")
-    if isinstance(user, str) and user[:1] == "{" and len(user) <= USER_LIMIT:
-        try:
-            session = orjson.loads(user).get("session_id")
-        except ValueError:
-            return ""
-        return session[:128] if isinstance(session, str) else ""
-    return ""
 
 
 def extend_hops(services: Services, request: BaseRequest) -> str:

@@ -17,6 +17,8 @@ import orjson
 from a2py.errors import ApiError
 from a2py.proxy.aiohttp_server import BaseRequest, Response, StreamResponse
 
+#: The place in the line at which a request began to wait.
+PLACE_HEADER = "x-a2py-queue"
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
@@ -25,10 +27,14 @@ def new_id(prefix: str) -> str:
     return prefix + base64.urlsafe_b64encode(os.urandom(18)).decode()
 
 
+def header_text(text: str, limit: int = 100) -> str:
+    """Return any text as a part of a header's value. A line break in it would begin a header of its own."""
+    return _UNPRINTABLE.sub("?", text)[:limit]
+
+
 def header_list(names: tuple[str, ...]) -> str:
-    """Return `names` as a comma list for a header. They may hold anything: a line break in one would begin a header of
-    its own."""
-    return ",".join(_UNPRINTABLE.sub("?", name)[:100] for name in names[:50])
+    """Return `names`, which may hold anything, as a comma list for a header."""
+    return ",".join(map(header_text, names[:50]))
 
 
 class SentResponse(StreamResponse):

@@ -2,7 +2,8 @@
 
 Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
 Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was
-delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a 429.
+delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a limit a minute; each step has a place
+at its deployment (places.py) from the moment in which it is chosen, until the next step has one or the plan is closed.
 
 The order of the decisions after a failure:
 
@@ -10,18 +11,26 @@ The order of the decisions after a failure:
 2. The same deployments again after a pause, if the kind of error may pass, as often as `num_retries` or a retry policy
 says.
 3. The next name of the configured fallbacks.
+4. A deployment of the same name that was full and not asked yet, once it has a place (line.py).
+
+Of several deployments, those of the lowest order are asked, and of these the one that the session stays with
+(affinity.py).
 """
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from a2py.affinity import choose_home
 from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
-from a2py.proxy.limits import Demand, Limits, RateWindow, Tokens
+from a2py.proxy.asker import NOBODY, Asker
+from a2py.proxy.limits import Demand, Limits, RateWindow, Shortage, Tokens, limit_error, list_shortages
+from a2py.proxy.line import Line
+from a2py.proxy.places import Place
+from a2py.proxy.waiting import Full, Waiting
 from a2py.upstream import NoAnswer
 
 if TYPE_CHECKING:
@@ -56,10 +65,6 @@ MODEL_ERRORS = frozenset({"permission", "not_found"})
 #: Models of one deployment that cool down at a time. With a wildcard, clients choose the names.
 MAX_MODELS = 64
 
-#: Seconds to wait for a place among the requests that a deployment answers at a time. One may be free at any moment.
-ROOM_SECONDS = 1.0
-#: How many deployments an error about limits names.
-MAX_NAMED = 3
 NO_TOKENS = Tokens()
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
@@ -105,14 +110,15 @@ class Router:
     def __init__(self, clock: Callable[[], float], limits: Limits, dice: random.Random | None = None) -> None:
         self.clock = clock
         self.limits = limits
+        self.line = Line(limits.places)
         self.dice = dice or random.Random()
         self.cooldowns: dict[tuple[str, str], Cooldown] = {}  # (deployment id, model or "" for all of its models)
         self._failures: dict[str, RateWindow] = {}
 
-    def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS) -> Plan:
-        """Return the plan of one request. `demand`: what it needs of token limits. Raise `ApiError` (not_found) if
-        nobody has the name."""
-        return Plan(self, config, model, demand)
+    def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS, asker: Asker = NOBODY) -> Plan:
+        """Return the plan of one request, to be closed at its end. `demand`: what it needs of token limits. Raise
+        `ApiError` (not_found) if nobody has the name."""
+        return Plan(self, config, model, demand, asker)
 
     def is_cooling(self, deployment: Deployment) -> bool:
         """Return whether the deployment is in cooldown. Forget cooldowns that are over."""
@@ -156,20 +162,20 @@ class Router:
         seconds = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
         self.cooldowns[id, model] = Cooldown(self.clock() + seconds, error.kind)
 
-    def pick(self, deployments: Iterable[Deployment], demand: Demand) -> Deployment | None:
-        """Return one of `deployments`: of the lowest order, and among these by weight; None if all are at a limit.
+    def choose(self, deployments: Sequence[Deployment], asker: Asker | None) -> Deployment:
+        """Return one of `deployments`, which have room: of the lowest order, and among these the one that the session
+        of `asker` stays with. Without a session it is chosen by weight.
 
         Those in cooldown are used only if there are no others: a bad answer is better than none."""
-        available = [one for one in deployments if self.limits.find_shortage(one, demand) is None]
-        available = [one for one in available if not self.is_cooling(one)] or available
-        if not available:
-            return None
-        lowest = min(one.order for one in available)
-        available = [one for one in available if one.order == lowest]
-        if len(available) == 1:
-            return available[0]
-        weights = [max(one.weight, 0.0) for one in available]
-        return self.dice.choices(available, weights)[0] if any(weights) else self.dice.choice(available)
+        live = [one for one in deployments if not self.is_cooling(one)] or deployments
+        lowest = min(one.order for one in live)
+        live = [one for one in live if one.order == lowest]
+        if len(live) == 1:
+            return live[0]
+        if asker is not None and asker.session:
+            return choose_home(asker.session, live)
+        weights = [max(one.weight, 0.0) for one in live]
+        return self.dice.choices(live, weights)[0] if any(weights) else self.dice.choice(live)
 
     def report(self) -> list[dict[str, Any]]:
         """Return the cooldowns for `/health`."""
@@ -203,11 +209,13 @@ class Plan:
     """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it
     returns None.
 
-    `attempts`, `lessons`: how many there were so far."""
+    `attempts`, `lessons`: how many there were so far; `place`: of the latest step; `waiting`: how the request has
+    waited; `on_join`: called with the place in the line when it begins to wait."""
 
-    def __init__(self, router: Router, config: Config, model: str, demand: Demand) -> None:
+    def __init__(self, router: Router, config: Config, model: str, demand: Demand, asker: Asker) -> None:
         self._router = router
         self._demand = demand
+        self._asker = asker
         self._config = config
         self._settings = config.settings
         self._group: tuple[Deployment, ...] = config.resolve(model)  # deployments of the name that is tried now
@@ -217,8 +225,17 @@ class Plan:
         self._tried_names = {model}
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
+        self.place: Place | None = None
+        self.waiting = Waiting(router.line, config.settings, asker)
+        self.on_join: Callable[[int], None] = lambda place: None
         self.attempts = 0
         self.lessons = 0
+
+    def close(self) -> None:
+        """Give the place of the latest step back."""
+        place, self.place = self.place, None
+        if place is not None:
+            place.release()
 
     def keep_only(self, is_able: Callable[[Deployment], bool]) -> bool:
         """Ask only the deployments of the name that are able to answer, and no fallback. Return whether there are
@@ -227,24 +244,78 @@ class Plan:
         self._fallbacks = []
         return bool(self._group)
 
-    def prefer(self, is_able: Callable[[Deployment], bool]) -> None:
-        """Ask only the deployments of the name that are able to answer, if there are any."""
+    def prefer(self, is_able: Callable[[Deployment], bool]) -> bool:
+        """Ask only the deployments of the name that are able to answer, if there are any. Return whether there are."""
         able = tuple(one for one in self._group if is_able(one))
         self._group = able or self._group
+        return bool(able)
+
+    @property
+    def members(self) -> tuple[Deployment, ...]:
+        """The deployments of the name that is tried now; at least one."""
+        return self._group
 
     def choose_first(self) -> Step:
         """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
         has room again.
 
         Raise `ApiError` if no deployment can be asked now."""
-        step = self._choose_among(self._group)
+        outcome = self._find_first()
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+    async def begin(self) -> Step:
+        """Return the step of `choose_first`. If all deployments are full, wait for a place first."""
+        outcome = self._find_first()
+        if isinstance(outcome, Full):
+            outcome = await self._wait(outcome)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+    def _find_first(self) -> Step | ApiError:
+        """Return the first step, or the error if there is none: a `Full` if a place is worth waiting for.
+
+        A server that says how many slots it has would let a request wait itself, so that it waits here before the
+        fallbacks are asked. A limit of the configuration is a reason to ask them."""
+        group = self._group
+        step = self._choose_among(group)
         if step is not None:
             return step
-        error = self._limit_error()
+        if not group:
+            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+        error = limit_error(self._model, self._find_shortages(group))
+        full = self._find_full(error, group)
+        if full is not None and all(map(self._is_server_full, full.deployments)):
+            return full
         fallback = self._fall_back(error)
-        if fallback is None:
-            raise error
-        return fallback
+        if fallback is not None or full is None:
+            return fallback or error
+        self._group, self._fallbacks, self._tried_names = group, None, {self._model}
+        return full
+
+    def _find_full(self, error: ApiError, deployments: Iterable[Deployment]) -> Full | None:
+        """Return those of `deployments` that only their places keep from being asked; None if there are none, or if
+        nobody may wait. `error`: for a request that does not wait."""
+        short = [(one, shortage) for one, shortage in self._find_shortages(deployments) if not shortage.seconds]
+        if not short or not self._settings.queue_length or self.attempts >= MAX_ATTEMPTS:
+            return None
+        return Full(error, tuple(one for one, _ in short), f"{self._model!r}{list_shortages(short)}")
+
+    def _is_server_full(self, deployment: Deployment) -> bool:
+        bound = self._router.limits.places.find_limit(deployment, self.place)
+        return bound is not None and bound.is_of_server
+
+    async def _wait(self, full: Full) -> Step | ApiError:
+        """Wait for a place at one of the deployments of `full`. Return a step there, or the error if there is none in
+        time and no fallback has room."""
+        self.close()  # whoever waits holds no place
+        outcome = await self.waiting.wait(full, self._choose, self.on_join)
+        if isinstance(outcome, ApiError):
+            return self._fall_back(outcome) or outcome
+        self.place = outcome
+        return self._count(outcome.deployment)
 
     def repeat(self, deployment: Deployment) -> Step | None:
         """Return the step to ask the same deployment at once, after a lesson. It does not count as a retry."""
@@ -272,13 +343,51 @@ class Plan:
             return None
         return self._stay_with_name(deployment, error) or self._fall_back(error)
 
-    def _choose_among(self, deployments: Iterable[Deployment], delay: float = 0.0) -> Step | None:
-        choice = self._router.pick(deployments, self._demand)
-        if choice is None or self.attempts >= MAX_ATTEMPTS:
+    async def follow(
+        self, deployment: Deployment, error: ApiError, *, is_delivered: bool, patience: float = 0.0
+    ) -> Step | None:
+        """Return the step of `choose_next`. If there is none, but a deployment of the name that was not asked yet is
+        full, wait for a place there."""
+        group, tries = self._group, self._tries
+        step = self.choose_next(deployment, error, is_delivered=is_delivered, patience=patience)
+        if step is not None or is_delivered or error.kind in CLIENT_ERRORS or error.should_retry is False:
+            return step
+        if patience and self._router.clock() - self._start_time >= patience:
             return None
+        full = self._find_full(error, (one for one in group if one.id not in tries))
+        if full is None:
+            return None
+        self._group, self._tries = group, tries
+        outcome = await self._wait(full)
+        return outcome if isinstance(outcome, Step) else None
+
+    def _choose_among(self, deployments: Iterable[Deployment], delay: float = 0.0) -> Step | None:
+        available = [one for one in deployments if self._find_shortage(one) is None]
+        if not available or self.attempts >= MAX_ATTEMPTS:
+            return None
+        choice = self._choose(available)
+        before = self.place
+        if before is None or before.deployment.id != choice.id:
+            self.place = self._router.limits.places.take(choice)
+            if before is not None:
+                before.release()
+        return self._count(choice, delay)
+
+    def _choose(self, available: Sequence[Deployment]) -> Deployment:
+        return self._router.choose(available, self._asker if self._settings.affinity else None)
+
+    def _count(self, choice: Deployment, delay: float = 0.0) -> Step:
+        """Return a step to `choice`, which is counted as an attempt."""
         self.attempts += 1
         self._tries[choice.id] = self._tries.get(choice.id, 0) + 1
         return Step(choice, delay)
+
+    def _find_shortage(self, deployment: Deployment) -> Shortage | None:
+        return self._router.limits.find_shortage(deployment, self._demand, self.place)
+
+    def _find_shortages(self, deployments: Iterable[Deployment]) -> list[tuple[Deployment, Shortage]]:
+        """Return those of `deployments` that have no room, and why."""
+        return [(one, shortage) for one in deployments if (shortage := self._find_shortage(one)) is not None]
 
     def _stay_with_name(self, deployment: Deployment, error: ApiError) -> Step | None:
         """Return a step to another deployment of the same name, or to any of them again after a pause."""
@@ -346,30 +455,3 @@ class Plan:
         """Return the fallbacks for the name that the client asked for, otherwise for the configured name that it
         resolved to."""
         return fallbacks_for(table, self._model) or (fallbacks_for(table, self._group[0].name) if self._group else ())
-
-    def _limit_error(self) -> ApiError:
-        """Return the error if no deployment of the name has room: which limits are reached, and when the first of them
-        has room again."""
-        if not self._group:
-            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
-        find_shortage, demand = self._router.limits.find_shortage, self._demand
-        short = [(one.id, shortage) for one in self._group if (shortage := find_shortage(one, demand))]
-        seconds = min((shortage.seconds or ROOM_SECONDS for _, shortage in short), default=ROOM_SECONDS)
-        reached = ", ".join(f"{shortage.limit} of {id}" for id, shortage in short[:MAX_NAMED])
-        reached = reached or "others took its last places"
-        if math.isinf(seconds):
-            tokens = min(shortage.tokens for _, shortage in short)
-            return ApiError(
-                "rate_limit",
-                f"{self._model!r} takes no request of this size: its input has about {tokens} tokens, more than the"
-                f" configured limit allows in a minute ({reached}). Shorten the request, or raise the limit in the"
-                " configuration.",
-                should_retry=False,
-            )
-        seconds = math.ceil(seconds)
-        return ApiError(
-            "rate_limit",
-            f"{self._model!r} has reached its configured limit ({reached}). Ask again in {seconds} s, or raise the"
-            " limit in the configuration.",
-            retry_after=seconds,
-        )

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from a2py import __version__
 from a2py.errors import ApiError
 from a2py.proxy import models
+from a2py.proxy.access import KEY_HEADERS, admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.messages_api import count_tokens, create_message
@@ -22,6 +23,8 @@ from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
 from a2py.proxy.responses import NamelessResponse, json_response
 from a2py.proxy.services import Services
 
+#: LiteLLM's liveness pages say so, and probes look for it (`curl … | grep -i alive`).
+ALIVE = "I'm alive!"
 #: A handler may raise an `ApiError` or return it.
 Handler = Callable[[Services, BaseRequest, Record], Awaitable["StreamResponse | ApiError"]]
 
@@ -36,7 +39,7 @@ class Route(NamedTuple):
 
 
 async def greet(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response({"status": "ok", "name": "a2py"}, record.id)
+    return json_response({"status": "ok", "name": "a2py", "message": ALIVE}, record.id)
 
 
 async def discard(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
@@ -79,16 +82,25 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
 
 async def report_health(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     """Report how the proxy is; `?model=NAME` (LiteLLM's) reports only the deployments that NAME means, those of a
-    wildcard with its model filled in."""
-    used = services.limits.usage()
+    wildcard with its model filled in.
+
+    A probe that sends no key learns only whether it answers: charts of LiteLLM probe this path, too."""
+    config, status = services.config, "draining" if services.running.is_draining else "healthy"
+    if config.master_key and not any(name in request.headers for name in KEY_HEADERS):
+        return json_response({"status": status}, record.id)
+    admit(config, request.headers, request.raw_path)
+    used, running = services.limits.usage(), services.limits.running
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
     return json_response(
         {
-            "status": "draining" if services.running.is_draining else "healthy",
+            "status": status,
             "version": __version__,
             "uptime_seconds": round(services.clock() - services.start_time),
             "running": len(services.running.exchanges),
+            "waiting": services.router.line.waiting,
+            "healthy_count": sum(not deployment.problem for deployment in deployments),
+            "unhealthy_count": sum(bool(deployment.problem) for deployment in deployments),
             "deployments": [
                 {
                     "name": deployment.name,
@@ -96,7 +108,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     "provider": deployment.provider,
                     "model": deployment.model,
                     "wire": deployment.wire,
-                    "running": services.limits.running.get(deployment.id, 0),
+                    "running": running.get(deployment.id, 0),
                     **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
@@ -112,6 +124,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
 async def report_metrics(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     gauges = {
         "a2py_running": len(services.running.exchanges),
+        "a2py_waiting": services.router.line.waiting,
         "a2py_upstream_connections": services.upstream.connections,
         "a2py_upstream_idle": services.upstream.idle,
         "a2py_connections": services.connections.open if services.connections is not None else 0,
@@ -143,7 +156,7 @@ ROUTES: dict[str, Route] = {
     "/health/liveliness": Route(GET, greet, open=True),  # LiteLLM's spelling
     "/health/liveness": Route(GET, greet, open=True),
     "/health/readiness": Route(GET, report_readiness, open=True),
-    "/health": Route(GET, report_health),
+    "/health": Route(GET, report_health, open=True),  # it asks for the key itself
     "/metrics": Route(GET, report_metrics),
     "/v1/messages": Route(POST, create_message, prefix=True),
     "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),

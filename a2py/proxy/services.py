@@ -19,6 +19,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.explain import explain
 from a2py.evidence.server import ServerWord
+from a2py.proxy.cachehealth import CacheHealth
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
 from a2py.proxy.lessons import Lessons
@@ -110,23 +111,30 @@ class Services:
         self.leave = leave
         self.name = new_id("")[:8]
         self.start_time = clock()
-        self.limits = Limits(clock)
-        self.router = Router(clock, self.limits)
+        self.router = Router(clock, Limits(clock))
+        self.limits.places.total_limit = config.settings.global_max_parallel_requests
         self.lessons = Lessons(clock)
         self.metrics = Metrics()
         self.pace = Pace()
         self.sizes = Sizes(self.pace)
         self.tokenizers = Tokenizers(clock, self.pace)
         self.contexts = Contexts(clock)
+        self.cache_health = CacheHealth(clock)
         self.running = Running()
         self.connections: Connections | None = None
         self.discovery = Discovery(self._take_words)
         self.upstream: Upstream  # made by `start`, because it belongs to the running loop
         self._trust_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def limits(self) -> Limits:
+        return self.router.limits
+
     async def start(self) -> None:
         settings = self.config.settings
-        self.upstream = Upstream(self.name, settings.force_ipv4, settings.trust_env, self.metrics.add)
+        self.upstream = Upstream(
+            self.name, settings.force_ipv4, settings.trust_env, self.metrics.add, settings.upstream_proxy
+        )
         search = self.config.search
         bases = [deployment.base for deployment in self.config.deployments] + ([search.base] if search else [])
         if any(base.startswith("https:") for base in bases):
@@ -143,6 +151,7 @@ class Services:
     def reload(self, config: Config) -> None:
         """Use `config` for every request from now on. Running requests keep the one they began with."""
         self.config = config.with_servers(self.discovery.words) if config.settings.discover else config
+        self.limits.places.total_limit = config.settings.global_max_parallel_requests
         tls.forget()
         self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
@@ -154,10 +163,10 @@ class Services:
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
-        said = self.discovery.known.get(deployment.base)
-        return explain(deployment, self.config.settings.quirks, said, self.lessons.facts(deployment))
+        learned = self.discovery.known.get(deployment.base)
+        return explain(deployment, self.config.settings.quirks, learned, self.lessons.facts(deployment))
 
     def _take_words(self, words: Mapping[str, ServerWord]) -> None:
-        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that they
-        began with."""
+        """Serve with what servers have said of themselves from now on. Running requests keep the configuration that
+        they began with."""
         self.config = self.config.with_servers(words)

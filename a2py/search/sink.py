@@ -98,8 +98,8 @@ class HopSink:
 
     `name`: of the function; `hop`: its number; `pages`: number → page of the earlier hops, which a text may cite;
     `calls`: the searches of this hop, in their order; `closing`: the latest message_delta of an upstream that speaks
-    Anthropic; `has_other_calls`: the client's tools are called, too; `has_lost_call`: a call beside the searches has no name;
-    `is_flooded`: there were more than CALLS."""
+    Anthropic; `has_other_calls`: the client's tools are called, too; `has_lost_call`: a call beside the searches has no
+    name; `is_flooded`: there were more than CALLS."""
 
     def __init__(
         self, sink: Sink, record: Reply, name: str, hop: int, pages: Mapping[int, Page], make_id: Callable[[str], str]
@@ -265,7 +265,7 @@ class HopSink:
         # the recorded turn has them in the order in which they began, not in which they got their names
         self.calls = [kind for kind in self._kinds.values() if isinstance(kind, SearchCall)] or self.calls
 
-    # -- hosted tools and whole events of the upstream -------------------------------------------------------------------
+    # -- hosted tools, whole events of the upstream --------------------------------------------------------------------
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
         self._sink.server_tool(self._key(key), id, name, input)

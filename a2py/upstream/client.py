@@ -56,7 +56,7 @@ class NotConnected(ApiError):
 
 
 #: Kinds of `Cause` that end before a connection is there.
-_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "timeout_connect"))
+_BEFORE_CONNECTION = frozenset(("connect", "dns", "proxy", "tls", "not_tls", "timeout_connect"))
 
 
 def api_error(cause: Cause, deployment: Deployment) -> ApiError:
@@ -134,7 +134,7 @@ class Response:
 
 class Upstream:
     """`hops`: value of the hop header; `force_ipv4`, `trust_env`: LiteLLM's settings; `count`: called with the name of
-    a metric."""
+    a metric; `proxy`: the URL of a proxy, used in place of the environment's."""
 
     def __init__(
         self,
@@ -142,10 +142,12 @@ class Upstream:
         force_ipv4: bool = False,
         trust_env: bool = True,
         count: Callable[[str], None] = lambda name: None,
+        proxy: str = "",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hops = hops
         self._trust_env = trust_env
+        self._own_proxy = proxy
         self._count = count
         self._resolver = Resolver(self._loop, socket.AF_INET if force_ipv4 else socket.AF_UNSPEC)
         self._pool = Pool(self._loop)
@@ -233,8 +235,8 @@ class Upstream:
         seconds: float,
         limit: int,
     ) -> tuple[int, bytes]:
-        """POST `question` as JSON, or GET if it is None. Return the status and at most `limit` bytes of the body. Raises
-        `Failure`, also if that takes more than `seconds`. A redirect is an answer like any other."""
+        """POST `question` as JSON, or GET if it is None. Return the status and at most `limit` bytes of the body.
+        Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer like any other."""
         sent = {**headers, "accept": "application/json"}
         if question is not None:
             sent["content-type"] = "application/json"
@@ -307,13 +309,13 @@ class Upstream:
         raise Failure(cause.kind, cause.detail)
 
     def _proxy(self, target: Target) -> ProxyServer | None:
-        """Return the environment's proxy for a server, looked up once for each. Raises `Failure`."""
-        if not self._trust_env:
+        """Return the proxy for a server, looked up once for each. Raises `Failure`."""
+        if not self._trust_env and not self._own_proxy:
             return None
         try:
             return self._proxies[target.origin]
         except KeyError:
-            proxy = self._proxies[target.origin] = environment_proxy(target.origin)
+            proxy = self._proxies[target.origin] = environment_proxy(target.origin, self._own_proxy)
             return proxy
 
 

@@ -106,19 +106,18 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
     if proxy is None:
         sock = await _open_socket(origin, resolver, loop)
         return await _attach(loop, lambda: Connection(loop, owner, sock), sock, tls, origin.host)
+    outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
+    if tls is not None and outer is not None and sys.version_info < (3, 11):
+        raise Failure("proxy", "https through an https proxy needs Python 3.11 or later; name an http proxy")
     try:
         sock = await _open_socket(proxy.origin, resolver, loop)
-    except OSError as error:
-        raise Failure(
-            "proxy", f"{proxy.origin.authority} can't be reached ({cause_of(error).detail.lower()})"
-        ) from error
-    outer = _context(route, proxy.origin) if proxy.origin.scheme == "https" else None
-    if tls is None:
-        return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
-    if outer is not None and sys.version_info < (3, 11):
-        sock.close()
-        raise Failure("proxy", "https through an https proxy needs Python 3.11 or later; name an http proxy")
-    tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
+        if tls is None:
+            return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
+        tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
+    except OSError as error:  # ssl.SSLError is one
+        detail = cause_of(error).detail
+        reason = f"{detail[:1].lower()}{detail[1:]}"  # "Connection refused", as the C library writes it
+        raise Failure("proxy", f"{proxy.origin.authority} can't be reached ({reason})") from error
     try:
         await tunnel.open(origin)
     except BaseException:
@@ -179,12 +178,12 @@ async def _attach(
     open, and the caller has no reference to close it by (CPython 3.11). To close the socket beneath it would make it
     act on the next connection that gets the same file descriptor."""
     try:
-        transport, made = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
+        transport, attached = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
     except BaseException:
         sock.close()
         raise
     if tls is None:
-        return cast(Attached, made)
+        return cast(Attached, attached)
     return await _secure(loop, protocol(), transport, tls, host)
 
 

@@ -13,11 +13,15 @@ import socket
 import ssl
 from typing import NamedTuple
 
+#: OpenSSL's reasons for a server that answers a TLS handshake with something else, such as a plain HTTP error (3.0.19,
+#: 2026-11). From 3.2 on it is the record layer that fails (urllib3#3271, 2024-01).
+_NOT_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"))
+
 
 class Cause(NamedTuple):
     """Why an exchange failed. It refers to no exception, so it keeps no frames alive.
 
-    `kind`: `connect`, `proxy`, `dns`, `tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`,
+    `kind`: `connect`, `proxy`, `dns`, `tls`, `not_tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`,
     `timeout_contentless`, `timeout_total`, `broken` or `cut`, as `wires.failure.transport_error` takes it, or `ca` for
     a CA file that can't be loaded; `detail`: the cause in a few words; `unanswered`: see `Unanswered`."""
 
@@ -43,6 +47,8 @@ def cause_of(error: BaseException) -> Cause:
     """Return why a connection could not be made."""
     if isinstance(error, socket.gaierror):
         return Cause("dns", "the name does not resolve")
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return Cause("not_tls", "the server did not answer with TLS")
     if isinstance(error, ssl.SSLError):  # SSLCertVerificationError is one
         return Cause("tls", getattr(error, "verify_message", "") or "the handshake failed")
     if isinstance(error, OSError):

@@ -100,15 +100,15 @@ def _basic(user: str | None, password: str | None) -> str:
     return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
 
 
-def environment_proxy(origin: Origin) -> ProxyServer | None:
+def environment_proxy(origin: Origin, own: str = "") -> ProxyServer | None:
     """Return the proxy for `origin` that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, None if there is none or NO_PROXY
-    excludes the host.
+    excludes the host. `own`: a proxy that is used in place of theirs.
 
     Raises `Failure` if the proxy is of a kind that is not supported."""
     if is_local(origin.host):
         return None
     table = getproxies()
-    url = table.get(origin.scheme) or table.get("all")
+    url = own or table.get(origin.scheme) or table.get("all")
     if not url or proxy_bypass(origin.host) or proxy_bypass(f"{origin.bare_authority}:{origin.port}"):
         return None
     if "://" not in url:

@@ -25,6 +25,6 @@ def free(transport: object) -> None:
     asyncio's transport keeps a bound method of its own (`_read_ready_cb`). That makes it a reference cycle of seven
     objects, socket and addresses among them, and nothing calls the method once the connection is lost. Python 3.12 and
     later drop it themselves, and other transports keep none."""
-    kept = getattr(transport, "__dict__", {})
-    for name in [name for name, value in kept.items() if getattr(value, "__self__", None) is transport]:
-        del kept[name]
+    attributes = getattr(transport, "__dict__", {})
+    for name in [name for name, value in attributes.items() if getattr(value, "__self__", None) is transport]:
+        del attributes[name]

@@ -143,15 +143,18 @@ _TRANSPORT: dict[str, tuple[str, str]] = {
     "connect": ("upstream", f"cannot connect to {{peer}}: {{detail}}. {_CHECK_SERVER}"),
     "proxy": (
         "upstream",
-        "cannot reach {peer} through the proxy that the environment sets: {detail}. Check HTTPS_PROXY, HTTP_PROXY,"
-        " ALL_PROXY"
-        " and NO_PROXY.",
+        "cannot reach {peer} through the proxy that is set: {detail}. Check `a2py: upstream_proxy`, or else "
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
     ),
     "dns": ("upstream", "cannot find the host of {peer}: {detail}. Check `api_base` and the DNS of this machine."),
     "tls": (
         "upstream",
         "no secure connection to {peer}: {detail}. Check the server's certificate, or set `ssl_verify` to the file of"
         " its CA.",
+    ),
+    "not_tls": (
+        "upstream",
+        "no secure connection to {peer}: {detail}. Does it speak http://? Then write http:// in `api_base`.",
     ),
     "timeout_connect": ("timeout", f"{{peer}} did not accept a connection in time: {{detail}}. {_CHECK_SERVER}"),
     "timeout_first_byte": (
@@ -188,7 +191,7 @@ def transport_error(kind: str, detail: str, peer: Peer = UNKNOWN) -> ApiError:
     if cause[1:2].islower():
         cause = cause[0].lower() + cause[1:]  # "Connection refused", as the C library writes it
     text = shorten(defuse(sentence.format(peer=peer.host_and_model, detail=cause), error_kind))
-    return ApiError(error_kind, text, should_retry=False if kind == "tls" else None)
+    return ApiError(error_kind, text, should_retry=False if kind in ("tls", "not_tls") else None)
 
 
 def _judge(status: int, body: ErrorBody, peer: Peer, is_empty: bool = False) -> tuple[ApiError, ErrorBody]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from a2py.errors import ApiError
-from a2py.providers.models import ROOM
+from a2py.providers.families import ROOM
 from a2py.quirks import EFFORTS, OTHER_LIMIT_NAME, Quirks
 
 Changes = dict[str, Any]
@@ -240,8 +240,8 @@ def find_lesson(
     """Return the quirk changes with which the request may succeed, None if there are none.
 
     They are field → value, as `quirks.override` takes them.
-    `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which no
-    refusal changes; `earlier`: the quirks with which this request was asked before, to which no lesson goes back."""
+    `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which
+    no refusal changes; `earlier`: the quirks with which this request was asked before, to which no lesson goes back."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
         if match and (not row.sent or not sent.isdisjoint(row.sent.split())):

@@ -6,8 +6,8 @@ The decoder contract. A decoder and its sink keep five promises, which tests/str
 recording and golden:
 
 1. After each `feed`, the sink's `take()` returns only complete events. It may return nothing.
-2. The decoder raises on no input. An event whose data begins with `{` and is not JSON is damage, and ends the reply with
-   one error. Any other event that is not JSON is noise: it is skipped, and counted in a note for the log.
+2. The decoder raises on no input. An event whose data begins with `{` and is not JSON is damage, and ends the reply
+   with one error. Any other event that is not JSON is noise: it is skipped, and counted in a note for the log.
 3. The output depends on the concatenation of the input, never on where it was cut.
 4. The output is either one error, or exactly one `message_start` and one terminal event.
 5. Nothing follows the terminal event.

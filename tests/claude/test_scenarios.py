@@ -201,6 +201,94 @@ async def test_a_sub_agent(tmp_path: Path) -> None:
     assert "forty-two" in result["result"], run.told()
 
 
+async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
+    """A server like llama.cpp's says that it has one slot. Nothing fails, and it is never asked for two things at once."""
+    running, most, waited = 0, 0, 0
+
+    def model(body: Body) -> Answer:
+        is_main = story.asked(body, "Send three agents")
+        errand = next((n for n in range(3) if story.asked(body, f"SECRET-ERRAND {n}")), None)
+        if errand is not None and not is_main:
+            if not story.results(body):
+                return Say("Looking.", [("Bash", {"command": "echo forty-two", "description": "Say it"})])
+            return Say(f"Errand {errand} is done: forty-two.")
+        if all(f"Errand {n} is done" in json.dumps(body["messages"]) for n in range(3)):
+            return Say("All three say forty-two.")
+        if not any(message["role"] == "assistant" for message in body["messages"]):
+            errands = [
+                {"description": f"Errand {n}", "prompt": f"SECRET-ERRAND {n}", "subagent_type": "general-purpose"}
+                for n in range(3)
+            ]
+            return Say("Sending three agents.", [("Agent", errand) for errand in errands])
+        return Say("Waiting for the agents.")
+
+    told = Story(model)
+
+    async def script(peer: scripted.Peer) -> None:
+        nonlocal running, most
+        if peer.asked.target == "/props":
+            peer.reply({"default_generation_settings": {"n_ctx": 200_000}, "total_slots": 1})
+        elif peer.asked.method == "GET":
+            peer.reply({"data": [{"id": "gpt-test", "owned_by": "llamacpp"}]})
+        else:
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.3)  # so that requests meet
+            await told(peer)
+            running -= 1
+
+    async with scripted.Scripted(script) as upstream:
+        served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
+        with process.running(tmp_path, [served], discover=True) as proxy:
+            run = await cli.run(proxy, tmp_path, "Send three agents", "--allowedTools", "Agent", "Bash(echo:*)")
+            waited = proxy.log.read_text().count(" queue=")
+    assert good(run, told)["result"] == "All three say forty-two.", run.told()
+    assert most == 1 and waited > 0, f"{most} at once, {waited} waited"
+
+
+async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_path: Path) -> None:
+    """Two agents: one of the main model, one that Claude Code asks of its haiku. Claude Code's own name is in no file."""
+
+    def model(body: Body) -> Answer:
+        if "Agent" not in json.dumps(body.get("tools", [])) or story.asked(body, "SECRET-ERRAND"):
+            return Say("The errand is done: forty-two.")
+        if not any(message["role"] == "assistant" for message in body["messages"]):
+            errand = {"description": "An errand", "prompt": "SECRET-ERRAND", "subagent_type": "general-purpose"}
+            return Say("Sending two.", [("Agent", errand), ("Agent", {**errand, "model": "haiku"})])
+        return Say("Waiting.")
+
+    told = Story(model)
+    async with scripted.Scripted(told) as upstream:
+        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "agent", "small")]
+        routes = [{"when": "background", "model": "small"}, {"when": "subagent", "model": "agent"}]
+        with process.running(tmp_path, served, litellm_settings={"json_logs": True}, a2py={"routes": routes}) as proxy:
+            run = await cli.run(proxy, tmp_path, "Ask two agents", "--model", "opus")
+            log = proxy.log.read_text("utf-8")
+    good(run, told)
+    by_model = {body["model"]: body for body in told.bodies}
+    assert set(by_model) == {"main", "agent", "small"}
+    for name in ("agent", "small"):
+        assert story.asked(by_model[name], "SECRET-ERRAND")
+    assert not story.asked(by_model["main"], "SECRET-ERRAND")
+    lines = [json.loads(line) for line in log.splitlines() if '"request"' in line and "/v1/messages" in line]
+    reasons = {(line["route"], line["why"], line["upstream"]) for line in lines}
+    assert reasons == {
+        ("none", "no rule holds", "openai/main"),
+        ("1 background", "a haiku-class name", "openai/small"),
+        ("2 subagent", "a sub-agent of Claude Code", "openai/agent"),
+    }
+
+
+async def test_routes_see_plan_mode_and_effort(tmp_path: Path) -> None:
+    told = Story(lambda body: Say("Fine."))
+    async with scripted.Scripted(told) as upstream:
+        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "thinker")]
+        with process.running(tmp_path, served, a2py={"routes": [{"when": "think", "model": "thinker"}]}) as proxy:
+            for flags in ((), ("--permission-mode", "plan"), ("--effort", "high")):
+                good(await cli.run(proxy, tmp_path, "Think", "--model", "opus", *flags), told)
+    assert [body["model"] for body in told.bodies] == ["main", "thinker", "thinker"]
+
+
 def png(width: int = 8, height: int = 8) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -425,3 +513,47 @@ async def test_a_web_search_that_nobody_can_make(tmp_path: Path) -> None:
     good(run, told)
     (result,) = results_of(run)
     assert "Web search error: unavailable" in result, run.told()
+
+
+async def test_broken_tool_parsers(tmp_path: Path) -> None:
+    """Tokens of the template behind a name, rubbish behind the arguments, two calls in one, and reasoning inside the
+    text: every tool runs, and the result is the whole text."""
+    work = tmp_path / "work"
+    work.mkdir()
+    files = [work / name for name in ("a.txt", "b.txt", "c.txt")]
+    for file in files:
+        file.write_text(f"inside {file.name}\n")
+
+    def fragment(arguments: str, name: str = "", id: str = "") -> dict[str, Any]:
+        return {"tool_calls": [{"index": 0, "id": id, "function": {"name": name, "arguments": arguments}}]}
+
+    first, second, third = (json.dumps({"file_path": str(file)}) for file in files)
+    turns = [
+        Say("One.", tail=[fragment(first[:9], "Read</arg_value>", "c1"), fragment(first[9:] + "}"), fragment("</s")]),
+        Say("Two.", tail=[fragment("", "functions.Read", "c2"), fragment(second), fragment(third)]),
+        Say(
+            "All ",
+            tail=[
+                {"reasoning_content": "almost"},
+                {"content": "is "},
+                {"reasoning_content": "now"},
+                {"content": "read."},
+            ],
+        ),
+    ]
+
+    def model(body: Body) -> Answer:
+        asked = [message for message in body["messages"] if message["role"] == "assistant"]
+        return turns[min(len(asked), len(turns) - 1)]
+
+    async with through(tmp_path, model) as (told, claude):
+        run = await claude("read them")
+        result = good(run, told)
+    assert result["result"] == "All is read."
+    shown = results_of(run)
+    assert len(shown) == 3, run.told()
+    assert all(f"inside {file.name}" in line for file, line in zip(files, sorted(shown), strict=True)), shown
+    calls = [call["function"] for message in told.bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    assert [(call["name"], json.loads(call["arguments"])["file_path"]) for call in calls] == [
+        ("Read", str(file)) for file in files
+    ]

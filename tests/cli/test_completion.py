@@ -51,7 +51,10 @@ def test_the_table_knows_what_the_parsers_know() -> None:
         and set(COMMANDS) <= words[""]
         and {"--config", "--api-base", "--health"} <= words["serve"] & words[""]
     )
-    assert words["config"] == {"init", "show", "validate", "--help"} and {"--provider", "--yes"} <= words["config init"]
+    assert (
+        words["config"] == {"init", "import", "show", "validate", "--help"}
+        and {"--provider", "--yes"} <= words["config init"]
+    )
     assert {"print", "install", "remove", "--socket"} <= words["service"] and {"bash", "zsh", "fish"} <= words[
         "completion"
     ]

@@ -156,6 +156,19 @@ def test_validate(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nothing / "b.yaml").chmod(0o600)
     assert main(["config", "validate", "b.yaml"]) == exits.OK
     assert main(["config", "validate", "-c", "b.yaml", "--strict"]) == exits.FAILED
+    capsys.readouterr()
+    good = "model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]\n"
+    for mistake in (
+        "router_settings: {num_retrys: 1}",
+        "router_settings: {fallbacks: [{gpt: [gtp]}]}",
+        "num_retries: 1",
+    ):
+        (nothing / "b.yaml").write_text(f"{good}{mistake}\n")
+        assert main(["config", "validate", "b.yaml"]) == exits.FAILED
+        assert "a2py: b.yaml:2: `" in capsys.readouterr().err
+    (nothing / "b.yaml").write_text("model_lst: [{model_name: gpt}]\n")
+    assert main(["config", "validate", "b.yaml"]) == exits.CONFIG
+    assert "Write `model_list:`." in capsys.readouterr().err
     (nothing / "b.yaml").write_text("model_list: 3\n")
     assert main(["config", "validate", "b.yaml"]) == exits.CONFIG
     assert main(["config", "validate", "nowhere.yaml"]) == exits.CONFIG

@@ -150,3 +150,31 @@ def test_env_for_a_named_proxy(nothing: Path, capsys: pytest.CaptureFixture[str]
         "gpt",
     )
     assert env["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "400000"
+
+
+def test_routes_get_the_names_that_claude_code_uses_itself() -> None:
+    env = client_env(Target("http://x:1", names=("kimi", "my-haiku"), is_routed=True))
+    assert "ANTHROPIC_MODEL" not in env and FAMILIES["opus"] not in env
+    assert env[FAMILIES["haiku"]] == env["ANTHROPIC_SMALL_FAST_MODEL"] == "claude-haiku-5-5"
+
+
+@pytest.mark.parametrize(
+    ("routes", "window"),
+    [
+        ("[{when: subagent, model: long}]", "128000"),
+        ("[{when: {tokens_over: 100000}, model: long}]", "400000"),
+        ("[{when: {tokens_over: 100000}, model: unknown}]", None),
+    ],
+)
+def test_the_window_of_routes(
+    nothing: Path, routes: str, window: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = "  - {{model_name: {0}, litellm_params: {{model: openai/{0}, api_key: k, api_base: 'http://h.example/v1'}}{1}}}\n"
+    models = [("kimi", 128_000), ("long", 400_000), ("unknown", 0)]
+    text = "model_list:\n" + "".join(
+        entry.format(name, f", model_info: {{max_input_tokens: {size}}}" if size else "") for name, size in models
+    )
+    (nothing / "a.yaml").write_text(f"{text}a2py: {{routes: {routes}}}\n")
+    assert main(["env", "--config", "a.yaml", "--shell", "json"]) == exits.OK
+    env = json.loads(capsys.readouterr().out)
+    assert env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == (window or "128000") and "ANTHROPIC_MODEL" not in env

@@ -12,16 +12,18 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
 
-from a2py.cli import exits, summary
+from a2py.cli import exits, serve, summary
 from a2py.cli.clientenv import Target
+from a2py.cli.source import Source
 from a2py.cli.terminal import Terminal
+from a2py.config import load
 from tests.commands import a2py, serving
 
 DEMO = ["--port", "0"]
@@ -106,6 +108,63 @@ def test_json_log(tmp_path: Path) -> None:
 def test_a_public_address_needs_a_key(tmp_path: Path, env: dict[str, str]) -> None:
     done = a2py("--host", "0.0.0.0", *DEMO, cwd=tmp_path, env=env)
     assert done.returncode == exits.REFUSED and "LITELLM_MASTER_KEY" in done.stderr and "--insecure" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "host, cure",
+    [
+        ("300.1.2.3", "300.1.2.3 is neither an IP address nor the name of a host: correct --host"),
+        ("1.2.3", "neither an IP address"),
+        ("http://127.0.0.1", "neither an IP address"),
+        ("a b", "neither an IP address"),
+        ("127.0.0.1:4000", "write --host 127.0.0.1 --port 4000"),
+        ("[::1]", "write --host ::1"),
+        ("[::1]:4000", "write --host ::1 --port 4000"),
+        ("localhost:4000", "write --host localhost --port 4000"),
+    ],
+)
+def test_a_host_that_can_be_no_address(host: str, cure: str) -> None:
+    with pytest.raises(exits.Stop, match=re.escape(cure)) as caught:
+        serve.check_host(host)
+    assert caught.value.code == exits.USAGE
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0.0.0.0", "::1", "::", "fe80::1%eth0", "localhost", "Box.local.", "bücher.de"]
+)
+def test_a_host_that_may_be_one(host: str) -> None:
+    serve.check_host(host)
+
+
+@pytest.mark.parametrize(
+    "setting, variable, is_served",
+    [
+        (None, "1", True),
+        (None, "true", True),
+        (None, "0", False),
+        (None, "", False),
+        ("true", "0", True),
+        ("false", "1", False),  # the file wins, as for every setting
+    ],
+)
+@pytest.mark.parametrize("has_file", [True, False])
+def test_who_allows_a_public_address(
+    setting: str | None, variable: str, is_served: bool, has_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("A2PY_INSECURE", variable)
+    monkeypatch.delenv("LITELLM_MASTER_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    config = None
+    if has_file:
+        section = f"general_settings: {{dangerously_permit_weak_or_unset_master_key: {setting}}}\n" if setting else ""
+        (tmp_path / "f.yaml").write_text(f"model_list: []\n{section}")
+        config = load(str(tmp_path / "f.yaml"), {"A2PY_INSECURE": variable}, str(tmp_path))
+    elif setting is not None:
+        return  # there is no file that could set it
+    with nullcontext() if is_served else pytest.raises(exits.Stop, match="is a public address"):
+        serve.check_public("0.0.0.0", Source(config, ""), False)
+    serve.check_public("0.0.0.0", Source(config, ""), True)
+    serve.check_public("127.0.0.1", Source(config, ""), False)
 
 
 @pytest.mark.parametrize(
@@ -327,3 +386,19 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
         and ("claude-*", "→ m0", "", "") in listed
         and not any(row[0] == "secret" for row in listed)
     )
+
+
+def test_strict_allows_no_warning_and_no_broken_model(tmp_path: Path) -> None:
+    file = tmp_path / "a2py.yaml"
+    good = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: none}}]\n"
+    for text, told in (
+        (f"{good}what: 1\n", "a2py.yaml:2: `what` is unknown"),
+        (good.replace("api_key: none", "temperature: 1"), "there is no key for openai"),
+    ):
+        file.write_text(text)
+        result = a2py("--strict", "--port", "0", cwd=tmp_path)
+        assert result.returncode == exits.CONFIG and "--strict allows no warning:\n  " in result.stderr
+        assert told in result.stderr
+    file.write_text(good)
+    with serving("--strict", "--port", "0", cwd=tmp_path) as running:
+        assert "warning" not in running.said

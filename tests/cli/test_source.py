@@ -272,6 +272,16 @@ def test_the_context_is_what_the_running_proxy_says(nothing: Path, capsys: pytes
 # -- lists ---------------------------------------------------------------------------------------------------------------
 
 
+def test_models_of_a_file_without_any(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty table says why it is empty."""
+    (nothing / "a2py.yaml").write_text("model_list: []\n")
+    assert main(["models"]) == exits.OK
+    out, err = capsys.readouterr()
+    assert out == "" and "a2py.yaml: `model_list` is missing or empty" in err and "nothing is served" in err
+    assert main(["models", "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out)["models"] == []
+
+
 def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == exits.OK
     assert capsys.readouterr().out == "name  upstream   wire  context  host\ndemo  demo/demo  chat  200,000  embedded\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from a2py import wires
-from a2py.config.prefixes import FAMILIES, PREFIXES, UNSERVED
+from a2py.config.prefixes import FAMILIES, PREFIXES
+from a2py.config.unserved_providers import UNSERVED
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, find_quirks, find_wire
@@ -29,6 +31,16 @@ ENV = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
+
+
+def test_the_page_names_every_prefix_whose_bare_address_gets_v1(folder: Folder) -> None:
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+    _, _, after = page.partition("A bare address")
+    named = re.findall(r"`(\w+)/`", after.partition(". With")[0])
+    bases = {
+        name: folder.one(f"{{model: {name}/m, api_key: k, api_base: 'http://h.example'}}").base for name in PROVIDERS
+    }
+    assert sorted(named) == sorted(name for name, base in bases.items() if base == "http://h.example/v1")
 
 
 # -- provider and model
@@ -67,7 +79,7 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
     assert (dep.provider, dep.model, dep.problem) == ("openai", "depseek/x", "")
     assert config.warnings == (
         "litellm_config.yaml:1: `model_list[0].litellm_params.model`: the provider depseek is unknown (did you mean deepseek?), "
-        "so model depseek/x is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
+        "so its model is requested from an OpenAI-compatible server at api_base. Write openai/ before it.",
     )
 
 
@@ -85,15 +97,15 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
         ),
         (
             "{model: bedrock/anthropic.claude-v2}",
-            "3: `{}.model`: the provider bedrock is not supported. Use its OpenAI-compatible endpoint: openai/<model>",
+            "3: `{}.model`: the provider bedrock is LiteLLM's, and a2py does not have it. Use its OpenAI-compatible endpoint: openai/<model>",
         ),
         (
             "{model: vertex_ai/gemini-pro}",
-            "3: `{}.model`: the provider vertex_ai is not supported. Use gemini/<model> with GEMINI_API_KEY",
+            "3: `{}.model`: the provider vertex_ai is LiteLLM's, and a2py does not have it. Use gemini/<model> with GEMINI_API_KEY",
         ),
         (
             "{model: sagemaker/x}",
-            "3: `{}.model`: the provider sagemaker is not supported. Use an OpenAI-compatible server in front of it",
+            "3: `{}.model`: the provider sagemaker is LiteLLM's, and a2py does not have it. Use an OpenAI-compatible server in front of it",
         ),
         ("{model: os.environ/NO_MODEL}", "3: `{}.model` is os.environ/NO_MODEL, but NO_MODEL is not set. Set it in"),
         ("{api_key: x}", "2: `model_list[0]`: `model` is missing. Write it below litellm_params"),
@@ -554,6 +566,7 @@ def test_parameters_land(folder: Folder) -> None:
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
         "{id: mine, cache_control_ttl: 1h, max_input_tokens: 1000, max_output_tokens: 200, max_tokens: 300, base_model: openai/gpt-4.1}",
+        "a2py: {enforce_limits: true}",
     )
     assert dep.params == {
         "max_tokens": 100,

@@ -68,15 +68,17 @@ def test_the_overview(folder: Folder) -> None:
     assert (first.model, first.weight, first.rpm, second.model, second.weight) == (
         "gpt-4o-eu",
         6.0,
-        6,
+        0,
         "gpt-4o-ca",
         12.0,
     )
     assert config.resolve("vllm-models")[0].key == "none" and config.resolve("openai/gpt-4o")[0].key == "ok"
     assert config.master_key == "sk-1234" and config.default_name == "gpt-4o"
     assert config.warnings == (
-        "not supported and ignored: `litellm_settings.success_callback` (litellm_config.yaml:32), "
-        "`general_settings.alerting` (litellm_config.yaml:36)",
+        "litellm_config.yaml:32: `litellm_settings.success_callback` is ignored: nothing is sent to them. The log has a line "
+        "for each request, and /metrics counts them.",
+        "litellm_config.yaml:36: `general_settings.alerting` is ignored: nothing is counted in money, and nobody is "
+        "alerted.",
     )
     assert config.sources == ("litellm_config.yaml",)
 
@@ -335,7 +337,7 @@ def test_variables_from_everywhere(folder: Folder) -> None:
     assert [d.key for d in config.deployments] == ["f", "d", "env", "e", "dk"]
     assert (
         config.deployments[0].base == "http://dot/v1"
-        and config.deployments[2].rpm == 7
+        and config.deployments[2].weight == 7
         and config.deployments[2].timeout == 1.5
     )
     assert config.deployments[3].headers == {"X": "e"} and config.deployments[4].name == "n"
@@ -432,3 +434,54 @@ def test_empty_sections(folder: Folder) -> None:
         "litellm_config.yaml: `model_list` is missing or empty, so the models come from the keys of the environment. "
         "Write `model_list:` to name models.",
     )
+
+
+# -- sharing: the line, affinity
+
+
+def test_the_line_and_the_limit_of_a_name(folder: Folder) -> None:
+    config = folder.load(
+        """
+        model_list:
+          - {model_name: big, litellm_params: {model: openai/gpt-4o}}
+          - {model_name: openai/*, litellm_params: {model: openai/*}}
+          - {model_name: small, litellm_params: {model: openai/gpt-4o-mini}}
+        a2py:
+          queue: {length: 7, seconds: "90"}
+          affinity: off
+          cache_health: false
+          max_parallel_requests: {big: 4, openai/*: 2, smal: 1}
+        """,
+        ENV,
+    )
+    settings = config.settings
+    assert (settings.queue_length, settings.queue_seconds) == (7, 90.0)
+    assert not settings.affinity and not settings.cache_health
+    assert [dep.name_parallel for dep in config.deployments] == [4, 2, 0]
+    (bound,) = config.resolve("openai/gpt-9")
+    assert (bound.name, bound.group, bound.name_parallel) == ("openai/gpt-9", "openai/*", 2)
+    assert bound.seat == config.deployments[1].seat
+    (warning,) = config.warnings
+    assert "`a2py.max_parallel_requests` names smal" in warning and "Did you mean small?" in warning
+
+
+def test_a_seat_stays_if_another_entry_is_removed(folder: Folder) -> None:
+    def seats(*hosts: str) -> dict[str, str]:
+        entries = "\n".join(
+            f"  - {{model_name: m, litellm_params: {{model: openai/x, api_key: k, api_base: 'http://127.0.0.1:{host}/v1'}}}}"
+            for host in hosts
+        )
+        config = folder.load(f"model_list:\n{entries}\n")
+        assert len({dep.seat for dep in config.deployments}) == len(hosts)
+        return {dep.base: dep.seat for dep in config.deployments}
+
+    before, after = seats("1", "2", "3"), seats("3", "2")
+    assert after == {base: seat for base, seat in before.items() if base in after}
+    assert len({*seats("1"), *seats("1")}) == 1
+
+
+def test_seats_of_equal_entries_and_of_ids(folder: Folder) -> None:
+    entry = "{model_name: m, litellm_params: {model: openai/x, api_key: k}"
+    config = folder.load(f"model_list:\n  - {entry}}}\n  - {entry}}}\n  - {entry}, model_info: {{id: mine}}}}\n")
+    one, two, three = (dep.seat for dep in config.deployments)
+    assert two == f"{one}#2" and three == "id:mine" and one != "k"

@@ -11,6 +11,7 @@ from a2py.config import Config, Settings, from_environment
 from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_SUGGESTIONS, fill_stars, match_stars
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.evidence.server import Listed, ServerWord
 from a2py.providers import PROVIDERS, find_quirks
 from tests.configured import Folder
 
@@ -106,10 +107,13 @@ def test_unknown_names_list_the_known_ones(config: Config, asked: str) -> None:
     assert f"model: {asked} is not served here" in caught.value.message
     assert "known names: big, GLM-5, claude-sonnet-4-5, claude-haiku-4-5-20251001" in caught.value.message
     assert "patterns: openai/*, openai/gpt-5*" in caught.value.message
+    assert "configured, but not usable (`a2py models` says why): broken" in caught.value.message
     assert not config.knows(asked)
 
 
 def test_did_you_mean(config: Config) -> None:
+    with pytest.raises(ApiError, match=r"model: broken2 is not served here; did you mean broken\?"):
+        config.resolve("broken2")
     with pytest.raises(ApiError, match=r"model: GLM-4 is not served here; did you mean GLM-5\?"):
         config.resolve("GLM-4")
     with pytest.raises(ApiError) as caught:
@@ -118,7 +122,7 @@ def test_did_you_mean(config: Config) -> None:
 
 
 def test_a_name_whose_deployments_all_have_a_problem(config: Config) -> None:
-    with pytest.raises(ApiError, match="the provider bedrock is not supported") as caught:
+    with pytest.raises(ApiError, match="the provider bedrock is LiteLLM's, and a2py") as caught:
         config.resolve("broken")
     assert (caught.value.kind, caught.value.status, caught.value.should_retry) == ("permission", 403, False)
     assert "litellm_config.yaml:10" in caught.value.message and config.knows("broken")
@@ -346,3 +350,16 @@ def test_a_name_without_end_is_not_looked_up(tmp_path: Path) -> None:
     assert config.resolve("m" * MAX_NAME)
     with pytest.raises(ApiError, match="is not served here"):
         config.resolve("m" * (MAX_NAME + 1))
+
+
+def test_a_server_behind_a_wildcard_that_means_one_model(tmp_path: Path) -> None:
+    """`claude-*` → one model, the usual file for a server of one's own. What the server said was never used."""
+    entry = (
+        "{model_name: claude-*, litellm_params: {model: openai/qwen, api_base: 'http://127.0.0.1:9/v1', api_key: k}}"
+    )
+    config = Folder(tmp_path).load(f"model_list: [{entry}]\n")
+    word = ServerWord("llama.cpp", "llamacpp", models=(Listed("qwen", 4096),), slots=2, reason="its /props")
+    informed = config.with_servers({"http://127.0.0.1:9/v1": word})
+    (bound,) = informed.resolve("claude-sonnet-5-5")
+    assert (bound.model, bound.slots, bound.max_input_tokens) == ("qwen", 2, 4096)
+    assert informed.list_names() == config.list_names()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from a2py.config import SETTINGS, Config, ConfigError, bases, from_environment, load, pairs, single
 from a2py.config.dotenv import TABLE, environment
+from a2py.config.settings import Entry, Server, Settings
 from a2py.config.tree import node_of, resolve
 from a2py.config.variables import Origin, Variables, variables
 from a2py.deployment import Deployment
@@ -526,7 +528,7 @@ def test_every_vendors_host_is_its_own_and_every_suffix_is_decided() -> None:
     assert suffixes - {".volces.com"} == set(pairs.VENDORS_ONLY)
     for row in PROVIDERS.values():
         for base in filter(None, (row.base, row.native)):
-            way = pairs.find_route(base, True, row.headers)
+            way = pairs.find_route(base, True, {})
             assert way.loopback or way.vendor == row.name, base
             assert way.loopback or all(pairs.is_owned(key, way.vendor) for key in row.keys)
     assert {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OR_SITE_URL", "AZURE_API_VERSION"} <= TABLE and "PATH" not in TABLE
@@ -685,3 +687,19 @@ def test_no_secret_travels_that_nobody_was_asked_about(folder: Folder, tree: dic
             if as_text or (as_key and not pairs.is_owned(name, way.vendor)):
                 assert pairs.Pair(name, way.label) in config.pairs, dep
                 assert DOTENV_HOST not in dep.base and config.pairs[pairs.Pair(name, way.label)].live, dep
+
+
+def test_local_names_attributes_that_exist() -> None:
+    """A name that is gone would exempt the next setting of that name from the user's consent."""
+    attributes = {field.name for kind in (Settings, Server, Entry) for field in fields(kind)}
+    assert attributes >= pairs.LOCAL
+
+
+@pytest.mark.parametrize(
+    "setting", ["a2py: {discover: %s}", "a2py: {drain_delay: %s}", "general_settings: {enable_drain_endpoint: %s}"]
+)
+def test_a_setting_that_is_never_sent_needs_no_consent(folder: Folder, setting: str) -> None:
+    value = setting % "os.environ/SWITCH_TOKEN"
+    entry = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: k, api_base: 'https://h.example/v1'}}]\n"
+    config = folder.load(entry + value, {"SWITCH_TOKEN": "1"})
+    assert not [pair for pair in config.pairs if pair.variable == "SWITCH_TOKEN"]

@@ -112,7 +112,8 @@ def test_other_callbacks_are_named_in_a_warning(folder: Folder) -> None:
     )
     assert config.search == MINE
     assert [line for line in config.warnings if "callbacks" in line] == [
-        "not supported and ignored: `litellm_settings.callbacks` (litellm_config.yaml:8): otel, arize"
+        "litellm_config.yaml:8: `litellm_settings.callbacks`: otel, arize are ignored: nothing is sent to them. The log has a"
+        " line for each request, and /metrics counts them."
     ]
     assert not any("callbacks" in line for line in folder.load(MODEL + TOOLS + CALLBACK + "}", ENV).warnings)
 

@@ -96,7 +96,8 @@ def test_a_file_without_models_takes_the_environments(folder: Folder) -> None:
     )
     config = folder.load("model_list: []")
     assert config.deployments == () and config.warnings == (
-        "litellm_config.yaml: `model_list` is missing or empty, so nothing is served. Write `model_list:` to name models.",
+        "litellm_config.yaml: `model_list` is missing or empty, so nothing is served. Write `model_list:` to name models, "
+        "or set the key of a provider (OPENAI_API_KEY, …).",
     )
 
 

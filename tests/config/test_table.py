@@ -69,13 +69,14 @@ SUPPORTED = {
     "general_settings": """master_key dangerously_permit_weak_or_unset_master_key request_timeout
         max_parallel_requests enable_drain_endpoint""",
     "a2py": """keepalive_seconds delta_keepalive_seconds commit_seconds unasked_thinking quirks default_model allowed_hosts allowed_origins
-        drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir""",
+        drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir affinity max_parallel_requests cache_health""",
+    "a2py.queue": "length seconds",
 }
-IGNORED = """litellm_settings.drop_params litellm_settings.modify_params litellm_settings.set_verbose general_settings.drop_params
-    general_settings.set_verbose model_list[].litellm_params.drop_params litellm_settings.cache litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry
-    router_settings.enable_pre_call_checks router_settings.cache_responses model_list[].litellm_params.tags
+IGNORED = """litellm_settings.modify_params litellm_settings.set_verbose
+    general_settings.set_verbose litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry
+    router_settings.enable_pre_call_checks model_list[].litellm_params.tags
     model_list[].litellm_params.input_cost_per_token model_list[].model_info.access_groups model_list[].model_info.output_cost_per_token"""
-WARNED = """litellm_settings.success_callback general_settings.database_url guardrails litellm_settings.max_budget
+WARNED = """litellm_settings.cache router_settings.cache_responses litellm_settings.success_callback general_settings.database_url guardrails litellm_settings.max_budget
     general_settings.custom_auth general_settings.pass_through_endpoints litellm_settings.key_generation_settings"""
 
 

@@ -14,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from a2py.config import SETTINGS, ConfigError, load
+from a2py.config.collapse import collapse
+from a2py.config.missing import EFFECTS
 from a2py.config.setting_row import Setting
 from a2py.config.tree import node_of, resolve
+from a2py.config.unserved import WARNED
 from a2py.errors import ApiError
 from tests.configured import KEY, Folder
 
@@ -37,7 +40,7 @@ def folder(tmp_path: Path) -> Folder:
             "router_settings: {num_retrys: 1}",
             "`router_settings.num_retrys` is unknown and ignored. Did you mean `num_retries`?",
         ),
-        ("modellist: []", "`modellist` is unknown and ignored. Did you mean `model_list`?"),
+        ("modellist: {}", "`modellist` is unknown and ignored. Did you mean `model_list`?"),
         ("zzz: 1", "`zzz` is unknown and ignored."),
         (
             "litellm_settings: {retry_after: 1}",
@@ -87,40 +90,128 @@ def test_what_is_ignored_in_silence(folder: Folder) -> None:
             litellm_params: {<<: *base, output_cost_per_token: 1}
             model_info: {access_groups: [a], input_cost_per_token: 0, tags: [], litellm_provider: openai, supports_audio_input: true}
         litellm_settings:
-          cache: true
+          cache: false
           cache_params: {type: redis, host: os.environ/REDIS_HOST}
           turn_off_message_logging: true
           telemetry: false
           langfuse_default_tags: [a]
-        router_settings: {enable_pre_call_checks: true, redis_url: x, cache_responses: true}
+        router_settings: {enable_pre_call_checks: true, redis_url: x, cache_responses: false}
         general_settings: {disable_spend_logs: true, background_health_checks: true, health_check_interval: 300}
         """
     )
     assert config.warnings == () and config.resolve("m")[0].model == "m"
 
 
-def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
+def test_what_is_missing_here_is_told_once_with_its_consequence(folder: Folder) -> None:
     config = folder.load(
         """
         model_list:
           - {model_name: m, litellm_params: {model: openai/m, max_budget: 1, mock_response: hi}}
           - {model_name: n, litellm_params: {model: openai/n, max_budget: 1}}
-        litellm_settings: {success_callback: [otel], max_budget: 100, guardrails: []}
-        router_settings: {content_policy_fallbacks: [], provider_budget_config: {}}
-        general_settings: {database_url: "postgresql://u:p@h/db", custom_auth: a.b, pass_through_endpoints: [], enable_jwt_auth: true}
-        guardrails: []
+        litellm_settings: {callbacks: [otel], success_callback: [], max_budget: 100, guardrails: [], cache: true}
+        router_settings: {content_policy_fallbacks: [], provider_budget_config: {a: 1}}
+        general_settings: {database_url: "postgresql://u:p@h/db", enable_jwt_auth: true, store_model_in_db: false}
+        guardrails: [{guardrail_name: g}]
         """,
         ENV,
     )
-    keys = {
-        3: "model_list.litellm_params.max_budget model_list.litellm_params.mock_response",
-        5: "litellm_settings.success_callback litellm_settings.max_budget litellm_settings.guardrails",
-        6: "router_settings.content_policy_fallbacks router_settings.provider_budget_config",
-        7: "general_settings.database_url general_settings.custom_auth general_settings.pass_through_endpoints general_settings.enable_jwt_auth",
-        8: "guardrails",
+    places = [warning.partition(" ignored: ")[0] for warning in config.warnings]
+    assert places == [
+        "litellm_config.yaml:2: `model_list.litellm_params.max_budget`, `model_list.litellm_params.mock_response` are",
+        "litellm_config.yaml:4: `litellm_settings.max_budget` is",
+        "litellm_config.yaml:4: `litellm_settings.cache` is",
+        "litellm_config.yaml:5: `router_settings.provider_budget_config` is",
+        "litellm_config.yaml:6: `general_settings.database_url` is",
+        "litellm_config.yaml:6: `general_settings.enable_jwt_auth` is",
+        "litellm_config.yaml:7: `guardrails` is",
+        "litellm_config.yaml:4: `litellm_settings.callbacks`: otel is",
+    ]
+    assert "all but the master key get 401" in config.warnings[4] and "u:p" not in str(config.warnings)
+    assert config.mistakes == ()
+
+
+def test_each_group_of_keys_has_a_consequence() -> None:
+    assert {row.meaning for row in WARNED} <= EFFECTS.keys()
+
+
+def test_variables_of_litellms_server_are_told_with_their_consequence(folder: Folder) -> None:
+    env = {
+        **ENV,
+        "DATABASE_URL": "postgresql://u:p@h/db",
+        "STORE_MODEL_IN_DB": "True",
+        "UI_USERNAME": "admin",
+        "REDIS_HOST": "h",
+        "REDIS_PORT": "1",
+        "LANGFUSE_PUBLIC_KEY": "pk",
     }
-    places = (f"`{key}` (litellm_config.yaml:{line - 1})" for line, names in keys.items() for key in names.split())
-    assert config.warnings == (f"not supported and ignored: {', '.join(places)}",)
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/m}}]"
+    lines = folder.load(text, env).warnings
+    assert [line.partition(" ignored: ")[0] for line in lines] == [
+        "the environment: DATABASE_URL, STORE_MODEL_IN_DB are",
+        "the environment: UI_USERNAME is",
+        "the environment: REDIS_HOST, REDIS_PORT are",
+        "the environment: LANGFUSE_PUBLIC_KEY is",
+    ]
+    assert "all but the master key get 401" in lines[0]
+    other = {**ENV, "DATABASE_URL": "x", "REDIS_URL": "x"}  # of some other program
+    assert folder.load(text, other).warnings == ()
+    assert len(folder.load(f"{text}\ngeneral_settings: {{master_key: k}}", other).warnings) == 2
+    both = folder.load(
+        f"{text}\ngeneral_settings: {{master_key: k, database_url: os.environ/DATABASE_URL}}", other
+    ).warnings
+    assert [line.partition(" is ")[0] for line in both] == [
+        "litellm_config.yaml:2: `general_settings.database_url`",
+        "the environment: REDIS_URL",
+    ]
+    empty = folder.load("model_list: []\ngeneral_settings: {master_key: k}", {"STORE_MODEL_IN_DB": "True"}).warnings
+    assert "nothing is served" in empty[0] and "STORE_MODEL_IN_DB" in empty[1]
+
+
+def test_what_is_the_same_at_many_places_is_told_once(folder: Folder) -> None:
+    entries = "\n".join(
+        f"  - {{model_name: m{n}, litellm_params: {{model: nobody/m{n}, api_base: http://127.0.0.1:1/v1, temprature: 1}}}}"
+        for n in range(100)
+    )
+    config = folder.load(f"model_list:\n{entries}\n", ENV)
+    assert config.warnings == (
+        "litellm_config.yaml:2: `model_list[0].litellm_params.temprature` is unknown and ignored. Did you mean "
+        "`temperature`? (also at lines 3, 4, 5 and 96 more)",
+        "litellm_config.yaml:2: `model_list[0].litellm_params.model`: the provider nobody is unknown, so its model is "
+        "requested from an OpenAI-compatible server at api_base. Write openai/ before it. (also at lines 3, 4, 5 and 96 "
+        "more)",
+    )
+
+
+def test_collapsing_keeps_what_differs() -> None:
+    assert collapse(["a.yaml:1: x", "b.yaml:1: x", "a.yaml:2: y", "a.yaml:3: x", "z", "z", "a.yaml:1: x"]) == [
+        "a.yaml:1: x (also at line 3)",
+        "b.yaml:1: x",
+        "a.yaml:2: y",
+        "z",
+    ]
+
+
+@pytest.mark.parametrize("key", ["model_lst", "modellist", "models_list", "model-list"])
+def test_models_below_a_misspelt_key_stop_the_start(folder: Folder, key: str) -> None:
+    error = folder.mistake(f"{key}:\n  - {{model_name: m, litellm_params: {{model: openai/m}}}}", ENV)
+    assert str(error) == (
+        f"litellm_config.yaml:1: `{key}` is unknown, and there is no `model_list`. Write `model_list:`."
+    )
+
+
+def test_mistakes_are_those_that_were_surely_meant_otherwise(folder: Folder) -> None:
+    config = folder.load(
+        """
+        model_list: [{model_name: m, litellm_params: {model: openai/m, brand_new_key: 1}}]
+        router_settings: {num_retrys: 1, fallbacks: [{m: [n]}], routing_strategy: least-busy}
+        """,
+        ENV,
+    )
+    assert [warning.split("`")[1] for warning in config.mistakes] == [
+        "router_settings.num_retrys",
+        "router_settings.fallbacks",
+    ]
+    assert len(config.warnings) == 4 and set(config.mistakes) < set(config.warnings)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +231,7 @@ def test_what_is_missing_here_is_one_warning(folder: Folder) -> None:
         ("a2py: {default_model: z}", "litellm_config.yaml:5: `a2py.default_model` names z"),
         (
             "router_settings: {routing_strategy: least-busy}",
-            "routing_strategy` is ignored: a2py uses simple-shuffle, by weight, not least-busy.",
+            "routing_strategy` is ignored: a2py shares by weight, as simple-shuffle does, not by least-busy.",
         ),
         (
             "router_settings: {fallbacks: [{'*': [m]}, {w/1: [w/2]}], model_group_alias: {a: m, b: a, c: w/3, d-*: w/*}}",

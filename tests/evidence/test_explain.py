@@ -51,3 +51,7 @@ def test_what_was_learned_is_shown_if_it_is_a_quirk() -> None:
 def test_what_comes_from_the_tables_has_no_date() -> None:
     quirks = explain(Deployment("n", "i", "ollama", "m", "http://localhost:11434/v1"), {}, None, ())["quirks"]
     assert quirks and all("date" not in shown for shown in quirks.values())
+
+
+def test_the_slots_of_a_server_are_shown() -> None:
+    assert explain(replace(DEPLOYMENT, slots=4), {}, None, ())["slots"] == 4

@@ -35,3 +35,13 @@ def test_what_is_fixed_and_what_is_explained() -> None:
     assert list(fact.explained(facts, Quirks())) == ["images", "stop_limit"], (
         "a fact that says what holds anyway needs no reason"
     )
+
+
+def test_the_values_alone_and_as_json() -> None:
+    facts: Facts = {}
+    fact.add(facts, {"sampling": frozenset({"top_p", "temperature"}), "images": False}, "host", "docs")
+    assert fact.values(facts) == {"sampling": frozenset({"temperature", "top_p"}), "images": False}
+    assert {name: fact.plain(value) for name, value in fact.values(facts).items()} == {
+        "sampling": ["temperature", "top_p"],
+        "images": False,
+    }

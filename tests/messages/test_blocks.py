@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages import blocks, signatures
+from a2py.messages import blocks, sequence, signatures
 from a2py.messages.blocks import Blocks
 from a2py.messages.items import Item
 from a2py.messages.output import Output
@@ -55,7 +55,7 @@ class Notes(Output):
         self.log.append("-")
 
     def pass_event(self, type: str, event: JSON, data: bytes) -> None:
-        raise AssertionError("no verb but `raw` passes events on")
+        self.log.append(f"{type} {event['index']}")
 
 
 class Log(Blocks):
@@ -321,7 +321,7 @@ def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkey
     for _ in range(1000):
         log.args(0, " ")
     log.args(0, '{"a":1}')
-    assert len(looks) <= blocks.TRIES
+    assert len(looks) <= sequence.TRIES
     log.finish(Outcome())
     assert log.log == ["+tool c f", "'" + " " * 1000 + '{"a":1}', "-"]
 
@@ -554,7 +554,8 @@ def test_a_call_that_comes_twice_is_one() -> None:
 
 
 def test_a_very_long_call_does_not_keep_its_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "SCAN_SIZE", 100)
+    for module in (blocks, sequence):
+        monkeypatch.setattr(module, "SCAN_SIZE", 100)
     log = Log()
     log.tool(0, "c", "f")
     log.args(0, '{"a": "')
@@ -713,7 +714,7 @@ def held(log: Log) -> int:
 
 @pytest.mark.parametrize("live", ['{"a": "', ""])
 def test_what_waits_is_bounded_and_nothing_with_a_gap_is_given_out(monkeypatch: pytest.MonkeyPatch, live: str) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 200_000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 200_000)
     log = Log()
     log.tool(0, "c", "f")
     log.args(0, live)
@@ -756,7 +757,7 @@ def test_what_waits_is_bounded_and_nothing_with_a_gap_is_given_out(monkeypatch: 
     ids=["long parts", "short parts", "many calls", "many runs", "short text", "states", "whole blocks"],
 )
 def test_everything_that_can_wait_counts(monkeypatch: pytest.MonkeyPatch, verb: Callable[[Log, int], None]) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 100_000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 100_000)
     log = Log()
     log.tool(0, "c", "f")
     log.args(0, '{"a": "')
@@ -768,7 +769,7 @@ def test_everything_that_can_wait_counts(monkeypatch: pytest.MonkeyPatch, verb: 
 
 
 def test_arguments_before_their_name_and_hidden_thinking_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 10_000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 10_000)
     nameless = Log()
     for _ in range(1000):
         nameless.args(0, '{"a')
@@ -782,7 +783,7 @@ def test_arguments_before_their_name_and_hidden_thinking_are_bounded(monkeypatch
 
 
 def test_what_was_given_out_no_longer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 50_000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 50_000)
     log = Log(thinking="omit")
     for n in range(100):
         log.thinking("r", "x" * 1000)
@@ -797,7 +798,7 @@ def test_what_was_given_out_no_longer_counts(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_one_huge_fragment_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 1000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 1000)
     log = Log()
     log.tool(0, "c", "f")
     log.args(0, '{"a": "' + "x" * 100_000 + '"}')
@@ -835,3 +836,20 @@ def test_what_waited_behind_a_call_is_what_it_would_have_been_without() -> None:
     assert run(*behind, text('{"half'), args(0, "1}")) == [*call, "+text", "'{\"half", "-", "tool_use"]
     late = [args(1, '{"y":2}'), args(0, "1}"), tool(1, "b", "g")]
     assert run(*behind, *late) == [*call, "+tool b g", '\'{"y":2}', "-", "tool_use"]
+
+
+# -- whole events ------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_an_older_block_does_not_end_the_newest() -> None:
+    """An upstream that speaks Anthropic interleaves two blocks. A keep-alive still knows the block that is open."""
+    log = Log()
+    log.raw("message_start", {"message": {}}, b"")
+    for index in (0, 1):
+        log.raw("content_block_start", {"index": index, "content_block": {"type": "text", "text": ""}}, b"")
+    newest = log._current
+    log.raw("content_block_stop", {"index": 0}, b"")
+    assert newest is not None and log._current is newest
+    log.raw("content_block_stop", {"index": 1}, b"")
+    assert log._current is None
+    assert log.log == ["content_block_start 0", "content_block_start 1", "content_block_stop 0", "content_block_stop 1"]

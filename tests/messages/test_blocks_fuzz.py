@@ -37,8 +37,8 @@ def test_no_verb_raises_however_little_is_kept(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for limit, value in (
-            ("blocks.HELD_LIMIT", 3000),
-            ("blocks.ITEM_COST", 500),
+            ("sequence.HELD_LIMIT", 3000),
+            ("sequence.ITEM_COST", 500),
             ("blocks.CALLS_LIMIT", 3),
             ("reply.REPLY_LIMIT", 4000),
         ):

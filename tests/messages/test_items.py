@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2py.messages.items import TEXT, TOOL, Held, Item, JsonScan, as_text, without_placeholder
+from a2py.messages.arguments import JsonScan, without_placeholder
+from a2py.messages.items import TEXT, TOOL, Held, Item, as_text
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,7 @@ def test_scanned_forgets_what_it_saw() -> None:
     item.size = 11
     assert item.joined() == '{"a": "}'
     assert not item.has_whole_object()
+    item.forget_parts()
     assert (item.parts, item.size) == ([], 0)
     item.parts = ['"}']
     assert item.has_whole_object()
@@ -124,10 +126,10 @@ def test_an_object_without_an_end_is_torn(parts: list[str | bytes], torn: bool) 
 def test_torn_after_a_look_for_the_end() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a": "x']
-    assert not item.has_whole_object()
+    item.forget_parts()
     item.parts = ["y"]
     assert item.is_cut_off()
-    item.parts = ['"}']
+    item.parts += ['"}']
     assert not item.is_cut_off()
 
 
@@ -148,3 +150,36 @@ def test_the_newest_waiting_item_of_a_key_and_a_kind() -> None:
     held.items = [Item(TEXT, "t"), Item(TEXT, "t"), Item(TOOL, 0)]
     assert held.newest("t", TEXT) is held.items[1]
     assert held.newest("t", TOOL) is None
+
+
+def test_a_piece_is_written_up_to_the_end_of_the_object() -> None:
+    item = Item(TOOL, 0)
+    assert item.take_piece('{"a": ') == '{"a": '
+    assert item.take_piece(b'\\"}\\"}\xc3\xa9') == '"}"}'
+    assert item.rest == ["é"]
+    assert item.take_piece(b" x") == ""
+    assert item.take_piece(" ") == ""
+    assert (item.joined(), item.rest) == ('{"a": "}"}', ["é", " x", " "])
+
+
+def test_white_space_behind_the_object_is_written() -> None:
+    item = Item(TOOL, 0)
+    assert item.take_piece(b"{} \\n") == b"{} \\n"
+    assert item.take_piece("\n\t") == "\n\t"
+    assert item.take_piece("\xa0") == "", "no white space of JSON"
+    assert item.rest == ["\xa0"]
+
+
+def test_the_rest_is_settled_at_the_end() -> None:
+    def settled(text: str, is_cut: bool = False, is_forgotten: bool = False) -> tuple[list[str], list[str]]:
+        item = Item(TOOL, 0)
+        item.take_piece(text)
+        if is_forgotten:
+            item.forget_parts()
+        return item.settle_rest(is_cut), item.rest
+
+    assert settled('{"a":1}}') == ([], [])
+    assert settled('{"a":1}{"a":2}') == (['{"a":2}'], [])
+    assert settled('{"a":1}}', is_cut=True) == ([], ["}"])
+    assert settled('{"a":1}}', is_forgotten=True) == ([], ["}"])
+    assert settled('{"a":1},"b":2}') == ([], [',"b":2}'])

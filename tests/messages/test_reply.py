@@ -10,7 +10,7 @@ from anthropic.types import Message
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages import blocks, signatures
+from a2py.messages import blocks, sequence, signatures
 from a2py.messages.reply import Reply, tool_input
 from a2py.messages.types import JSON, Outcome, Usage
 
@@ -91,7 +91,7 @@ def test_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiError) as caught:
         new().message(Outcome(error=error), Usage())
     assert caught.value is error
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 10)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 10)
     full = new()
     full.args(0, "x" * 20)
     with pytest.raises(ApiError, match="interleaved"):

@@ -119,6 +119,23 @@ def test_a_valid_schema_is_the_same_object(valid: JSON) -> None:
     assert schema.make_valid(valid) is valid
 
 
+@pytest.mark.parametrize(
+    ("given", "mended"),
+    [
+        (None, {}),
+        ([], {}),
+        ("object", {}),
+        ({"type": "string"}, {"type": "object"}),
+        ({"required": None}, {}),
+        ({"type": "object"}, {"type": "object"}),
+    ],
+)
+def test_the_schema_of_a_tool_is_an_object_schema(given: Any, mended: JSON) -> None:
+    tool = {"name": "f", "input_schema": given}
+    schema.Mender().mend_tool(tool)
+    assert tool == {"name": "f", "input_schema": mended}
+
+
 @pytest.mark.parametrize("captured", recordings.captures())
 def test_schemas_of_claude_code_are_valid(captured: recordings.Captured) -> None:
     for tool in captured.body.get("tools") or []:

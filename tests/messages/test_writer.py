@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.messages import blocks, signatures, writer
+from a2py.messages import sequence, signatures, writer
 from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome, Usage
 from a2py.messages.writer import PING, Writer
@@ -226,7 +226,7 @@ def test_an_error_before_anything_is_the_only_event() -> None:
 
 
 def test_the_sinks_own_problem_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 100)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 100)
     found = streams.events(
         stream(lambda s: s.tool(0, "c", "f"), lambda s: s.args(0, "{" * 3), lambda s: s.text("t", "x" * 100))
     )

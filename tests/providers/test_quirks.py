@@ -19,7 +19,7 @@ _UNKNOWN_HOST: dict[str, Any] = {"reasoning_history": "reply", "think_tags": Tru
 TOP_K = frozenset({"temperature", "top_p", "top_k"})
 GEMINI_SCHEMA = (
     *("inline_refs", "drop_$schema", "drop_additional_properties", "const_to_enum", "any_of_from_type_list"),
-    *("drop_exclusive_bounds", "drop_formats", "no_empty_object"),
+    *("drop_exclusive_bounds", "drop_formats", "known_required", "no_empty_object"),
 )
 
 #: provider, base, model, fields that must differ from the common subset in this way. One fact a row; its date stands in

@@ -61,7 +61,7 @@ BASES = {
     "ollama_chat": ("http://localhost:11434/v1", "OLLAMA_API_KEY", "OLLAMA_API_BASE"),
     "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "OPENROUTER_API_BASE"),
     "azure": ("", "AZURE_API_KEY", "AZURE_API_BASE"),
-    "gemini": ("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", "GEMINI_API_BASE"),
+    "gemini": ("https://generativelanguage.googleapis.com/v1beta/openai", "GOOGLE_API_KEY", "GEMINI_API_BASE"),
     "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY", "GROQ_API_BASE"),
     "hosted_vllm": ("", "HOSTED_VLLM_API_KEY", "HOSTED_VLLM_API_BASE"),
     "lm_studio": ("", "LM_STUDIO_API_KEY", "LM_STUDIO_API_BASE"),
@@ -109,7 +109,7 @@ def test_every_prefix_has_its_row(prefix: str) -> None:
 def test_second_names_of_keys() -> None:
     second = {name: row.keys[1:] for name, row in PROVIDERS.items() if row.keys[1:]}
     assert second["openrouter"] == ("OR_API_KEY",)
-    assert second["gemini"] == ("GOOGLE_API_KEY",)
+    assert second["gemini"] == ("GEMINI_API_KEY",)
     assert second["together_ai"][0] == "TOGETHERAI_API_KEY"
     assert second["fireworks_ai"] == ("FIREWORKS_AI_API_KEY",)
     assert PROVIDERS["openai"].bases == ("OPENAI_BASE_URL", "OPENAI_API_BASE")

@@ -12,7 +12,7 @@ import pytest
 
 from a2py.config import load, names
 from a2py.messages.count import Calibration
-from a2py.proxy import access, context, lessons, metrics, router
+from a2py.proxy import access, cachehealth, context, lessons, metrics, router
 from tests.proxied import message, proxied
 from tests.scripted import Peer, Scripted, answering
 
@@ -72,6 +72,7 @@ async def upstream_script(c: Peer) -> None:
 async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (names, "MAX_BOUND"),
+        (cachehealth, "MAX_SESSIONS"),
         (context, "MAX_CONTEXTS"),
         (lessons, "MAX_LESSONS"),
         (metrics, "MAX_DEGRADED"),

@@ -63,7 +63,10 @@ def answered(sock: socket.socket) -> bool:
     except OSError as error:
         data += repr(error).encode()
     return (
-        data.startswith(b"HTTP/1.1 200") and b"connection: close" in data.lower() and data.endswith(b'"name":"a2py"}')
+        data.startswith(b"HTTP/1.1 200")
+        and b"connection: close" in data.lower()
+        and b'"name":"a2py"' in data
+        and data.endswith(b"}")
     )
 
 

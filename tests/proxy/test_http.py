@@ -118,10 +118,11 @@ async def test_queries_and_prefixes(path: str) -> None:
 async def test_unknown_path_and_method() -> None:
     async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/nothing", {"a": 1})
-        assert "/v1/nothing" in envelope(await client.answer(), 404, "not_found_error")
+        text = envelope(await client.answer(), 404, "not_found_error")
+        assert "/v1/nothing" in text and "Messages API: POST /v1/messages" in text
         client.ask("GET", "/v1/messages")
         answer = await client.answer()
-        envelope(answer, 405, "invalid_request_error")
+        assert envelope(answer, 405, "invalid_request_error") == "GET is not allowed on /v1/messages. Use POST."
         assert answer.headers["allow"] == "POST"
         client.ask("HEAD", "/v1/messages")
         answer = await client.answer("HEAD")
@@ -355,7 +356,29 @@ async def test_a_master_key_of_any_bytes(key: str) -> None:
             envelope(await proxy.ask(message(), headers={"x-api-key": wrong}), 401, "authentication_error")
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/health", "/metrics"])
+async def test_a_probe_without_a_key_learns_only_that_it_answers() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
+        answer = await proxy.ask(None, "/health", "GET")
+        assert (answer.status, answer.json) == (200, {"status": "healthy"})
+        for header in ("x-api-key", "authorization", "x-litellm-api-key"):
+            envelope(await proxy.ask(None, "/health", "GET", {header: "Bearer x"}), 401, "authentication_error")
+        full = (await proxy.ask(None, "/health", "GET", {"x-api-key": KEY})).json
+        assert full["deployments"] and (full["healthy_count"], full["unhealthy_count"]) == (1, 0)
+
+
+async def test_a_web_page_of_a_strange_name_does_not_read_the_health_page() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+        answer = await proxy.ask(None, "/health", "GET", {"host": "evil.example"})
+        envelope(answer, 403, "permission_error")
+
+
+async def test_a_probe_that_looks_for_litellms_words_finds_them() -> None:
+    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+        for path in ("/health/liveliness", "/health/liveness"):
+            assert b"alive" in (await proxy.ask(None, path, "GET")).body
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
     async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         envelope(await proxy.ask(None, path, "GET"), 401, "authentication_error")
@@ -534,7 +557,7 @@ async def test_requests_at_a_time() -> None:
 
     async with (
         Scripted(slow) as upstream,
-        proxied(config(upstream.base, global_max_parallel_requests=1)) as proxy,
+        proxied(config(upstream.base, global_max_parallel_requests=1, queue_length=0)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=False))
@@ -556,7 +579,12 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         await go.wait()
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
-    settings: dict[str, Any] = {"global_max_parallel_requests": 1, "commit_seconds": 0.01, "keepalive_seconds": 0.01}
+    settings: dict[str, Any] = {
+        "global_max_parallel_requests": 1,
+        "queue_length": 0,
+        "commit_seconds": 0.01,
+        "keepalive_seconds": 0.01,
+    }
     async with (
         Scripted(slow) as upstream,
         proxied(config(upstream.base, **settings)) as proxy,

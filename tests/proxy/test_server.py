@@ -459,6 +459,18 @@ async def test_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert environment_proxy(Origin("http", "internal.example", 80)) is None
 
 
+async def test_a_proxy_of_the_file_is_used_in_place_of_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Scripted(answering("by proxy")) as gate, Scripted(answering("direct")) as upstream:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        own = f"http://127.0.0.1:{gate.port}"
+        for trusts in (True, False):
+            async with proxied(config("http://models.example/v1", trust_env=trusts, upstream_proxy=own)) as proxy:
+                assert (await proxy.ask(message())).names[-1] == "message_stop"
+        async with proxied(config(upstream.base, upstream_proxy=own)) as proxy:
+            assert (await proxy.ask(message())).names[-1] == "message_stop"
+        assert len(gate.asked) == 2 and len(upstream.asked) == 1
+
+
 async def test_the_environments_proxy_may_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Scripted(answering("by proxy")) as gate:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{gate.port}")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.proxied import config, message, proxied
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, event, text
+from tests.steady import steady_clock
 
 
 async def test_a_slow_client_is_no_silent_upstream() -> None:
@@ -30,7 +31,7 @@ async def test_a_slow_client_is_no_silent_upstream() -> None:
         c.events(*text()[1:])
         c.end()
 
-    async with Scripted(script) as upstream:
+    async with steady_clock(), Scripted(script) as upstream:
         settings = config(upstream.base, stream_timeout=0.3, buffer_kb=64)
         async with proxied(settings) as proxy, proxy.client() as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -178,6 +179,7 @@ async def test_comments_reset_the_silence(what: bytes) -> None:
         c.end()
 
     async with (
+        steady_clock(),
         Scripted(script) as upstream,
         proxied(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy,
     ):
@@ -230,5 +232,5 @@ async def test_reasoning_that_is_hidden_is_progress() -> None:
         c.end()
 
     settings: dict[str, Any] = {"request_timeout": 0.6, "stream_timeout": 5.0}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+    async with steady_clock(), Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
         assert (await proxy.ask(message(thinking={"type": "disabled"}))).names[-1] == "message_stop"

@@ -162,6 +162,32 @@ async def test_a_connection_is_kept_for_its_own_settings_only(certificate: Path)
             assert answer.status == 502 and "secure connection" in answer.json["error"]["message"]
 
 
+@pytest.mark.parametrize("where", ["upstream", "proxy"])
+async def test_https_to_a_server_without_tls(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate is not at fault, so it is not named. An HTTP server answers the handshake with a 400."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    base = f"https://127.0.0.1:{port}/v1"
+    if where == "proxy":
+        monkeypatch.setenv("http_proxy", f"https://localhost:{port}")
+        base = "http://models.example/v1"
+    async with proxied(config(base, num_retries=0)) as proxy:
+        answer = await proxy.ask(message())
+    server.close()
+    said = answer.json["error"]["message"]
+    assert answer.status == 502 and "the server did not answer with TLS" in said and "certificate" not in said
+    if where == "upstream":
+        assert "Does it speak http://? Then write http:// in `api_base`." in said
+    else:
+        assert f"localhost:{port} can't be reached" in said
+
+
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from a2py.upstream.sender import SEND_SIZE
 from a2py.upstream.transports import READ_SIZE
 from a2py.upstream.watch import Limits
 from tests.proxied import settle
+from tests.steady import steady_clock
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -243,32 +244,39 @@ async def test_limits(stage: str, limit: str) -> None:
 
 @pytest.mark.parametrize("stage", ["head", "body", "drain"])
 async def test_cancelling_closes_at_once(stage: str) -> None:
-    left = asyncio.Event()
+    has_arrived, is_left = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         if stage != "head":
             writer.write(OK[:-1])
+        has_arrived.set()
         await until_closed(reader)
-        left.set()
+        is_left.set()
 
     class Stuck(Slow):
         async def drain(self) -> None:
+            self.drains += 1
             await asyncio.Event().wait()
 
     async with connected(serve) as connection:
+        flow = Stuck() if stage == "drain" else Gather(100)
 
         async def work() -> None:
             await connection.ask(HEAD, b"", Limits(silence=60))
-            await connection.read(Stuck() if stage == "drain" else Gather(100))
+            await connection.read(flow)
 
         task = asyncio.create_task(work())
-        await asyncio.sleep(0.02)
+        await has_arrived.wait()
+        if isinstance(flow, Stuck):
+            await settle(lambda: flow.drains)
+        elif stage == "body":
+            await settle(flow.body)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert connection.phase is Phase.CLOSED and connection._watch._timer is None
-        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait_for(is_left.wait(), 60)
 
 
 @pytest.mark.parametrize("size", [0, 1, SEND_SIZE, SEND_SIZE + 1, 20 << 20])
@@ -378,7 +386,7 @@ async def test_a_server_that_takes_a_body_slowly_is_not_silent() -> None:
         writer.write(OK)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with steady_clock(), connected(serve) as connection:
         assert connection._sock is not None
         connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         assert (await connection.ask(HEAD, b"x" * (2 << 20), Limits(silence=silence))).status == 200

@@ -447,9 +447,9 @@ async def test_what_a_client_says_makes_no_header(real: Real) -> None:
     ids=["idle", "half", "drip"],
 )
 async def test_a_slow_head_is_cut(real: Real, first: bytes, drop: bytes) -> None:
-    """--keepalive-timeout (default: IDLE_SECONDS) is the time for a whole head too, also of one that never stalls."""
+    """--keepalive-timeout (default: Timeouts.idle, longer than LIMIT) is the time for a whole head too, also of one
+    that never stalls."""
     async with Raw(real.port) as client:
-        began = time.monotonic()
         client.send(first)
 
         async def drip() -> None:
@@ -459,11 +459,10 @@ async def test_a_slow_head_is_cut(real: Real, first: bytes, drop: bytes) -> None
 
         drops = asyncio.ensure_future(drip())
         try:
-            assert await asyncio.wait_for(client.reader.read(), LIMIT) == b""  # the default is longer
+            assert await asyncio.wait_for(client.reader.read(), LIMIT) == b""
         except ConnectionResetError:
             pass
         drops.cancel()
-        assert time.monotonic() - began > 1.5
 
 
 # -- TLS towards upstreams ---------------------------------------------------------------------------------------------

@@ -262,7 +262,7 @@ FLOODS: dict[str, list[Flood]] = {
         for name in ("chat", "responses", "native")
         for begin, end, what in ((b'data: {"x":[', b"1]}\n\n", "an event"), (b'{"x":[', b"1]}", "a reply"))
     ],
-    "a2py.messages.blocks.HELD_LIMIT": [
+    "a2py.messages.sequence.HELD_LIMIT": [
         Flood(
             "interleaved more than",
             "chat",
@@ -294,7 +294,7 @@ FLOODS: dict[str, list[Flood]] = {
             999,
         ),
     ],
-    "a2py.messages.blocks.SCAN_SIZE": [
+    "a2py.messages.sequence.SCAN_SIZE": [
         Flood(
             "",
             "chat",
@@ -501,7 +501,7 @@ FLOODS: dict[str, list[Flood]] = {
 }
 #: Limits that count pieces of any size, so that they are flooded with tiny ones, too.
 PIECES = (
-    "a2py.messages.blocks.HELD_LIMIT",
+    "a2py.messages.sequence.HELD_LIMIT",
     "a2py.messages.reply.REPLY_LIMIT",
     "a2py.wires.chat.calls.KEPT_LIMIT",
     "a2py.wires.chat.pieces.LIMIT",

@@ -142,7 +142,8 @@ async def searcher(c: Peer) -> None:
 
 class Scenario(NamedTuple):
     """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`:
-    towards the upstream; `searches`: the upstream is the search service, too."""
+    towards the upstream; `waits`: the only place is taken when the request comes, and free a little later;
+    `searches`: the upstream is the search service, too."""
 
     scripts: tuple[Script, ...]
     settings: dict[str, Any] = {}
@@ -150,6 +151,7 @@ class Scenario(NamedTuple):
     prompt: int = 2
     tls: bool = False
     counting: bool = False
+    waits: bool = False
     searches: bool = False
 
     @property
@@ -173,6 +175,8 @@ SCENARIOS: dict[str, Scenario] = {
     "searches": Scenario((searcher,), searches=True),
     "searches, whole": Scenario((searcher,), stream=False, searches=True),
     "count": Scenario((tokenizer,), counting=True),
+    "waiting": Scenario((talk,), SOON, waits=True),
+    "waiting, whole": Scenario((answering("Hello there"),), stream=False, waits=True),
 }
 TOOLS = [
     {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
@@ -188,7 +192,12 @@ CLIENT = (*FAULTS, "timeout")
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
     made = deployment(
-        base, quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"), ssl_verify=False, rpm=10**6, tpm=10**9
+        base,
+        quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"),
+        ssl_verify=False,
+        rpm=10**6,
+        tpm=10**9,
+        max_parallel=int(scenario.waits),
     )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
     made_config = config(deployments=(made, other), **{**limits, **scenario.settings})
@@ -205,6 +214,16 @@ async def idle(proxy: Running) -> None:
     await settle(lambda: upstream.connections == upstream.idle)
     for client in proxy.server._connections.connections:  # type: ignore[union-attr]
         client.force_close()
+
+
+async def hold_place(proxy: Running) -> None:
+    """Hold the only place until somebody has waited for it a while."""
+    place = proxy.services.limits.places.take(proxy.services.config.deployments[0])
+    try:
+        await settle(lambda: proxy.services.router.line.waiting)
+        await asyncio.sleep(0.05)
+    finally:
+        place.release()
 
 
 async def read(client: Raw) -> Answer | None:
@@ -230,9 +249,14 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
             async with proxied(settings, collect=False, timeouts=timeouts) as proxy:
                 front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
                 async with front, Raw(front.port) as client:
+                    holding = asyncio.ensure_future(hold_place(proxy)) if scenario.waits else None
+                    await asyncio.sleep(0)
                     client.ask("POST", scenario.path, body)
                     reading = asyncio.ensure_future(read(client))
                     result = await finish(proxy, gate, front, client, reading, fault, side)
+                    if holding is not None:
+                        holding.cancel()
+                        await asyncio.gather(holding, return_exceptions=True)
                     await idle(proxy)
                 met = gate.met.is_set() or front.met.is_set()
         await settle(lambda: not upstream.open)

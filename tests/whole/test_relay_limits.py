@@ -322,7 +322,7 @@ async def test_the_places_of_a_deployment() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as up, limited(up.base, tpm=0, max_parallel=3) as proxy:
+    async with Scripted(script) as up, limited(up.base, tpm=0, max_parallel=3, queue_length=0) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 8))
         await settle(lambda: len(up.asked) == 3 and len(proxy.lines) == 5)
         refused = await proxy.ask(message())

@@ -115,6 +115,24 @@ def test_whose_fault_it_is_stands_in_front() -> None:
     )
 
 
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize(
+    ("wire", "base", "advice"),
+    [
+        ("chat", "http://127.0.0.1:8000", "try `api_base: http://127.0.0.1:8000/v1`, and check the model's name"),
+        ("responses", "http://[::1]:8000", "try `api_base: http://[::1]:8000/v1`, and check the model's name"),
+        ("chat", "http://127.0.0.1:8000/v1", "check `api_base` and the model's name"),
+        ("native", "http://127.0.0.1:8000", "check `api_base` and the model's name"),  # it asks for /v1/messages
+    ],
+)
+def test_a_base_without_a_path_is_named_where_the_server_does_not_know_it(
+    wire: str, base: str, advice: str, status: int
+) -> None:
+    known = Peer.of(Deployment("local", "local/1", "openai", "qwen3", base, wire=wire))
+    assert f"({advice})" in failure.read(status, {}, b'{"detail": "Not Found"}', known).message
+    assert f". {advice[0].upper()}{advice[1:]}." in failure.read(status, {}, b"", known).message
+
+
 OWN_SERVER = Peer.of(Deployment("local", "local/1", "openai", "qwen3", "http://127.0.0.1:8000/v1", key="sk-local"))
 
 
@@ -384,6 +402,7 @@ def test_an_error_inside_tells_the_wait_and_the_provider() -> None:
         ("connect", "upstream"),
         ("dns", "upstream"),
         ("tls", "upstream"),
+        ("not_tls", "upstream"),
         ("timeout_connect", "timeout"),
         ("timeout_first_byte", "timeout"),
         ("timeout_idle", "timeout"),
@@ -400,7 +419,7 @@ def test_transport(kind: str, expected: str) -> None:
     assert "acme" in error.message
     assert "refused by https://host/x with …" in error.message
     assert not re.search(r"key=1|sk-abc|u:p", error.message)
-    assert error.should_retry is (False if kind == "tls" else None)
+    assert error.should_retry is (False if kind in ("tls", "not_tls") else None)
     assert error.message.endswith(".") and error.message.count(". ") >= 1, "what to do is missing"
 
 

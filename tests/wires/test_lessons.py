@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.errors import ApiError
-from a2py.providers.models import ROOM
+from a2py.providers.families import ROOM
 from a2py.quirks import Quirks, override
 from a2py.wires import failure
 from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, find_lesson, is_lasting, join_lessons
@@ -366,6 +366,9 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"native_drop": frozenset({"tools.defer_loading"})},
     ),
     ("tools.3.defer_loading: Extra inputs are not permitted", {"native_drop": ["tools.defer_loading"]}, None),
+    # No limit that a request could keep.
+    ("max_tokens: 100 > 0, which is the maximum allowed number of output tokens for m", {}, None),
+    ("Invalid value for 'max_tokens': expected an integer", {}, None),
     ("Model does not support images. Please use a model that does.", {}, None),
     ("unsupported content[].type", {}, None),
     ("gemma3:4b does not support tools", {}, None),

@@ -40,7 +40,7 @@ EXAMPLES = (
     "a2py check --offline             only the file: no request is sent",
 )
 STYLES = {OK: "green", FOUND: "cyan", NO: "yellow", FAIL: "red", SKIPPED: "dim"}
-#: What a model usually costs (the demo: 22 requests, some 2,500 tokens).
+#: What a model usually costs (the demo: 14 requests, some 1,100 tokens, 2026-11).
 COST = "some 20 small requests, a few thousand tokens, a model"
 #: Width of the titles' column.
 WIDTH = max(len(row.title) for row in PROBES.values())
@@ -122,7 +122,7 @@ async def _check(choice: Choice, source: Source, config: Config) -> int:
         return FAILED if broken or not config.deployments else DONE
     if not choice.only and models:
         terminal.note(f"this costs {COST}")
-    upstream = Upstream(force_ipv4=config.settings.force_ipv4)
+    upstream = Upstream(force_ipv4=config.settings.force_ipv4, proxy=config.settings.upstream_proxy)
     try:
         results = [(dep, await _probe(terminal, upstream, dep, choice)) for dep in models]
     finally:

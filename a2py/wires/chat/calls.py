@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from a2py.messages.items import JsonScan
+from a2py.messages.arguments import JsonScan
 from a2py.messages.types import JSON, Sink
 from a2py.wires.common.names import CalledNames
 from a2py.wires.common.text import dumps
@@ -78,6 +78,10 @@ class Calls:
     @property
     def is_full(self) -> bool:
         return self.size > KEPT_LIMIT
+
+    @property
+    def has_calls(self) -> bool:
+        return bool(self._calls)
 
     @property
     def has_nameless(self) -> bool:

@@ -67,6 +67,11 @@ def _normalize(word: str) -> str:
     return word.partition(":")[0].strip().lower()
 
 
+def is_tool_use(word: str) -> bool:
+    """Return whether a finish_reason says that the reply calls a tool."""
+    return REASONS.get(_normalize(word)) == "tool_use"
+
+
 class Ending:
     """What decides how a reply ended: the upstream's words for it.
 
@@ -100,6 +105,13 @@ class Ending:
             stop = choice.get(name)
             if stop in self._stops:
                 self.stop_sequence = stop
+
+    @property
+    def expects_calls(self) -> bool:
+        """Whether the reply ended properly, and its word for the end does not rule out that it calls tools."""
+        if not self.word:
+            return self.is_done
+        return is_tool_use(self.word) and self.native_word.lower() not in CUT_WORDS
 
     def error(self, has_content: bool, calls: Calls) -> ApiError | None:
         """Return the error of a reply that failed without an error event; None if the reply is whole."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON, Prepared, Sink
+from a2py.wires.chat.choices import OtherChoices
 from a2py.wires.chat.delta import REASONING, REFUSAL, TEXT
 from a2py.wires.chat.pieces import Details, merge_pieces
 from a2py.wires.common.textwriter import TextWriter
@@ -20,7 +21,8 @@ class Output:
 
     `chars`: characters of text and reasoning, for an estimate if the upstream reports no usage. `has_content`: the
     client can see something of the reply. `is_refusal`: a part was marked as a refusal. `has_filters`: text must be
-    searched for think tags or stop sequences. `details`, `fields`: vendor state that is not written yet. `has_state`:
+    searched for think tags or stop sequences. `others`: choices besides the first, if there are any; they are written
+    at the end or not at all. `details`, `fields`: vendor state that is not written yet. `has_state`:
     there is some."""
 
     __slots__ = (
@@ -32,6 +34,7 @@ class Output:
         "has_filters",
         "has_state",
         "is_refusal",
+        "others",
         "sink",
     )
 
@@ -43,6 +46,7 @@ class Output:
         self.details = Details()
         self.fields: dict[str, str] = {}
         self.has_state = False
+        self.others: OtherChoices | None = None
         self._writer = TextWriter(prepared, sink, REASONING)
         self.has_filters = self._writer.has_filters
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
+from a2py.wires.chat.choices import first_choice
 from a2py.wires.chat.delta import TEXT
 from a2py.wires.chat.fastpath import FastDecoder
 from a2py.wires.chat.output import Output
-from a2py.wires.chat.stream import ChatDecoder, first_choice
+from a2py.wires.chat.stream import ChatDecoder
 from a2py.wires.common.search import NAME, RESULT, convert_citation, make_block_id, result_content, strip_mark
 from a2py.wires.common.text import dumps
 

@@ -20,6 +20,7 @@ from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires import failure
 from a2py.wires.chat.calls import Calls, thought_signature
+from a2py.wires.chat.choices import OtherChoices, first_choice
 from a2py.wires.chat.delta import CALLS, LEGACY_CALL, REASONING, REFUSAL, STATE, TEXT, fields_of
 from a2py.wires.chat.finish import Ending
 from a2py.wires.chat.output import Output
@@ -53,11 +54,6 @@ def _split_event(data: bytes) -> list[bytes]:
     except (ValueError, RecursionError):
         return []
     return chunks
-
-
-def first_choice(choices: list[Any]) -> JSON | None:
-    """Return the choice with index 0. An upstream may send several although the request asks for one."""
-    return next((choice for choice in choices if isinstance(choice, dict) and not choice.get("index")), None)
 
 
 class ChatDecoder(Intake):
@@ -113,8 +109,10 @@ class ChatDecoder(Intake):
         if chunk.get("error") or name == b"error":
             self._read_bare(chunk, name)
         choice = choices[0]
-        if choice.__class__ is not dict or choice.get("index"):
+        if len(choices) > 1 or choice.__class__ is not dict or choice.get("index"):
             choice = first_choice(choices)
+            self._output.others = self._output.others or OtherChoices()
+            self._output.others.add(choices, choice)
             if choice is None:
                 return
         self._read_choice(chunk, choice)
@@ -236,11 +234,20 @@ class ChatDecoder(Intake):
 
     def _end(self) -> Outcome:
         self._output.flush()
+        others = self._output.others
+        if others is not None and self._error is None and self._output.stop_sequence is None:
+            self._read_other_choices(others)
         outcome = self._judge()
         if outcome.error is None:
             self._calls.close(outcome.reason in CUT)
         outcome.output_estimate = estimate_tokens(self._output.chars + self._calls.chars)
         return outcome
+
+    def _read_other_choices(self, others: OtherChoices) -> None:
+        """Read the calls that the first choice announces and does not hold."""
+        if self._ending.expects_calls and not self._calls.has_calls:
+            for delta in others.read_calls():
+                self._read_calls(delta)
 
     def _judge(self) -> Outcome:
         """Return the outcome: a failure, a stop sequence that the proxy applied, or what the upstream says."""

@@ -74,7 +74,8 @@ class Draft:
         return [text for block in blocks(message["content"]) if (text := strip_billing(self.text(block)))]
 
     def lower_to_maximum(self, limit: int) -> int:
-        """Return an output `limit`, in tokens, or the smallest maximum that a quirk, the deployment or its params give."""
+        """Return an output `limit`, in tokens, or the smallest maximum that a quirk, the deployment or its params
+        give."""
         maxima = [self.quirks.max_tokens_limit, self.dep.max_output_tokens, *map(self.dep.params.get, PRESETS)]
         return min([limit, *(maximum for maximum in maxima if isinstance(maximum, int) and maximum > 0)])
 

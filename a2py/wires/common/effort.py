@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from a2py.deployment import Deployment
+from a2py.messages.facts import band_of
 from a2py.messages.types import Request
 from a2py.quirks import EFFORTS, Quirks
 
-#: `budget_tokens` → effort. A band ends below its number. (Claude Code's own levels are 4,000, 10,000 and 31,999.)
-BANDS = ((4_096, "low"), (12_288, "medium"), (32_768, "high"))
 #: Reasoning for a turn with tool calls that has none, for vendors that reject such a turn (DeepSeek, Kimi: 400 without
 #: it, 2025-12).
 PLACEHOLDER = "(reasoning not kept)"
@@ -39,7 +38,7 @@ def read_want(request: Request, dep: Deployment) -> Want:
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         budget = budget if isinstance(budget, int) and budget > 0 else 0
-        return Want("on", effort or _band(budget), budget)
+        return Want("on", effort or band_of(budget), budget)
     if effort:
         return Want("on" if kind else "default", effort)
     return Want("default" if kind else "absent")
@@ -52,11 +51,6 @@ def _effort(request: Request, dep: Deployment) -> str:
         return str(effort)
     preset = dep.params.get("reasoning_effort")
     return preset if isinstance(preset, str) and preset in EFFORTS else ""
-
-
-def _band(budget: int) -> str:
-    """Return the effort word for a budget; "" if there is none."""
-    return next((word for top, word in BANDS if budget < top), "max") if budget else ""
 
 
 def always_reasons(quirks: Quirks) -> bool:

@@ -16,9 +16,9 @@ COUNT, LENGTH = 32, 200
 
 def rate_limits(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers about rate limits, with names in lower case."""
-    found = {
+    matches = {
         name.lower(): value
         for name, value in headers.items()
         if name.lower().startswith(PREFIXES) and len(name) + len(value) <= LENGTH and (name + value).isascii()
     }
-    return {name: found[name] for name in list(found)[:COUNT] if found[name].isprintable()}
+    return {name: matches[name] for name in list(matches)[:COUNT] if matches[name].isprintable()}

@@ -68,6 +68,20 @@ def _fill_empty_object(node: JSON) -> JSON:
     return node
 
 
+def _keep_known_required(node: JSON) -> JSON:
+    """Remove names from `required` that are not in `properties`: Gemini answers 400 `required[0]: property is not
+    defined` (iBUHub/AIStudioToAPI issue 154, 2026-05). JSON Schema allows them."""
+    required, properties = node.get("required"), node.get("properties")
+    if not isinstance(required, list):
+        return node
+    names = properties if isinstance(properties, dict) else {}
+    known = [name for name in required if isinstance(name, str) and name in names]
+    if len(known) == len(required):
+        return node
+    others = {key: value for key, value in node.items() if key != "required"}
+    return {**others, "required": known} if known else others
+
+
 #: Word of Quirks.schema → function that rewrites one node. Children are rewritten before their parent.
 SCHEMA_STEPS: dict[str, Callable[[JSON], JSON]] = {
     "drop_$schema": _drop("$schema", "$id", "$comment"),
@@ -80,6 +94,7 @@ SCHEMA_STEPS: dict[str, Callable[[JSON], JSON]] = {
     "drop_exclusive_bounds": _drop("exclusiveMinimum", "exclusiveMaximum"),
     "any_of_from_type_list": _split_type_list,
     "const_to_enum": _const_to_enum,
+    "known_required": _keep_known_required,
     "no_empty_object": _fill_empty_object,
 }
 #: Keys that hold schemas by name, one schema, or a list of schemas.

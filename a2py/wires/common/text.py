@@ -11,11 +11,9 @@ from typing import Any
 
 from a2py import jsonsize, jsontext
 from a2py.messages import signatures
+from a2py.messages.session import BILLING
 from a2py.messages.types import JSON
 
-#: Start of the line in which Claude Code (2.1.332) sends a fingerprint of the conversation. It changes after a
-#: compaction, so the upstream's prefix cache would miss.
-BILLING = "x-anthropic-billing-header:"
 #: Separator of the texts of one result.
 JOIN = "\n"
 #: Text of a turn that must not be empty. Claude Code writes the same.
@@ -208,6 +206,8 @@ _TEXTS: dict[str, Callable[[JSON], str]] = {
     "compaction": lambda block: str(block.get("content") or ""),
     "container_upload": lambda block: "[file, not shown]",
 }
+#: Types of blocks of which the client may want citations.
+CITABLE = frozenset({"document", "search_result"})
 #: Types of blocks that change the tool list, or have no meaning as text.
 SILENT = frozenset({"tool_addition", "tool_removal", "fallback", "mid_conv_system"})
 
@@ -252,13 +252,16 @@ def _omitted_in(content: Any) -> Iterator[str]:
         yield from list_omitted(block)
 
 
-def unfold_documents(content: list[JSON]) -> Iterable[JSON]:
-    """Return `content` with each document that holds images replaced by its parts: a text block with the heading,
+def wants_citations(block: JSON) -> bool:
+    """Return whether the client asks for citations of a document or search result. Only Anthropic's API can cite them
+    (CitationsConfigParam of anthropic 2.14.0)."""
+    citations = block.get("citations")
+    return block["type"] in CITABLE and isinstance(citations, dict) and citations.get("enabled") is True
+
+
+def unfold_documents(content: list[JSON]) -> Iterator[JSON]:
+    """Yield `content` with each document that holds images replaced by its parts: a text block with the heading,
     texts, images."""
-    return _unfolded(content) if any(block["type"] == "document" for block in content) else content
-
-
-def _unfolded(content: list[JSON]) -> Iterator[JSON]:
     for block in content:
         inner = (
             block["source"].get("content")
@@ -269,7 +272,7 @@ def _unfolded(content: list[JSON]) -> Iterator[JSON]:
             head = document_title(block).rstrip()
             if head:
                 yield {"type": "text", "text": head}
-            yield from _unfolded(inner)
+            yield from unfold_documents(inner)
         else:
             yield block
 

@@ -22,7 +22,7 @@ from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
 from a2py.wires.common.paths import map_list
-from a2py.wires.common.text import block_text
+from a2py.wires.common.text import block_text, wants_citations
 from a2py.wires.native.strip import join_user_turns
 
 #: Members of `Quirks.native_drop`: all thinking of the history (a lesson from an upstream that rejected another
@@ -122,6 +122,8 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
     if not is_refused_image and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
         return block
     draft.lose(kind)
+    if wants_citations(block):
+        draft.lose("citations")
     mark = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
     return {"type": "text", "text": block_text(block), **mark}
 

@@ -18,6 +18,7 @@ from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.effort import always_reasons, nearest_effort
 from a2py.wires.common.paths import change_at, parse_path, set_ttl
+from a2py.wires.common.text import blocks, wants_citations
 from a2py.wires.native import history, tools
 from a2py.wires.native.strip import LEAST_BUDGET, strip
 
@@ -39,6 +40,8 @@ LOST = (
     "task_budget",
     "thinking",
 )
+#: Path of the citations that a client wants, for `Quirks.native_drop`.
+CITATIONS = "messages.content.citations"
 #: Paths at which cache_control may be.
 CACHE_MARKS = tuple(
     parse_path(path)
@@ -157,6 +160,10 @@ def _report_losses(draft: Draft, drop: frozenset[str]) -> None:
     for name in LOST:
         if name in drop and body.get(name):
             draft.lose(name)
+    if CITATIONS in drop and any(
+        wants_citations(block) for message in body["messages"] for block in blocks(message["content"])
+    ):
+        draft.lose("citations")
 
 
 def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepared]:

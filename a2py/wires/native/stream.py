@@ -23,6 +23,7 @@ from a2py.wires.common.intake import Intake
 from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
 from a2py.wires.native.ending import ENDING_LIMIT, Ending
+from a2py.wires.native.repairs import Repairs
 from a2py.wires.refusal.peer import Peer
 
 #: A name that may be sent in an `event:` line.
@@ -55,6 +56,7 @@ class NativeDecoder(Intake):
     def __init__(self, prepared: Prepared, sink: Sink) -> None:
         super().__init__(prepared)
         self._sink = sink
+        self._repairs = Repairs(prepared, sink, self._notes)
         self._is_started = False
         self._is_stopped = False  # message_stop came
         self._block = BlockState()
@@ -66,6 +68,8 @@ class NativeDecoder(Intake):
         error = self._error or self._missing_end()
         if error is None:
             self._finish()
+        else:
+            self._repairs.end_text()
         reason, stop = self._ending.delta.get("stop_reason"), self._ending.delta.get("stop_sequence")
         return Outcome(
             reason=reason if isinstance(reason, str) else "end_turn",
@@ -182,13 +186,13 @@ class NativeDecoder(Intake):
             event, data = {**event, "content_block": start}, b""
         self._block.index, self._block.type = index, start["type"]
         self._block.has_call = self._block.has_call or start["type"] == "tool_use"
-        self._sink.raw("content_block_start", event, data)
+        self._repairs.start(event, data)
         for delta in deltas:
             self._send_delta(index, delta)
 
     def _send_delta(self, index: int, delta: JSON) -> None:
         """Send a delta that the upstream did not send itself."""
-        self._sink.raw("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}, b"")
+        self._repairs.delta({"type": "content_block_delta", "index": index, "delta": delta}, b"")
 
     def _on_block_delta(self, event: JSON, data: bytes) -> None:
         index, delta = event.get("index"), event.get("delta")
@@ -212,7 +216,10 @@ class NativeDecoder(Intake):
             event, data = {**event, "index": self._block.index}, b""
         if mend.accepts(self._block.type, kind):
             self._block.is_bare_call = self._block.is_bare_call and not has_arguments
-            self._sink.raw("content_block_delta", event, data)
+            if self._repairs.is_plain:
+                self._sink.raw("content_block_delta", event, data)
+            else:
+                self._repairs.delta(event, data)
         else:
             self._skip()
 
@@ -243,7 +250,7 @@ class NativeDecoder(Intake):
         if self._block.is_bare_call:
             self._block.held_stop = (event, data)
         else:
-            self._sink.raw("content_block_stop", event, data)
+            self._repairs.stop(event, data)
 
     def _release_stop(self) -> None:
         """Send the held content_block_stop of a call without arguments.
@@ -253,7 +260,7 @@ class NativeDecoder(Intake):
         if self._block.held_stop is not None:
             event, data = self._block.held_stop
             self._block.held_stop = None
-            self._sink.raw("content_block_stop", event, data)
+            self._repairs.stop(event, data)
 
     def _close_block(self) -> None:
         if self._block.index >= 0:
@@ -297,6 +304,7 @@ class NativeDecoder(Intake):
             # call. With "{" they cannot be parsed.
             self._send_delta(self._block.held_stop[0]["index"], {"type": "input_json_delta", "partial_json": "{"})
         self._release_stop()
+        self._repairs.end(self._ending.delta["stop_reason"] in CUT)
         self._sink.raw("message_delta", self._ending.event, b"")
 
 

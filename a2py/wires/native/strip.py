@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from a2py.messages.session import BILLING
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.paths import delete_field, map_list
-from a2py.wires.common.text import BILLING, NO_CONTENT, block_text, blocks, strip_billing, wrap_reminder
+from a2py.wires.common.text import NO_CONTENT, block_text, blocks, strip_billing, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 from a2py.wires.native.pairs import pair_calls
 
@@ -127,19 +128,19 @@ def _with_text(message: JSON) -> JSON:
 
 
 def _without_blanks(content: list[JSON]) -> list[JSON]:
-    """Return the blocks without blank texts, also inside the results of tools. The cache mark of one that is removed goes
-    to the block before it."""
-    kept: list[JSON] = []
+    """Return the blocks without blank texts, also inside the results of tools. The cache mark of one that is removed
+    goes to the block before it."""
+    others: list[JSON] = []
     for block in content:
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
             inner = _without_blanks(block["content"])
             block = block if inner is block["content"] else {**block, "content": inner}
         if block["type"] != "text" or block["text"].strip():
-            kept.append(block)
-        elif block.get("cache_control") and kept and kept[-1]["type"] in MARKABLE:
-            kept[-1] = {"cache_control": block["cache_control"], **kept[-1]}
-    is_same = len(kept) == len(content) and all(a is b for a, b in zip(kept, content, strict=True))
-    return content if is_same else kept
+            others.append(block)
+        elif block.get("cache_control") and others and others[-1]["type"] in MARKABLE:
+            others[-1] = {"cache_control": block["cache_control"], **others[-1]}
+    is_same = len(others) == len(content) and all(a is b for a, b in zip(others, content, strict=True))
+    return content if is_same else others
 
 
 def fit_budget(body: JSON) -> None:

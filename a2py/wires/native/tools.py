@@ -25,31 +25,33 @@ def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
     tools = draft.body.get("tools")
     if not tools or drop.isdisjoint(NAMES):
         return
-    kept: list[JSON] = []
-    lost: set[str] = set()
+    upstream_tools: list[JSON] = []
+    dropped_names: set[str] = set()
     for tool in tools:
         name = server_name(tool)
         if name and (WEB_SEARCH if name == "web_search" else TYPED) in drop:
             draft.lose(name)
-            lost.add(str(tool.get("name")))
+            dropped_names.add(str(tool.get("name")))
         elif not name and TYPED in drop and "input_schema" not in tool:
             plain = as_function(tool)
             if plain:
-                kept.append({"name": plain.name, "description": plain.description, "input_schema": plain.schema})
+                upstream_tools.append(
+                    {"name": plain.name, "description": plain.description, "input_schema": plain.schema}
+                )
         else:
-            kept.append(tool)
-    draft.body["tools"] = kept
-    if not kept:
+            upstream_tools.append(tool)
+    draft.body["tools"] = upstream_tools
+    if not upstream_tools:
         del draft.body["tools"]
-    _drop_lost_choice(draft, lost, has_tools=bool(kept))
+    _drop_lost_choice(draft, dropped_names, has_tools=bool(upstream_tools))
 
 
-def _drop_lost_choice(draft: Draft, lost: set[str], has_tools: bool) -> None:
+def _drop_lost_choice(draft: Draft, dropped_names: set[str], has_tools: bool) -> None:
     """Remove `tool_choice` if it forces one of the lost tools, or if no tool is left."""
     choice = draft.body.get("tool_choice")
     if not choice:
         return
-    forces_lost_tool = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in lost
+    forces_lost_tool = isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in dropped_names
     if forces_lost_tool or not has_tools:
         del draft.body["tool_choice"]
         if choice["type"] in ("any", "tool"):

@@ -18,19 +18,21 @@ such turns are another. Example:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.text import (
+    CITABLE,
     EARLIER_RESULT,
     NO_CONTENT,
     NO_RESULT,
     blocks,
     system_texts,
     unfold_documents,
+    wants_citations,
     wrap_reminder,
 )
 from a2py.wires.openai.media import MEDIA, Parts
@@ -188,7 +190,7 @@ class Turns:
     def _content(self, message: JSON, matched: set[int]) -> Slices[list[JSON]]:
         """Return the parts of a user message. `matched`: identities of the blocks that are the results of calls."""
         parts: list[JSON] = []
-        for n, block in enumerate(unfold_documents(blocks(message["content"])), 1):
+        for n, block in enumerate(self._unfold(message["content"]), 1):
             if not n % ITEMS:
                 yield
             if block["type"] != "tool_result":
@@ -196,6 +198,16 @@ class Turns:
             elif id(block) not in matched:
                 parts += yield from self._orphan(block)
         return parts
+
+    def _unfold(self, content: Any) -> Iterable[JSON]:
+        """Return `content` as blocks, each of which is one part. Citations that the client wants are reported as lost:
+        no OpenAI API can be asked to cite a document of the prompt."""
+        own = blocks(content)
+        if CITABLE.isdisjoint([block["type"] for block in own]):
+            return own
+        if any(map(wants_citations, own)):
+            self.draft.lose("citations")
+        return unfold_documents(own)
 
     def _separate(self, start: int) -> None:
         """Append an empty user message, unless `out` has a user's or a result since `start`.
@@ -258,7 +270,7 @@ class Turns:
         them."""
         shape = self.shape
         parts: list[JSON] = []
-        for n, inner in enumerate(unfold_documents(blocks(block.get("content") or [])), 1):
+        for n, inner in enumerate(self._unfold(block.get("content") or []), 1):
             if not n % ITEMS:
                 yield
             make = MEDIA.get(inner["type"])

@@ -80,8 +80,8 @@ def repeats(text: str, sent: Sent) -> bool:
 
 def _clean(text: str, sent: Sent, depth: int) -> str:
     """Return `text` with each repeated span replaced. `depth`: levels of quotes inside quotes that are still read."""
-    kept: list[str] = []
-    copied = at = 0  # the end of what is in `kept`, and where the search goes on
+    pieces: list[str] = []
+    copied = at = 0  # the end of what is in `pieces`, and where the search goes on
     while match := _OPENING.search(text, at):
         start, quote = match.end(), match["quote"]
         if not quote:
@@ -93,10 +93,10 @@ def _clean(text: str, sent: Sent, depth: int) -> str:
         else:
             shorter, stop, after = _replace_quoted(text, match, sent, depth)
         if shorter:
-            kept += (text[copied:start], shorter)
+            pieces += (text[copied:start], shorter)
             copied = stop
         at = max(after, start)
-    return "".join((*kept, text[copied:]))
+    return "".join((*pieces, text[copied:]))
 
 
 def _find_closing_quote(text: str, at: int, slashes: str, quote: str) -> tuple[int, int]:

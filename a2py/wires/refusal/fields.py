@@ -52,7 +52,8 @@ _FORMS = (
         r"thinking mode does not support this tool_choice|tool_choice.{0,60}?(?:incompatible with thinking"
         r"|in thinking mode)"
         r"|thinking may not be enabled when tool_choice forces"
-        r"|(?:tool_choice|forc\w+ (?:a |the )?tool).{0,80}?(?:when|while|with|if) (?:extended )?(?:thinking|reasoning)\b",
+        r"|(?:tool_choice|forc\w+ (?:a |the )?tool).{0,80}?(?:when|while|with|if) "
+        r"(?:extended )?(?:thinking|reasoning)\b",
         "deepseek, moonshot, dashscope, anthropic, relays, 2026-11",
     ),
     _row(
@@ -94,7 +95,8 @@ _FORMS = (
         "messages.thinking",
         r"invalid `?signature`? in `?(?:redacted_)?thinking`? block"
         r"|expected `?thinking`? or `?redacted_thinking`?, but found"
-        r"|thinking\.signature: (?:field required|input should)|(?:missing|without) (?:a )?`?(?:thinking )?signature`?\b"
+        r"|thinking\.signature: (?:field required|input should)"
+        r"|(?:missing|without) (?:a )?`?(?:thinking )?signature`?\b"
         r"|first block must be `?thinking`?|each thinking block must contain"
         r"|`?(?:redacted_)?thinking`? blocks?\b.{0,80}?cannot be modified",
         "anthropic, of other vendors' turns and of its own that were changed, 2025-10 to 2026-09",
@@ -224,7 +226,8 @@ _FORMS = (
     _row(
         "empty",
         "messages.empty",
-        r"(?:content|text).{0,30}?(?:must (?:be non-empty|contain non-whitespace)|(?:must not|cannot|can't|should not|may not) be empty)"
+        r"(?:content|text).{0,30}?(?:must (?:be non-empty|contain non-whitespace)"
+        r"|(?:must not|cannot|can't|should not|may not) be empty)"
         r"|non-empty content|content is empty|cache_control cannot be set for empty text"
         r"|content field in the message object .{0,60}? is empty",
         "anthropic, moonshot, dashscope, 2025-10; minimax (2013), bedrock, 2026-04",

@@ -52,12 +52,12 @@ _UPSTREAM_KINDS = frozenset(
 _ADVICE = {
     "authentication": "Check the `api_key` of this model.",
     "permission": "Check what this account may use.",
-    "not_found": "Check `api_base` and the model's name.",
-    "method_not_allowed": "Check `api_base` and the model's name.",
     "rate_limit": "Wait, then try again.",
     "overloaded": "Wait, then try again.",
     "request_too_large": "Make the request smaller.",
 }
+#: Kinds of error that a wrong `api_base` causes.
+_WRONG_ADDRESS = ("not_found", "method_not_allowed")
 DEFAULT_ADVICE = "Try again. If it fails again, check the server's log."
 
 
@@ -119,15 +119,22 @@ def _keep_words(kind: str, case: Case) -> ApiError:
             if case.status
             else "reported an error without saying which"
         )
-        message = f"{host} {what}{codes}. {_ADVICE.get(kind, DEFAULT_ADVICE)}"
+        advice = f"{_check_address(case)}." if kind in _WRONG_ADDRESS else _ADVICE.get(kind, DEFAULT_ADVICE)
+        message = f"{host} {what}{codes}. {advice[0].upper()}{advice[1:]}"
     return _error(kind, message, case)
 
 
 def _advice_in_brackets(kind: str, case: Case) -> str:
     """Return what to do about an address that the upstream does not know, as an addition to its own words."""
-    if case.rule is None and kind in ("not_found", "method_not_allowed"):
-        return " (check `api_base` and the model's name)"
-    return ""
+    return f" ({_check_address(case)})" if case.rule is None and kind in _WRONG_ADDRESS else ""
+
+
+def _check_address(case: Case) -> str:
+    """Return what to do about an address or a model that the upstream does not know."""
+    better = case.peer.base_with_v1
+    if better:
+        return f"try `api_base: {better}`, and check the model's name"
+    return "check `api_base` and the model's name"
 
 
 def _error(kind: str, message: str, case: Case) -> ApiError:

@@ -266,7 +266,8 @@ _MEANT_NUMBERS = (
         "overflow.less_than",
         "context_overflow",
         pattern(
-            rf"(?:{_PROMPT}{_gap(60)}{_LESS}|maximum {_PROMPT}){_gap(40)}{number('limit')}{_gap(60)}\b(?:got|given|has|have|received"
+            rf"(?:{_PROMPT}{_gap(60)}{_LESS}|maximum {_PROMPT}){_gap(40)}{number('limit')}{_gap(60)}"
+            rf"\b(?:got|given|has|have|received"
             rf"|requested|sent|contains?|but|used|was|were|is|current\w*|actual\w*)\b{_gap(40)}{number('used')}"
             r"(?![\d,]|\.\d| ?(?:char|byte|image|file|output|[kmg]i?b\b))"
         ),
@@ -284,7 +285,8 @@ MEANT = (
         "overflow.meaning",
         "context_overflow",
         pattern(
-            rf"\b{_LONG}\b{_gap(40)}(?:exceed\w*|surpass\w*|(?:longer|greater|larger|more) than|(?:must|should) (?:be|have)"
+            rf"\b{_LONG}\b{_gap(40)}(?:exceed\w*|surpass\w*|(?:longer|greater|larger|more) than"
+            rf"|(?:must|should) (?:be|have)"
             rf" (?:less|fewer|shorter|smaller) than)(?={_gap(60)}(?:token|context|length|window|maximum|limit|allow"
             rf"|support|\d))"
             rf"|\b(?:prompt|context|conversation|input)\b {_gap(20)}too (?:long|large)\b"

@@ -16,7 +16,8 @@ class Peer(NamedTuple):
 
     `provider`: decides what some error codes mean; `address`: host and port; `model`: the upstream's own model id;
     `name`: the model's name in the configuration; `secrets`: strings that no message may repeat, like the key that was
-    sent; `sent`: the request's body, which the upstream's text may repeat."""
+    sent; `sent`: the request's body, which the upstream's text may repeat; `base`: the API base, "" if it is the native
+    wire's, which has its /v1 in the path."""
 
     provider: str = ""
     address: str = ""
@@ -24,11 +25,13 @@ class Peer(NamedTuple):
     name: str = ""
     secrets: tuple[str, ...] = ()
     sent: Sent = NOTHING
+    base: str = ""
 
     @classmethod
     def of(cls, dep: Deployment, sent: Sent = NOTHING) -> Peer:
         """Return the peer that answers for a deployment."""
-        return cls(dep.provider, dep.address, dep.model, dep.name, dep.secrets, sent)
+        base = "" if dep.wire == "native" else dep.base
+        return cls(dep.provider, dep.address, dep.model, dep.name, dep.secrets, sent, base)
 
     @property
     def host(self) -> str:
@@ -41,3 +44,9 @@ class Peer(NamedTuple):
     def host_and_model(self) -> str:
         """The server and the model's name, for errors that are cured in the configuration."""
         return f"{self.host} (model {self.name})" if self.name else self.host
+
+    @property
+    def base_with_v1(self) -> str:
+        """The base with `/v1`, if it has no path: most servers have no API at `/`. "" if it has one."""
+        _, _, rest = self.base.partition("://")
+        return f"{self.base}/v1" if rest and "/" not in rest else ""

@@ -18,7 +18,8 @@ class Rule(NamedTuple):
     `name`: of the rule, in its golden; `kind`: of the error; `text`, `codes`: one of them must match; `source`: who
     says it, and when; `statuses`: the only ones with which the rule applies, empty for any; `provider`: the same;
     `field`: the request field that the error is about; `unless`: wording that rules it out; `verbatim`: the client
-    gets the upstream's text unchanged; `least`: `used` is where the upstream stopped counting, not the size of the prompt."""
+    gets the upstream's text unchanged; `least`: `used` is where the upstream stopped counting, not the size of the
+    prompt."""
 
     name: str
     kind: str

@@ -191,9 +191,8 @@ class ResponsesDecoder(Intake):
             output.settle_names(outcome.reason in CUT)
         outcome.model, outcome.notes, outcome.has_phases = self._model, self._notes, output.has_phases
         usage = self._tally.usage()
-        if usage is None:
-            outcome.output_estimate = estimate_tokens(output.chars)
-        else:
+        outcome.output_estimate = estimate_tokens(output.chars)
+        if usage is not None:
             usage.web_searches = output.searches.queries
             outcome.usage = usage
         return outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.messages.items import decoded_twice
+from a2py.messages.arguments import decoded_twice
 from a2py.wires.common.draft import _tool_names
 from a2py.wires.common.names import CalledNames
 

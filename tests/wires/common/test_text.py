@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from a2py.messages.types import JSON
-from a2py.wires.common.text import as_text, block_text, strip_billing
+from a2py.wires.common.text import as_text, block_text, list_omitted, strip_billing
 
 
 def test_texts_of_blocks_that_no_wire_shows() -> None:
@@ -25,3 +25,9 @@ def test_unchecked_results_are_shown_to_a_bounded_depth() -> None:
     for _ in range(99):
         nest = {"x": nest}
     assert block_text({"type": "later_tool_result", "content": nest}).count("x") == 32
+
+
+def test_a_file_of_the_code_execution_container_is_reported_as_omitted() -> None:
+    upload: JSON = {"type": "container_upload", "file_id": "file_1"}
+    assert list(list_omitted(upload)) == ["file"]
+    assert list(list_omitted({"type": "tool_result", "content": [{"type": "text", "text": "a"}, upload]})) == ["file"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from a2py.messages.types import JSON
 from a2py.quirks import Quirks
 from a2py.wires.common.tools import PLACEHOLDER
 from tests.wires.native.test_request import deployment, made
@@ -32,3 +33,28 @@ def test_the_placeholder_of_deferred_tools_is_no_tool() -> None:
     }
     prepared = made(body, deployment(quirks=Quirks(native_drop=frozenset({"tools.typed"}))))
     assert [tool["name"] for tool in orjson.loads(prepared.body)["tools"]] == ["bash"]
+
+
+@pytest.mark.parametrize(
+    ("quirks", "thinking", "expected"),
+    [
+        (Quirks(), {"type": "enabled", "budget_tokens": 1024}, {"type": "enabled", "budget_tokens": 1024}),
+        (Quirks(tool_choice_thinking=False), {"type": "disabled"}, {"type": "disabled"}),
+        (Quirks(tool_choice_thinking=False), {"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}),
+    ],
+)
+def test_thinking_stays_as_it_is_unless_the_upstream_rejects_it_beside_a_forced_tool(
+    quirks: Quirks, thinking: JSON, expected: JSON
+) -> None:
+    body = {
+        "model": "m",
+        "max_tokens": 2000,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "any"},
+        "thinking": thinking,
+    }
+    prepared = made(body, deployment(quirks=quirks))
+    upstream = orjson.loads(prepared.body)
+    assert upstream["tool_choice"] == {"type": "any"} and upstream["thinking"] == expected
+    assert ("thinking" in prepared.degraded) is (expected != thinking)

@@ -131,3 +131,25 @@ def test_a_body_is_bounded() -> None:
 def test_headers_without_a_reset_do_not_erase_one_that_was_read() -> None:
     error = {"metadata": {"headers": {"X-RateLimit-Reset": "17"}}, "provider_error": {"headers": {"a": "b"}}}
     assert parse_body(orjson.dumps({"error": {"message": "x", **error}})).reset == "17"
+
+
+@pytest.mark.parametrize(
+    ("error", "delay"),
+    [
+        ({"retryDelay": "34.07s"}, "34.07s"),
+        ({"retry_after": 30}, "30.000s"),
+        ({"retry-after": "1.5"}, "1.500s"),
+        ({"retry_after_ms": 250}, "250.000ms"),
+        ({"reset_time": "29m28s"}, "29m28s"),
+        ({"retry_after": 10**12}, "99999999.000s"),
+        ({"retry_after": "123456789"}, "123456789"),
+        ({"retry_after": True}, ""),
+        ({"retry_after": -1}, ""),
+        ({"retry_after": "soon"}, ""),
+        ({"retry_after": None}, ""),
+        ({"retry_after_ms": 250, "retry_after": 7}, "250.000ms"),
+        ({"retryDelay": "1s", "retry_after": 30}, "1s"),
+    ],
+)
+def test_the_wait_that_a_body_names(error: dict[str, Any], delay: str) -> None:
+    assert parse_body(orjson.dumps({"error": {"message": "x", **error}})).delay == delay

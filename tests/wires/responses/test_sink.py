@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from a2py.errors import ApiError
-from a2py.messages import blocks
+from a2py.messages import blocks, sequence
 from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome
 from tests import streams
@@ -76,7 +76,7 @@ def test_citations_of_text_that_waits() -> None:
 
 
 def test_waiting_citations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "HELD_LIMIT", 100_000)
+    monkeypatch.setattr(sequence, "HELD_LIMIT", 100_000)
     writer = streams.writer()
     writer.tool(0, "c", "read")
     writer.text("t", "See.")

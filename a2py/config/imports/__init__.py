@@ -1,0 +1,10 @@
+"""Read the configurations of other proxies for Claude Code, and turn them into one of ours.
+
+`a2py config import` writes the result; `a2py` itself serves the models that such a `.env` names. What the formats mean
+was read in the projects themselves in 2026-11; each file names its source.
+"""
+
+from a2py.config.imports.draft import Draft, Source
+from a2py.config.imports.recognize import translate
+
+__all__ = ["Draft", "Source", "translate"]
