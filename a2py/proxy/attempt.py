@@ -1,8 +1,9 @@
 """One question to one deployment: prepare it, send it, read the reply into the answer.
 
-Knows: the order of these steps, the time limits of each, what is counted towards the deployment's limits. Must not
-know: which deployment is next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream
-formats (wires).
+`Attempt` has the order of these steps. A `DecodedAttempt` asks by a wire, and its reply is decoded.
+
+Knows: the time limits of each step, what is counted towards the deployment's limits. Must not know: which deployment is
+next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream formats (wires).
 Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request
 body is not referred to once the reply has begun, except by `Prepared.sent`.
 """
@@ -14,7 +15,7 @@ from a2py.errors import ApiError
 from a2py.evidence.replies import Demand, demand_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Decoder, Outcome, Prepared, Usage
-from a2py.proxy.answer import Answer
+from a2py.proxy.answer import Answer, DecodedAnswer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
 from a2py.proxy.refused import Refused
@@ -35,7 +36,7 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 class Attempt:
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `refused`: what this request
-    need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `asked`: what the reply must
+    need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `demand`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
 
     def __init__(
@@ -56,7 +57,23 @@ class Attempt:
         self.is_repetition = False
         self.prepared: Prepared | None = None
         self.demand = Demand()
-        self._decoder: Decoder | None = None
+
+    async def _prepare(self) -> None:
+        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
+        context."""
+        raise NotImplementedError
+
+    async def _read_refusal(self, response: Response) -> ApiError:
+        """Return the error that a response with a status outside of 2xx means."""
+        raise NotImplementedError
+
+    async def _read_reply(self, response: Response) -> Outcome:
+        """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
+        raise NotImplementedError
+
+    def _read_partial(self) -> Outcome | None:
+        """Return the outcome of a reply that was cancelled; None if it had not begun."""
+        raise NotImplementedError
 
     async def run(self) -> ApiError | None:
         """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean
@@ -87,7 +104,7 @@ class Attempt:
             outcome = await self._read_reply(response)
             failure = self._answer.complete(outcome, deployment.model)
             if failure is not None and not self._answer.is_delivered and response.content_type == "text/html":
-                return _web_page_error(deployment)
+                return web_page_error(deployment)
             return failure
         except ApiError as error:
             is_refused = response is None and error.kind != "timeout"
@@ -98,18 +115,6 @@ class Attempt:
                 is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
                 response.leave(finished=is_complete)
             self._settle(reservation, outcome, is_refused)
-
-    async def _prepare(self) -> None:
-        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
-        context."""
-        services, call, deployment = self._services, self._inbound.call, self.deployment
-        work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._answer.is_stream)
-        prepared = self.prepared = await services.pace.run(work)
-        self.demand = demand_of(call.request, prepared)
-        self._answer.begin_attempt(deployment, prepared)
-        if deployment.quirks.context_probe:
-            tokens = await services.sizes.count(call.request, deployment.model)
-            await services.contexts.check(services.upstream, deployment, tokens)
 
     async def _send(self) -> Response:
         """Send the request, and return the response once its head has come. Raise `ApiError`."""
@@ -143,12 +148,60 @@ class Attempt:
         silence = deployment.stream_timeout or settings.stream_timeout or whole
         return (None, silence, whole) if self._answer.is_stream else (whole, silence, None)
 
+    def _settle(self, reservation: Reservation, outcome: Outcome | None, is_refused: bool) -> None:
+        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
+        seen.
+
+        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
+        the upstream has come."""
+        if is_refused:
+            reservation.settle(0, 0)
+            return
+        if outcome is None:
+            outcome = self._read_partial()
+        if outcome is None:
+            reservation.settle(reservation.input, reservation.output)
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+
+
+class DecodedAttempt(Attempt):
+    """An attempt at a request to /v1/messages."""
+
+    def __init__(
+        self,
+        services: Services,
+        inbound: Inbound,
+        answer: DecodedAnswer,
+        original: Deployment,
+        deployment: Deployment,
+        refused: Refused,
+    ) -> None:
+        super().__init__(services, inbound, answer, original, deployment, refused)
+        self._decoded = answer
+        self._decoder: Decoder | None = None
+
+    async def _prepare(self) -> None:
+        services, call, deployment = self._services, self._inbound.call, self.deployment
+        work = wire_of(deployment.wire).prepare_in_slices(call, deployment, self._decoded.is_stream)
+        prepared = self.prepared = await services.pace.run(work)
+        self.demand = demand_of(call.request, prepared)
+        self._decoded.begin_attempt(deployment, prepared)
+        if deployment.quirks.context_probe:
+            tokens = await services.sizes.count(call.request, deployment.model)
+            await services.contexts.check(services.upstream, deployment, tokens)
+
     async def _read_refusal(self, response: Response) -> ApiError:
-        """Return the error that a response with a status outside of 2xx means."""
         deployment, prepared = self.deployment, self.prepared
         assert prepared is not None
         if response.status < 400:
-            return _address_error(response.status, deployment)
+            return address_error(response.status, deployment)
         body = await response.error_body()
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
@@ -174,8 +227,7 @@ class Attempt:
         return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:
-        """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
-        deployment, prepared, answer = self.deployment, self.prepared, self._answer
+        deployment, prepared, answer = self.deployment, self.prepared, self._decoded
         assert prepared is not None
         sink = answer.open_sink(deployment, prepared)
         decoder = wire_of(deployment.wire).decoder(prepared, sink)  # reads a JSON body as well as a stream
@@ -194,30 +246,11 @@ class Attempt:
             outcome.error = api_error(cause, deployment)
         return outcome
 
-    def _settle(self, reservation: Reservation, outcome: Outcome | None, is_refused: bool) -> None:
-        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
-        seen.
-
-        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
-        the upstream has come."""
-        if is_refused:
-            reservation.settle(0, 0)
-            return
-        if outcome is None and self._decoder is not None:  # cancelled
-            outcome = self._decoder.close()
-        if outcome is None:
-            reservation.settle(reservation.input, reservation.output)
-            return
-        usage = outcome.final_usage(Usage(input=reservation.input))
-        input = usage.input + usage.cache_read + usage.cache_creation
-        if outcome.error is None and usage.output:
-            reservation.settle(input, usage.output, complete=True)
-        else:
-            output = max(usage.output, outcome.output_estimate)
-            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+    def _read_partial(self) -> Outcome | None:
+        return self._decoder.close() if self._decoder is not None else None
 
 
-def _address_error(status: int, deployment: Deployment) -> ApiError:
+def address_error(status: int, deployment: Deployment) -> ApiError:
     """Return the error for a status that no model's server gives: the configured address is wrong, and a retry will not
     help."""
     if status in REDIRECTS:
@@ -227,6 +260,6 @@ def _address_error(status: int, deployment: Deployment) -> ApiError:
     return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)
 
 
-def _web_page_error(deployment: Deployment) -> ApiError:
+def web_page_error(deployment: Deployment) -> ApiError:
     problem = "answered with a web page instead of a model's reply. Check `api_base`: most end in /v1."
     return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)

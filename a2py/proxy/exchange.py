@@ -1,4 +1,7 @@
-"""One request to /v1/messages: its attempts at upstreams, and its one answer.
+"""One request: its attempts at upstreams, and its one answer.
+
+`Exchange` has the order of attempts, and what follows a failure. A `Conversation` is a request to /v1/messages, whose
+attempts teach what upstreams accept.
 
 Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form
 the client is answered (answer.py), which deployment is next (router).
@@ -14,8 +17,8 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.evidence.replies import judge
 from a2py.proxy.aiohttp_server import StreamResponse
-from a2py.proxy.answer import Answer
-from a2py.proxy.attempt import Attempt
+from a2py.proxy.answer import Answer, DecodedAnswer
+from a2py.proxy.attempt import Attempt, DecodedAttempt
 from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
@@ -87,9 +90,7 @@ class Exchange:
     async def _try_deployments(self) -> ApiError | None:
         services, inbound, record = self._services, self._inbound, self._inbound.record
         plan = services.router.plan(inbound.config, inbound.model, inbound.size)
-        request = inbound.call.request
-        if request.has_thread and not plan.keep_only(threads.carries):
-            raise threads.refusal(request.model)
+        self._narrow(plan)
         step: Step | None = plan.choose_first()
         while step is not None:
             original = step.deployment
@@ -97,8 +98,7 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             record.attempts += 1
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
-            deployment = self._trial.apply(original)
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused)
+            attempt = self._attempt = self._new_attempt(original, refused)
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
@@ -122,6 +122,24 @@ class Exchange:
             step = self._next_step(plan, attempt, original, error)
         return error
 
+    def _narrow(self, plan: Plan) -> None:
+        """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
+        raise NotImplementedError
+
+    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+        raise NotImplementedError
+
+    def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
+        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
+        another question."""
+        return False
+
+    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+        """Note what a complete reply shows of the deployment."""
+
+    def _learn_size(self, deployment: Deployment, reported: int) -> None:
+        """Note how many input tokens the upstream has counted."""
+
     def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
         is_delivered = self.answer.is_delivered
@@ -134,9 +152,60 @@ class Exchange:
                 return step
         return plan.choose_next(original, error, is_delivered=is_delivered, patience=self._inbound.patience)
 
+    def _record_end(self, error: ApiError | None, status: int) -> None:
+        """Fill the log's record, and let the reply teach how many tokens prompts have."""
+        inbound, outcome = self._inbound, self.answer.outcome
+        if inbound.capture is not None:
+            self._save_capture(inbound.capture, error, status)
+        record = inbound.record
+        record.status = status
+        record.degraded = self.answer.degraded
+        if error is not None:
+            record.error = f"{error.kind}: {error.message}"
+        if outcome is None:
+            return
+        record.notes += outcome.notes
+        record.reason = (outcome.final_reason or outcome.reason) if outcome.error is None else ""
+        usage = outcome.usage
+        if usage is None:
+            return
+        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
+        record.is_estimated = outcome.is_estimated
+        if error is None and self._attempt is not None:
+            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+
+    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
+        if error is not None and not capture.has_answer:
+            capture.add_answer(error.body(self._inbound.record.id))
+        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))
+
+
+class Conversation(Exchange):
+    """A request to /v1/messages."""
+
+    def __init__(self, services: Services, inbound: Inbound, answer: DecodedAnswer) -> None:
+        super().__init__(services, inbound, answer)
+        self._decoded = answer
+
+    def _narrow(self, plan: Plan) -> None:
+        request = self._inbound.call.request
+        if request.has_thread:
+            if not plan.keep_only(threads.carries):
+                raise threads.refusal(request.model)
+            plan.forgo_fallbacks()
+        elif not plan.keep_only(_is_chat):
+            raise ApiError(
+                "not_found",
+                f"model: {request.model[:100]} does not write text (its `model_info: mode` says so): it is served at"
+                " OpenAI's endpoint of its kind",
+                should_retry=False,
+            )
+
+    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+        deployment = self._trial.apply(original)
+        return DecodedAttempt(self._services, self._inbound, self._decoded, original, deployment, refused)
+
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
-        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
-        another question."""
         deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
@@ -182,27 +251,6 @@ class Exchange:
         names_responses = "/responses" in error.message  # OpenAI does (codex, pro models, 2026)
         return "responses" if names_responses and not deployment.path else ""
 
-    def _record_end(self, error: ApiError | None, status: int) -> None:
-        """Fill the log's record, and let the reply teach how many tokens prompts have."""
-        inbound, outcome = self._inbound, self.answer.outcome
-        if inbound.capture is not None:
-            self._save_capture(inbound.capture, error, status)
-        record = inbound.record
-        record.status = status
-        record.degraded = self.answer.degraded
-        if error is not None:
-            record.error = f"{error.kind}: {error.message}"
-        if outcome is None:
-            return
-        record.notes += outcome.notes
-        record.reason = (outcome.final_reason or outcome.reason) if outcome.error is None else ""
-        usage = outcome.usage
-        if usage is None:
-            return
-        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
-        if error is None and self._attempt is not None:
-            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
-
     def _learn_size(self, deployment: Deployment, reported: int) -> None:
         size = self._inbound.size
         if is_cut(deployment, size.estimate, reported):
@@ -210,7 +258,6 @@ class Exchange:
         else:
             size.learn(deployment.model, reported)
 
-    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
-        if error is not None and not capture.has_answer:
-            capture.add_answer(error.body(self._inbound.record.id))
-        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))
+
+def _is_chat(deployment: Deployment) -> bool:
+    return deployment.is_chat

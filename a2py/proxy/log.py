@@ -34,7 +34,8 @@ class Record:
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
     beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
-    could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none."""
+    could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none;
+    `is_estimated`: the upstream reported no tokens, and these are a2py's guess."""
 
     id: str = ""
     path: str = ""
@@ -52,6 +53,7 @@ class Record:
     input: int = 0
     cached: int = 0
     output: int = 0
+    is_estimated: bool = False
     degraded: tuple[str, ...] = ()
     choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
@@ -71,9 +73,7 @@ class Record:
             out["first_ms"] = round(self.first_content * 1000)
         out["ms"] = round(self.duration * 1000)
         if self.input or self.output or self.cached:
-            out |= {"in": self.input, "cached": self.cached, "out": self.output}
-            if self.output and self.duration > self.first_content:
-                out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
+            out |= self._tokens()
         if self.reason:
             out["stop"] = self.reason
         if self.degraded:
@@ -91,6 +91,14 @@ class Record:
         if self.choice is not None:
             names |= {"route": self.choice.rule, "why": self.choice.why}
         return names
+
+    def _tokens(self) -> dict[str, object]:
+        out: dict[str, object] = {"in": self.input, "cached": self.cached, "out": self.output}
+        if self.output and self.duration > self.first_content:
+            out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
+        if self.is_estimated:
+            out["estimated"] = True
+        return out
 
     def _upstream_name(self) -> str:
         """Return the deployment's id with the model in it.

@@ -17,9 +17,9 @@ from a2py.messages.count import estimate_in_slices
 from a2py.messages.request import parse_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
-from a2py.proxy.answer import Answer, JsonAnswer, StreamAnswer
+from a2py.proxy.answer import DecodedAnswer, JsonAnswer, StreamAnswer
 from a2py.proxy.body import MIB, read_body
-from a2py.proxy.exchange import Exchange
+from a2py.proxy.exchange import Conversation
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response, new_id
@@ -40,20 +40,13 @@ _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id"
 
 
 async def create_message(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
-    body = await _read(services, request)
+    body = await read_request(services, request)
     parsed = await services.pace.run(parse_in_slices(body), size=len(body))
     call = make_call(services, request, parsed)
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
     record.model, record.stream = parsed.model, parsed.stream
     config, running = services.config, services.running
-    most = config.settings.global_max_parallel_requests
-    if most and len(running.exchanges) >= most:
-        raise ApiError(
-            "rate_limit",
-            f"The proxy answers {most} requests at a time (global_max_parallel_requests)."
-            " Ask again, or raise the limit in the configuration.",
-            retry_after=1,
-        )
+    check_room(services)
     model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
         request,
@@ -66,15 +59,15 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         hops=extend_hops(services, request),
     )
     if config.settings.capture_dir:
-        _capture(inbound, body)
+        begin_capture(inbound, body)
     del body  # not kept for as long as the answer streams
-    answer: Answer
+    answer: DecodedAnswer
     if record.stream:
         answer = StreamAnswer(inbound, services.timeouts.stall)
     else:
         inbound.patience = parse_patience(request.headers.get("x-stainless-timeout"))
         answer = JsonAnswer(inbound)
-    exchange = Exchange(services, inbound, answer)
+    exchange = Conversation(services, inbound, answer)
     running.add(exchange)
     try:
         return await exchange.run()
@@ -82,8 +75,20 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         running.remove(exchange)
 
 
+def check_room(services: Services) -> None:
+    """Raise `ApiError` if the proxy answers as many requests as it may."""
+    most = services.config.settings.global_max_parallel_requests
+    if most and len(services.running.exchanges) >= most:
+        raise ApiError(
+            "rate_limit",
+            f"The proxy answers {most} requests at a time (global_max_parallel_requests)."
+            " Ask again, or raise the limit in the configuration.",
+            retry_after=1,
+        )
+
+
 async def count_tokens(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    body = await _read(services, request)
+    body = await read_request(services, request)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
     record.model = call.request.model
@@ -115,11 +120,12 @@ async def _count(services: Services, call: Call, name: str) -> int:
     return max(1, tokens)
 
 
-async def _read(services: Services, request: BaseRequest) -> bytes:
+async def read_request(services: Services, request: BaseRequest) -> bytes:
+    """Return the body of a request. Raise `ApiError` if it is too large, too slow or broken."""
     return await read_body(request, services.config.settings.max_body_mb * MIB, services.timeouts)
 
 
-def _capture(inbound: Inbound, body: bytes) -> None:
+def begin_capture(inbound: Inbound, body: bytes) -> None:
     """Begin to capture the exchange of `inbound`."""
     from a2py.proxy.capture import Capture, credentials_in, secrets_of
 

@@ -23,9 +23,8 @@ from enum import Enum
 from typing import Protocol
 
 from a2py.http1 import BadResponse, Head, Inflater, ResponseReader, State
-from a2py.messages.splice import Splice
 from a2py.upstream.failure import Failure, Unanswered, reason_of
-from a2py.upstream.flow import Flow
+from a2py.upstream.flow import Flow, Splice
 from a2py.upstream.sender import Sender
 from a2py.upstream.sockets import is_quiet, read_rest
 from a2py.upstream.transports import READ_SIZE, free, small_reads
