@@ -93,7 +93,8 @@ class PassedAttempt(Attempt):
             await response.read(flow)
         except Failure as failure:
             outcome = self._passed.read_outcome()
-            outcome.error = api_error(failure.cause, self.deployment)
+            if not self._passed.is_complete:
+                outcome.error = api_error(failure.cause, self.deployment)
             return outcome
         return self._passed.end_reply(response)
 

@@ -182,6 +182,11 @@ class Connection(asyncio.Protocol):
             and is_quiet(self._sock)  # what has arrived would be taken for the answer to the next request
         )
 
+    @property
+    def has_whole_response(self) -> bool:
+        """Whether the last byte of the response has come."""
+        return self._reader.done
+
     async def ask(self, head: bytes, body: bytes, limits: Limits) -> Head:
         """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended
         before a byte of the response. If this raises, or is cancelled, the connection is closed."""

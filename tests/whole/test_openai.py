@@ -427,6 +427,20 @@ async def test_a_stream_that_breaks_off_between_events_ends_with_an_error() -> N
         assert proxy.lines[-1]["error"].startswith("upstream: ") and proxy.lines[-1]["estimated"] is True
 
 
+async def test_a_connection_that_breaks_after_the_last_event_does_no_harm() -> None:
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(*text("Hel", "lo"))
+        await c.drain()
+        await asyncio.sleep(0.02)
+        c.reset()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(ask_body(stream=True), CHAT)
+        assert answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
+        assert "error" not in proxy.lines[-1]
+
+
 @pytest.mark.parametrize("headers", [SSE, JSON_TYPE, {**JSON_TYPE, "content-length": "1000"}])
 async def test_what_breaks_off_anywhere_else_is_not_completed(headers: dict[str, str]) -> None:
     async def script(c: Peer) -> None:

@@ -22,10 +22,13 @@ from a2py.wires.common.usage import UsageTally, estimate_tokens
 #: Bytes of the beginning and of the end of a body that are kept. A `response.completed` has up to 9 KB of metadata after
 #: its usage (16 pairs of 64 and 512 characters: OpenAI's API reference, 2026-10).
 HEAD, TAIL = 4 * 1024, 16 * 1024
+_USAGE = b'"usage"'
 #: Bytes of one usage object.
 USAGE_LIMIT = 4 * 1024
-_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
-_ID = re.compile(rb'(?<!\\)"id"\s*:\s*"([!#-\[\]-~]{1,256})"')
+_OBJECT = re.compile(rb"\s*:\s*(?=\{)")
+_STRING = re.compile(rb'\s*:\s*"([!#-\[\]-~]{1,256})"')
+#: What ends a stream of the Responses API.
+_LAST_EVENT = re.compile(rb"^event: ?response\.(?:completed|incomplete|failed)$", re.MULTILINE)
 _BRACES = re.compile(rb"[{}]")
 #: Levels of a stream's event in which text is looked for.
 DEPTH = 8
@@ -68,18 +71,32 @@ class Watcher:
         """Whether the last byte so far ends an event of a stream, so that another event may follow."""
         return not self.size or self.tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
+    @property
+    def has_last_event(self) -> bool:
+        """Whether a stream has said that it is complete, so that nothing is missing if its connection breaks now."""
+        if not self.size or not self.is_between_events:
+            return False
+        last = bytes(self.tail).replace(b"\r\n", b"\n").rstrip(b"\n").rpartition(b"\n\n")[2]
+        return last.removeprefix(b"data:").strip() == b"[DONE]" or _LAST_EVENT.search(last) is not None
+
     def find_id(self) -> str:
         """Return the first `id` in the body: of the response itself, "" if there is none."""
-        match = _ID.search(self.head or bytes(self.tail[:HEAD]))
+        text = self.head or bytes(self.tail[:HEAD])
+        at = text.find(b'"id"')
+        match = _STRING.match(text, at + 4) if at >= 0 else None
         return match[1].decode() if match else ""
 
     def find_usage(self) -> Usage | None:
         """Return the usage that the body reports last; None if it reports none."""
         for text in (bytes(self.tail), self.head):
-            for match in reversed(list(_USAGE.finditer(text))):
-                usage = read_usage(text, match.end() - 1)
+            at = text.rfind(_USAGE)
+            while at >= 0:
+                match = _OBJECT.match(text, at + len(_USAGE))
+                # After a backslash it is in a string: text of the model that looks like usage.
+                usage = read_usage(text, match.end()) if match and text[at - 1 : at] != b"\\" else None
                 if usage is not None:
                     return usage
+                at = text.rfind(_USAGE, 0, at)
         return None
 
     def estimate_output(self) -> int:

@@ -82,6 +82,22 @@ def test_between_events(end: bytes, is_between: bool) -> None:
     assert watch(end).is_between_events is is_between
 
 
+@pytest.mark.parametrize(
+    ("stream", "has_last"),
+    [
+        (CHAT, True),
+        (CHAT.replace(b"\n\n", b"\r\n\r\n"), True),
+        (CHAT[:-1], False),
+        (CHAT.removesuffix(b"data: [DONE]\n\n"), False),
+        (b"event: response.completed\ndata: {}\n\n", True),
+        (b"event: response.output_text.delta\ndata: {}\n\n", False),
+        (b"", False),
+    ],
+)
+def test_the_last_event(stream: bytes, has_last: bool) -> None:
+    assert watch(stream).has_last_event is has_last
+
+
 def test_a_stream_without_usage_is_estimated_and_marked() -> None:
     said = "twenty characters a " * 40
     pieces = [chunk({"content": said[n : n + 20]}) for n in range(0, 800, 20)]
