@@ -28,6 +28,7 @@ COLOURS = {
     "a2py": "#0969da",
     "a2py-uvloop": "#54aeff",
     "a2py-native": "#8250df",
+    "a2py-openai": "#0a3069",
     "ccr": "#bf8700",
     "ant2oai": "#e16f24",
     "litellm": "#cf222e",

@@ -69,7 +69,7 @@ def list_page(config: Config, query: str) -> dict[str, Any]:
 
     Raise `ApiError` with Anthropic's 400 for a limit out of range or an unknown id. Both ids together are the window
     between them, and there an unknown one is no bound: the SDK's own tests send placeholders
-    (anthropic 2.14, test_models.py)."""
+    (anthropic 2.14)."""
     parameters = {name: values[-1] for name, values in parse_qs(query).items()}
     entries = list_ids(config)
     ids = [id for id, _ in entries]

@@ -94,7 +94,7 @@ def test_both_ids_are_the_window_between_them() -> None:
 
 
 async def test_sdk_asks_with_all_three() -> None:
-    """anthropic 2.14, tests/api_resources/test_models.py"""
+    """With these very values: the tests of anthropic 2.14."""
     async with proxied(named("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
         page = await client.models.list(after_id="after_id", before_id="before_id", limit=1)
         assert [model.id for model in page.data] == ["claude-a"]
