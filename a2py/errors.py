@@ -1,7 +1,7 @@
 """Error kinds, Anthropic's error envelope and OpenAI's.
 
-Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, OpenAI's type and code, the headers of an
-error.
+Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, OpenAI's type and code, the headers of
+an error.
 Must not know: upstream wordings (wires/failure.py), HTTP servers, how errors are retried.
 Invariants: an `ApiError` never holds a key, a URL query or a stack; its message says what to do next if anything can be
 done.

@@ -384,8 +384,8 @@ _MODELS = (
     _set(
         "mode",
         v.text,
-        "`chat`, `responses`: the wire; `embedding`, `rerank`, `audio_transcription`, `audio_speech`, `image_generation`,"
-        " `moderation` …: a model for OpenAI's endpoint of that kind alone",
+        "`chat`, `responses`: the wire; `embedding`, `rerank`, `audio_transcription`, `audio_speech`,"
+        " `image_generation`, `moderation` …: a model for OpenAI's endpoint of that kind alone",
         INFO + "mode",
     ),
     _set("supported_endpoints", v.texts, '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),

@@ -95,7 +95,8 @@ HOSTS: tuple[Provider, ...] = (
             "structured_with_tools": False,
             "images": False,
         },
-        docs="inference-docs.cerebras.ai (2026-10): temperature to 1.5; tools with response_format refused: 2026-08; text only",
+        docs="inference-docs.cerebras.ai (2026-10): temperature to 1.5; tools with response_format refused: 2026-08; "
+        "text only",
     ),
     row(
         "nvidia_nim",

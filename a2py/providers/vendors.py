@@ -122,7 +122,8 @@ VENDORS: tuple[Provider, ...] = (
         },
         docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), "
         "-02 (tool_choice)"
-        "; its API reference: chat and FIM completions only (2026-06); its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
+        "; its API reference: chat and FIM completions only (2026-06); its /anthropic: 400 without the thinking of "
+        "earlier calls, web_search runs there: 2026-04 to 2026-09",
     ),
     row(
         "gemini",

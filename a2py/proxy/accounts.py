@@ -1,6 +1,7 @@
 """Which account made a stored response, so that `previous_response_id` goes back there.
 
-OpenAI's Responses API keeps responses for the account that asked. Another account answers that it knows no such response.
+OpenAI's Responses API keeps responses for the account that asked. Another account answers that it knows no such
+response.
 
 Knows: ids and digests of accounts. Must not know: deployments, HTTP.
 Invariants: at most MAX_RESPONSES ids are kept, the newest ones; nothing is written down, so a restart forgets them.

@@ -196,8 +196,8 @@ class Conversation(Exchange):
         elif not plan.keep_only(_is_chat):
             raise ApiError(
                 "not_found",
-                f"model: {self._inbound.model[:100]} does not write text (its `model_info: mode` says so): it is served at"
-                " OpenAI's endpoint of its kind",
+                f"model: {self._inbound.model[:100]} does not write text (its `model_info: mode` says so): it is served"
+                " at OpenAI's endpoint of its kind",
                 should_retry=False,
             )
 

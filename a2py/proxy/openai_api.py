@@ -27,8 +27,8 @@ from a2py.wires.passthrough.request import Question, parse_in_slices
 
 #: What a client that asks for another path gets to read.
 API = (
-    "a2py serves the Anthropic Messages API (POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models) and"
-    " OpenAI's (POST /v1/chat/completions, /v1/responses, /v1/embeddings …)."
+    "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models;"
+    " and OpenAI's: POST /v1/chat/completions, /v1/responses, /v1/embeddings …"
 )
 #: Scheme and host of a request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")

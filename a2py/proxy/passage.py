@@ -57,7 +57,8 @@ class Passage(Exchange):
                 reason = "it is not known which of several accounts made it (a restart forgets that)"
             error = ApiError(
                 "invalid_request",
-                f"Previous response with id {response[:100]!r} not found: {reason}. Send the whole conversation instead.",
+                f"Previous response with id {response[:100]!r} not found: {reason}. Send the whole"
+                " conversation instead.",
                 field="previous_response_id",
                 should_retry=False,
             )

@@ -121,7 +121,8 @@ class _CapturingFlow(PassingFlow):
 
 
 class PassedAnswer:
-    """See `answer.Answer`. `is_stream`: the client asked for a stream; `outcome`: of the latest attempt that got a reply."""
+    """See `answer.Answer`. `is_stream`: the client asked for a stream; `outcome`: of the latest attempt that got a
+    reply."""
 
     degraded: tuple[str, ...] = ()
 

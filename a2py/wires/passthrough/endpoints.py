@@ -12,7 +12,7 @@ from a2py.deployment import CHAT_MODES
 
 
 class Endpoint(NamedTuple):
-    """`name`: its path below an API base; `modes`: of the models that it is for; `writes`: its reply is text of a model,
+    """`name`: its path below an API base; `modes`: of the models that it is for; `writes`: its reply is a model's text,
     so that a stream of it can be estimated."""
 
     name: str
@@ -20,7 +20,7 @@ class Endpoint(NamedTuple):
     writes: bool = False
 
 
-#: Path below the base → endpoint (openai 3.57 and its API reference; rerank: docs.vllm.ai and docs.litellm.ai, 2026-10).
+#: Path below the base → endpoint (openai 3.57 and its API reference; rerank: docs.vllm.ai, docs.litellm.ai, 2026-10).
 ENDPOINTS = {
     endpoint.name: endpoint
     for endpoint in (

@@ -24,8 +24,8 @@ TO_UPSTREAM = (
     "conversation_id",
     "originator",
 )
-#: Of the upstream: what the body is, and what its SDKs read: the request's id, times, when to ask again. Rate limits pass,
-#: too. (openai 3.57; `openai-organization` names the account, so it stays here.)
+#: Of the upstream: what the body is, and what its SDKs read: the request's id, times, when to ask again. Rate limits
+#: pass, too. (openai 3.57; `openai-organization` names the account, so it stays here.)
 TO_CLIENT = frozenset(
     (
         *("content-type", "content-disposition", "content-language", "cache-control", "x-request-id"),

@@ -1,6 +1,7 @@
 """A client's request to one of OpenAI's endpoints: what a2py must know of it, and the body for one upstream.
 
-Knows: JSON and multipart bodies, the few fields that decide routing, limits and times. Must not know: deployments, keys.
+Knows: JSON and multipart bodies, the few fields that decide routing, limits and times. Must not know: deployments,
+keys.
 Invariants: a body for an upstream differs from the client's in the value of `model` alone; nothing is parsed that holds
 more values than jsonsize allows.
 """
@@ -65,7 +66,7 @@ class Question:
 
 
 def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices[Question]:
-    """Return the request of `raw`. Raise `ApiError` if it names no model, two, or none that can be found for certain."""
+    """Return the request of `raw`. Raise `ApiError` if it does not clearly name one model."""
     content_type = content_type.strip()
     if content_type.lower().startswith("multipart/"):
         fields = yield from find_fields_in_slices(raw, find_boundary(content_type))

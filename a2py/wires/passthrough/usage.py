@@ -19,8 +19,8 @@ from a2py.messages.types import JSON, Outcome, Usage
 from a2py.sse import SSEParser
 from a2py.wires.common.usage import UsageTally, estimate_tokens
 
-#: Bytes of the beginning and of the end of a body that are kept. A `response.completed` has up to 9 KB of metadata after
-#: its usage (16 pairs of 64 and 512 characters: OpenAI's API reference, 2026-10).
+#: Bytes of the beginning and of the end of a body that are kept. A `response.completed` has up to 9 KB of metadata
+#: after its usage (16 pairs of 64 and 512 characters: OpenAI's API reference, 2026-10).
 HEAD, TAIL = 4 * 1024, 16 * 1024
 _USAGE = b'"usage"'
 #: Bytes of one usage object.
