@@ -23,6 +23,16 @@ from a2py.quirks import Quirks
 _SECRET, _SHORT = re.compile(r"key|token(?!s)|secret|password|auth|cookie|credential|signature", re.IGNORECASE), 4
 
 
+#: Values of `mode` of a model that writes text (docs.litellm.ai, 2026-10), and of one that does not.
+CHAT_MODES = frozenset(("", "chat", "completion", "responses"))
+OTHER_MODES = frozenset(
+    (
+        *("embedding", "moderation", "rerank", "audio_transcription", "audio_speech", "image_generation"),
+        "image_edit",
+    )
+)
+
+
 def is_secret_name(name: str) -> bool:
     """Return whether a header, parameter or field of this name holds a secret."""
     return _SECRET.search(name) is not None
@@ -45,7 +55,7 @@ class Deployment:
     """`name`: the model_name of the configuration; `model`: the upstream's own id; `base`: API base without a trailing
     slash; `auth`: how the key travels (`bearer`, `x-api-key`, `api-key`, `none`); `params`: request fields that the
     configuration sets (temperature, max_tokens, reasoning_effort, …). They are defaults: the client's own value wins.
-    `problem`: why it can't work, and what to do."""
+    `problem`: why it can't work, and what to do; `mode`: `model_info: mode` of LiteLLM, "" if the file does not say."""
 
     name: str
     id: str
@@ -67,6 +77,7 @@ class Deployment:
     allow: frozenset[str] = frozenset()  #: allowed_openai_params: sent although the provider's row leaves them out
     cache_control_ttl: str = ""  #: of every cache_control sent upstream: `5m`, `1h`, `none`; "": the client's own
     problem: str = ""
+    mode: str = ""
     # limits of the model that the configuration sets; 0: unknown
     max_input_tokens: int = 0
     max_output_tokens: int = 0
@@ -94,6 +105,11 @@ class Deployment:
     fixed: frozenset[str] = frozenset()
     source: str = ""  #: file and line
     account: str = ""  #: digest of address and key (`digest_account`): state that a vendor keeps for one account
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model writes text, so that it can answer /v1/messages."""
+        return self.mode in CHAT_MODES
 
     @property
     def origin(self) -> str:

@@ -1,6 +1,7 @@
-"""Error kinds and Anthropic's error envelope.
+"""Error kinds, Anthropic's error envelope and OpenAI's.
 
-Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, the headers of an error.
+Knows: the kinds of failure, the HTTP status and Anthropic `error.type` of each, OpenAI's type and code, the headers of
+an error.
 Must not know: upstream wordings (wires/failure.py), HTTP servers, how errors are retried.
 Invariants: an `ApiError` never holds a key, a URL query or a stack; its message says what to do next if anything can be
 done.
@@ -48,6 +49,22 @@ KINDS: dict[str, Kind] = {
 }
 
 
+#: Kind → OpenAI's `error.type` and `error.code` (openai 3.57; its error-codes page, 2026-10), where they differ from
+#: `invalid_request_error` and none.
+OPENAI: dict[str, tuple[str, str | None]] = {
+    "context_overflow": ("invalid_request_error", "context_length_exceeded"),
+    "content_policy": ("invalid_request_error", "content_policy_violation"),
+    "authentication": ("invalid_request_error", "invalid_api_key"),
+    "billing": ("insufficient_quota", "insufficient_quota"),
+    "permission": ("invalid_request_error", "permission_denied"),
+    "method_not_allowed": ("invalid_request_error", "method_not_supported"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "api": ("server_error", None),
+    "upstream": ("server_error", "upstream_error"),
+    "timeout": ("server_error", "timeout"),
+    "overloaded": ("server_error", "server_overloaded"),
+}
+
 #: Error kinds that put a deployment into cooldown at the first failure: it would answer the same for a while.
 COOLDOWN_KINDS = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
 
@@ -71,9 +88,10 @@ class ApiError(Exception):
     value of `x-should-retry`, a header that the Anthropic SDKs obey; None: it is not sent. `field`: the request field
     that the upstream named; `limit`: the number that it named for it (tokens).
 
-    Four attributes are set afterwards. `details`: Anthropic's `error.details`, by which its SDKs recover.
-    `rate_limits`: the upstream's headers about them. `blame`: what the failure says about the deployment. `echoed`: the
-    words that decided the kind and the field are in the request, too, so they may be the client's own.
+    Five attributes are set afterwards. `code`: OpenAI's `error.code`, where it is not the kind's. `details`:
+    Anthropic's `error.details`, by which its SDKs recover. `rate_limits`: the upstream's headers about them. `blame`:
+    what the failure says about the deployment. `echoed`: the words that decided the kind and the field are in the
+    request, too, so they may be the client's own.
     """
 
     def __init__(
@@ -100,6 +118,7 @@ class ApiError(Exception):
         self.rate_limits: Mapping[str, str] = {}
         self.blame = Blame.KIND
         self.echoed = False
+        self.code = ""
 
     @property
     def type(self) -> str:
@@ -134,6 +153,17 @@ class ApiError(Exception):
             },
             "request_id": request_id,
         }
+
+    def openai_envelope(self) -> dict[str, Any]:
+        """Return `{"error": {"message": …, "type": …, "param": …, "code": …}}` (OpenAI's API reference, 2026-10)."""
+        type, code = OPENAI.get(self.kind, ("invalid_request_error", None))
+        param = self.field or None
+        return {"error": {"message": self.message, "type": type, "param": param, "code": self.code or code}}
+
+    @property
+    def openai_status(self) -> int:
+        """The HTTP status for OpenAI's clients. Only Anthropic's API has a 529."""
+        return 503 if self.status == 529 else self.status
 
     def body(self, request_id: str) -> bytes:
         """Return the envelope as the bytes of an HTTP body."""

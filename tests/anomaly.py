@@ -173,3 +173,22 @@ def judge(answer: Answer) -> str:
     assert sum(name in ("message_stop", "error") for name in names) == 1, names
     assert names.count("message_start") == (0 if names == ["error"] else 1), names
     return "ok" if names[-1] == "message_stop" else "error"
+
+
+def judge_passed(answer: Answer) -> str:
+    """Do the same for an answer that passes as it is. What broke off within an event has no proper end: it counts as an
+    error, because the client sees it."""
+    assert answer.headers["request-id"].startswith("req_")
+    if not answer.whole:
+        assert answer.status == 200, "only what had begun may be cut"
+        return "error"
+    if answer.headers["content-type"] == "application/json":
+        body = json.loads(answer.body)
+        assert ("choices" in body) is (answer.status == 200)
+        assert answer.status == 200 or body["error"]["message"]
+        return "ok" if answer.status == 200 else "error"
+    assert answer.status == 200 and answer.body.endswith(b"\n\n")
+    last = answer.body.rstrip(b"\n").rpartition(b"\n\n")[2]
+    assert last == b"data: [DONE]" or last.startswith(b"event: error\n"), last
+    assert answer.body.count(b"event: error") + answer.body.count(b"[DONE]") == 1
+    return "ok" if last == b"data: [DONE]" else "error"

@@ -53,6 +53,7 @@ WIRES = {
     "chat": 4,
     "responses": 4,
     "native": 4,
+    "passthrough": 4,
     "__init__": 5,
 }
 #: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
@@ -239,7 +240,7 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "aiohttp_server", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("access", "accounts", "aiohttp_server", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
     ("waiting",),
@@ -248,11 +249,13 @@ PROXY = (
     ("body", "client", "connections", "rules"),
     ("capture", "flow", "keepalive", "services"),
     ("inbound",),
-    ("answer",),
+    ("answer", "passed_answer"),
     ("searching", "unsearched"),
     ("attempt",),
-    ("exchange",),
+    ("exchange", "passed_attempt"),
+    ("passage",),
     ("messages_api",),
+    ("openai_api",),
     ("routes",),
     ("app",),
     ("embed", "server"),

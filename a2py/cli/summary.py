@@ -74,7 +74,7 @@ def is_loopback(host: str) -> bool:
 
 def describe_target(config: Config, url: str) -> Target:
     """Return the proxy at `url` as a client needs it."""
-    names = config.list_names()
+    names = config.list_chat_names()
     model = config.default_name or (names[0] if names else "")
     window = output = 0
     first = _first_deployment(config, model)
@@ -104,7 +104,8 @@ def list_rows(config: Config) -> list[Row]:
     out = []
     for dep in config.deployments:
         place = f"✗ {dep.problem}" if dep.problem else urlsplit(dep.base).netloc
-        out.append(Row(dep.name, "/".join(filter(None, (dep.provider, dep.model))), dep.wire, place))
+        way = dep.wire if dep.is_chat else dep.mode
+        out.append(Row(dep.name, "/".join(filter(None, (dep.provider, dep.model))), way, place))
     out += [Row(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden]
     if config.default_name and _upstream(config, "claude-opus-5-5") == _upstream(config, config.default_name) != "":
         out.append(Row("claude-*", f"→ {config.default_name}", "", ""))

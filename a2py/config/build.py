@@ -20,17 +20,12 @@ from a2py.config.prefixes import ModelName, Warn, parse_model
 from a2py.config.quirk_changes import entry_overrides, warn_unsent
 from a2py.config.settings import SENT_UNCHANGED, Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
-from a2py.deployment import Deployment, digest_account
+from a2py.deployment import CHAT_MODES, OTHER_MODES, Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
 from a2py.providers import PROVIDERS, Provider, find_host_row, find_native_base, find_wire
 
-#: Values of model_info.mode that a2py does not serve.
-_NO_CHAT = frozenset(
-    (
-        *("embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech", "moderation"),
-        *("rerank", "video_generation", "ocr", "search"),
-    )
-)
+#: Values of model_info.mode that no endpoint of a2py is for.
+_UNSERVED_MODES = frozenset(("video_generation", "ocr", "search", "realtime"))
 _PARAMS = (
     "max_tokens",
     "max_completion_tokens",
@@ -61,6 +56,8 @@ def choose_wire(entry: Entry, name: ModelName, base: str, settings: Settings) ->
         chosen = "native"
     elif entry.mode in ("chat", "responses"):
         chosen = entry.mode
+    elif entry.mode.lower() in OTHER_MODES:
+        chosen = "chat"  # not a vendor's Anthropic endpoint, which has no such models
     elif entry.use_chat_completions_api or endpoints == {"/v1/chat/completions"}:
         chosen = "chat"
     elif endpoints == {"/v1/responses"}:
@@ -229,8 +226,15 @@ def _make_deployment(
         keepalive=entry.keepalive_seconds,
         cache_control_ttl=entry.cache_control_ttl,
         base_model=entry.base_model,
+        mode=_find_mode(entry),
         source=str(entry.at),
     )
+
+
+def _find_mode(entry: Entry) -> str:
+    """Return the mode of a model; "" for a word that says nothing about endpoints."""
+    mode = entry.mode.lower()
+    return mode if mode in OTHER_MODES or mode in CHAT_MODES else ""
 
 
 def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
@@ -272,6 +276,6 @@ def _unusable(entry: Entry, model: str) -> str:
         return f"{entry.place()}: `model` is missing. Write it below litellm_params, for example openai/gpt-5.4."
     if "*" in model and "*" not in entry.model_name:
         return f"{entry.place('model')} has a * and model_name has none. Write the same wildcard in both."
-    if entry.mode.lower() in _NO_CHAT:
-        return f"{entry.place('mode')} is {entry.mode}, but a2py serves chat models only. Remove the model."
+    if entry.mode.lower() in _UNSERVED_MODES:
+        return f"{entry.place('mode')} is {entry.mode}, for which a2py has no endpoint. Remove the model."
     return ""

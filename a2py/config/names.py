@@ -128,6 +128,10 @@ class Config:
         visible = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
         return tuple(name for name in visible if any(not dep.problem for dep in self._names.find(name)))
 
+    def list_chat_names(self) -> tuple[str, ...]:
+        """Return those of `list_names` that can answer /v1/messages."""
+        return tuple(name for name in self.list_names() if any(dep.is_chat for dep in self._names.find(name)))
+
     def _public_names(self, dep: Deployment) -> tuple[str, ...]:
         if "*" not in dep.name:
             return (dep.name,)
@@ -199,10 +203,15 @@ def find_default_name(config: Config) -> str:
     name = config.settings.default_model
     if name:
         return name if config.knows(name) else ""
-    working = [dep for dep in config.deployments if not dep.problem] or list(config.deployments)
+    chat = tuple(filter(_is_chat, config.deployments))
+    working = [dep for dep in chat if not dep.problem] or chat
     listed = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
     first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
     return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
+
+
+def _is_chat(dep: Deployment) -> bool:
+    return dep.is_chat
 
 
 def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:

@@ -444,7 +444,13 @@ _MODELS = (
     _set("ssl_verify", v.ssl_verify, "as in litellm_settings", PARAM + "ssl_verify"),
     *(_set(name, v.anything, "sent upstream unchanged", PARAM + name) for name in SENT_UNCHANGED),
     _set("id", v.text, "the deployment's id in logs, `/health` and quirks", INFO + "id"),
-    _set("mode", v.text, "the wire, `chat` or `responses`; other modes (embedding, …) are not served", INFO + "mode"),
+    _set(
+        "mode",
+        v.text,
+        "`chat`, `responses`: the wire; `embedding`, `rerank`, `audio_transcription`, `audio_speech`,"
+        " `image_generation`, `moderation` …: a model for OpenAI's endpoint of that kind alone",
+        INFO + "mode",
+    ),
     _set("supported_endpoints", v.texts, '`["/v1/messages"]`: the native wire', INFO + "supported_endpoints"),
     _set(
         "base_model",

@@ -97,7 +97,8 @@ class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink changes it to `tool_use` if and only if it
     emitted a tool block); `final_reason`: the stop reason that the client got; `error`: the reply failed, and `reason`
     means nothing. `output_estimate`: output tokens if the upstream reports no usage; `notes`: what was left out or odd,
-    for the log; `called`: names of the tools that were called; `has_phases`: a message of the reply has a phase."""
+    for the log; `called`: names of the tools that were called; `has_phases`: a message of the reply has a phase;
+    `is_estimated`: the upstream reported no usage, and `usage` is a2py's own guess."""
 
     reason: str = "end_turn"
     usage: Usage | None = None
@@ -110,6 +111,7 @@ class Outcome:
     final_reason: str = ""
     called: frozenset[str] = frozenset()
     has_phases: bool = False
+    is_estimated: bool = False
 
     def final_usage(self, estimate: Usage) -> Usage:
         """Return the reported usage. Numbers that are missing or zero come from `estimate` (input) and

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from a2py.providers.families import WITH_TOP_K
 from a2py.providers.types import Provider, row
-from a2py.providers.vendors import BETA_FIELDS
+from a2py.providers.vendors import BETA_FIELDS, NO_TEXT
 
 _LITELLM = "LiteLLM's provider page (2026-10)"
 
@@ -87,6 +87,7 @@ HOSTS: tuple[Provider, ...] = (
         "cerebras",
         "https://api.cerebras.ai/v1",
         default_model="gpt-oss-120b",
+        lacks=NO_TEXT,
         quirks={
             "max_tokens_field": "max_completion_tokens",
             "temperature_max": 1.5,
@@ -94,7 +95,8 @@ HOSTS: tuple[Provider, ...] = (
             "structured_with_tools": False,
             "images": False,
         },
-        docs="inference-docs.cerebras.ai (2026-10): temperature to 1.5; tools with response_format refused: 2026-08",
+        docs="inference-docs.cerebras.ai (2026-10): temperature to 1.5; tools with response_format refused: 2026-08; "
+        "text only",
     ),
     row(
         "nvidia_nim",

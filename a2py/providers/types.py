@@ -39,6 +39,8 @@ class Provider:
     default_model: str = ""
     #: Fields of `Quirks` that differ from the common subset.
     quirks: Mapping[str, Any] = field(default_factory=dict)
+    #: Endpoints of OpenAI's API that it does not have at its own address. What is not listed is asked.
+    lacks: frozenset[str] = frozenset()
     #: Header → environment variable with its value.
     env_headers: Mapping[str, str] = field(default_factory=dict)
     #: Source and date of the facts.

@@ -34,6 +34,13 @@ BARE_FIELDS = BETA_FIELDS | {"messages.redacted_thinking", "tools.typed", "tools
 #: … and documents: no such block is known (DeepSeek's, MiniMax's and Ollama's pages, vLLM
 #: 0.26; 2026-11).
 TEXT_FIELDS = BARE_FIELDS | {"messages.document"}
+#: Endpoints of OpenAI's API for anything but text.
+NO_TEXT = frozenset(
+    (
+        *("embeddings", "moderations", "rerank", "audio/transcriptions", "audio/translations", "audio/speech"),
+        *("images/generations", "images/edits"),
+    )
+)
 _MISTRAL = {
     "prefill": "prefix",
     "tool_choice_any": "any",
@@ -103,6 +110,7 @@ VENDORS: tuple[Provider, ...] = (
         native="https://api.deepseek.com/anthropic",
         native_models=("deepseek-*",),
         default_model="deepseek-v4-pro",
+        lacks=NO_TEXT,
         quirks={
             "reasoning": "thinking_effort",
             "efforts": ("low", "high", "max"),
@@ -114,7 +122,8 @@ VENDORS: tuple[Provider, ...] = (
         },
         docs="api-docs.deepseek.com thinking_mode, anthropic_api (2026-10); deepseek/error-400-01 (only text parts), "
         "-02 (tool_choice)"
-        "; its /anthropic: 400 without the thinking of earlier calls, web_search runs there: 2026-04 to 2026-09",
+        "; its API reference: chat and FIM completions only (2026-06); its /anthropic: 400 without the thinking of "
+        "earlier calls, web_search runs there: 2026-04 to 2026-09",
     ),
     row(
         "gemini",

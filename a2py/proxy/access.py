@@ -41,7 +41,8 @@ def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None
         if not _has_key(headers, config.master_key):
             raise ApiError(
                 "authentication",
-                "This proxy requires its master_key: set ANTHROPIC_AUTH_TOKEN (or the SDK's api_key) to it",
+                "This proxy requires its master_key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key)"
+                " to it",
                 should_retry=False,
             )
         return

@@ -36,7 +36,9 @@ from a2py.upstream import Flow
 
 
 class Answer(Protocol):
-    """`is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream;
+    """What an exchange needs of its answer, whatever its form. (passed_answer.py has one that passes as it is.)
+
+    `is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream;
     `outcome`: of the latest attempt that got a reply."""
 
     is_stream: bool
@@ -47,27 +49,15 @@ class Answer(Protocol):
     def is_delivered(self) -> bool:
         """Whether the client has got content, so that no other deployment may be asked any more."""
 
-    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
-        """Take over what the client is told about an attempt that is about to be sent."""
-
     def set_place(self, place: int) -> None:
         """Take over the place in the line at which the request began to wait."""
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
         """Take over the upstream's headers about rate limits. They reach the client unless the answer is committed."""
 
-    def open_sink(self, deployment: Deployment, prepared: Prepared) -> Sink:
-        """Return a new sink for the reply of `deployment`."""
-
-    def flow_of(self, decoder: Decoder) -> Flow:
-        """Return the flow that feeds the upstream's body to `decoder`, which writes into the sink opened last."""
-
     def complete(self, outcome: Outcome, model: str) -> ApiError | None:
-        """End the sink opened last with `outcome`. Return the error if the reply is not a complete one. `model` is the
-        upstream's id."""
-
-    async def flush(self) -> None:
-        """Send what the sink has, between two bodies of upstreams. A client that does not read is waited for."""
+        """End the reply of the latest attempt with `outcome`. Return the error if the reply is not a complete one.
+        `model` is the upstream's id."""
 
     def start(self) -> None:
         """Begin to wait for content."""
@@ -77,6 +67,22 @@ class Answer(Protocol):
 
     def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
         """Return the response; `error` itself if nothing was sent, so that it can still become an HTTP status."""
+
+
+class DecodedAnswer(Answer, Protocol):
+    """An answer to /v1/messages, into which replies are decoded."""
+
+    def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
+        """Take over what the client is told about an attempt that is about to be sent."""
+
+    def open_sink(self, deployment: Deployment, prepared: Prepared) -> Sink:
+        """Return a new sink for the reply of `deployment`."""
+
+    def flow_of(self, decoder: Decoder) -> Flow:
+        """Return the flow that feeds the upstream's body to `decoder`, which writes into the sink opened last."""
+
+    async def flush(self) -> None:
+        """Send what the sink has, between two bodies of upstreams. A client that does not read is waited for."""
 
 
 def _initial_usage(inbound: Inbound, model: str) -> Usage:

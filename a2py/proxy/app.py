@@ -17,13 +17,12 @@ from a2py.proxy.cors import grant, preflight
 from a2py.proxy.log import INTERNAL, Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
-from a2py.proxy.responses import PLACE_HEADER, NamelessResponse, error_response, new_id
+from a2py.proxy.openai_api import explain_missing, is_upgrade, refuse_method, refuse_upgrade
+from a2py.proxy.responses import PLACE_HEADER, NamelessResponse, error_response, new_id, openai_error_response
 from a2py.proxy.routes import Route, find_route
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
-
-#: What a client that asks for another path gets to read.
-API = "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models."
+from a2py.wires.passthrough.endpoints import is_openai_path
 
 
 class Proxy:
@@ -72,8 +71,10 @@ class Proxy:
         extend_hops(services, request)  # first: a loop must not get as far as the upstream
         path = request.path[:200]
         route = find_route(request.path)
+        if route is None and is_upgrade(request) and is_openai_path(request.path):
+            raise refuse_upgrade()
         if route is None:
-            raise ApiError("not_found", f"Not found: {request.method} {path}. {API}")
+            raise explain_missing(request.method, path)
         if request.method == "OPTIONS":
             headers = preflight(config.settings.allowed_origins, route.methods, request.headers)
             if headers is not None:
@@ -81,8 +82,7 @@ class Proxy:
         if not route.open:
             admit(config, request.headers, request.raw_path)
         if request.method not in route.methods:
-            methods = " or ".join(route.methods)
-            raise ApiError("method_not_allowed", f"{request.method} is not allowed on {path}. Use {methods}.")
+            raise refuse_method(request, path, route.methods)
         if connections is not None and connections.open > connections.max_connections:
             raise ApiError(
                 "overloaded",
@@ -97,7 +97,10 @@ class Proxy:
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find_route(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
-        response = error_response(error, record.id, headers)
+        if is_openai_path(request.path):
+            response = openai_error_response(error, record.id, headers)
+        else:
+            response = error_response(error, record.id, headers)
         content = request.content
         if content.exception() is not None:
             # Nothing after a broken body can be read. aiohttp would try to, and log a traceback.
@@ -110,7 +113,7 @@ class Proxy:
 
 
 def _count_request(metrics: Metrics, record: Record) -> None:
-    """Count a finished request to /v1/messages."""
+    """Count a finished request to a model."""
     add, deployment = metrics.add, record.deployment or "none"
     add("a2py_requests_total", deployment=deployment, wire=record.wire or "none", status=str(record.status))
     add("a2py_request_seconds_sum", record.duration, deployment=deployment)
@@ -119,8 +122,9 @@ def _count_request(metrics: Metrics, record: Record) -> None:
         add("a2py_first_byte_seconds_count", deployment=deployment)
     if record.choice:
         add("a2py_routes_total", rule=record.choice.rule, model=record.choice.model or "as asked")
+    tokens = "a2py_tokens_estimated_total" if record.is_estimated else "a2py_tokens_total"
     for direction, amount in (("input", record.input), ("cached", record.cached), ("output", record.output)):
         if amount:
-            add("a2py_tokens_total", amount, deployment=deployment, direction=direction)
+            add(tokens, amount, deployment=deployment, direction=direction)
     for name in record.degraded:
         metrics.add_degraded(name)

@@ -1,8 +1,9 @@
 """One question to one deployment: prepare it, send it, read the reply into the answer.
 
-Knows: the order of these steps, the time limits of each, what is counted towards the deployment's limits. Must not
-know: which deployment is next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream
-formats (wires).
+`Attempt` has the order of these steps. A `DecodedAttempt` asks by a wire, and its reply is decoded.
+
+Knows: the time limits of each step, what is counted towards the deployment's limits. Must not know: which deployment is
+next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream formats (wires).
 Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request
 body is not referred to once the reply has begun, except by `Prepared.sent`.
 """
@@ -16,7 +17,7 @@ from a2py.errors import ApiError
 from a2py.evidence.replies import Demand, demand_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy.answer import Answer
+from a2py.proxy.answer import Answer, DecodedAnswer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Reservation
 from a2py.proxy.places import Place
@@ -41,8 +42,8 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 class Attempt:
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
-    `original`; `refused`: what this request
-    need not ask again; `is_repetition`: it would have asked that, so nothing was sent; `asked`: what the reply must
+    `original`; `refused`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
+    was sent; `demand`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
 
     def __init__(
@@ -53,7 +54,6 @@ class Attempt:
         original: Deployment,
         deployment: Deployment,
         refused: Refused,
-        place: Place | None = None,
     ) -> None:
         self._services = services
         self._inbound = inbound
@@ -61,28 +61,40 @@ class Attempt:
         self._original = original
         self.deployment = deployment
         self._refused = refused
-        self._place = place
+        self.place: Place | None = None
         self.is_repetition = False
         self.prepared: Prepared | None = None
         self.demand = Demand()
-        self._decoder: Decoder | None = None
         self._response: Response | None = None  # that is being read
         self._outcome: Outcome | None = None  # of the latest response, None until it has ended
         self._is_refused = False  # the upstream did no work for the latest request, as far as one can tell
-        self._searching: Searching | None = None
-        if inbound.config.search is not None:
-            from a2py.proxy.searching import begin  # not loaded where no search is configured
-
-            self._searching = begin(services, inbound, deployment)
+        self._reservation: Reservation | None = None
 
     @property
     def has_hops(self) -> bool:
         """Whether the model was asked several times, so that the reply's usage is that of several prompts."""
-        return self._searching is not None and self._searching.count > 1
+        return False
 
-    @property
-    def _call(self) -> Call:
-        return self._inbound.call if self._searching is None else self._searching.call
+    async def _prepare(self) -> None:
+        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
+        context."""
+        raise NotImplementedError
+
+    async def _read_refusal(self, response: Response) -> ApiError:
+        """Return the error that a response with a status outside of 2xx means."""
+        raise NotImplementedError
+
+    async def _read_reply(self, response: Response) -> Outcome:
+        """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
+        raise NotImplementedError
+
+    def _read_partial(self) -> Outcome | None:
+        """Return the outcome of a reply that was cancelled; None if it had not begun."""
+        raise NotImplementedError
+
+    def _sum_up(self, outcome: Outcome | None) -> Outcome | None:
+        """Return the outcome of the whole attempt; `outcome`: of its latest response, None if it has none."""
+        return outcome
 
     async def run(self) -> ApiError | None:
         """Ask. Return None if the answer has what it needs, otherwise the error. `AtLimit` and `is_repetition` mean
@@ -99,20 +111,19 @@ class Attempt:
         if refusal is not None:
             self.is_repetition = True
             return refusal
-        reservation = services.limits.reserve(self._original, self._inbound.size, self._place)
+        reservation = services.limits.reserve(self._original, self._inbound.size, self.place)
         if reservation is None:
             return AtLimit()
+        self._reservation = reservation
         try:
             response = await self._send()
             if not 200 <= response.status < 300:
+                self._is_refused = True
                 return await self._read_refusal(response)
-            outcome = await self._read_reply(response)
-            if self._searching is not None:
-                outcome = await self._follow_searches(self._searching, outcome, reservation)
-                self._outcome = self._answer.outcome = outcome
+            outcome = self._outcome = await self._read_reply(response)
             failure = self._answer.complete(outcome, deployment.model)
             if failure is not None and not self._answer.is_delivered and response.content_type == "text/html":
-                return _web_page_error(deployment)
+                return web_page_error(deployment)
             return failure
         except ApiError as error:
             if self._response is None and self._outcome is None and error.kind != "timeout":
@@ -122,23 +133,6 @@ class Attempt:
             self._leave()
             self._settle(reservation)
 
-    async def _follow_searches(self, searching: Searching, outcome: Outcome, reservation: Reservation) -> Outcome:
-        """Make the searches that the reply asks for, and ask the model again with what they bring, until it asks for
-        none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
-        while searches := searching.wanted(outcome):
-            self._leave()
-            await self._answer.flush()  # the client sees the search before its results
-            if not await searching.run(searches, outcome):
-                break
-            await self._answer.flush()
-            await self._prepare_hop()
-            reservation.count_hop()
-            response = await self._send()
-            if not 200 <= response.status < 300:
-                raise await self._read_refusal(response)
-            outcome = await self._read_reply(response)
-        return searching.finish(outcome)
-
     def _leave(self) -> None:
         """End the exchange with the upstream, if there is one."""
         response, self._response, outcome = self._response, None, self._outcome
@@ -146,23 +140,6 @@ class Attempt:
             # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
             is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
             response.leave(finished=is_complete)
-
-    async def _prepare(self) -> None:
-        """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
-        context."""
-        services, call, deployment = self._services, self._call, self.deployment
-        prepared = await self._prepare_hop()
-        if self._searching is None:
-            self.demand = demand_of(call.request, prepared)
-        self._answer.begin_attempt(deployment, prepared)
-        if deployment.quirks.context_probe:
-            tokens = await services.sizes.count(call.request, deployment.model)
-            await services.contexts.check(services.upstream, deployment, tokens)
-
-    async def _prepare_hop(self) -> Prepared:
-        work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._answer.is_stream)
-        prepared = self.prepared = await self._services.pace.run(work)
-        return prepared
 
     async def _send(self) -> Response:
         """Send the request, and return the response once its head has come. Raise `ApiError`."""
@@ -172,7 +149,7 @@ class Attempt:
         if capture is not None:
             capture.begin_attempt(self.deployment, prepared)
         total, silence, contentless = self._time_limits(prepared.stream)
-        self._outcome = self._decoder = None  # those of an earlier hop
+        self._outcome = None  # that of an earlier hop
         response = self._response = await self._services.upstream.send(
             self.deployment, prepared, total=total, silence=silence, contentless=contentless, hops=inbound.hops
         )
@@ -197,13 +174,78 @@ class Attempt:
         silence = deployment.stream_timeout or settings.stream_timeout or whole
         return (None, silence, whole) if self._answer.is_stream else (whole, silence, None)
 
+    def _settle(self, reservation: Reservation) -> None:
+        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
+        seen.
+
+        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
+        the upstream has come."""
+        outcome = self._outcome
+        if outcome is None:  # cancelled, or refused
+            outcome = self._read_partial()
+        is_open = outcome is None and not self._is_refused  # nobody knows what the latest request costs
+        outcome = self._sum_up(outcome)
+        if outcome is None:
+            reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
+            return
+        usage = outcome.final_usage(Usage(input=reservation.input))
+        input = usage.input + usage.cache_read + usage.cache_creation
+        if outcome.error is None and usage.output and not is_open:
+            reservation.settle(input, usage.output, complete=True)
+        else:
+            output = max(usage.output, outcome.output_estimate)
+            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+
+
+class DecodedAttempt(Attempt):
+    """An attempt at a request to /v1/messages."""
+
+    def __init__(
+        self,
+        services: Services,
+        inbound: Inbound,
+        answer: DecodedAnswer,
+        original: Deployment,
+        deployment: Deployment,
+        refused: Refused,
+    ) -> None:
+        super().__init__(services, inbound, answer, original, deployment, refused)
+        self._decoded = answer
+        self._decoder: Decoder | None = None
+        self._searching: Searching | None = None
+        if inbound.config.search is not None:
+            from a2py.proxy.searching import begin  # not loaded where no search is configured
+
+            self._searching = begin(services, inbound, deployment)
+
+    @property
+    def has_hops(self) -> bool:
+        return self._searching is not None and self._searching.count > 1
+
+    @property
+    def _call(self) -> Call:
+        return self._inbound.call if self._searching is None else self._searching.call
+
+    async def _prepare(self) -> None:
+        services, call, deployment = self._services, self._call, self.deployment
+        prepared = await self._prepare_hop()
+        if self._searching is None:
+            self.demand = demand_of(call.request, prepared)
+        self._decoded.begin_attempt(deployment, prepared)
+        if deployment.quirks.context_probe:
+            tokens = await services.sizes.count(call.request, deployment.model)
+            await services.contexts.check(services.upstream, deployment, tokens)
+
+    async def _prepare_hop(self) -> Prepared:
+        work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._decoded.is_stream)
+        prepared = self.prepared = await self._services.pace.run(work)
+        return prepared
+
     async def _read_refusal(self, response: Response) -> ApiError:
-        """Return the error that a response with a status outside of 2xx means."""
         deployment, prepared = self.deployment, self.prepared
         assert prepared is not None
-        self._is_refused = True
         if response.status < 400:
-            return _address_error(response.status, deployment)
+            return address_error(response.status, deployment)
         body = await response.error_body()
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
@@ -229,8 +271,34 @@ class Attempt:
         return ApiError("context_overflow", message, limit=context)
 
     async def _read_reply(self, response: Response) -> Outcome:
-        """Pass the body on to the answer. Return how the reply ended; if it broke off, `Outcome.error` says why."""
-        deployment, prepared, answer = self.deployment, self.prepared, self._answer
+        outcome = await self._read_hop(response)
+        if self._searching is not None:
+            outcome = self._decoded.outcome = await self._follow_searches(self._searching, outcome)
+        return outcome
+
+    async def _follow_searches(self, searching: Searching, outcome: Outcome) -> Outcome:
+        """Make the searches that the reply asks for, and ask the model again with what they bring, until it asks for
+        none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
+        while searches := searching.wanted(outcome):
+            self._leave()
+            await self._decoded.flush()  # the client sees the search before its results
+            if not await searching.run(searches, outcome):
+                break
+            await self._decoded.flush()
+            await self._prepare_hop()
+            assert self._reservation is not None
+            self._reservation.count_hop()
+            self._decoder = None
+            response = await self._send()
+            if not 200 <= response.status < 300:
+                self._is_refused = True
+                raise await self._read_refusal(response)
+            outcome = await self._read_hop(response)
+        return searching.finish(outcome)
+
+    async def _read_hop(self, response: Response) -> Outcome:
+        """Read one response."""
+        deployment, prepared, answer = self.deployment, self.prepared, self._decoded
         assert prepared is not None
         searching = self._searching
         if searching is None:
@@ -255,32 +323,18 @@ class Attempt:
             outcome.error = api_error(cause, deployment)
         return outcome
 
-    def _settle(self, reservation: Reservation) -> None:
-        """Replace the reserved tokens by those of the reply: as the upstream counted them, otherwise as many as were
-        seen.
+    def _read_partial(self) -> Outcome | None:
+        return self._decoder.close() if self._decoder is not None else None
 
-        A refused request costs nothing. A reply that broke off costs at least what was reserved: nobody knows how far
-        the upstream has come."""
-        outcome = self._outcome
-        if outcome is None and self._decoder is not None:  # cancelled
-            outcome = self._decoder.close()
-        is_open = outcome is None and not self._is_refused  # nobody knows what the latest request costs
-        if self._searching is not None:
-            outcome = self._searching.sum_up(outcome)
-            self._answer.outcome = outcome or self._answer.outcome
-        if outcome is None:
-            reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
-            return
-        usage = outcome.final_usage(Usage(input=reservation.input))
-        input = usage.input + usage.cache_read + usage.cache_creation
-        if outcome.error is None and usage.output and not is_open:
-            reservation.settle(input, usage.output, complete=True)
-        else:
-            output = max(usage.output, outcome.output_estimate)
-            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+    def _sum_up(self, outcome: Outcome | None) -> Outcome | None:
+        if self._searching is None:
+            return outcome
+        outcome = self._searching.sum_up(outcome)
+        self._decoded.outcome = outcome or self._decoded.outcome
+        return outcome
 
 
-def _address_error(status: int, deployment: Deployment) -> ApiError:
+def address_error(status: int, deployment: Deployment) -> ApiError:
     """Return the error for a status that no model's server gives: the configured address is wrong, and a retry will not
     help."""
     if status in REDIRECTS:
@@ -290,6 +344,6 @@ def _address_error(status: int, deployment: Deployment) -> ApiError:
     return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)
 
 
-def _web_page_error(deployment: Deployment) -> ApiError:
+def web_page_error(deployment: Deployment) -> ApiError:
     problem = "answered with a web page instead of a model's reply. Check `api_base`: most end in /v1."
     return ApiError("upstream", f"{Peer.of(deployment).host_and_model} {problem}", should_retry=False)

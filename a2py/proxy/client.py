@@ -1,4 +1,4 @@
-"""The client's end of one streamed answer: status line, chunks, back-pressure, end.
+"""The client's end of one answer that is written as it comes: status line, chunks, back-pressure, end.
 
 Why not `StreamResponse.write`: framing the chunk here and writing it to the transport costs 42 µs of CPU per paced
 chunk instead of 45 (CPython 3.11, aiohttp 3.14), and a timer can do it, without a task.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.connection import Connection
@@ -49,13 +50,14 @@ class _NullTransport(asyncio.Transport):
         return 0
 
 
-class EventStream:
+class ClientStream:
     """`limit`: bytes that the client may leave unread; `extra`: more headers; `stall_seconds`: how long it may read
     nothing (seconds).
 
     `last_write`: loop time of the latest write; `committed`: the head is out, or goes out with the next write;
     `place`: in the line, 0 if the request did not wait; `chunked`: the body is framed in chunks (not for HTTP/1.0,
-    whose body ends with the connection); `send`: the transport's `write`, for whole chunks that were framed elsewhere
+    whose body ends with the connection, and not where its length is known); `send`: the transport's `write`, for whole
+    chunks that were framed elsewhere
     (messages/splice.py). It may be used once something was written, if the answer is `chunked`."""
 
     __slots__ = (
@@ -73,7 +75,6 @@ class EventStream:
         "keep_alive",
         "last_write",
         "place",
-        "rate_limits",
         "request_id",
         "send",
     )
@@ -99,7 +100,6 @@ class EventStream:
         self._head = b""
         self.keep_alive = request.keep_alive and self.chunked
         self.request_id = request_id
-        self.rate_limits: Mapping[str, str] = {}
         self.place = 0
         self.committed = False
         self.finished = False
@@ -110,19 +110,14 @@ class EventStream:
         """Whether the client has left."""
         return self._transport.is_closing()
 
-    def commit(self, degraded: tuple[str, ...] = ()) -> None:
-        """Make the answer a 200 and an event stream. The head goes out with the next `write`."""
-        if self.committed:
-            return
+    def _begin(self, head: list[str]) -> None:
+        """Begin the answer. `head`: status line and headers, each with its line end; those about the connection are
+        added here. They go out with the next `write`."""
         self.committed = True
         if self._connection is not None and self._connection.is_leaving:
             self.keep_alive = False
-        head = [_HEAD, self.request_id, "\r\n"]
-        if degraded:
-            head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
         if self._extra:
             head += [f"{name}: {value}\r\n" for name, value in self._extra.items()]
-        head += [f"{name}: {value}\r\n" for name, value in self.rate_limits.items()]
         if self.place:
             head.append(f"{PLACE_HEADER}: {self.place}\r\n")
         if self.chunked:
@@ -170,4 +165,72 @@ class EventStream:
             self._transport.write(self._head + data)
             self._head = b""
         self.finished = True
+        return self._response()
+
+    def _response(self) -> StreamResponse:
         return SentResponse(200, self.keep_alive)
+
+
+class EventStream(ClientStream):
+    """An event stream that a2py itself writes."""
+
+    __slots__ = ("rate_limits",)
+
+    def __init__(
+        self,
+        request: BaseRequest,
+        request_id: str,
+        limit: int,
+        extra: Mapping[str, str] | None = None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        super().__init__(request, request_id, limit, extra, stall_seconds)
+        self.rate_limits: Mapping[str, str] = {}
+
+    def commit(self, degraded: tuple[str, ...] = ()) -> None:
+        """Make the answer a 200 and an event stream. The head goes out with the next `write`."""
+        if self.committed:
+            return
+        head = [_HEAD, self.request_id, "\r\n"]
+        if degraded:
+            head += "x-a2py-degraded: ", header_list(degraded), "\r\n"
+        head += [f"{name}: {value}\r\n" for name, value in self.rate_limits.items()]
+        self._begin(head)
+
+
+class PassedStream(ClientStream):
+    """An upstream's answer that passes: its status, some of its headers, its body."""
+
+    __slots__ = ("_is_framed", "status")
+
+    def commit(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
+        """Begin the answer. `length`: bytes of its body, None if nobody knows yet."""
+        self.status = status
+        has_length = length is not None
+        is_bodiless = status == 204  # RFC 9112, section 6.3
+        self.chunked = self.chunked and not has_length and not is_bodiless
+        self._is_framed = self.chunked or has_length or is_bodiless
+        head = [_status_line(status), "request-id: ", self.request_id, "\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if has_length and not is_bodiless:
+            head.append(f"content-length: {length}\r\n")
+        self._begin(head)
+
+    def cut(self) -> StreamResponse:
+        """End the answer without the proper end of its body, so that the client knows that something is missing."""
+        self.finished = True
+        self.keep_alive = False
+        if not self._is_framed:  # the end of the connection would be the end of the body
+            self.abort()
+        return self._response()
+
+    def _response(self) -> StreamResponse:
+        return SentResponse(self.status, self.keep_alive)
+
+
+def _status_line(status: int) -> str:
+    """Return the first line of an answer."""
+    try:
+        return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    except ValueError:  # a status that nobody has registered
+        return f"HTTP/1.1 {status} \r\n"

@@ -1,4 +1,7 @@
-"""One request to /v1/messages: its attempts at upstreams, and its one answer.
+"""One request: its attempts at upstreams, and its one answer.
+
+`Exchange` has the order of attempts, and what follows a failure. A `Conversation` is a request to /v1/messages, whose
+attempts teach what upstreams accept.
 
 Knows: attempts, lessons, what the log says in the end. Must not know: how one attempt goes (attempt.py), in which form
 the client is answered (answer.py), which deployment is next (router).
@@ -16,8 +19,8 @@ from a2py.evidence.replies import judge
 from a2py.messages.types import Usage
 from a2py.proxy import unsearched
 from a2py.proxy.aiohttp_server import StreamResponse
-from a2py.proxy.answer import Answer
-from a2py.proxy.attempt import Attempt
+from a2py.proxy.answer import Answer, DecodedAnswer
+from a2py.proxy.attempt import Attempt, DecodedAttempt
 from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
@@ -44,7 +47,6 @@ class Exchange:
         self._attempt: Attempt | None = None  # the latest
         self._trial = Trial(services.lessons)
         self._refused = Refused()
-        self._is_only_search = unsearched.wants_only_search(inbound.call.request)
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
 
@@ -89,21 +91,18 @@ class Exchange:
             self._task = None  # a cancelled task keeps its error, whose frames refer to this exchange (Python 3.10)
 
     async def _try_deployments(self) -> ApiError | None:
-        services, inbound, request = self._services, self._inbound, self._inbound.call.request
+        services, inbound = self._services, self._inbound
         plan = services.router.plan(inbound.config, inbound.model, inbound.size, inbound.asker)
         plan.on_join = self._note_place
         try:
-            if request.has_thread and not plan.keep_only(threads.carries):
-                raise threads.refusal(request.model)
             return await self._follow_plan(plan)
         finally:
             plan.close()
             self._record_wait(plan.waiting)
 
     async def _follow_plan(self, plan: Plan) -> ApiError | None:
-        services, inbound, record = self._services, self._inbound, self._inbound.record
-        if self._is_only_search and not plan.prefer(lambda one: not self._cannot_search(self._trial.apply(one))):
-            return self._answer_unsearched(plan.members[0])
+        services, record = self._services, self._inbound.record
+        self._narrow(plan)
         step: Step | None = await plan.begin()
         while step is not None:
             original = step.deployment
@@ -111,11 +110,8 @@ class Exchange:
                 await asyncio.sleep(step.delay)
             record.attempts += 1
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
-            deployment = self._trial.apply(original)
-            if self._is_only_search and self._cannot_search(deployment):
-                record.attempts -= 1
-                return self._answer_unsearched(deployment)
-            attempt = self._attempt = Attempt(services, inbound, self.answer, original, deployment, refused, plan.place)
+            attempt = self._attempt = self._new_attempt(original, refused)
+            attempt.place = plan.place
             error = await attempt.run()
             if isinstance(error, AtLimit):
                 record.attempts -= 1
@@ -139,21 +135,26 @@ class Exchange:
             step = await self._next_step(plan, attempt, original, error)
         return error
 
-    def _cannot_search(self, deployment: Deployment) -> bool:
-        """Return whether `deployment` can't search, and no search tool serves it."""
-        tool = self._inbound.config.search
-        return unsearched.is_unserved(deployment, has_tool=tool is not None and tool.serves(deployment.provider))
+    def _narrow(self, plan: Plan) -> None:
+        """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
+        raise NotImplementedError
 
-    def _answer_unsearched(self, deployment: Deployment) -> ApiError | None:
-        """Answer a request for nothing but a search with the error of a search, without asking the model."""
-        answer, record = self.answer, self._inbound.record
-        record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
-        self._services.metrics.add("a2py_searches_total", tool="none", result="unavailable")
-        prepared = unsearched.make_prepared()
-        answer.begin_attempt(deployment, prepared)
-        sink = answer.open_sink(deployment, prepared)
-        outcome = answer.outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
-        return answer.complete(outcome, deployment.model)
+    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+        raise NotImplementedError
+
+    def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
+        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
+        another question."""
+        return False
+
+    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+        """Note what a complete reply shows of the deployment."""
+
+    def _learn_size(self, deployment: Deployment, reported: int) -> None:
+        """Note how many input tokens the upstream has counted."""
+
+    def _judge_cache(self, usage: Usage) -> None:
+        """Note what the upstream's cache held of the prompt."""
 
     async def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
@@ -179,9 +180,85 @@ class Exchange:
             add("a2py_queue_seconds_sum", waiting.seconds)
             add("a2py_queue_seconds_count", end=waiting.end)
 
+    def _record_end(self, error: ApiError | None, status: int) -> None:
+        """Fill the log's record, and let the reply teach how many tokens prompts have."""
+        inbound, outcome = self._inbound, self.answer.outcome
+        if inbound.capture is not None:
+            self._save_capture(inbound.capture, error, status)
+        record = inbound.record
+        record.status = status
+        record.degraded = self.answer.degraded
+        if error is not None:
+            record.error = f"{error.kind}: {error.message}"
+        if outcome is None:
+            return
+        record.notes += outcome.notes
+        record.reason = "" if error or outcome.error else outcome.final_reason or outcome.reason
+        usage = outcome.usage
+        if usage is None:
+            return
+        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
+        record.is_estimated = outcome.is_estimated
+        if error is None and self._attempt is not None and not self._attempt.has_hops:
+            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+            self._judge_cache(usage)
+
+    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
+        if error is not None and not capture.has_answer:
+            capture.add_answer(error.body(self._inbound.record.id))
+        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))
+
+
+class Conversation(Exchange):
+    """A request to /v1/messages."""
+
+    def __init__(self, services: Services, inbound: Inbound, answer: DecodedAnswer) -> None:
+        super().__init__(services, inbound, answer)
+        self._decoded = answer
+
+    async def _follow_plan(self, plan: Plan) -> ApiError | None:
+        if unsearched.wants_only_search(self._inbound.call.request):
+            first = plan.group[0]
+            if not plan.keep_only(self._can_search):
+                return self._answer_unsearched(first)
+        return await super()._follow_plan(plan)
+
+    def _can_search(self, deployment: Deployment) -> bool:
+        """Return whether `deployment` writes text, and can search or is served by a search tool."""
+        tool = self._inbound.config.search
+        has_tool = tool is not None and tool.serves(deployment.provider)
+        return deployment.is_chat and not unsearched.is_unserved(self._trial.apply(deployment), has_tool=has_tool)
+
+    def _answer_unsearched(self, deployment: Deployment) -> ApiError | None:
+        """Answer a request for nothing but a search with the error of a search, without asking the model."""
+        answer, record = self._decoded, self._inbound.record
+        record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
+        self._services.metrics.add("a2py_searches_total", tool="none", result="unavailable")
+        prepared = unsearched.make_prepared()
+        answer.begin_attempt(deployment, prepared)
+        sink = answer.open_sink(deployment, prepared)
+        outcome = answer.outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
+        return answer.complete(outcome, deployment.model)
+
+    def _narrow(self, plan: Plan) -> None:
+        request = self._inbound.call.request
+        if request.has_thread:
+            if not plan.keep_only(threads.carries):
+                raise threads.refusal(request.model)
+            plan.forgo_fallbacks()
+        elif not plan.keep_only(_is_chat):
+            raise ApiError(
+                "not_found",
+                f"model: {self._inbound.model[:100]} does not write text (its `model_info: mode` says so): it is served"
+                " at OpenAI's endpoint of its kind",
+                should_retry=False,
+            )
+
+    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+        deployment = self._trial.apply(original)
+        return DecodedAttempt(self._services, self._inbound, self._decoded, original, deployment, refused)
+
     def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
-        """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
-        another question."""
         deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
@@ -227,28 +304,6 @@ class Exchange:
         names_responses = "/responses" in error.message  # OpenAI does (codex, pro models, 2026)
         return "responses" if names_responses and not deployment.path else ""
 
-    def _record_end(self, error: ApiError | None, status: int) -> None:
-        """Fill the log's record, and let the reply teach how many tokens prompts have."""
-        inbound, outcome = self._inbound, self.answer.outcome
-        if inbound.capture is not None:
-            self._save_capture(inbound.capture, error, status)
-        record = inbound.record
-        record.status = status
-        record.degraded = self.answer.degraded
-        if error is not None:
-            record.error = f"{error.kind}: {error.message}"
-        if outcome is None:
-            return
-        record.notes += outcome.notes
-        record.reason = "" if error or outcome.error else outcome.final_reason or outcome.reason
-        usage = outcome.usage
-        if usage is None:
-            return
-        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
-        if error is None and self._attempt is not None and not self._attempt.has_hops:
-            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
-            self._judge_cache(usage)
-
     def _judge_cache(self, usage: Usage) -> None:
         """Let the log say why the upstream's cache lost this conversation, if it did."""
         inbound, record = self._inbound, self._inbound.record
@@ -269,7 +324,6 @@ class Exchange:
         else:
             size.learn(deployment.model, reported)
 
-    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
-        if error is not None and not capture.has_answer:
-            capture.add_answer(error.body(self._inbound.record.id))
-        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))
+
+def _is_chat(deployment: Deployment) -> bool:
+    return deployment.is_chat

@@ -1,4 +1,4 @@
-"""One request to /v1/messages, as its exchange, its attempts and its answer see it.
+"""One request to a model, as its exchange, its attempts and its answer see it.
 
 Knows: what belongs to one request. Must not know: what is done with it.
 Invariants: `config` stays the one that was in force when the request came, whatever is reloaded meanwhile.
@@ -14,7 +14,7 @@ from a2py.messages.types import Call
 from a2py.proxy.aiohttp_server import BaseRequest
 from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.log import Record
-from a2py.proxy.sizes import PromptSize
+from a2py.proxy.sizes import PassedSize, PromptSize
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -31,7 +31,7 @@ class Inbound:
     call: Call
     record: Record
     config: Config
-    size: PromptSize
+    size: PromptSize | PassedSize
     start_time: float
     model: str
     asker: Asker = NOBODY

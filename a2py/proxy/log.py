@@ -35,7 +35,8 @@ class Record:
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
     beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
     could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none;
-    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited."""
+    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited;
+    `is_estimated`: the upstream reported no tokens, and these are a2py's guess."""
 
     id: str = ""
     path: str = ""
@@ -54,6 +55,7 @@ class Record:
     input: int = 0
     cached: int = 0
     output: int = 0
+    is_estimated: bool = False
     degraded: tuple[str, ...] = ()
     choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Record:
         out: dict[str, object] = {"in": self.input, "cached": self.cached, "out": self.output}
         if self.output and self.duration > self.first_content:
             out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
+        if self.is_estimated:
+            out["estimated"] = True
         return out
 
     def _upstream_name(self) -> str:

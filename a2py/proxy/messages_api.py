@@ -17,10 +17,10 @@ from a2py.messages.request import parse_in_slices
 from a2py.messages.session import find_session
 from a2py.messages.types import Call, Request
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
-from a2py.proxy.answer import Answer, JsonAnswer, StreamAnswer
+from a2py.proxy.answer import DecodedAnswer, JsonAnswer, StreamAnswer
 from a2py.proxy.asker import asker_of
 from a2py.proxy.body import MIB, read_body
-from a2py.proxy.exchange import Exchange
+from a2py.proxy.exchange import Conversation
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response, new_id
@@ -38,7 +38,7 @@ _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id"
 
 
 async def create_message(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
-    body = await _read(services, request)
+    body = await read_request(services, request)
     parsed = await services.pace.run(parse_in_slices(body), size=len(body))
     call = make_call(services, request, parsed)
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
@@ -60,15 +60,15 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         inbound.prompt = await services.pace.run(fingerprint_in_slices(parsed))
         inbound.arrival = services.clock()
     if config.settings.capture_dir:
-        _capture(inbound, body)
+        begin_capture(inbound, body)
     del body  # not kept for as long as the answer streams
-    answer: Answer
+    answer: DecodedAnswer
     if record.stream:
         answer = StreamAnswer(inbound, services.timeouts.stall)
     else:
         inbound.patience = parse_patience(request.headers.get("x-stainless-timeout"))
         answer = JsonAnswer(inbound)
-    exchange = Exchange(services, inbound, answer)
+    exchange = Conversation(services, inbound, answer)
     running.add(exchange)
     try:
         return await exchange.run()
@@ -77,7 +77,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
 
 
 async def count_tokens(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    body = await _read(services, request)
+    body = await read_request(services, request)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
     record.model = call.request.model
@@ -109,11 +109,12 @@ async def _count(services: Services, call: Call, name: str) -> int:
     return max(1, tokens)
 
 
-async def _read(services: Services, request: BaseRequest) -> bytes:
+async def read_request(services: Services, request: BaseRequest) -> bytes:
+    """Return the body of a request. Raise `ApiError` if it is too large, too slow or broken."""
     return await read_body(request, services.config.settings.max_body_mb * MIB, services.timeouts)
 
 
-def _capture(inbound: Inbound, body: bytes) -> None:
+def begin_capture(inbound: Inbound, body: bytes) -> None:
     """Begin to capture the exchange of `inbound`."""
     from a2py.proxy.capture import Capture, credentials_in, secrets_of
 

@@ -22,7 +22,7 @@ MAX_DEGRADED = 60
 METRICS = {
     "a2py_requests_total": (
         "counter",
-        "Requests to /v1/messages, by deployment, wire and status (499: the client left).",
+        "Requests that went to a model, by deployment, wire and status (499: the client left).",
     ),
     "a2py_attempts_total": ("counter", "Questions to upstreams, by deployment and result (ok, or the kind of error)."),
     "a2py_routes_total": ("counter", "Requests by the rule of `a2py: routes:` that decided, and by its model."),
@@ -33,6 +33,10 @@ METRICS = {
         "error).",
     ),
     "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
+    "a2py_tokens_estimated_total": (
+        "counter",
+        "Tokens of streams whose upstream reported none, as a2py estimates them, by deployment and direction.",
+    ),
     "a2py_first_byte_seconds_sum": (
         "counter",
         "Seconds from the request to its first content, summed up, by deployment.",

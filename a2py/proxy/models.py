@@ -8,6 +8,7 @@ Invariants: every listed id can be asked for; no secret and no address is shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -17,15 +18,22 @@ if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.deployment import Deployment
 
-DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
+MAX_LIMIT = 1000
 #: Anthropic's value for an unknown date.
 EPOCH = "1970-01-01T00:00:00Z"
+#: Who owns a model of which nothing is known.
+OWNER = "a2py"
 
 
 def model_info(id: str, name: str, deployment: Deployment | None) -> dict[str, Any]:
-    """Return one ModelInfo. A limit that is not known is null."""
+    """Return one model as Anthropic's API and OpenAI's describe it, in one object. A limit that is not known is null.
+
+    OpenAI's clients need `object`, `created` and `owned_by` (openai 3.57)."""
     return {
         "type": "model",
+        "object": "model",
+        "created": 0,
+        "owned_by": deployment.provider if deployment else OWNER,
         "id": id,
         "display_name": name,
         "created_at": EPOCH,
@@ -44,7 +52,7 @@ def list_ids(config: Config) -> list[tuple[str, str]]:
     that Claude Code's discovery would drop."""
     names = config.list_names()
     taken = set(names)
-    extra = [(id, name) for name in names if (id := config.make_discovery_id(name)) not in taken]
+    extra = [(id, name) for name in config.list_chat_names() if (id := config.make_discovery_id(name)) not in taken]
     return [(name, name) for name in names] + extra
 
 
@@ -56,33 +64,44 @@ def _find_deployment(config: Config, name: str) -> Deployment | None:
 
 
 def list_page(config: Config, query: str) -> dict[str, Any]:
-    """Return the page of models that `limit`, `after_id` and `before_id` in the URL's query select.
+    """Return the page of models that `limit`, `after_id` and `before_id` in the URL's query select: all of them without
+    a limit.
 
-    Raise `ApiError` with Anthropic's 400 for a limit out of range or an unknown id."""
+    Raise `ApiError` with Anthropic's 400 for a limit out of range or an unknown id. Both ids together are the window
+    between them, and there an unknown one is no bound: the SDK's own tests send placeholders
+    (anthropic 2.14)."""
     parameters = {name: values[-1] for name, values in parse_qs(query).items()}
-    limit = _parse_limit(parameters.get("limit"))
     entries = list_ids(config)
     ids = [id for id, _ in entries]
-    start, stop = 0, min(limit, len(entries))
-    if "after_id" in parameters:
-        start = _find_id(ids, parameters["after_id"], "after_id") + 1
-        stop = min(start + limit, len(entries))
-    elif "before_id" in parameters:
-        stop = _find_id(ids, parameters["before_id"], "before_id")
-        start = max(stop - limit, 0)
-    selected = entries[start:stop]
+    limit = _parse_limit(parameters.get("limit")) or len(entries)
+    after, before = _find_bounds(ids, parameters)
     is_backwards = "before_id" in parameters and "after_id" not in parameters
+    start, stop = (max(before - limit, 0), before) if is_backwards else (after, min(after + limit, before))
+    selected = entries[start:stop]
     return {
+        "object": "list",
         "data": [model_info(id, name, _find_deployment(config, name)) for id, name in selected],
-        "has_more": start > 0 if is_backwards else stop < len(entries),
+        "has_more": start > 0 if is_backwards else stop < before,
         "first_id": selected[0][0] if selected else None,
         "last_id": selected[-1][0] if selected else None,
     }
 
 
+def _find_bounds(ids: list[str], parameters: Mapping[str, str]) -> tuple[int, int]:
+    """Return where the models after `after_id` begin, and where those before `before_id` end."""
+    after, before = parameters.get("after_id"), parameters.get("before_id")
+    if after is not None and before is not None:
+        start = ids.index(after) + 1 if after in ids else 0
+        end = ids.index(before) if before in ids else len(ids)
+        return start, max(start, end)
+    start = 0 if after is None else _find_id(ids, after, "after_id") + 1
+    return start, len(ids) if before is None else _find_id(ids, before, "before_id")
+
+
 def _parse_limit(text: str | None) -> int:
+    """Return the limit; 0 for none."""
     if text is None:
-        return DEFAULT_LIMIT
+        return 0
     try:
         limit = int(text)
     except ValueError:
@@ -114,7 +133,7 @@ def list_for_litellm(config: Config) -> dict[str, Any]:
                 "litellm_params": {"model": f"{deployment.provider}/{deployment.model}"},
                 "model_info": {
                     "id": deployment.id,
-                    "mode": "responses" if deployment.wire == "responses" else "chat",
+                    "mode": deployment.mode or ("responses" if deployment.wire == "responses" else "chat"),
                     "max_input_tokens": deployment.max_input_tokens or None,
                     "max_output_tokens": deployment.max_output_tokens or None,
                 },

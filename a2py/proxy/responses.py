@@ -77,3 +77,11 @@ def json_response(body: Any, request_id: str, status: int = 200, headers: Mappin
 def error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the error envelope with the status and the headers of `error`."""
     return json_response(error.body(request_id), request_id, error.status, {**error.headers(), **(headers or {})})
+
+
+def openai_error_response(error: ApiError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return `error` as OpenAI's clients expect it."""
+    own = {"x-request-id": request_id, **error.headers(), **(headers or {})}
+    if error.status == 426:
+        own["upgrade"] = "HTTP/1.1"  # RFC 9110, section 15.5.22: what may be used instead
+    return json_response(error.openai_envelope(), request_id, error.openai_status, own)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from a2py.affinity import choose_home
 from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
+from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.limits import Demand, Limits, RateWindow, Shortage, Tokens, limit_error, list_shortages
 from a2py.proxy.line import Line
@@ -114,6 +115,7 @@ class Router:
         self.dice = dice or random.Random()
         self.cooldowns: dict[tuple[str, str], Cooldown] = {}  # (deployment id, model or "" for all of its models)
         self._failures: dict[str, RateWindow] = {}
+        self.accounts = Accounts()
 
     def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS, asker: Asker = NOBODY) -> Plan:
         """Return the plan of one request, to be closed at its end. `demand`: what it needs of token limits. Raise
@@ -223,6 +225,7 @@ class Plan:
         self._start_time = router.clock()
         self._fallbacks: list[str] | None = None  # names still to fall back on; None: not looked up yet
         self._tried_names = {model}
+        self._is_able: Callable[[Deployment], bool] | None = None  # None: all are
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
         self.place: Place | None = None
@@ -237,23 +240,22 @@ class Plan:
         if place is not None:
             place.release()
 
+    @property
+    def group(self) -> tuple[Deployment, ...]:
+        """The deployments of the name that is tried now."""
+        return self._group
+
     def keep_only(self, is_able: Callable[[Deployment], bool]) -> bool:
-        """Ask only the deployments of the name that are able to answer, and no fallback. Return whether there are
+        """Ask only deployments that are able to answer, of this name and of its fallbacks. Return whether this name has
         any."""
+        before = self._is_able
+        self._is_able = is_able if before is None else lambda one: before(one) and is_able(one)
         self._group = tuple(one for one in self._group if is_able(one))
-        self._fallbacks = []
         return bool(self._group)
 
-    def prefer(self, is_able: Callable[[Deployment], bool]) -> bool:
-        """Ask only the deployments of the name that are able to answer, if there are any. Return whether there are."""
-        able = tuple(one for one in self._group if is_able(one))
-        self._group = able or self._group
-        return bool(able)
-
-    @property
-    def members(self) -> tuple[Deployment, ...]:
-        """The deployments of the name that is tried now; at least one."""
-        return self._group
+    def forgo_fallbacks(self) -> None:
+        """Ask no other name."""
+        self._fallbacks = []
 
     def choose_first(self) -> Step:
         """Return the first step; after an `AtLimit`, a step to another deployment with room, or to the same one if it
@@ -439,6 +441,8 @@ class Plan:
                 group = self._config.resolve(name)
             except ApiError:
                 continue  # a name that nobody serves
+            if self._is_able is not None:
+                group = tuple(one for one in group if self._is_able(one))
             self._group, self._tries, self._retries = group, {}, 0
             step = self._choose_among(group)
             if step is not None:

@@ -20,8 +20,10 @@ from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
 from a2py.proxy.messages_api import count_tokens, create_message
 from a2py.proxy.metrics import CONTENT_TYPE as METRICS_TYPE
+from a2py.proxy.openai_api import pass_on
 from a2py.proxy.responses import NamelessResponse, json_response
 from a2py.proxy.services import Services
+from a2py.wires.passthrough.endpoints import PATHS as OPENAI_PATHS
 
 #: LiteLLM's liveness pages say so, and probes look for it (`curl … | grep -i alive`).
 ALIVE = "I'm alive!"
@@ -139,7 +141,9 @@ async def list_models(services: Services, request: BaseRequest, record: Record) 
 
 
 async def show_model(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.show(services.config, request.path.partition(MODEL_PATH)[2].strip("/")), record.id)
+    path = request.path
+    id = path.partition(MODEL_PATH)[2] or path.removeprefix(BARE_MODEL_PATH)
+    return json_response(models.show(services.config, id.strip("/")), record.id)
 
 
 async def list_for_litellm(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
@@ -161,13 +165,17 @@ ROUTES: dict[str, Route] = {
     "/v1/messages": Route(POST, create_message, prefix=True),
     "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),
     "/v1/models": Route(GET, list_models, prefix=True),
+    "/models": Route(GET, list_models),
     "/v1/model/info": Route(GET, list_for_litellm, prefix=True),
+    "/model/info": Route(GET, list_for_litellm),
 }
+#: Matched exactly, because they reach upstreams: without a prefix of any kind or a slash at the end.
+PASSED = {path: Route(POST, pass_on) for path in OPENAI_PATHS}
 #: Matched exactly. With a prefix or a trailing slash it is another path: a front server may guard exactly this one.
 DRAIN_PATH = "/health/drain"
 DRAIN = Route(("GET", "POST"), drain)
 #: What follows is a model's name, which may contain slashes.
-MODEL_PATH = "/v1/models/"
+MODEL_PATH, BARE_MODEL_PATH = "/v1/models/", "/models/"
 ONE_MODEL = Route(GET, show_model, prefix=True)
 #: Path segments that may come before a route.
 PREFIX_LIMIT = 8
@@ -179,13 +187,13 @@ def find_route(path: str) -> Route | None:
     An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`), because clients add their path to
     whatever base URL they are given. Pages, health and metrics have none, so that a front server that guards `/metrics`
     guards all of it."""
-    route = ROUTES.get(path)
+    route = ROUTES.get(path) or PASSED.get(path)
     if route is not None:
         return route
     if path == DRAIN_PATH:
         return DRAIN
     path = path.rstrip("/")
-    if path.partition(MODEL_PATH)[2]:
+    if path.partition(MODEL_PATH)[2] or (path.startswith(BARE_MODEL_PATH) and len(path) > len(BARE_MODEL_PATH)):
         return ONE_MODEL
     route = ROUTES.get(path)
     start = 0

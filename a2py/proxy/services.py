@@ -53,7 +53,7 @@ class Interruptible(Protocol):
 class Running:
     """The work that must end before the proxy may stop.
 
-    `exchanges`: requests to /v1/messages that are being answered; `is_draining`: the proxy is out of rotation."""
+    `exchanges`: requests to models that are being answered; `is_draining`: the proxy is out of rotation."""
 
     def __init__(self) -> None:
         self.exchanges: set[Interruptible] = set()

@@ -36,6 +36,29 @@ class Sizes:
         return self.counts.apply(model, await self._pace.run(count_in_slices(request)))
 
 
+class PassedSize:
+    """The input tokens of a request that passes: an estimate, which no reply corrects. `max_tokens`: output that the
+    client allows; `estimate`: input."""
+
+    __slots__ = ("estimate", "max_tokens")
+
+    def __init__(self, estimate: int, max_tokens: int) -> None:
+        self.estimate = estimate
+        self.max_tokens = max_tokens
+
+    def input_tokens(self, model: str) -> int:
+        return self.estimate
+
+    def estimated_tokens(self, model: str) -> int:
+        return self.estimate
+
+    def sample(self, model: str) -> None:
+        pass
+
+    def learn(self, model: str, reported: int) -> None:
+        pass
+
+
 class PromptSize:
     """The input tokens of one request. Each number is computed once.
 

@@ -90,6 +90,11 @@ class Response:
         """Lower case, without parameters; "" if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the body has come, be it read or not."""
+        return self._connection is not None and self._connection.has_whole_response
+
     async def read(self, flow: Flow) -> None:
         """Pass the body on to `flow` until either has ended. Raises `Failure`."""
         coding = self.headers.get("content-encoding", "").strip().lower()

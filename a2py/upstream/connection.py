@@ -23,9 +23,8 @@ from enum import Enum
 from typing import Protocol
 
 from a2py.http1 import BadResponse, Head, Inflater, ResponseReader, State
-from a2py.messages.splice import Splice
 from a2py.upstream.failure import Failure, Unanswered, reason_of
-from a2py.upstream.flow import Flow
+from a2py.upstream.flow import Flow, Splice
 from a2py.upstream.sender import Sender
 from a2py.upstream.sockets import is_quiet, read_rest
 from a2py.upstream.transports import READ_SIZE, free, small_reads
@@ -182,6 +181,11 @@ class Connection(asyncio.Protocol):
             and now - self.idle_since < idle_seconds
             and is_quiet(self._sock)  # what has arrived would be taken for the answer to the next request
         )
+
+    @property
+    def has_whole_response(self) -> bool:
+        """Whether the last byte of the response has come."""
+        return self._reader.done
 
     async def ask(self, head: bytes, body: bytes, limits: Limits) -> Head:
         """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended

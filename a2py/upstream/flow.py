@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from a2py.messages.splice import Splice
+
+class Splice(Protocol):
+    """A shorter way for a read that is one HTTP chunk (messages/splice.py has the one of decoders)."""
+
+    def chunk(self, data: bytes) -> bytes | None:
+        """Return the bytes for the client; None if `data` must go the ordinary way."""
 
 
 class Flow(Protocol):

@@ -160,12 +160,38 @@ def test_problems_name_place_and_cure(folder: Folder, params: str, problem: str)
     )
 
 
-@pytest.mark.parametrize("mode", ["embedding", "image_generation", "rerank"])
-def test_what_does_not_chat_is_not_served(folder: Folder, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["embedding", "image_generation", "rerank", "Audio_Speech"])
+def test_what_does_not_chat_is_for_openais_endpoints(folder: Folder, mode: str) -> None:
+    dep = folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}")
+    assert (dep.problem, dep.mode, dep.is_chat, dep.wire) == ("", mode.lower(), False, "chat")
+    vendor = folder.one("{model: deepseek/deepseek-chat, api_key: k}", {}, f"{{mode: {mode}}}")
+    assert (vendor.wire, vendor.base) == ("chat", "https://api.deepseek.com"), "not its Anthropic endpoint"
+
+
+@pytest.mark.parametrize("mode", ["", "chat", "completion", "responses", "unheard-of"])
+def test_what_chats(folder: Folder, mode: str) -> None:
+    dep = folder.one("{model: openai/x}", ENV, f"{{mode: '{mode}'}}")
+    assert (dep.problem, dep.mode, dep.is_chat) == ("", "" if mode == "unheard-of" else mode, True)
+
+
+@pytest.mark.parametrize("mode", ["video_generation", "ocr", "search", "realtime"])
+def test_modes_without_an_endpoint(folder: Folder, mode: str) -> None:
     problem = folder.one("{model: openai/x}", ENV, f"{{mode: {mode}}}").problem
     place = "litellm_config.yaml:4: `model_list[0].model_info.mode`"
-    assert problem == f"{place} is {mode}, but a2py serves chat models only. Remove the model."
-    assert folder.one("{model: openai/x}", ENV, "{mode: completion}").problem == ""
+    assert problem == f"{place} is {mode}, for which a2py has no endpoint. Remove the model."
+
+
+def test_a_model_that_does_not_chat_is_nobodys_default(folder: Folder) -> None:
+    text = """
+    model_list:
+      - {model_name: vectors, litellm_params: {model: openai/x}, model_info: {mode: embedding}}
+      - {model_name: chat, litellm_params: {model: openai/y}}
+    """
+    config = folder.load(text, ENV)
+    assert config.default_name == "chat" and config.list_chat_names() == ("chat",)
+    assert config.list_names() == ("vectors", "chat")
+    alone = folder.load(text.replace("- {model_name: chat, litellm_params: {model: openai/y}}", ""), ENV)
+    assert alone.default_name == "" and alone.list_chat_names() == ()
 
 
 def test_tables_name_rows() -> None:

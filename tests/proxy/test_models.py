@@ -42,7 +42,8 @@ async def test_sdk_lists_and_pages() -> None:
         listed = [model.id async for model in client.models.list(limit=7)]
         assert listed == names + [f"anthropic/{name}" for name in names]
         first = await client.models.list()
-        assert len(first.data) == 20 and first.has_more and (first.first_id, first.last_id) == ("model-00", "model-19")
+        assert len(first.data) == 50 and not first.has_more, "everything, where no limit is asked for"
+        assert (first.first_id, first.last_id) == ("model-00", "anthropic/model-24")
         before = await client.models.list(before_id="model-10", limit=3)
         assert [model.id for model in before.data] == ["model-07", "model-08", "model-09"] and before.has_more
         one = await client.models.retrieve("model-03")
@@ -74,9 +75,29 @@ def test_pages() -> None:
     assert [row["id"] for row in models.list_page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
     assert models.list_page(settings, "after_id=claude-c")["data"] == []
     empty = models.list_page(Config(), "")
-    assert empty == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert empty == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
     assert models.list_page(settings, "limit=2")["has_more"] is True
     assert models.list_page(settings, "before_id=claude-b&limit=1000")["has_more"] is False
+
+
+def ids(query: str) -> tuple[list[str], bool]:
+    page = models.list_page(named(*(f"claude-{name}" for name in "abcdef")), query)
+    return [row["id"].removeprefix("claude-") for row in page["data"]], page["has_more"]
+
+
+def test_both_ids_are_the_window_between_them() -> None:
+    assert ids("after_id=claude-a&before_id=claude-e") == (["b", "c", "d"], False)
+    assert ids("after_id=claude-a&before_id=claude-e&limit=2") == (["b", "c"], True)
+    assert ids("after_id=claude-e&before_id=claude-a") == ([], False)
+    assert ids("after_id=after_id&before_id=before_id&limit=1") == (["a"], True), "as the SDK's own tests ask"
+    assert ids("after_id=claude-d&before_id=before_id&limit=9") == (["e", "f"], False)
+
+
+async def test_sdk_asks_with_all_three() -> None:
+    """With these very values: the tests of anthropic 2.14."""
+    async with proxied(named("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
+        page = await client.models.list(after_id="after_id", before_id="before_id", limit=1)
+        assert [model.id for model in page.data] == ["claude-a"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody", "before_id=nobody"])

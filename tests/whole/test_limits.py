@@ -59,6 +59,7 @@ def table(heading: str) -> dict[str, Row]:
 
 
 REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Connections to upstreams")
+PASSED = table("OpenAI's endpoints")
 
 
 def test_the_page_has_its_tables() -> None:
@@ -67,7 +68,7 @@ def test_the_page_has_its_tables() -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [*REQUESTS.values(), *REPLIES.values(), *CONNECTIONS.values()],
+    [*REQUESTS.values(), *PASSED.values(), *REPLIES.values(), *CONNECTIONS.values()],
     ids=lambda row: f"{row.where} ({row.what[:20]})",
 )
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
@@ -511,6 +512,26 @@ PIECES = (
 )
 #: Those that a proxy with sockets floods, below.
 WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}
+
+
+#: Limits of what is passed through → the test that floods it.
+PASSED_FLOODS = {
+    "a2py.wires.passthrough.json_model.MODEL_LIMIT": "wires/passthrough/test_json_model.py::test_no_name",
+    "a2py.wires.passthrough.multipart.PARTS_LIMIT": "wires/passthrough/test_multipart.py::test_too_many_parts_and_slices",
+    "a2py.wires.passthrough.multipart.HEADERS_LIMIT": "wires/passthrough/test_multipart.py::test_what_can_be_read_in_two_ways_is_refused",
+    "a2py.wires.passthrough.headers.LENGTH": "wires/passthrough/test_headers.py::test_a_header_that_is_too_long_does_not_pass",
+    "a2py.wires.passthrough.usage.HEAD": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
+    "a2py.wires.passthrough.usage.TAIL": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
+    "a2py.wires.passthrough.usage.USAGE_LIMIT": "wires/passthrough/test_usage.py::test_usage_of_a_whole_reply",
+    "a2py.proxy.accounts.MAX_RESPONSES": "whole/test_openai.py::test_the_newest_responses_are_kept",
+}
+
+
+def test_each_limit_of_what_passes_has_its_flood() -> None:
+    assert set(PASSED_FLOODS) == set(PASSED)
+    for test in PASSED_FLOODS.values():
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (PAGE.parents[1] / "tests" / file).read_text("utf-8"), test
 
 
 def test_each_limit_has_its_flood() -> None:

@@ -99,12 +99,16 @@ def run_probes(args: argparse.Namespace, choice: Choice) -> int:
 def pick_deployments(config: Config, names: tuple[str, ...]) -> list[Deployment]:
     """Return the deployments to probe: those of `names`, else all.
 
-    A wildcard stands for the provider's default model."""
+    A wildcard stands for the provider's default model. Models that don't write text are not probed."""
     deployments: dict[tuple[str, str], Deployment] = {}
-    for name in names or config.list_names():
+    for name in names or config.list_chat_names():
         try:
-            for dep in config.resolve(name):
-                deployments.setdefault((dep.id, dep.model), dep)
+            found = config.resolve(name)
+            if not any(dep.is_chat for dep in found):
+                raise Stop(f"{name} is a model for {found[0].mode}: check probes models that write text", FAILED)
+            for dep in found:
+                if dep.is_chat:
+                    deployments.setdefault((dep.id, dep.model), dep)
         except ApiError as error:
             if names:
                 raise Stop(error.message, FAILED) from None

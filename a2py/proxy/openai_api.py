@@ -1,0 +1,120 @@
+"""OpenAI's endpoints: from a client's request to a passage, and what is said about paths that are not served.
+
+Knows: the table of endpoints, what of a request decides routing. Must not know: sockets, upstreams, who may ask
+(access.py).
+Invariants: only an exact path of the table reaches an upstream: one that is written with `%2F`, `..` or anything else
+that servers read in different ways does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from a2py.errors import ApiError
+from a2py.messages.session import SESSION_HEADER
+from a2py.messages.types import Call, Request
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.asker import Asker
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.log import Record
+from a2py.proxy.messages_api import begin_capture, extend_hops, parse_patience, read_request
+from a2py.proxy.passage import Passage
+from a2py.proxy.passed_answer import PassedAnswer
+from a2py.proxy.services import Services
+from a2py.proxy.sizes import PassedSize
+from a2py.wires.passthrough.endpoints import PATHS, explain_unserved, is_openai_path
+from a2py.wires.passthrough.request import Question, parse_in_slices
+
+#: What a client that asks for another path gets to read.
+API = (
+    "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models;"
+    " and OpenAI's: POST /v1/chat/completions, /v1/responses, /v1/embeddings …"
+)
+#: Scheme and host of a request target in absolute form.
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+
+async def pass_on(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
+    """Answer a request to an endpoint of the table."""
+    raw_path = _find_raw_path(request)
+    endpoint = PATHS.get(raw_path)
+    if endpoint is None:
+        problem = f"Not found: {request.method} {raw_path[:200]}. Write the path as it is: {request.path}"
+        raise ApiError("not_found", problem, should_retry=False)
+    body = await read_request(services, request)
+    content_type = request.headers.get("content-type", "")
+    question = await services.pace.run(parse_in_slices(body, content_type, endpoint), size=len(body))
+    record.model, record.stream = question.model, question.wants_stream
+    inbound = _make_inbound(services, request, record, question)
+    if inbound.config.settings.capture_dir:
+        begin_capture(inbound, body)
+    del body  # the question has it
+    answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
+    passage = Passage(services, inbound, answer, endpoint, question)
+    services.running.add(passage)
+    try:
+        result = await passage.run()
+    finally:
+        services.running.remove(passage)
+    if isinstance(result, ApiError) and result.kind == "not_found" and not result.code:
+        result.code, result.field = "model_not_found", "model"  # nobody has the name
+    return result
+
+
+def _make_inbound(services: Services, request: BaseRequest, record: Record, question: Question) -> Inbound:
+    call = Call(
+        Request({}, question.model, [], stream=question.wants_stream, max_tokens=question.max_tokens),
+        message_id="",
+        now=time.time(),
+        estimate=question.estimate,
+    )
+    patience = 0.0 if question.wants_stream else parse_patience(request.headers.get("x-stainless-timeout"))
+    return Inbound(
+        request,
+        call,
+        record,
+        services.config,
+        PassedSize(question.estimate, question.max_tokens),
+        asyncio.get_running_loop().time(),
+        question.model,
+        Asker(request.headers, lambda: request.headers.get(SESSION_HEADER, "")[:128]),
+        hops=extend_hops(services, request),
+        patience=patience,
+    )
+
+
+def _find_raw_path(request: BaseRequest) -> str:
+    """Return the path as the client wrote it, without its query."""
+    target = request.raw_path
+    absolute = _ABSOLUTE.match(target)
+    return (target[absolute.end() :] if absolute else target).partition("?")[0]
+
+
+def is_upgrade(request: BaseRequest) -> bool:
+    """Return whether a client asks for another protocol on its connection."""
+    return "upgrade" in request.headers
+
+
+def refuse_upgrade() -> ApiError:
+    """Return the error for a WebSocket. Codex goes on over HTTP after a 426 (openai/codex 43353, 2026-09)."""
+    return ApiError(
+        "invalid_request",
+        "a2py does not serve WebSockets: POST to the same path, with `stream: true` for events",
+        status=426,
+        should_retry=False,
+    )
+
+
+def refuse_method(request: BaseRequest, path: str, methods: tuple[str, ...]) -> ApiError:
+    """Return the error for a method that a route does not have."""
+    if is_openai_path(request.path) and is_upgrade(request):
+        return refuse_upgrade()
+    return ApiError("method_not_allowed", f"{request.method} is not allowed on {path}. Use {' or '.join(methods)}.")
+
+
+def explain_missing(method: str, path: str) -> ApiError:
+    """Return the error for a path that is not served."""
+    words = explain_unserved(method, path) if is_openai_path(path) else f"Not found: {method} {path}. {API}"
+    return ApiError("not_found", words)
