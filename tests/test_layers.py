@@ -240,7 +240,8 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "accounts", "aiohttp_server", "cachehealth", "context", "cors", "files", "lessons", "log", "places"),
+    ("access", "accounts", "aiohttp_server", "cachehealth", "context", "cors", "fallbacks", "files", "lessons"),
+    ("log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
     ("waiting",),

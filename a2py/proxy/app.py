@@ -122,8 +122,9 @@ def _count_request(metrics: Metrics, record: Record) -> None:
         add("a2py_first_byte_seconds_count", deployment=deployment)
     if record.choice:
         add("a2py_routes_total", rule=record.choice.rule, model=record.choice.model or "as asked")
-    tokens = "a2py_tokens_estimated_total" if record.is_estimated else "a2py_tokens_total"
-    for direction, amount in (("input", record.input), ("cached", record.cached), ("output", record.output)):
+    spent = record.spent
+    tokens = "a2py_tokens_estimated_total" if record.spent.is_estimated else "a2py_tokens_total"
+    for direction, amount in (("input", spent.input), ("cached", spent.cached), ("output", spent.output)):
         if amount:
             add(tokens, amount, deployment=deployment, direction=direction)
     for name in record.degraded:

@@ -25,7 +25,7 @@ from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
-from a2py.proxy.log import INTERNAL
+from a2py.proxy.log import INTERNAL, Spent
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
 from a2py.proxy.services import Services
@@ -197,8 +197,7 @@ class Exchange:
         usage = outcome.usage
         if usage is None:
             return
-        record.input, record.cached, record.output = usage.input, usage.cache_read, usage.output
-        record.is_estimated = outcome.is_estimated
+        record.spent = Spent(usage.input, usage.cache_read, usage.output, outcome.is_estimated)
         if error is None and self._attempt is not None and not self._attempt.has_hops:
             self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
             self._judge_cache(usage)

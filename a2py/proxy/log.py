@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import orjson
 
@@ -28,15 +28,23 @@ _SPACE = re.compile(r"[\t-\r ]+")
 _ROOT = __file__.replace("\\", "/").removesuffix("proxy/log.py")
 
 
+class Spent(NamedTuple):
+    """Tokens of an answer. `is_estimated`: the upstream reported none, and these are a2py's guess."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    is_estimated: bool = False
+
+
 @dataclass(slots=True)
 class Record:
     """One request, filled while it runs.
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
-    beginning of the request; `reason`: why the model stopped; `input`, `cached`, `output`: tokens; `degraded`: what
+    beginning of the request; `reason`: why the model stopped; `degraded`: what
     could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none;
-    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited;
-    `is_estimated`: the upstream reported no tokens, and these are a2py's guess."""
+    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited."""
 
     id: str = ""
     path: str = ""
@@ -52,10 +60,7 @@ class Record:
     queue: tuple[int, float] = (0, 0.0)
     first_content: float = 0.0
     duration: float = 0.0
-    input: int = 0
-    cached: int = 0
-    output: int = 0
-    is_estimated: bool = False
+    spent: Spent = field(default_factory=Spent)
     degraded: tuple[str, ...] = ()
     choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
@@ -97,12 +102,13 @@ class Record:
         return names
 
     def _tokens(self) -> dict[str, object]:
-        if not (self.input or self.output or self.cached):
+        spent = self.spent
+        if not (spent.input or spent.output or spent.cached):
             return {}
-        out: dict[str, object] = {"in": self.input, "cached": self.cached, "out": self.output}
-        if self.output and self.duration > self.first_content:
-            out["tok/s"] = round(self.output / (self.duration - self.first_content), 1)
-        if self.is_estimated:
+        out: dict[str, object] = {"in": spent.input, "cached": spent.cached, "out": spent.output}
+        if spent.output and self.duration > self.first_content:
+            out["tok/s"] = round(spent.output / (self.duration - self.first_content), 1)
+        if spent.is_estimated:
             out["estimated"] = True
         return out
 

@@ -22,7 +22,7 @@ from a2py.proxy.asker import asker_of
 from a2py.proxy.body import MIB, read_body
 from a2py.proxy.exchange import Conversation
 from a2py.proxy.inbound import Inbound
-from a2py.proxy.log import Record
+from a2py.proxy.log import Record, Spent
 from a2py.proxy.responses import json_response, new_id
 from a2py.proxy.rules import choose_model
 from a2py.proxy.services import Services
@@ -82,7 +82,7 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
     del body
     record.model = call.request.model
     tokens = await _count(services, call, await _choose_counter(services, request, call, record))
-    record.status, record.input = 200, tokens
+    record.status, record.spent = 200, Spent(tokens)
     return json_response({"input_tokens": tokens}, record.id)
 
 

@@ -28,6 +28,7 @@ from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
 from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
+from a2py.proxy.fallbacks import fallbacks_for
 from a2py.proxy.limits import Demand, Limits, RateWindow, Shortage, Tokens, limit_error, list_shortages
 from a2py.proxy.line import Line
 from a2py.proxy.places import Place
@@ -191,20 +192,6 @@ class Router:
 
 def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
     return (deployment.id, ""), (deployment.id, deployment.model)
-
-
-def fallbacks_for(table: Any, name: str) -> tuple[str, ...]:
-    """Return the models that LiteLLM's `fallbacks` have for `name`. `table`: a mapping, or a list of one-entry
-    mappings; `*` means any name.
-
-    `fallbacks_for([{"a": ["b", "c"]}, {"*": "d"}], "a")` is `("b", "c")`."""
-    entries = [table] if isinstance(table, dict) else list(table or ())
-    for key in (name, "*"):
-        for entry in entries:
-            if isinstance(entry, dict) and key in entry:
-                value = entry[key]
-                return (value,) if isinstance(value, str) else tuple(value)
-    return ()
 
 
 class Plan:

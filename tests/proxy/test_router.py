@@ -14,6 +14,7 @@ from a2py.deployment import Deployment
 from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
+from a2py.proxy.fallbacks import fallbacks_for
 from a2py.proxy.lessons import LESSON_SECONDS, MAX_LESSONS, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
 from a2py.proxy.router import (
@@ -25,7 +26,6 @@ from a2py.proxy.router import (
     Plan,
     Router,
     Step,
-    fallbacks_for,
 )
 from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer

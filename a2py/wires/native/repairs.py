@@ -1,6 +1,7 @@
 """Repair what an Anthropic event stream says of a text or a call, before its events go to the sink.
 
-Three things are not passed on as they came. They are the ones that messages/blocks.py and the other wires' decoders repair, too:
+Three things are not passed on as they came. They are the ones that messages/blocks.py and the other wires' decoders
+repair, too:
 
     text "Hel", thinking "hm", text "lo"        one text "Hello": `claude -p` (2.1.332) prints only the last text
     tool_use "Bash</arg_value>"                 "Bash", if the request has that tool
