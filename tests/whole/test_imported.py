@@ -15,6 +15,7 @@ from tests.scripted import Scripted, answering
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+READ = {"name": "read", "input_schema": {"type": "object"}}
 
 
 def imported(text: str, folder: Path) -> Config:
@@ -59,7 +60,7 @@ async def test_a_router_of_claude_code_router(tmp_path: Path) -> None:
             assert (await proxy.ask(message(model="claude-opus-4-5"))).status == 401
             assert await ask(model="claude-opus-4-5") == "main"
             assert await ask(model="claude-haiku-4-5-20251001") == "small"
-            assert await ask(model="claude-opus-4-5", tools=[SEARCH]) == "search"
+            assert await ask(model="claude-opus-4-5", tools=[SEARCH, READ]) == "search"
             assert await ask(model="claude-opus-4-5", messages=[{"role": "user", "content": [IMAGE]}]) == "eyes"
             assert await ask(model="claude-opus-4-5", messages=[{"role": "user", "content": "word " * 9000}]) == "long"
             assert await ask(model="mine,thinker", messages=[{"role": "user", "content": [IMAGE]}]) == "thinker"
