@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from a2py.prices import Price
 from a2py.quirks import Quirks
 
 #: Names of headers, query parameters and body fields whose values are secrets (`max_tokens` is not). Values shorter
@@ -104,6 +105,7 @@ class Deployment:
     #: quirk fields that the configuration has set, here or by a pattern: nothing that is learned changes them
     fixed: frozenset[str] = frozenset()
     source: str = ""  #: file and line
+    price: Price | None = None  #: that the configuration sets; None: the list price, if there is one
     account: str = ""  #: digest of address and key (`digest_account`): state that a vendor keeps for one account
 
     @property

@@ -91,7 +91,7 @@ def running(
             stdout=out,
             stderr=out,
             cwd=folder,
-            env={**environment, **(env or {})},
+            env={**environment, "XDG_STATE_HOME": str(folder / "state"), **(env or {})},
         )
     try:
         base = f"http://127.0.0.1:{port}"

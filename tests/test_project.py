@@ -18,7 +18,7 @@ from tools import release
 ROOT = Path(a2py.__file__).parents[1]
 CI = ROOT / ".github" / "workflows" / "ci.yml"
 #: Folders of the shell. The others are the core.
-SHELL = ("cli", "config", "demo", "http1", "proxy", "upstream")
+SHELL = ("cli", "config", "demo", "http1", "ledger", "proxy", "upstream")
 #: Words of hosts from which packages come: the workflow takes what its runner is set up with.
 REGISTRIES = ("pypi", "npmjs", "index-url", "docker.io", "ghcr.io", "quay.io", "conda")
 

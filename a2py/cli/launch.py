@@ -157,7 +157,7 @@ async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace
     config = replace(await open_source(stack, source, args), master_key=secrets.token_urlsafe(32))
     path = args.log or os.path.join(state.state_dir(os.environ), "claude.log")
     log = Log(stack.enter_context(state.open_log(path)), "json" if config.settings.json_logs else "text")
-    server = Server(config, log=log)
+    server = Server(config, log=log, ledger=state.ledger_path(os.environ))
     addresses = await server.start(Listen(options.HOST, 0))
     stack.push_async_callback(server.close)
     for warning in config.warnings:

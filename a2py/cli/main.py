@@ -38,6 +38,10 @@ COMMANDS: dict[str, Command] = {
         "trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"
     ),
     "check": Command("check", "probe each model, say what works and what to do", "a2py check"),
+    "usage": Command("usage", "show tokens and cost by model, key, session or day", "a2py usage --by day --since 7d"),
+    "statusline": Command(
+        "statusline", "print one line for Claude Code's status line", "a2py statusline < session.json"
+    ),
     "start": Command("daemon", "start the proxy in the background", "a2py start --port 4000"),
     "stop": Command("daemon", "stop it, after its running answers have ended", "a2py stop"),
     "restart": Command(

@@ -120,6 +120,9 @@ def render_units(argv: list[str], system: bool, socket: bool, host: str, port: i
             "WorkingDirectory=/",
             "CacheDirectory=a2py",
             "Environment=XDG_CACHE_HOME=%C/a2py",
+            "StateDirectory=a2py",  # the ledger, which a2py looks for below XDG_STATE_HOME
+            "StateDirectoryMode=0700",
+            "Environment=XDG_STATE_HOME=%S",
             *HARDENING,
         ]
     else:

@@ -26,6 +26,7 @@ from a2py.cli.notify import Notifier
 from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
 from a2py.cli.source import Source
+from a2py.cli.state import ledger_path
 from a2py.cli.summary import Served, describe_served, describe_target, own_url, summarize
 from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
@@ -109,7 +110,8 @@ async def serve_job(job: Job, worker: Worker) -> None:
             load=None if is_worker else _reload(job, config, notifier, log),
             asks_servers=not (is_worker and worker.has_same_version),
         )
-        await serve(config, Listen(job.host, job.port, job.sockets, job.tls), life, log=log, timeouts=timeouts)
+        listen, ledger = Listen(job.host, job.port, job.sockets, job.tls), ledger_path(os.environ)
+        await serve(config, listen, life, log=log, timeouts=timeouts, ledger=ledger)
 
 
 def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[[], Config] | None:

@@ -29,6 +29,11 @@ def state_dir(env: Mapping[str, str]) -> str:
     return os.path.join(base, "a2py")
 
 
+def ledger_path(env: Mapping[str, str]) -> str:
+    """Return the path of the ledger of this user's proxies, unless a configuration names another."""
+    return os.path.join(state_dir(env), "usage.db")
+
+
 @contextmanager
 def writing(path: str) -> Iterator[None]:
     """Turn an OSError of the block into a Stop that names `path`."""

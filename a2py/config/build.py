@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from a2py.config.settings import SENT_UNCHANGED, Entry, Settings
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 from a2py.deployment import CHAT_MODES, OTHER_MODES, Deployment, digest_account
 from a2py.evidence.resolve import apply_evidence
+from a2py.prices import Price, read_price
 from a2py.providers import PROVIDERS, Provider, find_host_row, find_native_base, find_wire
 
 #: Values of model_info.mode that no endpoint of a2py is for.
@@ -93,6 +95,7 @@ def build(
                 collected[pair] = Use(str(entry.at), is_live)
     dep = _make_deployment(entry, settings, target, key, _env_headers(name.row, env))
     dep = replace(dep, problem=problem, overrides=entry_overrides(entry, warn))
+    dep = replace(dep, price=_find_price(entry, dep, settings.prices))
     dep = apply_evidence(dep, settings.quirks, None)
     warn_unsent(dep, entry, warn)
     _warn_of_meaning(entry, name.row, address, warn)
@@ -235,6 +238,18 @@ def _find_mode(entry: Entry) -> str:
     """Return the mode of a model; "" for a word that says nothing about endpoints."""
     mode = entry.mode.lower()
     return mode if mode in OTHER_MODES or mode in CHAT_MODES else ""
+
+
+def _find_price(entry: Entry, dep: Deployment, prices: Mapping[str, Price]) -> Price | None:
+    """Return the price that the entry has, else that of `a2py: prices`: of one of its names, else of the longest
+    pattern that one matches; None if there is none."""
+    own = read_price(entry.prices)
+    if own is not None or not prices:
+        return own
+    names = (dep.name, dep.id, f"{dep.provider}/{dep.model}", dep.model)
+    exact = next((prices[name] for name in names if name in prices), None)
+    patterns = [pattern for pattern in prices if any(fnmatchcase(name, pattern) for name in names)]
+    return exact or (prices[max(patterns, key=len)] if patterns else None)
 
 
 def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Knows: their places, parsers and meanings. Must not know: the other keys (table.
 from __future__ import annotations
 
 from a2py.config import values as v
+from a2py.config.ledger_table import PRICES
 from a2py.config.setting_row import INFO, ITEM, PARAM, Setting
 from a2py.config.setting_row import make_row as _set
 from a2py.config.settings import SENT_UNCHANGED
@@ -141,5 +142,6 @@ MODELS: tuple[Setting, ...] = (
     ),
     _set("supports_vision", v.boolean, "false: images become a line of text", INFO + "supports_vision"),
     _set("supports_function_calling", v.boolean, "false: tools are left out", INFO + "supports_function_calling"),
+    PRICES,
     _set("quirks", v.mapping, "fields of `Quirks` for this deployment; wins over `a2py: quirks`", INFO + "quirks"),
 )

@@ -116,9 +116,12 @@ class _Reader:
             self.read_key(key, child, schema, below, label_below, values)
 
     def read_key(self, key: str, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
-        row = schema.get(key)
+        row, pattern = schema.get(key), key
         if row is None:
-            row = next((row for pattern, row in schema.items() if "*" in pattern and fnmatchcase(key, pattern)), None)
+            patterns = (
+                (pattern, row) for pattern, row in schema.items() if "*" in pattern and fnmatchcase(key, pattern)
+            )
+            pattern, row = next(patterns, (key, None))
         if row is None:
             self.warn_unknown(key, node, schema, label)
         elif isinstance(row, dict):
@@ -130,7 +133,7 @@ class _Reader:
             name = path.replace("[]", "")
             self.unsupported.setdefault(name, Unsupported(name, node, row.meaning))
         elif row.kind == "set":
-            self.read_value(row, node, path, label, values)
+            self.read_value(row, node, path.removesuffix(key) + pattern, label, values)
 
     def read_value(self, row: Setting, node: Node, path: str, label: str, values: _Values) -> None:
         values.nodes[path] = node
@@ -144,7 +147,10 @@ class _Reader:
             return
         for child, name in _unset_parts(node):
             self.warn(f"{child.at}: a part of `{label}` is ignored: the variable {name} is not set. Set {name}.")
-        values.parsed[path] = row.parse(node, label)
+        value = row.parse(node, label)
+        if path.endswith("*"):  # the keys of a pattern make one mapping
+            value = {**values.parsed.get(path, {}), label.rpartition(".")[2]: value}
+        values.parsed[path] = value
         self.contents.literal_keys.update(
             child.at.file
             for child in _secret_nodes(row.attr, node)
@@ -168,7 +174,11 @@ class _Reader:
 
     def collect(self, values: _Values) -> dict[str, Any]:
         """Return attribute → value. If several paths set an attribute, the last one of its row wins."""
-        return {_ATTRS[path]: values.parsed[path] for path in sorted(values.parsed, key=_RANK.__getitem__)}
+        out: dict[str, Any] = {}
+        for path in sorted(values.parsed, key=_RANK.__getitem__):
+            value, attr = values.parsed[path], _ATTRS[path]
+            out[attr] = {**out.get(attr, {}), **value} if path.endswith("*") else value
+        return out
 
     def warn_unknown(self, key: str, node: Node, schema: Schema, label: str) -> None:
         near = get_close_matches(key, [other for other in schema if "*" not in other and other != "[]"], 1, 0.75)

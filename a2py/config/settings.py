@@ -12,6 +12,7 @@ from typing import Any
 from a2py.config.tree import Mark
 from a2py.config.variables import Origin
 from a2py.messages.rules import Rule
+from a2py.prices import Price
 
 #: Parameters of an entry that the chat wire sends as they are, besides those that every wire translates.
 SENT_UNCHANGED = (
@@ -51,6 +52,10 @@ class Settings:
     max_connections: int = 2000
     buffer_kb: int = 256
     capture_dir: str = ""
+    ledger: bool | str = True
+    ledger_days: float = 90.0
+    ledger_mb: int = 200
+    prices: Mapping[str, Price] = field(default_factory=dict)
     num_retries: int = 2
     request_timeout: float = 6000.0
     timeout: float = 0.0
@@ -162,6 +167,7 @@ class Entry:
     supports_vision: bool | None = None
     supports_function_calling: bool | None = None
     quirks: Mapping[str, Any] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
 
     def place(self, attr: str = "") -> str:
         """Return the place of an attribute, or of the entry, for messages: ``a2py.yaml:12: `model_list[3]` ``."""

@@ -9,6 +9,7 @@ one row. If several paths of a row are set, the last one wins. Defaults are thos
 from __future__ import annotations
 
 from a2py.config import values as v
+from a2py.config.ledger_table import LEDGER
 from a2py.config.model_rows import MODELS
 from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, LITELLM, OWN, ROUTER, Setting
@@ -338,6 +339,7 @@ _SEARCH = (
 
 SETTINGS: tuple[Setting, ...] = (
     *_OWN,
+    *LEDGER,
     *_TIME,
     *_ROUTING,
     *_TRANSLATION,

@@ -15,6 +15,7 @@ from typing import Any
 from a2py.config.error import ConfigError
 from a2py.config.tree import Node, plain
 from a2py.hostname import parse_host
+from a2py.prices import Price, is_price_key, read_price
 
 Parser = Callable[[Node, str], Any]
 
@@ -153,6 +154,28 @@ def ssl_verify(node: Node, path: str) -> bool | str:
     if isinstance(node.value, str) and node.value.strip().lower() not in _TRUE | _FALSE:
         return text(node, path)
     return boolean(node, path)
+
+
+def switch_or_path(node: Node, path: str) -> bool | str:
+    """Parse true, false, or the path of a file."""
+    if isinstance(node.value, str) and node.value.strip().lower() not in _TRUE | _FALSE:
+        return text(node, path)
+    return boolean(node, path)
+
+
+def prices(node: Node, path: str) -> dict[str, Price]:
+    """Parse name or pattern → LiteLLM's prices."""
+    out, amount = {}, number(0)
+    for name, at, child in members(node, path):
+        values = {}
+        for key, below, price in members(child, at):
+            if not is_price_key(key):
+                raise wrong(price, below, "one of LiteLLM's prices by the token", "Write `input_cost_per_token`.")
+            values[key] = amount(price, below)
+        found = read_price(values)
+        if found is not None:
+            out[name] = found
+    return out
 
 
 def items(node: Node, path: str) -> list[tuple[str, Node]]:

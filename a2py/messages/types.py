@@ -56,7 +56,8 @@ class Request:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens as Anthropic counts them: `input` without the cached ones, `output` with the `thinking`."""
+    """Tokens as Anthropic counts them: `input` without the cached ones, `output` with the `thinking`; `cache_hour`:
+    those of `cache_creation` that the cache keeps for an hour."""
 
     input: int = 0
     output: int = 0
@@ -64,6 +65,7 @@ class Usage:
     cache_creation: int = 0
     thinking: int = 0
     web_searches: int = 0
+    cache_hour: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -73,6 +75,7 @@ class Usage:
             self.cache_creation + other.cache_creation,
             self.thinking + other.thinking,
             self.web_searches + other.web_searches,
+            self.cache_hour + other.cache_hour,
         )
 
     def body(self) -> JSON:
@@ -127,6 +130,21 @@ class Outcome:
             input=usage.input if has_input else estimate.input,
             output=usage.output or self.output_estimate,
         )
+
+    def measure(self, input_estimate: int, is_complete: bool) -> tuple[Usage, bool]:
+        """Return the tokens that the reply took, and whether any of them is an estimate.
+
+        What the upstream reported stands. What it did not is estimated: by `input_estimate`, and by what was seen of
+        the output. A reply that broke off before anything came took nothing that anybody knows of."""
+        usage, has_output = self.usage, self.output_estimate > 1
+        if is_complete:
+            final = self.final_usage(Usage(input=input_estimate))
+            return final, self.is_estimated or final != usage
+        if usage is None:
+            return (Usage(input=input_estimate, output=self.output_estimate) if has_output else Usage()), True
+        if self.output_estimate > usage.output:
+            return replace(usage, output=self.output_estimate), True
+        return usage, True
 
 
 @dataclass(slots=True)

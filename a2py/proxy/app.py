@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from a2py.errors import ApiError
+from a2py.messages.session import AGENT_HEADER, SESSION_HEADER
 from a2py.proxy.access import admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
@@ -23,6 +24,11 @@ from a2py.proxy.routes import Route, find_route
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.endpoints import is_openai_path
+
+#: Name of the master key in the ledger and the metrics.
+MASTER = "master"
+#: Headers that name a conversation: Claude Code's, and Codex' (openai/codex, codex-rs/core, 2026-10).
+SESSION_HEADERS = (SESSION_HEADER, "session_id", "session-id")
 
 
 class Proxy:
@@ -54,6 +60,9 @@ class Proxy:
             record.duration = loop.time() - start_time
             if record.model and record.attempts:
                 _count_request(services.metrics, record)
+            if record.model and not record.account.is_count:
+                _name_asker(request, record)
+                services.books.keep(record)
             if record.status:
                 services.log.request(record)
         response.headers.update(granted)  # a stream has sent these and the next already: see StreamAnswer
@@ -81,6 +90,7 @@ class Proxy:
                 return NamelessResponse(status=204, headers={**headers, "request-id": record.id})
         if not route.open:
             admit(config, request.headers, request.raw_path)
+            record.account.key = MASTER if config.master_key else ""
         if request.method not in route.methods:
             raise refuse_method(request, path, route.methods)
         if connections is not None and connections.open > connections.max_connections:
@@ -120,12 +130,24 @@ def _count_request(metrics: Metrics, record: Record) -> None:
     if record.first_content:
         add("a2py_first_byte_seconds_sum", record.first_content, deployment=deployment)
         add("a2py_first_byte_seconds_count", deployment=deployment)
-    if record.choice:
-        add("a2py_routes_total", rule=record.choice.rule, model=record.choice.model or "as asked")
+    if record.account.choice:
+        add("a2py_routes_total", rule=record.account.choice.rule, model=record.account.choice.model or "as asked")
     spent = record.spent
     tokens = "a2py_tokens_estimated_total" if record.spent.is_estimated else "a2py_tokens_total"
     for direction, amount in (("input", spent.input), ("cached", spent.cached), ("output", spent.output)):
         if amount:
             add(tokens, amount, deployment=deployment, direction=direction)
+            if record.account.key:
+                add("a2py_key_tokens_total", amount, key=record.account.key, direction=direction)
+    if record.account.key:
+        add("a2py_key_requests_total", key=record.account.key, status=str(record.status))
     for name in record.degraded:
         metrics.add_degraded(name)
+
+
+def _name_asker(request: BaseRequest, record: Record) -> None:
+    """Note the session and the agent that a client names in its headers. A session in the body is noted already."""
+    headers = request.headers
+    if not record.account.session:
+        record.account.session = next(filter(None, map(headers.get, SESSION_HEADERS)), "")
+    record.account.agent = headers.get(AGENT_HEADER, "")

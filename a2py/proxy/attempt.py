@@ -185,6 +185,7 @@ class Attempt:
             outcome = self._read_partial()
         is_open = outcome is None and not self._is_refused  # nobody knows what the latest request costs
         outcome = self._sum_up(outcome)
+        self._answer.outcome = outcome or self._answer.outcome  # for the ledger, also of a reply that was cancelled
         if outcome is None:
             reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
             return

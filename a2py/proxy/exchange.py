@@ -45,6 +45,7 @@ class Exchange:
         self._inbound = inbound
         self.answer = answer
         self._attempt: Attempt | None = None  # the latest
+        self._uncounted: Attempt | None = None  # that runs
         self._trial = Trial(services.lessons)
         self._refused = Refused()
         self._task = asyncio.current_task()
@@ -61,6 +62,8 @@ class Exchange:
             error = await self._ask()
         finally:
             answer.stop()
+            if self._uncounted is not None:  # it was cancelled
+                self._count_usage(self._uncounted, is_complete=False)
         response = answer.finish(error)
         self._record_end(error, response.status)
         return response
@@ -112,7 +115,9 @@ class Exchange:
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
             attempt = self._attempt = self._new_attempt(original, refused)
             attempt.place = plan.place
+            self._uncounted, self.answer.outcome = attempt, None
             error = await attempt.run()
+            self._count_usage(attempt, is_complete=error is None)
             if isinstance(error, AtLimit):
                 record.attempts -= 1
                 step = await plan.begin()
@@ -201,6 +206,20 @@ class Exchange:
         if error is None and self._attempt is not None and not self._attempt.has_hops:
             self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
             self._judge_cache(usage)
+
+    def _count_usage(self, attempt: Attempt, *, is_complete: bool) -> None:
+        """Note for the ledger what `attempt` took: as the upstream counted it, otherwise as much as was seen."""
+        outcome, account = self.answer.outcome, self._inbound.record.account
+        is_cancelled = not is_complete and self._task is None
+        self._uncounted = None
+        if outcome is None:  # refused, or nothing came
+            account.counted.append((attempt.deployment, Usage()))
+            account.is_estimated = account.is_estimated or (is_cancelled and attempt.prepared is not None)
+            return
+        tokens = self._inbound.size.estimated_tokens(attempt.deployment.model)
+        usage, is_estimated = outcome.measure(tokens, is_complete)
+        account.counted.append((attempt.deployment, usage))
+        account.is_estimated = account.is_estimated or is_estimated
 
     def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
         if error is not None and not capture.has_answer:

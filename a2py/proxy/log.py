@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TextIO
 
 import orjson
 
+from a2py.deployment import Deployment
 from a2py.messages.rules import Choice
+from a2py.messages.types import Usage
 from a2py.printable import printable
 
 #: What the client is told of an exception that is in the log (`Log.crash`).
@@ -38,13 +40,30 @@ class Spent(NamedTuple):
 
 
 @dataclass(slots=True)
+class Account:
+    """Who asked, and what it took.
+
+    `key`: name of the client's key; `session`, `agent`: as the client sent them; `counted`: the tokens of each attempt;
+    `is_estimated`: the upstreams did not count all of them; `is_count`: the request only counts tokens, and is no
+    answer of a model; `choice`: the rule of `a2py: routes:` that decided, None if there are none."""
+
+    key: str = ""
+    session: str = ""
+    agent: str = ""
+    counted: list[tuple[Deployment, Usage]] = field(default_factory=list)
+    is_estimated: bool = False
+    is_count: bool = False
+    choice: Choice | None = None
+
+
+@dataclass(slots=True)
 class Record:
     """One request, filled while it runs.
 
     `status` 499: the client has left; `error`: kind and message; `first_content`, `duration`: seconds from the
-    beginning of the request; `reason`: why the model stopped; `degraded`: what
-    could not be carried upstream; `choice`: the rule of `a2py: routes:` that decided, None if there are none;
-    `queue`: the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited."""
+    beginning of the request; `reason`: why the model stopped; `degraded`: what could not be carried upstream; `queue`:
+    the place in the line when the request began to wait, 0 if it did not, and the seconds that it waited; `account`:
+    what the ledger keeps beside these."""
 
     id: str = ""
     path: str = ""
@@ -62,7 +81,7 @@ class Record:
     duration: float = 0.0
     spent: Spent = field(default_factory=Spent)
     degraded: tuple[str, ...] = ()
-    choice: Choice | None = None
+    account: Account = field(default_factory=Account)
     notes: list[str] = field(default_factory=list)
 
     def values(self) -> dict[str, object]:
@@ -97,8 +116,8 @@ class Record:
     def _model_names(self) -> dict[str, object]:
         """Return the name that was asked for, and the rule that decided about it."""
         names: dict[str, object] = {"model": self.model}
-        if self.choice is not None:
-            names |= {"route": self.choice.rule, "why": self.choice.why}
+        if self.account.choice is not None:
+            names |= {"route": self.account.choice.rule, "why": self.account.choice.why}
         return names
 
     def _tokens(self) -> dict[str, object]:

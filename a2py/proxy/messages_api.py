@@ -42,7 +42,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
     parsed = await services.pace.run(parse_in_slices(body), size=len(body))
     call = make_call(services, request, parsed)
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
-    record.model, record.stream = parsed.model, parsed.stream
+    record.model, record.stream, record.account.session = parsed.model, parsed.stream, call.session
     config, running = services.config, services.running
     model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
@@ -80,7 +80,7 @@ async def count_tokens(services: Services, request: BaseRequest, record: Record)
     body = await read_request(services, request)
     call = make_call(services, request, await services.pace.run(parse_in_slices(body, counting=True), size=len(body)))
     del body
-    record.model = call.request.model
+    record.model, record.account.is_count = call.request.model, True
     tokens = await _count(services, call, await _choose_counter(services, request, call, record))
     record.status, record.spent = 200, Spent(tokens)
     return json_response({"input_tokens": tokens}, record.id)

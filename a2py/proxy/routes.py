@@ -131,9 +131,16 @@ async def report_metrics(services: Services, request: BaseRequest, record: Recor
         "a2py_upstream_idle": services.upstream.idle,
         "a2py_connections": services.connections.open if services.connections is not None else 0,
         "a2py_uptime_seconds": services.clock() - services.start_time,
+        "a2py_ledger_lost_total": services.books.lost,
     }
     body = services.metrics.text(gauges).encode()
     return NamelessResponse(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
+
+
+async def report_usage(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
+    from a2py.proxy import usage_page  # not loaded where there is no ledger
+
+    return await usage_page.report_usage(services, request, record)
 
 
 async def list_models(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
@@ -162,6 +169,7 @@ ROUTES: dict[str, Route] = {
     "/health/readiness": Route(GET, report_readiness, open=True),
     "/health": Route(GET, report_health, open=True),  # it asks for the key itself
     "/metrics": Route(GET, report_metrics),
+    "/usage": Route(GET, report_usage),
     "/v1/messages": Route(POST, create_message, prefix=True),
     "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),
     "/v1/models": Route(GET, list_models, prefix=True),

@@ -38,7 +38,7 @@ async def choose_model(
 
 def apply_rules(config: Config, facts: Facts, record: Record) -> str:
     """Return the name to serve a request by of which only `facts` are known, and note the rule in `record`."""
-    choice = record.choice = choose(config.settings.routes, facts, config.has_name(facts.model))
+    choice = record.account.choice = choose(config.settings.routes, facts, config.has_name(facts.model))
     return choice.model or facts.model
 
 
@@ -46,7 +46,7 @@ def route_headers(record: Record) -> dict[str, str]:
     """Return the header that says which rule decided, and why; {} if there are no rules.
 
     `x-a2py-route: 2 tokens_over 60000; model="long"; why="about 61234 tokens > 60000"`."""
-    choice = record.choice
+    choice = record.account.choice
     if choice is None:
         return {}
     values = (("model", choice.model), ("why", choice.why))

@@ -83,8 +83,11 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         log: Log | None = None,
         timeouts: Timeouts | None = None,
+        ledger: str = "",
     ) -> None:
-        self.services = Services(config, clock=clock, log=log, timeouts=timeouts, leave=self._on_leave_request)
+        self.services = Services(
+            config, clock=clock, log=log, timeouts=timeouts, leave=self._on_leave_request, ledger=ledger
+        )
         self._leave_handler: Callable[[], None] = self.leave
         self._listening: list[asyncio.Server] = []
         self._borrowed: dict[int, asyncio.Server] = {}
@@ -326,11 +329,12 @@ async def serve(
     log: Log | None = None,
     clock: Callable[[], float] = time.monotonic,
     timeouts: Timeouts | None = None,
+    ledger: str = "",
 ) -> None:
     """Serve until SIGTERM, SIGINT or `life.stop`, then drain until a second signal or `life.at_once`."""
     life = life or Lifecycle()
     load, stop, at_once = life.load, life.stop, life.at_once
-    server = Server(config, clock=clock, log=log, timeouts=timeouts)
+    server = Server(config, clock=clock, log=log, timeouts=timeouts, ledger=ledger)
     server.services.discovery.is_asker = life.asks_servers
 
     def on_end_signal() -> None:

@@ -19,6 +19,7 @@ from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.explain import explain
 from a2py.evidence.server import ServerWord
+from a2py.proxy.books import Books
 from a2py.proxy.cachehealth import CacheHealth
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
@@ -60,6 +61,7 @@ class Running:
         self.is_draining = False
         self._idle: asyncio.Event | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._timers: list[asyncio.TimerHandle] = []
 
     def add(self, exchange: Interruptible) -> None:
         self.exchanges.add(exchange)
@@ -82,8 +84,14 @@ class Running:
         self._background.add(task)  # the loop itself keeps only weak references to tasks
         task.add_done_callback(self._background.discard)
 
+    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Call `function` after `seconds`, unless `finish` comes first."""
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, function))
+
     async def finish(self) -> None:
         """Wait for everything that runs in the background."""
+        for timer in self._timers:
+            timer.cancel()
         if self._background:
             await asyncio.wait(self._background)
 
@@ -93,7 +101,7 @@ class Services:
 
     `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called
     when a client asks to take the proxy out of rotation; `connections`: the clients' connections, None inside another
-    aiohttp application."""
+    aiohttp application; `ledger`: path of the ledger if the configuration names none, "" for none."""
 
     def __init__(
         self,
@@ -103,6 +111,7 @@ class Services:
         log: Log | None = None,
         timeouts: Timeouts | None = None,
         leave: Callable[[], None] = lambda: None,
+        ledger: str = "",
     ) -> None:
         self.config = config
         self.clock = clock
@@ -115,6 +124,7 @@ class Services:
         self.limits.places.total_limit = config.settings.global_max_parallel_requests
         self.lessons = Lessons(clock)
         self.metrics = Metrics()
+        self.books = Books(ledger, self.log, self.metrics)
         self.pace = Pace()
         self.sizes = Sizes(self.pace)
         self.tokenizers = Tokenizers(clock, self.pace)
@@ -124,7 +134,6 @@ class Services:
         self.connections: Connections | None = None
         self.discovery = Discovery(self._take_words)
         self.upstream: Upstream  # made by `start`, because it belongs to the running loop
-        self._trust_timer: asyncio.TimerHandle | None = None
 
     @property
     def limits(self) -> Limits:
@@ -138,15 +147,16 @@ class Services:
         search = self.config.search
         bases = [deployment.base for deployment in self.config.deployments] + ([search.base] if search else [])
         if any(base.startswith("https:") for base in bases):
-            self._trust_timer = asyncio.get_running_loop().call_later(TRUST_DELAY, tls.trusting)
+            self.running.call_later(TRUST_DELAY, tls.trusting)
         self.discovery.start(self.upstream, self.config.deployments, settings.discover)
+        self.books.open(settings)
 
     async def close(self) -> None:
-        if self._trust_timer is not None:
-            self._trust_timer.cancel()
         await self.discovery.close()
         await self.running.finish()
         await self.upstream.close()
+        if self.books.keeper is not None:
+            await self.books.keeper.close()
 
     def reload(self, config: Config) -> None:
         """Use `config` for every request from now on. Running requests keep the one they began with."""
@@ -155,6 +165,9 @@ class Services:
         tls.forget()
         self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
+        former = self.books.open(config.settings)
+        if former is not None:
+            self.running.run_in_background(former.close())
 
     def ask_servers(self) -> None:
         """Ask private servers what they are, also after a reload: of several workers this one does it."""

@@ -75,7 +75,7 @@ SUPPORTED = {
 IGNORED = """litellm_settings.modify_params litellm_settings.set_verbose
     general_settings.set_verbose litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry
     router_settings.enable_pre_call_checks model_list[].litellm_params.tags
-    model_list[].litellm_params.input_cost_per_token model_list[].model_info.access_groups model_list[].model_info.output_cost_per_token"""
+    model_list[].litellm_params.input_cost_per_second model_list[].model_info.access_groups model_list[].model_info.output_cost_per_image"""
 WARNED = """litellm_settings.cache router_settings.cache_responses litellm_settings.success_callback general_settings.database_url guardrails litellm_settings.max_budget
     general_settings.custom_auth general_settings.pass_through_endpoints litellm_settings.key_generation_settings"""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from anthropic.types import Usage as SdkUsage
 
+from a2py.errors import ApiError
 from a2py.messages.request import parse
 from a2py.messages.types import Call, Outcome, Prepared, Usage
 
 
 def test_usage_adds_field_by_field() -> None:
-    assert Usage(1, 2, 3, 4, 5, 6) + Usage(10, 20, 30, 40, 50, 60) == Usage(11, 22, 33, 44, 55, 66)
+    assert Usage(1, 2, 3, 4, 5, 6, 7) + Usage(10, 20, 30, 40, 50, 60, 70) == Usage(11, 22, 33, 44, 55, 66, 77)
     assert Usage() + Usage() == Usage()
 
 
@@ -77,3 +78,26 @@ def test_a_prepared_request_shows_no_query() -> None:
     assert repr(Prepared("https://host/v1?key=sk-1234", {"authorization": "sk-5678"}, b"body", True)) == (
         "Prepared('https://host/v1', 4 bytes, stream=True)"
     )
+
+
+FULL = Usage(input=10, output=5, cache_read=3, cache_creation=2, thinking=1, web_searches=1, cache_hour=2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_complete", "usage", "is_estimated"),
+    [
+        (Outcome(usage=FULL, output_estimate=90), True, FULL, False),
+        (Outcome(usage=FULL, is_estimated=True), True, FULL, True),
+        (Outcome(output_estimate=90), True, Usage(input=700, output=90), True),
+        (Outcome(usage=Usage(output=5), output_estimate=90), True, Usage(input=700, output=5), True),
+        (Outcome(usage=Usage(input=10), output_estimate=0), True, Usage(input=10), False),
+        (Outcome(output_estimate=90), False, Usage(input=700, output=90), True),
+        (Outcome(output_estimate=1, error=ApiError("upstream", "cut")), False, Usage(), True),
+        (Outcome(usage=Usage(input=10, output=1), output_estimate=90), False, Usage(input=10, output=90), True),
+        (Outcome(usage=FULL, output_estimate=4), False, FULL, True),
+    ],
+)
+def test_what_was_reported_stands_and_the_rest_is_estimated(
+    outcome: Outcome, is_complete: bool, usage: Usage, is_estimated: bool
+) -> None:
+    assert outcome.measure(700, is_complete) == (usage, is_estimated)

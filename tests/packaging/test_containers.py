@@ -37,7 +37,9 @@ from tests.process import free_port
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-of-the-container"
 ENGINE_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-KNOWN = ("ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD")
+KNOWN = (
+    *("ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
+)
 
 
 class Instruction(NamedTuple):
@@ -421,7 +423,9 @@ def test_compose_names_what_there_is() -> None:
     assert here.resolve() == ROOT and (here / mine["build"]["dockerfile"]).is_file()
     assert set(mine["secrets"]) == set(COMPOSE["secrets"]) == {"env"}, "/run/secrets/env is what a2py reads"
     volumes = [one.partition(":")[0] for one in COMPOSE["services"]["ollama"]["volumes"]]
-    assert volumes == list(COMPOSE["volumes"])
+    mine_too = [one.partition(":") for one in mine["volumes"]]
+    assert [*volumes, *(name for name, _, _ in mine_too)] == list(COMPOSE["volumes"])
+    assert [place for _, _, place in mine_too] == [only(FINAL, "VOLUME")] == [f"{variables()['XDG_STATE_HOME']}/a2py"]
     assert mine["read_only"] and mine["cap_drop"] == ["ALL"]
 
 

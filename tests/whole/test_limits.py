@@ -60,15 +60,17 @@ def table(heading: str) -> dict[str, Row]:
 
 REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Connections to upstreams")
 PASSED = table("OpenAI's endpoints")
+#: Their floods are in ledger/test_ledger.py.
+LEDGER = table("The ledger")
 
 
 def test_the_page_has_its_tables() -> None:
-    assert len(REQUESTS) == 8 and len(REPLIES) == 21
+    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6
 
 
 @pytest.mark.parametrize(
     "row",
-    [*REQUESTS.values(), *PASSED.values(), *REPLIES.values(), *CONNECTIONS.values()],
+    [*REQUESTS.values(), *PASSED.values(), *REPLIES.values(), *LEDGER.values(), *CONNECTIONS.values()],
     ids=lambda row: f"{row.where} ({row.what[:20]})",
 )
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:

@@ -176,6 +176,7 @@ def merge_usage(first: JSON, last: JSON) -> JSON:
 def read_usage(usage: JSON) -> Usage:
     """Return Anthropic's `usage` as numbers."""
     details, tools = usage.get("output_tokens_details"), usage.get("server_tool_use")
+    written = usage.get("cache_creation")
     return Usage(
         input=_count(usage.get("input_tokens")),
         output=_count(usage.get("output_tokens")),
@@ -183,6 +184,7 @@ def read_usage(usage: JSON) -> Usage:
         cache_creation=_count(usage.get("cache_creation_input_tokens")),
         thinking=_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         web_searches=_count(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
+        cache_hour=_count(written.get("ephemeral_1h_input_tokens")) if isinstance(written, dict) else 0,
     )
 
 

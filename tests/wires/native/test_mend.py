@@ -265,3 +265,13 @@ def test_what_is_mended_is_what_the_sdk_demands() -> None:
     message["usage"] = {"input_tokens": 1, "output_tokens": 1}
     message["content"] = [block for block in message["content"] if block["type"] in ("text", "thinking", "tool_use")]
     Message.model_validate(message, strict=True)
+
+
+def test_entries_that_are_kept_for_an_hour_are_read() -> None:
+    """platform.claude.com, prompt caching (2026-11): `cache_creation` splits cache_creation_input_tokens by lifetime."""
+    split = {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 356}
+    usage = mend.read_usage({"input_tokens": 1, "cache_creation_input_tokens": 456, "cache_creation": split})
+    assert (usage.cache_creation, usage.cache_hour) == (456, 356)
+    assert (
+        mend.read_usage({"cache_creation": None}).cache_hour == mend.read_usage({"cache_creation": {}}).cache_hour == 0
+    )

@@ -1,0 +1,218 @@
+"""`a2py usage`: tokens and cost of all answers, by model, key, session, agent, day, hour or deployment.
+
+Knows: the running proxy's /usage, the ledger's file, how to draw a table. Must not know: SQL, prices.
+Invariants: reads only; a cost that is not known is never shown as 0; no text of the ledger reaches a terminal or a
+spreadsheet as anything but text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from a2py.cli import http, options, state
+from a2py.cli.exits import FAILED, OK, USAGE, Stop
+from a2py.cli.terminal import Terminal, pluralize
+from a2py.ledger.query import COLUMNS, GROUPS, parse_since
+from a2py.printable import printable
+
+EXAMPLES = (
+    "a2py usage                          by model, as long as rows are kept",
+    "a2py usage --by day --since 7d",
+    "a2py usage --by session --since today --csv",
+)
+HEAD = ("requests", "errors", "input", "cache read", "cache write", "output", "cost")
+#: Characters of the longest bar, and of a name in the table.
+BAR, NAME = 20, 40
+#: What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@")
+#: Seconds for the running proxy to sum up a large ledger.
+SECONDS = 30.0
+
+
+def parser(name: str) -> options.Parser:
+    from a2py.cli import running
+
+    out = options.Parser(name, "Show the tokens and the cost of all answers, failed ones included.", EXAMPLES)
+    out.add_argument("--by", choices=tuple(GROUPS), default="model", help="what a line is for (default: model)")
+    out.add_argument("--since", metavar="TIME", help="only from then on: 24h, 7d, today, 2026-11-30")
+    form = out.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON, for a program")
+    form.add_argument("--csv", action="store_true", help="as CSV, for a spreadsheet")
+    out.add_argument("--ledger", metavar="FILE", help="read this file, and ask no proxy")
+    return out.flags((running.URL, *options.LISTEN), options.SOURCE)
+
+
+def run(name: str, argv: list[str]) -> int:
+    args, terminal = parser(name).read(argv), Terminal()
+    rows = fetch(args, terminal)
+    names = [args.by, *COLUMNS]
+    if args.json:
+        terminal.print_exact(json.dumps([{name: row[name] for name in names} for row in rows], indent=2))
+    elif args.csv:
+        terminal.print_exact(to_csv([[row[name] for name in names] for row in rows], names))
+    elif rows:
+        terminal.print(draw(terminal, args.by, rows))
+        explain(terminal, rows)
+    else:
+        terminal.note("no answers yet" if args.since is None else f"no answers since {args.since}")
+    return OK
+
+
+def fetch(args: argparse.Namespace, terminal: Terminal) -> list[dict[str, Any]]:
+    """Return the rows: of `--ledger`, else of the running proxy, else of this user's ledger."""
+    try:
+        since = parse_since(args.since, time.time()) if args.since is not None else 0.0
+    except ValueError as error:
+        raise Stop(f"--since {args.since}: {error}", USAGE) from None
+    if args.ledger:
+        return read_file(os.path.expanduser(args.ledger), args.by, since)
+    rows = ask(args, since, terminal)
+    return read_file(state.ledger_path(os.environ), args.by, since) if rows is None else rows
+
+
+def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict[str, Any]] | None:
+    """Return the running proxy's rows; None if none runs, or it keeps no ledger."""
+    from a2py.cli import running
+    from a2py.cli.source import read_environment
+
+    env = read_environment()
+    url = running.find_url(args, env)
+    health = http.ask(f"{url}/health/liveliness", timeout=1)
+    page = health.json() if health is not None else None
+    if not isinstance(page, dict) or page.get("name") != "a2py":
+        if args.url:
+            raise Stop(f"no a2py answers at {url}: start one, or omit --url to read this user's ledger", FAILED)
+        return None
+    query = urlencode({"by": args.by, "since": since} if since else {"by": args.by})
+    answer = http.ask(f"{url}/usage?{query}", headers=running.authorization(_find_key(args, env)), timeout=SECONDS)
+    groups = _read_groups(answer)
+    if groups is None:
+        status = answer.status if answer is not None else 0
+        reason = {401: "asks for another master key", 404: "keeps no ledger"}.get(status, "does not tell its usage")
+        terminal.warn(f"the a2py at {url} {reason}; this is the ledger of this user's other proxies")
+    return groups
+
+
+def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
+    """Return the master key of the configuration here, "" if there is none."""
+    from a2py.cli import running
+    from a2py.cli.source import master_key
+    from a2py.config import ConfigError
+
+    try:
+        source = running.choose_source(args, env, inspect=True)
+    except ConfigError:
+        return master_key(None, env, os.getcwd())
+    return master_key(source.config, env, os.getcwd())
+
+
+def _read_groups(answer: http.Answer | None) -> list[dict[str, Any]] | None:
+    body = answer.json() if answer is not None and answer.status == 200 else None
+    groups = body.get("groups") if isinstance(body, dict) else None
+    return groups if isinstance(groups, list) else None
+
+
+def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:
+    """Return the rows of a ledger, [] if there is no file."""
+    try:
+        import sqlite3
+    except ImportError:
+        raise Stop("this Python has no sqlite3, so it can't read the ledger: use another Python", FAILED) from None
+    from a2py.ledger.query import sum_by
+
+    if not os.path.exists(path):
+        return []
+    try:
+        groups = sum_by(path, by, since)
+    except (sqlite3.Error, OSError) as error:
+        if "no such table" in str(error):  # it is being made
+            return []
+        raise Stop(f"the ledger {path} can't be read: {error}", FAILED) from None
+    return [{**group.values(by), "known_cost": group.cost, "unpriced": group.unpriced} for group in groups]
+
+
+def to_csv(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
+    """Return `rows` as CSV (RFC 4180, with bare line feeds). An unknown cost is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow([_csv_text(value) if isinstance(value, str) else value for value in row])
+    return out.getvalue().rstrip("\n")
+
+
+def _csv_text(text: str) -> str:
+    """Return `text` for a cell. An apostrophe keeps a spreadsheet from taking it for a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def draw(terminal: Terminal, by: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return the table. In a terminal each line has a bar, its share of the largest line: of cost if all of it is
+    known, else of tokens."""
+    is_priced = all(row["cost"] is not None for row in rows)
+    sizes = [row["cost"] if is_priced else _tokens(row) for row in rows]
+    largest = max(sizes) if terminal.out.isatty() else 0
+    cells = [[*_cells(_short(row[by]), row), _bar(size, largest)] for row, size in zip(rows, sizes, strict=True)]
+    if len(rows) > 1:
+        cells.append(_cells("total", _add(rows)))
+    table = [("", *HEAD), *cells]
+    widths = [max(len(line[i]) for line in table) for i in range(len(HEAD) + 1)]
+    lines = [[line[0], *map(str.rjust, line[1 : len(widths)], widths[1:]), *line[len(widths) :]] for line in table]
+    return terminal.table(lines[1:], (by, *lines[0][1:]))
+
+
+def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+    return [name, *(f"{row[column]:,}" for column in COLUMNS[:6]), format_cost(row["known_cost"], row["unpriced"])]
+
+
+def _add(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sum of all rows."""
+    known = [row["known_cost"] for row in rows if row["known_cost"] is not None]
+    sums = {column: sum(row[column] for row in rows) for column in (*COLUMNS[:6], "unpriced")}
+    return {**sums, "known_cost": sum(known) if known else None}
+
+
+def _bar(size: float, largest: float) -> str:
+    return "█" * round(BAR * size / largest) if largest else ""
+
+
+def _tokens(row: dict[str, Any]) -> int:
+    return int(sum(row[name] for name in COLUMNS[2:6]))
+
+
+def _short(name: str) -> str:
+    text = printable(name) or "(none)"
+    return text if len(text) <= NAME else f"{text[: NAME - 1]}…"
+
+
+def format_cost(known: float | None, is_partial: object) -> str:
+    """Return a cost in dollars: `unknown`, or with `≥` if only a part of it is known."""
+    if known is None or (is_partial and not known):
+        return "unknown"
+    text = f"${known:,.2f}" if known >= 1 or not known else f"${known:.4f}"
+    return f"≥{text}" if is_partial else text
+
+
+def explain(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
+    """Say below the table what its costs are, and what they leave out."""
+    from a2py.ledger.prices import read_table
+
+    table = read_table()
+    terminal.note(f"cost in US dollars: the configuration's prices, else list prices ({table.source}, {table.date})")
+    unpriced = sum(row["unpriced"] for row in rows)
+    if unpriced:
+        have = "has" if unpriced == 1 else "have"
+        cure = "set `input_cost_per_token` and `output_cost_per_token`"
+        terminal.note(f"{pluralize(unpriced, 'answer')} {have} no known price: {cure}")
+    estimated = sum(row["estimated"] for row in rows)
+    if estimated:
+        terminal.note(f"estimated in {pluralize(estimated, 'answer')}, because the upstream did not count all tokens")

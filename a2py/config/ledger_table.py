@@ -1,0 +1,38 @@
+"""The keys of the ledger and of prices.
+
+Knows: LiteLLM's names of prices (docs.litellm.ai, custom pricing, 2026-11) and our own. Must not know: what a price is
+used for.
+"""
+
+from __future__ import annotations
+
+from a2py.config import values as v
+from a2py.config.setting_row import INFO, OWN, PARAM, make_row
+from a2py.prices import KEYS
+
+#: Beginnings of the keys of prices.
+PRICE_KEYS = tuple(key for key in KEYS.values() if not key.endswith("_above_1hr"))
+
+LEDGER = (
+    make_row(
+        "ledger",
+        v.switch_or_path,
+        "false: keep no row of each answer; a path: keep them there ([usage.md](usage.md))",
+        OWN + "ledger",
+    ),
+    make_row("ledger_days", v.number(0), "days for which rows are kept; 0: for ever", OWN + "ledger_days"),
+    make_row("ledger_mb", v.whole(1), "largest size of the ledger, MB; the oldest rows go first", OWN + "ledger_mb"),
+    make_row(
+        "prices",
+        v.prices,
+        "name, id, `provider/model` or pattern → LiteLLM's prices ([usage.md](usage.md#prices))",
+        OWN + "prices",
+    ),
+)
+
+PRICES = make_row(
+    "prices",
+    v.number(0),
+    "US dollars a token; a key may end with `_above_200k_tokens`, for prompts that are longer",
+    *(section + key + "*" for section in (PARAM, INFO) for key in PRICE_KEYS),
+)

@@ -1,0 +1,135 @@
+"""Sums over the ledger: by model, key, session, agent, deployment, day or hour; and the sum of one session.
+
+Knows: the table `answers`. Must not know: who asks, how a sum is shown.
+Invariants: reads only; a cost is None if the price of any tokens in the group is not known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: What rows can be grouped by → SQL. Days and hours are those of this machine's time zone.
+GROUPS = {
+    "model": "model",
+    "key": "key",
+    "session": "session",
+    "agent": "agent",
+    "day": "strftime('%Y-%m-%d', time, 'unixepoch', 'localtime')",
+    "hour": "strftime('%Y-%m-%d %H:00', time, 'unixepoch', 'localtime')",
+    "deployment": "deployment",
+}
+#: How many groups are returned at most, those with the most tokens.
+MAX_GROUPS = 10_000
+#: The columns of a group after its name, as `a2py usage --json` and `--csv` have them.
+COLUMNS = (
+    "requests",
+    "errors",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost",
+    "estimated",
+)
+_SUMS = """
+    count(*),
+    sum(error <> '' OR (status >= 400 AND status <> 499)),
+    sum(input), sum(cache_read), sum(cache_write), sum(output),
+    sum(cost),
+    sum(estimated),
+    sum(cost IS NULL AND input + cache_read + cache_write + output > 0)
+"""
+_AGO = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(m|h|d|w)")
+_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Group(NamedTuple):
+    """`cost`: US dollars of the tokens whose price is known, None if there are none; `unpriced`: requests with tokens
+    whose price is not known."""
+
+    name: str
+    requests: int
+    errors: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    cost: float | None
+    estimated: int
+    unpriced: int
+
+    def values(self, by: str) -> dict[str, Any]:
+        """Return the group as `a2py usage --json` prints it. The cost is None if any of it is not known."""
+        own = self._asdict()
+        cost = None if self.unpriced or self.cost is None else round(self.cost, 10)
+        return {by: self.name, **{name: own[name] for name in COLUMNS}, "cost": cost}
+
+
+def open_to_read(path: str) -> sqlite3.Connection:
+    """Open the ledger at `path`. Raise sqlite3.Error if there is none."""
+    import sqlite3  # here, so that the names above are there without it
+
+    absolute = os.path.abspath(path).replace(os.sep, "/")
+    absolute = absolute if absolute.startswith("/") else f"/{absolute}"  # C:/… (sqlite.org/uri.html, 2026-10)
+    return sqlite3.connect(f"file://{quote(absolute)}?mode=ro", uri=True, timeout=2.0)
+
+
+def sum_by(path: str, by: str, since: float = 0.0, session: str | None = None) -> list[Group]:
+    """Return the groups of the ledger at `path`: days and hours in their order, others by tokens, the most first.
+
+    `by`: a key of GROUPS; `since`: seconds since the epoch; `session`: only its rows. Raise sqlite3.Error."""
+    where, values = "time >= ?", [since, *([] if session is None else [session])]
+    if session is not None:
+        where += " AND session = ?"
+    order = "1 DESC" if by in ("day", "hour") else "sum(input + cache_read + cache_write + output) DESC, 2 DESC, 1"
+    sql = f"SELECT {GROUPS[by]}, {_SUMS} FROM answers WHERE {where} GROUP BY 1 ORDER BY {order} LIMIT {MAX_GROUPS}"
+    with closing(open_to_read(path)) as connection:
+        groups = [Group._make(row) for row in connection.execute(sql, values)]
+    return groups[::-1] if by in ("day", "hour") else groups
+
+
+class SessionSum(NamedTuple):
+    """`upstream`: the model that gave the latest answer; `prompt`: tokens of its prompt."""
+
+    total: Group
+    upstream: str
+    prompt: int
+
+
+def sum_session(path: str, session: str) -> SessionSum | None:
+    """Return the sum of one session, None if the ledger has nothing of it. Raise sqlite3.Error."""
+    groups = sum_by(path, "session", session=session)
+    if not groups:
+        return None
+    latest = (
+        "SELECT upstream, input + cache_read + cache_write FROM answers WHERE session = ? AND agent = ''"
+        " AND output > 0 ORDER BY time DESC LIMIT 1"
+    )
+    with closing(open_to_read(path)) as connection:
+        upstream, prompt = connection.execute(latest, (session,)).fetchone() or ("", 0)
+    return SessionSum(groups[0], upstream, prompt)
+
+
+def parse_since(text: str, now: float) -> float:
+    """Return a moment in seconds since the epoch. `text`: `30m`, `24h`, `7d`, `2w` before `now`, `today`, a date or a
+    time in ISO 8601 (of this machine's time zone, unless it names one), or the seconds themselves. Raise ValueError."""
+    text = text.strip()
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return now - float(ago[1]) * _SECONDS[ago[2]]
+    if text == "today":
+        return datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    if re.fullmatch(r"\d{9,11}(?:\.\d+)?", text):
+        return float(text)
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("write 30m, 24h, 7d, 2w, today, or a date like 2026-11-30") from None

@@ -1,0 +1,122 @@
+"""What tokens cost: the price of one model, from LiteLLM's keys, and the cost of a usage by it.
+
+Knows: LiteLLM's names of prices (docs.litellm.ai, custom pricing, 2026-11). Must not know: where a price comes from,
+which models there are.
+Invariants: a cost is never guessed: if a price is missing for tokens that were used, the cost is None. Cached tokens
+without a price of their own cost as much as other input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+#: Field of Rates → LiteLLM's key.
+KEYS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cache_read": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_hour": "cache_creation_input_token_cost_above_1hr",
+    "thinking": "output_cost_per_reasoning_token",
+}
+#: A key of a tier, for example `input_cost_per_token_above_200k_tokens`.
+_TIER = re.compile(r"(.+)_above_(\d{1,6})k_tokens")
+
+
+class Tokens(Protocol):
+    """A usage (messages/types.py): `input` without the cached ones, `output` with the `thinking`; `cache_hour`: those
+    of `cache_creation` that are kept for an hour."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_creation: int
+    cache_hour: int
+    thinking: int
+
+
+class Rates(NamedTuple):
+    """US dollars a token; None: not known. `cache_write_hour`: for entries that are kept for an hour, None: as
+    `cache_write`; `thinking`: of reasoning tokens, None: as other output."""
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+    cache_write_hour: float | None = None
+    thinking: float | None = None
+
+    def cost(self, usage: Tokens) -> float | None:
+        """Return the cost of `usage` in US dollars; None if a price that it needs is not known."""
+        write = self.input if self.cache_write is None else self.cache_write
+        hour = min(usage.cache_hour, usage.cache_creation)
+        thinking = min(usage.thinking, usage.output)
+        total = 0.0
+        for tokens, rate in (
+            (usage.input, self.input),
+            (usage.cache_read, self.input if self.cache_read is None else self.cache_read),
+            (usage.cache_creation - hour, write),
+            (hour, write if self.cache_write_hour is None else self.cache_write_hour),
+            (usage.output - thinking, self.output),
+            (thinking, self.output if self.thinking is None else self.thinking),
+        ):
+            if tokens:
+                if rate is None:
+                    return None
+                total += tokens * rate
+        return total
+
+
+class Price(NamedTuple):
+    """`tiers`: (prompt tokens, rates), the highest first. A prompt with more tokens, cached ones included, is charged
+    by them as a whole."""
+
+    rates: Rates
+    tiers: tuple[tuple[int, Rates], ...] = ()
+
+    def cost(self, usage: Tokens) -> float | None:
+        """Return the cost of one answer in US dollars; None if it is not known."""
+        if self.tiers:
+            prompt = usage.input + usage.cache_read + usage.cache_creation
+            for threshold, rates in self.tiers:
+                if prompt > threshold:
+                    return rates.cost(usage)
+        return self.rates.cost(usage)
+
+
+def read_price(values: Mapping[str, Any]) -> Price | None:
+    """Return the price in `values`, a mapping that may hold LiteLLM's keys beside others; None if it holds none.
+
+    What a tier does not say itself is as in the base price."""
+    base = _rates(values, "")
+    tiers: dict[int, str] = {}
+    for key in values:
+        match = _TIER.fullmatch(key)
+        if match is not None and match[1] in KEYS.values():
+            tiers[int(match[2]) * 1000] = f"_above_{match[2]}k_tokens"
+    if base == Rates() and not tiers:
+        return None
+    above = []
+    for threshold, suffix in sorted(tiers.items(), reverse=True):
+        own = _rates(values, suffix)
+        merged = (base_rate if rate is None else rate for rate, base_rate in zip(own, base, strict=True))
+        above.append((threshold, Rates(*merged)))
+    return Price(base, tuple(above))
+
+
+def _rates(values: Mapping[str, Any], suffix: str) -> Rates:
+    return Rates(**{name: read_rate(values.get(key + suffix)) for name, key in KEYS.items()})
+
+
+def read_rate(value: Any) -> float | None:
+    """Return a price as a number; None if it is none: missing, not a number, negative or without an end."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < float("inf") else None
+
+
+def is_price_key(key: str) -> bool:
+    """Return whether `read_price` reads `key`."""
+    match = _TIER.fullmatch(key)
+    return (key if match is None else match[1]) in KEYS.values()

@@ -1,0 +1,115 @@
+"""Hand each answer to the ledger: its row, and its cost for the metrics.
+
+Knows: what of a record is kept. Must not know: SQLite, requests, what a record's values mean upstream.
+Invariants: nothing here waits or raises; without a ledger this module is not imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from a2py.deployment import Deployment
+from a2py.ledger.prices import PriceList
+from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.writer import Writer
+from a2py.messages.types import Usage
+from a2py.proxy.log import Log, Record
+from a2py.proxy.metrics import Metrics
+
+if TYPE_CHECKING:
+    from a2py.config import Settings
+    from a2py.ledger.store import Store
+
+#: Seconds that the end of the server waits for the last rows.
+CLOSE_SECONDS = 5.0
+
+
+class Bookkeeper:
+    """`path`: of the ledger; `writer`: its thread, which also runs transactions for others (`Writer.submit`)."""
+
+    def __init__(self, path: str, settings: Settings, log: Log, metrics: Metrics) -> None:
+        self.path = path
+        self.prices = PriceList()
+        self._metrics = metrics
+        self.writer = Writer(partial(_make_store, path, settings), lambda event, values: log.warning(event, **values))
+
+    def keep(self, record: Record) -> None:
+        """Queue the row of an answer that has ended."""
+        account = record.account
+        choice = account.choice
+        total, cost = self._sum(account.counted)
+        if cost:
+            self._metrics.add("a2py_cost_dollars_total", cost, deployment=record.deployment, key=account.key)
+        self.writer.add(
+            Row(
+                time.time() - record.duration,
+                Asked(
+                    account.key,
+                    account.session,
+                    account.agent,
+                    record.model,
+                    choice.rule if choice is not None else "",
+                ),
+                Given(
+                    record.deployment,
+                    record.upstream,
+                    record.wire,
+                    record.status,
+                    record.reason,
+                    record.error.partition(":")[0],
+                    record.attempts,
+                    ",".join(record.degraded),
+                ),
+                Took(
+                    total.input,
+                    total.cache_read,
+                    total.cache_creation,
+                    total.output,
+                    total.thinking,
+                    int(account.is_estimated),
+                    cost,
+                    record.first_content,
+                    record.duration,
+                ),
+            )
+        )
+
+    def _sum(self, counted: list[tuple[Deployment, Usage]]) -> tuple[Usage, float | None]:
+        """Return the tokens of all attempts of one answer, and their cost; None if it is not known."""
+        if len(counted) == 1:
+            return counted[0][1], self.cost(*counted[0])
+        if not counted:
+            return Usage(), None
+        took = [pair for pair in counted if not _is_empty(pair[1])] or counted[-1:]
+        total, costs = took[0][1], [self.cost(*pair) for pair in took]
+        for _, usage in took[1:]:
+            total = total + usage
+        return total, None if None in costs else sum(filter(None, costs))
+
+    def cost(self, deployment: Deployment, usage: Usage) -> float | None:
+        """Return the cost of `usage` at `deployment` in US dollars; None if it is not known."""
+        price = self.prices.find(deployment)
+        return None if price is None else price.cost(usage)
+
+    async def close(self) -> None:
+        """Write the last rows. A file that can't be written is not waited for longer than CLOSE_SECONDS."""
+        await asyncio.wait([asyncio.wrap_future(self.writer.close())], timeout=CLOSE_SECONDS)
+
+
+def _make_store(path: str, settings: Settings) -> Store:
+    from a2py.ledger.store import Store  # imports SQLite
+
+    return Store(path, settings.ledger_days, settings.ledger_mb * 1024 * 1024)
+
+
+def _is_empty(usage: Usage) -> bool:
+    return not (usage.input or usage.output or usage.cache_read or usage.cache_creation)
+
+
+def has_sqlite() -> bool:
+    """Return whether this Python has SQLite. It is an option of its build."""
+    return find_spec("_sqlite3") is not None

@@ -1,0 +1,51 @@
+"""GET /usage: sums over the ledger, for `a2py usage` and `a2py statusline`.
+
+Knows: the query's parameters. Must not know: SQL, how a sum is shown.
+Invariants: the answer has every row of this process up to the request; the file is read in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import parse_qs
+
+from a2py.errors import ApiError
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.bookkeeper import Bookkeeper
+from a2py.proxy.log import Record
+from a2py.proxy.responses import json_response
+from a2py.proxy.services import Services
+
+
+async def report_usage(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
+    """Report `?by=` (default model), `?since=`, `?session=`. See `a2py.ledger.query`."""
+    keeper = services.books.keeper
+    if keeper is None:
+        raise ApiError("not_found", "This proxy keeps no ledger (`a2py: ledger: false`)", should_retry=False)
+    from a2py.ledger.query import GROUPS, parse_since, sum_by
+
+    query = parse_qs(request.query_string)
+    by = query.get("by", ["model"])[-1]
+    if by not in GROUPS:
+        raise ApiError("invalid_request", f"by: write one of {', '.join(GROUPS)}")
+    try:
+        since = parse_since(query["since"][-1], time.time()) if "since" in query else 0.0
+    except ValueError as error:
+        raise ApiError("invalid_request", f"since: {error}") from None
+    await _flush(keeper)
+    session = query["session"][-1] if "session" in query else None
+    try:
+        groups = await asyncio.to_thread(sum_by, keeper.path, by, since, session)
+    except Exception as error:  # sqlite3.Error, which is not imported here
+        raise ApiError("api", f"The ledger can't be read: {error}") from None
+    rows = [{**group.values(by), "known_cost": group.cost, "unpriced": group.unpriced} for group in groups]
+    record.status = 200
+    return json_response({"by": by, "groups": rows}, record.id)
+
+
+async def _flush(keeper: Bookkeeper) -> None:
+    try:
+        await asyncio.wrap_future(keeper.writer.flush())
+    except Exception as error:
+        raise ApiError("api", f"The ledger can't be written now: {error}") from None

@@ -1,0 +1,251 @@
+"""`a2py usage` and `a2py statusline`: the tables, the forms for programs, the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from a2py.cli import exits, state, statusline, usage
+from a2py.cli.main import main
+from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.store import Store
+from tests.commands import a2py, nothing
+from tests.process import deployment, running
+
+__all__ = ["nothing"]
+HOSTILE = '=HYPERLINK("x")\x1b[2J\u202e"'
+KEYS = [
+    "requests",
+    "errors",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost",
+    "estimated",
+]
+
+
+def row(model: str, cost: float | None, tokens: int = 100, *, session: str = "s1", status: int = 200) -> Row:
+    took = Took(tokens, 3 * tokens, 0, tokens, 0, 0, cost, 0.1, 0.2)
+    error = "overloaded" if status >= 400 else ""
+    asked, given = Asked("team", session, "", model, ""), Given("d", "deepseek-chat", "chat", status, "", error, 1, "")
+    return Row(time.time(), asked, given, took)
+
+
+def write(path: str, *rows: Row) -> None:
+    store = Store(path)
+    store.insert(rows)
+    store.close()
+
+
+@pytest.fixture
+def ledger(nothing: Path) -> str:
+    """This user's ledger, with two models and a failure."""
+    path = state.ledger_path(os.environ)
+    assert path.startswith(str(nothing))
+    write(
+        path,
+        row("big", 1.5),
+        row("big", None, 0, status=503),
+        row(HOSTILE, None, session="s9"),
+        row("big", 0.25, session="s2"),
+    )
+    return path
+
+
+def test_without_a_proxy_it_reads_this_users_ledger(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage"]) == exits.OK
+    out, err = capsys.readouterr()
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["model", "requests", "errors", "input", "cache", "read", "cache", "write", "output", "cost"]
+    assert lines[1] == ["big", "3", "1", "200", "600", "0", "200", "$1.75"]
+    assert lines[2][-1] == "unknown" and lines[3] == ["total", "4", "1", "300", "900", "0", "300", "≥$1.75"]
+    assert "\x1b" not in out and "\u202e" not in out and "█" not in out
+    assert "list prices (LiteLLM" in err and "1 answer has no known price" in err
+
+
+def test_json_is_a_list_of_objects(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--json", "--by", "model"]) == exits.OK
+    big, hostile = json.loads(capsys.readouterr().out)
+    assert list(big) == ["model", *KEYS]
+    assert big == dict(zip(list(big), ["big", 3, 1, 200, 600, 0, 200, 1.75, 0], strict=True))
+    assert hostile["model"] == HOSTILE and hostile["cost"] is None
+    for by in ("key", "session", "agent", "day", "hour", "deployment"):
+        assert main(["usage", "--json", "--by", by]) == exits.OK
+        assert list(json.loads(capsys.readouterr().out)[0]) == [by, *KEYS]
+
+
+def test_csv_is_for_a_spreadsheet(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--csv"]) == exits.OK
+    head, big, hostile = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert head == ["model", *KEYS] and big == ["big", "3", "1", "200", "600", "0", "200", "1.75", "0"]
+    assert hostile[0].startswith("'=HYPERLINK") and "\x1b" not in hostile[0] and hostile[7] == ""
+
+
+def test_bars_are_for_a_terminal(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from a2py.cli.terminal import Terminal
+
+    class Tty(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = usage.read_file(ledger, "model", 0.0)
+    lines = usage.draw(Terminal(Tty(), Tty()), "model", rows).splitlines()
+    assert lines[1].endswith("█" * usage.BAR) and 0 < lines[2].count("█") < usage.BAR and "█" not in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("known", "is_partial", "text"),
+    [(None, 1, "unknown"), (None, 0, "unknown"), (0.0, 1, "unknown"), (0.0, 0, "$0.00"), (0.0012, 0, "$0.0012")],
+)
+def test_an_unknown_cost_is_never_zero(known: float | None, is_partial: int, text: str) -> None:
+    assert usage.format_cost(known, is_partial) == text
+
+
+def test_since_and_what_can_be_wrong(ledger: str, nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--since", "1h", "--json"]) == exits.OK
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert main(["usage", "--since", "2099-01-01"]) == exits.OK
+    assert "no answers since 2099-01-01" in capsys.readouterr().err
+    assert main(["usage", "--since", "soon"]) == exits.USAGE
+    assert main(["usage", "--url", "http://127.0.0.1:9"]) == exits.FAILED
+    assert "no a2py answers at http://127.0.0.1:9" in capsys.readouterr().err
+    (nothing / "broken.db").write_bytes(b"no database" * 100)
+    assert main(["usage", "--ledger", "broken.db"]) == exits.FAILED
+    assert "can't be read" in capsys.readouterr().err
+    assert main(["usage", "--ledger", "missing.db", "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out) == []
+    assert not (nothing / "missing.db").exists(), "reading makes no file"
+
+
+@pytest.mark.integration
+def test_it_asks_the_running_proxy(tmp_path: Path) -> None:
+    """The proxy's own ledger, with what it has answered a moment ago; one of another key is not told."""
+    models = [deployment("m", "http://127.0.0.1:9/v1")]
+    with running(tmp_path, models, a2py={"ledger": str(tmp_path / "own.db")}) as proxy:
+        write(str(tmp_path / "own.db"), row("m", 2.0))
+        done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path)  # finds the key in a2py.yaml
+        assert done.returncode == 0 and json.loads(done.stdout)[0]["cost"] == 2.0, done.stderr
+        (tmp_path / "elsewhere").mkdir()
+        done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path / "elsewhere")
+        assert json.loads(done.stdout) == [] and "asks for another master key" in done.stderr
+        line = a2py(
+            "statusline",
+            cwd=tmp_path,
+            env={"ANTHROPIC_BASE_URL": proxy.base, "ANTHROPIC_AUTH_TOKEN": proxy.key},
+            stdin=json.dumps({"session_id": "s1", "model": {"display_name": "Opus"}}),
+        )
+        assert line.stdout == "Opus · $2.00 · cache 75 %\n", line.stderr
+
+
+# -- the status line ---------------------------------------------------------------------------------------------------
+
+GIVEN: dict[str, Any] = {
+    "session_id": "s1",
+    "model": {"id": "claude-opus-4-8", "display_name": "Opus 4.8"},
+    "context_window": {"context_window_size": 200_000, "used_percentage": 31.4},
+    "cost": {"total_cost_usd": 12.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (GIVEN, "Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %"),
+        ({**GIVEN, "model": {"id": "deepseek-chat"}}, "deepseek-chat · $1.50 · context 31 % · cache 75 %"),
+        (
+            {**GIVEN, "context_window": {"context_window_size": 1000, "current_usage": {"input_tokens": 50}}},
+            "Opus 4.8 → deepseek-chat · $1.50 · context 5 % · cache 75 %",
+        ),
+        (
+            {**GIVEN, "context_window": {"context_window_size": 1000, "current_usage": None}},
+            "Opus 4.8 → deepseek-chat · $1.50 · context 40 % · cache 75 %",
+        ),
+        ({**GIVEN, "session_id": "new"}, "Opus 4.8 · context 31 %"),
+        ({"session_id": HOSTILE}, "a2py"),
+        ({"model": "m", "context_window": {"used_percentage": True, "context_window_size": 0}}, "m"),
+        ([], "a2py"),
+    ],
+)
+def test_the_line(ledger: str, given: Any, line: str) -> None:
+    given = given if isinstance(given, dict) else {}
+    session = given.get("session_id", "")
+    total = statusline.find_session(session, {k: v for k, v in os.environ.items() if k != "ANTHROPIC_BASE_URL"})
+    assert statusline.format_line(given, total) == line
+
+
+def test_a_cost_that_is_not_known_is_said(ledger: str) -> None:
+    write(ledger, row("m", None, session="s3"), row("m", None, session="s1"))
+    for session, text in (("s3", "cost unknown"), ("s1", "≥$1.50")):
+        assert text in statusline.format_line({}, statusline.find_session(session, os.environ))
+    assert statusline.format_cost(0.004, False) == "$0.0040" and statusline.format_cost(0.0, False) == "$0.00"
+
+
+@pytest.mark.parametrize("stdin", ["", "{", "[1]", '{"session_id": 5, "model": {"id": "\\u001b[2J"}}'])
+def test_there_is_always_one_line(tmp_path: Path, stdin: str) -> None:
+    (tmp_path / ".local/state/a2py").mkdir(parents=True)
+    (tmp_path / ".local/state/a2py/usage.db").write_bytes(b"no database" * 100)
+    done = a2py("statusline", cwd=tmp_path, stdin=stdin)
+    assert done.returncode == 0 and done.stdout.count("\n") == 1 and "\x1b" not in done.stdout, done.stderr
+
+
+def test_it_imports_little(ledger: str) -> None:
+    """What takes time is importing: 100 ms are enough for Python, SQLite and JSON, not for aiohttp or yaml."""
+    script = (
+        "import sys; from a2py.cli.main import main; code = main(['statusline'])\n"
+        "heavy = {'aiohttp', 'asyncio', 'yaml', 'argparse', 'ssl', 'http.client', 'orjson'} & set(sys.modules)\n"
+        "print(sorted(heavy)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(GIVEN), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %", "[]"], (
+        done.stderr
+    )
+
+
+@contextmanager
+def serving(status: int, body: bytes) -> Iterator[str]:
+    """A server that answers everything so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b"[]"), (200, b"{"), (401, b"{}"), (200, b'{"groups": []}')])
+def test_another_server_is_no_help(nothing: Path, status: int, body: bytes) -> None:
+    with serving(status, body) as base:
+        assert statusline.find_session("s1", {"ANTHROPIC_BASE_URL": base}) is None

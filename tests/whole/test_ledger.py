@@ -1,0 +1,556 @@
+"""The ledger of a running proxy: a row for each answer, whatever its end, with what the upstream counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2py.deployment import Deployment
+from a2py.ledger.query import sum_by
+from a2py.prices import Price, Rates
+from tests import process
+from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, refusing, text
+
+SESSION = "x-claude-code-session-id"
+PRICE = Price(Rates(1e-6, 2e-6, 1e-7, 3e-6))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM answers ORDER BY id")]
+
+
+def count_rows(path: Path) -> int:
+    """Count rows, 0 as long as the file is being made."""
+    try:
+        return len(rows(path)) if path.exists() else 0
+    except sqlite3.OperationalError:
+        return 0
+
+
+async def flushed(proxy: Running, path: Path) -> list[dict[str, Any]]:
+    keeper = proxy.services.books.keeper
+    assert keeper is not None
+    await asyncio.wrap_future(keeper.writer.flush())
+    return rows(path)
+
+
+def chat_usage(prompt: int, completion: int, cached: int = 0, thinking: int = 0) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": thinking},
+    }
+
+
+async def test_a_row_has_what_the_upstream_counted(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "usage.db"
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(*text("Hello", tokens=chat_usage(100, 20, 60, 5)))
+        c.end()
+
+    async with Scripted(script) as upstream:
+        made = config(
+            deployments=(deployment(upstream.base, id="d0", price=PRICE),), master_key="sk-master", ledger=str(path)
+        )
+        async with proxied(made) as proxy:
+            headers = {"x-api-key": "sk-master", SESSION: "s1", "x-claude-code-agent-id": "a1"}
+            assert not path.exists(), "the file is made with the first row"
+            assert (await proxy.ask(message("secret content"), headers=headers)).status == 200
+            (row,) = await flushed(proxy, path)
+            metrics = (await proxy.ask(None, "/metrics", "GET", headers=headers)).body.decode()
+    assert abs(row.pop("time") - time.time()) < 600
+    assert 0 < row.pop("first") <= row.pop("seconds")
+    assert row.pop("cost") == pytest.approx(40 * 1e-6 + 60 * 1e-7 + 20 * 2e-6)
+    assert row == {
+        "id": 1,
+        "key": "master",
+        "session": "s1",
+        "agent": "a1",
+        "model": "test-model",
+        "deployment": "d0",
+        "upstream": "upstream-model",
+        "wire": "chat",
+        "route": "",
+        "status": 200,
+        "stop": "end_turn",
+        "error": "",
+        "attempts": 1,
+        "input": 40,
+        "cache_read": 60,
+        "cache_write": 0,
+        "output": 20,
+        "thinking": 5,
+        "estimated": 0,
+        "degraded": "",
+    }
+    data = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"secret content" not in data and b"sk-master" not in data and b"Hello" not in data
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    assert 'a2py_cost_dollars_total{deployment="d0",key="master"} 0.000086' in metrics
+    assert 'a2py_key_requests_total{key="master",status="200"} 1' in metrics
+    assert 'a2py_key_tokens_total{key="master",direction="output"} 20' in metrics
+
+
+async def test_counting_tokens_and_refused_strangers_are_no_answers(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
+        async with proxied(config(upstream.base, master_key="sk-master", ledger=str(path))) as proxy:
+            assert (await proxy.ask(message())).status == 401
+            headers = {"x-api-key": "sk-master"}
+            assert (await proxy.ask(message(stream=False), "/v1/messages/count_tokens", headers=headers)).status == 200
+            assert (await proxy.ask({**message(), "model": "nobody"}, headers=headers)).status == 404
+            (row,) = await flushed(proxy, path)
+    assert (row["model"], row["status"], row["error"], row["deployment"], row["cost"]) == (
+        "nobody",
+        404,
+        "not_found",
+        "",
+        None,
+    )
+
+
+async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    seen = asyncio.Event()
+
+    async def cut(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk({"role": "assistant", "content": "word " * 40}))
+        await c.drain()
+        c.close()
+
+    async def hang(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk({"role": "assistant", "content": "word " * 80}))
+        await c.drain()
+        await c.left()
+        seen.set()
+
+    async def silent(c: Peer) -> None:
+        await c.left()
+
+    async with Scripted(cut, hang, silent) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+        assert (await proxy.ask(message())).names[-1] == "error"
+        async with proxy.client() as client:
+            client.ask("POST", "/v1/messages", message())
+            await client.head()
+            assert b"message_start" in await client.piece()
+        await asyncio.wait_for(seen.wait(), 10)
+        async with proxy.client() as client:
+            client.ask("POST", "/v1/messages", message())
+            await settle(lambda: len(upstream.asked) == 3)
+        await settle(lambda: not proxy.services.running.exchanges)
+        broken, left, unheard = await flushed(proxy, path)
+    assert broken["status"] == 200 and broken["error"] == "upstream" and broken["estimated"] == 1
+    assert broken["input"] > 0 and broken["output"] == 51
+    assert left["status"] == 499 and left["error"] == "" and left["output"] == 101 and left["estimated"] == 1
+    assert unheard["status"] == 499 and unheard["output"] == 0 and unheard["estimated"] == 1
+    group = sum_by(str(path), "model")[0]
+    assert (group.requests, group.errors, group.estimated) == (3, 1, 3)
+
+
+async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
+    """An attempt that breaks off after its usage, before anything was delivered, was counted by the upstream, too."""
+    path = tmp_path / "usage.db"
+
+    async def lost(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk(usage=chat_usage(1000, 7)), {"error": {"message": "overloaded", "code": 503}})
+        c.end()
+
+    cheap = Price(Rates(1e-6, 1e-6))
+    async with Scripted(lost) as first, Scripted(answering("Hi")) as second:
+        made = config(
+            deployments=(
+                deployment(first.base, id="d0", price=PRICE),
+                deployment(second.base, "other", id="d1", price=cheap),
+            ),
+            fallbacks={"test-model": ("other",)},
+            ledger=str(path),
+        )
+        async with proxied(made) as proxy:
+            assert (await proxy.ask(message())).status == 200
+            (row,) = await flushed(proxy, path)
+    assert (row["model"], row["deployment"], row["attempts"]) == ("test-model", "d1", 2)
+    assert (row["input"], row["output"]) == (1011, 10)
+    assert row["cost"] == pytest.approx(1000 * 1e-6 + 7 * 2e-6 + 14 * 1e-6)
+
+
+async def test_what_passes_through_has_a_row(tmp_path: Path) -> None:
+    """OpenAI's endpoint, with Codex' session header; the tokens are the upstream's own."""
+    path = tmp_path / "usage.db"
+
+    async def script(c: Peer) -> None:
+        c.reply({**completion("Hi"), "usage": chat_usage(100, 20, 60, 5)})
+
+    async with Scripted(script) as upstream:
+        made = config(deployments=(deployment(upstream.base, id="d0", price=PRICE),), ledger=str(path))
+        async with proxied(made) as proxy:
+            body = {"model": "test-model", "messages": [{"role": "user", "content": "Hi"}]}
+            assert (await proxy.ask(body, "/v1/chat/completions", headers={"session_id": "codex-1"})).status == 200
+            (row,) = await flushed(proxy, path)
+    assert (row["session"], row["model"], row["deployment"], row["estimated"]) == ("codex-1", "test-model", "d0", 0)
+    assert (row["input"], row["cache_read"], row["output"], row["thinking"]) == (40, 60, 20, 5)
+    assert row["cost"] == pytest.approx(40 * 1e-6 + 60 * 1e-7 + 20 * 2e-6)
+
+
+def native_reply(usage: Mapping[str, Any], stream: bool) -> Any:
+    """The script's answer on the native wire."""
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "upstream-model",
+        "content": [{"type": "text", "text": "Hi"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    if not stream:
+        return message
+    start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+
+
+def responses_reply(usage: Mapping[str, Any], stream: bool) -> Any:
+    item = {
+        "type": "message",
+        "id": "m1",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Hi", "annotations": []}],
+    }
+    done = {"id": "r1", "object": "response", "status": "completed", "output": [item], "usage": usage}
+    if not stream:
+        return done
+    part = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    events: list[dict[str, Any]] = [
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.output_text.delta", "delta": "Hi", **part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": done},
+    ]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+
+
+class Counting:
+    """An upstream that answers on all wires and keeps what it has counted, by session: (input, read, write, output)."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, Counter[str]] = defaultdict(Counter)
+        self.random = random.Random(21)
+
+    async def __call__(self, c: Peer) -> None:
+        body, roll = c.asked.json, self.random.random()
+        if roll < 0.1:
+            c.reply({"error": {"message": "try again", "type": "server_error"}}, 503)
+            return
+        if roll < 0.15:
+            c.reply({"error": {"message": "temperature must be below 1"}}, 400)
+            return
+        if roll < 0.2:
+            c.reset()
+            return
+        session = json.dumps(body).partition("session ")[2][:2]
+        fresh, read, output = (self.random.randrange(1, 5000) for _ in range(3))
+        write = self.random.randrange(0, 3000) if c.asked.target.endswith("/messages") else 0
+        self.tokens[session] += Counter(input=fresh, read=read, write=write, output=output, answers=1)
+        stream = bool(body.get("stream"))
+        if c.asked.target.endswith("/messages"):
+            counted = {
+                "input_tokens": fresh,
+                "cache_read_input_tokens": read,
+                "cache_creation_input_tokens": write,
+                "output_tokens": output,
+            }
+            answer: Any = native_reply(counted, stream)
+        elif c.asked.target.endswith("/responses"):
+            counted = {"input_tokens": fresh + read, "output_tokens": output, "total_tokens": fresh + read + output}
+            answer = responses_reply({**counted, "input_tokens_details": {"cached_tokens": read}}, stream)
+        else:
+            used = chat_usage(fresh + read, output, read)
+            answer = text("Hi", tokens=used) if stream else {**completion("Hi"), "usage": used}
+        if not stream:
+            c.reply(answer)
+            return
+        c.head(200, SSE)
+        c.events(*answer)
+        c.end()
+
+
+async def test_the_ledger_is_what_the_upstream_counted(tmp_path: Path) -> None:
+    """600 answers over all wires, streamed and whole, with refusals, retries, cuts and fallbacks: to the token, by key
+    and session."""
+    path, counting = tmp_path / "usage.db", Counting()
+    async with Scripted(counting) as upstream:
+        made = config(
+            deployments=tuple(
+                deployment(
+                    upstream.base if wire != "native" else upstream.base[:-3], wire, id=wire, wire=wire, auth=auth
+                )
+                for wire, auth in (("chat", "bearer"), ("responses", "bearer"), ("native", "x-api-key"))
+            ),
+            fallbacks={"chat": ("native",), "native": ("responses",), "responses": ("chat",)},
+            num_retries=1,
+            disable_cooldowns=True,
+            ledger=str(path),
+            master_key="sk-master",
+        )
+        statuses: dict[str, list[int]] = defaultdict(list)
+
+        async def ask(number: int) -> None:
+            session = f"s{number % 7}"
+            body = message(
+                f"session {session}", stream=number % 3 > 0, model=("chat", "responses", "native")[number % 3 - 1]
+            )
+            answer = await proxy.ask(body, headers={"x-api-key": "sk-master", SESSION: session})
+            statuses[session].append(answer.status)
+
+        async with proxied(made) as proxy:
+            for start in range(0, 600, 20):
+                await asyncio.gather(*(ask(number) for number in range(start, start + 20)))
+            await flushed(proxy, path)
+    groups = {group.name: group for group in sum_by(str(path), "session")}
+    assert set(groups) == set(counting.tokens)
+    for session, counted in counting.tokens.items():
+        group = groups[session]
+        assert group.requests == len(statuses[session])
+        assert group.errors == sum(status >= 400 for status in statuses[session])
+        assert group.requests - group.errors == counted["answers"]
+        assert group.estimated == 0
+        got = (group.input_tokens, group.cache_read_tokens, group.cache_write_tokens, group.output_tokens)
+        assert got == (counted["input"], counted["read"], counted["write"], counted["output"])
+    (key,) = sum_by(str(path), "key")
+    assert (key.name, key.requests) == ("master", 600) and key.errors > 0
+    assert key.output_tokens == sum(counted["output"] for counted in counting.tokens.values())
+
+
+async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> None:
+    """Locked, then broken, then deleted: each answer is given, and each row is there once it can be written."""
+    path = tmp_path / "usage.db"
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+        keeper = proxy.services.books.keeper
+        assert keeper is not None
+        await proxy.ask(message())
+        await flushed(proxy, path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await proxy.ask(message())).status == 200
+            with pytest.raises(OSError, match="locked"):
+                await flushed(proxy, path)
+            assert (await proxy.ask(None, "/usage", "GET")).status == 500
+            assert (await proxy.ask(message())).status == 200
+            other.execute("ROLLBACK")
+        assert len(await flushed(proxy, path)) == 3
+        assert keeper.writer.lost == 0
+        path.unlink()
+        assert (await proxy.ask(message())).status == 200
+        assert len(await flushed(proxy, path)) == 1, "a new file"
+        events = [line["event"] for line in proxy.lines if line["event"].startswith("ledger")]
+    assert events == ["ledger can't be written", "ledger is written again"]
+
+
+async def test_nothing_is_made_where_it_is_off(tmp_path: Path) -> None:
+    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
+        async with proxied(config(upstream.base, ledger=False), ledger=str(tmp_path / "usage.db")) as proxy:
+            assert (await proxy.ask(message())).status == 200
+            assert (await proxy.ask(None, "/usage", "GET")).status == 404
+            assert proxy.services.books.keeper is None
+    assert not os.listdir(tmp_path)
+
+
+async def test_a_reload_moves_the_ledger(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
+        async with proxied(config(upstream.base, ledger=True), ledger=str(first)) as proxy:
+            await proxy.ask(message())
+            proxy.services.reload(config(upstream.base, ledger=str(second)))
+            await proxy.ask(message())
+            assert len(await flushed(proxy, second)) == 1
+            proxy.services.reload(config(upstream.base, ledger=False))
+            await proxy.ask(message())
+    assert len(rows(first)) == len(rows(second)) == 1
+
+
+async def test_without_sqlite_it_is_off_and_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from a2py.proxy import bookkeeper
+
+    monkeypatch.setattr(bookkeeper, "find_spec", lambda name: None)
+    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
+        async with proxied(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
+            assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
+            assert [line["event"] for line in proxy.lines].count("no ledger") == 1
+    assert not os.listdir(tmp_path)
+
+
+async def test_the_usage_page(tmp_path: Path) -> None:
+    path, hostile = tmp_path / "usage.db", 'x"; DROP TABLE answers; --\u202e<script>'
+    async with Scripted(answering("Hi"), refusing(500), answering("Hi")) as upstream:
+        one = Deployment(**{**_fields(deployment(upstream.base)), "price": PRICE})
+        two = deployment(upstream.base, "local")
+        async with proxied(config(deployments=(one, two), master_key="sk-m", ledger=str(path))) as proxy:
+            key = {"x-api-key": "sk-m"}
+            metadata = {"user_id": json.dumps({"session_id": hostile})}
+            await proxy.ask(message(metadata=metadata), headers=key)
+            await proxy.ask(message(), headers={**key, SESSION: "s2"})
+            await proxy.ask({**message(), "model": "local"}, headers={**key, SESSION: "s2"})
+            assert (await proxy.ask(None, "/usage", "GET")).status == 401
+            by_model = (await proxy.ask(None, "/usage", "GET", headers=key)).json["groups"]
+            by_session = (await proxy.ask(None, "/usage?by=session&since=1h", "GET", headers=key)).json["groups"]
+            one_session = (await proxy.ask(None, "/usage?by=key&session=s2", "GET", headers=key)).json["groups"]
+            assert (await proxy.ask(None, "/usage?by=nothing", "GET", headers=key)).status == 400
+            assert (await proxy.ask(None, "/usage?since=never", "GET", headers=key)).status == 400
+    keys = {
+        "requests",
+        "errors",
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "cost",
+        "estimated",
+    }
+    assert set(by_model[0]) == {"model", *keys, "known_cost", "unpriced"}
+    named = {row["model"]: row for row in by_model}
+    assert (named["test-model"]["requests"], named["test-model"]["errors"]) == (2, 1)
+    assert named["test-model"]["cost"] == pytest.approx(11e-6 + 6e-6)
+    assert named["local"]["cost"] is None and named["local"]["output_tokens"] == 3
+    assert {row["session"] for row in by_session} == {hostile, "s2"}
+    assert len(one_session) == 1 and one_session[0]["requests"] == 2 and one_session[0]["cost"] is None
+
+
+def _fields(made: Deployment) -> dict[str, Any]:
+    return {name: getattr(made, name) for name in made.__dataclass_fields__}
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def upstream_process(folder: Path) -> Iterator[str]:
+    """The demo upstream as a process of its own."""
+    port = process.free_port()
+    command = [sys.executable, "-m", "a2py", "demo", "--port", str(port), "--pace", "0"]
+    with open(folder / "demo.log", "w") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait(port)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+def _wait(port: int) -> None:
+    import socket
+
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("the demo does not listen")
+
+
+def _ask(base: str, key: str, body: Mapping[str, Any]) -> None:
+    request = urllib.request.Request(
+        f"{base}/v1/messages", json.dumps(body).encode(), {"x-api-key": key, "content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        response.read()
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix")
+def test_a_killed_worker_loses_at_most_its_last_second(tmp_path: Path) -> None:
+    """Two workers share one file; what was answered a second before a kill -9 is there, and so is what the other
+    answers."""
+    path = tmp_path / "usage.db"
+    with upstream_process(tmp_path) as base:
+        models = [process.deployment("m", base, "demo", "openai")]
+        with process.running(tmp_path, models, flags=["--num-workers", "2"], a2py={"ledger": str(path)}) as proxy:
+            body = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
+            for _ in range(20):
+                _ask(proxy.base, proxy.key, body)
+            written = time.monotonic() + 60
+            while count_rows(path) < 20:  # "within a second": not measured, but awaited
+                assert time.monotonic() < written
+                time.sleep(0.05)
+            workers = _children(proxy.pid)
+            assert len(workers) == 2
+            os.kill(workers[0], signal.SIGKILL)
+            for _ in range(20):
+                _ask(proxy.base, proxy.key, body)
+    assert len(rows(path)) == 40, "the end of the server writes the last rows"
+
+
+def _children(pid: int) -> list[int]:
+    out = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                out.append(int(entry.name))
+        except OSError:
+            continue
+    return out
+
+
+@pytest.mark.integration
+def test_nothing_is_imported_where_it_is_off(tmp_path: Path) -> None:
+    """A whole answer with `ledger: false`: no SQLite, no module of the ledger, no file."""
+    script = """
+import asyncio, sys
+from tests.proxied import config, message, proxied
+from tests.scripted import Scripted, answering
+
+async def main(ledger):
+    async with Scripted(answering("Hi")) as upstream:
+        async with proxied(config(upstream.base, ledger=ledger), ledger="usage.db") as proxy:
+            assert (await proxy.ask(message())).status == 200
+            assert (await proxy.ask(None, "/metrics", "GET")).status == 200
+
+def loaded():
+    return sorted(name for name in sys.modules if name.startswith(("a2py.ledger", "sqlite3", "_sqlite3")))
+
+asyncio.run(main(False))
+print(loaded())
+asyncio.run(main(True))
+print("a2py.ledger.store" in loaded() and "sqlite3" in loaded())
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["[]", "True"], done.stderr
+    assert os.listdir(tmp_path) == ["usage.db"]
