@@ -13,7 +13,7 @@ Example, of one key: sub-agent a1 of session A, b of session B, sub-agent a2 of 
 in this order. They get their places in the order a, b, a1, a2.
 
 Knows: places (places.py), the order of those who wait. Must not know: HTTP, models, why a deployment is chosen.
-Invariants: a place is handed over in the moment in which it is released, so that nobody overtakes those who wait;
+Invariants: a place is handed over in the moment in which it is free, so that nobody overtakes those who wait;
 whoever leaves is out at once, and gives back a place that was handed over meanwhile; at most `length` requests wait,
 each in a few objects of fixed size.
 """
@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from a2py.deployment import Deployment
 from a2py.proxy.asker import Asker
@@ -48,12 +49,16 @@ class TooLate(Exception):
 
 
 class _Waiter:
-    """One request. `rank`: the lower one of a session goes first; `ticket`: its turn."""
+    """One request. `rank`: the lower one of a session goes first; `ticket`: its turn; `deployments`: as this request
+    asks them (a wildcard's are bound to its model)."""
 
-    __slots__ = ("choose", "future", "gate", "is_subagent", "key", "rank", "session", "ticket")
+    __slots__ = ("choose", "deployments", "future", "gate", "is_subagent", "key", "rank", "session", "ticket")
 
-    def __init__(self, gate: _Gate, asker: Asker, choose: Choose, now: float) -> None:
+    def __init__(
+        self, gate: _Gate, deployments: Sequence[Deployment], asker: Asker, choose: Choose, now: float
+    ) -> None:
         self.gate = gate
+        self.deployments = deployments
         self.key = asker.key
         self.session = asker.session
         self.is_subagent = asker.is_subagent
@@ -120,8 +125,8 @@ class _KeyLine:
 
 
 class _Gate:
-    """Those who may take a place at one of `deployments`, whose ids are `ids`. `keys`: the key whose turn it is comes
-    first."""
+    """Those who may take a place at one of `deployments`, whose ids are `ids`, and whose limits are those in force.
+    `keys`: the key whose turn it is comes first."""
 
     __slots__ = ("deployments", "ids", "keys")
 
@@ -153,7 +158,16 @@ class Line:
         self.places = places
         places.on_release = self._hand_over
         self._gates: OrderedDict[tuple[str, ...], _Gate] = OrderedDict()  # the one whose turn it is comes first
+        self._configured: dict[str, Deployment] = {}  # deployment id → where its limits are taken from
         self.waiting = 0
+
+    def renew(self, deployments: Iterable[Deployment]) -> None:
+        """Let everybody wait by the limits of `deployments` from now on: those of a new configuration, or with what
+        their servers say."""
+        self._configured = {one.id: one for one in deployments}
+        for gate in self._gates.values():
+            gate.deployments = self._with_limits(gate.deployments)
+        self._hand_over()
 
     async def wait(
         self,
@@ -173,9 +187,10 @@ class Line:
             raise LineFull
         loop = asyncio.get_running_loop()
         waiter = self._join(deployments, asker, choose, loop.time())
-        joined(self._position(waiter))
         timer = loop.call_later(seconds, self._end_wait, waiter)
         try:
+            joined(self._position(waiter))
+            self._hand_over()  # there is a place if the request began before its limit was raised
             return await waiter.future
         except asyncio.CancelledError:
             future = waiter.future
@@ -191,11 +206,19 @@ class Line:
         gate = self._gates.get(ids)
         if gate is None:
             gate = self._gates[ids] = _Gate(ids, deployments)
-        gate.deployments = deployments  # a reload may have changed their limits
-        waiter = _Waiter(gate, asker, choose, now)
+        gate.deployments = self._with_limits(deployments)
+        waiter = _Waiter(gate, deployments, asker, choose, now)
         gate.keys.setdefault(waiter.key, _KeyLine()).add(waiter)
         self.waiting += 1
         return waiter
+
+    def _with_limits(self, deployments: Sequence[Deployment]) -> list[Deployment]:
+        """Return `deployments` with the limits that are in force."""
+        pairs = ((one, self._configured.get(one.id, one)) for one in deployments)
+        return [
+            replace(one, max_parallel=now.max_parallel, name_parallel=now.name_parallel, slots=now.slots)
+            for one, now in pairs
+        ]
 
     def _leave(self, waiter: _Waiter) -> None:
         """Take `waiter` out of the line, if it is still there."""
@@ -234,5 +257,7 @@ class Line:
             if not waiter.future.done():  # otherwise its client has left, and its task has had no turn since
                 self._gates.move_to_end(gate.ids)
                 gate.keys.move_to_end(waiter.key)
-                waiter.future.set_result(self.places.take(waiter.choose(free)))
+                ids = {one.id for one in free}
+                own = [one for one in waiter.deployments if one.id in ids]
+                waiter.future.set_result(self.places.take(waiter.choose(own)))
             self._leave(waiter)

@@ -85,8 +85,11 @@ class Places:
 
     def find_limit(self, deployment: Deployment, held: Place | None = None) -> Bound | None:
         """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that
-        the request has already, and would leave."""
+        the request has already, and would leave; at the same deployment it is all that the request needs, even if a
+        reload has changed the limits."""
         one = deployment
+        if held is not None and held.deployment.id == one.id:
+            return None
         if not (self.total_limit or one.max_parallel or one.slots or one.name_parallel):
             return None  # most deployments have no limits, and this is asked for every attempt
         for bound in self._bounds(deployment):

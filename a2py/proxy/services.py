@@ -164,6 +164,7 @@ class Services:
         self.limits.places.total_limit = config.settings.global_max_parallel_requests
         tls.forget()
         self.limits.keep_only(deployment.id for deployment in config.deployments)
+        self.router.line.renew(self.config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
         former = self.books.open(config.settings)
         if former is not None:
@@ -183,3 +184,4 @@ class Services:
         """Serve with what servers have said of themselves from now on. Running requests keep the configuration that
         they began with."""
         self.config = self.config.with_servers(words)
+        self.router.line.renew(self.config.deployments)

@@ -18,7 +18,9 @@ from a2py.proxy.places import Place, Places
 
 
 def dep(id: str = "d", **more: Any) -> Deployment:
-    return Deployment(name="m", id=id, provider="p", model="u", base="http://x", **{"max_parallel": 1, **more})
+    return Deployment(
+        **{"name": "m", "id": id, "provider": "p", "model": "u", "base": "http://x", "max_parallel": 1, **more}
+    )
 
 
 def asker(key: str = "k", session: str = "s", agent: bool = False) -> Asker:
@@ -26,7 +28,8 @@ def asker(key: str = "k", session: str = "s", agent: bool = False) -> Asker:
 
 
 class Queue:
-    """A line in front of `deployments`, all of whose places are taken. `order`: names of those that were served."""
+    """A line in front of `deployments`, all of whose places are taken. `order`: names of those that were served;
+    `models`: of the deployments at which they were."""
 
     def __init__(self, *deployments: Deployment, total: int = 0) -> None:
         self.deployments = deployments or (dep(),)
@@ -38,6 +41,7 @@ class Queue:
             while self.places.find_limit(one) is None:
                 self.held.append(self.places.take(one))
         self.order: list[str] = []
+        self.models: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.joined: dict[str, int] = {}
 
@@ -54,6 +58,7 @@ class Queue:
             **{"length": 10_000, "seconds": 60.0, "joined": lambda place: self.joined.update({name: place}), **more},
         )
         self.order.append(name)
+        self.models.append(place.deployment.model)
         self.held.append(place)
 
     async def serve(self) -> list[str]:
@@ -205,14 +210,49 @@ async def test_a_leaver_at_the_end_of_its_time() -> None:
     queue.check_nothing_is_left()
 
 
-async def test_a_reload_that_raises_the_limit_counts_from_the_next_release_on() -> None:
-    queue = Queue()
-    await queue.join("a", asker(session="1"))
-    await queue.join("b", asker(session="2"), dep(max_parallel=3))
-    queue.held.pop(0).release()
-    for _ in range(3):
-        await asyncio.sleep(0)
+async def test_a_reload_that_raises_the_limit_counts_at_once() -> None:
+    """Those who run hold the new place for long, and others who come meanwhile need not wait."""
+    queue = Queue(dep("d"), dep("gone"))
+    await queue.join("a", asker(session="1"), dep("d"))
+    await queue.join("b", asker(session="2"), dep("d"))
+    await queue.join("c", asker(session="3"), dep("gone"))
+    queue.line.renew((dep("d", max_parallel=0, base="http://other"), dep("new")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     assert queue.order == ["a", "b"]
+    assert {place.deployment.base for place in queue.held} == {"http://x"}, "each is asked as its request began"
+    assert await queue.serve() == ["a", "b", "c"]
+
+
+async def test_a_request_that_began_before_a_reload_waits_by_the_new_limit() -> None:
+    queue = Queue()
+    queue.line.renew((dep(max_parallel=2),))
+    await queue.join("a", asker(session="1"))
+    await queue.join("b", asker(session="2"))
+    await asyncio.sleep(0)
+    assert queue.order == ["a"] and queue.joined == {"a": 1, "b": 1}
+    assert await queue.serve() == ["a", "b"]
+
+
+async def test_models_of_one_wildcard() -> None:
+    """They share the places of their deployment, and each is asked for its own."""
+    queue = Queue()
+    for n, model in enumerate("abc"):
+        await queue.join(model, asker(session=f"{n}"), dep(model=model))
+    assert await queue.serve() == ["a", "b", "c"]
+    assert queue.models == ["a", "b", "c"]
+
+
+async def test_who_cannot_be_told_its_place_is_out() -> None:
+    queue = Queue()
+
+    def fail(place: int) -> None:
+        raise ValueError(place)
+
+    await queue.join("a", asker(), joined=fail)
+    with pytest.raises(ValueError):
+        await queue.tasks["a"]
+    assert not queue.line.waiting
     queue.check_nothing_is_left()
 
 

@@ -8,14 +8,17 @@ import re
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from a2py.config import single
 from a2py.errors import ApiError
+from a2py.evidence.server import ServerWord
 from a2py.messages.writer import PING
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
 from tests.scripted import LIMIT, Answer, Peer, Raw, Scripted, answering, refusing
 
 SESSION, AGENT = "x-claude-code-session-id", "x-claude-code-agent-id"
@@ -434,6 +437,64 @@ async def test_a_thousand_clients_of_which_half_leave() -> None:
         await settle(lambda: not waiting(proxy) and not proxy.services.running.exchanges)
         assert upstream.most == 4
         assert not proxy.services.router.line._gates and not proxy.services.limits.running
+
+
+# -- a reload ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["deployment", "name", "global", "slots"])
+async def test_a_limit_that_is_raised_lets_those_who_wait_in(limit: str) -> None:
+    """At once: those who run may take long, and those who come after the reload do not wait."""
+    limits: dict[str, dict[str, Any]] = {
+        "deployment": {"max_parallel": 1},
+        "name": {"name_parallel": 1},
+        "global": {"max_parallel": 0, "global_max_parallel_requests": 1},
+        "slots": {"slots": 1},
+    }
+    async with full(**limits[limit]) as (proxy, upstream, client):
+        asking = [await join(proxy, f"n{n}", {SESSION: f"s{n}"}) for n in range(2)]
+        before = proxy.services.config
+        (one,) = before.deployments
+        new = replace(one, max_parallel=0, name_parallel=0, slots=3 if limit == "slots" else 0)
+        settings = replace(before.settings, global_max_parallel_requests=0)
+        assert proxy.server.reload(lambda: replace(before, deployments=(new,), settings=settings))
+        await settle(lambda: len(upstream.asked) == 3)
+        assert not waiting(proxy)
+        upstream.go(3)
+        assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 2
+        await client.answer()
+
+
+async def test_a_server_that_names_more_slots_lets_those_who_wait_in() -> None:
+    async with full(slots=1) as (proxy, upstream, client):
+        asking = await join(proxy, "second")
+        base = proxy.services.config.deployments[0].base
+        proxy.services._take_words({base: ServerWord(program="llama.cpp", row="llamacpp", slots=2)})
+        await settle(lambda: len(upstream.asked) == 2)
+        upstream.go(2)
+        assert (await asking).status == 200
+        await client.answer()
+
+
+async def test_models_of_a_wildcard_keep_their_names_in_the_line() -> None:
+    seen: list[str] = []
+    go = asyncio.Event()
+
+    async def script(c: Peer) -> None:
+        seen.append(c.asked.json["model"])
+        await go.wait()
+        await answering("Hi")(c)
+
+    async with Scripted(script) as up:
+        made = single("openai/*", env={}, api_base=up.base, api_key=SECRET, max_parallel_requests=1)
+        async with proxied(made) as proxy:
+            asking = []
+            for n, name in enumerate(("alpha", "beta", "gamma")):
+                asking.append(asyncio.ensure_future(proxy.ask({**message(), "model": f"openai/{name}"})))
+                await settle(lambda n=n: len(seen) + waiting(proxy) == n + 1)
+            go.set()
+            assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 3
+    assert seen == ["alpha", "beta", "gamma"]
 
 
 # -- what the line may hold --------------------------------------------------------------------------------------------
