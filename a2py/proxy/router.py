@@ -278,10 +278,11 @@ class Plan:
         full = self._find_full(error, group)
         if full is not None and all(map(self._is_server_full, full.deployments)):
             return full
+        before = self._tries, self._fallbacks and [*self._fallbacks], {*self._tried_names}
         fallback = self._fall_back(error)
         if fallback is not None or full is None:
             return fallback or error
-        self._group, self._fallbacks, self._tried_names = group, None, {self._model}
+        self._group, (self._tries, self._fallbacks, self._tried_names) = group, before
         return full
 
     def _find_full(self, error: ApiError, deployments: Iterable[Deployment]) -> Full | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +18,7 @@ from a2py.proxy import lessons as lessons_module
 from a2py.proxy.fallbacks import fallbacks_for
 from a2py.proxy.lessons import LESSON_SECONDS, MAX_LESSONS, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
+from a2py.proxy.places import Place
 from a2py.proxy.router import (
     CLIENT_ERRORS,
     LONGEST_WAIT,
@@ -719,3 +721,38 @@ def test_a_wire_is_changed_once() -> None:
     assert trial.has_changed_wire(one) and trial.apply(one).wire == "chat" and not lessons.report()
     trial.confirm(one)
     assert lessons.apply(one).wire == "chat"
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+async def wait_for_room(router: Router, plan: Plan, held: Place) -> Step:
+    """Let `plan` wait for the place that is held, and release it."""
+    asking = asyncio.ensure_future(plan.begin())
+    await asyncio.sleep(0)
+    assert router.line.waiting == 1
+    held.release()
+    return await asking
+
+
+async def test_a_request_without_fallbacks_has_none_after_it_has_waited() -> None:
+    router, config, _ = setup(dep("a", max_parallel=1), dep("b", "spare"), fallbacks={"m": ("spare",)}, num_retries=0)
+    held = router.limits.places.take(config.deployments[0])
+    plan = router.plan(config, "m")
+    plan.forgo_fallbacks()
+    step = await wait_for_room(router, plan, held)
+    assert step.deployment.id == "a"
+    assert plan.choose_next(step.deployment, ApiError("upstream", "x"), is_delivered=False) is None
+    plan.close()
+
+
+async def test_fallbacks_that_were_full_are_asked_after_a_wait() -> None:
+    spare = dep("b", "spare", max_parallel=1)
+    router, config, _ = setup(dep("a", max_parallel=1), spare, fallbacks={"m": ("spare",)}, num_retries=0)
+    first, second = (router.limits.places.take(one) for one in config.deployments)
+    plan = router.plan(config, "m")
+    step = await wait_for_room(router, plan, first)
+    second.release()
+    after = plan.choose_next(step.deployment, ApiError("upstream", "x"), is_delivered=False)
+    assert after is not None and after.deployment.id == "b"
+    plan.close()
