@@ -114,16 +114,21 @@ class Places:
         """Return the seconds until `place` (1 is the next) of those who wait for one of `deployments` may have its
         turn.
 
-        It is computed from the mean time for which places are held there, or from the time for which the running
-        requests have held theirs so far, if that is longer."""
+        It is computed from the mean time for which the places that count towards the limit are held, or from the time
+        for which the running requests have held theirs so far, if that is longer."""
         now, turns = self._clock(), 0.0
-        for id in {one.id for one in deployments}:
-            running = self._running.get(id, ())
-            ages = [now - held.start for held in running]
-            if ages:
-                hold = max(self._holds.get(id, 0.0), sum(ages) / len(ages), SHORTEST_HOLD)
-                turns += len(ages) / hold
+        for id in {id for one in deployments for id in self._list_holders(one)}:
+            ages = [now - held.start for held in self._running[id]]
+            turns += len(ages) / max(self._holds.get(id, 0.0), sum(ages) / len(ages), SHORTEST_HOLD)
         return place / turns if turns else 0.0
+
+    def _list_holders(self, deployment: Deployment) -> list[str]:
+        """Return the ids of those where requests run that count towards the limit that `deployment` has reached."""
+        bound = self.find_limit(deployment)
+        kind = DEPLOYMENT if bound is None else bound.kind
+        return [
+            id for id, places in self._running.items() if _counts_for(kind, next(iter(places)).deployment, deployment)
+        ]
 
     def _bounds(self, deployment: Deployment) -> Iterator[Bound]:
         if self.total_limit:

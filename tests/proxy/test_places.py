@@ -84,6 +84,23 @@ def test_how_long_a_wait_may_last() -> None:
     assert round(places.estimate_wait([one, other], 1), 3) == round(1 / (2 / 40 + 1 / 10), 3)
 
 
+def test_the_wait_for_a_limit_that_others_have_reached() -> None:
+    """Whoever ends first of all that count towards the limit makes room, whatever its deployment."""
+    for total, first, second in (
+        (1, dep("a"), dep("b", "other")),
+        (0, dep("a", name_parallel=1), dep("b", name_parallel=1)),
+        (0, dep("a", slots=1), dep("b", "other", slots=1)),
+    ):
+        clock = Clock()
+        places = Places(clock)
+        places.total_limit = total
+        places.take(first)
+        places.take(dep("elsewhere", "elsewhere", base="http://y:1/v1"))
+        clock.now += 10
+        assert limit(places, second)
+        assert places.estimate_wait([second], 3) == (15.0 if total else 30.0)
+
+
 def test_means_are_bounded() -> None:
     places = Places(Clock())
     for n in range(MAX_HOLDS + 10):
