@@ -227,6 +227,15 @@ def test_a_named_file_needs_no_further_sign() -> None:
     assert imported("MODEL=groq/x").source.program == "free-claude-code"
 
 
+def test_no_value_names_a_variable_of_the_environment() -> None:
+    lines = ("BIG_MODEL=a", "OPENAI_BASE_URL=https://gateway.example/v1", "OPENAI_API_KEY=os.environ/SECRET")
+    draft = imported("\n".join((*lines, "CUSTOM_HEADER_X=os.environ/SECRET", "SMALL_MODEL=os.environ/SECRET")))
+    assert "SECRET" not in draft.render()
+    assert [note.split()[0] for note in draft.notes] == ["CUSTOM_HEADER_X", "OPENAI_API_KEY", "SMALL_MODEL"]
+    with pytest.raises(ConfigError, match="is not recognized"):
+        imported("BIG_MODEL=os.environ/SECRET")
+
+
 @pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if not host.problem])
 def test_every_host_makes_a_deployment_that_works(name: str, tmp_path: Path) -> None:
     host = HOSTS[name]
