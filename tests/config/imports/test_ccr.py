@@ -90,6 +90,7 @@ def test_keys_stay_as_they_were() -> None:
     assert key("sk-1") == ["sk-1"]
     assert key("$A_KEY") == key("${A_KEY}") == ["os.environ/A_KEY"]
     assert key("a-${HALF}") == ["a-b"]
+    assert key("sk-$IT-x") == ["sk-$IT-x"]  # part of the key: claude-code-router leaves it, too
     assert key("") == [None]  # the provider's own variable
     assert key("", "https://gateway.example/v1") == ["none"]  # never OPENAI_API_KEY
     assert key(["sk-1", "sk-2", "sk-1"]) == ["sk-1", "sk-2"]  # requests are shared
