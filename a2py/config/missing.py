@@ -28,7 +28,7 @@ EFFECTS = {
     "prompt templates": "the prompt is sent as the client wrote it",
     "prompt caching by position": "the cache_control of the client decides",
     "environments": "the model is served in each of them",
-    "other parts of LiteLLM's server": "a2py serves /v1/messages, /v1/messages/count_tokens and /v1/models",
+    "other parts of LiteLLM's server": "their paths are a 404, and nothing of them is added to a request",
 }
 #: Pattern of a key in general_settings → what happens instead. The first match wins.
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
