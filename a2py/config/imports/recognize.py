@@ -34,6 +34,8 @@ def translate(text: str, source: Source) -> Draft:
     if not program:
         raise ConfigError(f"it is not recognized. Known are: {KNOWN}", file=source.name)
     draft = import_variables(program, variables, source)
+    for line in ignored:
+        draft.note(line)
     for name in references:
         draft.note(f"{name} is not carried: its value contains {ENVIRON}, which would name another variable here.")
     return draft

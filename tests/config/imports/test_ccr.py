@@ -220,6 +220,7 @@ def test_providers_with_mistakes() -> None:
             provider("b", "ftp://h"),
             provider("c", "http://h:x/v1"),
             provider("d", stream=False),
+            provider("e", models=""),
         ]
     }
     draft = imported(tree)
@@ -231,6 +232,7 @@ def test_providers_with_mistakes() -> None:
         "Providers[3] (c) is not carried: its api_base_url is no URL that begins with http:// or https://.",
     ]
     assert "(d): stream is not carried" in draft.notes[4]
+    assert draft.notes[5].startswith("Providers[5] (e): models has no names")
     # `/model a,m` must not be answered by the default model in silence
     assert "*" not in draft.tree().get("router_settings", {}).get("model_group_alias", {}) and draft.default == "d,m"
     assert "no provider that can be asked" in imported({"Providers": [], "Router": {}}).notes[0]

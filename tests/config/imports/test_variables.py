@@ -227,6 +227,14 @@ def test_a_named_file_needs_no_further_sign() -> None:
     assert imported("MODEL=groq/x").source.program == "free-claude-code"
 
 
+def test_lines_that_cannot_be_read_are_listed() -> None:
+    draft = imported('BIG_MODEL=a\nBIG MODEL: b\nOPENAI_API_KEY="k\n')
+    assert draft.notes == [
+        ".env:2: this line is ignored. Write NAME=value.",
+        '.env:3: OPENAI_API_KEY is ignored: its quote is never closed. Write the closing ".',
+    ]
+
+
 def test_no_value_names_a_variable_of_the_environment() -> None:
     lines = ("BIG_MODEL=a", "OPENAI_BASE_URL=https://gateway.example/v1", "OPENAI_API_KEY=os.environ/SECRET")
     draft = imported("\n".join((*lines, "CUSTOM_HEADER_X=os.environ/SECRET", "SMALL_MODEL=os.environ/SECRET")))
