@@ -217,6 +217,9 @@ def test_a_model_that_needs_a_login_is_not_replaced(tmp_path: Path) -> None:
         ({"MODEL_OPUS": "claude-opus-4-1"}, ""),
         ({"MODEL": "x/y", "PROVIDER_TYPE": "open_router"}, "free-claude-code"),
         ({"PROVIDER_TYPE": "open_router"}, ""),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "k", "FAST_PREFIX_DETECTION": "true"}, "free-claude-code"),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "k"}, ""),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "", "FAST_PREFIX_DETECTION": "true"}, ""),
     ],
 )
 def test_whose_variables_they_are(variables: dict[str, str], program: str) -> None:
@@ -225,6 +228,15 @@ def test_whose_variables_they_are(variables: dict[str, str], program: str) -> No
 
 def test_a_named_file_needs_no_further_sign() -> None:
     assert imported("MODEL=groq/x").source.program == "free-claude-code"
+
+
+def test_files_from_when_there_was_only_nvidia(tmp_path: Path) -> None:
+    early = served(imported("NVIDIA_NIM_API_KEY=k\nMODEL=moonshotai/kimi-k2-thinking"), tmp_path)
+    assert tiers(early) == ["nvidia_nim/moonshotai/kimi-k2-thinking"] * 5
+    earliest = served(imported("NVIDIA_NIM_API_KEY=k\nBIG_MODEL=moonshotai/kimi-k2\nSMALL_MODEL=z-ai/glm4.7"), tmp_path)
+    assert {(dep.provider, dep.key) for dep in earliest.deployments} == {("nvidia_nim", "k")}
+    mixed = imported("NVIDIA_NIM_API_KEY=k\nMODEL=groq/x\nMODEL_HAIKU=anthropic/y")
+    assert params(mixed)["anthropic/y"] == {"model": "anthropic/y"}  # not Nvidia's: MODEL names its provider
 
 
 def test_lines_that_cannot_be_read_are_listed() -> None:
