@@ -22,7 +22,7 @@ EFFECTS = {
     "providers in code of your own": "their models can't be asked. Put an OpenAI-compatible server in front of them",
     "virtual keys": "only the master key is accepted",
     "parts of LiteLLM's router that a2py does not have": "the other settings of the router decide",
-    "budgets, alerts, guardrails": "nothing is counted in money, and nobody is alerted",
+    "budgets, alerts, guardrails": "no spend is limited, and nobody is alerted",
     "database, virtual keys, other ways to log in, budgets, alerts, pass-through": "a2py does not have it",
     "budgets, test replies, prompt templates": "the model itself is asked, without a budget",
     "prompt templates": "the prompt is sent as the client wrote it",
@@ -37,7 +37,7 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
         "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known: all but the master key "
         "get 401. Write the models into the file",
     ),
-    (("*budget*", "alert*"), "nothing is counted in money, and nobody is alerted"),
+    (("*budget*", "alert*"), "no spend is limited, and nobody is alerted"),
     (("allowed_ips",), "no address is refused. Refuse them in front of a2py"),
     (("*_routes",), "whoever has the master key may use every path"),
     (("pass_through_*",), EFFECTS["other parts of LiteLLM's server"]),

@@ -37,7 +37,7 @@ _CARRIED = frozenset(("providers", "router", "apikey", "proxy_url", "api_timeout
 _WITHOUT = {
     "custom_router_path": "a2py runs no JavaScript. Write its rules into `a2py: routes`",
     "rewrite_system_prompt": "a2py does not rewrite the system prompt",
-    "statusline": "a2py does not draw Claude Code's status line",
+    "statusline": "`a2py statusline` draws one of its own for Claude Code",
     "plugins": "a2py runs no plugins",
     "presets": "a2py has no presets",
     "forceuseimageagent": "an image goes to the model of Router.image, by the route `image`",
