@@ -25,6 +25,9 @@ from a2py.config.tree import MAX_BYTES
 
 def import_file(args: argparse.Namespace, terminal: Terminal) -> int:
     draft = translate(read_text(args.file), Source(args.file, env=read_environment()))
+    if not draft.models:  # a file without models serves what the environment has keys for, at somebody's cost
+        report_notes(draft, terminal)
+        raise Stop(f"{args.file} has no model that can be asked, so nothing is written", FAILED)
     if args.output == "-":
         terminal.print(draft.render().rstrip("\n"))
         report_notes(draft, terminal)

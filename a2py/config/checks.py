@@ -45,14 +45,17 @@ def warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str
 
 
 def check_routes(config: Config) -> None:
-    """Raise ConfigError for a rule of `a2py: routes:` whose model nothing serves."""
+    """Raise ConfigError for a rule of `a2py: routes:` whose model nothing serves, or one that writes no text."""
     for index, rule in enumerate(config.settings.routes):
+        if config.can_chat(rule.model):
+            continue
+        message, cure = f"names {rule.model}, which writes no text", "Name a chat model."
         if not config.knows(rule.model):
             near = get_close_matches(rule.model, [dep.name for dep in config.deployments], 1, 0.7)
+            message = f"names {rule.model}, but no model is called so"
             cure = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
-            file, line, column = rule.at
-            message, path = f"names {rule.model}, but no model is called so", f"a2py.routes[{index}].model"
-            raise ConfigError(message, file=file, line=line, column=column, path=path, cure=cure)
+        file, line, column = rule.at
+        raise ConfigError(message, file=file, line=line, column=column, path=f"a2py.routes[{index}].model", cure=cure)
 
 
 def warn_unserved_names(config: Config, warn: Warn) -> None:

@@ -23,12 +23,7 @@ MAX_CHOICE = 400
 def find_choice(env: Variables) -> Draft | None:
     """Return the models that the environment names, None if it names none."""
     every = {**env.dotenv, **env}
-    # A * would make a wildcard of a name.
-    usable = {
-        name: value
-        for name, value in every.items()
-        if name not in CHOICES or (len(value) <= MAX_CHOICE and value.isprintable() and "*" not in value)
-    }
+    usable = {name: value for name, value in every.items() if name not in CHOICES or _is_name(value)}
     program = recognize(usable)
     if not program:
         return None
@@ -40,3 +35,9 @@ def find_choice(env: Variables) -> Draft | None:
         0, f"{where} has the variables of {program}, so the models that they name are served ({names}).{rest}"
     )
     return draft
+
+
+def _is_name(value: str) -> bool:
+    """Return whether a value is only a name: a * would make a wildcard of it, `os.environ/` another variable's value,
+    which may be a key."""
+    return len(value) <= MAX_CHOICE and value.isprintable() and "*" not in value and ENVIRON not in value

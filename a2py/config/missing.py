@@ -22,13 +22,13 @@ EFFECTS = {
     "providers in code of your own": "their models can't be asked. Put an OpenAI-compatible server in front of them",
     "virtual keys": "only the master key is accepted",
     "parts of LiteLLM's router that a2py does not have": "the other settings of the router decide",
-    "budgets, alerts, guardrails": "nothing is counted in money, and nobody is alerted",
+    "budgets, alerts, guardrails": "no spend is limited, and nobody is alerted",
     "database, virtual keys, other ways to log in, budgets, alerts, pass-through": "a2py does not have it",
     "budgets, test replies, prompt templates": "the model itself is asked, without a budget",
     "prompt templates": "the prompt is sent as the client wrote it",
     "prompt caching by position": "the cache_control of the client decides",
     "environments": "the model is served in each of them",
-    "other parts of LiteLLM's server": "a2py serves /v1/messages, /v1/messages/count_tokens and /v1/models",
+    "other parts of LiteLLM's server": "their paths are a 404, and nothing of them is added to a request",
 }
 #: Pattern of a key in general_settings → what happens instead. The first match wins.
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -37,7 +37,7 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
         "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known: all but the master key "
         "get 401. Write the models into the file",
     ),
-    (("*budget*", "alert*"), "nothing is counted in money, and nobody is alerted"),
+    (("*budget*", "alert*"), "no spend is limited, and nobody is alerted"),
     (("allowed_ips",), "no address is refused. Refuse them in front of a2py"),
     (("*_routes",), "whoever has the master key may use every path"),
     (("pass_through_*",), EFFECTS["other parts of LiteLLM's server"]),

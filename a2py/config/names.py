@@ -109,6 +109,10 @@ class Config:
         """Return whether `model` is configured by name, alias or wildcard, not only as some `claude-*` name."""
         return bool(self._names.find(model, claude=False))
 
+    def can_chat(self, model: str) -> bool:
+        """Return whether one of the deployments that `knows` finds can answer /v1/messages."""
+        return any(dep.is_chat for dep in self._names.find(model, claude=False))
+
     def serves(self, model: str) -> bool:
         """Return whether anything, a default included, answers to `model`."""
         return bool(self._names.look_up(model))

@@ -8,6 +8,7 @@ prompts to another model than the file says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +22,7 @@ from a2py.quirks import EFFORTS
 KEYS = ("when", "model", "name", "sticky")
 #: Headers that hold credentials. A rule about one would be a secret in the file.
 CREDENTIALS = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-litellm-api-key")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _EXAMPLE = "Write `- {when: subagent, model: NAME}`."
 
 
@@ -120,6 +122,8 @@ def _headers(node: Node, path: str) -> tuple[tuple[str, str], ...]:
     """Parse name → pattern, or the name alone for any value."""
     pairs = v.headers(node, path) if isinstance(node.value, dict) else {_word(node, path): "*"}
     for name in pairs:
+        if not _NAME.fullmatch(name):  # such a rule would never hold
+            raise v.wrong(node, path, "a header's name", "Write `header: {x-team: blue}`.")
         if name.lower() in CREDENTIALS:
             raise _fail(node.at, path, f"asks for a credential, {name}", "Use another header.")
     if not pairs:

@@ -147,9 +147,10 @@ WARNED = (
         "budgets, test replies, prompt templates",
         PARAM,
         """
-        *budget* mock_* guardrails configurable_clientside_auth_params fallbacks
+        *budget* mock_* configurable_clientside_auth_params fallbacks
         """,
     ),
+    _warned("guardrails and budgets", PARAM, "guardrails"),
     _warned(
         "prompt templates",
         PARAM,
@@ -159,13 +160,15 @@ WARNED = (
     ),
     _warned("prompt caching by position", PARAM, "cache_control_injection_points"),
     _warned("environments", INFO, "supported_environments"),
+    _warned("callbacks", "", "callback_settings"),
+    _warned("guardrails and budgets", "", "guardrails policies policy_*"),
+    _warned("prompt templates", "", "prompts"),
     _warned(
         "other parts of LiteLLM's server",
         "",
         """
-        callback_settings guardrails mcp_servers mcp_tools vector_store_registry vector_stores
-        assistant_settings files_settings finetune_settings prompts policies policy_*
-        agents agent_list pass_through_endpoints
+        mcp_servers mcp_tools vector_store_registry vector_stores assistant_settings files_settings
+        finetune_settings agents agent_list pass_through_endpoints
         """,
     ),
 )

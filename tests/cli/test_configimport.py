@@ -76,6 +76,15 @@ def test_what_cannot_be_read(nothing: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (nothing / "a2py.yaml").exists()
 
 
+def test_a_file_without_models_is_not_written(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (nothing / "config.json").write_text('{"Providers": [{"name": "p", "api_base_url": "nowhere", "models": ["m"]}]}')
+    for flags in ([], ["-o", "-"]):
+        assert main(["config", "import", "config.json", *flags]) == exits.FAILED
+        out, err = capsys.readouterr()
+        assert not out and "no model that can be asked" in err and "Providers[0] (p) is not carried" in err
+    assert not (nothing / "a2py.yaml").exists()
+
+
 def test_a_problem_of_the_new_file_is_told(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nothing / ".env").write_text("MODEL=nvidia_nim/x\nHOST=0.0.0.0\n")
     assert main(["config", "import", ".env", "-o", "b.yaml"]) == exits.OK

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from a2py.config import Config, environment, from_environment
 from tests.configured import Folder
 
@@ -72,3 +74,18 @@ def test_a_name_that_is_no_model_is_no_choice(tmp_path: Path) -> None:
     for name in ("*", "a" * 401, "a\\tb"):
         config = chosen(tmp_path, f'OPENAI_API_KEY=k\nBIG_MODEL="{name}"\n')
         assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OPENAI_API_KEY=k\nBIG_MODEL=a\nSMALL_MODEL=os.environ/SECRET\n",
+        "MODEL=nvidia_nim/x\nMODEL_OPUS=os.environ/SECRET\n",
+        "MODEL=nvidia_nim/x\nMODEL_FALLBACKS=groq/y, os.environ/SECRET\n",
+    ],
+)
+def test_a_name_is_never_the_value_of_another_variable(text: str, tmp_path: Path) -> None:
+    config = chosen(tmp_path, text, {"SECRET": "ghp-secret"})
+    seen = [config.default_name, *config.aliases, *config.warnings]
+    seen += [f"{dep.name} {dep.model} {dep.problem}" for dep in config.deployments]
+    assert "ghp-secret" not in " ".join(seen)

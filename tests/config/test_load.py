@@ -77,8 +77,7 @@ def test_the_overview(folder: Folder) -> None:
     assert config.warnings == (
         "litellm_config.yaml:32: `litellm_settings.success_callback` is ignored: nothing is sent to them. The log has a line "
         "for each request, and /metrics counts them.",
-        "litellm_config.yaml:36: `general_settings.alerting` is ignored: nothing is counted in money, and nobody is "
-        "alerted.",
+        "litellm_config.yaml:36: `general_settings.alerting` is ignored: no spend is limited, and nobody is alerted.",
     )
     assert config.sources == ("litellm_config.yaml",)
 

@@ -90,6 +90,9 @@ def test_without_rules(folder: Folder) -> None:
         ("    - {when: {header: {}}, model: small}", "`a2py.routes[0].when.header` must be a header"),
         ("    - {when: {header: {Authorization: x}}, model: small}", "asks for a credential, Authorization. Use another header."),
         ("    - {when: {header: x-api-key}, model: small}", "asks for a credential, x-api-key."),
+        ("    - {when: {header: 'x-team: blue'}, model: small}", "`a2py.routes[0].when.header` must be a header's name, got text. Write `header: {x-team: blue}`."),
+        ("    - {when: {header: x-*}, model: small}", "`a2py.routes[0].when.header` must be a header's name"),
+        ("    - {when: {header: {x-*: blue}}, model: small}", "`a2py.routes[0].when.header` must be a header's name"),
         ("    - {when: think, model: ''}", "`a2py.routes[0].model` must be text"),
         ("    - {when: think, model: small, sticky: perhaps}", "`a2py.routes[0].sticky` must be true or false"),
         ("    - think", "`a2py.routes[0]` must be a mapping"),
@@ -98,6 +101,15 @@ def test_without_rules(folder: Folder) -> None:
 )  # fmt: skip
 def test_mistakes(folder: Folder, routes: str, message: str) -> None:
     assert message in mistake(folder, routes)
+
+
+def test_a_model_that_writes_no_text(folder: Folder) -> None:
+    vectors = (
+        "  - {model_name: vectors, litellm_params: {model: openai/v, api_key: k}, model_info: {mode: embedding}}\n"
+    )
+    text = MODELS.lstrip() + vectors + "a2py: {routes: [{when: think, model: vectors}]}"
+    told = ":7: `a2py.routes[0].model` names vectors, which writes no text. Name a chat model."
+    assert told in str(folder.mistake(text))
 
 
 @pytest.mark.parametrize(

@@ -118,16 +118,34 @@ def test_what_is_missing_here_is_told_once_with_its_consequence(folder: Folder) 
     places = [warning.partition(" ignored: ")[0] for warning in config.warnings]
     assert places == [
         "litellm_config.yaml:2: `model_list.litellm_params.max_budget`, `model_list.litellm_params.mock_response` are",
-        "litellm_config.yaml:4: `litellm_settings.max_budget` is",
+        "litellm_config.yaml:4: `litellm_settings.max_budget`, `guardrails` (line 7) are",
         "litellm_config.yaml:4: `litellm_settings.cache` is",
         "litellm_config.yaml:5: `router_settings.provider_budget_config` is",
         "litellm_config.yaml:6: `general_settings.database_url` is",
         "litellm_config.yaml:6: `general_settings.enable_jwt_auth` is",
-        "litellm_config.yaml:7: `guardrails` is",
         "litellm_config.yaml:4: `litellm_settings.callbacks`: otel is",
     ]
     assert "all but the master key get 401" in config.warnings[4] and "u:p" not in str(config.warnings)
     assert config.mistakes == ()
+
+
+def test_a_guardrail_is_told_as_one_wherever_it_stands(folder: Folder) -> None:
+    config = folder.load(
+        """
+        model_list: [{model_name: m, litellm_params: {model: openai/m, guardrails: [g]}}]
+        guardrails: [{guardrail_name: g}]
+        policies: {p: {guardrails: {add: [g]}}}
+        mcp_servers: {s: {url: "http://127.0.0.1:1"}}
+        general_settings: {pass_through_endpoints: [{path: /p, target: "http://127.0.0.1:1"}]}
+        """,
+        ENV,
+    )
+    assert config.warnings == (
+        "litellm_config.yaml:1: `model_list.litellm_params.guardrails`, `guardrails` (line 2), `policies` (line 3) are "
+        "ignored: no request is checked, changed or refused for them.",
+        "litellm_config.yaml:4: `mcp_servers`, `general_settings.pass_through_endpoints` (line 5) are ignored: their "
+        "paths are a 404, and nothing of them is added to a request.",
+    )
 
 
 def test_each_group_of_keys_has_a_consequence() -> None:

@@ -148,6 +148,15 @@ async def test_a_name_that_nobody_serves_is_sent_nowhere() -> None:
     assert answer.status == 404 and "x-a2py-route" not in answer.headers and not upstream.asked
 
 
+async def test_a_request_that_is_passed_through_has_no_rules() -> None:
+    body = {"model": "main", "messages": [{"role": "user", "content": "word " * 6000}]}
+    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+        answer = await ask(proxy, body, "/v1/chat/completions", x_claude_code_agent_id="a1")
+        typo = await ask(proxy, {**body, "model": "gpt-typo"}, "/v1/chat/completions", x_claude_code_agent_id="a1")
+    assert answer.status == 200 and upstream.asked[0].json["model"] == "up-main"
+    assert "x-a2py-route" not in answer.headers and typo.status == 404
+
+
 async def test_without_rules_there_is_no_header() -> None:
     async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base)) as proxy:
         answer = await ask(proxy, claude())

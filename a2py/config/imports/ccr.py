@@ -37,7 +37,7 @@ _CARRIED = frozenset(("providers", "router", "apikey", "proxy_url", "api_timeout
 _WITHOUT = {
     "custom_router_path": "a2py runs no JavaScript. Write its rules into `a2py: routes`",
     "rewrite_system_prompt": "a2py does not rewrite the system prompt",
-    "statusline": "a2py does not draw Claude Code's status line",
+    "statusline": "`a2py statusline` draws one of its own for Claude Code",
     "plugins": "a2py runs no plugins",
     "presets": "a2py has no presets",
     "forceuseimageagent": "an image goes to the model of Router.image, by the route `image`",
@@ -117,9 +117,10 @@ def _read_provider(index: int, item: Any, draft: Draft) -> _Provider | None:
         draft.is_partial = True  # `/model name,model` must not be answered by the default model
         draft.note(f"Providers[{index}] ({name}) is not carried: its api_base_url {problem}.")
         return None
-    return _Provider(
-        index, name, tuple(dict.fromkeys(model for model in models if isinstance(model, str) and model)), item
-    )
+    names = tuple(dict.fromkeys(model for model in models if isinstance(model, str) and model))
+    if not names:
+        draft.note(f"Providers[{index}] ({name}): models has no names, so only a route can name one of its models.")
+    return _Provider(index, name, names, item)
 
 
 def _list(value: Any) -> list[Any]:

@@ -96,7 +96,8 @@ class Draft:
     def value(self, text: Any, place: str) -> str:
         """Return a text of the source as our file writes it: a variable that it names becomes `os.environ/NAME`.
 
-        A variable inside a longer text is replaced by its value. `place`: the key, for the note if it is not set."""
+        A variable inside a longer text is replaced by its value; without one the text stays, because a key may contain
+        a `$` (claude-code-router does the same). `place`: the key, for the note."""
         if not isinstance(text, str):
             return ""
         text = text.strip()
@@ -105,9 +106,9 @@ class Draft:
 
         def fill(match: re.Match[str]) -> str:
             name = match[1] or match[2]
-            if name not in self.source.env:
-                self.note(f"{place}: the variable {name} is not set, so its part is empty. Set it and import again.")
-            return self.source.env.get(name, "")
+            if not self.source.env.get(name):
+                self.note(f"{place}: the variable {name} is not set, so it stays as it is written, as it does there.")
+            return self.source.env.get(name) or match[0]
 
         return _PART.sub(fill, text) if "$" in text else text
 

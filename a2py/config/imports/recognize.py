@@ -14,6 +14,7 @@ from a2py.config.imports import json5
 from a2py.config.imports.ccr import import_router
 from a2py.config.imports.draft import Draft, Source
 from a2py.config.imports.variables import import_variables, recognize
+from a2py.config.tree import ENVIRON
 
 KNOWN = "config.json of claude-code-router, .env of claude-code-proxy or free-claude-code"
 
@@ -26,10 +27,18 @@ def translate(text: str, source: Source) -> Draft:
         raise _litellm(source)
     ignored: list[str] = []
     variables = read_dotenv(text, source.name, source.env, ignored.append)
+    # Such a text is nothing special to its own program. In our file it would stand for another variable's value.
+    references = sorted(name for name, value in variables.items() if ENVIRON in value)
+    variables = {name: value for name, value in variables.items() if name not in references}
     program = recognize(variables, is_named=True)
     if not program:
         raise ConfigError(f"it is not recognized. Known are: {KNOWN}", file=source.name)
-    return import_variables(program, variables, source)
+    draft = import_variables(program, variables, source)
+    for line in ignored:
+        draft.note(line)
+    for name in references:
+        draft.note(f"{name} is not carried: its value contains {ENVIRON}, which would name another variable here.")
+    return draft
 
 
 def _translate_json(tree: Any, source: Source) -> Draft:

@@ -35,6 +35,9 @@ _SIGNS = (
     "FCC_OPEN_BROWSER",
     "MESSAGING_PLATFORM",
 )
+#: The same of its first versions, which knew only Nvidia, and named models without a provider (README and .env.example
+#: in the forks vcliment89/free-claude-code and rishiskhare/free-claude-code, read 2026-11-30).
+_EARLY_SIGNS = (*_SIGNS, "CLAUDE_WORKSPACE", "FAST_PREFIX_DETECTION", "NVIDIA_NIM_TEMPERATURE")
 #: Its names of providers that LiteLLM spells otherwise or lacks.
 _OWN_NAMES = frozenset(
     (*(name for name in HOSTS if name not in PROVIDERS and name != "bedrock" and name != "vertex"), "nvidia_nim")
@@ -75,11 +78,25 @@ def recognize(variables: Mapping[str, str], is_named: bool = False) -> str:
 
 def _is_free(variables: Mapping[str, str], is_named: bool) -> bool:
     """Return whether these are free-claude-code's variables."""
-    tiers = [variables.get(name, "").strip() for name in ("MODEL", *FREE_TIERS.values())]
-    if tiers[0] and variables.get("PROVIDER_TYPE", "").strip().lower() in HOSTS:
-        return True
-    heads = {head for head, rest in map(_split, tiers) if rest and head in HOSTS}
+    if variables.get("MODEL", "").strip() and _find_kind(variables) in HOSTS:
+        is_stated = bool(variables.get("PROVIDER_TYPE", "").strip())
+        return is_stated or is_named or any(name in variables for name in _EARLY_SIGNS)
+    heads = _find_heads(variables)
     return bool(heads) and (is_named or bool(heads & _OWN_NAMES) or any(name in variables for name in _SIGNS))
+
+
+def _find_heads(variables: Mapping[str, str]) -> set[str]:
+    """Return the providers before the models of free-claude-code."""
+    tiers = [variables.get(name, "") for name in ("MODEL", *FREE_TIERS.values())]
+    return {head for head, rest in map(_split, tiers) if rest and head in HOSTS}
+
+
+def _find_kind(variables: Mapping[str, str]) -> str:
+    """Return the provider of models that are named without one."""
+    kind = variables.get("PROVIDER_TYPE", "").strip().lower()
+    if kind or any(variables.get(name, "").strip() for name in TIERS.values()) or _find_heads(variables):
+        return kind
+    return "nvidia_nim" if variables.get("NVIDIA_NIM_API_KEY", "").strip() else ""
 
 
 def choose_models(program: str, variables: Mapping[str, str], source: Source, quote: Quote | None = None) -> Draft:
@@ -142,14 +159,11 @@ def _proxy_params(tier: str, model: str, preferred: str, get: Mapping[str, str],
         get, f"{tier}_BASE_URL", f"{short}_ENDPOINT", "OPENAI_BASE_URL", "OPENAI_API_BASE_URL", "OPENAI_API_BASE"
     )
     key_name = _first(get, f"{tier}_API_KEY", f"{short}_API_KEY", "OPENAI_API_KEY")
-    head, _, rest = model.partition("/")
-    if head in ("gemini", "anthropic") and rest and not base_name:
-        return {"model": model, **_key(write, get, f"{head.upper()}_API_KEY")}
     is_gemini = model.startswith("gemini-") and (preferred == "google" or (get.get("GEMINI_API_KEY") and not base_name))
     if is_gemini:
         return {"model": f"gemini/{model}", **_key(write, get, "GEMINI_API_KEY")}
     if not base_name:
-        return {"model": f"openai/{model.removeprefix('openai/')}", **_key(write, get, key_name)}
+        return _vendor_params(model, key_name, get, write)
     endpoint = place(get[base_name])
     if endpoint.problem:
         return {"model": f"openai/{model}", "api_base": write(base_name), **_key(write, get, key_name)}
@@ -160,6 +174,16 @@ def _proxy_params(tier: str, model: str, preferred: str, get: Mapping[str, str],
     if get.get("AZURE_API_VERSION") and endpoint.prefix == "azure/":
         params["api_version"] = get["AZURE_API_VERSION"]
     return params
+
+
+def _vendor_params(model: str, key_name: str, get: Mapping[str, str], write: Quote) -> dict[str, Any]:
+    """Return the litellm_params of a model without an address: its vendor's own. `key_name`: variable of its key."""
+    head, _, rest = model.partition("/")
+    if head in ("gemini", "anthropic") and rest:
+        return {"model": model, **_key(write, get, f"{head.upper()}_API_KEY")}
+    if rest and head != "openai" and not key_name and get.get("NVIDIA_NIM_API_KEY"):  # free-claude-code's very first
+        return {"model": f"nvidia_nim/{model}", **_key(write, get, "NVIDIA_NIM_API_KEY")}
+    return {"model": f"openai/{model.removeprefix('openai/')}", **_key(write, get, key_name)}
 
 
 def _first(get: Mapping[str, str], *names: str) -> str:
@@ -229,7 +253,7 @@ def _split(value: str) -> tuple[str, str]:
 
 def _choose_free(variables: Mapping[str, str], draft: Draft, write: Quote) -> None:
     get = {name: value.strip() for name, value in variables.items()}
-    kind = get.get("PROVIDER_TYPE", "").lower()
+    kind = _find_kind(variables)
 
     def add(value: str) -> str:
         """Add the model of a variable. Return its name."""

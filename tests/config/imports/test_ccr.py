@@ -90,6 +90,7 @@ def test_keys_stay_as_they_were() -> None:
     assert key("sk-1") == ["sk-1"]
     assert key("$A_KEY") == key("${A_KEY}") == ["os.environ/A_KEY"]
     assert key("a-${HALF}") == ["a-b"]
+    assert key("sk-$IT-x") == ["sk-$IT-x"]  # part of the key: claude-code-router leaves it, too
     assert key("") == [None]  # the provider's own variable
     assert key("", "https://gateway.example/v1") == ["none"]  # never OPENAI_API_KEY
     assert key(["sk-1", "sk-2", "sk-1"]) == ["sk-1", "sk-2"]  # requests are shared
@@ -219,6 +220,7 @@ def test_providers_with_mistakes() -> None:
             provider("b", "ftp://h"),
             provider("c", "http://h:x/v1"),
             provider("d", stream=False),
+            provider("e", models=""),
         ]
     }
     draft = imported(tree)
@@ -230,6 +232,7 @@ def test_providers_with_mistakes() -> None:
         "Providers[3] (c) is not carried: its api_base_url is no URL that begins with http:// or https://.",
     ]
     assert "(d): stream is not carried" in draft.notes[4]
+    assert draft.notes[5].startswith("Providers[5] (e): models has no names")
     # `/model a,m` must not be answered by the default model in silence
     assert "*" not in draft.tree().get("router_settings", {}).get("model_group_alias", {}) and draft.default == "d,m"
     assert "no provider that can be asked" in imported({"Providers": [], "Router": {}}).notes[0]

@@ -217,6 +217,9 @@ def test_a_model_that_needs_a_login_is_not_replaced(tmp_path: Path) -> None:
         ({"MODEL_OPUS": "claude-opus-4-1"}, ""),
         ({"MODEL": "x/y", "PROVIDER_TYPE": "open_router"}, "free-claude-code"),
         ({"PROVIDER_TYPE": "open_router"}, ""),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "k", "FAST_PREFIX_DETECTION": "true"}, "free-claude-code"),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "k"}, ""),
+        ({"MODEL": "z-ai/glm4.7", "NVIDIA_NIM_API_KEY": "", "FAST_PREFIX_DETECTION": "true"}, ""),
     ],
 )
 def test_whose_variables_they_are(variables: dict[str, str], program: str) -> None:
@@ -225,6 +228,32 @@ def test_whose_variables_they_are(variables: dict[str, str], program: str) -> No
 
 def test_a_named_file_needs_no_further_sign() -> None:
     assert imported("MODEL=groq/x").source.program == "free-claude-code"
+
+
+def test_files_from_when_there_was_only_nvidia(tmp_path: Path) -> None:
+    early = served(imported("NVIDIA_NIM_API_KEY=k\nMODEL=moonshotai/kimi-k2-thinking"), tmp_path)
+    assert tiers(early) == ["nvidia_nim/moonshotai/kimi-k2-thinking"] * 5
+    earliest = served(imported("NVIDIA_NIM_API_KEY=k\nBIG_MODEL=moonshotai/kimi-k2\nSMALL_MODEL=z-ai/glm4.7"), tmp_path)
+    assert {(dep.provider, dep.key) for dep in earliest.deployments} == {("nvidia_nim", "k")}
+    mixed = imported("NVIDIA_NIM_API_KEY=k\nMODEL=groq/x\nMODEL_HAIKU=anthropic/y")
+    assert params(mixed)["anthropic/y"] == {"model": "anthropic/y"}  # not Nvidia's: MODEL names its provider
+
+
+def test_lines_that_cannot_be_read_are_listed() -> None:
+    draft = imported('BIG_MODEL=a\nBIG MODEL: b\nOPENAI_API_KEY="k\n')
+    assert draft.notes == [
+        ".env:2: this line is ignored. Write NAME=value.",
+        '.env:3: OPENAI_API_KEY is ignored: its quote is never closed. Write the closing ".',
+    ]
+
+
+def test_no_value_names_a_variable_of_the_environment() -> None:
+    lines = ("BIG_MODEL=a", "OPENAI_BASE_URL=https://gateway.example/v1", "OPENAI_API_KEY=os.environ/SECRET")
+    draft = imported("\n".join((*lines, "CUSTOM_HEADER_X=os.environ/SECRET", "SMALL_MODEL=os.environ/SECRET")))
+    assert "SECRET" not in draft.render()
+    assert [note.split()[0] for note in draft.notes] == ["CUSTOM_HEADER_X", "OPENAI_API_KEY", "SMALL_MODEL"]
+    with pytest.raises(ConfigError, match="is not recognized"):
+        imported("BIG_MODEL=os.environ/SECRET")
 
 
 @pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if not host.problem])
