@@ -441,6 +441,22 @@ async def test_a_connection_that_breaks_after_the_last_event_does_no_harm() -> N
         assert "error" not in proxy.lines[-1]
 
 
+async def test_a_stream_of_a_known_length_is_complete_with_its_last_byte() -> None:
+    """If it ended properly after its last event, the client would take the next answer for the rest of this one."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE, length=1000)
+        c.write(b"".join(map(event, text("Hel", "lo"))))
+        await c.drain()
+        await asyncio.sleep(0.02)
+        c.reset()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await asyncio.wait_for(proxy.ask(ask_body(stream=True), CHAT), 10)
+        assert not answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
+        assert proxy.lines[-1]["error"].startswith("upstream: ")
+
+
 @pytest.mark.parametrize("headers", [SSE, JSON_TYPE, {**JSON_TYPE, "content-length": "1000"}])
 async def test_what_breaks_off_anywhere_else_is_not_completed(headers: dict[str, str]) -> None:
     async def script(c: Peer) -> None:
