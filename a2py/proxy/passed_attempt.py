@@ -75,6 +75,8 @@ class PassedAttempt(Attempt):
         if response.status < 400:
             return address_error(response.status, deployment)
         body = await response.error_body()
+        for secret in deployment.secrets:  # some upstreams repeat the key that they refuse
+            body = body.replace(secret.encode(errors="surrogateescape"), "…".encode())
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
         error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))

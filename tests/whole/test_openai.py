@@ -373,6 +373,19 @@ async def test_an_upstreams_own_error_passes_as_it_is() -> None:
             assert bool(proxy.services.router.cooldowns) is (status in (401, 403, 429)), "a 404 is the path's"
 
 
+async def test_an_upstreams_error_does_not_show_its_key(tmp_path: Any) -> None:
+    body = b'{"error": {"message": "Incorrect API key provided: %b."}}' % SECRET.encode()
+    async with (
+        Scripted(saying(body, status=401)) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
+        answer = await proxy.ask(ask_body(), CHAT)
+        assert answer.status == 401 and answer.body == body.replace(SECRET.encode(), "…".encode())
+        await settle(lambda: bool(list(tmp_path.glob("*.json"))))
+    (file,) = tmp_path.glob("*.json")
+    assert SECRET not in file.read_text()
+
+
 async def test_retries_before_the_first_byte_and_fallbacks() -> None:
     async def cut(c: Peer) -> None:
         c.head(200, SSE)
