@@ -107,4 +107,9 @@ class PassedAttempt(Attempt):
         self._question.forget()
 
     def _read_partial(self) -> Outcome | None:
-        return self._passed.read_outcome() if self._has_begun else None
+        if not self._has_begun:
+            return None
+        outcome = self._passed.read_outcome()
+        if not self._passed.is_complete:
+            outcome.error = ApiError("api", "the reply was not read to its end")
+        return outcome

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from a2py.errors import ApiError
 from a2py.proxy.accounts import MAX_RESPONSES, Accounts
+from a2py.proxy.limits import FIRST_OUTPUT
 from a2py.wires.passthrough.endpoints import ENDPOINTS, PATHS
 from tests.proxied import SECRET, config, deployment, message, proxied, settle
 from tests.scripted import (
@@ -417,6 +418,35 @@ async def test_limits_count_passed_requests() -> None:
             answer = await proxy.ask(ask_body(max_tokens=5), CHAT)
             assert "rpm 1" in check_error(answer, 429, "rate_limit_exceeded", "rate_limit_error")
             assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_an_endpoint_without_output_counts_as_its_upstream_has_counted() -> None:
+    body = b'{"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
+    async with Scripted(saying(body)) as upstream:
+        async with proxied(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy:
+            assert (await proxy.ask(ask_body(input="x" * 3000), "/v1/embeddings")).status == 200
+            assert proxy.services.limits.usage()["test-model/1"].tokens == 5
+
+
+async def test_a_stream_that_its_client_leaves_counts_as_reserved() -> None:
+    """What has come is no measure of what the upstream has done, or of the model's usual output."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk({"content": "Hel"}))
+        await c.drain()
+        await c.left()
+
+    async with Scripted(script) as upstream:
+        made = deployment(upstream.base, tpm=10_000)
+        async with proxied(config(deployments=(made,))) as proxy:
+            async with proxy.client() as client:
+                client.ask("POST", CHAT, ask_body(stream=True, max_tokens=500))
+                await client.head()
+                client.reset()
+            await settle(lambda: any(line.get("status") == 499 for line in proxy.lines))
+            limits = proxy.services.limits
+            assert limits.usage()["test-model/1"].tokens > 500 and limits.usual_output(made) == FIRST_OUTPUT
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
