@@ -422,10 +422,12 @@ async def test_limits_count_passed_requests() -> None:
 
 async def test_an_endpoint_without_output_counts_as_its_upstream_has_counted() -> None:
     body = b'{"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
-    async with Scripted(saying(body)) as upstream:
-        async with proxied(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy:
-            assert (await proxy.ask(ask_body(input="x" * 3000), "/v1/embeddings")).status == 200
-            assert proxy.services.limits.usage()["test-model/1"].tokens == 5
+    async with (
+        Scripted(saying(body)) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy,
+    ):
+        assert (await proxy.ask(ask_body(input="x" * 3000), "/v1/embeddings")).status == 200
+        assert proxy.services.limits.usage()["test-model/1"].tokens == 5
 
 
 async def test_a_stream_that_its_client_leaves_counts_as_reserved() -> None:
