@@ -525,6 +525,7 @@ PASSED_FLOODS = {
     "a2py.wires.passthrough.usage.HEAD": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
     "a2py.wires.passthrough.usage.TAIL": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
     "a2py.wires.passthrough.usage.USAGE_LIMIT": "wires/passthrough/test_usage.py::test_usage_of_a_whole_reply",
+    "a2py.wires.passthrough.usage.USAGE_TRIES": "wires/passthrough/test_usage.py::test_a_flood_of_usage_objects_is_not_read",
     "a2py.proxy.accounts.MAX_RESPONSES": "whole/test_openai.py::test_the_newest_responses_are_kept",
 }
 
