@@ -191,8 +191,11 @@ class Attempt:
             return
         usage = outcome.final_usage(Usage(input=reservation.input))
         input = usage.input + usage.cache_read + usage.cache_creation
-        if outcome.error is None and usage.output and not is_open:
+        is_complete = outcome.error is None and not is_open
+        if is_complete and usage.output:
             reservation.settle(input, usage.output, complete=True)
+        elif is_complete and not reservation.output:  # no output was expected: embeddings have none
+            reservation.settle(input, 0)
         else:
             output = max(usage.output, outcome.output_estimate)
             reservation.settle(max(input, reservation.input), max(output, reservation.output))

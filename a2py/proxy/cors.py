@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 #: Headers of an answer that a page may read. (Body and content type it may read anyway.)
-EXPOSED = "request-id, retry-after, x-should-retry, x-a2py-degraded, x-a2py-route, x-a2py-queue"
+EXPOSED = "request-id, x-request-id, retry-after, x-should-retry, x-a2py-degraded, x-a2py-route, x-a2py-queue"
 #: Seconds for which a browser remembers a preflight. Chrome remembers none for longer.
 MAX_AGE = 7200
 #: Header names as a preflight lists them.

@@ -13,7 +13,6 @@ import re
 import time
 
 from a2py.errors import ApiError
-from a2py.messages.session import SESSION_HEADER
 from a2py.messages.types import Call, Request
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.asker import Asker
@@ -26,6 +25,7 @@ from a2py.proxy.services import Services
 from a2py.proxy.sizes import PassedSize
 from a2py.wires.passthrough.endpoints import PATHS, explain_unserved, is_openai_path
 from a2py.wires.passthrough.request import Question, parse_in_slices
+from a2py.wires.passthrough.session import find_session
 
 #: What a client that asks for another path gets to read.
 API = (
@@ -70,7 +70,10 @@ def _make_inbound(services: Services, request: BaseRequest, record: Record, ques
         now=time.time(),
         estimate=question.estimate,
     )
-    patience = 0.0 if question.wants_stream else parse_patience(request.headers.get("x-stainless-timeout"))
+    headers = request.headers
+    patience = 0.0
+    if not question.wants_stream:
+        patience = parse_patience(headers.get("x-stainless-read-timeout") or headers.get("x-stainless-timeout"))
     return Inbound(
         request,
         call,
@@ -79,7 +82,7 @@ def _make_inbound(services: Services, request: BaseRequest, record: Record, ques
         PassedSize(question.estimate, question.max_tokens),
         asyncio.get_running_loop().time(),
         question.model,
-        Asker(request.headers, lambda: request.headers.get(SESSION_HEADER, "")[:128]),
+        Asker(headers, lambda: find_session(headers, question.opening)),
         hops=extend_hops(services, request),
         patience=patience,
     )

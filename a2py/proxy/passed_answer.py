@@ -138,6 +138,7 @@ class PassedAnswer:
         self._watcher = Watcher()
         self._flow: PassingFlow | None = None  # of the latest attempt that got a reply
         self._is_event_stream = False
+        self._length: int | None = None  # of the body, if it is known
         self._refusal: tuple[ApiError, int, Mapping[str, str], bytes] | None = None
 
     @property
@@ -146,8 +147,10 @@ class PassedAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the stream has had its last event, so that only the end of its framing can be missing."""
-        return self._is_event_stream and self._watcher.has_last_event
+        """Whether the stream has had its last event, so that only the end of its framing can be missing.
+
+        A body of a known length ends with its last byte: the client would take what comes next for the rest of it."""
+        return self._is_event_stream and self._length is None and self._watcher.has_last_event
 
     @property
     def response_id(self) -> str:
@@ -161,7 +164,8 @@ class PassedAnswer:
         self._is_event_stream = response.content_type == EVENT_STREAM
         if self._is_event_stream:
             self._inbound.record.stream = True
-        status, headers, length = response.status, response.headers, find_length(response.headers)
+        status, headers = response.status, response.headers
+        length = self._length = find_length(headers)
 
         def begin_content() -> None:
             on_content()

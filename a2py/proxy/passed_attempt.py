@@ -75,6 +75,8 @@ class PassedAttempt(Attempt):
         if response.status < 400:
             return address_error(response.status, deployment)
         body = await response.error_body()
+        for secret in deployment.secrets:  # some upstreams repeat the key that they refuse
+            body = body.replace(secret.encode(errors="surrogateescape"), "…".encode())
         if self._inbound.capture is not None:
             self._inbound.capture.add_reply(body)
         error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
@@ -105,4 +107,9 @@ class PassedAttempt(Attempt):
         self._question.forget()
 
     def _read_partial(self) -> Outcome | None:
-        return self._passed.read_outcome() if self._has_begun else None
+        if not self._has_begun:
+            return None
+        outcome = self._passed.read_outcome()
+        if not self._passed.is_complete:
+            outcome.error = ApiError("api", "the reply was not read to its end")
+        return outcome

@@ -28,7 +28,10 @@ def shown(headers: dict[str, str]) -> bool:
     if not found:
         return False
     assert found["access-control-allow-origin"] == PAGE and found["vary"] == "Origin"
-    assert "request-id" in found["access-control-expose-headers"] and "access-control-allow-credentials" not in found
+    assert (
+        "request-id, x-request-id," in found["access-control-expose-headers"]
+        and "access-control-allow-credentials" not in found
+    )
     return True
 
 

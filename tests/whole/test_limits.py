@@ -522,9 +522,12 @@ PASSED_FLOODS = {
     "a2py.wires.passthrough.multipart.PARTS_LIMIT": "wires/passthrough/test_multipart.py::test_too_many_parts_and_slices",
     "a2py.wires.passthrough.multipart.HEADERS_LIMIT": "wires/passthrough/test_multipart.py::test_what_can_be_read_in_two_ways_is_refused",
     "a2py.wires.passthrough.headers.LENGTH": "wires/passthrough/test_headers.py::test_a_header_that_is_too_long_does_not_pass",
+    "a2py.messages.session.MAX_BLOCKS": "wires/passthrough/test_session.py::test_what_is_kept_is_bounded",
+    "a2py.messages.session.MAX_TEXT": "wires/passthrough/test_session.py::test_what_is_kept_is_bounded",
     "a2py.wires.passthrough.usage.HEAD": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
     "a2py.wires.passthrough.usage.TAIL": "wires/passthrough/test_usage.py::test_what_is_kept_is_bounded",
     "a2py.wires.passthrough.usage.USAGE_LIMIT": "wires/passthrough/test_usage.py::test_usage_of_a_whole_reply",
+    "a2py.wires.passthrough.usage.USAGE_TRIES": "wires/passthrough/test_usage.py::test_a_flood_of_usage_objects_is_not_read",
     "a2py.proxy.accounts.MAX_RESPONSES": "whole/test_openai.py::test_the_newest_responses_are_kept",
 }
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from a2py.errors import ApiError
 from a2py.proxy.accounts import MAX_RESPONSES, Accounts
+from a2py.proxy.limits import FIRST_OUTPUT
 from a2py.wires.passthrough.endpoints import ENDPOINTS, PATHS
 from tests.proxied import SECRET, config, deployment, message, proxied, settle
 from tests.scripted import (
@@ -373,6 +374,19 @@ async def test_an_upstreams_own_error_passes_as_it_is() -> None:
             assert bool(proxy.services.router.cooldowns) is (status in (401, 403, 429)), "a 404 is the path's"
 
 
+async def test_an_upstreams_error_does_not_show_its_key(tmp_path: Any) -> None:
+    body = b'{"error": {"message": "Incorrect API key provided: %b."}}' % SECRET.encode()
+    async with (
+        Scripted(saying(body, status=401)) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
+        answer = await proxy.ask(ask_body(), CHAT)
+        assert answer.status == 401 and answer.body == body.replace(SECRET.encode(), "…".encode())
+        await settle(lambda: bool(list(tmp_path.glob("*.json"))))
+    (file,) = tmp_path.glob("*.json")
+    assert SECRET not in file.read_text()
+
+
 async def test_retries_before_the_first_byte_and_fallbacks() -> None:
     async def cut(c: Peer) -> None:
         c.head(200, SSE)
@@ -404,6 +418,37 @@ async def test_limits_count_passed_requests() -> None:
             answer = await proxy.ask(ask_body(max_tokens=5), CHAT)
             assert "rpm 1" in check_error(answer, 429, "rate_limit_exceeded", "rate_limit_error")
             assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_an_endpoint_without_output_counts_as_its_upstream_has_counted() -> None:
+    body = b'{"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
+    async with (
+        Scripted(saying(body)) as upstream,
+        proxied(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy,
+    ):
+        assert (await proxy.ask(ask_body(input="x" * 3000), "/v1/embeddings")).status == 200
+        assert proxy.services.limits.usage()["test-model/1"].tokens == 5
+
+
+async def test_a_stream_that_its_client_leaves_counts_as_reserved() -> None:
+    """What has come is no measure of what the upstream has done, or of the model's usual output."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(chunk({"content": "Hel"}))
+        await c.drain()
+        await c.left()
+
+    async with Scripted(script) as upstream:
+        made = deployment(upstream.base, tpm=10_000)
+        async with proxied(config(deployments=(made,))) as proxy:
+            async with proxy.client() as client:
+                client.ask("POST", CHAT, ask_body(stream=True, max_tokens=500))
+                await client.head()
+                client.reset()
+            await settle(lambda: any(line.get("status") == 499 for line in proxy.lines))
+            limits = proxy.services.limits
+            assert limits.usage()["test-model/1"].tokens > 500 and limits.usual_output(made) == FIRST_OUTPUT
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -439,6 +484,22 @@ async def test_a_connection_that_breaks_after_the_last_event_does_no_harm() -> N
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         assert answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
         assert "error" not in proxy.lines[-1]
+
+
+async def test_a_stream_of_a_known_length_is_complete_with_its_last_byte() -> None:
+    """If it ended properly after its last event, the client would take the next answer for the rest of this one."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE, length=1000)
+        c.write(b"".join(map(event, text("Hel", "lo"))))
+        await c.drain()
+        await asyncio.sleep(0.02)
+        c.reset()
+
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await asyncio.wait_for(proxy.ask(ask_body(stream=True), CHAT), 10)
+        assert not answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
+        assert proxy.lines[-1]["error"].startswith("upstream: ")
 
 
 @pytest.mark.parametrize("headers", [SSE, JSON_TYPE, {**JSON_TYPE, "content-length": "1000"}])

@@ -33,7 +33,10 @@ MODEL_LIMIT = 256
 _LETTERS = (r"(?:[mM]|\\u00[46][dD])", r"(?:[oO]|\\u00[46][fF])", r"(?:[dD]|\\u00[46]4)", r"(?:[eE]|\\u00[46]5)")
 _NAME = re.compile(f'"{"".join(_LETTERS)}(?:[lL]|\\\\u00[46][cC])"'.encode())
 _COLON = re.compile(rb"[ \t\r\n]*:")
-_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+_TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+#: A string that may be a name: the escapes of a character have 12 bytes at most. It has a bound because the search
+#: keeps some 140 bytes for each step of it.
+_VALUE = re.compile(_TEXT.pattern[:-1] + rb'("(?:[^"\\]|\\.){0,%d}")' % (12 * MODEL_LIMIT))
 
 
 class Member(NamedTuple):
@@ -87,7 +90,7 @@ def _read_value(raw: bytes, members: list[tuple[int, int]]) -> Member:
         raise _refusal("you must provide a model parameter")
     string = _VALUE.match(raw, members[0][1])
     if string is None:
-        raise _refusal("`model` must be a string")
+        raise _name_refusal() if _TEXT.match(raw, members[0][1]) else _refusal("`model` must be a string")
     try:
         value = orjson.loads(string[1])
     except ValueError:  # half of a surrogate pair, which no name has
@@ -98,8 +101,12 @@ def _read_value(raw: bytes, members: list[tuple[int, int]]) -> Member:
 def check_name(name: str) -> str:
     """Return `name` if it can be a model's. Raise `ApiError` if it is empty, too long or not printable."""
     if not name or len(name) > MODEL_LIMIT or not name.isprintable():
-        raise _refusal(f"`model` must be a name of 1 to {MODEL_LIMIT} printable characters")
+        raise _name_refusal()
     return name
+
+
+def _name_refusal() -> ApiError:
+    return _refusal(f"`model` must be a name of 1 to {MODEL_LIMIT} printable characters")
 
 
 def _refusal(message: str) -> ApiError:

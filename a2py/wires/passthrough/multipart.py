@@ -15,7 +15,7 @@ import re
 from typing import NamedTuple
 
 from a2py.errors import ApiError
-from a2py.slices import ITEMS, Slices
+from a2py.slices import BYTES, ITEMS, Slices
 from a2py.wires.passthrough.json_model import Member, check_name
 
 #: Bytes of one part's headers; parts of a body.
@@ -61,7 +61,8 @@ def find_fields_in_slices(raw: bytes, boundary: bytes) -> Slices[Fields]:
     if not raw.startswith(line, at):
         raise _refusal("it must begin with its boundary")
     at += len(line)
-    for n in range(1, PARTS_LIMIT + 1):
+    rest = BYTES  # until the next pause: headers, and each part counts as some
+    for _ in range(PARTS_LIMIT):
         if raw.startswith(b"--", at):
             break
         at = _skip_line_end(raw, at)
@@ -75,8 +76,10 @@ def find_fields_in_slices(raw: bytes, boundary: bytes) -> Slices[Fields]:
             models.append(Member(_read_model(raw, name, start, end), start, end))
         elif name in _READ and end - start <= _READ_LIMIT:
             others[name] = raw[start:end].decode("utf-8", "replace")
+        rest -= max(start - at, BYTES // ITEMS)
         at = end + len(delimiter)
-        if not n % ITEMS:
+        if rest <= 0:
+            rest = BYTES
             yield
     else:
         raise _refusal(f"it has more than {PARTS_LIMIT} parts")

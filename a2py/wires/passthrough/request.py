@@ -20,6 +20,7 @@ from a2py.slices import BYTES, Slices
 from a2py.wires.passthrough.endpoints import Endpoint
 from a2py.wires.passthrough.json_model import Member, find_model_in_slices
 from a2py.wires.passthrough.multipart import find_boundary, find_fields_in_slices
+from a2py.wires.passthrough.session import read_opening
 
 #: Output tokens that a request is taken to allow if it does not say.
 UNLIMITED = 1 << 30
@@ -35,9 +36,10 @@ _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset=\
 
 class Question:
     """A request that names a model. `wants_stream`: it asks for one; `previous`: the `previous_response_id`;
-    `max_tokens`: output that it allows; `estimate`: its input in tokens, roughly; `content_type`: for the upstream."""
+    `max_tokens`: output that it allows; `estimate`: its input in tokens, roughly; `opening`: the texts by which its
+    conversation is known; `content_type`: for the upstream."""
 
-    __slots__ = ("_body", "_member", "content_type", "estimate", "max_tokens", "previous", "wants_stream")
+    __slots__ = ("_body", "_member", "content_type", "estimate", "max_tokens", "opening", "previous", "wants_stream")
 
     def __init__(self, body: bytes, member: Member, content_type: str) -> None:
         self._body = body
@@ -47,6 +49,7 @@ class Question:
         self.previous = ""
         self.max_tokens = 0
         self.estimate = 0
+        self.opening: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -63,6 +66,7 @@ class Question:
     def forget(self) -> None:
         """Release the body. Nothing is asked again."""
         self._body = b""
+        self.opening = ()
 
 
 def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices[Question]:
@@ -79,7 +83,9 @@ def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices
     question.wants_stream = body.get("stream") is True
     previous = body.get("previous_response_id")
     question.previous = previous if isinstance(previous, str) else ""
-    question.max_tokens = _find_limit(body) if endpoint.writes else 0
+    if endpoint.writes:
+        question.max_tokens = _find_limit(body)
+        question.opening = read_opening(body)
     question.estimate = yield from _estimate(raw)
     return question
 

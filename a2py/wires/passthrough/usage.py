@@ -25,6 +25,8 @@ HEAD, TAIL = 4 * 1024, 16 * 1024
 _USAGE = b'"usage"'
 #: Bytes of one usage object.
 USAGE_LIMIT = 4 * 1024
+#: Objects named usage that are looked at, the last ones of a body. A schema of a tool may have one, too.
+USAGE_TRIES = 32
 _OBJECT = re.compile(rb"\s*:\s*(?=\{)")
 _STRING = re.compile(rb'\s*:\s*"([!#-\[\]-~]{1,256})"')
 #: What ends a stream of the Responses API.
@@ -88,14 +90,17 @@ class Watcher:
 
     def find_usage(self) -> Usage | None:
         """Return the usage that the body reports last; None if it reports none."""
+        tries = USAGE_TRIES
         for text in (bytes(self.tail), self.head):
             at = text.rfind(_USAGE)
-            while at >= 0:
+            while at >= 0 and tries:
                 match = _OBJECT.match(text, at + len(_USAGE))
                 # After a backslash it is in a string: text of the model that looks like usage.
-                usage = read_usage(text, match.end()) if match and text[at - 1 : at] != b"\\" else None
-                if usage is not None:
-                    return usage
+                if match and text[at - 1 : at] != b"\\":
+                    usage = read_usage(text, match.end())
+                    if usage is not None:
+                        return usage
+                    tries -= 1
                 at = text.rfind(_USAGE, 0, at)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -84,6 +85,24 @@ def test_no_name(raw: bytes, words: str) -> None:
     with pytest.raises(ApiError, match=words) as caught:
         find(raw)
     assert caught.value.status == 400 and caught.value.should_retry is False
+
+
+def test_a_name_may_be_written_in_escapes() -> None:
+    name = "😀" * MODEL_LIMIT
+    raw = json.dumps({"model": name}).encode()
+    assert find(raw)[0] == name
+
+
+def test_a_flood_as_a_name_costs_no_memory() -> None:
+    """It took 140 bytes for each of its own."""
+    raw = b'{"model":"%b"}' % (b"m" * (1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ApiError, match="name of 1 to"):
+            find(raw)
+        assert tracemalloc.get_traced_memory()[1] < len(raw)
+    finally:
+        tracemalloc.stop()
 
 
 class Pairs(list[tuple[str, Any]]):

@@ -98,6 +98,12 @@ def test_too_many_parts_and_slices(monkeypatch: pytest.MonkeyPatch) -> None:
         find(body(*[FILE] * 9, MODEL))
 
 
+def test_long_headers_are_read_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "BYTES", 3000)
+    long = b'Content-Disposition: form-data; name="%b"\r\n\r\nx' % (b"n" * 2000)
+    assert len(list(find_fields_in_slices(body(*[long] * 6, MODEL), b"XX"))) == 3
+
+
 def test_the_field_stream() -> None:
     raw = body(MODEL, b'Content-Disposition: form-data; name="stream"\r\n\r\ntrue', FILE)
     assert find(raw).others == {"stream": "true"}
