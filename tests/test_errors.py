@@ -90,3 +90,17 @@ def test_any_message_can_be_written() -> None:
 def test_secrets_are_hidden() -> None:
     error = ApiError("api", "the key sk-1234 at sk-1234?x").hide(["sk-1234", "other"])
     assert error.message == "the key … at …?x" and error.args == (error.message,) and str(error) == error.message
+
+
+def test_openais_clients_get_their_own_shape_and_status() -> None:
+    error = ApiError("not_found", "no such model", field="model")
+    error.code = "model_not_found"
+    expected = {
+        "message": "no such model",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+    assert error.openai_envelope() == {"error": expected} and error.openai_status == 404
+    busy = ApiError("overloaded", "busy")
+    assert busy.openai_status == 503 and busy.openai_envelope()["error"]["param"] is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.messages.arguments import OBJECTS_LIMIT, begins_string, decoded_twice, read_calls
+from a2py.messages.arguments import OBJECTS_LIMIT, JsonScan, begins_string, decoded_twice, read_calls
 
 ROOT = '{"a": 1}'
 
@@ -83,3 +83,9 @@ def test_a_string_may_hold_the_object(text: str, begins: bool) -> None:
 )
 def test_arguments_that_are_encoded_twice_are_decoded_once(given: str, decoded: str) -> None:
     assert decoded_twice(given) == decoded
+
+
+def test_a_backslash_outside_of_strings_escapes_nothing() -> None:
+    scan = JsonScan()
+    assert scan.feed('{\\"a": "}"') == -1 and scan.feed(" \\}x") == 3
+    assert scan.is_complete and scan.feed("}") == -1

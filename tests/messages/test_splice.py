@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.messages.splice import Splice, measure
+from a2py.messages.splice import Splice, chunk_head, measure
 
 
 @pytest.mark.parametrize("s", ["", "plain", "é€😀\x7f", 'a "b" \\ c', "\b\f\n\r\t", "\\\\n", "é\n"])
@@ -39,3 +39,16 @@ def test_any_bytes(raw: bytes) -> None:
     except orjson.JSONDecodeError:
         expected = -1
     assert measure(raw) == expected
+
+
+@given(st.binary(min_size=1, max_size=5000))
+def test_exactly_one_chunk_is_recognized(content: bytes) -> None:
+    head = b"%x\r\n" % len(content)
+    whole = head + content + b"\r\n"
+    if chunk_head(whole):
+        assert chunk_head(whole) == len(head)
+    else:
+        assert len(content) < 16, "only very short ones are not worth it"
+    assert chunk_head(whole.replace(head, head.upper(), 1)) == chunk_head(whole)
+    for other in (whole + b"x", whole[:-1], b"0\r\n\r\n", b"", head.replace(b"\r", b";x=1\r") + content + b"\r\n"):
+        assert chunk_head(other) == 0

@@ -214,7 +214,7 @@ def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> Api
 
 def _output_limit(kind: str, case: Case) -> ApiError:
     """Return Anthropic's sentence if both numbers are known: Claude Code takes the limit from it."""
-    limit, out = case.number("limit") or case.number("below") - 1, case.number("out")
+    limit, out = case.number("limit") or max(case.number("below") - 1, 0), case.number("out")
     if out > limit:
         model = case.peer.model or "this model"
         message = f"max_tokens: {out} > {limit}, which is the maximum allowed number of output tokens for {model}"

@@ -71,6 +71,7 @@ def test_a_long_input_does_not_keep_its_pieces(monkeypatch: pytest.MonkeyPatch) 
     (found,) = blocks(*call(0, '{"a":"', *["x" * 60] * 5, '"}', "</s"))
     assert "__unparsedToolInput" in found, "what was forgotten can't be checked"
     assert blocks(*call(0, '{"a":"', *["x" * 60] * 5, '"}')) == [{"a": "x" * 300}]
+    assert blocks(*call(0, '{"a":"' + "x" * 300, '"}')) == [{"a": "x" * 300}]
 
 
 def test_pieces_behind_the_end_wait_together() -> None:

@@ -41,3 +41,10 @@ def test_free_text_too_long_to_keep_is_never_completed(monkeypatch: pytest.Monke
     begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
     told = message_of(begun, free("delta", delta="ab"), free("delta", delta="cd"), DONE)
     assert told["stop_reason"] == "max_tokens" and "__unparsedToolInput" in told["content"][0]["input"]
+
+
+def test_a_phase_that_is_too_long_is_none() -> None:
+    """It would travel with every later turn."""
+    said = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+    message = message_of(item({**said, "phase": "x" * 65}), DONE)
+    assert [block["type"] for block in message["content"]] == ["text"]
