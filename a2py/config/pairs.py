@@ -182,7 +182,7 @@ def _names_secret(name: str) -> bool:
 class Route(NamedTuple):
     """The way to an upstream. `label`: host and port, and whatever makes the way less safe. `loopback`: it ends on this
     machine. `vendor`: the provider whose own host this is, reached by verified TLS; "" for any other. `is_straight`: no
-    setting turns verification off or changes the Host header."""
+    setting turns verification off, changes the Host header or lets a proxy read the request."""
 
     label: str
     loopback: bool
@@ -201,9 +201,10 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str], proxy:
         label += f" (certificates checked by {verify})" if verify else " (certificate not checked)"
     if other:
         label += f" (as host {other})"
-    if proxy and parts.scheme == "http" and not bases.is_loopback(name):  # the proxy reads the request
+    is_proxied = bool(proxy) and parts.scheme == "http" and not bases.is_loopback(name)  # the proxy reads the request
+    if is_proxied:
         label += f" (through {urlsplit(proxy).hostname})"
-    is_straight = verify is True and not other
+    is_straight = verify is True and not other and not is_proxied
     vendor = _find_vendor(name) if is_straight and parts.scheme == "https" else ""
     return Route(label.encode("unicode_escape").decode(), bases.is_loopback(name), vendor, is_straight)
 

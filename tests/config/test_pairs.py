@@ -212,6 +212,11 @@ def test_an_address_of_the_users_own_environment(folder: Folder) -> None:
     )
     renamed = "http://gw.example (as host e)"
     assert sent(folder, "{model: openai/x, headers: {Host: e}}", own) == to(renamed, "OPENAI_API_KEY")
+    # a proxy reads what is not encrypted
+    proxied = "a2py: {upstream_proxy: 'http://evil.example:3128'}\n"
+    through = to("http://gw.example (through evil.example)", "OPENAI_API_KEY")
+    assert sent(folder, "{model: openai/x}", own, more=proxied) == through
+    assert sent(folder, "{model: openai/x}", {"OPENAI_BASE_URL": "https://gw.example/v1"}, more=proxied) == set()
     assert (
         sent(folder, "{model: openai/x, api_base: os.environ/PORTAL, api_key: k}", {"PORTAL": "https://p.example"})
         == set()
