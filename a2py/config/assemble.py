@@ -30,14 +30,14 @@ from a2py.config.collapse import collapse
 from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, find_default_name
-from a2py.config.pairs import SHARED, Pair, Use, origin_of
+from a2py.config.pairs import SHARED, Pair, Use, Way, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
 from a2py.config.quirk_changes import accept_changes
 from a2py.config.reader import Contents, place_of, read
 from a2py.config.search import read_search
 from a2py.config.settings import Entry, Settings
 from a2py.config.tree import Node
-from a2py.config.variables import Variables, variables
+from a2py.config.variables import NOWHERE, Variables, variables
 from a2py.deployment import Deployment
 from a2py.providers import PROVIDERS, Provider
 
@@ -181,7 +181,14 @@ def _assemble(
     pairs: dict[Pair, Use] = {}
     deployments, binders = _build_deployments(contents.entries, settings, env, warn, pairs)
     server = contents.server
-    search = read_search(t.resolve(tree, env), env, secret_files, settings.ssl_verify, warn, pairs)
+    shared = contents.value_origins
+    way = Way(
+        settings.ssl_verify,
+        settings.upstream_proxy,
+        shared.get("ssl_verify", NOWHERE),
+        shared.get("upstream_proxy", NOWHERE),
+    )
+    search = read_search(t.resolve(tree, env), env, secret_files, way, warn, pairs)
     config = Config(
         deployments=deployments,
         aliases={name: target for name, (target, _) in server.aliases.items()},

@@ -267,10 +267,12 @@ def _find_dotenv_choice(entry: Entry, address: Address) -> str:
     verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")
-    if entry.origins.get(verify, NOWHERE).dotenv:
-        return "ssl_verify"
-    if address.base.url.startswith("http:") and entry.origins.get(f"{pairs.SHARED}upstream_proxy", NOWHERE).dotenv:
-        return "upstream_proxy"
+    way = pairs.Way(
+        verify_origin=entry.origins.get(verify, NOWHERE),
+        proxy_origin=entry.origins.get(f"{pairs.SHARED}upstream_proxy", NOWHERE),
+    )
+    if choice := way.find_dotenv_choice(address.base.url):
+        return choice
     renamed = any(header.lower() == "host" for header in entry.extra_headers)
     return "the header Host" if renamed and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
 

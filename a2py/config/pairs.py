@@ -190,6 +190,22 @@ class Route(NamedTuple):
     is_straight: bool
 
 
+class Way(NamedTuple):
+    """What the settings say about the way to every upstream: ssl_verify and upstream_proxy, each with its origin."""
+
+    verify: bool | str = True
+    proxy: str = ""
+    verify_origin: Origin = NOWHERE
+    proxy_origin: Origin = NOWHERE
+
+    def find_dotenv_choice(self, base: str) -> str:
+        """Return the setting of the way to `base` that `.env` chose, "" for none. A proxy matters if nothing is
+        encrypted."""
+        if self.verify_origin.dotenv:
+            return "ssl_verify"
+        return "upstream_proxy" if base.startswith("http:") and self.proxy_origin.dotenv else ""
+
+
 def find_route(base: str, verify: bool | str, headers: Mapping[str, str], proxy: str = "") -> Route:
     """Return the way to `base`. `verify`: the effective ssl_verify; `headers`, `proxy`: those of the configuration."""
     parts = urlsplit(base)
@@ -201,12 +217,17 @@ def find_route(base: str, verify: bool | str, headers: Mapping[str, str], proxy:
         label += f" (certificates checked by {verify})" if verify else " (certificate not checked)"
     if other:
         label += f" (as host {other})"
-    is_proxied = bool(proxy) and parts.scheme == "http" and not bases.is_loopback(name)  # the proxy reads the request
+    is_proxied = bool(proxy) and _can_proxy_read(parts.scheme, name)
     if is_proxied:
         label += f" (through {urlsplit(proxy).hostname})"
     is_straight = verify is True and not other and not is_proxied
     vendor = _find_vendor(name) if is_straight and parts.scheme == "https" else ""
     return Route(label.encode("unicode_escape").decode(), bases.is_loopback(name), vendor, is_straight)
+
+
+def _can_proxy_read(scheme: str, host: str) -> bool:
+    """Return whether a proxy reads a request. One by TLS goes through a tunnel, one to this machine through none."""
+    return scheme == "http" and not bases.is_loopback(host)
 
 
 def _find_other_host(headers: Mapping[str, str], own: tuple[str, ...]) -> str:

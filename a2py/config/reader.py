@@ -200,6 +200,10 @@ def place_of(node: Node, path: str) -> str:
 def _secret_nodes(attr: str, node: Node) -> list[Node]:
     if attr in _HOLD_SECRETS and isinstance(node.value, dict):
         return [child for name, child in node.value.items() if SECRET.search(name)]
+    if attr == "search_tools" and isinstance(node.value, list):
+        params = (item.get("litellm_params") for item in node.value)
+        keys = (child.get("api_key") for child in params if child is not None)
+        return [key for key in keys if key is not None]
     return [node] if attr in _SECRETS else []
 
 

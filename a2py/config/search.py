@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from a2py.config.bases import parse_base
 from a2py.config.error import ConfigError
 from a2py.config.missing import EFFECTS
-from a2py.config.pairs import Pair, Use, find_route, is_file, origin_of
+from a2py.config.pairs import Pair, Use, Way, find_route, is_file, origin_of
 from a2py.config.prefixes import Warn
-from a2py.config.tree import Node, plain
-from a2py.config.values import wrong
+from a2py.config.tree import Node
+from a2py.config.values import number, wrong
 from a2py.config.variables import NOWHERE, Origin, Variables
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 #: LiteLLM's callback that makes searches (docs.litellm.ai, web search integration, 2026-11).
 CALLBACK = "websearch_interception"
+_CALLBACKS = "litellm_settings.callbacks"
 #: Seconds that a search may take.
 SECONDS = 15.0
+#: The parser of other seconds.
+_parse_seconds = number(0.1, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def read_search(
     tree: Node,
     env: Variables,
     secret_files: Mapping[str, str],
-    ssl_verify: bool | str,
+    way: Way,
     warn: Warn,
     pairs: dict[Pair, Use],
 ) -> SearchTool | None:
@@ -82,9 +85,9 @@ def read_search(
     from a2py.search.backends import BACKENDS  # not loaded where nothing is searched
 
     if item is not None:
-        return _read_tool(item, choice, BACKENDS, env, secret_files, ssl_verify, pairs)
+        return _read_tool(item, choice, BACKENDS, env, secret_files, way, pairs)
     if choice.name in BACKENDS:
-        return _from_variables(BACKENDS[choice.name], choice, env, ssl_verify, pairs)
+        return _from_variables(BACKENDS[choice.name], choice, env, way, pairs)
     names = [name for name, _, _ in tools] + sorted(BACKENDS)
     raise wrong(
         choice.node,
@@ -103,22 +106,24 @@ def _below(tree: Node, section: str, key: str) -> Node | None:
 def _find_choice(tree: Node) -> _Choice | None:
     node = _below(tree, "a2py", "search")
     parameters = _below(tree, "litellm_settings", "websearch_interception_params")
+    path = "litellm_settings.websearch_interception_params"
     callback = _find_callback(_below(tree, "litellm_settings", "callbacks"))
     if node is not None and node.value not in (None, False, ""):
         if not isinstance(node.value, str):
             raise wrong(node, "a2py.search", "the name of a search tool", "Write `search: searxng`, for example.")
-        providers = _read_providers(parameters)
-        return _Choice(node.raw.strip(), node, "a2py.search", providers)
+        return _Choice(node.raw.strip(), node, "a2py.search", _read_providers(parameters, path))
     if callback is None or (node is not None and node.value is False):
         return None
     if isinstance(callback.value, dict):  # `- websearch_interception: {search_tool_name: …}`
         inner = callback.get(CALLBACK)
-        parameters = inner if inner is not None and isinstance(inner.value, dict) else parameters
+        if inner is not None and isinstance(inner.value, dict):
+            parameters, path = inner, f"{_CALLBACKS}.{CALLBACK}"
+    providers = _read_providers(parameters, path)
     name = parameters.get("search_tool_name") if parameters else None
-    place = name if name is not None else callback
-    text = name.raw.strip() if name is not None and isinstance(name.value, str) else ""
-    path = "litellm_settings.websearch_interception_params.search_tool_name"
-    return _Choice(text, place, path, _read_providers(parameters))
+    if name is None:
+        return _Choice("", callback, _CALLBACKS, providers)
+    text = name.raw.strip() if isinstance(name.value, str) else ""
+    return _Choice(text, name, f"{path}.search_tool_name", providers)
 
 
 def _warn_callbacks(tree: Node, warn: Warn) -> None:
@@ -131,7 +136,7 @@ def _warn_callbacks(tree: Node, warn: Warn) -> None:
     others = [name for name in names if name and name != CALLBACK]
     if others:
         verb = "is" if len(others) == 1 else "are"
-        place = f"{callbacks.key_at}: `litellm_settings.callbacks`"
+        place = f"{callbacks.key_at}: `{_CALLBACKS}`"
         warn(f"{place}: {', '.join(others)} {verb} ignored: {EFFECTS['callbacks']}.")
 
 
@@ -146,12 +151,15 @@ def _find_callback(callbacks: Node | None) -> Node | None:
     return None
 
 
-def _read_providers(parameters: Node | None) -> frozenset[str] | None:
+def _read_providers(parameters: Node | None, path: str) -> frozenset[str] | None:
+    """Return the prefixes of `enabled_providers` in `parameters`, whose key is `path`."""
     node = parameters.get("enabled_providers") if parameters is not None else None
     if node is None or node.value is None:
         return None
     if not isinstance(node.value, list):
-        raise wrong(node, "enabled_providers", "a list of providers", "Write `enabled_providers: [openai, groq]`.")
+        raise wrong(
+            node, f"{path}.enabled_providers", "a list of providers", "Write `enabled_providers: [openai, groq]`."
+        )
     return frozenset(item.raw.strip() for item in node.value)
 
 
@@ -180,7 +188,7 @@ def _read_tool(
     backends: Mapping[str, Backend],
     env: Variables,
     secret_files: Mapping[str, str],
-    ssl_verify: bool | str,
+    way: Way,
     pairs: dict[Pair, Use],
 ) -> SearchTool:
     """Return a search tool of the file. What it does not set comes from the backend's variables."""
@@ -194,24 +202,21 @@ def _read_tool(
         raise wrong(place, f"{label}.search_provider", "a search service that a2py knows", cure, is_public=True)
     account = _read_account(params, backends[name], env, secret_files)
     seconds = params.get("timeout")
-    timeout = None if seconds is None else plain(seconds)
-    limit = float(timeout) if isinstance(timeout, (int, float)) and 0 < timeout <= 600 else SECONDS
-    tool = account.make_tool(_text(item, "search_tool_name"), backends[name], choice, ssl_verify, limit)
+    limit = SECONDS if seconds is None else _parse_seconds(seconds, f"{label}.timeout")
+    tool = account.make_tool(_text(item, "search_tool_name"), backends[name], choice, way.verify, limit)
     _check(tool, backends[name], item, label)
-    account.check_address(tool, item, label)
-    account.collect_pairs(tool, backends[name], str(item.at), env, pairs)
+    account.check_address(tool, way, item, label)
+    account.collect_pairs(tool, backends[name], way, str(item.at), env, pairs)
     return tool
 
 
-def _from_variables(
-    backend: Backend, choice: _Choice, env: Variables, ssl_verify: bool | str, pairs: dict[Pair, Use]
-) -> SearchTool:
+def _from_variables(backend: Backend, choice: _Choice, env: Variables, way: Way, pairs: dict[Pair, Use]) -> SearchTool:
     """Return the tool of `a2py: search: tavily`: all of it from the backend's variables."""
     account = _read_account(None, backend, env, {})
-    tool = account.make_tool(backend.name, backend, choice, ssl_verify, SECONDS)
+    tool = account.make_tool(backend.name, backend, choice, way.verify, SECONDS)
     _check(tool, backend, choice.node, choice.path)
-    account.check_address(tool, choice.node, choice.path)
-    account.collect_pairs(tool, backend, str(choice.node.at), env, pairs)
+    account.check_address(tool, way, choice.node, choice.path)
+    account.collect_pairs(tool, backend, way, str(choice.node.at), env, pairs)
     return tool
 
 
@@ -245,22 +250,23 @@ class _Account(NamedTuple):
             ssl_verify,
         )
 
-    def check_address(self, tool: SearchTool, node: Node, path: str) -> None:
-        """Raise `ConfigError` if a folder's `.env` chose the address, and a secret that is not its own would go
-        there."""
-        route = find_route(tool.base, tool.ssl_verify, {})
+    def check_address(self, tool: SearchTool, way: Way, node: Node, path: str) -> None:
+        """Raise `ConfigError` if a folder's `.env` chose the address or the way there, and a secret that is not its own
+        would go there."""
+        route = find_route(tool.base, way.verify, {}, way.proxy)
         secrets = sorted(self.key.origin.holds | self.engine.origin.holds)
-        if self.base.origin.dotenv and secrets and not route.loopback:
-            problem = f"would send {', '.join(secrets)} to {route.label}, which .env chose by {self.base.name}"
-            at, cure = node.at, f"Set {self.base.name} in the environment or the address in the file."
+        choice = self.base.name if self.base.origin.dotenv else way.find_dotenv_choice(tool.base)
+        if choice and secrets and not route.loopback:
+            problem = f"would send {', '.join(secrets)} to {route.label}, which .env chose by {choice}"
+            at, cure = node.at, f"Set {choice} in the environment or in the file."
             raise ConfigError(problem, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
 
     def collect_pairs(
-        self, tool: SearchTool, backend: Backend, place: str, env: Variables, pairs: dict[Pair, Use]
+        self, tool: SearchTool, backend: Backend, way: Way, place: str, env: Variables, pairs: dict[Pair, Use]
     ) -> None:
         """Add the secrets that go to a host that is neither their own service's, nor this machine, nor the user's own
         choice."""
-        route = find_route(tool.base, tool.ssl_verify, {})
+        route = find_route(tool.base, way.verify, {}, way.proxy)
         if route.loopback:
             return
         own: set[str] = set()

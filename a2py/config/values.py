@@ -97,14 +97,19 @@ def boolean(node: Node, path: str) -> bool:
     raise wrong(node, path, "true or false", _write(path, "true"), is_public=True)
 
 
-def _number(node: Node, path: str, least: float, expected: str) -> float:
+def _number(node: Node, path: str, least: float, expected: str, most: float = float("inf")) -> float:
     value, cure = node.value, _write(path, f"{max(least, 1):g}")
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             raise wrong(node, path, expected, cure, is_public=True) from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not least <= value <= most
+        or value == float("inf")
+    ):
         raise wrong(node, path, expected, cure, is_public=True)
     return value
 
@@ -122,9 +127,10 @@ def whole(least: int = 0) -> Parser:
     return parse
 
 
-def number(least: float = 0) -> Parser:
-    """Return the parser of a number of at least `least` (seconds, a weight)."""
-    return lambda node, path: float(_number(node, path, least, f"a number of at least {least:g}"))
+def number(least: float = 0, most: float = float("inf")) -> Parser:
+    """Return the parser of a number of at least `least` (seconds, a weight) and at most `most`."""
+    expected = f"a number of at least {least:g}" if most == float("inf") else f"a number from {least:g} to {most:g}"
+    return lambda node, path: float(_number(node, path, least, expected, most))
 
 
 def choice(*words: str) -> Parser:

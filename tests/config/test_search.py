@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from a2py.config import ConfigError
+from a2py.config import load as load_file
 from a2py.config.search import SearchTool
 from tests.configured import Folder
 
@@ -62,6 +64,31 @@ def test_enabled_providers(folder: Folder) -> None:
     assert tool.serves("groq") and not tool.serves("deepseek") and MINE.serves("deepseek")
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("2.5", 2.5), ("'20'", 20.0), ("os.environ/SECONDS", 7.0), ("", 15.0), ("600", 600.0)]
+)
+def test_timeouts(folder: Folder, value: str, seconds: float) -> None:
+    tool = load(folder, TOOLS.replace("timeout: 5", f"timeout: {value}") + "a2py: {search: paid}", SECONDS="7")
+    assert tool is not None and tool.timeout == seconds
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        (TOOLS.replace("os.environ/TAVILY_API_KEY", "tvly-literal"), True),
+        ("router_settings:" + TOOLS.replace("os.environ/TAVILY_API_KEY", "tvly-literal").replace("\n", "\n  "), True),
+        (TOOLS, False),
+        (TOOLS.replace("os.environ/TAVILY_API_KEY", "none"), False),
+        ("search_tools: [x, {search_tool_name: y}, {search_tool_name: z, litellm_params: 5}]", False),
+    ],
+)
+def test_a_literal_key_in_a_file_that_others_can_read(folder: Folder, text: str, is_told: bool) -> None:
+    file = folder.write("open.yaml", MODEL + text, 0o644)
+    warning = "open.yaml contains keys, and other users of this machine can read it. Run: chmod 600 open.yaml"
+    assert (warning in load_file(str(file), ENV, str(folder.path)).warnings) is is_told
+
+
 def test_a_service_by_its_variables(folder: Folder) -> None:
     assert load(folder, "a2py: {search: tavily}") == SearchTool("tavily", "tavily", "https://api.tavily.com", "tvly-1")
     own = {"SEARXNG_API_BASE": "http://127.0.0.1:8888"}
@@ -96,7 +123,36 @@ def test_a_service_by_its_variables(folder: Folder) -> None:
             "search_tools: [{search_tool_name: x, litellm_params: {search_provider: exa_ai}}]\na2py: {search: x}",
             ["EXA_API_KEY"],
         ),
-        (TOOLS + CALLBACK + ", websearch_interception_params: {enabled_providers: openai}}", ["a list of providers"]),
+        (
+            TOOLS + CALLBACK + ", websearch_interception_params: {enabled_providers: openai}}",
+            ["`litellm_settings.websearch_interception_params.enabled_providers`", "a list of providers"],
+        ),
+        (
+            TOOLS + "litellm_settings: {callbacks: [{websearch_interception: {enabled_providers: openai}}]}",
+            ["`litellm_settings.callbacks.websearch_interception.enabled_providers`"],
+        ),
+        (
+            TOOLS + "litellm_settings: {callbacks: [{websearch_interception: {search_tool_name: nobody}}]}",
+            ["`litellm_settings.callbacks.websearch_interception.search_tool_name`", "mine, paid"],
+        ),
+        (CALLBACK + "}", ["`litellm_settings.callbacks`"]),
+        *(
+            (
+                f"{TOOLS.replace('timeout: 5', f'timeout: {value}')}a2py: {{search: paid}}",
+                [
+                    "litellm_config.yaml:7: `search_tools.paid.timeout` must be a number from 0.1 to 600, ",
+                    f"got {described}. Write `timeout: 1`.",
+                ],
+            )
+            for value, described in (
+                ("soon", "'soon'"),
+                ("0", "0"),
+                ("-1", "-1"),
+                ("601", "601"),
+                ("true", "true"),
+                ("[5]", "a list"),
+            )
+        ),
     ],
 )
 def test_mistakes_name_their_place_and_their_cure(folder: Folder, text: str, words: list[str]) -> None:
@@ -173,6 +229,54 @@ def test_dotenv_does_not_choose_where_a_secret_goes(folder: Folder) -> None:
     folder.write(".env", "EVIL=https://evil.example\n")
     with pytest.raises(ConfigError, match=r"EVIL"):
         folder.load(tool_at("os.environ/EVIL", "os.environ/TAVILY_API_KEY"), ENV)
+
+
+#: A setting that the user's file takes from a variable, and the way of the request that a folder's `.env` makes of it.
+BY_VARIABLE = [
+    ("litellm_settings: {ssl_verify: os.environ/WAY}", "false", "https://gw.example", "certificate not checked"),
+    (
+        "a2py: {upstream_proxy: os.environ/WAY, search: x}",
+        "http://evil.example:3128",
+        "http://gw.example",
+        "through evil",
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "base", "label"), BY_VARIABLE)
+def test_dotenv_does_not_choose_the_way_of_a_secret(
+    folder: Folder, setting: str, value: str, base: str, label: str
+) -> None:
+    """`.env` may neither switch the check of certificates off nor let a proxy read the search's key."""
+    own = {"WAY": value}
+    text = tool_at(base, "os.environ/TAVILY_API_KEY")
+    text = text.replace("a2py: {search: x}", setting) if "search: x" in setting else f"{text}\n{setting}"
+    name = str(folder.write("mine.yaml", text))
+    tool = load_file(name, {**ENV, **own}, str(folder.path)).search
+    assert tool is not None and tool.key == "tvly-1"  # the user's own variable
+    folder.write(".env", f"WAY={value}\n")
+    with pytest.raises(ConfigError) as info:
+        load_file(name, ENV, str(folder.path))
+    key = "ssl_verify" if "ssl_verify" in setting else "upstream_proxy"
+    for word in ("TAVILY_API_KEY", label, f"which .env chose by {key}", "mine.yaml:2"):
+        assert word in str(info.value)
+    folder.write(".env", f"WAY={value}\nTHEIRS=theirs\n")
+    folder.write("mine.yaml", text.replace("TAVILY_API_KEY", "THEIRS"))
+    tool = load_file(name, {"OPENAI_API_KEY": "ok"}, str(folder.path)).search
+    assert tool is not None and tool.key == "theirs"
+
+
+def test_a_proxy_of_the_file_needs_consent_for_what_it_reads(folder: Folder) -> None:
+    """A stranger's file may not let its proxy read a key that the user sends to an address without TLS."""
+    proxy = "a2py: {search: searxng, upstream_proxy: 'http://evil.example:3128'}"
+    mine = {"SEARXNG_API_KEY": "k"}
+    for base, expected in (
+        ("http://search.lan", {("SEARXNG_API_KEY", "http://search.lan (through evil.example)")}),
+        ("https://search.lan", set()),
+        ("http://127.0.0.1:8080", set()),
+    ):
+        config = folder.load(MODEL + proxy, {**ENV, **mine, "SEARXNG_API_BASE": base})
+        assert {(variable, host) for variable, host in config.pairs if variable == "SEARXNG_API_KEY"} == expected
 
 
 @pytest.mark.parametrize("base", ["https://[::1", "http://a:99999", "http://x y", "https://", "search.example"])
