@@ -53,8 +53,8 @@ def measure(string: bytes) -> int:
 
 
 def _size_line(size: int) -> bytes:
-    """Return the first line of a chunk that has `size` bytes with all its framing; bytes that begin no chunk if there
-    is none.
+    """Return the first line of a chunk that has `size` bytes with all its framing; b"" if no plain chunk has so many,
+    for example 21 (15 bytes of content make 20, 16 make 22), or if it is too long.
 
     Example: a chunk of 49 bytes has the line `2b CRLF` (4 bytes), 43 (0x2b) bytes of data, and CRLF (RFC 9112, section
     7.1)."""
@@ -62,7 +62,7 @@ def _size_line(size: int) -> bytes:
         line = b"%x\r\n" % max(0, size - digits - 4)
         if len(line) == digits + 2 and size <= LONGEST:
             return _SIZE_LINES.setdefault(size, line)
-    return b"\r"
+    return b""
 
 
 def chunk_head(data: bytes) -> int:
@@ -70,8 +70,9 @@ def chunk_head(data: bytes) -> int:
     last one; 0 otherwise."""
     size = len(data)
     line = _SIZE_LINES.get(size) or _size_line(size)
-    is_one = size > SHORTEST and data.endswith(b"\r\n") and data.startswith((line, line.upper()))
-    return len(line) if is_one else 0
+    if not line or size <= SHORTEST:
+        return 0
+    return len(line) if data.endswith(b"\r\n") and data.startswith((line, line.upper())) else 0
 
 
 class Splice:
@@ -109,6 +110,8 @@ class Splice:
     def chunk(self, data: bytes) -> bytes | None:
         """Turn one HTTP chunk of the upstream into one for the client; None if `data` is anything else."""
         line = _SIZE_LINES.get(len(data)) or _size_line(len(data))
+        if not line:
+            return None
         at = len(line)
         if not (data.startswith(self.before, at) and data.endswith(self._tail)):
             return None

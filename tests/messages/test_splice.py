@@ -52,3 +52,9 @@ def test_exactly_one_chunk_is_recognized(content: bytes) -> None:
     assert chunk_head(whole.replace(head, head.upper(), 1)) == chunk_head(whole)
     for other in (whole + b"x", whole[:-1], b"0\r\n\r\n", b"", head.replace(b"\r", b";x=1\r") + content + b"\r\n"):
         assert chunk_head(other) == 0
+
+
+@pytest.mark.parametrize("size", [18, 259, 5000])
+def test_a_size_that_no_chunk_has(size: int) -> None:
+    """Between the sizes of chunks with one and two digits, and above the longest one, there is no first line."""
+    assert chunk_head(b"\r" + b"x" * size + b"\r\n") == 0

@@ -55,6 +55,7 @@ def test_a_size_in_either_case(size: str) -> None:
         b"0\r\n\r\n",
         b"\r\n",
         b"x",
+        *(b"\r" + BEFORE + b"x" * size + AFTER + b"\r\n" for size in (2, 243, 5000)),  # of a size that no chunk has
     ],
 )
 def test_anything_else_is_left_to_the_decoder(data: bytes) -> None:
