@@ -9,6 +9,7 @@ more values than jsonsize allows.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -25,8 +26,10 @@ from a2py.wires.passthrough.session import read_opening
 #: Output tokens that a request is taken to allow if it does not say.
 UNLIMITED = 1 << 30
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-#: Base64 of an image or a sound: no text that a model reads.
-_MEDIA = re.compile(rb"[0-9A-Za-z+/=_-]{1024,}")
+#: Bytes in a row of base64 (either alphabet) that are an image or a sound: no text that a model reads.
+MEDIA_BYTES = 1024
+#: Every byte that base64 does not have becomes a blank.
+_BLANKS = bytes(n if n < 128 and (chr(n).isalnum() or n in b"+/=_-") else 32 for n in range(256))
 #: Tokens of an image or a sound, roughly (OpenAI's images and vision page: 765 for 1024 by 1024, 2026-10).
 MEDIA_TOKENS = 765
 JSON_TYPE = "application/json"
@@ -118,10 +121,28 @@ def _estimate(raw: bytes) -> Slices[int]:
     for at in range(0, len(raw), BYTES):
         piece = raw[at : at + BYTES]
         size += len(piece)
-        if len(piece) >= 1024:
-            for match in _MEDIA.finditer(piece):
-                size -= match.end() - match.start()
-                media += at == 0 or match.start() > 0  # one that goes on in the next piece is still one
+        for start, end in find_media(piece):
+            size -= end - start
+            media += at == 0 or start > 0  # one that goes on in the next piece is still one
         if at + BYTES < len(raw):
             yield
     return int(size / BODY_BYTES) + MEDIA_TOKENS * media + 1
+
+
+def find_media(piece: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of at least MEDIA_BYTES bytes of base64.
+
+    A pattern would try each byte of a shorter run again: 1.3 s for a megabyte of runs of 1,023. Here the last blank
+    among the next MEDIA_BYTES is searched. If there is one, no run begins before it, so no byte is looked at more than
+    twice."""
+    plain = piece.translate(_BLANKS)
+    at = 0
+    while at + MEDIA_BYTES <= len(plain):
+        blank = plain.rfind(b" ", at, at + MEDIA_BYTES)
+        if blank >= 0:
+            at = blank + 1
+            continue
+        end = plain.find(b" ", at + MEDIA_BYTES)
+        end = end if end >= 0 else len(plain)
+        yield at, end
+        at = end + 1

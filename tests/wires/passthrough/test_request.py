@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from a2py.errors import ApiError
 from a2py.slices import at_once
 from a2py.wires.passthrough import request
 from a2py.wires.passthrough.endpoints import ENDPOINTS
-from a2py.wires.passthrough.request import MEDIA_TOKENS, UNLIMITED, Question, parse_in_slices
+from a2py.wires.passthrough.request import MEDIA_TOKENS, UNLIMITED, Question, find_media, parse_in_slices
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat/completions"], ENDPOINTS["embeddings"]
 JSON = "application/json"
@@ -112,6 +113,15 @@ def test_the_output_that_it_allows(more: str, limit: int) -> None:
 def test_previous_response() -> None:
     assert parse(b'{"model":"m","previous_response_id":"resp_1"}').previous == "resp_1"
     assert parse(b'{"model":"m","previous_response_id":null}').previous == ""
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([b" ", b'"', b".", b"\xc3\xa9", b""]))), st.integers(1, 6))
+def test_runs_of_base64(runs: list[tuple[int, bytes]], least: int) -> None:
+    piece = b"".join(b"aZ09+/=_-"[:size] + gap for size, gap in runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request, "MEDIA_BYTES", least)
+        found = list(find_media(piece))
+    assert found == [match.span() for match in re.finditer(rb"[0-9A-Za-z+/=_-]{%d,}" % least, piece)]
 
 
 def test_the_estimate_leaves_media_out(monkeypatch: pytest.MonkeyPatch) -> None:
