@@ -80,8 +80,8 @@ class Attempt:
         context."""
         raise NotImplementedError
 
-    async def _read_refusal(self, response: Response) -> ApiError:
-        """Return the error that a response with a status outside of 2xx means."""
+    def _judge_refusal(self, error: ApiError, response: Response, body: bytes) -> ApiError:
+        """Return the error for retries, cooldowns and the client. `error`: what the response means by itself."""
         raise NotImplementedError
 
     async def _read_reply(self, response: Response) -> Outcome:
@@ -132,6 +132,20 @@ class Attempt:
         finally:
             self._leave()
             self._settle(reservation)
+
+    async def _read_refusal(self, response: Response) -> ApiError:
+        """Return the error that a response with a status outside of 2xx means."""
+        deployment, prepared = self.deployment, self.prepared
+        assert prepared is not None
+        if response.status < 400:
+            return address_error(response.status, deployment)
+        body = await response.error_body()
+        if self._inbound.capture is not None:
+            self._inbound.capture.add_reply(body)
+        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
+        error = self._judge_refusal(error, response, body)
+        error.rate_limits = rate_limits(response.headers)
+        return error
 
     def _leave(self) -> None:
         """End the exchange with the upstream, if there is one."""
@@ -245,20 +259,7 @@ class DecodedAttempt(Attempt):
         prepared = self.prepared = await self._services.pace.run(work)
         return prepared
 
-    async def _read_refusal(self, response: Response) -> ApiError:
-        deployment, prepared = self.deployment, self.prepared
-        assert prepared is not None
-        if response.status < 400:
-            return address_error(response.status, deployment)
-        body = await response.error_body()
-        if self._inbound.capture is not None:
-            self._inbound.capture.add_reply(body)
-        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
-        error = self._with_context(error)
-        error.rate_limits = rate_limits(response.headers)
-        return error
-
-    def _with_context(self, error: ApiError) -> ApiError:
+    def _judge_refusal(self, error: ApiError, response: Response, body: bytes) -> ApiError:
         """Return `error` with the context that is known of this model: its numbers, if the upstream gave none, and an
         overflow, with the upstream's own words, instead of a 400 of no known meaning, if the prompt has more tokens."""
         context = self.deployment.max_input_tokens

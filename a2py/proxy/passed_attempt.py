@@ -2,7 +2,8 @@
 
 Knows: what differs from an attempt whose reply is decoded (attempt.py). Must not know: which deployment is next, HTTP
 parsing, what the client gets of a reply (passed_answer.py).
-Invariants: as in attempt.py; the client's body is released once the reply has begun.
+Invariants: as in attempt.py; an error that repeats the upstream's key passes without it; the client's body is released
+once the reply has begun.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.messages.types import Outcome, Prepared
-from a2py.proxy.attempt import Attempt, address_error, web_page_error
+from a2py.proxy.attempt import Attempt, web_page_error
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.passed_answer import PassedAnswer
 from a2py.proxy.refused import Refused
@@ -18,13 +19,10 @@ from a2py.proxy.services import Services
 from a2py.upstream import Response
 from a2py.upstream.client import api_error
 from a2py.upstream.failure import Failure
-from a2py.wires.common.ratelimits import rate_limits
-from a2py.wires.failure import read
 from a2py.wires.passthrough.deployments import build_address
 from a2py.wires.passthrough.endpoints import Endpoint
 from a2py.wires.passthrough.headers import upstream_headers
 from a2py.wires.passthrough.request import Question
-from a2py.wires.refusal.peer import Peer
 
 #: Name of this way in the log and the metrics, where other attempts have their wire.
 WAY = "passthrough"
@@ -68,22 +66,13 @@ class PassedAttempt(Attempt):
         total, silence, _ = super()._time_limits(is_upstream_stream)
         return total, silence, None
 
-    async def _read_refusal(self, response: Response) -> ApiError:
-        """Return the error that the response means for retries and cooldowns. The client gets the response itself."""
-        deployment, prepared = self.deployment, self.prepared
-        assert prepared is not None
-        if response.status < 400:
-            return address_error(response.status, deployment)
-        body = await response.error_body()
-        for secret in deployment.secrets:  # some upstreams repeat the key that they refuse
-            body = body.replace(secret.encode(errors="surrogateescape"), "…".encode())
-        if self._inbound.capture is not None:
-            self._inbound.capture.add_reply(body)
-        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
-        error.rate_limits = rate_limits(response.headers)
+    def _judge_refusal(self, error: ApiError, response: Response, body: bytes) -> ApiError:
+        """Hand the response on to the answer, because the client gets its own bytes."""
+        from a2py.proxy.redact import Redactor  # not loaded before an upstream refuses something
+
         if response.status in NO_ENDPOINT:
             error.blame = Blame.NONE
-        self._passed.note_refusal(error, response, body)
+        self._passed.note_refusal(error, response, Redactor(self.deployment.secrets).body(body)[0])
         return error
 
     async def _read_reply(self, response: Response) -> Outcome:

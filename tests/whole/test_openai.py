@@ -381,10 +381,30 @@ async def test_an_upstreams_error_does_not_show_its_key(tmp_path: Any) -> None:
         proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         answer = await proxy.ask(ask_body(), CHAT)
-        assert answer.status == 401 and answer.body == body.replace(SECRET.encode(), "…".encode())
+        assert answer.status == 401 and answer.body == body.replace(SECRET.encode(), b"[redacted]")
         await settle(lambda: bool(list(tmp_path.glob("*.json"))))
     (file,) = tmp_path.glob("*.json")
     assert SECRET not in file.read_text()
+
+
+@pytest.mark.parametrize("escape", ["\\u%04x", "\\\\u%04X"])
+async def test_nor_in_another_spelling(escape: str) -> None:
+    """As JSON escapes, also in a string within a string."""
+    spelt = "".join(escape % ord(char) for char in SECRET[:2]) + SECRET[2:]
+    body = b'{"error": {"message": "Incorrect API key provided: %b."}, "n": 1.50}' % spelt.encode()
+    async with Scripted(saying(body, status=401)) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(ask_body(), CHAT)
+    assert answer.status == 401 and answer.body == body.replace(spelt.encode(), b"[redacted]")
+    assert SECRET[2:] not in proxy.log
+
+
+async def test_nor_over_the_events_of_an_error() -> None:
+    events = b"".join(b'data: {"delta": "%b"}\n\n' % SECRET[at : at + 5].encode() for at in range(0, len(SECRET), 5))
+    script = saying(events, {"content-type": "text/event-stream"}, status=401)
+    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        answer = await proxy.ask(ask_body(), CHAT)
+    text = "".join(json.loads(line[6:])["delta"] for line in answer.body.splitlines() if line)
+    assert answer.status == 401 and text == "[redacted]"
 
 
 async def test_retries_before_the_first_byte_and_fallbacks() -> None:
