@@ -52,9 +52,7 @@ class PassedAttempt(Attempt):
         self._inbound.record.wire = WAY
         self.prepared = Prepared(
             url=build_address(deployment, self._endpoint),
-            headers=upstream_headers(
-                deployment, self._inbound.request.headers, question.content_type, question.wants_stream
-            ),
+            headers=upstream_headers(deployment, self._inbound.request.headers, question.content_type),
             body=question.body_for(deployment.model),
             stream=question.wants_stream,
             provider=deployment.provider,

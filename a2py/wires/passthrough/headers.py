@@ -14,13 +14,14 @@ from a2py.wires.common.headers import build_headers
 from a2py.wires.common.ratelimits import rate_limits
 
 #: Of the client: what it accepts, which beta of the API it means, and ids by which both sides find a request again.
-#: (Codex sends `session_id` and `conversation_id`: openai/codex, 2026-09.)
+#: (Codex sends `session-id`, before that `session_id` and `conversation_id`: openai/codex, 2026-10.)
 TO_UPSTREAM = (
     "accept",
     "openai-beta",
     "idempotency-key",
     "x-client-request-id",
     "session_id",
+    "session-id",
     "conversation_id",
     "originator",
 )
@@ -37,14 +38,13 @@ TO_CLIENT = frozenset(
 LENGTH = 1024
 
 
-def upstream_headers(
-    deployment: Deployment, client: Mapping[str, str], content_type: str, is_stream: bool
-) -> dict[str, str]:
+def upstream_headers(deployment: Deployment, client: Mapping[str, str], content_type: str) -> dict[str, str]:
     """Return the headers of the upstream's request: those of the deployment, and of the client's those that pass."""
-    headers = build_headers(deployment, is_stream)
+    headers = build_headers(deployment, False)
     own = {name.lower() for name in deployment.headers}
     headers["content-type"] = content_type
-    headers["accept"] = "*/*"
+    if "accept" not in own:
+        headers["accept"] = "*/*"
     for name in TO_UPSTREAM:
         value = client.get(name)
         if value and name not in own and len(value) <= LENGTH:

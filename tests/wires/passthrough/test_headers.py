@@ -17,7 +17,7 @@ def deployment(**more: Any) -> Deployment:
 
 def test_to_the_upstream() -> None:
     client = {name: f"{name} value" for name in (*TO_UPSTREAM, *FORBIDDEN, "x-forwarded-for", "user-agent", "host")}
-    headers = upstream_headers(deployment(), client, "application/json", True)
+    headers = upstream_headers(deployment(), client, "application/json")
     assert headers == {
         **{name: f"{name} value" for name in TO_UPSTREAM},
         "content-type": "application/json",
@@ -28,13 +28,21 @@ def test_to_the_upstream() -> None:
 
 def test_the_deployments_own_headers_win() -> None:
     own = {"OpenAI-Beta": "mine", "OpenAI-Organization": "org"}
-    headers = upstream_headers(deployment(headers=own, auth="api-key"), {"openai-beta": "theirs"}, "a/b", False)
+    headers = upstream_headers(deployment(headers=own, auth="api-key"), {"openai-beta": "theirs"}, "a/b")
     assert headers["openai-beta"] == "mine" and headers["openai-organization"] == "org"
     assert headers["api-key"] == "secret" and "authorization" not in headers and headers["accept"] == "*/*"
 
 
+def test_what_is_accepted() -> None:
+    """As the file says, else as the client does, else anything."""
+    made = deployment(headers={"Accept": "application/json"})
+    assert upstream_headers(made, {"accept": "text/event-stream"}, "a/b")["accept"] == "application/json"
+    assert upstream_headers(deployment(), {"accept": "text/event-stream"}, "a/b")["accept"] == "text/event-stream"
+    assert upstream_headers(deployment(), {}, "a/b")["accept"] == "*/*"
+
+
 def test_a_header_that_is_too_long_does_not_pass() -> None:
-    assert "openai-beta" not in upstream_headers(deployment(), {"openai-beta": "x" * (LENGTH + 1)}, "a/b", False)
+    assert "openai-beta" not in upstream_headers(deployment(), {"openai-beta": "x" * (LENGTH + 1)}, "a/b")
     assert client_headers({"x-request-id": "x" * (LENGTH + 1), "openai-version": "a\x01b"}) == {}
 
 
