@@ -1,6 +1,6 @@
 """Which conversation a request belongs to: the client's session, the beginning of the conversation, its sub-agents.
 
-Knows: Claude Code's headers and `metadata.user_id`, the request. Must not know: what a session is used for.
+Knows: clients' headers, Claude Code's `metadata.user_id`, the request. Must not know: what a session is used for.
 Invariants: nothing raises on a parsed request; `digest_opening` reads at most MAX_BLOCKS blocks and MAX_TEXT characters
 of each, and is the same for every turn of a conversation, in every process.
 """
@@ -18,6 +18,8 @@ from a2py.messages.types import JSON, Request
 
 #: Headers of Claude Code (2.1.332): the session, which its sub-agents share, and the sub-agent's id.
 SESSION_HEADER, AGENT_HEADER = "x-claude-code-session-id", "x-claude-code-agent-id"
+#: Headers that name a session: Claude Code's; Codex's now and before (openai/codex, 2026-09 and 2026-10).
+SESSION_HEADERS = (SESSION_HEADER, "session_id", "session-id", "conversation_id")
 #: What kind of request it is, if CLAUDE_CODE_GATEWAY_HINT_HEADERS=1, and the kinds that nobody looks at while they run.
 CLASS_HEADER, BACKGROUND = "x-claude-code-request-class", frozenset({"subagent", "workflow"})
 #: Start of the line in which Claude Code (2.1.332) sends a fingerprint of the conversation. It changes after a
@@ -33,11 +35,20 @@ _USER_SESSION = re.compile(r"_session_([0-9A-Za-z-]{8,128})\Z")
 MAX_BLOCKS, MAX_TEXT = 64, 16 * 1024
 
 
+def name_session(headers: Mapping[str, str]) -> str:
+    """Return the session that a header names, "" if none does."""
+    for name in SESSION_HEADERS:
+        value = headers.get(name)
+        if value:
+            return value[:SESSION_LENGTH]
+    return ""
+
+
 def find_session(headers: Mapping[str, str], request: Request) -> str:
-    """Return the client's session: of Claude Code's header, else of `metadata.user_id`, else ""."""
-    header = headers.get(SESSION_HEADER)
-    if header:
-        return header[:SESSION_LENGTH]
+    """Return the client's session: of a header, else of `metadata.user_id`, else ""."""
+    named = name_session(headers)
+    if named:
+        return named
     metadata = request.body.get("metadata")
     user = metadata.get("user_id") if isinstance(metadata, dict) else None
     if not isinstance(user, str) or len(user) > USER_LIMIT:
@@ -70,11 +81,16 @@ def digest_opening(request: Request) -> str:
     content = first.get("content")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     for part in (request.system, blocks if isinstance(blocks, list) else []):
-        for text in _texts(part[:MAX_BLOCKS]):
-            data = text[:MAX_TEXT].encode("utf-8", "replace")
-            digest.update(b"%d:%b" % (len(data), data))
+        add_texts(digest, _texts(part[:MAX_BLOCKS]))
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def add_texts(digest: blake2b, texts: Iterable[str]) -> None:
+    """Add the first MAX_TEXT characters of each text. Its length tells where it ends."""
+    for text in texts:
+        data = text[:MAX_TEXT].encode("utf-8", "replace")
+        digest.update(b"%d:%b" % (len(data), data))
 
 
 def _texts(blocks: Iterable[JSON]) -> Iterable[str]:

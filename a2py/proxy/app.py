@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from a2py.errors import ApiError
-from a2py.messages.session import AGENT_HEADER, SESSION_HEADER
+from a2py.messages.session import AGENT_HEADER, name_session
 from a2py.proxy.access import admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
@@ -27,8 +27,6 @@ from a2py.wires.passthrough.endpoints import is_openai_path
 
 #: Name of the master key in the ledger and the metrics.
 MASTER = "master"
-#: Headers that name a conversation: Claude Code's, and Codex' (openai/codex, codex-rs/core, 2026-10).
-SESSION_HEADERS = (SESSION_HEADER, "session_id", "session-id")
 
 
 class Proxy:
@@ -149,5 +147,5 @@ def _name_asker(request: BaseRequest, record: Record) -> None:
     """Note the session and the agent that a client names in its headers. A session in the body is noted already."""
     headers = request.headers
     if not record.account.session:
-        record.account.session = next(filter(None, map(headers.get, SESSION_HEADERS)), "")
+        record.account.session = name_session(headers)
     record.account.agent = headers.get(AGENT_HEADER, "")

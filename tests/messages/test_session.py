@@ -8,7 +8,15 @@ import orjson
 import pytest
 
 from a2py.messages.request import parse
-from a2py.messages.session import MAX_BLOCKS, MAX_TEXT, USER_LIMIT, digest_opening, find_session, is_subagent
+from a2py.messages.session import (
+    MAX_BLOCKS,
+    MAX_TEXT,
+    USER_LIMIT,
+    digest_opening,
+    find_session,
+    is_subagent,
+    name_session,
+)
 from a2py.messages.types import Request
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -38,6 +46,14 @@ def test_a_session_in_the_user_id(user: str, session: str) -> None:
     asked = request(metadata={"user_id": user})
     assert find_session({}, asked) == session
     assert find_session({"x-claude-code-session-id": "header"}, asked) == "header"
+
+
+@pytest.mark.parametrize("name", ["x-claude-code-session-id", "session_id", "session-id", "conversation_id"])
+def test_a_session_in_a_header(name: str) -> None:
+    """Of Claude Code, of Codex now and before, of other clients of OpenAI."""
+    assert name_session({name: "s" * 200}) == "s" * 128 == find_session({name: "s" * 200}, request())
+    assert name_session({name: ""}) == ""
+    assert name_session({"x-claude-code-session-id": "a", name: "b"}) == ("b" if "claude" in name else "a")
 
 
 @pytest.mark.parametrize("more", [{}, {"metadata": {}}, {"metadata": {"user_id": None}}])

@@ -211,7 +211,9 @@ async def test_what_passes_through_has_a_row(tmp_path: Path) -> None:
         async with proxied(made) as proxy:
             body = {"model": "test-model", "messages": [{"role": "user", "content": "Hi"}]}
             assert (await proxy.ask(body, "/v1/chat/completions", headers={"session_id": "codex-1"})).status == 200
-            (row,) = await flushed(proxy, path)
+            assert (await proxy.ask(body, "/v1/chat/completions", headers={"conversation_id": "c"})).status == 200
+            row, other = await flushed(proxy, path)
+    assert other["session"] == "c", "whatever names a session for its deployment names it here"
     assert (row["session"], row["model"], row["deployment"], row["estimated"]) == ("codex-1", "test-model", "d0", 0)
     assert (row["input"], row["cache_read"], row["output"], row["thinking"]) == (40, 60, 20, 5)
     assert row["cost"] == pytest.approx(40 * 1e-6 + 60 * 1e-7 + 20 * 2e-6)

@@ -1,21 +1,18 @@
 """Which conversation a request belongs to, so that it stays at the deployment that has its prompt in its cache.
 
-Knows: headers that name a session, where the beginning of a prompt is. Must not know: what a session is used for.
+Knows: where the beginning of a prompt is. Must not know: what a session is used for.
 Invariants: nothing raises on any JSON object; at most MAX_BLOCKS texts are kept, and MAX_TEXT characters of each; they
 are the same for every turn of a conversation that sends its history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from a2py.messages.session import MAX_BLOCKS, MAX_TEXT, SESSION_HEADER, SESSION_LENGTH
-
-#: Claude Code's, and Codex's (openai/codex, 2026-09).
-HEADERS = (SESSION_HEADER, "session_id", "conversation_id")
+from a2py.messages.session import MAX_BLOCKS, MAX_TEXT, add_texts, name_session
 
 
 def read_opening(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -46,15 +43,9 @@ def _texts(body: Mapping[str, Any]) -> Iterator[str]:
 
 def find_session(headers: Mapping[str, str], opening: Sequence[str]) -> str:
     """Return the session that a header names, else a digest of `opening`; "" if there is neither."""
-    for name in HEADERS:
-        if headers.get(name):
-            return headers[name][:SESSION_LENGTH]
-    return _digest(opening) if opening else ""
-
-
-def _digest(texts: Iterable[str]) -> str:
+    named = name_session(headers)
+    if named or not opening:
+        return named
     digest = blake2b(digest_size=12)
-    for text in texts:
-        data = text.encode("utf-8", "replace")
-        digest.update(b"%d:%b" % (len(data), data))
+    add_texts(digest, opening)
     return digest.hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.messages.session import MAX_BLOCKS, MAX_TEXT
+from a2py.messages.session import MAX_BLOCKS, MAX_TEXT, SESSION_HEADERS
 from a2py.wires.passthrough.session import find_session, read_opening
 
 SYSTEM = {"role": "system", "content": "Be kind."}
@@ -30,7 +30,7 @@ def test_without_an_opening_there_is_no_session(body: dict[str, Any]) -> None:
     assert find_session({}, read_opening(body)) == ""
 
 
-@pytest.mark.parametrize("name", ["x-claude-code-session-id", "session_id", "conversation_id"])
+@pytest.mark.parametrize("name", SESSION_HEADERS)
 def test_a_header_names_the_session(name: str) -> None:
     assert find_session({name: "s" * 200}, ("Hi",)) == "s" * 128
     assert find_session({name: ""}, ("Hi",)) == find_session({}, ("Hi",))
