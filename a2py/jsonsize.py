@@ -48,6 +48,17 @@ def count_in_slices(raw: bytes, limit: int = VALUES_LIMIT) -> Slices[int]:
     return total
 
 
+def exceeds_in_slices(raw: bytes, limit: int = VALUES_LIMIT) -> Slices[bool]:
+    """`exceeds` for a long text."""
+    most = 0
+    for at in range(0, len(raw) if len(raw) > limit else 0, BYTES):
+        most += upper_bound(raw[at : at + BYTES])
+        yield
+        if most > limit:
+            return (yield from count_in_slices(raw, limit)) > limit
+    return False
+
+
 def weight(raw: bytes) -> int:
     """Bytes that the parsed text takes, roughly: an object of CPython for each value."""
     return len(raw) + VALUE_COST * upper_bound(raw)

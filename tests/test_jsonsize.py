@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py import jsonsize
-from a2py.jsonsize import count_in_slices, exceeds, upper_bound
+from a2py.jsonsize import count_in_slices, exceeds, exceeds_in_slices, upper_bound
 from a2py.slices import BYTES, at_once
 
 values = st.recursive(
@@ -40,6 +40,8 @@ def test_the_count_is_that_of_the_parsed_value(value: Any, ascii: bool, piece: i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonsize, "BYTES", piece)  # a piece may end anywhere: in a string, after a backslash
         assert at_once(count_in_slices(raw, len(raw))) == marks(value) <= upper_bound(raw)
+        assert at_once(exceeds_in_slices(raw, marks(value))) is False
+        assert at_once(exceeds_in_slices(raw, marks(value) - 1)) is True
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,10 @@ def test_strings_do_not_count_against_the_limit() -> None:
 def test_it_counts_a_megabyte_a_slice_and_no_further_than_the_limit() -> None:
     assert len(list(count_in_slices(b'"' + b"," * (3 * BYTES) + b'"', 10))) == 4
     assert len(list(count_in_slices(b"[" + b"[]," * BYTES + b"1]", 10))) == 1
+
+
+def test_the_cheap_bound_is_counted_a_megabyte_a_slice() -> None:
+    """A pause after each, because 32 MB take some 30 ms."""
+    assert len(list(exceeds_in_slices(b'"' + b"x" * (3 * BYTES) + b'"', 10))) == 4
+    assert len(list(exceeds_in_slices(b'"' + b"," * (3 * BYTES) + b'"', 10))) == 5
+    assert not list(exceeds_in_slices(b"[]", 10))

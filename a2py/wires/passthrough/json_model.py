@@ -25,10 +25,9 @@ from typing import NamedTuple
 import orjson
 
 from a2py.errors import ApiError
+from a2py.messages.request import MODEL_LIMIT
 from a2py.slices import BYTES, ITEMS, Slices
 
-#: Characters of a model's name.
-MODEL_LIMIT = 256
 #: The letters of the name: themselves in either case, or as an escape (`\u006d`, `\u004D`).
 _LETTERS = (r"(?:[mM]|\\u00[46][dD])", r"(?:[oO]|\\u00[46][fF])", r"(?:[dD]|\\u00[46]4)", r"(?:[eE]|\\u00[46]5)")
 _NAME = re.compile(f'"{"".join(_LETTERS)}(?:[lL]|\\\\u00[46][cC])"'.encode())

@@ -94,10 +94,8 @@ def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices
 
 
 def _parse_json(raw: bytes) -> Slices[dict[str, Any]]:
-    if len(raw) > jsonsize.VALUES_LIMIT and jsonsize.upper_bound(raw) > jsonsize.VALUES_LIMIT:
-        count = yield from jsonsize.count_in_slices(raw)
-        if count > jsonsize.VALUES_LIMIT:
-            raise ApiError("request_too_large", f"the body has more than {jsonsize.VALUES_LIMIT} values and names")
+    if (yield from jsonsize.exceeds_in_slices(raw, jsonsize.VALUES_LIMIT)):
+        raise ApiError("request_too_large", f"the body has more than {jsonsize.VALUES_LIMIT} values and names")
     try:
         body = yield from jsontext.loads_in_slices(raw)
     except ValueError:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from a2py import slices
 from a2py.errors import ApiError
+from a2py.messages.request import MODEL_LIMIT
 from a2py.slices import at_once
 from a2py.wires.passthrough import json_model
-from a2py.wires.passthrough.json_model import MODEL_LIMIT, find_model_in_slices
+from a2py.wires.passthrough.json_model import find_model_in_slices
 
 
 def find(raw: bytes) -> tuple[str, bytes]:
