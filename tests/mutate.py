@@ -157,7 +157,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     **{("a2py/wires/common/typed.py", "enum", value): "runs at import" for value in (True, False)},
     ("a2py/wires/common/tools.py", "kind == 'custom'", False): "the short way; the long one gives the same",
     (
-        "a2py/wires/common/text.py",
+        "a2py/messages/session.py",
         "text.startswith(BILLING)",
         True,
     ): "its caller has asked already, or the function behind it asks again",

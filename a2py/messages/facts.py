@@ -1,6 +1,6 @@
 """Read from a request the facts that rules of `a2py: routes:` may ask for.
 
-Knows: how Claude Code marks sub-agents, plan mode and efforts (2.1.332, recorded 2026-11-30). Must not know: rules.
+Knows: how Claude Code marks plan mode and efforts (2.1.332, recorded 2026-11-30). Must not know: rules.
 Invariants: a fact is what the request states. Nothing is guessed from prose, and nothing is remembered between
 requests: what was true earlier in a conversation is read from its history.
 
@@ -14,17 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from a2py.messages.session import is_subagent
 from a2py.messages.types import JSON, Request
 from a2py.quirks import EFFORTS
-from a2py.slices import ITEMS, Slices, at_once
+from a2py.slices import ITEMS, Slices
 
 #: `budget_tokens` → effort. A band ends below its number. (Claude Code's own levels are 4,000, 10,000 and 31,999.)
 BANDS = ((4_096, "low"), (12_288, "medium"), (32_768, "high"))
-#: Header of each request of a sub-agent, and the same in the first system block.
-AGENT_HEADER, AGENT_MARK = "x-claude-code-agent-id", "cc_is_subagent=true"
-BILLING = "x-anthropic-billing-header:"
-#: Header that states the kind of a request (CLAUDE_CODE_GATEWAY_HINT_HEADERS=1), and its values for sub-agents.
-CLASS_HEADER, AGENT_CLASSES = "x-claude-code-request-class", ("subagent", "workflow")
 #: Begin of Claude Code's notes in user text.
 REMINDER = "<system-reminder>"
 #: Claude Code's notes while plan mode is on, and its note when plan mode ends.
@@ -74,7 +70,7 @@ def read_facts_in_slices(
         model=request.model,
         tokens=tokens,
         headers={name: headers[name] for name in names if name in headers},
-        is_subagent=_is_subagent(request.system, headers),
+        is_subagent=is_subagent(headers, request),
         searches_web=any(str(tool.get("type", "")).startswith("web_search") for tool in request.tools),
         effort=effort,
         efforts=frozenset((*history.efforts, effort)) - {""},
@@ -84,11 +80,6 @@ def read_facts_in_slices(
         has_any_image=history.has_any_image,
         tools=frozenset(str(tool.get("name", "")) for tool in request.tools),
     )
-
-
-def read_facts(request: Request, headers: Mapping[str, str], names: tuple[str, ...] = (), tokens: int = 0) -> Facts:
-    """Run `read_facts_in_slices` at once."""
-    return at_once(read_facts_in_slices(request, headers, names, tokens))
 
 
 def band_of(budget: int) -> str:
@@ -105,13 +96,6 @@ def read_effort(body: JSON) -> str:
         return str(effort)
     budget = thinking.get("budget_tokens")
     return band_of(budget) if isinstance(budget, int) and budget > 0 else ""
-
-
-def _is_subagent(system: list[JSON], headers: Mapping[str, str]) -> bool:
-    if AGENT_HEADER in headers or headers.get(CLASS_HEADER) in AGENT_CLASSES:
-        return True
-    first = system[0]["text"] if system else ""
-    return first.startswith(BILLING) and AGENT_MARK in first
 
 
 class _History:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from a2py import jsontext
-from a2py.messages.session import BILLING
+from a2py.messages.session import strip_billing
 from a2py.messages.types import JSON, Request
 from a2py.slices import BYTES, ITEMS, Slices
 
@@ -41,7 +41,8 @@ class Fingerprint(NamedTuple):
 
 def fingerprint_in_slices(request: Request) -> Slices[Fingerprint]:
     """Return the fingerprint of `request`."""
-    system = [block for block in request.system if not str(block.get("text", "")).startswith(BILLING)]
+    texts = ((block, strip_billing(block["text"])) for block in request.system)
+    system = [block if text is block["text"] else {**block, "text": text} for block, text in texts if text]
     numbers = []
     size = 0
     parts: tuple[Any, ...] = (system, request.tools, *request.messages)

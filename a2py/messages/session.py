@@ -71,6 +71,13 @@ def is_subagent(headers: Mapping[str, str], request: Request) -> bool:
     return isinstance(text, str) and text.startswith(BILLING) and IS_SUBAGENT in text.partition("\n")[0]
 
 
+def strip_billing(text: str) -> str:
+    """Return `text` without the billing line at its start."""
+    if text.startswith(BILLING):
+        return text.partition("\n")[2]
+    return text
+
+
 def digest_opening(request: Request) -> str:
     """Return a digest of the system prompt and of the first user turn, by which the turns of a conversation without a
     session belong together.
@@ -100,6 +107,4 @@ def _texts(blocks: Iterable[JSON]) -> Iterable[str]:
         if not isinstance(text, str):
             plain = {name: value for name, value in block.items() if name != "cache_control"}
             text = jsontext.dumps(plain).decode()
-        elif text.startswith(BILLING):
-            text = text.partition("\n")[2]
-        yield text
+        yield strip_billing(text)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from a2py.messages.facts import Facts, band_of, read_effort, read_facts, read_facts_in_slices
+from a2py.messages.facts import Facts, band_of, read_effort, read_facts_in_slices
 from a2py.messages.request import parse
-from a2py.slices import ITEMS
+from a2py.messages.types import Request
+from a2py.slices import ITEMS, at_once
 from tests import recordings
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
@@ -31,9 +32,13 @@ def result(*content: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": "t", "content": list(content)}
 
 
+def read(request: Request, headers: dict[str, str], names: tuple[str, ...] = (), tokens: int = 0) -> Facts:
+    return at_once(read_facts_in_slices(request, headers, names, tokens))
+
+
 def facts(*messages: Any, headers: dict[str, str] | None = None, **body: Any) -> Facts:
     raw = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": messages or ({"role": "user", "content": "Hi"},)}
-    return read_facts(parse(json.dumps({**raw, **body}).encode()), headers or {}, ("x-team",), 7)
+    return read(parse(json.dumps({**raw, **body}).encode()), headers or {}, ("x-team",), 7)
 
 
 def system(words: Any, effort: str = "") -> dict[str, Any]:
@@ -50,6 +55,7 @@ def test_a_plain_request_states_nothing() -> None:
         {"x-claude-code-agent-id": "a843b0493d5495432"},
         {"x-claude-code-request-class": "subagent"},
         {"x-claude-code-request-class": "workflow"},
+        {"x-claude-code-agent-id": "", "x-claude-code-request-class": "workflow"},
     ],
 )
 def test_a_sub_agent_by_its_header(headers: dict[str, str]) -> None:
@@ -61,7 +67,10 @@ def test_a_sub_agent_by_its_billing_line() -> None:
     assert facts(system=[text(line), text("You are an agent.")]).is_subagent
     assert not facts(system=[text(line.replace(" cc_is_subagent=true;", ""))]).is_subagent
     assert not facts(system="Say cc_is_subagent=true;").is_subagent, "the user's own words"
+    main = line.replace(" cc_is_subagent=true;", "\nSay cc_is_subagent=true;")
+    assert not facts(system=main).is_subagent, "the user's own words below the line"
     assert not facts(headers={"x-claude-code-request-class": "main"}).is_subagent
+    assert not facts(headers={"x-claude-code-agent-id": ""}).is_subagent
 
 
 @pytest.mark.parametrize(
@@ -176,5 +185,5 @@ def test_long_requests_are_read_in_slices() -> None:
 def test_recordings_of_claude_code(name: str, expected: dict[str, Any]) -> None:
     recording = json.loads(Path(recordings.CLIENTS / f"{name}.json").read_text("utf-8"))
     headers = {key.lower(): value for key, value in recording["headers"]}
-    found = read_facts(parse(json.dumps(recording["body"]).encode()), headers)
+    found = read(parse(json.dumps(recording["body"]).encode()), headers)
     assert {key: getattr(found, key) for key in expected} == expected

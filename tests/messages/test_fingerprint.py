@@ -39,6 +39,19 @@ def test_cache_marks_and_the_billing_line_count_for_nothing() -> None:
     assert plain == other and plain.turn == 2
 
 
+def test_only_the_line_of_the_billing_block_counts_for_nothing() -> None:
+    def prompt(line: str, words: str) -> int:
+        return fingerprint(user(text("Hi")), system=[text(f"x-anthropic-billing-header: {line};{words}")]).system
+
+    assert (
+        prompt("cch=1", "\nBe short.")
+        == prompt("cch=2", "\nBe short.")
+        == fingerprint(user(text("Hi")), system="Be short.").system
+    )
+    assert prompt("cch=1", "\nBe short.") != prompt("cch=1", "\nBe long.")
+    assert prompt("cch=1", "") == prompt("cch=2", "\n") == fingerprint(user(text("Hi"))).system
+
+
 def test_a_string_is_a_text_block() -> None:
     assert fingerprint({"role": "user", "content": "Hi"}) == fingerprint(user(text("Hi", **MARK)))
 

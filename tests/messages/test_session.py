@@ -16,6 +16,7 @@ from a2py.messages.session import (
     find_session,
     is_subagent,
     name_session,
+    strip_billing,
 )
 from a2py.messages.types import Request
 
@@ -76,6 +77,12 @@ def test_no_session(more: dict[str, Any]) -> None:
 )
 def test_who_is_a_sub_agent(headers: dict[str, str], system: list[str], expected: bool) -> None:
     assert is_subagent(headers, request(system=[{"type": "text", "text": text} for text in system])) is expected
+
+
+def test_the_billing_line_is_taken_from_the_start_only() -> None:
+    assert strip_billing("x-anthropic-billing-header: a\nb\nc") == "b\nc"
+    assert strip_billing("x-anthropic-billing-header: a") == ""
+    assert strip_billing("b\nx-anthropic-billing-header: a") == "b\nx-anthropic-billing-header: a"
 
 
 def test_all_turns_of_a_conversation_have_one_opening() -> None:

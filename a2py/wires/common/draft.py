@@ -12,9 +12,10 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.deployment import Deployment
+from a2py.messages.session import strip_billing
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.names import Names
-from a2py.wires.common.text import block_text, blocks, list_omitted, strip_billing
+from a2py.wires.common.text import block_text, blocks, list_omitted
 
 #: How many lost things are named, and the characters of each name. Some names come from the client.
 LOST_LIMIT, NAME_LIMIT = 50, 100

@@ -11,7 +11,7 @@ from typing import Any
 
 from a2py import jsonsize, jsontext
 from a2py.messages import signatures
-from a2py.messages.session import BILLING
+from a2py.messages.session import strip_billing
 from a2py.messages.types import JSON
 
 #: Separator of the texts of one result.
@@ -57,13 +57,6 @@ def blocks(content: Any) -> list[JSON]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return content if isinstance(content, list) else []
-
-
-def strip_billing(text: str) -> str:
-    """Return `text` without the billing line at its start."""
-    if text.startswith(BILLING):
-        return text.partition("\n")[2]
-    return text
 
 
 def system_texts(system: Iterable[JSON]) -> list[str]:

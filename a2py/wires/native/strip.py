@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from a2py.messages.session import BILLING
+from a2py.messages.session import BILLING, strip_billing
 from a2py.messages.types import JSON
 from a2py.slices import Slices
 from a2py.wires.common.paths import delete_field, map_list
-from a2py.wires.common.text import NO_CONTENT, block_text, blocks, strip_billing, wrap_reminder
+from a2py.wires.common.text import NO_CONTENT, block_text, blocks, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 from a2py.wires.native.pairs import pair_calls
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from a2py.messages.types import JSON
-from a2py.wires.common.text import as_text, block_text, list_omitted, strip_billing
+from a2py.wires.common.text import as_text, block_text, list_omitted
 
 
 def test_texts_of_blocks_that_no_wire_shows() -> None:
-    assert strip_billing("plain") == "plain"
     assert block_text({"type": "image", "source": {"type": "base64"}}) == "[image, not shown]"
     assert block_text({"type": "image", "source": 7}) == "[image, not shown]"
     assert block_text({"type": "document", "source": 7}) == "[document of type unknown, not shown]"
