@@ -100,15 +100,17 @@ class _KeyLine:
             del self.sessions[waiter.session]
 
     def first(self) -> _Waiter:
-        """Return whose turn it is. If it is not the one whose ticket is first, the two exchange their tickets."""
+        """Return whose turn it is: of the session whose ticket is first, the one of the lowest rank."""
+        owner = next(iter(self.tickets)).waiter
+        waiting = [next(iter(some)) for some in self.sessions[owner.session] if some]
+        return min(waiting, key=lambda waiter: waiter.rank)
+
+    def give_first_ticket(self, waiter: _Waiter) -> None:
+        """Let `waiter` have the first ticket, and who had that one the ticket of `waiter`."""
         ticket = next(iter(self.tickets))
         owner = ticket.waiter
-        waiting = [next(iter(some)) for some in self.sessions[owner.session] if some]
-        best = min(waiting, key=lambda waiter: waiter.rank)
-        if best is not owner:
-            owner.ticket, best.ticket = best.ticket, ticket
-            owner.ticket.waiter, ticket.waiter = owner, best
-        return best
+        owner.ticket, waiter.ticket = waiter.ticket, ticket
+        owner.ticket.waiter, ticket.waiter = owner, waiter
 
     def position(self, waiter: _Waiter) -> int:
         """Return how many turns of this key there are before that of `waiter`, itself included."""
@@ -256,6 +258,7 @@ class Line:
             waiter = gate.first()
             if not waiter.future.done():  # otherwise its client has left, and its task has had no turn since
                 self._gates.move_to_end(gate.ids)
+                gate.keys[waiter.key].give_first_ticket(waiter)
                 gate.keys.move_to_end(waiter.key)
                 ids = {one.id for one in free}
                 own = [one for one in waiter.deployments if one.id in ids]

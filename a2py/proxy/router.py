@@ -10,7 +10,7 @@ The order of the decisions after a failure:
 1. Another deployment of the same name, if the fault may be this deployment's.
 2. The same deployments again after a pause, if the kind of error may pass, as often as `num_retries` or a retry policy
 says.
-3. The next name of the configured fallbacks.
+3. The first name of the configured fallbacks that was not asked yet and has a deployment with room.
 4. A deployment of the same name that was full and not asked yet, once it has a place (line.py).
 
 Of several deployments, those of the lowest order are asked, and of these the one that the session stays with
@@ -211,7 +211,6 @@ class Plan:
         self._model = model
         self._start_time = router.clock()
         self._fallbacks: list[str] | None = None  # names still to fall back on; None: not looked up yet
-        self._tried_names = {model}
         self._is_able: Callable[[Deployment], bool] | None = None  # None: all are
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
@@ -278,12 +277,7 @@ class Plan:
         full = self._find_full(error, group)
         if full is not None and all(map(self._is_server_full, full.deployments)):
             return full
-        before = self._tries, self._fallbacks and [*self._fallbacks], {*self._tried_names}
-        fallback = self._fall_back(error)
-        if fallback is not None or full is None:
-            return fallback or error
-        self._group, (self._tries, self._fallbacks, self._tried_names) = group, before
-        return full
+        return self._fall_back(error) or full or error
 
     def _find_full(self, error: ApiError, deployments: Iterable[Deployment]) -> Full | None:
         """Return those of `deployments` that only their places keep from being asked; None if there are none, or if
@@ -338,16 +332,14 @@ class Plan:
     ) -> Step | None:
         """Return the step of `choose_next`. If there is none, but a deployment of the name that was not asked yet is
         full, wait for a place there."""
-        group, tries = self._group, self._tries
         step = self.choose_next(deployment, error, is_delivered=is_delivered, patience=patience)
         if step is not None or is_delivered or error.kind in CLIENT_ERRORS or error.should_retry is False:
             return step
         if patience and self._router.clock() - self._start_time >= patience:
             return None
-        full = self._find_full(error, (one for one in group if one.id not in tries))
+        full = self._find_full(error, (one for one in self._group if one.id not in self._tries))
         if full is None:
             return None
-        self._group, self._tries = group, tries
         outcome = await self._wait(full)
         return outcome if isinstance(outcome, Step) else None
 
@@ -395,8 +387,9 @@ class Plan:
         if least > LONGEST_WAIT:
             return None  # the client knows better what to do in so long a time
         wait = min(FIRST_WAIT * 2**self._retries, LONGEST_WAIT) * (1 - self._router.dice.random() / 2)
-        self._retries += 1
-        return self._choose_among(self._group, max(wait, least))
+        step = self._choose_among(self._group, max(wait, least))
+        self._retries += step is not None
+        return step
 
     def _policy_retries(self, deployment: Deployment, error: ApiError) -> int | None:
         """Return how many retries the configured policy of the group, or of all groups, has for this kind of error;
@@ -418,22 +411,23 @@ class Plan:
         return 0 if isinstance(error, NoAnswer) else self._settings.num_retries
 
     def _fall_back(self, error: ApiError) -> Step | None:
-        """Return a step to the next of the configured fallbacks that has a deployment with room."""
+        """Return a step to the first of the configured fallbacks that was not asked yet and has a deployment with room.
+
+        If there is none, nothing has changed: the fallbacks may have room the next time."""
         if self._fallbacks is None:
-            names = [name for name in self._configured_fallbacks(error) if name not in self._tried_names]
+            names = [name for name in self._configured_fallbacks(error) if name != self._model]
             self._fallbacks = names[: self._settings.max_fallbacks]
-        while self._fallbacks:
-            name = self._fallbacks.pop(0)
-            self._tried_names.add(name)
+        for name in self._fallbacks:
             try:
                 group = self._config.resolve(name)
             except ApiError:
                 continue  # a name that nobody serves
             if self._is_able is not None:
                 group = tuple(one for one in group if self._is_able(one))
-            self._group, self._tries, self._retries = group, {}, 0
             step = self._choose_among(group)
             if step is not None:
+                self._fallbacks.remove(name)
+                self._group, self._tries, self._retries = group, {step.deployment.id: 1}, 0
                 return step
         return None
 

@@ -111,6 +111,16 @@ async def test_the_main_conversation_goes_before_its_sub_agents() -> None:
     assert await queue.serve() == ["a", "b", "a1", "c1", "a2"]
 
 
+async def test_a_main_conversation_that_has_just_left_takes_no_turn() -> None:
+    """Its task has not run yet when the place gets free."""
+    queue = Queue()
+    await queue.join("agent", asker(session="A", agent=True))
+    await queue.join("b", asker(session="B"))
+    await queue.join("main", asker(session="A"))
+    queue.tasks["main"].cancel()
+    assert await queue.serve() == ["agent", "b"]
+
+
 async def test_a_sub_agent_that_has_waited_long_enough_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_module, "AGING", 0.0)
     queue = Queue()

@@ -756,3 +756,72 @@ async def test_fallbacks_that_were_full_are_asked_after_a_wait() -> None:
     after = plan.choose_next(step.deployment, ApiError("upstream", "x"), is_delivered=False)
     assert after is not None and after.deployment.id == "b"
     plan.close()
+
+
+async def step_after_waiting(router: Router, plan: Plan, step: Step, held: Place) -> Step | None:
+    """Let `step` fail, and `plan` wait for the place that is held. Release it, and return the next step."""
+    asking = asyncio.ensure_future(plan.follow(step.deployment, ApiError("api", "x"), is_delivered=False))
+    await asyncio.sleep(0)
+    assert router.line.waiting == 1
+    held.release()
+    return await asking
+
+
+async def test_a_look_at_a_full_fallback_gives_no_retries_back() -> None:
+    full = dep("b", order=2, max_parallel=1), dep("f", "spare", max_parallel=1)
+    router, config, _ = setup(dep("a", order=1), *full, fallbacks={"m": ("spare",)}, num_retries=1, allowed_fails=9)
+    places = [router.limits.places.take(one) for one in full]
+    plan = router.plan(config, "m")
+    step = await plan.follow(plan.choose_first().deployment, ApiError("api", "x"), is_delivered=False)
+    assert step is not None and step.deployment.id == "a", "its one retry"
+    last = await step_after_waiting(router, plan, step, places[0])
+    assert last is not None and last.deployment.id == "b"
+    assert plan.choose_next(last.deployment, ApiError("api", "x"), is_delivered=False) is None
+    plan.close()
+
+
+async def test_a_fallback_that_was_full_at_the_first_look_is_asked_after_a_wait() -> None:
+    full = dep("b", order=2, max_parallel=1), dep("f", "spare", max_parallel=1)
+    router, config, _ = setup(dep("a", order=1), *full, fallbacks={"m": ("spare",)}, num_retries=0)
+    places = [router.limits.places.take(one) for one in full]
+    plan = router.plan(config, "m")
+    last = await step_after_waiting(router, plan, plan.choose_first(), places[0])
+    assert last is not None and last.deployment.id == "b"
+    places[1].release()
+    step = plan.choose_next(last.deployment, ApiError("api", "x"), is_delivered=False)
+    assert step is not None and step.deployment.id == "f"
+    plan.close()
+
+
+def test_a_fallback_that_was_full_is_asked_after_the_next_one() -> None:
+    names = ("one", "two")
+    router, config, _ = setup(
+        dep("a"), dep("f", "one", max_parallel=1), dep("g", "two"), fallbacks={"m": names}, num_retries=0
+    )
+    held = router.limits.places.take(config.deployments[1])
+    plan = router.plan(config, "m")
+    step = plan.choose_next(plan.choose_first().deployment, ApiError("api", "x"), is_delivered=False)
+    assert step is not None and step.deployment.id == "g"
+    held.release()
+    step = plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False)
+    assert step is not None and step.deployment.id == "f"
+    assert plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False) is None
+    plan.close()
+
+
+async def test_a_retry_without_room_is_none() -> None:
+    """The deployment was full in the moment in which it could have been asked again."""
+    one = dep("a", order=1, rpm=1)
+    full = dep("b", order=2, max_parallel=1)
+    router, config, clock = setup(one, full, num_retries=1, enforce_limits=True, allowed_fails=9)
+    held = router.limits.places.take(full)
+    plan = router.plan(config, "m")
+    first = plan.choose_first()
+    reservation = router.limits.reserve(first.deployment, Tokens(), plan.place)
+    assert reservation is not None
+    last = await step_after_waiting(router, plan, first, held)
+    assert last is not None and last.deployment.id == "b"
+    clock.now += 61
+    step = plan.choose_next(last.deployment, ApiError("api", "x"), is_delivered=False)
+    assert step is not None and step.delay, "its one retry"
+    plan.close()
