@@ -202,7 +202,7 @@ CLI = (
     ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "litellmflags", "terminal"),
     ("main", "ollama", "options", "orders", "sharing", "state", "check.bench", "check.write"),
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
-    ("notify", "source", "statusline", "check.choices"),
+    ("notify", "relay", "source", "statusline", "check.choices"),
     ("check.probes",),
     ("configimport", "configinit", "embedded", "summary", "trust", "workers"),
     ("reload", "running", "service"),
@@ -241,7 +241,7 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "accounts", "aiohttp_server", "cachehealth", "context", "cors", "fallbacks", "files", "lessons"),
+    ("access", "accounts", "aiohttp_server", "bus", "cachehealth", "context", "cors", "fallbacks", "files", "lessons"),
     ("log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),

@@ -1,7 +1,7 @@
 """The protocol between the parent of `--num-workers` and a worker, over a pair of sockets.
 
 The parent sends frames: one byte for the kind, four bytes for the payload's length (big-endian), the payload. LEND also
-brings a descriptor. The worker sends single bytes, the words, and frames of one kind, LEARNED.
+brings a descriptor. The worker sends single bytes, the words, and frames of two kinds, LEARNED and MAIL.
 
 Knows: frames, SCM_RIGHTS (unix(7)). Must not know: what a configuration holds, when a worker is started or stopped.
 Invariants:
@@ -11,6 +11,8 @@ Invariants:
 - Of the configurations that wait to be sent, only the newest is kept, and so for what is known of one server.
 - A frame is at most MAX_FRAME bytes long in the worker's direction. A worker whose parent reads nothing keeps at most
   twice that.
+- MAIL, the messages between workers (proxy/bus.py), waits until everything else has been sent. At most MAX_MAIL bytes
+  of it wait at each end; what does not fit is dropped. A parent sends it only to a worker that has sent some.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ from typing import NamedTuple
 
 from a2py import __version__
 
-#: Variables: the descriptor of the worker's socket, the worker's number, the version of its parent.
-CONTROL, NUMBER, PARENT = "A2PY_CONTROL", "A2PY_WORKER", "A2PY_PARENT"
+#: Variables: the descriptor of the worker's socket, the worker's number, how many workers there are, the version of
+#: their parent.
+CONTROL, NUMBER, COUNT, PARENT = "A2PY_CONTROL", "A2PY_WORKER", "A2PY_WORKERS", "A2PY_PARENT"
 VERSION = f"{__version__} {sys.version}"
 #: Parent to worker.
 #: CONFIG: serve this configuration.
@@ -39,13 +42,16 @@ VERSION = f"{__version__} {sys.version}"
 #: NOW: end at once.
 #: ASK: ask private servers what they are, now and after a reload. One worker at a time has this task.
 #: LEARN: what a server says of itself (evidence/message.py).
+#: MAIL, in both directions: an envelope for another worker, or from one (proxy/bus.py).
 CONFIG, LEND, TAKE, ANNOUNCE, LEAVE, DRAIN, NOW = b"c", b"+", b"-", b"a", b"l", b"d", b"n"
-ASK, LEARN = b"?", b"w"
+ASK, LEARN, MAIL = b"?", b"w", b"m"
 #: Worker to parent. READY: it serves. ALIVE: a sign of life. LOADED: it serves the latest CONFIG. LEFT: a client asked
-#: it to go out of rotation. LEARNED, the only frame: what a server has said of itself.
+#: it to go out of rotation. LEARNED, a frame like MAIL: what a server has said of itself.
 READY, ALIVE, LOADED, LEFT, LEARNED = b"r", b".", b"c", b"l", b"w"
 #: Bytes of a worker's frame.
 MAX_FRAME = 4 * 1024 * 1024
+#: Bytes of mail that wait at one end: two of the longest messages.
+MAX_MAIL = 17 * 1024 * 1024
 #: Seconds between two signs of life, to the parent and, during a drain, to systemd.
 BEAT = 5.0
 _HEAD, _CHUNK = 5, 65536
@@ -81,7 +87,10 @@ class Link:
         sock.setblocking(False)
         self.sock = sock
         self.unloaded = 0
+        self._sending: _PendingFrame | None = None  # the kernel may have taken a part of it
         self._frames: deque[_PendingFrame] = deque()
+        self._mail: deque[_PendingFrame] = deque()
+        self._mail_size = 0
         self._heard = bytearray()  # the beginning of a frame that has not arrived completely
 
     def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None, *, subject: str = "") -> None:
@@ -99,24 +108,32 @@ class Link:
         self._forget(base)
         self.send(LEARN, learned, subject=base)
 
-    def _forget(self, subject: str) -> int:
-        """Drop the frames about `subject` that wait to be sent, and return how many there were.
+    def post(self, envelope: bytes) -> bool:
+        """Send mail once there is nothing else to send. Return False if too much waits already."""
+        if self._mail_size + len(envelope) > MAX_MAIL:
+            return False
+        self._mail.append(_PendingFrame(MAIL, envelope, -1, ""))
+        self._mail_size += len(envelope)
+        self._flush()
+        return True
 
-        The first frame may have been sent in part, so it stays."""
-        useless = [frame for frame in list(self._frames)[1:] if frame.subject == subject]
+    def _forget(self, subject: str) -> int:
+        """Drop the frames about `subject` that wait to be sent, and return how many there were."""
+        useless = [frame for frame in self._frames if frame.subject == subject]
         for frame in useless:
             self._frames.remove(frame)
         return len(useless)
 
-    def split(self, data: bytes) -> tuple[bytes, list[bytes]]:
-        """Return the words in `data`, which has just arrived, and the payloads of the frames that are complete by now.
+    def split(self, data: bytes) -> tuple[bytes, list[Order]]:
+        """Return the words in `data`, which has just arrived, and the frames that are complete by now.
 
         Raise ValueError for a frame that is too long: nothing after it can be understood."""
-        buffer, words, payloads, at = self._heard, bytearray(), [], 0
+        buffer, words, frames, at = self._heard, bytearray(), [], 0
         buffer += data
         while at < len(buffer):
-            if buffer[at : at + 1] != LEARNED:
-                words += buffer[at : at + 1]
+            kind = bytes(buffer[at : at + 1])
+            if kind not in (LEARNED, MAIL):
+                words += kind
                 at += 1
                 continue
             begin = at + _HEAD
@@ -125,19 +142,28 @@ class Link:
                 raise ValueError(f"a frame of {length} bytes")
             if len(buffer) < begin + length or len(buffer) < begin:
                 break
-            payloads.append(bytes(buffer[begin : begin + length]))
+            frames.append(Order(kind, bytes(buffer[begin : begin + length])))
             at = begin + length
         del buffer[:at]
-        return bytes(words), payloads
+        return bytes(words), frames
 
     def count_loaded(self, count: int) -> None:
         """Record that the worker has loaded `count` configurations."""
         self.unloaded = max(0, self.unloaded - count)
 
+    def _next(self) -> _PendingFrame | None:
+        """Return the frame to send now, None if there is none."""
+        if self._sending is None:
+            if self._frames:
+                self._sending = self._frames.popleft()
+            elif self._mail:
+                self._sending = self._mail.popleft()
+                self._mail_size -= len(self._sending.data) - _HEAD
+        return self._sending
+
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._frames:
-            frame = self._frames[0]
+        while (frame := self._next()) is not None:
             try:
                 if frame.descriptor >= 0:
                     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [frame.descriptor]))]
@@ -154,14 +180,14 @@ class Link:
                 break
             frame.data = frame.data[sent:]
             if not frame.data:
-                self._frames.popleft()
+                self._sending = None
         loop.remove_writer(self.sock)
 
     def _drop(self) -> None:
-        while self._frames:
-            descriptor = self._frames.popleft().descriptor
-            if descriptor >= 0:
-                os.close(descriptor)
+        while (frame := self._next()) is not None:
+            self._sending = None
+            if frame.descriptor >= 0:
+                os.close(frame.descriptor)
 
     def close(self) -> None:
         if self.sock.fileno() >= 0:
@@ -176,10 +202,13 @@ class Worker:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.number = int(env[NUMBER]) if env.get(NUMBER, "").isdigit() else None
+        self.count = int(env[COUNT]) if env.get(COUNT, "").isdigit() else 1
         self.has_same_version = env.get(PARENT) == VERSION
         self._control = socket.socket(fileno=int(env[CONTROL])) if env.get(CONTROL, "").isdigit() else None
         self._data = b""
         self._unsent = bytearray()  # frames, and the words after them
+        self._mail: deque[bytes] = deque()  # frames to send after those
+        self._mail_size = 0
         self._sockets: deque[socket.socket] = deque()
         if self._control is not None:
             self._control.setblocking(True)
@@ -210,8 +239,25 @@ class Worker:
             self._unsent += LEARNED + len(learned).to_bytes(4, "big") + learned
             self._flush()
 
+    def post(self, envelopes: list[bytes]) -> bool:
+        """Send the envelopes of one message to the parent once there is nothing else to send. Return False if too much
+        waits already, or the parent runs another version: then none is sent. Needs a running event loop."""
+        size = sum(map(len, envelopes))
+        if not self.has_same_version or self._control is None or self._mail_size + size > MAX_MAIL:
+            return False
+        self._mail += (MAIL + len(envelope).to_bytes(4, "big") + envelope for envelope in envelopes)
+        self._mail_size += size
+        self._flush()
+        return True
+
     def _flush(self) -> None:
-        del self._unsent[: self._send(self._unsent)]
+        while self._unsent or self._mail:
+            if not self._unsent:
+                self._unsent += self._mail.popleft()
+                self._mail_size -= len(self._unsent) - _HEAD
+            del self._unsent[: self._send(self._unsent)]
+            if self._unsent:
+                break
         if self._control is not None:
             loop = asyncio.get_running_loop()
             loop.remove_writer(self._control)

@@ -41,6 +41,12 @@ class Orders:
         server.services.discovery.learned = self.share
         return asyncio.ensure_future(self.follow())
 
+    def join(self) -> None:
+        """Let the other workers send messages to this one, which serves from now on."""
+        worker = self.worker
+        if worker.number is not None:
+            self.server.services.bus.connect(worker.number, worker.count, worker.post)
+
     def leave_all(self) -> None:
         """Leave rotation, and tell the parent, so that all other workers leave, too."""
         self.server.leave()
@@ -52,6 +58,8 @@ class Orders:
 
     async def follow(self) -> None:
         async for order in self.worker.orders():
+            if order.kind not in _ORDERS:
+                continue  # a parent that is newer than this worker
             try:
                 await getattr(self, _ORDERS[order.kind])(order)
             except Exception as error:  # the next order must still be carried out
@@ -88,6 +96,9 @@ class Orders:
         if learned is not None:
             self.server.services.discovery.take(learned)
 
+    async def receive(self, order: Order) -> None:
+        self.server.services.bus.receive(order.payload)
+
     async def drain(self, order: Order) -> None:
         self.is_handed_over = bool(order.payload)
         self.stop.set()
@@ -105,6 +116,7 @@ _ORDERS = {
     control.LEAVE: "leave",
     control.ASK: "ask",
     control.LEARN: "learn",
+    control.MAIL: "receive",
     control.DRAIN: "drain",
     control.NOW: "now",
 }

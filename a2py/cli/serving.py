@@ -87,6 +87,7 @@ async def serve_job(job: Job, worker: Worker) -> None:
             url = job.url(addresses[0])
             orders.announce = lambda: announce(job, config, addresses[0], log)
             worker.say(READY)
+            orders.join()
             if job.offer is not None:
                 job.offer.open()
             notifier.ready(url, "serving")

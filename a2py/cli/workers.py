@@ -9,6 +9,7 @@ Invariants:
 - A worker whose parent has died drains and ends. Otherwise a worker ends only when its parent says so: a signal to the
   whole process group (from a terminal, or systemd's KillMode=control-group) would reach it twice, from the group and
   the parent.
+- Workers can send messages to each other (relay.py, proxy/bus.py).
 - One worker asks servers what they are; what any worker learns reaches all others, also those that start later.
 - The parent keeps the sockets open so that no waiting connection is lost with a worker, and closes them when the drain
   begins.
@@ -26,9 +27,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from a2py.cli import control, handover, listen
-from a2py.cli.control import CONTROL, LEFT, LOADED, NUMBER, PARENT, READY, Link
+from a2py.cli.control import CONTROL, COUNT, LEFT, LOADED, NUMBER, PARENT, READY, Link
 from a2py.cli.exits import FAILED, OK
 from a2py.cli.notify import PIPE, Notifier
+from a2py.cli.relay import Relay
 from a2py.cli.sharing import Sharing
 from a2py.cli.terminal import watch_terminal
 from a2py.evidence import message
@@ -99,6 +101,7 @@ class Supervisor:
         self.ready: set[int] = set()
         self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
         self.asker: int | None = None  # the worker that asks private servers what they are
+        self.relay = Relay(hooks.say)
         self.learned: dict[str, bytes] = {}  # base → what the server there says of itself
         self.stopping = asyncio.Event()
         self.code = OK
@@ -203,6 +206,7 @@ class Supervisor:
             listen.VARIABLE: ",".join(map(str, descriptors)),
             CONTROL: str(there.fileno()),
             NUMBER: str(number),
+            COUNT: str(self.sharing.count),
             PARENT: control.VERSION,
         }
         with here, there:
@@ -226,6 +230,7 @@ class Supervisor:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
                 del self.running[number], self.links[number]
+                self.relay.leave(number)
                 link.close()
                 self.ready.discard(number)
                 self._choose_asker()
@@ -236,9 +241,12 @@ class Supervisor:
         """Act on what a worker says, until it ends. Kill a worker that has served and falls silent."""
         try:
             while data := await self.hear(number, link):
-                words, learned = link.split(data)
-                for each in learned:
-                    self.share(number, each)
+                words, frames = link.split(data)
+                for frame in frames:
+                    if frame.kind == control.MAIL:
+                        self.relay.carry(number, link, frame.payload)
+                    else:
+                        self.share(number, frame.payload)
                 if READY in words:
                     self.ready.add(number)
                     self.exit_codes[number] = OK

@@ -252,7 +252,7 @@ class DecodedAttempt(Attempt):
         self._decoded.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
-            await services.contexts.check(services.upstream, deployment, tokens)
+            await services.prompts.contexts.check(services.upstream, deployment, tokens)
 
     async def _prepare_hop(self) -> Prepared:
         work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._decoded.is_stream)

@@ -327,7 +327,7 @@ class Conversation(Exchange):
         inbound, record = self._inbound, self._inbound.record
         if inbound.prompt is None:
             return
-        turn, losses = self._services.cache_health.note(
+        turn, losses = self._services.prompts.cache_health.note(
             inbound.asker.session, inbound.prompt, inbound.arrival, f"{record.deployment} {record.upstream}", usage
         )
         if losses:

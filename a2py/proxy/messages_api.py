@@ -103,7 +103,7 @@ async def _count(services: Services, call: Call, name: str) -> int:
         pass  # nobody serves this name: the count is still worth something to the client
     else:
         model = deployment.model
-        tokens = await services.tokenizers.count(services.upstream, deployment, call)
+        tokens = await services.prompts.tokenizers.count(services.upstream, deployment, call)
     if tokens is None:
         tokens = await services.sizes.count(call.request, model)
     return max(1, tokens)

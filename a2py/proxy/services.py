@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.explain import explain
 from a2py.evidence.server import ServerWord
 from a2py.proxy.books import Books
+from a2py.proxy.bus import Bus
 from a2py.proxy.cachehealth import CacheHealth
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
@@ -96,12 +97,21 @@ class Running:
             await asyncio.wait(self._background)
 
 
+class Prompts(NamedTuple):
+    """What is known of prompts: how many tokens a server counts, how many it takes, what it has cached."""
+
+    tokenizers: Tokenizers
+    contexts: Contexts
+    cache_health: CacheHealth
+
+
 class Services:
     """The shared parts of one proxy.
 
     `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called
     when a client asks to take the proxy out of rotation; `connections`: the clients' connections, None inside another
-    aiohttp application; `ledger`: path of the ledger if the configuration names none, "" for none."""
+    aiohttp application; `bus`: messages between the workers of one parent; `ledger`: path of the ledger if the
+    configuration names none, "" for none."""
 
     def __init__(
         self,
@@ -118,6 +128,7 @@ class Services:
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.timeouts = timeouts or Timeouts()
         self.leave = leave
+        self.bus = Bus(lambda error: self.log.crash(error, ""))
         self.name = new_id("")[:8]
         self.start_time = clock()
         self.router = Router(clock, Limits(clock))
@@ -127,9 +138,7 @@ class Services:
         self.books = Books(ledger, self.log, self.metrics)
         self.pace = Pace()
         self.sizes = Sizes(self.pace)
-        self.tokenizers = Tokenizers(clock, self.pace)
-        self.contexts = Contexts(clock)
-        self.cache_health = CacheHealth(clock)
+        self.prompts = Prompts(Tokenizers(clock, self.pace), Contexts(clock), CacheHealth(clock))
         self.running = Running()
         self.connections: Connections | None = None
         self.discovery = Discovery(self._take_words)
@@ -152,6 +161,7 @@ class Services:
         self.books.open(settings)
 
     async def close(self) -> None:
+        await self.bus.close()
         await self.discovery.close()
         await self.running.finish()
         await self.upstream.close()

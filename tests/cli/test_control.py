@@ -122,7 +122,7 @@ async def heard(link: control.Link, count: int) -> tuple[bytes, list[bytes]]:
         data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(link.sock, 65536), LIMIT)
         assert data
         more_words, more = link.split(data)
-        words, payloads = words + more_words, payloads + more
+        words, payloads = words + more_words, payloads + [frame.payload for frame in more]
     return words, payloads
 
 
@@ -147,10 +147,14 @@ async def test_a_frame_of_a_worker_arrives_whole_between_words() -> None:
 @pytest.mark.parametrize("size", [1, 3, 1000])
 async def test_a_frame_may_come_in_pieces(size: int) -> None:
     async with pair() as (link, _):
-        data = b"rw\0\0\0\3abcl.w\0\0\0\0cw\0\0"
+        data = b"rw\0\0\0\3abcl.m\0\0\0\2rmw\0\0\0\0cw\0\0"
         seen = [link.split(data[at : at + size]) for at in range(0, len(data), size)]
         assert b"".join(words for words, _ in seen) == b"rl.c"
-        assert [payload for _, payloads in seen for payload in payloads] == [b"abc", b""]
+        assert [frame for _, frames in seen for frame in frames] == [
+            Order(control.LEARNED, b"abc"),
+            Order(control.MAIL, b"rm"),
+            Order(control.LEARNED, b""),
+        ]
 
 
 async def test_a_frame_that_is_too_long_is_refused() -> None:
@@ -198,3 +202,55 @@ async def test_a_frame_for_a_parent_that_has_gone_is_dropped() -> None:
     async with pair() as (_, worker):
         worker.report(b"x" * control.MAX_FRAME)
         worker.close()
+
+
+# -- mail between workers ----------------------------------------------------------------------------------------------
+
+
+async def test_mail_waits_until_everything_else_is_sent() -> None:
+    """In both directions, and in its own order."""
+    large = os.urandom(1 << 20)  # more than the kernel holds
+    async with pair() as (link, worker):
+        link.send(control.CONFIG, large)
+        assert link.post(b"first") and link.post(b"") and link.post(b"third")
+        link.send(control.DRAIN)
+        seen = await taken(worker, 5)
+        assert [order.payload for order in seen[1:]] == [b"", b"first", b"", b"third"]
+        assert [order.kind for order in seen] == [control.CONFIG, control.DRAIN, *[control.MAIL] * 3]
+        assert link._mail_size == 0 and worker.post([large, b"second", b""])
+        worker.say(control.LEFT)
+        worker.report(b"learned")
+        seen_words, payloads = await heard(link, 5)
+        assert seen_words == control.LEFT and payloads == [large, b"learned", b"second", b""] and not worker._mail_size
+
+
+async def test_mail_that_is_not_read_is_bounded() -> None:
+    """What does not fit is not sent at all; orders and reports go on."""
+    piece = bytes(1 << 20)
+    async with pair() as (link, worker):
+        took = [link.post(piece) for _ in range(40)]
+        assert took == sorted(took, reverse=True) and 16 <= sum(took) <= 19
+        link.send(control.DRAIN)
+        seen = await taken(worker, sum(took) + 1)
+        assert [order.kind for order in seen[1:3]] == [control.DRAIN, control.MAIL]
+        assert link.post(piece) and link._mail_size <= control.MAX_MAIL
+    async with pair() as (link, worker):
+        took = [worker.post([piece, piece]) for _ in range(20)]
+        assert took == sorted(took, reverse=True) and 8 <= sum(took) <= 10
+        worker.say(control.READY)
+        assert (await heard(link, 2 * sum(took) + 1))[0] == control.READY
+        assert worker.post([piece] * 17) and not worker.post([piece] * 17)
+
+
+async def test_mail_for_one_that_has_gone_is_dropped() -> None:
+    async with pair() as (link, worker):
+        worker.post([bytes(1 << 20)] * 3)
+        link.close()
+        assert worker.post([b"x"]) and not worker._mail and not worker._unsent
+    async with pair() as (link, worker):
+        link.post(bytes(1 << 20))
+        worker.close()
+        assert link.post(b"x") and not link._mail and not worker.post([b"x"])
+    async with pair() as (_, worker):
+        worker.has_same_version = False
+        assert not worker.post([b"the parent would read each byte as a word"])

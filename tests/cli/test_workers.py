@@ -479,6 +479,124 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
                 await seen.until(lambda dies=dies: len(made.ready) == 2 and dies not in made.running.values())  # type: ignore[misc]
 
 
+# -- messages between workers ------------------------------------------------------------------------------------------
+
+#: Joins the others with a bus; the lines that follow use `bus`, `number` and `out(text)`. `NEVER` reads no more.
+BUS = (
+    WORKER
+    + """
+import asyncio
+from a2py.proxy.bus import Bus
+number, NEVER = worker.number, asyncio.Event()
+def out(text):
+    with open(f"{sys.argv[1]}/{number}-{os.getpid()}", "a") as file:
+        file.write(text + "\\n")
+def crash(error):
+    out(repr(error))
+bus = Bus(crash)
+async def there(count):
+    while len(bus.peers) != count:
+        await asyncio.sleep(0.01)
+async def follow():
+    async for order in worker.orders():
+        if order.kind == MAIL:
+            bus.receive(order.payload)
+async def main():
+    bus.connect(number, worker.count, worker.post)
+    following = asyncio.ensure_future(follow())
+    await talk()
+    await following
+"""
+)
+
+
+def lines(place: Path, worker: int) -> list[str]:
+    return [line for file in sorted(place.glob(f"{worker}-*")) for line in file.read_text().splitlines()]
+
+
+async def test_workers_send_each_other_messages(tmp_path: Path) -> None:
+    """One after the other dies: its answer is missing, then its successor's is there."""
+    script = BUS + (
+        "async def talk():\n"
+        "    bus.subscribe('news', lambda payload, worker: out(f'{len(payload)} from {worker}'))\n"
+        "    bus.answer('who', lambda payload, worker: b'%d ' % number + payload)\n"
+        "    if number:\n        return\n"
+        "    await there(2)\n"
+        "    bus.publish('news', bytes(5_000_000))\n"
+        "    while len(bus.peers) != 1:\n"
+        "        assert (await bus.gather('who', b'is there', 30)).answers[0] == b'0 is there'\n"
+        "        await asyncio.sleep(0.01)\n"
+        "    out(repr(await bus.gather('who', b'is left', 30)))\n"
+        "    await there(2)\n"
+        "    out(repr(await bus.gather('who', b'is back', 30)))\n"
+        "asyncio.run(main())\n"
+    )
+    async with watched(script, 3, str(tmp_path)) as seen:
+        await seen.until(lambda: all(lines(tmp_path, number) == ["5000000 from 0"] for number in (1, 2)))
+        seen.made.running[1].kill()
+        await seen.until(lambda: len(lines(tmp_path, 0)) == 2)
+    assert lines(tmp_path, 0) == [
+        "Gathered(answers={0: b'0 is left', 2: b'2 is left'}, missing=(1,))",
+        "Gathered(answers={0: b'0 is back', 1: b'1 is back', 2: b'2 is back'}, missing=())",
+    ]
+
+
+async def test_one_that_reads_nothing_delays_nobody(tmp_path: Path) -> None:
+    """What it does not read is dropped; it is not killed for that, and the others talk on."""
+    script = BUS + (
+        "async def talk():\n"
+        "    bus.subscribe('news', lambda payload, worker: out(str(payload[0])))\n"
+        "    if number == 2:\n"
+        "        time.sleep(1000)\n"
+        "    if number == 0:\n"
+        "        await there(2)\n"
+        "        for n in range(12):\n"
+        "            while not worker.post([]) or worker._mail:\n                await asyncio.sleep(0.01)\n"
+        "            bus.publish('news', bytes([n]) * 4_000_000)\n"
+        "asyncio.run(main())\n"
+    )
+    async with watched(script, 3, str(tmp_path)) as seen:
+        await seen.until(lambda: lines(tmp_path, 1) == [str(n) for n in range(12)])
+        assert seen.said == ["worker 2 reads too slowly: messages from other workers to it are dropped"]
+        assert seen.made.links[2]._mail_size <= control.MAX_MAIL and len(seen.made.ready) == 3
+
+
+async def test_mail_that_nobody_sends_is_dropped(tmp_path: Path) -> None:
+    """No envelope, an unknown kind, a recipient that is not there, a list of members of one's own, mail of one that has not
+    joined."""
+    script = BUS + (
+        "from a2py.proxy.bus import *\n"
+        "async def talk():\n"
+        "    bus.subscribe('news', lambda payload, worker: out(payload.decode()))\n"
+        "    if number == 0:\n"
+        "        await there(1)\n"
+        "        for data in (b'', b'x', encode_members([7]), *pack(b'z', 1), *pack(PUBLISH, 9, 1, 'news', b'9')):\n"
+        "            worker.post([data])\n"
+        "        bus.publish('news', b'the only one')\n"
+        "if number == 2:\n"
+        "    async def talk():\n        worker.post(list(pack(PUBLISH, 1, 1, 'news', b'2')))\n"
+        "    bus.connect = lambda *_: None\n"
+        "asyncio.run(main())\n"
+    )
+    async with watched(script, 3, str(tmp_path)) as seen:
+        await seen.until(lambda: lines(tmp_path, 1))
+        assert lines(tmp_path, 1) == ["the only one"] and not seen.said and sorted(seen.made.relay.members) == [0, 1]
+
+
+async def test_real_workers_join(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another version does not: it would read other envelopes."""
+    given = pickle.dumps((None, "the demo"))
+    async with watched(REAL, 2, str(nothing / "no"), "serve", "--demo", config=given) as seen:
+        made = seen.made
+        await seen.until(lambda: sorted(made.relay.members) == [0, 1])
+        monkeypatch.setattr(control, "VERSION", "0.0.1")
+        made.running[1].kill()
+        await seen.until(lambda: 1 not in made.ready)
+        await seen.until(lambda: 1 in made.ready)
+        assert await hello(made.sharing.sockets[0].getsockname()[1], 8) == [200] * 8
+        assert sorted(made.relay.members) == [0]
+
+
 # -- the end ---------------------------------------------------------------------------------------------------------------------
 
 

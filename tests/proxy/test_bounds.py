@@ -117,7 +117,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             await ask(1000)
             after = containers(proxy.services)
             kept = [
-                proxy.services.contexts._sizes,
+                proxy.services.prompts.contexts._sizes,
                 proxy.services.lessons._known,
                 proxy.services.sizes.counts._models,
                 proxy.services.config._names.bindings,

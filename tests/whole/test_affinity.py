@@ -169,7 +169,7 @@ async def test_it_can_be_silent() -> None:
         for n in range(2):
             await proxy.ask(message(messages=turns(n)), headers={SESSION: "s"})
         await settle(lambda: len(notes(proxy)) == 2)
-        assert notes(proxy) == ["", ""] and not proxy.services.cache_health.sessions
+        assert notes(proxy) == ["", ""] and not proxy.services.prompts.cache_health.sessions
 
 
 async def test_without_affinity_a_session_moves() -> None:

@@ -62,15 +62,17 @@ REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Con
 PASSED = table("OpenAI's endpoints")
 #: Their floods are in ledger/test_ledger.py.
 LEDGER = table("The ledger")
+#: Their floods are in proxy/test_bus.py and cli/test_control.py.
+WORKERS = table("Workers")
 
 
 def test_the_page_has_its_tables() -> None:
-    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6
+    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6 and len(WORKERS) == 4
 
 
 @pytest.mark.parametrize(
     "row",
-    [*REQUESTS.values(), *PASSED.values(), *REPLIES.values(), *LEDGER.values(), *CONNECTIONS.values()],
+    [row for rows in (REQUESTS, PASSED, REPLIES, LEDGER, WORKERS, CONNECTIONS) for row in rows.values()],
     ids=lambda row: f"{row.where} ({row.what[:20]})",
 )
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
