@@ -27,7 +27,7 @@ _TIER = re.compile(r"(.+)_above_(\d{1,6})k_tokens")
 
 class Tokens(Protocol):
     """A usage (messages/types.py): `input` without the cached ones, `output` with the `thinking`; `cache_hour`: those
-    of `cache_creation` that are kept for an hour."""
+    of `cache_creation` that are kept for an hour; `prompt`: all of the input, cached or not."""
 
     input: int
     output: int
@@ -35,6 +35,9 @@ class Tokens(Protocol):
     cache_creation: int
     cache_hour: int
     thinking: int
+
+    @property
+    def prompt(self) -> int: ...
 
 
 class Rates(NamedTuple):
@@ -79,9 +82,8 @@ class Price(NamedTuple):
     def cost(self, usage: Tokens) -> float | None:
         """Return the cost of one answer in US dollars; None if it is not known."""
         if self.tiers:
-            prompt = usage.input + usage.cache_read + usage.cache_creation
             for threshold, rates in self.tiers:
-                if prompt > threshold:
+                if usage.prompt > threshold:
                     return rates.cost(usage)
         return self.rates.cost(usage)
 

@@ -22,6 +22,7 @@ named twice.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 
 from a2py.http1.error import BadResponse
@@ -225,7 +226,7 @@ class ResponseReader:
         if self._method == "CONNECT" and head.status < 300:
             self.state = State.DONE
             return
-        length = _content_length(head)
+        length = content_length(head.headers)
         codings = head.tokens("transfer-encoding")
         if head.status in (204, 304) or self._method == "HEAD":
             self.state = State.DONE
@@ -357,9 +358,9 @@ class ResponseReader:
         return at
 
 
-def _content_length(head: Head) -> int | None:
-    """Return the length that the head announces. Equal values may be repeated (RFC 9110, section 8.6)."""
-    written = head.headers.get("content-length")
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the length that `headers` announce, None if they don't. Raise BadResponse. Equal values may be repeated (RFC 9110, section 8.6)."""
+    written = headers.get("content-length")
     if written is None:
         return None
     values = {value.strip(" \t") for value in written.split(",")}

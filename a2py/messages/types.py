@@ -67,6 +67,16 @@ class Usage:
     web_searches: int = 0
     cache_hour: int = 0
 
+    @property
+    def prompt(self) -> int:
+        """Tokens of the whole prompt."""
+        return self.input + self.cache_read + self.cache_creation
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted."""
+        return not (self.prompt or self.output)
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input + other.input,
@@ -122,12 +132,11 @@ class Outcome:
         usage = self.usage
         if usage is None:
             return Usage(input=estimate.input, output=self.output_estimate)
-        has_input = usage.input or usage.cache_read or usage.cache_creation
-        if has_input and usage.output:
+        if usage.prompt and usage.output:
             return usage
         return replace(
             usage,
-            input=usage.input if has_input else estimate.input,
+            input=usage.input if usage.prompt else estimate.input,
             output=usage.output or self.output_estimate,
         )
 

@@ -204,15 +204,14 @@ class Attempt:
             reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
             return
         usage = outcome.final_usage(Usage(input=reservation.input))
-        input = usage.input + usage.cache_read + usage.cache_creation
         is_complete = outcome.error is None and not is_open
         if is_complete and usage.output:
-            reservation.settle(input, usage.output, complete=True)
+            reservation.settle(usage.prompt, usage.output, complete=True)
         elif is_complete and not reservation.output:  # no output was expected: embeddings have none
-            reservation.settle(input, 0)
+            reservation.settle(usage.prompt, 0)
         else:
             output = max(usage.output, outcome.output_estimate)
-            reservation.settle(max(input, reservation.input), max(output, reservation.output))
+            reservation.settle(max(usage.prompt, reservation.input), max(output, reservation.output))
 
 
 class DecodedAttempt(Attempt):

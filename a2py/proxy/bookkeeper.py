@@ -84,7 +84,7 @@ class Bookkeeper:
             return counted[0][1], self.cost(*counted[0])
         if not counted:
             return Usage(), None
-        took = [pair for pair in counted if not _is_empty(pair[1])] or counted[-1:]
+        took = [pair for pair in counted if not pair[1].is_empty] or counted[-1:]
         total, costs = took[0][1], [self.cost(*pair) for pair in took]
         for _, usage in took[1:]:
             total = total + usage
@@ -104,10 +104,6 @@ def _make_store(path: str, settings: Settings) -> Store:
     from a2py.ledger.store import Store  # imports SQLite
 
     return Store(path, settings.ledger_days, settings.ledger_mb * 1024 * 1024)
-
-
-def _is_empty(usage: Usage) -> bool:
-    return not (usage.input or usage.output or usage.cache_read or usage.cache_creation)
 
 
 def has_sqlite() -> bool:

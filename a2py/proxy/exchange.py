@@ -204,7 +204,7 @@ class Exchange:
             return
         record.spent = Spent(usage.input, usage.cache_read, usage.output, outcome.is_estimated)
         if error is None and self._attempt is not None and not self._attempt.has_hops:
-            self._learn_size(self._attempt.deployment, usage.input + usage.cache_read + usage.cache_creation)
+            self._learn_size(self._attempt.deployment, usage.prompt)
             self._judge_cache(usage)
 
     def _count_usage(self, attempt: Attempt, *, is_complete: bool) -> None:

@@ -48,9 +48,8 @@ class Passage(Exchange):
 
         One account needs no memory: whoever made the response, no other could be asked."""
         accounts = {find_account(one) for one in plan.group}
-        account = self._services.router.accounts.find(response) or (next(iter(accounts)) if len(accounts) == 1 else "")
-        endpoint = self._endpoint
-        if not plan.keep_only(lambda one: not explain_refusal(one, endpoint) and find_account(one) == account):
+        account = self._services.router.accounts.find(response) or (accounts.pop() if len(accounts) == 1 else "")
+        if not plan.keep_only(lambda one: find_account(one) == account):
             if account:
                 reason = f"another account made it than those of {self._question.model[:100]!r}"
             else:

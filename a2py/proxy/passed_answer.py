@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from a2py.errors import ApiError
-from a2py.http1 import CODINGS
+from a2py.http1 import CODINGS, content_length
 from a2py.messages.splice import chunk_head
 from a2py.messages.types import Outcome
 from a2py.proxy.aiohttp_server import StreamResponse
@@ -253,7 +253,6 @@ def _named(headers: dict[str, str], id: str) -> dict[str, str]:
 
 def find_length(headers: Mapping[str, str]) -> int | None:
     """Return the length of the body that the client gets; None if it is not known. A compressed body is inflated."""
-    length = headers.get("content-length", "")
-    if headers.get("content-encoding", "").strip().lower() in CODINGS or not length.isdecimal():
+    if "transfer-encoding" in headers or headers.get("content-encoding", "").strip().lower() in CODINGS:
         return None
-    return int(length) if "transfer-encoding" not in headers else None
+    return content_length(headers)

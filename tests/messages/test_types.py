@@ -10,6 +10,12 @@ from a2py.messages.request import parse
 from a2py.messages.types import Call, Outcome, Prepared, Usage
 
 
+def test_what_a_usage_says_of_itself() -> None:
+    assert Usage(input=1, cache_read=20, cache_creation=300, output=5000).prompt == 321
+    assert Usage().is_empty and Usage(thinking=1, web_searches=1).is_empty
+    assert not any(Usage(**{name: 1}).is_empty for name in ("input", "output", "cache_read", "cache_creation"))
+
+
 def test_usage_adds_field_by_field() -> None:
     assert Usage(1, 2, 3, 4, 5, 6, 7) + Usage(10, 20, 30, 40, 50, 60, 70) == Usage(11, 22, 33, 44, 55, 66, 77)
     assert Usage() + Usage() == Usage()

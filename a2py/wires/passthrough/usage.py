@@ -128,7 +128,7 @@ def read_usage(text: bytes, start: int) -> Usage | None:
     tally.see(value)
     usage = tally.usage()
     assert usage is not None
-    if not (usage.input or usage.output or usage.cache_read or usage.cache_creation):
+    if usage.is_empty:
         total = value.get("total_tokens")  # rerank
         return Usage(input=total) if type(total) is int and 0 < total < 1 << 53 else None
     return usage
