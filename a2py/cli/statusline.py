@@ -78,7 +78,7 @@ def ask_proxy(session: str, env: Mapping[str, str]) -> SessionSum | None:
     from urllib.parse import urlencode
 
     from a2py.cli import http
-    from a2py.ledger.query import COLUMNS, Group, SessionSum
+    from a2py.ledger.query import Group, SessionSum
 
     key = env.get("ANTHROPIC_AUTH_TOKEN") or env.get("ANTHROPIC_API_KEY") or ""
     headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -88,16 +88,15 @@ def ask_proxy(session: str, env: Mapping[str, str]) -> SessionSum | None:
     groups = body.get("groups") if isinstance(body, dict) else None
     if not groups:
         return None
-    row = {**groups[0], "cost": groups[0]["known_cost"]}
-    group = Group(name=session, unpriced=row["unpriced"], **{name: row[name] for name in COLUMNS})
-    return SessionSum(group, "", 0)
+    return SessionSum(Group.read("session", groups[0]), "", 0)
 
 
 def format_line(given: Mapping[str, Any], total: SessionSum | None) -> str:
     """Return the line. What is not known is left out; an unknown cost is said."""
     parts = [name_model(given, total)]
     if total is not None:
-        parts.append(format_cost(total.total.cost, bool(total.total.unpriced)))
+        cost = format_cost(total.total.cost, bool(total.total.unpriced))
+        parts.append(cost if "$" in cost else f"cost {cost}")
     used = measure_context(given, total)
     if used is not None:
         parts.append(f"context {used:.0f} %")
@@ -121,10 +120,11 @@ def name_model(given: Mapping[str, Any], total: SessionSum | None) -> str:
 
 
 def format_cost(known: float | None, is_partial: bool) -> str:
-    """Return a cost in dollars; `≥` if only a part of it is known."""
+    """Return a cost in dollars: `unknown`, or with `≥` if only a part of it is known."""
     if known is None or (is_partial and not known):
-        return "cost unknown"
-    return f"{'≥' if is_partial else ''}${known:.2f}" if known >= 0.01 or not known else f"${known:.4f}"
+        return "unknown"
+    text = f"${known:,.2f}" if known >= 1 or not known else f"${known:.4f}"
+    return f"≥{text}" if is_partial else text
 
 
 def measure_context(given: Mapping[str, Any], total: SessionSum | None) -> float | None:

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from a2py.cli import http, options, state
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
+from a2py.cli.statusline import format_cost
 from a2py.cli.terminal import Terminal, pluralize
 from a2py.ledger.query import COLUMNS, GROUPS, parse_since
 from a2py.printable import printable
@@ -128,15 +129,11 @@ def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:
         raise Stop("this Python has no sqlite3, so it can't read the ledger: use another Python", FAILED) from None
     from a2py.ledger.query import sum_by
 
-    if not os.path.exists(path):
-        return []
     try:
         groups = sum_by(path, by, since)
     except (sqlite3.Error, OSError) as error:
-        if "no such table" in str(error):  # it is being made
-            return []
         raise Stop(f"the ledger {path} can't be read: {error}", FAILED) from None
-    return [{**group.values(by), "known_cost": group.cost, "unpriced": group.unpriced} for group in groups]
+    return [group.page_row(by) for group in groups]
 
 
 def to_csv(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
@@ -171,7 +168,11 @@ def draw(terminal: Terminal, by: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
-    return [name, *(f"{row[column]:,}" for column in COLUMNS[:6]), format_cost(row["known_cost"], row["unpriced"])]
+    return [
+        name,
+        *(f"{row[column]:,}" for column in COLUMNS[:6]),
+        format_cost(row["known_cost"], bool(row["unpriced"])),
+    ]
 
 
 def _add(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -192,14 +193,6 @@ def _tokens(row: dict[str, Any]) -> int:
 def _short(name: str) -> str:
     text = printable(name) or "(none)"
     return text if len(text) <= NAME else f"{text[: NAME - 1]}…"
-
-
-def format_cost(known: float | None, is_partial: object) -> str:
-    """Return a cost in dollars: `unknown`, or with `≥` if only a part of it is known."""
-    if known is None or (is_partial and not known):
-        return "unknown"
-    text = f"${known:,.2f}" if known >= 1 or not known else f"${known:.4f}"
-    return f"≥{text}" if is_partial else text
 
 
 def explain(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:

@@ -72,9 +72,19 @@ class Group(NamedTuple):
         cost = None if self.unpriced or self.cost is None else round(self.cost, 10)
         return {by: self.name, **{name: own[name] for name in COLUMNS}, "cost": cost}
 
+    def page_row(self, by: str) -> dict[str, Any]:
+        """Return the group as GET /usage has it: `values`, and what is known of the cost."""
+        return {**self.values(by), "known_cost": self.cost, "unpriced": self.unpriced}
+
+    @classmethod
+    def read(cls, by: str, row: dict[str, Any]) -> Group:
+        """Return the group of a row that `page_row` made."""
+        counts = {name: row[name] for name in COLUMNS}
+        return cls(name=row[by], unpriced=row["unpriced"], **{**counts, "cost": row["known_cost"]})
+
 
 def open_to_read(path: str) -> sqlite3.Connection:
-    """Open the ledger at `path`. Raise sqlite3.Error if there is none."""
+    """Open the ledger at `path`. Raise sqlite3.Error if there is no file."""
     import sqlite3  # here, so that the names above are there without it
 
     absolute = os.path.abspath(path).replace(os.sep, "/")
@@ -85,14 +95,24 @@ def open_to_read(path: str) -> sqlite3.Connection:
 def sum_by(path: str, by: str, since: float = 0.0, session: str | None = None) -> list[Group]:
     """Return the groups of the ledger at `path`: days and hours in their order, others by tokens, the most first.
 
-    `by`: a key of GROUPS; `since`: seconds since the epoch; `session`: only its rows. Raise sqlite3.Error."""
+    `by`: a key of GROUPS; `since`: seconds since the epoch; `session`: only its rows. Without a file, or while one is
+    being made, there are none. Raise sqlite3.Error, OSError."""
+    import sqlite3
+
+    if not os.path.exists(path):
+        return []
     where, values = "time >= ?", [since, *([] if session is None else [session])]
     if session is not None:
         where += " AND session = ?"
     order = "1 DESC" if by in ("day", "hour") else "sum(input + cache_read + cache_write + output) DESC, 2 DESC, 1"
     sql = f"SELECT {GROUPS[by]}, {_SUMS} FROM answers WHERE {where} GROUP BY 1 ORDER BY {order} LIMIT {MAX_GROUPS}"
-    with closing(open_to_read(path)) as connection:
-        groups = [Group._make(row) for row in connection.execute(sql, values)]
+    try:
+        with closing(open_to_read(path)) as connection:
+            groups = [Group._make(row) for row in connection.execute(sql, values)]
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise
     return groups[::-1] if by in ("day", "hour") else groups
 
 
@@ -120,16 +140,17 @@ def sum_session(path: str, session: str) -> SessionSum | None:
 
 def parse_since(text: str, now: float) -> float:
     """Return a moment in seconds since the epoch. `text`: `30m`, `24h`, `7d`, `2w` before `now`, `today`, a date or a
-    time in ISO 8601 (of this machine's time zone, unless it names one), or the seconds themselves. Raise ValueError."""
+    time in ISO 8601 (of this machine's time zone, unless it names one), or the seconds themselves, with a point if they
+    are few. What is before the epoch is the epoch. Raise ValueError."""
     text = text.strip()
     ago = _AGO.fullmatch(text)
     if ago is not None:
         return now - float(ago[1]) * _SECONDS[ago[2]]
     if text == "today":
         return datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    if re.fullmatch(r"\d{9,11}(?:\.\d+)?", text):
+    if re.fullmatch(r"\d{9,12}|\d{1,12}\.\d+", text):
         return float(text)
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        return max(0.0, datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
     except (ValueError, OverflowError, OSError):
         raise ValueError("write 30m, 24h, 7d, 2w, today, or a date like 2026-11-30") from None

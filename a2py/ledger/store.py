@@ -64,6 +64,10 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
     def connect(self) -> sqlite3.Connection:
         """Return the connection to the file, which is made if it is missing. Raise sqlite3.Error, OSError, Unusable."""
         if self._connection is not None:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 #: Seconds for which rows are collected. Seconds between two tries to write while there is trouble. Seconds between two
 #: deletions of old rows.
 BATCH_SECONDS, RETRY_SECONDS, PRUNE_SECONDS = 0.5, 5.0, 3600.0
-#: Rows that wait for a file that can't be written. More are lost, and counted. Some 5 MB.
+#: Rows that wait for a file that can't be written. More are lost, and counted. Some 8 MB.
 MAX_ROWS = 10_000
 #: Jobs that wait.
 MAX_JOBS = 10_000
@@ -54,7 +54,7 @@ class Writer:
         self.lost = 0
         self.trouble = ""
         self._rows: deque[Row] = deque()
-        self._jobs: deque[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]] = deque()
+        self._jobs: deque[tuple[Callable[[sqlite3.Connection], Any] | None, Future[Any]]] = deque()  # None: only wait
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._is_awake = False
@@ -80,6 +80,13 @@ class Writer:
     def submit(self, job: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """Run `job(connection)` in the thread at once, in a transaction of its own, after every row that was added
         before. The future gets what it returns or raises, also if the file can't be written."""
+        return self._submit(job)
+
+    def flush(self) -> Future[None]:
+        """Return a future that ends once every row that was added before is written. Without rows no file is made."""
+        return self._submit(None)
+
+    def _submit(self, job: Callable[[sqlite3.Connection], T] | None) -> Future[T]:
         future: Future[T] = Future()
         if self._is_closing or len(self._jobs) >= MAX_JOBS:
             future.set_exception(RuntimeError("the ledger is closed, or has too much to do"))
@@ -89,10 +96,6 @@ class Writer:
         self._hurry.set()
         self._wake.set()
         return future
-
-    def flush(self) -> Future[None]:
-        """Return a future that ends once every row that was added before is written."""
-        return self.submit(lambda connection: None)
 
     def close(self) -> Future[None]:
         """Write what is left, and end the thread. The future ends with it."""
@@ -139,7 +142,7 @@ class Writer:
         count = len(self._rows)
         if count:
             self._try(store, lambda: self._write(store, count))
-        elif self.trouble or self._jobs:
+        elif self.trouble or any(job is not None for job, _ in self._jobs):
             self._try(store, store.connect)
         for _ in range(len(self._jobs)):
             job, future = self._jobs.popleft()
@@ -149,10 +152,10 @@ class Writer:
                 future.set_exception(OSError(self.trouble))
                 continue
             try:
-                future.set_result(_transact(store, job))
+                future.set_result(_transact(store, job) if job is not None else None)
             except BaseException as error:
                 future.set_exception(error)
-        if not self.trouble and time.monotonic() >= self._prune_time:
+        if not self.trouble and store.is_open and time.monotonic() >= self._prune_time:
             self._prune_time = time.monotonic() + PRUNE_SECONDS
             self._try(store, store.prune)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from a2py.errors import ApiError
-from a2py.messages.session import AGENT_HEADER, name_session
+from a2py.messages.session import AGENT_HEADER, SESSION_LENGTH, name_session
 from a2py.proxy.access import admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
@@ -148,4 +148,4 @@ def _name_asker(request: BaseRequest, record: Record) -> None:
     headers = request.headers
     if not record.account.session:
         record.account.session = name_session(headers)
-    record.account.agent = headers.get(AGENT_HEADER, "")
+    record.account.agent = headers.get(AGENT_HEADER, "")[:SESSION_LENGTH]

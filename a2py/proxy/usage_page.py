@@ -39,9 +39,8 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
         groups = await asyncio.to_thread(sum_by, keeper.path, by, since, session)
     except Exception as error:  # sqlite3.Error, which is not imported here
         raise ApiError("api", f"The ledger can't be read: {error}") from None
-    rows = [{**group.values(by), "known_cost": group.cost, "unpriced": group.unpriced} for group in groups]
     record.status = 200
-    return json_response({"by": by, "groups": rows}, record.id)
+    return json_response({"by": by, "groups": [group.page_row(by) for group in groups]}, record.id)
 
 
 async def _flush(keeper: Bookkeeper) -> None:

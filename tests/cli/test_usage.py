@@ -113,10 +113,17 @@ def test_bars_are_for_a_terminal(ledger: str, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("known", "is_partial", "text"),
-    [(None, 1, "unknown"), (None, 0, "unknown"), (0.0, 1, "unknown"), (0.0, 0, "$0.00"), (0.0012, 0, "$0.0012")],
+    [
+        (None, 1, "unknown"),
+        (None, 0, "unknown"),
+        (0.0, 1, "unknown"),
+        (0.0, 0, "$0.00"),
+        (0.0012, 0, "$0.0012"),
+        (1234.5, 1, "≥$1,234.50"),
+    ],
 )
 def test_an_unknown_cost_is_never_zero(known: float | None, is_partial: int, text: str) -> None:
-    assert usage.format_cost(known, is_partial) == text
+    assert statusline.format_cost(known, bool(is_partial)) == text
 
 
 def test_since_and_what_can_be_wrong(ledger: str, nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +150,9 @@ def test_it_asks_the_running_proxy(tmp_path: Path) -> None:
         write(str(tmp_path / "own.db"), row("m", 2.0))
         done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path)  # finds the key in a2py.yaml
         assert done.returncode == 0 and json.loads(done.stdout)[0]["cost"] == 2.0, done.stderr
+        for since in ("1960-01-01", "1972-05-05", "9999-12-30"):
+            done = a2py("usage", "--json", "--url", proxy.base, "--since", since, cwd=tmp_path)
+            assert len(json.loads(done.stdout)) == (since < "2026") and not done.stderr, done.stderr
         (tmp_path / "elsewhere").mkdir()
         done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path / "elsewhere")
         assert json.loads(done.stdout) == [] and "asks for another master key" in done.stderr
@@ -195,7 +205,6 @@ def test_a_cost_that_is_not_known_is_said(ledger: str) -> None:
     write(ledger, row("m", None, session="s3"), row("m", None, session="s1"))
     for session, text in (("s3", "cost unknown"), ("s1", "≥$1.50")):
         assert text in statusline.format_line({}, statusline.find_session(session, os.environ))
-    assert statusline.format_cost(0.004, False) == "$0.0040" and statusline.format_cost(0.0, False) == "$0.00"
 
 
 @pytest.mark.parametrize("stdin", ["", "{", "[1]", '{"session_id": 5, "model": {"id": "\\u001b[2J"}}'])

@@ -214,6 +214,29 @@ def test_no_file_and_no_thread_before_the_first_row(tmp_path: Path, start: Calla
     assert writer.lost == 1 and isinstance(writer.flush().exception(), RuntimeError)
 
 
+def test_waiting_for_rows_makes_no_file(tmp_path: Path, start: Callable[..., Writer]) -> None:
+    """Who reads the ledger waits for what was added before. Where nothing was, there is nothing to make."""
+    writer = start()
+    for _ in range(2):
+        writer.flush().result(30)
+        assert not list(tmp_path.iterdir())
+    writer.submit(lambda connection: None).result(30)
+    assert count(tmp_path / "usage.db") == 0
+
+
+def test_sums_of_no_file_and_of_one_that_is_being_made(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    assert sum_by(str(path), "model") == [] and sum_session(str(path), "s") is None
+    path.touch()
+    assert sum_by(str(path), "model") == []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # the file has a page, and no table yet
+    assert path.stat().st_size and sum_by(str(path), "model") == []
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(sqlite3.DatabaseError):
+        sum_by(str(path), "model")
+
+
 def test_jobs_see_the_rows_before_them_and_are_transactions(tmp_path: Path, start: Callable[..., Writer]) -> None:
     writer = start()
 
@@ -430,6 +453,10 @@ def test_since_when() -> None:
         NOW - 5400,
         1_700_000_000,
     ]
+    assert parse_since("86400.0", NOW) == 86400.0, "as `a2py usage` asks a proxy"
+    assert parse_since("1972-01-02T00:00:00Z", NOW) == parse_since("63158400.0", NOW) == 63158400.0
+    assert parse_since("1960-01-01", NOW) == 0.0
+    assert parse_since(str(parse_since("9999-12-30", NOW)), NOW) == datetime(9999, 12, 30).timestamp()
     assert parse_since("2026-11-30", NOW) == datetime(2026, 11, 30).timestamp()
     assert parse_since("2026-11-30T10:00:00Z", NOW) == 1796032800
     assert 0 <= NOW - parse_since("today", NOW) < 90_000

@@ -23,6 +23,7 @@ import pytest
 from a2py.deployment import Deployment
 from a2py.ledger.query import sum_by
 from a2py.prices import Price, Rates
+from a2py.proxy.log import Record
 from tests import process
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, refusing, text
@@ -413,6 +414,28 @@ async def test_without_sqlite_it_is_off_and_said_once(tmp_path: Path, monkeypatc
             assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
             assert [line["event"] for line in proxy.lines].count("no ledger") == 1
     assert not os.listdir(tmp_path)
+
+
+async def test_long_names_are_cut_before_they_wait(tmp_path: Path) -> None:
+    """10,000 rows may wait for a file that can't be written: with all of a header they would take 80 MB."""
+    kept: list[Record] = []
+    long = {SESSION: "s" * 8000, "x-claude-code-agent-id": "a" * 8000}
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=False)) as proxy:
+        proxy.services.books.keep = kept.append  # type: ignore[method-assign]
+        await proxy.ask(message(), headers=long)
+        await proxy.ask({**message(), "model": "nobody"}, headers=long)
+    assert [(len(one.account.session), len(one.account.agent)) for one in kept] == [(128, 128)] * 2
+
+
+async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
+    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
+        async with proxied(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
+            for by in ("model", "day"):
+                answer = await proxy.ask(None, f"/usage?by={by}", "GET")
+                assert (answer.status, answer.json) == (200, {"by": by, "groups": []})
+            assert not os.listdir(tmp_path)
+            await proxy.ask(message())
+            assert len((await proxy.ask(None, "/usage", "GET")).json["groups"]) == 1
 
 
 async def test_the_usage_page(tmp_path: Path) -> None:
