@@ -416,12 +416,12 @@ async def test_without_sqlite_it_is_off_and_said_once(tmp_path: Path, monkeypatc
     assert not os.listdir(tmp_path)
 
 
-async def test_long_names_are_cut_before_they_wait(tmp_path: Path) -> None:
+async def test_long_names_are_cut_before_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 rows may wait for a file that can't be written: with all of a header they would take 80 MB."""
     kept: list[Record] = []
     long = {SESSION: "s" * 8000, "x-claude-code-agent-id": "a" * 8000}
     async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=False)) as proxy:
-        proxy.services.books.keep = kept.append  # type: ignore[method-assign]
+        monkeypatch.setattr(proxy.services.books, "keep", kept.append)
         await proxy.ask(message(), headers=long)
         await proxy.ask({**message(), "model": "nobody"}, headers=long)
     assert [(len(one.account.session), len(one.account.agent)) for one in kept] == [(128, 128)] * 2
