@@ -359,7 +359,9 @@ class ResponseReader:
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the length that `headers` announce, None if they don't. Raise BadResponse. Equal values may be repeated (RFC 9110, section 8.6)."""
+    """Return the length that `headers` announce, None if they don't. Raise BadResponse.
+
+    Equal values may be repeated (RFC 9110, section 8.6)."""
     written = headers.get("content-length")
     if written is None:
         return None
