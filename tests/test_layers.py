@@ -241,8 +241,8 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
-    ("access", "accounts", "aiohttp_server", "bus", "cachehealth", "context", "cors", "fallbacks", "files", "lessons"),
-    ("log", "places"),
+    ("accounts", "aiohttp_server", "bus", "cachehealth", "context", "cors", "fallbacks", "files", "keys", "lessons"),
+    ("access", "log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
     ("bookkeeper", "waiting"),

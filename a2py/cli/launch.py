@@ -154,7 +154,7 @@ async def _start(stack: AsyncExitStack, source: Source, args: argparse.Namespace
     from a2py.proxy.log import Log
     from a2py.proxy.server import Listen, Server
 
-    config = replace(await open_source(stack, source, args), master_key=secrets.token_urlsafe(32))
+    config = replace(await open_source(stack, source, args), master_key=secrets.token_urlsafe(32), keys_path="")
     path = args.log or os.path.join(state.state_dir(os.environ), "claude.log")
     log = Log(stack.enter_context(state.open_log(path)), "json" if config.settings.json_logs else "text")
     server = Server(config, log=log, ledger=state.ledger_path(os.environ))

@@ -24,7 +24,7 @@ from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
 from a2py.cli.reload import Reloader
-from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to
+from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to, with_keys
 from a2py.cli.sharing import Sharing
 from a2py.cli.source import Source, choose, is_insecure, master_key, read_environment
 from a2py.cli.summary import describe_served, is_loopback, own_url
@@ -117,14 +117,16 @@ def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
 
     def check(config: Config) -> None:
         check_strict(config, bool(args.strict))
+        has_keys = check_keys(config)
         for each in hosts:
-            check_public(each, Source(config, ""), bool(args.insecure))
+            check_public(each, Source(config, ""), bool(args.insecure) or has_keys)
         check_capture(config.settings.capture_dir)
 
     if source.config is not None:
         check_strict(source.config, bool(args.strict))
+    has_keys = check_keys(source.config)
     for each in hosts:
-        check_public(each, source, bool(args.insecure))
+        check_public(each, source, bool(args.insecure) or has_keys)
     return Job(args, source, host, port, tls, sockets, check)
 
 
@@ -134,6 +136,16 @@ def check_strict(config: Config, is_strict: bool) -> None:
     if is_strict and (config.warnings or problems):
         lines = "\n".join(f"  {line}" for line in (*config.warnings, *problems))
         raise Stop(f"--strict allows no warning:\n{lines}", CONFIG)
+
+
+def check_keys(config: Config | None) -> bool:
+    """Return whether clients need a key of keys.yaml. Raise ConfigError or Stop if its keys can't be used."""
+    path = with_keys(config or Config(), os.environ).keys_path
+    if not os.path.exists(path):
+        return False
+    from a2py.proxy.keys import read_keys
+
+    return bool(read_keys(path))
 
 
 def count_workers(args: argparse.Namespace) -> int:

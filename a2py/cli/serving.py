@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from a2py.cli import handover, record, rotate
@@ -30,6 +30,7 @@ from a2py.cli.state import ledger_path
 from a2py.cli.summary import Served, describe_served, describe_target, own_url, summarize
 from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
+from a2py.config.dotenv import find_keys
 from a2py.proxy.log import Log
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def serve_job(job: Job, worker: Worker) -> None:
     files.raise_limit()
     timeouts = Timeouts(idle=job.args.keepalive_timeout) if job.args.keepalive_timeout else Timeouts()
     async with AsyncExitStack() as stack:
-        config = await open_source(stack, job.source, job.args)
+        config = with_keys(await open_source(stack, job.source, job.args), os.environ)
         check_capture(config.settings.capture_dir)
         log = open_log(config)
         notifier, stop, at_once = Notifier(os.environ, os.getpid()), asyncio.Event(), asyncio.Event()
@@ -113,6 +114,12 @@ async def serve_job(job: Job, worker: Worker) -> None:
         )
         listen, ledger = Listen(job.host, job.port, job.sockets, job.tls), ledger_path(os.environ)
         await serve(config, listen, life, log=log, timeouts=timeouts, ledger=ledger)
+
+
+def with_keys(config: Config, env: Mapping[str, str]) -> Config:
+    """Return `config` with the user's own file of keys, unless a configuration file says that another one is beside
+    it."""
+    return config if config.keys_path else replace(config, keys_path=find_keys(None, env))
 
 
 def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[[], Config] | None:

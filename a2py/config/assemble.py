@@ -27,7 +27,7 @@ from a2py.config.checks import (
 )
 from a2py.config.choice import find_choice
 from a2py.config.collapse import collapse
-from a2py.config.dotenv import OWN_PREFIX, environment, locate, places, warn_readable, within
+from a2py.config.dotenv import OWN_PREFIX, environment, find_keys, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, find_default_name
 from a2py.config.pairs import SHARED, Pair, Use, Way, origin_of
@@ -74,7 +74,7 @@ def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool 
     secret_files = {
         name: os.path.realpath(path) for name, path in files.items() if not untrusted or not within(path, folder)
     }
-    config = _assemble(tree, whole, warnings, files, secret_files)
+    config = replace(_assemble(tree, whole, warnings, files, secret_files), keys_path=find_keys(file, env))
     return config if untrusted else replace(config, pairs={})
 
 

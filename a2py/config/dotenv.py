@@ -15,6 +15,8 @@ from typing import NamedTuple
 from a2py.config.variables import Origin, Variables
 from a2py.providers import PROVIDERS
 
+#: Name of the file of the clients' keys (keys.py).
+KEYS_FILE = "keys.yaml"
 MAX_DOTENV = 1 << 20
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=\s*(.*?)\s*\Z", re.ASCII)
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
@@ -206,6 +208,13 @@ def places(env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
     here = tuple(os.path.join(cwd, name) for name in ("a2py.yaml", "litellm_config.yaml"))
     own = _own(env)
     return here + ((os.path.join(own, "config.yaml"),) if own else ())
+
+
+def find_keys(config_file: str | None, env: Mapping[str, str]) -> str:
+    """Return the path of the clients' keys, "" for none: beside the configuration file, else in the user's own
+    configuration directory. There need not be a file."""
+    folder = os.path.dirname(config_file) if config_file else _own(env)
+    return os.path.join(folder, KEYS_FILE) if folder else ""
 
 
 def _own(env: Mapping[str, str]) -> str:

@@ -61,7 +61,8 @@ class Config:
     that are not their own provider's. The user must consent before it is served. `mistakes`: those
     of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
     of which the deployments are (else they are of the environment). `search`: where searches of models that can't
-    search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`)."""
+    search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`).
+    `keys_path`: file of the clients' keys (keys.py), "" for none; it need not exist."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Config:
     pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
     search: SearchTool | None = None
     servers: Mapping[str, ServerWord] = field(default_factory=dict, repr=False, compare=False)
+    keys_path: str = ""
     _names: _Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +99,10 @@ class Config:
                 "permission", "; ".join(dict.fromkeys(dep.problem for dep in matches[:3])), should_retry=False
             )
         return working
+
+    def find(self, model: str) -> tuple[Deployment, ...]:
+        """Return the deployments of `model`, also those with a problem; () if nothing answers to the name."""
+        return self._names.look_up(model)
 
     def with_servers(self, servers: Mapping[str, ServerWord]) -> Config:
         """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models

@@ -1,4 +1,4 @@
-"""Decide who may ask: by the master key, or without one by the Host and the Origin.
+"""Decide who may ask: by the master key and the keys of clients, or without any by the Host and the Origin.
 
 Why the Host: a page on `evil.example` may make its own name resolve to 127.0.0.1 after it was loaded (DNS rebinding).
 Then the browser takes a2py for the page's own server and lets it read answers. Such a request has the page's name in
@@ -17,26 +17,41 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from a2py.caller import ANYBODY, MASTER, Caller
 from a2py.errors import ApiError
 from a2py.hostname import LIMIT, Host, parse_host
 
 if TYPE_CHECKING:
     from a2py.config import Config
+    from a2py.proxy.keys import Keyring
 
 #: Hosts that are allowed without a key. Any IP address is allowed too. No web page can be served under one of these
 #: names.
 LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
 #: Headers in which a client sends its key.
 KEY_HEADERS = ("x-api-key", "x-litellm-api-key", "authorization")
+#: How many models of a key an error names.
+MAX_NAMED = 40
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
-def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None:
-    """Raise `ApiError` if the request is not allowed: 401 without the key, 403 for a Host or Origin of a strange web
-    page.
+def admit(config: Config, keys: Keyring, headers: Mapping[str, str], target: str = "/") -> Caller:
+    """Return who asks. Raise `ApiError` if the request is not allowed: 401 without a valid key, 403 for a Host or
+    Origin of a strange web page.
 
-    `target`: of the request line."""
+    As soon as there is a key, each request must have one, also without a master key. `target`: of the request line."""
+    keys.refresh(bool(config.master_key))
+    if keys.rows:
+        caller = keys.find(_list_tokens(headers), config.master_key)
+        if caller is None:
+            raise ApiError(
+                "authentication",
+                "This proxy requires a key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key) to the"
+                " one that you were given (`a2py keys new NAME` makes one)",
+                should_retry=False,
+            )
+        return caller
     if config.master_key:
         if not _has_key(headers, config.master_key):
             raise ApiError(
@@ -45,7 +60,48 @@ def admit(config: Config, headers: Mapping[str, str], target: str = "/") -> None
                 " to it",
                 should_retry=False,
             )
+        return MASTER
+    _admit_local(config, headers, target)
+    return ANYBODY
+
+
+def require_admin(caller: Caller) -> None:
+    """Raise `ApiError` (403) for a key that may not read what concerns all keys. Without any key everybody may."""
+    if caller.name and not caller.is_admin:
+        raise ApiError(
+            "permission",
+            f"The key {caller.name} may not read this: use the master key, or a key that `a2py keys new NAME --admin`"
+            " has made",
+            should_retry=False,
+        )
+
+
+def may_ask(config: Config, caller: Caller, model: str) -> bool:
+    """Return whether `caller` may ask for `model`: its list has that name, or the name of the file that it means.
+
+    A key for `gpt-5` may ask for another spelling of it, for an alias of it, and for an unknown `claude-…` name that
+    the configuration sends there. A key for an alias may ask for the alias alone."""
+    if caller.lists(model):
+        return True
+    deployments = config.find(model)
+    return bool(deployments) and all(caller.lists(one.name) for one in deployments)
+
+
+def require_model(config: Config, caller: Caller, model: str) -> None:
+    """Raise `ApiError` if `caller` may not ask for `model` (403), or if nobody has the name (404). Neither tells which
+    other models there are."""
+    if not caller.models:
         return
+    own = ", ".join(caller.models[:MAX_NAMED])
+    if not may_ask(config, caller, model):
+        reason = f"The key {caller.name} may not ask for the model {model[:100]!r}: its models are {own}"
+        raise ApiError("permission", reason, should_retry=False)
+    if not config.serves(model):
+        raise ApiError("not_found", f"model: {model[:100]} is not served here; the key {caller.name} is for {own}")
+
+
+def _admit_local(config: Config, headers: Mapping[str, str], target: str) -> None:
+    """Raise `ApiError` for a Host or an Origin that is neither local nor in the configuration's lists."""
     settings = config.settings
     host = find_host(target, headers)
     if host and not is_local_host(host) and not _is_listed(host, settings.allowed_hosts):
@@ -74,6 +130,17 @@ def _has_key(headers: Mapping[str, str], key: str) -> bool:
     own = own[7:].strip() if own[:7].lower() == "bearer " else own
     by_own = hmac.compare_digest(own.encode("utf-8", "surrogateescape"), expected)
     return by_header or by_own or (by_token and kind.lower() == "bearer")
+
+
+def _list_tokens(headers: Mapping[str, str]) -> list[str]:
+    """Return what the headers of `_has_key` hold."""
+    tokens = [headers.get("x-api-key", "")]
+    own = headers.get("x-litellm-api-key", "").strip()
+    tokens.append(own[7:].strip() if own[:7].lower() == "bearer " else own)
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        tokens.append(token.strip())
+    return [token for token in tokens if token]
 
 
 def find_host(target: str, headers: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ import asyncio
 
 from a2py.errors import ApiError
 from a2py.messages.session import AGENT_HEADER, SESSION_LENGTH, name_session
-from a2py.proxy.access import admit
+from a2py.proxy.access import admit, require_admin
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
 from a2py.proxy.log import INTERNAL, Record
@@ -24,9 +24,6 @@ from a2py.proxy.routes import Route, find_route
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.endpoints import is_openai_path
-
-#: Name of the master key in the ledger and the metrics.
-MASTER = "master"
 
 
 class Proxy:
@@ -87,8 +84,9 @@ class Proxy:
             if headers is not None:
                 return NamelessResponse(status=204, headers={**headers, "request-id": record.id})
         if not route.open:
-            admit(config, request.headers, request.raw_path)
-            record.account.key = MASTER if config.master_key else ""
+            caller = record.account.caller = admit(config, services.keys, request.headers, request.raw_path)
+            if route.admin:
+                require_admin(caller)
         if request.method not in route.methods:
             raise refuse_method(request, path, route.methods)
         if connections is not None and connections.open > connections.max_connections:

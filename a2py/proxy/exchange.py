@@ -12,12 +12,14 @@ Invariants: exactly one answer, whatever fails; before the answer is committed a
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError, Blame
 from a2py.evidence.replies import judge
 from a2py.messages.types import Usage
 from a2py.proxy import unsearched
+from a2py.proxy.access import may_ask
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer, DecodedAnswer
 from a2py.proxy.attempt import Attempt, DecodedAttempt
@@ -97,6 +99,7 @@ class Exchange:
         services, inbound = self._services, self._inbound
         plan = services.router.plan(inbound.config, inbound.model, inbound.size, inbound.asker)
         plan.on_join = self._note_place
+        plan.may_ask = partial(may_ask, inbound.config, inbound.record.account.caller)
         try:
             return await self._follow_plan(plan)
         finally:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 import orjson
 
+from a2py.caller import ANYBODY, Caller
 from a2py.deployment import Deployment
 from a2py.messages.rules import Choice
 from a2py.messages.types import Usage
@@ -43,17 +44,22 @@ class Spent(NamedTuple):
 class Account:
     """Who asked, and what it took.
 
-    `key`: name of the client's key; `session`, `agent`: as the client sent them; `counted`: the tokens of each attempt;
+    `caller`: the client's key; `session`, `agent`: as the client sent them; `counted`: the tokens of each attempt;
     `is_estimated`: the upstreams did not count all of them; `is_count`: the request only counts tokens, and is no
     answer of a model; `choice`: the rule of `a2py: routes:` that decided, None if there are none."""
 
-    key: str = ""
+    caller: Caller = ANYBODY
     session: str = ""
     agent: str = ""
     counted: list[tuple[Deployment, Usage]] = field(default_factory=list)
     is_estimated: bool = False
     is_count: bool = False
     choice: Choice | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the client's key, "" if the proxy asks for none."""
+        return self.caller.name
 
 
 @dataclass(slots=True)

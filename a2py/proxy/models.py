@@ -8,11 +8,13 @@ Invariants: every listed id can be asked for; no secret and no address is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from a2py.caller import ANYBODY, Caller
 from a2py.errors import ApiError
+from a2py.proxy.access import may_ask, require_model
 
 if TYPE_CHECKING:
     from a2py.config import Config
@@ -47,13 +49,22 @@ def model_info(id: str, name: str, deployment: Deployment | None) -> dict[str, A
     }
 
 
-def list_ids(config: Config) -> list[tuple[str, str]]:
-    """Return (id, display name) of every model: first the public names, then ids with "claude" in them for the names
-    that Claude Code's discovery would drop."""
-    names = config.list_names()
+def list_ids(config: Config, caller: Caller = ANYBODY) -> list[tuple[str, str]]:
+    """Return (id, display name) of every model that `caller` may ask for: first the public names, then ids with
+    "claude" in them for the names that Claude Code's discovery would drop."""
+    names, chat_names = config.list_names(), config.list_chat_names()
+    if caller.models:
+        own = [name for name in caller.models if "*" not in name and name not in config.hidden and config.knows(name)]
+        names = _select(config, caller, [*names, *own])
+        chat_names = _select(config, caller, [*chat_names, *filter(config.can_chat, own)])
     taken = set(names)
-    extra = [(id, name) for name in config.list_chat_names() if (id := config.make_discovery_id(name)) not in taken]
+    extra = [(id, name) for name in chat_names if (id := config.make_discovery_id(name)) not in taken]
     return [(name, name) for name in names] + extra
+
+
+def _select(config: Config, caller: Caller, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `names` that `caller` may ask for, each once."""
+    return tuple(name for name in dict.fromkeys(names) if may_ask(config, caller, name))
 
 
 def _find_deployment(config: Config, name: str) -> Deployment | None:
@@ -63,7 +74,7 @@ def _find_deployment(config: Config, name: str) -> Deployment | None:
         return None
 
 
-def list_page(config: Config, query: str) -> dict[str, Any]:
+def list_page(config: Config, query: str, caller: Caller = ANYBODY) -> dict[str, Any]:
     """Return the page of models that `limit`, `after_id` and `before_id` in the URL's query select: all of them without
     a limit.
 
@@ -71,7 +82,7 @@ def list_page(config: Config, query: str) -> dict[str, Any]:
     between them, and there an unknown one is no bound: the SDK's own tests send placeholders
     (anthropic 2.14)."""
     parameters = {name: values[-1] for name, values in parse_qs(query).items()}
-    entries = list_ids(config)
+    entries = list_ids(config, caller)
     ids = [id for id, _ in entries]
     limit = _parse_limit(parameters.get("limit")) or len(entries)
     after, before = _find_bounds(ids, parameters)
@@ -118,14 +129,16 @@ def _find_id(ids: list[str], id: str, field: str) -> int:
         raise ApiError("invalid_request", f"{field}: no model has this id") from None
 
 
-def show(config: Config, id: str) -> dict[str, Any]:
-    """Return the ModelInfo of `id`. Raise `ApiError` (not_found) for a name that nothing serves."""
+def show(config: Config, id: str, caller: Caller = ANYBODY) -> dict[str, Any]:
+    """Return the ModelInfo of `id`. Raise `ApiError` for a name that nothing serves (404), or that `caller` may not ask
+    for (403)."""
+    require_model(config, caller, id)
     deployment = config.resolve(id)[0]
     return model_info(id, deployment.name if "*" not in deployment.name else id, deployment)
 
 
-def list_for_litellm(config: Config) -> dict[str, Any]:
-    """Return LiteLLM's `/v1/model/info`, without keys and addresses."""
+def list_for_litellm(config: Config, caller: Caller = ANYBODY) -> dict[str, Any]:
+    """Return LiteLLM's `/v1/model/info`, without keys and addresses, of the names that `caller` may ask for."""
     return {
         "data": [
             {
@@ -139,5 +152,6 @@ def list_for_litellm(config: Config) -> dict[str, Any]:
                 },
             }
             for deployment in config.deployments
+            if caller.lists(deployment.name)
         ]
     }

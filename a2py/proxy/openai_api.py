@@ -14,6 +14,7 @@ import time
 
 from a2py.errors import ApiError
 from a2py.messages.types import Call, Request
+from a2py.proxy.access import require_model
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.asker import Asker
 from a2py.proxy.inbound import Inbound
@@ -47,6 +48,7 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
     content_type = request.headers.get("content-type", "")
     question = await services.pace.run(parse_in_slices(body, content_type, endpoint), size=len(body))
     record.model, record.stream = question.model, question.wants_stream
+    require_model(services.config, record.account.caller, question.model)
     inbound = _make_inbound(services, request, record, question)
     if inbound.config.settings.capture_dir:
         begin_capture(inbound, body)

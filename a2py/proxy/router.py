@@ -199,7 +199,7 @@ class Plan:
     returns None.
 
     `attempts`, `lessons`: how many there were so far; `place`: of the latest step; `waiting`: how the request has
-    waited; `on_join`: called with the place in the line when it begins to wait."""
+    waited; `on_join`: called with its place in the line when it begins to; `may_ask`: which names may be asked."""
 
     def __init__(self, router: Router, config: Config, model: str, demand: Demand, asker: Asker) -> None:
         self._router = router
@@ -217,6 +217,7 @@ class Plan:
         self.place: Place | None = None
         self.waiting = Waiting(router.line, config.settings, asker)
         self.on_join: Callable[[int], None] = lambda place: None
+        self.may_ask: Callable[[str], bool] = lambda name: True
         self.attempts = 0
         self.lessons = 0
 
@@ -415,8 +416,8 @@ class Plan:
 
         If there is none, nothing has changed: the fallbacks may have room the next time."""
         if self._fallbacks is None:
-            names = [name for name in self._configured_fallbacks(error) if name != self._model]
-            self._fallbacks = names[: self._settings.max_fallbacks]
+            names = filter(self.may_ask, self._configured_fallbacks(error))
+            self._fallbacks = [name for name in names if name != self._model][: self._settings.max_fallbacks]
         for name in self._fallbacks:
             try:
                 group = self._config.resolve(name)

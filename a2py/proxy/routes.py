@@ -32,12 +32,14 @@ Handler = Callable[[Services, BaseRequest, Record], Awaitable["StreamResponse | 
 
 
 class Route(NamedTuple):
-    """`open`: needs no key; `prefix`: also served below any other path (`/anthropic/v1/messages`)."""
+    """`open`: needs no key; `prefix`: also served below any other path (`/anthropic/v1/messages`); `admin`: only for
+    the master key and the keys of admins."""
 
     methods: tuple[str, ...]
     handler: Handler
     open: bool = False
     prefix: bool = False
+    admin: bool = False
 
 
 async def greet(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
@@ -67,9 +69,9 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
     if not config.settings.enable_drain_endpoint:
         reason = "general_settings.enable_drain_endpoint is not set"
         raise ApiError("not_found", f"Not found: {request.method} {DRAIN_PATH} ({reason})")
-    if not config.master_key and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    if not services.needs_key and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise ApiError("permission", f"{DRAIN_PATH} is not for web pages: set a master_key", should_retry=False)
-    services.leave()
+    services.running.leave()
     before = len(running.exchanges)
     try:
         await asyncio.wait_for(running.wait_until_idle(), config.settings.drain_seconds)
@@ -88,9 +90,11 @@ async def report_health(services: Services, request: BaseRequest, record: Record
 
     A probe that sends no key learns only whether it answers: charts of LiteLLM probe this path, too."""
     config, status = services.config, "draining" if services.running.is_draining else "healthy"
-    if config.master_key and not any(name in request.headers for name in KEY_HEADERS):
+    if services.needs_key and not any(name in request.headers for name in KEY_HEADERS):
         return json_response({"status": status}, record.id)
-    admit(config, request.headers, request.raw_path)
+    caller = admit(config, services.keys, request.headers, request.raw_path)
+    if caller.name and not caller.is_admin:
+        return json_response({"status": status}, record.id)
     used, running = services.limits.usage(), services.limits.running
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
@@ -144,17 +148,17 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
 
 
 async def list_models(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.list_page(services.config, request.query_string), record.id)
+    return json_response(models.list_page(services.config, request.query_string, record.account.caller), record.id)
 
 
 async def show_model(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     path = request.path
     id = path.partition(MODEL_PATH)[2] or path.removeprefix(BARE_MODEL_PATH)
-    return json_response(models.show(services.config, id.strip("/")), record.id)
+    return json_response(models.show(services.config, id.strip("/"), record.account.caller), record.id)
 
 
 async def list_for_litellm(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    return json_response(models.list_for_litellm(services.config), record.id)
+    return json_response(models.list_for_litellm(services.config, record.account.caller), record.id)
 
 
 GET, POST = ("GET", "HEAD"), ("POST",)
@@ -168,7 +172,7 @@ ROUTES: dict[str, Route] = {
     "/health/liveness": Route(GET, greet, open=True),
     "/health/readiness": Route(GET, report_readiness, open=True),
     "/health": Route(GET, report_health, open=True),  # it asks for the key itself
-    "/metrics": Route(GET, report_metrics),
+    "/metrics": Route(GET, report_metrics, admin=True),
     "/usage": Route(GET, report_usage),
     "/v1/messages": Route(POST, create_message, prefix=True),
     "/v1/messages/count_tokens": Route(POST, count_tokens, prefix=True),
@@ -181,7 +185,7 @@ ROUTES: dict[str, Route] = {
 PASSED = {path: Route(POST, pass_on) for path in OPENAI_PATHS}
 #: Matched exactly. With a prefix or a trailing slash it is another path: a front server may guard exactly this one.
 DRAIN_PATH = "/health/drain"
-DRAIN = Route(("GET", "POST"), drain)
+DRAIN = Route(("GET", "POST"), drain, admin=True)
 #: What follows is a model's name, which may contain slashes.
 MODEL_PATH, BARE_MODEL_PATH = "/v1/models/", "/models/"
 ONE_MODEL = Route(GET, show_model, prefix=True)

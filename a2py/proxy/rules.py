@@ -13,6 +13,7 @@ from a2py.config import Config
 from a2py.messages.facts import Facts, read_facts_in_slices
 from a2py.messages.rules import choose, list_headers
 from a2py.messages.types import Request
+from a2py.proxy.access import may_ask, require_model
 from a2py.proxy.log import Record
 from a2py.proxy.pace import Pace
 from a2py.proxy.responses import header_text
@@ -25,20 +26,27 @@ PART_LIMIT = 300
 async def choose_model(
     config: Config, pace: Pace, request: Request, headers: Mapping[str, str], tokens: int, record: Record
 ) -> str:
-    """Return the name to serve the request by: a rule's model, otherwise the name that it asks for.
+    """Return the name to serve the request by: a rule's model, otherwise the name that it asks for. Raise `ApiError` if
+    the client's key may not ask for it.
 
     `tokens`: of the prompt, by `count.estimate`, which gives the same number for the same prompt. A corrected number
     would let a conversation at the limit of a rule go back and forth."""
-    rules = config.settings.routes
-    if not rules or not config.serves(request.model):
-        return request.model
-    facts = await pace.run(read_facts_in_slices(request, headers, list_headers(rules), tokens), size=request.size)
-    return apply_rules(config, facts, record)
+    rules, model = config.settings.routes, request.model
+    if rules and config.serves(model):
+        facts = await pace.run(read_facts_in_slices(request, headers, list_headers(rules), tokens), size=request.size)
+        model = apply_rules(config, facts, record)
+    require_model(config, record.account.caller, model)
+    return model
 
 
 def apply_rules(config: Config, facts: Facts, record: Record) -> str:
-    """Return the name to serve a request by of which only `facts` are known, and note the rule in `record`."""
-    choice = record.account.choice = choose(config.settings.routes, facts, config.has_name(facts.model))
+    """Return the name to serve a request by of which only `facts` are known, and note the rule in `record`.
+
+    A rule does not lead to a model that the client's key may not ask for: then the name that was asked for stays."""
+    choice = choose(config.settings.routes, facts, config.has_name(facts.model))
+    if choice.model and not may_ask(config, record.account.caller, choice.model):
+        choice = choice._replace(model="", why=f"{choice.why}, but the key may not ask for the rule's model")
+    record.account.choice = choice
     return choice.model or facts.model
 
 

@@ -24,6 +24,7 @@ from a2py.proxy.bus import Bus
 from a2py.proxy.cachehealth import CacheHealth
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
+from a2py.proxy.keys import Keyring
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log
@@ -55,9 +56,11 @@ class Interruptible(Protocol):
 class Running:
     """The work that must end before the proxy may stop.
 
-    `exchanges`: requests to models that are being answered; `is_draining`: the proxy is out of rotation."""
+    `exchanges`: requests to models that are being answered; `is_draining`: the proxy is out of rotation; `leave`:
+    called when a client asks to take it out."""
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.leave = leave
         self.exchanges: set[Interruptible] = set()
         self.is_draining = False
         self._idle: asyncio.Event | None = None
@@ -108,10 +111,10 @@ class Prompts(NamedTuple):
 class Services:
     """The shared parts of one proxy.
 
-    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: called
-    when a client asks to take the proxy out of rotation; `connections`: the clients' connections, None inside another
-    aiohttp application; `bus`: messages between the workers of one parent; `ledger`: path of the ledger if the
-    configuration names none, "" for none."""
+    `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: see
+    `Running`; `keys`: who may ask; `connections`: the clients' connections, None inside another aiohttp application;
+    `bus`: messages between the workers of one parent; `ledger`: path of the ledger if the configuration names none, ""
+    for none."""
 
     def __init__(
         self,
@@ -127,7 +130,6 @@ class Services:
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.timeouts = timeouts or Timeouts()
-        self.leave = leave
         self.bus = Bus(lambda error: self.log.crash(error, ""))
         self.name = new_id("")[:8]
         self.start_time = clock()
@@ -135,11 +137,12 @@ class Services:
         self.limits.places.total_limit = config.settings.global_max_parallel_requests
         self.lessons = Lessons(clock)
         self.metrics = Metrics()
+        self.keys = Keyring(clock, lambda event, values: self.log.warning(event, **values))
         self.books = Books(ledger, self.log, self.metrics)
         self.pace = Pace()
         self.sizes = Sizes(self.pace)
         self.prompts = Prompts(Tokenizers(clock, self.pace), Contexts(clock), CacheHealth(clock))
-        self.running = Running()
+        self.running = Running(leave)
         self.connections: Connections | None = None
         self.discovery = Discovery(self._take_words)
         self.upstream: Upstream  # made by `start`, because it belongs to the running loop
@@ -148,8 +151,14 @@ class Services:
     def limits(self) -> Limits:
         return self.router.limits
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether clients must have a key."""
+        return bool(self.config.master_key or self.keys.rows)
+
     async def start(self) -> None:
         settings = self.config.settings
+        self.keys.open(self.config.keys_path)
         self.upstream = Upstream(
             self.name, settings.force_ipv4, settings.trust_env, self.metrics.add, settings.upstream_proxy
         )
@@ -176,6 +185,7 @@ class Services:
         self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.router.line.renew(self.config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
+        self.keys.refresh(bool(config.master_key), at_once=True)
         former = self.books.open(config.settings)
         if former is not None:
             self.running.run_in_background(former.close())
