@@ -1,6 +1,6 @@
 """Check that each core module is covered by its own tests and the goldens: `make test ARGS=--coverage-map`.
 
-The core is L0 to L2: the files in the root of a2py, http1, messages, providers, wires and evidence. The own tests of
+The core is L0 to L2: the files in the root of a2py, http1, messages, providers, wires, evidence and search. The own tests of
 a2py/wires/native/strip.py are tests/wires/native/test_strip.py and tests/wires/native/test_strip_*.py. Together with
 the golden cases, and the floods and slices of SHARED, they must reach every line and every branch of every function.
 A gap fails the run.
@@ -32,7 +32,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The parts of a2py that this page is about: see STRATA in test_layers.py.
-CORE = ("http1", "messages", "providers", "wires", "evidence")
+CORE = ("http1", "messages", "providers", "wires", "evidence", "search")
 #: Test files that check one property of all modules together: what each golden says, that each limit holds, that long
 #: work is done in slices.
 SHARED = ("tests/goldens/test_goldens.py", "tests/whole/test_limits.py", "tests/whole/test_large_requests.py")

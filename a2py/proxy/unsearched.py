@@ -29,8 +29,7 @@ def wants_only_search(request: Request) -> bool:
     """Return whether the only tool of `request` is Anthropic's web search, so that its reply would be a search."""
     if len(request.tools) != 1 or request.body.get("mcp_servers"):
         return False
-    kind = request.tools[0].get("type")
-    return isinstance(kind, str) and kind.startswith("web_search_")
+    return search.is_search(request.tools[0])
 
 
 def read_query(request: Request) -> str:
@@ -54,7 +53,7 @@ def write(sink: Sink, request: Request, id: str) -> Outcome:
     block_id, query = search.make_block_id(id), read_query(request)
     input: JSON = {"query": query} if query else {}
     sink.server_tool("search", block_id, search.NAME, input)
-    sink.server_result("result", search.RESULT, block_id, search.FAILED)
+    sink.server_result("result", search.RESULT, block_id, search.failure())
     return Outcome(usage=Usage(input=1), notes=[NOTE])
 
 

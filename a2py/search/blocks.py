@@ -1,6 +1,7 @@
-"""Searches as the content blocks of Anthropic's own web search.
+"""Pages that a2py has found, as results and citations of Anthropic's web search.
 
-Knows: `server_tool_use`, `web_search_tool_result`, the citations of a text. Must not know: backends, models.
+Knows: what of a page travels in the blocks, the marks of a text that cite it. Must not know: backends, models, how the
+blocks look (wires/common/search.py).
 Invariants: what a client sends back of a search has everything that its text for the next model is made of, so that the
 same history always gives the same bytes.
 """
@@ -13,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.search.page import Page
+from a2py.wires.common.search import make_citation, make_result
 
-RESULT = "web_search_tool_result"
 #: Kind and origin of the signature in `encrypted_content`, where Anthropic has its own copy of the page.
 KIND, ORIGIN = "search", "a2py"
 #: Characters of `cited_text`, as Anthropic has them (docs.claude.com, web search tool, 2026-11).
@@ -28,31 +29,14 @@ _LONGEST = 64
 def results(pages: Iterable[Page]) -> list[JSON]:
     """Return the content of a result block."""
     return [
-        {
-            "type": "web_search_result",
-            "url": page.url,
-            "title": page.title or page.url,
-            "encrypted_content": signatures.make(KIND, ORIGIN, {"s": page.snippet}),
-            "page_age": page.age or None,
-        }
+        make_result(page.url, page.title, signatures.make(KIND, ORIGIN, {"s": page.snippet}), page.age or None)
         for page in pages
     ]
 
 
-def failure(code: str) -> JSON:
-    """Return the content of the result block of a failed search."""
-    return {"type": "web_search_tool_result_error", "error_code": code}
-
-
 def citation(page: Page, number: int) -> JSON:
     """Return the citation of a page that the model named by its number."""
-    return {
-        "type": "web_search_result_location",
-        "url": page.url,
-        "title": page.title or page.url,
-        "encrypted_index": signatures.make(KIND, ORIGIN, {"n": number}),
-        "cited_text": page.snippet[:CITED],
-    }
+    return make_citation(page.url, page.title, signatures.make(KIND, ORIGIN, {"n": number}), page.snippet[:CITED])
 
 
 class MarkReader:

@@ -15,10 +15,8 @@ from typing import Any
 from a2py import jsontext
 from a2py.messages.types import JSON, Request
 from a2py.search.page import Page, Query, text_list
-from a2py.wires.common.search import NAME
+from a2py.wires.common.search import NAME, is_search
 
-#: Start of the type of the tool (docs.claude.com, web search tool, 2026-11).
-TYPE = "web_search_"
 #: Searches of one reply if the tool sets no `max_uses`.
 SEARCHES = 20
 _DESCRIPTION = (
@@ -39,12 +37,6 @@ _ERRORS = {
     "too_many_requests": "The search service is busy. Say that the search failed, or try once more.",
     "unavailable": "The search failed. Say so, and do not invent results.",
 }
-
-
-def is_search(tool: JSON) -> bool:
-    """Return whether `tool` is Anthropic's own web search."""
-    kind = tool.get("type")
-    return isinstance(kind, str) and kind.startswith(TYPE)
 
 
 def find_tool(request: Request) -> JSON | None:

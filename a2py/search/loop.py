@@ -20,13 +20,11 @@ from a2py.search import blocks
 from a2py.search.function import Rules, as_client_tool, error_text, find_tool, read_rules, results_text
 from a2py.search.page import QUERY, Page, Query
 from a2py.search.sink import CALLS, HopSink, SearchCall
-from a2py.wires.common.search import make_block_id
+from a2py.wires.common.search import RESULT, failure, make_block_id
 
 #: Questions to the model within one reply. Anthropic's own loop ends after ten with `pause_turn` (docs.claude.com,
 #: server tools, 2026-11).
 HOPS = 10
-#: Error code of a search that was not made, because the reply was cut behind its call.
-UNMADE = "unavailable"
 
 
 @dataclass(slots=True)
@@ -155,14 +153,14 @@ class Loop:
         """Write the result block of `search`, and return the answer to the model's call."""
         call = search.call
         if search.error:
-            content: Any = blocks.failure(search.error)
+            content: Any = failure(search.error)
             text = error_text(search.error)
         else:
             first = len(self._pages) + 1
             numbered = list(enumerate(search.pages, first))
             self._pages.update(numbered)
             content, text = blocks.results(search.pages), results_text(numbered)
-        sink.server_result(f"{call.block_id}.result", blocks.RESULT, call.block_id, content)
+        sink.server_result(f"{call.block_id}.result", RESULT, call.block_id, content)
         answer: JSON = {"type": "tool_result", "tool_use_id": call.id, "content": text}
         return {**answer, "is_error": True} if search.error else answer
 
@@ -210,7 +208,7 @@ class Loop:
         """Write the results of the searches that a cut reply asked for and that were not made."""
         for call in hop.calls:
             if call.block_id:
-                sink.server_result(f"{call.block_id}.result", blocks.RESULT, call.block_id, blocks.failure(UNMADE))
+                sink.server_result(f"{call.block_id}.result", RESULT, call.block_id, failure())
 
     def _closing(self, event: JSON, hop: HopSink, outcome: Outcome) -> JSON:
         """Return the message_delta of an upstream that speaks Anthropic, with the usage of all hops."""

@@ -22,13 +22,12 @@ def test_a_result_carries_its_snippet_in_our_signature() -> None:
     assert bare["title"] == "https://a.example" and bare["page_age"] is None
 
 
-def test_a_citation_and_a_failure() -> None:
+def test_a_citation() -> None:
     cited = blocks.citation(PAGE, 3)
     assert cited["type"] == "web_search_result_location" and cited["cited_text"] == "s" * 150
     signed = signatures.read(cited["encrypted_index"])
     assert signed is not None and signed.state == {"n": 3}
     assert blocks.citation(Page("https://a.example"), 1)["title"] == "https://a.example"
-    assert blocks.failure("x") == {"type": "web_search_tool_result_error", "error_code": "x"}
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from a2py.search.function import (
     as_client_tool,
     error_text,
     find_tool,
-    is_search,
     read_query,
     read_rules,
     results_text,
 )
 from a2py.search.page import Page, Query
+from a2py.wires.common.search import is_search
 
 TOOL: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
 

@@ -10,7 +10,7 @@ from typing import Any
 from a2py.messages.reply import Reply
 from a2py.messages.types import Outcome, Usage
 from a2py.search.page import Page
-from a2py.search.sink import ARGUMENTS, HopSink, SearchCall
+from a2py.search.sink import ARGUMENTS, CALLS, HopSink, SearchCall
 
 PAGES = {1: Page("https://a.example", "A", "s")}
 
@@ -52,6 +52,15 @@ def test_a_search_is_shown_before_what_comes_behind_it() -> None:
     assert types(content) == ["text", "server_tool_use", "thinking", "text"]
     assert content[1]["input"] == {}, "1 is no query"
     assert types(stage.turn()) == ["text", "tool_use", "thinking", "text"]
+
+
+def test_more_searches_than_a_turn_may_have_are_a_flood() -> None:
+    sink = Stage().sink
+    for n in range(CALLS):
+        sink.tool(n, f"call_{n}", "web_search")
+    assert len(sink.calls) == CALLS and not sink.is_flooded
+    sink.tool(CALLS, "one_more", "web_search")
+    assert len(sink.calls) == CALLS and sink.is_flooded
 
 
 def test_pieces_of_json_are_read_as_text() -> None:

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from a2py.config.search import SearchTool
 from a2py.proxy.searching import ANSWER
 from a2py.quirks import Quirks
+from tests import streams
 from tests.proxied import Running, config, deployment, message, proxied
 from tests.scripted import DONE, SSE, Answer, Peer, Script, Scripted, answering, chunk, completion, usage
 from tests.whole.test_limits import Row, table
@@ -116,39 +117,18 @@ async def searching(
 
 
 def read(answer: Answer) -> dict[str, Any]:
-    """The message of a reply, checked by the SDK's types: each event, and the whole."""
+    """The message of a reply, checked by the SDK's types: each event, and the whole. A stream is read strictly."""
     assert answer.status == 200, answer.body
     if answer.headers["content-type"].startswith("application/json"):
         body: dict[str, Any] = answer.json
         BetaMessage.model_validate(body)
         return body
-    message: dict[str, Any] = {}
-    inputs: dict[int, str] = {}
-    names = [name for name, _ in answer.events if name != "ping"]
-    assert names.count("message_start") == names.count("message_delta") == names.count("message_stop") == 1, names
-    for name, data in answer.events:
-        if name == "ping":
-            continue
-        EVENT.validate_python(data)
-        if name == "message_start":
-            message = data["message"]
-        elif name == "content_block_start":
-            assert data["index"] == len(message["content"])
-            message["content"].append(data["content_block"])
-        elif name == "content_block_delta":
-            block, delta = message["content"][data["index"]], data["delta"]
-            if delta["type"] == "text_delta":
-                block["text"] += delta["text"]
-            elif delta["type"] == "input_json_delta":
-                inputs[data["index"]] = inputs.get(data["index"], "") + delta["partial_json"]
-            elif delta["type"] == "citations_delta":
-                block.setdefault("citations", []).append(delta["citation"])
-        elif name == "message_delta":
-            message |= data["delta"]
-            message["usage"] |= data["usage"]
-    for index, raw in inputs.items():
-        message["content"][index]["input"] = json.loads(raw)
-    return message
+    found = streams.events(answer.body)
+    assert found[-1]["type"] == "message_stop"
+    for event in found:
+        if event["type"] != "ping":
+            EVENT.validate_python(event)
+    return streams.accumulate(found)
 
 
 def types(message: dict[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
-"""A web search that the upstream runs by itself, in the form of Anthropic's own: the call, its results, and citations
-of them.
+"""A web search in the form of Anthropic's own: the tool, the result of a call, and citations of it; and those of an
+upstream that searches by itself.
 
-Knows: the blocks, and `url_citation` annotations. Must not know: how a wire asks for a search or reports one, sinks.
+Knows: the tool, the blocks, and `url_citation` annotations. Must not know: how a wire asks for a search or reports one,
+sinks.
 Invariants: any JSON is accepted; ids are legal.
 """
 
@@ -20,8 +21,14 @@ MARK = "ws_call_id="
 ID_LIMIT = 64
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
 _PLACE = ("city", "country", "region", "timezone")
-#: The content of a result block if the search failed.
-FAILED: JSON = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+#: Start of the type of the tool (docs.claude.com, web search tool, 2026-11).
+TYPE = "web_search_"
+
+
+def is_search(tool: JSON) -> bool:
+    """Return whether `tool` is Anthropic's own web search."""
+    kind = tool.get("type")
+    return isinstance(kind, str) and kind.startswith(TYPE)
 
 
 def can_search(wire: str, quirks: Quirks) -> bool:
@@ -42,12 +49,36 @@ def make_block_id(id: str) -> str:
     return PREFIX + _ILLEGAL.sub("_", id)[-(ID_LIMIT - len(PREFIX)) :]
 
 
+def make_result(url: str, title: str, content: str = "", age: str | None = None) -> JSON:
+    """Return one page of a result block. `content`: what Anthropic has encrypted there."""
+    return {
+        "type": "web_search_result",
+        "url": url,
+        "title": title or url,
+        "encrypted_content": content,
+        "page_age": age,
+    }
+
+
 def result_content(pages: dict[str, str]) -> list[JSON]:
     """Return the content of a result block. `pages`: URL → title."""
-    return [
-        {"type": "web_search_result", "url": url, "title": title or url, "encrypted_content": "", "page_age": None}
-        for url, title in pages.items()
-    ]
+    return [make_result(url, title) for url, title in pages.items()]
+
+
+def failure(code: str = "unavailable") -> JSON:
+    """Return the content of the result block of a search that failed."""
+    return {"type": "web_search_tool_result_error", "error_code": code}
+
+
+def make_citation(url: str, title: str, index: str = "", text: str = "") -> JSON:
+    """Return a citation of a page. `index`: what Anthropic has encrypted there; `text`: what of the page is cited."""
+    return {
+        "type": "web_search_result_location",
+        "url": url,
+        "title": title or url,
+        "encrypted_index": index,
+        "cited_text": text,
+    }
 
 
 def convert_citation(annotation: Any) -> JSON | None:
@@ -60,13 +91,7 @@ def convert_citation(annotation: Any) -> JSON | None:
     url, title = members.get("url"), members.get("title")
     if not isinstance(url, str) or not url:
         return None
-    return {
-        "type": "web_search_result_location",
-        "url": strip_mark(url),
-        "title": title if isinstance(title, str) and title else strip_mark(url),
-        "encrypted_index": "",
-        "cited_text": "",
-    }
+    return make_citation(strip_mark(url), title if isinstance(title, str) else "")
 
 
 def convert_location(location: Any) -> JSON | None:

@@ -78,7 +78,7 @@ class SearchWriter:
         self.queries += call.is_query
         self._sink.server_tool(item.key, id, search.NAME, call.input)
         if call.has_failed:
-            self._sink.server_result(item.key, search.RESULT, id, search.FAILED)
+            self._sink.server_result(item.key, search.RESULT, id, search.failure())
         elif call.sources is not None:
             pages = dict.fromkeys(call.sources, "")
             self._sink.server_result(item.key, search.RESULT, id, search.result_content(pages))
