@@ -65,6 +65,20 @@ OPENAI: dict[str, tuple[str, str | None]] = {
     "overloaded": ("server_error", "server_overloaded"),
 }
 
+#: Error kinds caused by the request itself. Another deployment of the name would answer the same, so they are not
+#: retried there. A configured fallback is asked nevertheless.
+CLIENT_ERRORS = frozenset(
+    {
+        "invalid_request",
+        "context_overflow",
+        "max_tokens",
+        "unsupported",
+        "image",
+        "document",
+        "content_policy",
+        "request_too_large",
+    }
+)
 #: Error kinds that put a deployment into cooldown at the first failure: it would answer the same for a while.
 COOLDOWN_KINDS = frozenset({"authentication", "billing", "permission", "not_found", "rate_limit"})
 

@@ -20,12 +20,11 @@ import orjson
 
 from a2py import providers
 from a2py.deployment import Deployment
-from a2py.errors import ApiError, Blame
+from a2py.errors import CLIENT_ERRORS, ApiError, Blame
 from a2py.messages import signatures
 from a2py.messages.request import parse
 from a2py.messages.sent import Sent
 from a2py.messages.types import JSON, Call, Prepared
-from a2py.proxy.router import CLIENT_ERRORS
 from a2py.quirks import override
 from a2py.wires import failure, wire
 from a2py.wires.refusal.peer import Peer

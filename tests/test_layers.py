@@ -199,7 +199,19 @@ def test_importing_a2py_imports_nothing() -> None:
 #: Modules of cli/, the lowest first. A module imports only from the lines above its own, also under TYPE_CHECKING. Two
 #: modules of one line do not import each other, so there can be no circle.
 CLI = (
-    ("clientenv", "control", "eventloop", "exits", "facts", "handover", "http", "listen", "litellmflags", "terminal"),
+    (
+        "clientenv",
+        "control",
+        "division",
+        "eventloop",
+        "exits",
+        "facts",
+        "handover",
+        "http",
+        "listen",
+        "litellmflags",
+        "terminal",
+    ),
     ("main", "ollama", "options", "orders", "sharing", "state", "check.bench", "check.write"),
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "relay", "source", "statusline", "check.choices"),
@@ -241,11 +253,12 @@ def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
 #: Modules of proxy/, the lowest first. A module imports only from the lines below its own, also under TYPE_CHECKING.
 #: Two modules of one line do not import each other, so there can be no circle.
 PROXY = (
+    ("share",),
     ("accounts", "aiohttp_server", "bus", "cachehealth", "context", "cors", "fallbacks", "files", "keys", "lessons"),
     ("access", "log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
-    ("bookkeeper", "waiting"),
+    ("bookkeeper", "cooldowns", "waiting"),
     ("books",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("connection",),

@@ -17,9 +17,11 @@ import re
 import socket
 import ssl
 import sys
+from dataclasses import replace
 
 from a2py.cli import handover, listen, litellmflags, options, running
 from a2py.cli.control import Worker
+from a2py.cli.division import describe_division
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
 from a2py.cli.notify import Notifier
@@ -170,23 +172,34 @@ def supervise(argv: list[str], job: Job, count: int) -> int:
         hooks.serving, hooks.ending = offer.open, lambda: has_successor(offer, url)
     if source.config is not None and source.again is not None:
         reloader = Reloader(source.config, source.again, job.check, notifier, warnings_to(log), source.what)
-        hooks.load = lambda: _pickle_reload(reloader, source.what, log)
+        hooks.load = lambda: _pickle_reload(reloader, source.what, log, count)
 
     async def main() -> int:
         command, sharing = command_line(["serve", *argv]), Sharing(job.sockets, count)
-        config = pickle.dumps((source.config, source.what))
+        config = pickle.dumps((_with_division(source.config, count), source.what))
         return await Supervisor(command, sharing, url, os.environ, notifier, hooks, config).run()
 
     return asyncio.run(main())
 
 
-def _pickle_reload(reloader: Reloader, what: str, log: Log) -> bytes | None:
+def _with_division(config: Config | None, count: int) -> Config | None:
+    """Return `config` with the warning that `count` workers divide its limits."""
+    warning = describe_division(config, count) if config is not None else ""
+    return replace(config, warnings=(*config.warnings, warning)) if config is not None and warning else config
+
+
+def _pickle_reload(reloader: Reloader, what: str, log: Log, count: int) -> bytes | None:
     """Return a new configuration for the workers, None if it was refused."""
+    before = describe_division(reloader.config, count)
     try:
-        return pickle.dumps((reloader.load(), what))
+        config = reloader.load()
     except Exception as error:
         log.warning("reload refused", error=str(error) or type(error).__name__)
         return None
+    warning = describe_division(config, count)
+    if warning not in ("", before):
+        log.warning("configuration", warning=warning)
+    return pickle.dumps((config, what))
 
 
 def check_host(host: str) -> None:

@@ -15,7 +15,7 @@ import asyncio
 from functools import partial
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError, Blame
+from a2py.errors import CLIENT_ERRORS, ApiError, Blame
 from a2py.evidence.replies import judge
 from a2py.messages.types import Usage
 from a2py.proxy import unsearched
@@ -29,7 +29,7 @@ from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.log import INTERNAL, Spent
 from a2py.proxy.refused import Refused
-from a2py.proxy.router import CLIENT_ERRORS, AtLimit, Plan, Step
+from a2py.proxy.router import AtLimit, Plan, Step
 from a2py.proxy.services import Services
 from a2py.proxy.waiting import Waiting
 from a2py.upstream.client import NotConnected
@@ -133,7 +133,7 @@ class Exchange:
                 services.metrics.add("a2py_attempts_total", deployment=original.id, result=result)
             if error is None:
                 self._trial.confirm(original)
-                services.router.record_success(original)
+                services.router.cooldowns.record_success(original)
                 services.discovery.note_success(original)
                 self._learn_from_reply(attempt, original)
                 return None

@@ -8,6 +8,7 @@ Invariants:
 - an attempt starts only if what all attempts of the window use or have reserved, its own share included, is at most
 tpm;
 - every `Reservation` is settled exactly once, however its attempt ends;
+- of several processes each keeps to its part of every limit (share.py);
 - memory is bounded: at most 2 * EXACT + 1 entries a window, USUAL_MODELS models.
 
 How tokens count. An attempt reserves its input (counted by the proxy) and an output: the smaller of the request's
@@ -20,6 +21,9 @@ the real numbers replace the reserved ones. Example with `tpm: 10000`:
     20 s  it ends with 2,100 input and 500 output                 → 2,600 used
     60 s  its input leaves the window                             → 500 used
     80 s  so does its output                                      → 0 used
+
+A request whose input is larger than this process's part of `tpm`, but not than all of it, starts once nothing else
+counts. Otherwise no process would ever take it.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from typing import NamedTuple, Protocol
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.places import Place, Places
+from a2py.proxy.share import WHOLE, Share
 
 #: Seconds of "a minute" in rpm and tpm.
 WINDOW = 60.0
@@ -238,14 +243,20 @@ class Reservation:
 
 
 class Limits:
-    """`clock`: monotonic seconds; `places`: the requests that run now."""
+    """`clock`: monotonic seconds; `places`: the requests that run now; `share`: the part of each limit that is this
+    process's."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
+        self.share = WHOLE
         self.places = Places(clock)
         self._counters: dict[str, _Counters] = {}
         # (deployment id, upstream model) → usual output; the one used last is last
         self._usual: dict[tuple[str, str], float] = {}
+
+    def divide(self, share: Share) -> None:
+        """Use only this process's part of each limit from now on."""
+        self.share = self.places.share = share
 
     @property
     def running(self) -> dict[str, int]:
@@ -256,7 +267,7 @@ class Limits:
         """Return why `deployment` has no room for `demand` now, or None if it has. Of several reasons, return the one
         that lasts longest. `held`: the place that the request has already."""
         bound = self.places.find_limit(deployment, held)
-        shortage = None if bound is None else Shortage(f"{bound.setting} {bound.limit}", 0.0, subject=bound.subject)
+        shortage = None if bound is None else Shortage(bound.label, 0.0, subject=bound.subject)
         if not (deployment.rpm or deployment.tpm):
             return shortage  # most deployments have no limits, and this is asked for every attempt
         counters = self._counters.get(deployment.id) or _Counters()
@@ -267,19 +278,22 @@ class Limits:
 
     def _find_rate_shortages(self, deployment: Deployment, counters: _Counters, demand: Demand) -> Iterator[Shortage]:
         """Yield a shortage of rpm and one of tpm, if there are any."""
-        now = self.clock()
+        now, share = self.clock(), self.share
         if deployment.rpm:
-            seconds = counters.starts.seconds_until(now, deployment.rpm - 1)
+            seconds = counters.starts.seconds_until(now, share.part(deployment.rpm) - 1)
             if seconds:
-                yield Shortage(f"rpm {deployment.rpm}", seconds)
+                yield Shortage(share.describe("rpm", deployment.rpm), seconds)
         if deployment.tpm:
             input, output = self.reservation_size(deployment, demand)
-            seconds = counters.tokens.seconds_until(now, deployment.tpm - counters.held - input - output)
+            room = share.part(deployment.tpm) - counters.held - input - output
+            if share.part(deployment.tpm) < input <= deployment.tpm:
+                room = -counters.held
+            seconds = counters.tokens.seconds_until(now, room)
             if seconds == math.inf and input <= deployment.tpm:
                 # Running attempts hold the rest. What they use leaves the window that long after their end.
                 seconds = WINDOW
             if seconds:
-                yield Shortage(f"tpm {deployment.tpm}", seconds, input + output)
+                yield Shortage(share.describe("tpm", deployment.tpm), seconds, input + output)
 
     def reservation_size(self, deployment: Deployment, demand: Demand) -> tuple[int, int]:
         """Return the input and output tokens that an attempt reserves.
@@ -289,7 +303,7 @@ class Limits:
         input = demand.input_tokens(deployment.model)
         most = deployment.max_output_tokens or demand.max_tokens
         output = min(demand.max_tokens, most, self.usual_output(deployment))
-        return input, max(0, min(output, deployment.tpm - input))
+        return input, max(0, min(output, self.share.part(deployment.tpm) - input))
 
     def usual_output(self, deployment: Deployment) -> int:
         """Return the output tokens that the deployment's model usually gives."""

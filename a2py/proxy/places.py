@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from a2py.deployment import Deployment
+from a2py.proxy.share import WHOLE
 
 #: What a limit counts, and how a deployment is told that it counts for.
 TOTAL, NAME, DEPLOYMENT, SERVER = "total", "name", "deployment", "server"
@@ -31,12 +32,12 @@ MAX_HOLDS = 1024
 
 
 class Bound(NamedTuple):
-    """At most `limit` requests may run of a `kind`; `setting`: what sets the limit, `subject`: what is limited, for
+    """At most `limit` requests may run of a `kind` in this process; `label`: the limit, `subject`: what is limited, for
     messages. The subject is "" if it is the deployment itself."""
 
     kind: str
     limit: int
-    setting: str
+    label: str
     subject: str = ""
 
     @property
@@ -64,11 +65,13 @@ class Place:
 
 class Places:
     """`clock`: monotonic seconds; `total_limit`: requests at a time in this process, 0 for no limit; `on_release`:
-    called after each release, when there may be room for somebody who waits."""
+    called after each release, when there may be room for somebody who waits; `share`: the part of each limit that is
+    this process's."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.total_limit = 0
+        self.share = WHOLE
         self.on_release: Callable[[], None] = lambda: None
         self._running: dict[str, set[Place]] = {}  # by deployment id
         self._total = 0
@@ -81,7 +84,7 @@ class Places:
     @property
     def is_total_reached(self) -> bool:
         """Whether as many requests run as may run in total."""
-        return 0 < self.total_limit <= self._total
+        return 0 < self.share.part(self.total_limit) <= self._total
 
     def find_limit(self, deployment: Deployment, held: Place | None = None) -> Bound | None:
         """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that
@@ -132,14 +135,17 @@ class Places:
 
     def _bounds(self, deployment: Deployment) -> Iterator[Bound]:
         if self.total_limit:
-            yield Bound(TOTAL, self.total_limit, "global_max_parallel_requests", "the proxy")
+            yield self._bound(TOTAL, self.total_limit, "global_max_parallel_requests", "the proxy")
         if deployment.name_parallel:
             name = deployment.group or deployment.name
-            yield Bound(NAME, deployment.name_parallel, "a2py: max_parallel_requests", name)
+            yield self._bound(NAME, deployment.name_parallel, "a2py: max_parallel_requests", name)
         if deployment.max_parallel:
-            yield Bound(DEPLOYMENT, deployment.max_parallel, "max_parallel_requests")
+            yield self._bound(DEPLOYMENT, deployment.max_parallel, "max_parallel_requests")
         elif deployment.slots:
-            yield Bound(SERVER, deployment.slots, "slots", deployment.address)
+            yield self._bound(SERVER, deployment.slots, "slots", deployment.address)
+
+    def _bound(self, kind: str, limit: int, setting: str, subject: str = "") -> Bound:
+        return Bound(kind, self.share.part(limit), self.share.describe(setting, limit), subject)
 
     def _count(self, kind: str, deployment: Deployment) -> int:
         """Return how many requests run that count together with one at `deployment`."""

@@ -1,6 +1,6 @@
 """Choose the deployment for a request, and the next one after a failure.
 
-Knows: the deployments of a name, how they have fared, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
+Knows: the deployments of a name, LiteLLM's routing settings. Must not know: HTTP, streams, wires.
 Invariants: one function (`Plan.choose_next`) decides what follows a failure, and it chooses nothing once anything was
 delivered; a request ends after at most MAX_ATTEMPTS attempts; nobody waits for a limit a minute; each step has a place
 at its deployment (places.py) from the moment in which it is chosen, until the next step has one or the plan is closed.
@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from a2py.affinity import choose_home
 from a2py.deployment import Deployment
-from a2py.errors import COOLDOWN_KINDS, ApiError, Blame
+from a2py.errors import CLIENT_ERRORS, ApiError
 from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
+from a2py.proxy.cooldowns import Cooldowns
 from a2py.proxy.fallbacks import fallbacks_for
-from a2py.proxy.limits import Demand, Limits, RateWindow, Shortage, Tokens, limit_error, list_shortages
+from a2py.proxy.limits import Demand, Limits, Shortage, Tokens, limit_error, list_shortages
 from a2py.proxy.line import Line
 from a2py.proxy.places import Place
 from a2py.proxy.waiting import Full, Waiting
@@ -48,25 +49,6 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 #: Seconds after which no deployment is asked a second time. (Claude Code waits 600 s, 300 s in its non-streaming
 #: fallback.)
 PATIENCE = 120.0
-#: Error kinds caused by the request itself. Another deployment of the name would answer the same, so they are not
-#: retried there. A configured fallback is asked nevertheless.
-CLIENT_ERRORS = frozenset(
-    {
-        "invalid_request",
-        "context_overflow",
-        "max_tokens",
-        "unsupported",
-        "image",
-        "document",
-        "content_policy",
-        "request_too_large",
-    }
-)
-#: Error kinds that are about one model. A wildcard deployment goes on serving the other models that clients ask it for.
-MODEL_ERRORS = frozenset({"permission", "not_found"})
-#: Models of one deployment that cool down at a time. With a wildcard, clients choose the names.
-MAX_MODELS = 64
-
 NO_TOKENS = Tokens()
 
 #: Error kind → its key in LiteLLM's `retry_policy` (docs.litellm.ai, reliability, 2026-10).
@@ -90,13 +72,6 @@ class Step(NamedTuple):
     is_lesson: bool = False
 
 
-class Cooldown(NamedTuple):
-    """`end`: time of the clock; `kind`: of the error that caused it."""
-
-    end: float
-    kind: str
-
-
 class AtLimit(ApiError):
     """Nothing was sent: the deployment had room when it was chosen, and had none left when the attempt was about to
     start."""
@@ -114,8 +89,7 @@ class Router:
         self.limits = limits
         self.line = Line(limits.places)
         self.dice = dice or random.Random()
-        self.cooldowns: dict[tuple[str, str], Cooldown] = {}  # (deployment id, model or "" for all of its models)
-        self._failures: dict[str, RateWindow] = {}
+        self.cooldowns = Cooldowns(clock)
         self.accounts = Accounts()
 
     def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS, asker: Asker = NOBODY) -> Plan:
@@ -123,54 +97,12 @@ class Router:
         `ApiError` (not_found) if nobody has the name."""
         return Plan(self, config, model, demand, asker)
 
-    def is_cooling(self, deployment: Deployment) -> bool:
-        """Return whether the deployment is in cooldown. Forget cooldowns that are over."""
-        is_cooling = False
-        for key in _keys(deployment) if self.cooldowns else ():
-            cooldown = self.cooldowns.get(key)
-            if cooldown is not None and cooldown.end > self.clock():
-                is_cooling = True
-            elif cooldown is not None:
-                del self.cooldowns[key]
-        return is_cooling
-
-    def record_success(self, deployment: Deployment) -> None:
-        if self.cooldowns:
-            for key in _keys(deployment):
-                self.cooldowns.pop(key, None)
-
-    def record_failure(self, deployment: Deployment, error: ApiError, settings: Any) -> None:
-        """Count a failure that is the deployment's fault, and put the deployment into cooldown if that is enough.
-
-        Some kinds are enough at once. Of the others, `allowed_fails` are allowed in a minute. A failure that only the
-        upstream's text attributes to the deployment does not count: the text may quote the client's."""
-        if error.kind in CLIENT_ERRORS or error.blame is Blame.NONE or settings.disable_cooldowns:
-            return
-        now = self.clock()
-        is_lasting = error.kind in COOLDOWN_KINDS and error.blame is Blame.KIND
-        if is_lasting and error.kind in MODEL_ERRORS:
-            self._start_cooldown(deployment.id, deployment.model, error, settings)
-            return
-        failures = self._failures.setdefault(deployment.id, RateWindow())
-        failures.add(now, 1)
-        if is_lasting or failures.total(now) > settings.allowed_fails:
-            self._start_cooldown(deployment.id, "", error, settings)
-
-    def _start_cooldown(self, id: str, model: str, error: ApiError, settings: Any) -> None:
-        """Let `model` of the deployment cool down, "" for all of its models."""
-        if model:
-            cooling = [key for key in self.cooldowns if key[0] == id and key[1]]
-            for oldest in cooling[: 1 - MAX_MODELS]:
-                del self.cooldowns[oldest]
-        seconds = max(settings.cooldown_time, min(error.retry_after or 0.0, 60.0))
-        self.cooldowns[id, model] = Cooldown(self.clock() + seconds, error.kind)
-
     def choose(self, deployments: Sequence[Deployment], asker: Asker | None) -> Deployment:
         """Return one of `deployments`, which have room: of the lowest order, and among these the one that the session
         of `asker` stays with. Without a session it is chosen by weight.
 
         Those in cooldown are used only if there are no others: a bad answer is better than none."""
-        live = [one for one in deployments if not self.is_cooling(one)] or deployments
+        live = [one for one in deployments if not self.cooldowns.is_cooling(one)] or deployments
         lowest = min(one.order for one in live)
         live = [one for one in live if one.order == lowest]
         if len(live) == 1:
@@ -179,19 +111,6 @@ class Router:
             return choose_home(asker.session, live)
         weights = [max(one.weight, 0.0) for one in live]
         return self.dice.choices(live, weights)[0] if any(weights) else self.dice.choice(live)
-
-    def report(self) -> list[dict[str, Any]]:
-        """Return the cooldowns for `/health`."""
-        now = self.clock()
-        return [
-            {"deployment": id, "why": cooldown.kind, "seconds_left": round(cooldown.end - now, 1)}
-            for (id, _), cooldown in self.cooldowns.items()
-            if cooldown.end > now
-        ]
-
-
-def _keys(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (deployment.id, ""), (deployment.id, deployment.model)
 
 
 class Plan:
@@ -323,7 +242,7 @@ class Plan:
         waits, 0 for any."""
         if is_delivered:
             return None
-        self._router.record_failure(deployment, error, self._settings)
+        self._router.cooldowns.record_failure(deployment, error, self._settings)
         if patience and self._router.clock() - self._start_time >= patience:
             return None
         return self._stay_with_name(deployment, error) or self._fall_back(error)

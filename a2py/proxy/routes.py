@@ -120,7 +120,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                 }
                 for deployment in deployments
             ],
-            "cooldowns": services.router.report(),
+            "cooldowns": services.router.cooldowns.report(),
             "lessons": services.lessons.report(),
         },
         record.id,

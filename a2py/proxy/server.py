@@ -27,6 +27,7 @@ from a2py.proxy.app import Proxy
 from a2py.proxy.connections import Connections
 from a2py.proxy.log import Log
 from a2py.proxy.services import Services
+from a2py.proxy.share import WHOLE, Share
 from a2py.proxy.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Lifecycle:
     want that: its parent sets them); `on_start` gets the server before `on_ready` gets the addresses; `on_drain` is
     called when the drain begins (systemd's STOPPING=1), and returns True if another process accepts from the same
     sockets already; `load` returns a new Config on SIGHUP; `asks_servers`: ask private servers at the start what they
-    are (a worker waits until its parent says so)."""
+    are (a worker waits until its parent says so); `share`: this process's part of each limit."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,6 +72,7 @@ class Lifecycle:
     on_drain: Callable[[], object] | None = None
     load: Callable[[], Config] | None = None
     asks_servers: bool = True
+    share: Share = WHOLE
 
 
 class Server:
@@ -336,6 +338,7 @@ async def serve(
     load, stop, at_once = life.load, life.stop, life.at_once
     server = Server(config, clock=clock, log=log, timeouts=timeouts, ledger=ledger)
     server.services.discovery.is_asker = life.asks_servers
+    server.services.limits.divide(life.share)
 
     def on_end_signal() -> None:
         (at_once if stop.is_set() else stop).set()

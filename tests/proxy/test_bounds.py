@@ -12,7 +12,7 @@ import pytest
 
 from a2py.config import load, names
 from a2py.messages.count import Calibration
-from a2py.proxy import access, cachehealth, context, lessons, metrics, router
+from a2py.proxy import access, cachehealth, context, cooldowns, lessons, metrics
 from tests.proxied import message, proxied
 from tests.scripted import Peer, Scripted, answering
 
@@ -77,7 +77,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
         (lessons, "MAX_LESSONS"),
         (metrics, "MAX_DEGRADED"),
         (metrics, "MAX_SERIES"),
-        (router, "MAX_MODELS"),
+        (cooldowns, "MAX_MODELS"),
         (Calibration, "MODELS"),
     ):
         assert getattr(module, name) > BOUND

@@ -21,7 +21,7 @@ def dep(id: str = "d", name: str = "m", **more: Any) -> Deployment:
 
 def limit(places: Places, one: Deployment, **more: Any) -> str:
     bound = places.find_limit(one, **more)
-    return "" if bound is None else f"{bound.setting} {bound.limit} of {bound.subject or one.id}"
+    return "" if bound is None else f"{bound.label} of {bound.subject or one.id}"
 
 
 def test_a_place_counts_towards_each_limit() -> None:

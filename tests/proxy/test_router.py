@@ -12,18 +12,17 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
-from a2py.errors import COOLDOWN_KINDS, KINDS, ApiError, Blame
+from a2py.errors import CLIENT_ERRORS, COOLDOWN_KINDS, KINDS, ApiError, Blame
 from a2py.providers import PROVIDERS
 from a2py.proxy import lessons as lessons_module
+from a2py.proxy.cooldowns import MAX_MODELS
 from a2py.proxy.fallbacks import fallbacks_for
 from a2py.proxy.lessons import LESSON_SECONDS, MAX_LESSONS, WIRE, Lessons, Trial
 from a2py.proxy.limits import Limits, Tokens
 from a2py.proxy.places import Place
 from a2py.proxy.router import (
-    CLIENT_ERRORS,
     LONGEST_WAIT,
     MAX_ATTEMPTS,
-    MAX_MODELS,
     PATIENCE,
     Plan,
     Router,
@@ -341,20 +340,22 @@ def test_shapes_of_no_fallbacks() -> None:
 
 
 def fail(router: Router, config: Config, n: int, kind: str, retry_after: float | None = None) -> None:
-    router.record_failure(config.deployments[n], ApiError(kind, "x", retry_after=retry_after), config.settings)
+    router.cooldowns.record_failure(
+        config.deployments[n], ApiError(kind, "x", retry_after=retry_after), config.settings
+    )
 
 
 def test_enough_failures_in_a_minute_cool_down() -> None:
     router, config, clock = setup(dep("a"), dep("b"), allowed_fails=2, cooldown_time=5)
     for _ in range(2):
         fail(router, config, 0, "api")
-    assert not router.is_cooling(config.deployments[0])
+    assert not router.cooldowns.is_cooling(config.deployments[0])
     fail(router, config, 0, "api")
-    assert router.is_cooling(config.deployments[0])
+    assert router.cooldowns.is_cooling(config.deployments[0])
     assert {router.plan(config, "m").choose_first().deployment.id for _ in range(30)} == {"b"}
     clock.now += 5.1
     assert {router.plan(config, "m").choose_first().deployment.id for _ in range(50)} == {"a", "b"}
-    assert not router.cooldowns
+    assert not router.cooldowns.active
 
 
 def test_old_failures_do_not_count() -> None:
@@ -362,47 +363,47 @@ def test_old_failures_do_not_count() -> None:
     fail(router, config, 0, "api")
     clock.now += 70
     fail(router, config, 0, "api")
-    assert not router.cooldowns
+    assert not router.cooldowns.active
 
 
 def test_lasting_failures_cool_down_at_once() -> None:
     for kind in COOLDOWN_KINDS:
         router, config, _ = setup(dep("a"), allowed_fails=100)
         fail(router, config, 0, kind)
-        assert router.report() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
+        assert router.cooldowns.report() == [{"deployment": "a", "why": kind, "seconds_left": 5.0}]
 
 
 def test_a_rate_limits_own_time() -> None:
     router, config, clock = setup(dep("a"), cooldown_time=5)
     fail(router, config, 0, "rate_limit", 30)
     clock.now += 29
-    assert router.is_cooling(config.deployments[0])
+    assert router.cooldowns.is_cooling(config.deployments[0])
     clock.now += 2
-    assert not router.is_cooling(config.deployments[0])
+    assert not router.cooldowns.is_cooling(config.deployments[0])
     fail(router, config, 0, "rate_limit", 86_400)
-    assert router.report()[0]["seconds_left"] == 60
+    assert router.cooldowns.report()[0]["seconds_left"] == 60
 
 
 def test_the_clients_mistakes_cool_nothing() -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
     for kind in CLIENT_ERRORS:
         fail(router, config, 0, kind)
-    assert not router.cooldowns
+    assert not router.cooldowns.active
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENT_ERRORS))
 def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
-    router.record_failure(config.deployments[0], blamed(kind, Blame.NONE), config.settings)
-    assert not router.cooldowns
+    router.cooldowns.record_failure(config.deployments[0], blamed(kind, Blame.NONE), config.settings)
+    assert not router.cooldowns.active
 
 
 @pytest.mark.parametrize("kind", sorted(COOLDOWN_KINDS))
 def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=1)
     for cooled in (False, True):
-        router.record_failure(config.deployments[0], blamed(kind, Blame.FAILURE), config.settings)
-        assert bool(router.cooldowns) is cooled
+        router.cooldowns.record_failure(config.deployments[0], blamed(kind, Blame.FAILURE), config.settings)
+        assert bool(router.cooldowns.active) is cooled
 
 
 def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> None:
@@ -410,34 +411,34 @@ def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> Non
     router, config, clock = setup(dep("a"), allowed_fails=0, cooldown_time=5)
     one, other = (replace(config.deployments[0], model=model) for model in ("one", "other"))
     for kind in ("not_found", "permission"):
-        router.record_failure(one, ApiError(kind, "x"), config.settings)
-        assert router.is_cooling(one) and not router.is_cooling(other)
-        router.record_success(one)
-        assert not router.cooldowns
-    router.record_failure(one, ApiError("authentication", "x"), config.settings)
-    assert router.is_cooling(one) and router.is_cooling(other), "the key is the deployment's"
-    router.record_success(other)
-    assert not router.cooldowns
-    router.record_failure(one, ApiError("not_found", "x"), config.settings)
+        router.cooldowns.record_failure(one, ApiError(kind, "x"), config.settings)
+        assert router.cooldowns.is_cooling(one) and not router.cooldowns.is_cooling(other)
+        router.cooldowns.record_success(one)
+        assert not router.cooldowns.active
+    router.cooldowns.record_failure(one, ApiError("authentication", "x"), config.settings)
+    assert router.cooldowns.is_cooling(one) and router.cooldowns.is_cooling(other), "the key is the deployment's"
+    router.cooldowns.record_success(other)
+    assert not router.cooldowns.active
+    router.cooldowns.record_failure(one, ApiError("not_found", "x"), config.settings)
     clock.now += 6
-    assert not router.is_cooling(one) and not router.cooldowns
+    assert not router.cooldowns.is_cooling(one) and not router.cooldowns.active
 
 
 def test_cooldowns_of_made_up_models_are_bounded() -> None:
     router, config, _ = setup(dep("a"), dep("b"))
-    router.record_failure(config.deployments[1], ApiError("not_found", "x"), config.settings)
-    router.record_failure(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
+    router.cooldowns.record_failure(config.deployments[1], ApiError("not_found", "x"), config.settings)
+    router.cooldowns.record_failure(config.deployments[0], ApiError("rate_limit", "x"), config.settings)
     for n in range(MAX_MODELS + 10):
-        router.record_failure(
+        router.cooldowns.record_failure(
             replace(config.deployments[0], model=f"m{n}"), ApiError("not_found", "x"), config.settings
         )
-    assert len(router.cooldowns) == MAX_MODELS + 2
-    assert router.is_cooling(config.deployments[1]) and router.is_cooling(config.deployments[0]), (
+    assert len(router.cooldowns.active) == MAX_MODELS + 2
+    assert router.cooldowns.is_cooling(config.deployments[1]) and router.cooldowns.is_cooling(config.deployments[0]), (
         "those of others, and of the whole deployment, stay"
     )
     assert (
-        not router.is_cooling(replace(config.deployments[1], model="m0"))
-        and ("a", f"m{MAX_MODELS + 9}") in router.cooldowns
+        not router.cooldowns.is_cooling(replace(config.deployments[1], model="m0"))
+        and ("a", f"m{MAX_MODELS + 9}") in router.cooldowns.active
     )
 
 
@@ -450,14 +451,14 @@ def test_all_cooling_down_are_asked_nevertheless() -> None:
 def test_success_ends_a_cooldown() -> None:
     router, config, _ = setup(dep("a"))
     fail(router, config, 0, "rate_limit")
-    router.record_success(config.deployments[0])
-    assert not router.is_cooling(config.deployments[0])
+    router.cooldowns.record_success(config.deployments[0])
+    assert not router.cooldowns.is_cooling(config.deployments[0])
 
 
 def test_disabled() -> None:
     router, config, _ = setup(dep("a"), disable_cooldowns=True, allowed_fails=0)
     fail(router, config, 0, "rate_limit")
-    assert not router.cooldowns
+    assert not router.cooldowns.active
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
@@ -537,7 +538,7 @@ def test_a_place_that_others_took_meanwhile() -> None:
     with pytest.raises(ApiError) as caught:
         plan.choose_first()
     assert caught.value.retry_after == 60
-    assert not router.cooldowns, "its own limit is no failure of the upstream"
+    assert not router.cooldowns.active, "its own limit is no failure of the upstream"
 
 
 def test_the_places_of_one_request_end() -> None:

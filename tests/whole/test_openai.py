@@ -371,7 +371,7 @@ async def test_an_upstreams_own_error_passes_as_it_is() -> None:
             assert answer.headers["x-request-id"] == "up_9" and "set-cookie" not in answer.headers
             assert answer.headers["retry-after"] == "30"
             assert proxy.lines[-1]["status"] == status and proxy.lines[-1]["wire"] == "passthrough"
-            assert bool(proxy.services.router.cooldowns) is (status in (401, 403, 429)), "a 404 is the path's"
+            assert bool(proxy.services.router.cooldowns.active) is (status in (401, 403, 429)), "a 404 is the path's"
 
 
 async def test_an_upstreams_error_does_not_show_its_key(tmp_path: Any) -> None:

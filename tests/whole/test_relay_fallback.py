@@ -116,7 +116,7 @@ async def test_a_dead_deployment_is_passed_over() -> None:
         async with proxied(settings) as proxy:
             for _ in range(6):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert proxy.services.router.report()[0]["deployment"] == "dead"
+            assert proxy.services.router.cooldowns.report()[0]["deployment"] == "dead"
 
 
 async def test_a_running_stream_keeps_its_configuration() -> None:

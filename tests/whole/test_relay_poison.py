@@ -392,7 +392,7 @@ async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: 
         for _ in range(3):
             answer = await proxy.ask(message(said))
             assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
-        assert proxy.services.router.report() == []
+        assert proxy.services.router.cooldowns.report() == []
         before = len(first.asked)
         assert (await proxy.ask(message("Hello"))).status == 200
     assert len(first.asked) == before + 1
@@ -418,7 +418,7 @@ async def test_a_deployment_cools_down_by_status(status: int, words: str, type: 
     """What only the text of a 400 says is told to the client; of a 500 it counts as any 500 does."""
     async with Scripted(refusing(status, words)) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
-        assert [row["why"] for row in proxy.services.router.report()] == ([cooled] if cooled else [])
+        assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ([cooled] if cooled else [])
     assert answer.json["error"]["type"] == type
 
 
@@ -426,7 +426,7 @@ async def test_a_deployment_cools_down_by_code() -> None:
     refuse = refusing(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID")
     async with Scripted(refuse) as upstream, proxied(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).status == 401
-        assert [row["why"] for row in proxy.services.router.report()] == ["authentication"]
+        assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ["authentication"]
 
 
 async def test_failures_with_words_still_count_as_failures() -> None:
@@ -437,7 +437,7 @@ async def test_failures_with_words_still_count_as_failures() -> None:
     ):
         for _ in range(5):
             await proxy.ask(message())
-        assert len(proxy.services.router.report()) == 1
+        assert len(proxy.services.router.cooldowns.report()) == 1
 
 
 async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
@@ -448,7 +448,7 @@ async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
         proxied(config(upstream.base)) as proxy,
     ):
         assert (await proxy.ask(message())).status == 429
-        assert proxy.services.router.report() == []
+        assert proxy.services.router.cooldowns.report() == []
 
 
 async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_wire() -> None:
@@ -458,7 +458,7 @@ async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_
         proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 400  # about an item of the history, which this request has not
-        assert proxy.services.router.report() == []
+        assert proxy.services.router.cooldowns.report() == []
     assert [asked.target for asked in upstream.asked] == ["/v1/responses"]
 
 
@@ -471,7 +471,7 @@ async def test_a_wait_that_the_client_names_is_not_kept() -> None:
     async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("Please try again in 1 hour."))
         assert answer.status == 429 and "retry-after" not in answer.headers
-        assert 0 < proxy.services.router.report()[0]["seconds_left"] <= 5
+        assert 0 < proxy.services.router.cooldowns.report()[0]["seconds_left"] <= 5
 
 
 # -- conversations about errors ----------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from a2py.errors import COOLDOWN_KINDS, KINDS, Blame
+from a2py.errors import CLIENT_ERRORS, COOLDOWN_KINDS, KINDS, Blame
 from a2py.messages.sent import NOTHING, Sent
-from a2py.proxy.router import CLIENT_ERRORS
 from a2py.wires import failure
 from a2py.wires.refusal import topic, verdict
 from a2py.wires.refusal.body import ErrorBody, parse_body
