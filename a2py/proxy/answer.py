@@ -38,12 +38,10 @@ from a2py.upstream import Flow
 class Answer(Protocol):
     """What an exchange needs of its answer, whatever its form. (passed_answer.py has one that passes as it is.)
 
-    `is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream;
-    `outcome`: of the latest attempt that got a reply."""
+    `is_stream`: the client gets events; `degraded`: names of what the latest attempt could not carry upstream."""
 
     is_stream: bool
     degraded: tuple[str, ...]
-    outcome: Outcome | None
 
     @property
     def is_delivered(self) -> bool:
@@ -114,7 +112,6 @@ class StreamAnswer:
             delta_interval=settings.delta_keepalive_seconds,
         )
         self.degraded: tuple[str, ...] = ()
-        self.outcome: Outcome | None = None
         self._model = ""  # of the latest attempt
         self._sent = NOTHING  # request body of the latest attempt
         self._has_content = False
@@ -224,7 +221,6 @@ class JsonAnswer:
         self._message: dict[str, object] | None = None
         self.degraded: tuple[str, ...] = ()
         self._rate_limits: Mapping[str, str] = {}
-        self.outcome: Outcome | None = None
 
     def begin_attempt(self, deployment: Deployment, prepared: Prepared) -> None:
         self.degraded = prepared.degraded

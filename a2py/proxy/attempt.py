@@ -44,7 +44,8 @@ class Attempt:
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
     `original`; `refused`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
     was sent; `demand`: what the reply must
-    obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent."""
+    obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent.
+    `outcome`: once the attempt has ended, how its reply did; None if there was none."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Attempt:
         self.is_repetition = False
         self.prepared: Prepared | None = None
         self.demand = Demand()
+        self.outcome: Outcome | None = None
         self._response: Response | None = None  # that is being read
         self._outcome: Outcome | None = None  # of the latest response, None until it has ended
         self._is_refused = False  # the upstream did no work for the latest request, as far as one can tell
@@ -198,8 +200,7 @@ class Attempt:
         if outcome is None:  # cancelled, or refused
             outcome = self._read_partial()
         is_open = outcome is None and not self._is_refused  # nobody knows what the latest request costs
-        outcome = self._sum_up(outcome)
-        self._answer.outcome = outcome or self._answer.outcome  # for the ledger, also of a reply that was cancelled
+        outcome = self.outcome = self._sum_up(outcome)
         if outcome is None:
             reservation.settle(*((reservation.input, reservation.output) if is_open else (0, 0)))
             return
@@ -277,7 +278,7 @@ class DecodedAttempt(Attempt):
     async def _read_reply(self, response: Response) -> Outcome:
         outcome = await self._read_hop(response)
         if self._searching is not None:
-            outcome = self._decoded.outcome = await self._follow_searches(self._searching, outcome)
+            outcome = await self._follow_searches(self._searching, outcome)
         return outcome
 
     async def _follow_searches(self, searching: Searching, outcome: Outcome) -> Outcome:
@@ -321,7 +322,7 @@ class DecodedAttempt(Attempt):
             await response.read(answer.flow_of(decoder))
         except Failure as failure:
             cause = failure.cause  # and not the exception, whose frames hold the whole exchange
-        outcome = self._outcome = answer.outcome = decoder.close()
+        outcome = self._outcome = decoder.close()
         # A connection that breaks after the last event does no harm: the decoder has no error then.
         if cause is not None and outcome.error is not None:
             outcome.error = api_error(cause, deployment)
@@ -331,11 +332,7 @@ class DecodedAttempt(Attempt):
         return self._decoder.close() if self._decoder is not None else None
 
     def _sum_up(self, outcome: Outcome | None) -> Outcome | None:
-        if self._searching is None:
-            return outcome
-        outcome = self._searching.sum_up(outcome)
-        self._decoded.outcome = outcome or self._decoded.outcome
-        return outcome
+        return outcome if self._searching is None else self._searching.sum_up(outcome)
 
 
 def address_error(status: int, deployment: Deployment) -> ApiError:

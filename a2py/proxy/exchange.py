@@ -17,7 +17,7 @@ from functools import partial
 from a2py.deployment import Deployment
 from a2py.errors import CLIENT_ERRORS, ApiError, Blame
 from a2py.evidence.replies import judge
-from a2py.messages.types import Usage
+from a2py.messages.types import Outcome, Usage
 from a2py.proxy import unsearched
 from a2py.proxy.access import may_ask
 from a2py.proxy.aiohttp_server import StreamResponse
@@ -47,7 +47,7 @@ class Exchange:
         self._inbound = inbound
         self.answer = answer
         self._attempt: Attempt | None = None  # the latest
-        self._uncounted: Attempt | None = None  # that runs
+        self._outcome: Outcome | None = None  # of the latest attempt, None if it got no reply
         self._trial = Trial(services.lessons)
         self._refused = Refused()
         self._task = asyncio.current_task()
@@ -58,17 +58,19 @@ class Exchange:
 
         The error is returned, not raised: where it is still referred to, its traceback would be a cycle that holds the
         whole request."""
-        answer = self.answer
-        answer.start()
+        answer, running = self.answer, self._services.running
+        running.add(self)
         try:
-            error = await self._ask()
+            answer.start()
+            try:
+                error = await self._ask()
+            finally:
+                answer.stop()
+            response = answer.finish(error)
+            self._record_end(error, response.status)
+            return response
         finally:
-            answer.stop()
-            if self._uncounted is not None:  # it was cancelled
-                self._count_usage(self._uncounted, is_complete=False)
-        response = answer.finish(error)
-        self._record_end(error, response.status)
-        return response
+            running.remove(self)
 
     def interrupt(self, error: ApiError) -> None:
         """Answer with `error` now, whatever this exchange waits for. Called from outside its task."""
@@ -118,9 +120,7 @@ class Exchange:
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
             attempt = self._attempt = self._new_attempt(original, refused)
             attempt.place = plan.place
-            self._uncounted, self.answer.outcome = attempt, None
-            error = await attempt.run()
-            self._count_usage(attempt, is_complete=error is None)
+            error = await self._run_attempt(attempt)
             if isinstance(error, AtLimit):
                 record.attempts -= 1
                 step = await plan.begin()
@@ -142,6 +142,17 @@ class Exchange:
             error.hide(original.secrets)
             step = await self._next_step(plan, attempt, original, error)
         return error
+
+    async def _run_attempt(self, attempt: Attempt) -> ApiError | None:
+        """Run `attempt`, and note for the ledger what it took, also if it is cancelled. Return its error."""
+        is_cancelled, is_complete = True, False
+        try:
+            error = await attempt.run()
+            is_cancelled, is_complete = False, error is None
+            return error
+        finally:
+            self._outcome = attempt.outcome
+            self._count_usage(attempt, is_complete=is_complete, is_cancelled=is_cancelled)
 
     def _narrow(self, plan: Plan) -> None:
         """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
@@ -190,7 +201,7 @@ class Exchange:
 
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""
-        inbound, outcome = self._inbound, self.answer.outcome
+        inbound, outcome = self._inbound, self._outcome
         if inbound.capture is not None:
             self._save_capture(inbound.capture, error, status)
         record = inbound.record
@@ -210,11 +221,9 @@ class Exchange:
             self._learn_size(self._attempt.deployment, usage.prompt)
             self._judge_cache(usage)
 
-    def _count_usage(self, attempt: Attempt, *, is_complete: bool) -> None:
+    def _count_usage(self, attempt: Attempt, *, is_complete: bool, is_cancelled: bool) -> None:
         """Note for the ledger what `attempt` took: as the upstream counted it, otherwise as much as was seen."""
-        outcome, account = self.answer.outcome, self._inbound.record.account
-        is_cancelled = not is_complete and self._task is None
-        self._uncounted = None
+        outcome, account = attempt.outcome, self._inbound.record.account
         if outcome is None:  # refused, or nothing came
             account.counted.append((attempt.deployment, Usage()))
             account.is_estimated = account.is_estimated or (is_cancelled and attempt.prepared is not None)
@@ -258,7 +267,7 @@ class Conversation(Exchange):
         prepared = unsearched.make_prepared()
         answer.begin_attempt(deployment, prepared)
         sink = answer.open_sink(deployment, prepared)
-        outcome = answer.outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
+        outcome = self._outcome = unsearched.write(sink, self._inbound.call.request, self._inbound.call.message_id)
         return answer.complete(outcome, deployment.model)
 
     def _narrow(self, plan: Plan) -> None:
@@ -298,7 +307,7 @@ class Conversation(Exchange):
         """Note what the reply ignored, and ask in another way from now on if there is one.
 
         A value that a reply has changed before is not changed again: the other one did not help either."""
-        deployment, outcome = attempt.deployment, self.answer.outcome
+        deployment, outcome = attempt.deployment, attempt.outcome
         if deployment.wire == "native" or outcome is None:
             return
         finding = judge(attempt.demand, deployment.quirks, outcome)

@@ -43,7 +43,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
     call = make_call(services, request, parsed)
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
     record.model, record.stream, record.account.session = parsed.model, parsed.stream, call.session
-    config, running = services.config, services.running
+    config = services.config
     model = await choose_model(config, services.pace, parsed, request.headers, call.estimate, record)
     inbound = Inbound(
         request,
@@ -68,12 +68,7 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
     else:
         inbound.patience = parse_patience(request.headers.get("x-stainless-timeout"))
         answer = JsonAnswer(inbound)
-    exchange = Conversation(services, inbound, answer)
-    running.add(exchange)
-    try:
-        return await exchange.run()
-    finally:
-        running.remove(exchange)
+    return await Conversation(services, inbound, answer).run()
 
 
 async def count_tokens(services: Services, request: BaseRequest, record: Record) -> StreamResponse:

@@ -54,12 +54,7 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
         begin_capture(inbound, body)
     del body  # the question has it
     answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
-    passage = Passage(services, inbound, answer, endpoint, question)
-    services.running.add(passage)
-    try:
-        result = await passage.run()
-    finally:
-        services.running.remove(passage)
+    result = await Passage(services, inbound, answer, endpoint, question).run()
     if isinstance(result, ApiError) and result.kind == "not_found" and not result.code:
         result.code, result.field = "model_not_found", "model"  # nobody has the name
     return result

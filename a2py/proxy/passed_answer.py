@@ -121,8 +121,7 @@ class _CapturingFlow(PassingFlow):
 
 
 class PassedAnswer:
-    """See `answer.Answer`. `is_stream`: the client asked for a stream; `outcome`: of the latest attempt that got a
-    reply."""
+    """See `answer.Answer`. `is_stream`: the client asked for a stream."""
 
     degraded: tuple[str, ...] = ()
 
@@ -134,7 +133,6 @@ class PassedAnswer:
         granted = grant(settings.allowed_origins, request.headers)
         self.client = PassedStream(request, inbound.record.id, settings.buffer_kb * 1024, granted, stall_seconds)
         self._granted = granted
-        self.outcome: Outcome | None = None
         self._watcher = Watcher()
         self._flow: PassingFlow | None = None  # of the latest attempt that got a reply
         self._is_event_stream = False
@@ -198,9 +196,7 @@ class PassedAnswer:
     def read_outcome(self) -> Outcome:
         """Return the outcome of what has come so far."""
         writes = self._endpoint.writes and self._is_event_stream
-        outcome = outcome_of(self._watcher, is_stream=writes, estimate=self._inbound.call.estimate)
-        self.outcome = outcome
-        return outcome
+        return outcome_of(self._watcher, is_stream=writes, estimate=self._inbound.call.estimate)
 
     def note_refusal(self, error: ApiError, response: Response, body: bytes) -> None:
         """Note that `error` stands for an answer of the upstream, which passes as it is if it is the last word."""
