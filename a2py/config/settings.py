@@ -52,6 +52,7 @@ class Settings:
     max_connections: int = 2000
     buffer_kb: int = 256
     capture_dir: str = ""
+    ui: bool | str = True
     ledger: bool | str = True
     ledger_days: float = 90.0
     ledger_mb: int = 200

@@ -121,6 +121,12 @@ _OWN = (
     _set(
         "capture_dir", v.text, "directory for redacted captures of every request (`--capture DIR`)", OWN + "capture_dir"
     ),
+    _set(
+        "ui",
+        v.page,
+        "false: no page at /ui; `record`: it keeps the latest requests also while nobody looks ([page.md](page.md))",
+        OWN + "ui",
+    ),
 )
 
 _TIME = (

@@ -145,6 +145,15 @@ def choice(*words: str) -> Parser:
     return parse
 
 
+def page(node: Node, path: str) -> bool | str:
+    """Parse true, false, or `record`."""
+    if isinstance(node.value, str) and node.value.strip().lower() == "record":
+        return "record"
+    if isinstance(node.value, bool) or (isinstance(node.value, str) and node.value.strip().lower() in _TRUE | _FALSE):
+        return boolean(node, path)
+    raise wrong(node, path, "true, false or record", _write(path, "record"), is_public=True)
+
+
 def cache_ttl(node: Node, path: str) -> str:
     """Parse LiteLLM's true or false (may a `ttl` go upstream?), or the ttl itself."""
     word = node.raw.strip().lower()

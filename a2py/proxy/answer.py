@@ -102,7 +102,7 @@ class StreamAnswer:
         self._inbound = inbound
         request, settings = inbound.request, inbound.config.settings
         extra = {**grant(settings.allowed_origins, request.headers), **route_headers(inbound.record)}
-        make_stream = EventStream if inbound.capture is None else inbound.capture.stream
+        make_stream = EventStream if inbound.recording is None else inbound.recording.stream
         self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, extra, stall_seconds)
         self._writer: Writer | None = None
         self._keepalive = KeepAlive(
@@ -266,7 +266,7 @@ class JsonAnswer:
         inbound = self._inbound
         inbound.record.first_content = asyncio.get_running_loop().time() - inbound.start_time
         body = orjson.dumps(self._message)
-        if inbound.capture is not None:
-            inbound.capture.add_answer(body)
+        if inbound.recording is not None:
+            inbound.recording.add_answer(body)
         headers = {"x-a2py-degraded": header_list(self.degraded)} if self.degraded else {}
         return json_response(body, inbound.record.id, headers={**self._rate_limits, **headers})

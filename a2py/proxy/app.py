@@ -19,8 +19,15 @@ from a2py.proxy.log import INTERNAL, Record
 from a2py.proxy.messages_api import extend_hops
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.openai_api import explain_missing, is_upgrade, refuse_method, refuse_upgrade
-from a2py.proxy.responses import PLACE_HEADER, NamelessResponse, error_response, new_id, openai_error_response
-from a2py.proxy.routes import Route, find_route
+from a2py.proxy.responses import (
+    PAGE_HEADERS,
+    PLACE_HEADER,
+    NamelessResponse,
+    error_response,
+    new_id,
+    openai_error_response,
+)
+from a2py.proxy.routes import Route, find_route, is_page, join_page
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.endpoints import is_openai_path
@@ -31,6 +38,7 @@ class Proxy:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        join_page(services)
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         services, loop = self.services, asyncio.get_running_loop()
@@ -58,6 +66,8 @@ class Proxy:
             if record.model and not record.account.is_count:
                 _name_asker(request, record)
                 services.books.keep(record)
+            if services.ui.watcher is not None:
+                services.ui.watcher.end(record)
             if record.status:
                 services.log.request(record)
         response.headers.update(granted)  # a stream has sent these and the next already: see StreamAnswer
@@ -79,7 +89,7 @@ class Proxy:
             raise refuse_upgrade()
         if route is None:
             raise explain_missing(request.method, path)
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS" and not is_page(path):
             headers = preflight(config.settings.allowed_origins, route.methods, request.headers)
             if headers is not None:
                 return NamelessResponse(status=204, headers={**headers, "request-id": record.id})
@@ -107,6 +117,10 @@ class Proxy:
             response = openai_error_response(error, record.id, headers)
         else:
             response = error_response(error, record.id, headers)
+        if is_page(request.path):
+            response.headers.update(PAGE_HEADERS)
+        elif self.services.ui.watcher is not None and isinstance(response.body, bytes):
+            self.services.ui.watcher.add_refusal(record.id, response.body)
         content = request.content
         if content.exception() is not None:
             # Nothing after a broken body can be read. aiohttp would try to, and log a traceback.

@@ -77,6 +77,11 @@ class Attempt:
         """Whether the model was asked several times, so that the reply's usage is that of several prompts."""
         return False
 
+    @property
+    def progress(self) -> int:
+        """How many events with content have come: about as many as output tokens. 0 if nobody counts them."""
+        return 0
+
     async def _prepare(self) -> None:
         """Build the upstream's request. Raise `ApiError` if it can't be built, or would not fit into the server's
         context."""
@@ -142,8 +147,8 @@ class Attempt:
         if response.status < 400:
             return address_error(response.status, deployment)
         body = await response.error_body()
-        if self._inbound.capture is not None:
-            self._inbound.capture.add_reply(body)
+        if self._inbound.recording is not None:
+            self._inbound.recording.add_reply(body)
         error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
         error = self._judge_refusal(error, response, body)
         error.rate_limits = rate_limits(response.headers)
@@ -161,9 +166,9 @@ class Attempt:
         """Send the request, and return the response once its head has come. Raise `ApiError`."""
         prepared, inbound = self.prepared, self._inbound
         assert prepared is not None
-        capture = inbound.capture
-        if capture is not None:
-            capture.begin_attempt(self.deployment, prepared)
+        recording = inbound.recording
+        if recording is not None:
+            recording.begin_attempt(self.deployment, prepared)
         total, silence, contentless = self._time_limits(prepared.stream)
         self._outcome = None  # that of an earlier hop
         response = self._response = await self._services.upstream.send(
@@ -174,8 +179,8 @@ class Attempt:
         # The body is kept as `sent` until the reply begins, because an error may quote it.
         self.prepared = prepared._replace(headers={}, body=b"", sent=Sent(prepared.body))
         self._answer.set_rate_limits(rate_limits(response.headers))
-        if capture is not None:
-            capture.add_head(response.status, response.headers)
+        if recording is not None:
+            recording.add_head(response.status, response.headers)
         return response
 
     def _time_limits(self, is_upstream_stream: bool) -> tuple[float | None, float | None, float | None]:
@@ -239,6 +244,13 @@ class DecodedAttempt(Attempt):
     @property
     def has_hops(self) -> bool:
         return self._searching is not None and self._searching.count > 1
+
+    @property
+    def progress(self) -> int:
+        decoder = self._decoder
+        if decoder is None:
+            return 0
+        return decoder.progress + (decoder.splice.count if decoder.splice is not None else 0)
 
     @property
     def _call(self) -> Call:
@@ -313,9 +325,9 @@ class DecodedAttempt(Attempt):
         else:
             sink = searching.open(answer.open_sink(deployment, prepared), deployment.origin)
         decoder = wire_of(deployment.wire).decoder(prepared, sink)  # reads a JSON body as well as a stream
-        capture = self._inbound.capture
-        if capture is not None:
-            decoder = capture.decoder(decoder)
+        recording = self._inbound.recording
+        if recording is not None:
+            decoder = recording.decoder(decoder)
         self._decoder = decoder
         cause = None
         try:

@@ -41,7 +41,7 @@ class Bookkeeper:
         """Queue the row of an answer that has ended."""
         account = record.account
         choice = account.choice
-        total, cost = self._sum(account.counted)
+        total, cost = self.sum_up(account.counted)
         if cost:
             self._metrics.add("a2py_cost_dollars_total", cost, deployment=record.deployment, key=account.key)
         self.writer.add(
@@ -78,7 +78,7 @@ class Bookkeeper:
             )
         )
 
-    def _sum(self, counted: list[tuple[Deployment, Usage]]) -> tuple[Usage, float | None]:
+    def sum_up(self, counted: list[tuple[Deployment, Usage]]) -> tuple[Usage, float | None]:
         """Return the tokens of all attempts of one answer, and their cost; None if it is not known."""
         if len(counted) == 1:
             return counted[0][1], self.cost(*counted[0])

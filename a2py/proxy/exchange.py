@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
 from a2py.errors import CLIENT_ERRORS, ApiError, Blame
@@ -23,7 +24,6 @@ from a2py.proxy.access import may_ask
 from a2py.proxy.aiohttp_server import StreamResponse
 from a2py.proxy.answer import Answer, DecodedAnswer
 from a2py.proxy.attempt import Attempt, DecodedAttempt
-from a2py.proxy.capture import Capture
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
@@ -34,6 +34,9 @@ from a2py.proxy.services import Services
 from a2py.proxy.waiting import Waiting
 from a2py.upstream.client import NotConnected
 from a2py.wires.common import threads
+
+if TYPE_CHECKING:
+    from a2py.proxy.recording import Recording
 
 #: Statuses that mean the upstream does not implement this path.
 NO_SUCH_PATH = frozenset({404, 405})
@@ -47,11 +50,16 @@ class Exchange:
         self._inbound = inbound
         self.answer = answer
         self._attempt: Attempt | None = None  # the latest
+        self.running_attempt: Attempt | None = None  # None while the request waits
         self._outcome: Outcome | None = None  # of the latest attempt, None if it got no reply
         self._trial = Trial(services.lessons)
         self._refused = Refused()
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
+
+    @property
+    def inbound(self) -> Inbound:
+        return self._inbound
 
     async def run(self) -> StreamResponse | ApiError:
         """Return the response; an `ApiError` if nothing was sent to the client yet.
@@ -146,12 +154,13 @@ class Exchange:
     async def _run_attempt(self, attempt: Attempt) -> ApiError | None:
         """Run `attempt`, and note for the ledger what it took, also if it is cancelled. Return its error."""
         is_cancelled, is_complete = True, False
+        self.running_attempt = attempt
         try:
             error = await attempt.run()
             is_cancelled, is_complete = False, error is None
             return error
         finally:
-            self._outcome = attempt.outcome
+            self._outcome, self.running_attempt = attempt.outcome, None
             self._count_usage(attempt, is_complete=is_complete, is_cancelled=is_cancelled)
 
     def _narrow(self, plan: Plan) -> None:
@@ -177,6 +186,17 @@ class Exchange:
 
     async def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
+        recording = self._inbound.recording
+        if recording is None:
+            return await self._choose_step(plan, attempt, original, error)
+        recording.end_attempt(error)
+        step = await self._choose_step(plan, attempt, original, error)
+        if step is not None:
+            notes = self._inbound.record.notes
+            recording.note_retry(notes[-1] if step.is_lesson and notes else _describe_step(step, original))
+        return step
+
+    async def _choose_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
         is_delivered = self.answer.is_delivered
         if not is_delivered:
             is_taught = self._learn(attempt, original, error)
@@ -191,6 +211,8 @@ class Exchange:
         """Note that the request waits, at `place` of the line."""
         self._inbound.record.queue = (place, 0.0)
         self.answer.set_place(place)
+        if self._inbound.recording is not None:
+            self._inbound.recording.begin_wait(place)
 
     def _record_wait(self, waiting: Waiting) -> None:
         if waiting.end:
@@ -202,8 +224,8 @@ class Exchange:
     def _record_end(self, error: ApiError | None, status: int) -> None:
         """Fill the log's record, and let the reply teach how many tokens prompts have."""
         inbound, outcome = self._inbound, self._outcome
-        if inbound.capture is not None:
-            self._save_capture(inbound.capture, error, status)
+        if inbound.recording is not None:
+            self._end_recording(inbound.recording, error, status)
         record = inbound.record
         record.status = status
         record.degraded = self.answer.degraded
@@ -233,10 +255,18 @@ class Exchange:
         account.counted.append((attempt.deployment, usage))
         account.is_estimated = account.is_estimated or is_estimated
 
-    def _save_capture(self, capture: Capture, error: ApiError | None, status: int) -> None:
-        if error is not None and not capture.has_answer:
-            capture.add_answer(error.body(self._inbound.record.id))
-        self._services.running.run_in_background(capture.save_in_thread(status, error, self._services.log))
+    def _end_recording(self, recording: Recording, error: ApiError | None, status: int) -> None:
+        """Complete the recording, and write the capture if there is a directory for it."""
+        services, inbound = self._services, self._inbound
+        if error is not None and not recording.has_answer:
+            recording.add_answer(error.body(inbound.record.id))
+        recording.end()
+        directory = inbound.config.settings.capture_dir
+        if directory:
+            from a2py.proxy.capture import Capture  # not loaded where nothing is captured
+
+            capture = Capture(directory, inbound.record.id, recording)
+            services.running.run_in_background(capture.save_in_thread(status, error, services.log))
 
 
 class Conversation(Exchange):
@@ -353,6 +383,13 @@ class Conversation(Exchange):
             self._inbound.record.notes.append("the upstream seems to have cut the prompt to its context")
         else:
             size.learn(deployment.model, reported)
+
+
+def _describe_step(step: Step, original: Deployment) -> str:
+    """Return why something is asked after a failure."""
+    if step.deployment.id != original.id:
+        return f"next: {step.deployment.id}"
+    return f"again after {step.delay:.1f} s"
 
 
 def _is_chat(deployment: Deployment) -> bool:

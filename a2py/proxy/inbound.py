@@ -18,14 +18,15 @@ from a2py.proxy.sizes import PassedSize, PromptSize
 
 if TYPE_CHECKING:
     from a2py.config import Config
-    from a2py.proxy.capture import Capture
+    from a2py.proxy.recording import Recording
 
 
 @dataclass(slots=True)
 class Inbound:
     """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
     value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
-    waits for ever; `record`: its line in the log, filled on the way."""
+    waits for ever; `record`: its line in the log, filled on the way;
+    `recording`: None if nobody wants one."""
 
     request: BaseRequest
     call: Call
@@ -39,7 +40,7 @@ class Inbound:
     patience: float = 0.0
     prompt: Fingerprint | None = None
     arrival: float = 0.0
-    capture: Capture | None = None
+    recording: Recording | None = None
 
     @property
     def thinking_mode(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from a2py.errors import ApiError
 from a2py.messages.count import estimate_in_slices
@@ -29,6 +30,9 @@ from a2py.proxy.services import Services
 from a2py.proxy.sizes import PromptSize
 from a2py.upstream import HOP_HEADER
 
+if TYPE_CHECKING:
+    from a2py.proxy.recording import Recording
+
 #: How many a2py proxies a request may pass.
 MAX_HOPS = 5
 #: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
@@ -37,8 +41,14 @@ CLIENT_SECONDS = 600.0
 _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id", "x-claude-code-request-class")
 
 
-async def create_message(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
-    body = await read_request(services, request)
+async def create_message(
+    services: Services, request: BaseRequest, record: Record, body: bytes | None = None
+) -> StreamResponse | ApiError:
+    """Answer a request. `body`: to answer instead of its own (the page asks again what was asked before)."""
+    body = await read_request(services, request) if body is None else body
+    recording = None
+    if services.ui.watcher is not None or services.config.settings.capture_dir:
+        recording = begin_recording(services, request, record, body)
     parsed = await services.pace.run(parse_in_slices(body), size=len(body))
     call = make_call(services, request, parsed)
     call.estimate = await services.pace.run(estimate_in_slices(parsed))
@@ -55,13 +65,12 @@ async def create_message(services: Services, request: BaseRequest, record: Recor
         model,
         asker_of(request.headers, call),
         hops=extend_hops(services, request),
+        recording=recording,
     )
     if config.settings.cache_health and call.session:
         inbound.prompt = await services.pace.run(fingerprint_in_slices(parsed))
         inbound.arrival = services.clock()
-    if config.settings.capture_dir:
-        begin_capture(inbound, body)
-    del body  # not kept for as long as the answer streams
+    del body, recording  # not kept for as long as the answer streams
     answer: DecodedAnswer
     if record.stream:
         answer = StreamAnswer(inbound, services.timeouts.stall)
@@ -109,13 +118,18 @@ async def read_request(services: Services, request: BaseRequest) -> bytes:
     return await read_body(request, services.config.settings.max_body_mb * MIB, services.timeouts)
 
 
-def begin_capture(inbound: Inbound, body: bytes) -> None:
-    """Begin to capture the exchange of `inbound`."""
-    from a2py.proxy.capture import Capture, credentials_in, secrets_of
+def begin_recording(services: Services, request: BaseRequest, record: Record, body: bytes) -> Recording:
+    """Begin to record a request, for its capture or for the page."""
+    from a2py.proxy.recording import Recording  # not loaded as long as nothing is recorded
 
-    config, request = inbound.config, inbound.request
-    secrets = secrets_of(config) | credentials_in(request.headers)
-    inbound.capture = Capture(config.settings.capture_dir, inbound.record.id, request, body, secrets)
+    config, watcher, clock = services.config, services.ui.watcher, asyncio.get_running_loop().time
+    start = clock()
+    # A capture has all of the request; it takes what room there is for the page at its end.
+    room = watcher.room if watcher is not None and not config.settings.capture_dir else None
+    recording = Recording(request, body, config, lambda: clock() - start, room)
+    if watcher is not None:
+        watcher.begin(record.id, recording)
+    return recording
 
 
 def make_call(services: Services, request: BaseRequest, parsed: Request) -> Call:

@@ -19,7 +19,7 @@ from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.asker import Asker
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
-from a2py.proxy.messages_api import begin_capture, extend_hops, parse_patience, read_request
+from a2py.proxy.messages_api import begin_recording, extend_hops, parse_patience, read_request
 from a2py.proxy.passage import Passage
 from a2py.proxy.passed_answer import PassedAnswer
 from a2py.proxy.services import Services
@@ -39,20 +39,22 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 async def pass_on(services: Services, request: BaseRequest, record: Record) -> StreamResponse | ApiError:
     """Answer a request to an endpoint of the table."""
-    raw_path = _find_raw_path(request)
+    raw_path = find_raw_path(request)
     endpoint = PATHS.get(raw_path)
     if endpoint is None:
         problem = f"Not found: {request.method} {raw_path[:200]}. Write the path as it is: {request.path}"
         raise ApiError("not_found", problem, should_retry=False)
     body = await read_request(services, request)
+    recording = None
+    if services.ui.watcher is not None or services.config.settings.capture_dir:
+        recording = begin_recording(services, request, record, body)
     content_type = request.headers.get("content-type", "")
     question = await services.pace.run(parse_in_slices(body, content_type, endpoint), size=len(body))
     record.model, record.stream = question.model, question.wants_stream
     require_model(services.config, record.account.caller, question.model)
     inbound = _make_inbound(services, request, record, question)
-    if inbound.config.settings.capture_dir:
-        begin_capture(inbound, body)
-    del body  # the question has it
+    inbound.recording = recording
+    del body, recording  # the question has the body
     answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
     result = await Passage(services, inbound, answer, endpoint, question).run()
     if isinstance(result, ApiError) and result.kind == "not_found" and not result.code:
@@ -85,7 +87,7 @@ def _make_inbound(services: Services, request: BaseRequest, record: Record, ques
     )
 
 
-def _find_raw_path(request: BaseRequest) -> str:
+def find_raw_path(request: BaseRequest) -> str:
     """Return the path as the client wrote it, without its query."""
     target = request.raw_path
     absolute = _ABSOLUTE.match(target)

@@ -96,7 +96,7 @@ class PassingFlow:
         await self._client.drain()
 
 
-class _CapturingFlow(PassingFlow):
+class _RecordingFlow(PassingFlow):
     """The same, recorded. It has no splice: every piece must pass through `pass_on`."""
 
     __slots__ = ("_record",)
@@ -169,16 +169,16 @@ class PassedAnswer:
             on_content()
             self._begin(status, headers, length)
 
-        capture = self._inbound.capture
-        if capture is None:
+        recording = self._inbound.recording
+        if recording is None:
             self._flow = PassingFlow(response, self.client, watcher, begin_content)
             return self._flow
 
         def record(data: bytes) -> None:
-            capture.add_reply(data)
-            capture.add_answer(data)
+            recording.add_reply(data)
+            recording.add_answer(data)
 
-        self._flow = _CapturingFlow(response, self.client, watcher, begin_content, record)
+        self._flow = _RecordingFlow(response, self.client, watcher, begin_content, record)
         return self._flow
 
     def _begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
@@ -228,15 +228,15 @@ class PassedAnswer:
             if not (self._is_event_stream and self._watcher.is_between_events and client.chunked):
                 return client.cut()
             data = b"event: error\ndata: " + orjson.dumps({"type": "error", **error.openai_envelope()}) + b"\n\n"
-            if self._inbound.capture is not None:
-                self._inbound.capture.add_answer(data)
+            if self._inbound.recording is not None:
+                self._inbound.recording.add_answer(data)
             return client.finish(data)
         if self._refusal is None or self._refusal[0] is not error:
             return error
         _, status, headers, body = self._refusal
         id = self._inbound.record.id
-        if self._inbound.capture is not None:
-            self._inbound.capture.add_answer(body)
+        if self._inbound.recording is not None:
+            self._inbound.recording.add_answer(body)
         named = {**_named(client_headers(headers), id), "request-id": id, **self._granted}
         return NamelessResponse(body=body, status=status, headers=named)
 

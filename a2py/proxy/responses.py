@@ -19,6 +19,15 @@ from a2py.proxy.aiohttp_server import BaseRequest, Response, StreamResponse
 
 #: The place in the line at which a request began to wait.
 PLACE_HEADER = "x-a2py-queue"
+#: Headers of every answer at /ui and below.
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+}
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 

@@ -8,6 +8,7 @@ Invariants: no page shows a secret or an upstream's address.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -147,6 +148,40 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
     return await usage_page.report_usage(services, request, record)
 
 
+async def serve_page(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
+    if services.config.settings.ui is False:
+        reason = "this proxy has no page (`a2py: ui: false`)"
+        raise ApiError("not_found", f"Not found: {request.path[:200]}: {reason}", should_retry=False)
+    from a2py.proxy.page import site  # not loaded before somebody opens the page
+
+    return await site.serve(services, request, record)
+
+
+def join_page(services: Services) -> None:
+    """Take part in the page that any worker serves, from the moment in which one is open."""
+
+    def hear(payload: bytes, worker: int) -> None:
+        from a2py.proxy.page import site
+
+        site.site_of(services).desk.hear(payload)
+
+    async def answer(payload: bytes, worker: int) -> bytes:
+        from a2py.proxy.page import site
+
+        return await site.site_of(services).desk.answer(payload)
+
+    def adjust() -> None:
+        if services.ui.desk is not None or services.config.settings.ui == "record":
+            from a2py.proxy.page import site
+
+            site.site_of(services).adjust()
+
+    services.bus.subscribe(PAGE, hear)
+    services.bus.answer(PAGE, answer)
+    services.ui.adjust = adjust
+    adjust()
+
+
 async def list_models(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     return json_response(models.list_page(services.config, request.query_string, record.account.caller), record.id)
 
@@ -161,6 +196,8 @@ async def list_for_litellm(services: Services, request: BaseRequest, record: Rec
     return json_response(models.list_for_litellm(services.config, record.account.caller), record.id)
 
 
+#: The topic of what the workers say of the page (page/desk.py).
+PAGE = "page"
 GET, POST = ("GET", "HEAD"), ("POST",)
 ROUTES: dict[str, Route] = {
     "/": Route(GET, greet, open=True),
@@ -186,11 +223,36 @@ PASSED = {path: Route(POST, pass_on) for path in OPENAI_PATHS}
 #: Matched exactly. With a prefix or a trailing slash it is another path: a front server may guard exactly this one.
 DRAIN_PATH = "/health/drain"
 DRAIN = Route(("GET", "POST"), drain, admin=True)
+#: The page. Matched exactly, without a prefix or a slash at the end, so that a front server that guards /ui guards all
+#: of it. It asks for its own keys.
+PAGE_PATHS = {
+    **dict.fromkeys(("/ui", "/ui/app.js", "/ui/app.css", "/ui/rules.json"), Route(GET, serve_page, open=True)),
+    **dict.fromkeys(
+        ("/ui/api/live", "/ui/api/requests", "/ui/api/usage", "/ui/api/models"), Route(("GET",), serve_page, open=True)
+    ),
+    **dict.fromkeys(
+        ("/ui/api/token", "/ui/api/session", "/ui/api/try", "/ui/api/check"), Route(POST, serve_page, open=True)
+    ),
+}
+#: What has a name in its path.
+_PAGE_GET = re.compile(r"/ui/api/(?:requests/[^/]{1,100}(?:/parts/[^/]{1,100}|/export)?|sessions/.{1,1000})")
+_PAGE_POST = re.compile(r"/ui/api/requests/[^/]{1,100}/replay")
 #: What follows is a model's name, which may contain slashes.
 MODEL_PATH, BARE_MODEL_PATH = "/v1/models/", "/models/"
 ONE_MODEL = Route(GET, show_model, prefix=True)
 #: Path segments that may come before a route.
 PREFIX_LIMIT = 8
+
+
+def is_page(path: str) -> bool:
+    """Return whether a path is that of the page, or below it."""
+    return path.startswith("/ui") and path[3:4] in ("", "/")
+
+
+def _find_page_route(path: str) -> Route | None:
+    if _PAGE_GET.fullmatch(path):
+        return PAGE_PATHS["/ui/api/requests"]
+    return PAGE_PATHS["/ui/api/try"] if _PAGE_POST.fullmatch(path) else None
 
 
 def find_route(path: str) -> Route | None:
@@ -204,6 +266,8 @@ def find_route(path: str) -> Route | None:
         return route
     if path == DRAIN_PATH:
         return DRAIN
+    if is_page(path):
+        return PAGE_PATHS.get(path) or _find_page_route(path)
     path = path.rstrip("/")
     if path.partition(MODEL_PATH)[2] or (path.startswith(BARE_MODEL_PATH) and len(path) > len(BARE_MODEL_PATH)):
         return ONE_MODEL

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from a2py.deployment import Deployment
@@ -27,7 +27,7 @@ from a2py.proxy.discovery import Discovery
 from a2py.proxy.keys import Keyring
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
-from a2py.proxy.log import Log
+from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
 from a2py.proxy.pace import Pace
 from a2py.proxy.responses import new_id
@@ -40,6 +40,7 @@ from a2py.upstream import Upstream, tls
 if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.connections import Connections
+    from a2py.proxy.recording import Recording, Room
 
 #: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading
 #: takes 35 ms, in which nothing else runs, so it should not delay the first connections.
@@ -51,6 +52,47 @@ class Interruptible(Protocol):
 
     def interrupt(self, error: ApiError) -> None:
         """Make the exchange answer with `error` now."""
+
+
+class Watcher(Protocol):
+    """Who keeps requests while somebody looks at them (page/recorder.py). `room`: for all recordings."""
+
+    room: Room
+
+    def begin(self, id: str, recording: Recording) -> None:
+        """Take the recording of a request that has begun."""
+
+    def end(self, record: Record) -> None:
+        """Take over a request that has ended."""
+
+    def add_refusal(self, id: str, body: bytes) -> None:
+        """Take the body of an error that the client got."""
+
+
+class Desk(Protocol):
+    """The page's part in this process (page/desk.py)."""
+
+    async def close(self) -> None:
+        """End every page that is open."""
+
+
+class Ui:
+    """The page at /ui, as the proxy sees it.
+
+    `watcher`: None as long as nobody looks at requests; `desk`: made when the page is needed for the first time;
+    `adjust`: does as the configuration says; `secret_file`: what opens the page of a proxy without keys, "" for
+    nothing; `check`: probes a model, as `a2py check` does (cli/serving.py sets it)."""
+
+    def __init__(self) -> None:
+        self.watcher: Watcher | None = None
+        self.desk: Desk | None = None
+        self.adjust: Callable[[], None] = lambda: None
+        self.secret_file = ""
+        self.check: Check | None = None
+
+
+#: Called with a deployment: yields what each probe has found, as JSON can have it.
+Check = Callable[[Deployment], AsyncIterator[dict[str, str]]]
 
 
 class Running:
@@ -144,6 +186,7 @@ class Services:
         self.prompts = Prompts(Tokenizers(clock, self.pace), Contexts(clock), CacheHealth(clock))
         self.running = Running(leave)
         self.connections: Connections | None = None
+        self.ui = Ui()
         self.discovery = Discovery(self._take_words)
         self.upstream: Upstream  # made by `start`, because it belongs to the running loop
 
@@ -171,6 +214,8 @@ class Services:
 
     async def close(self) -> None:
         await self.bus.close()
+        if self.ui.desk is not None:
+            await self.ui.desk.close()
         await self.discovery.close()
         await self.running.finish()
         await self.upstream.close()
@@ -186,6 +231,7 @@ class Services:
         self.router.line.renew(self.config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
         self.keys.refresh(bool(config.master_key), at_once=True)
+        self.ui.adjust()
         former = self.books.open(config.settings)
         if former is not None:
             self.running.run_in_background(former.close())

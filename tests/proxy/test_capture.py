@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from a2py.proxy import capture as capture_module
+from a2py.proxy import recording as capture_module
 from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Answer, Peer, Scripted, answering, chunk, completion, event, refusing, text
 

@@ -515,7 +515,7 @@ PIECES = (
     "a2py.wires.responses.budget.ITEMS_LIMIT",
 )
 #: Those that a proxy with sockets floods, below.
-WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.capture.BODY_LIMIT"}
+WITH_SOCKETS = {"a2py.upstream.client.ERROR_BODY", "a2py: buffer_kb", "a2py.proxy.recording.BODY_LIMIT"}
 
 
 #: Limits of what is passed through → the test that floods it.
@@ -640,7 +640,7 @@ def captured_in(place: Path) -> JSON:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_capture_of_an_endless_reply_is_cut(stream: bool, tmp_path: Path) -> None:
-    limit = REPLIES["a2py.proxy.capture.BODY_LIMIT"].limit
+    limit = REPLIES["a2py.proxy.recording.BODY_LIMIT"].limit
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)

@@ -1,0 +1,192 @@
+"""GET /ui/api/live: what happens now, as one line of JSON after another.
+
+Knows: the lines, when they are sent. Must not know: what a snapshot holds, paths.
+Invariants: at most MAX_PAGES of one worker are open; a page that does not read gets no more than the client's buffer
+holds, and is told later that it has missed something; one task serves all pages of a worker, and ends with the last
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+
+from a2py import __version__
+from a2py.errors import ApiError
+from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.client import PassedStream
+from a2py.proxy.log import Record
+from a2py.proxy.page import snapshot
+from a2py.proxy.page.access import has_keys
+from a2py.proxy.page.desk import LOOK_SECONDS, Desk
+from a2py.proxy.page.recorder import Row
+
+#: Pages that are open at one worker.
+MAX_PAGES = 16
+#: Seconds between two looks at what happens; of silence before a line says that the connection is alive.
+BEAT_SECONDS, PING_SECONDS = 1.0, 15.0
+CONTENT_TYPE = "application/x-ndjson"
+
+JSON = dict[str, Any]
+
+
+class LivePage:
+    """One page that is open. `has_missed`: it did not read, and has not got everything since."""
+
+    def __init__(self, stream: PassedStream) -> None:
+        self._stream = stream
+        self.has_missed = False
+        self.ended = asyncio.Event()
+
+    def send(self, line: bytes) -> None:
+        """Send one line, unless the page does not read what it has got."""
+        if self._stream.full():
+            self.has_missed = True
+            return
+        if self.has_missed:
+            self.has_missed = False
+            line = dump({"type": "missed"}) + line
+        self._stream.write(line)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the latest line."""
+        return asyncio.get_running_loop().time() - self._stream.last_write
+
+
+class Pages:
+    """The pages that are open at one worker."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._open: set[LivePage] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._facts = snapshot.Facts()
+        self._now = self._state = b""  # what was sent last
+        self._state_line = b""
+        desk.operations |= {
+            "now": lambda arguments: snapshot.snapshot_now(desk.services, desk.recorder),
+            "state": lambda arguments: snapshot.snapshot_state(desk.services),
+        }
+
+    async def serve(self, request: BaseRequest, record: Record, headers: dict[str, str]) -> StreamResponse:
+        """Answer until the page is closed, or the server ends."""
+        services = self.desk.services
+        if services.running.is_draining:
+            raise ApiError("overloaded", "The proxy is shutting down", retry_after=2)
+        if len(self._open) >= MAX_PAGES:
+            raise ApiError("rate_limit", f"{MAX_PAGES} pages are open already: close one", retry_after=10)
+        limit = services.config.settings.buffer_kb * 1024
+        stream = PassedStream(request, record.id, limit, headers, services.timeouts.stall)
+        stream.commit(200, {"content-type": CONTENT_TYPE}, None)
+        page = LivePage(stream)
+        self._add(page)
+        try:
+            page.send(dump(self._greet()))
+            page.send(await self._read_state())
+            await page.ended.wait()
+        finally:
+            self._remove(page)
+        record.status = 200
+        return stream.finish(dump({"type": "end"}))
+
+    def _add(self, page: LivePage) -> None:
+        self._open.add(page)
+        if len(self._open) == 1:
+            self.desk.viewers.add(self._show)
+            self._now = b""
+            self._task = asyncio.get_running_loop().create_task(self._beat())
+        self.desk.tell_look()
+
+    def _remove(self, page: LivePage) -> None:
+        self._open.discard(page)
+        if not self._open and self._task is not None:
+            self.desk.viewers.discard(self._show)
+            self._task.cancel()
+            self._task = None
+            self.desk.look()  # what is recorded stays for a while: the page may come back
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a page is open at this worker."""
+        return bool(self._open)
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether any page does not read."""
+        return any(page.has_missed for page in self._open)
+
+    def end_all(self) -> None:
+        """End every page. They may come again."""
+        for page in self._open:
+            page.ended.set()
+
+    def _show(self, row: Row) -> None:
+        self.send(dump({"type": "request", **row}))
+
+    def send(self, line: bytes) -> None:
+        for page in self._open:
+            page.send(line)
+
+    def _greet(self) -> JSON:
+        services = self.desk.services
+        tool = services.config.search
+        return {
+            "type": "hello",
+            "version": __version__,
+            "time": time.time(),
+            "started": time.time() - (services.clock() - services.start_time),
+            "workers": len(services.bus.peers) + 1,
+            "recording": "record" if self.desk.records_always else "page",
+            "ledger": services.books.keeper is not None,
+            "keys": has_keys(services),
+            "tools": ["search"] if tool is not None else [],
+        }
+
+    async def _beat(self) -> None:
+        """Say every second what has changed."""
+        loop = asyncio.get_running_loop()
+        look_time = loop.time()
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            if self.desk.services.running.is_draining:
+                self.end_all()
+                return
+            try:
+                if loop.time() - look_time >= LOOK_SECONDS:
+                    look_time = loop.time()
+                    self.desk.tell_look()
+                await self._tell_changes()
+            except Exception as error:  # a worker of another version, for example; the next second may be better
+                self.desk.services.log.crash(error, "")
+            for page in self._open:
+                if page.silence >= PING_SECONDS:
+                    page.send(dump({"type": "ping"}))
+
+    async def _tell_changes(self) -> None:
+        answers = await self.desk.ask_all("now")
+        now = dump(snapshot.sum_now(answers.values(), time.time()))
+        if now != self._now:
+            self._now = now
+            self.send(b'{"type":"now","time":%.3f,' % time.time() + now[1:])
+        former = self._state
+        line = await self._read_state()
+        if self._state != former:
+            self.send(line)
+
+    async def _read_state(self) -> bytes:
+        """Return the line of the deployments and keys, and note whether it says anything new."""
+        services = self.desk.services
+        answers = await self.desk.ask_all("state")
+        facts = self._facts.read(services)
+        deployments = snapshot.sum_state(services, facts, answers.values())
+        self._state = dump({"deployments": snapshot.without_countdown(deployments)})
+        return dump({"type": "state", "deployments": deployments, "keys": []})
+
+
+def dump(value: JSON) -> bytes:
+    """Return one line."""
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE, default=str)

@@ -1,0 +1,118 @@
+"""Read recordings, wherever they are: of this worker or of another one.
+
+What is long goes from worker to worker in slices, so that no message is too long for the bus.
+
+Knows: which worker has a recording, slices. Must not know: HTTP, what a recording holds (details.py).
+Invariants: at most MAX_READERS recordings are read at a time in one process, in threads; of what is read in slices one
+text is kept, until its last slice is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from a2py.errors import ApiError
+from a2py.proxy.capture import secrets_of
+from a2py.proxy.page.desk import Desk
+from a2py.proxy.page.details import Shown
+from a2py.proxy.page.history import History, is_id
+from a2py.proxy.recording import Recording
+
+#: Characters of one answer of a worker.
+SLICE = 1024 * 1024
+#: Seconds that another worker may take for one. It removes secrets first.
+SECONDS = 30.0
+MAX_READERS = 2
+
+JSON = dict[str, Any]
+
+
+class Reader:
+    """The recordings of all workers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._readers = asyncio.Semaphore(MAX_READERS)
+        self._key: tuple[str, str] = ("", "")
+        self._text: str | None = None  # of `_key`
+        desk.operations |= {"has": self._answer_has, "detail": self._answer_detail, "read": self._answer_read}
+
+    # -- of all workers ------------------------------------------------------------------------------------------------
+
+    async def detail(self, history: History, id: str) -> JSON:
+        """Return a request in full. Raise `ApiError` if there is no such request."""
+        worker = await self._find(id)
+        found = await history.find_row(id)
+        if worker is None and found is None:
+            raise ApiError("not_found", "There is no such request any more", should_retry=False)
+        row = found[1] if found is not None else {"id": id, "worker": worker, "running": True, "recorded": True}
+        detail = await self.desk.ask(worker, "detail", SECONDS, id=id) if worker is not None else None
+        if detail is None:
+            nothing: JSON = {"client": None, "attempts": [], "waits": [], "searches": [], "context": [], "parts": []}
+            return {**row, "recorded": False, **nothing}
+        return {**row, **detail}
+
+    async def read(self, id: str, what: str) -> str:
+        """Return a text that belongs to a request. Raise `ApiError` if it is not kept."""
+        worker = await self._find(id)
+        slices: list[str] = []
+        while worker is not None:
+            offset = sum(map(len, slices))
+            answer = await self.desk.ask(worker, "read", SECONDS, id=id, what=what, offset=offset)
+            if answer is None:
+                break
+            slices.append(answer["text"])
+            if offset + len(answer["text"]) >= answer["total"]:
+                return "".join(slices)
+        raise ApiError("not_found", "This is not kept, or not any more", should_retry=False)
+
+    async def _find(self, id: str) -> int | None:
+        """Return the number of the worker that has the recording of a request, None if none has it."""
+        found = await self.desk.ask_any("has", id=id) if is_id(id) else None
+        return found[0] if found is not None else None
+
+    # -- of this worker ------------------------------------------------------------------------------------------------
+
+    def _get(self, arguments: JSON) -> Recording | None:
+        return self.desk.recorder.find(arguments["id"]) if self.desk.recorder is not None else None
+
+    def _answer_has(self, arguments: JSON) -> JSON | None:
+        return {} if self._get(arguments) is not None else None
+
+    async def _answer_detail(self, arguments: JSON) -> JSON | None:
+        recording = self._get(arguments)
+        if recording is None:
+            return None
+        secrets = secrets_of(self.desk.services.config)
+        async with self._readers:
+            return await asyncio.to_thread(lambda: Shown(recording, secrets).detail())
+
+    async def _answer_read(self, arguments: JSON) -> JSON | None:
+        """Return a slice of a text. The text is made for the first slice, and kept for the others."""
+        key, offset = (arguments["id"], arguments["what"]), arguments["offset"]
+        text = self._text if self._key == key and offset else None
+        if text is None:
+            recording = self._get(arguments)
+            if recording is None:
+                return None
+            secrets = secrets_of(self.desk.services.config)
+            async with self._readers:
+                text = await asyncio.to_thread(_render, recording, secrets, arguments["what"])
+            if text is None:
+                return None
+        is_last = offset + SLICE >= len(text)
+        self._key, self._text = (("", ""), None) if is_last else (key, text)
+        return {"text": text[offset : offset + SLICE], "total": len(text)}
+
+
+def _render(recording: Recording, secrets: frozenset[str], what: str) -> str | None:
+    """Return the text that `what` names; None if there is none."""
+    kind, _, name = what.partition(" ")
+    shown = Shown(recording, secrets)
+    if kind == "part":
+        part = shown.part(name)
+        return None if part is None else orjson.dumps(part).decode()
+    return None
