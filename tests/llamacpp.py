@@ -106,7 +106,8 @@ def serve(model: str, ctx: int, parallel: int) -> None:
     params.n_ctx = ctx
     params.n_parallel = parallel
     params.model_alias = {"tiny"}
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+    # With two threads each waits for the other in a busy loop, at every layer: on a loaded machine some twenty times longer.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.use_jinja = True
     params.warmup = False
     params.fit_params = False
