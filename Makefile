@@ -13,6 +13,8 @@ FAST = -m "not real and not claude"
 # Where aiohttp and orjson are used most.
 OLDEST_TESTS ?= tests/http1 tests/messages tests/proxy tests/upstream/test_client.py tests/upstream/test_body.py
 MAKEFLAGS += --no-print-directory
+# The tests start hundreds of processes. Without compiled files each of them compiles a2py again.
+test test-real test-uvloop test-claude test-oldest cov: export PYTHONDONTWRITEBYTECODE =
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
