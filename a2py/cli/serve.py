@@ -142,12 +142,15 @@ def check_strict(config: Config, is_strict: bool) -> None:
 
 def check_keys(config: Config | None) -> bool:
     """Return whether clients need a key of keys.yaml. Raise ConfigError or Stop if its keys can't be used."""
-    path = with_keys(config or Config(), os.environ).keys_path
-    if not os.path.exists(path):
+    config = with_keys(config or Config(), os.environ)
+    if not os.path.exists(config.keys_path):
         return False
-    from a2py.proxy.keys import read_keys
+    from a2py.proxy.bookkeeper import has_sqlite
+    from a2py.proxy.keys import check_budgets, read_keys
 
-    return bool(read_keys(path))
+    rows = read_keys(config.keys_path)
+    check_budgets(rows, config.settings.ledger is not False and has_sqlite())
+    return bool(rows)
 
 
 def count_workers(args: argparse.Namespace) -> int:

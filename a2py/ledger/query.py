@@ -92,18 +92,20 @@ def open_to_read(path: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file://{quote(absolute)}?mode=ro", uri=True, timeout=2.0)
 
 
-def sum_by(path: str, by: str, since: float = 0.0, session: str | None = None) -> list[Group]:
+def sum_by(path: str, by: str, since: float = 0.0, session: str | None = None, key: str | None = None) -> list[Group]:
     """Return the groups of the ledger at `path`: days and hours in their order, others by tokens, the most first.
 
-    `by`: a key of GROUPS; `since`: seconds since the epoch; `session`: only its rows. Without a file, or while one is
-    being made, there are none. Raise sqlite3.Error, OSError."""
+    `by`: a key of GROUPS; `since`: seconds since the epoch; `session`, `key`: only its rows. Without a file, or while
+    one is being made, there are none. Raise sqlite3.Error, OSError."""
     import sqlite3
 
     if not os.path.exists(path):
         return []
-    where, values = "time >= ?", [since, *([] if session is None else [session])]
-    if session is not None:
-        where += " AND session = ?"
+    where, values = "time >= ?", list[Any]((since,))
+    for column, value in (("session", session), ("key", key)):
+        if value is not None:
+            where += f" AND {column} = ?"
+            values.append(value)
     order = "1 DESC" if by in ("day", "hour") else "sum(input + cache_read + cache_write + output) DESC, 2 DESC, 1"
     sql = f"SELECT {GROUPS[by]}, {_SUMS} FROM answers WHERE {where} GROUP BY 1 ORDER BY {order} LIMIT {MAX_GROUPS}"
     try:

@@ -43,6 +43,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX answers_by_time ON answers (time)",
         "CREATE INDEX answers_by_session ON answers (session, time)",
     ),
+    (
+        # What keys with a budget have spent in the running period, and what their running requests have reserved
+        # (spending.py).
+        "CREATE TABLE spent (key TEXT NOT NULL, period TEXT NOT NULL, start REAL NOT NULL, cost REAL NOT NULL,"
+        " PRIMARY KEY (key, period)) WITHOUT ROWID",
+        "CREATE TABLE reserved (id TEXT PRIMARY KEY, key TEXT NOT NULL, cost REAL NOT NULL, until REAL NOT NULL)"
+        " WITHOUT ROWID",
+        "CREATE INDEX reserved_by_key ON reserved (key)",
+    ),
 )
 _INSERT = f"INSERT INTO answers ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 

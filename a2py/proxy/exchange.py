@@ -110,6 +110,8 @@ class Exchange:
         plan = services.router.plan(inbound.config, inbound.model, inbound.size, inbound.asker)
         plan.on_join = self._note_place
         plan.may_ask = partial(may_ask, inbound.config, inbound.record.account.caller)
+        if inbound.is_able is not None:
+            plan.keep_only(inbound.is_able)
         try:
             return await self._follow_plan(plan)
         finally:

@@ -6,6 +6,7 @@ Invariants: `config` stays the one that was in force when the request came, what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from a2py.proxy.sizes import PassedSize, PromptSize
 
 if TYPE_CHECKING:
     from a2py.config import Config
+    from a2py.deployment import Deployment
     from a2py.proxy.recording import Recording
 
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 class Inbound:
     """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
     value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
-    waits for ever; `record`: its line in the log, filled on the way;
-    `recording`: None if nobody wants one."""
+    waits for ever; `record`: its line in the log, filled on the way; `recording`: None if nobody wants one; `is_able`:
+    which deployments may be asked for its key, None: all."""
 
     request: BaseRequest
     call: Call
@@ -41,6 +43,7 @@ class Inbound:
     prompt: Fingerprint | None = None
     arrival: float = 0.0
     recording: Recording | None = None
+    is_able: Callable[[Deployment], bool] | None = None
 
     @property
     def thinking_mode(self) -> str:

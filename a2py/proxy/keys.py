@@ -130,6 +130,18 @@ class Keyring:
         return ""
 
 
+def check_budgets(rows: tuple[Key, ...], has_ledger: bool) -> None:
+    """Raise ConfigError for a key with a budget where no ledger is kept: nobody would know what it has spent."""
+    name = next((key.caller.name for key in rows if key.caller.budget is not None and not key.is_revoked), "")
+    if name and not has_ledger:
+        from a2py.config.error import ConfigError
+
+        cure = "Remove `a2py: ledger: false` (and use a Python with sqlite3), or remove the budget from keys.yaml."
+        raise ConfigError(
+            f"the key {name} has a budget, and no ledger is kept that would count what it spends", cure=cure
+        )
+
+
 def _digest(token: str) -> bytes:
     """Return the SHA-256. The environment may hold bytes that are not UTF-8."""
     return sha256(token.encode("utf-8", "surrogateescape")).digest()

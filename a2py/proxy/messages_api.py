@@ -18,6 +18,7 @@ from a2py.messages.request import parse_in_slices
 from a2py.messages.session import find_session
 from a2py.messages.types import Call, Request
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.allowance import run_within
 from a2py.proxy.answer import DecodedAnswer, JsonAnswer, StreamAnswer
 from a2py.proxy.asker import asker_of
 from a2py.proxy.body import MIB, read_body
@@ -77,7 +78,7 @@ async def create_message(
     else:
         inbound.patience = parse_patience(request.headers.get("x-stainless-timeout"))
         answer = JsonAnswer(inbound)
-    return await Conversation(services, inbound, answer).run()
+    return await run_within(services, inbound, Conversation(services, inbound, answer))
 
 
 async def count_tokens(services: Services, request: BaseRequest, record: Record) -> StreamResponse:

@@ -16,6 +16,7 @@ from a2py.errors import ApiError
 from a2py.messages.types import Call, Request
 from a2py.proxy.access import require_model
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
+from a2py.proxy.allowance import run_within
 from a2py.proxy.asker import Asker
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.log import Record
@@ -56,7 +57,7 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
     inbound.recording = recording
     del body, recording  # the question has the body
     answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
-    result = await Passage(services, inbound, answer, endpoint, question).run()
+    result = await run_within(services, inbound, Passage(services, inbound, answer, endpoint, question))
     if isinstance(result, ApiError) and result.kind == "not_found" and not result.code:
         result.code, result.field = "model_not_found", "model"  # nobody has the name
     return result

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from a2py.deployment import Deployment
@@ -24,7 +25,7 @@ from a2py.proxy.bus import Bus
 from a2py.proxy.cachehealth import CacheHealth
 from a2py.proxy.context import Contexts
 from a2py.proxy.discovery import Discovery
-from a2py.proxy.keys import Keyring
+from a2py.proxy.keys import Keyring, check_budgets
 from a2py.proxy.lessons import Lessons
 from a2py.proxy.limits import Limits
 from a2py.proxy.log import Log, Record
@@ -40,6 +41,7 @@ from a2py.upstream import Upstream, tls
 if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.connections import Connections
+    from a2py.proxy.keylimits import KeyLimits
     from a2py.proxy.recording import Recording, Room
 
 #: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading
@@ -199,8 +201,18 @@ class Services:
         """Whether clients must have a key."""
         return bool(self.config.master_key or self.keys.rows)
 
+    @cached_property
+    def key_limits(self) -> KeyLimits:
+        """The limits of keys, made when the first key that has some asks."""
+        from a2py.proxy.keylimits import KeyLimits
+
+        return KeyLimits(self.clock, self.limits.share)
+
     async def start(self) -> None:
         settings = self.config.settings
+        self.books.open(settings)
+        self.keys.check = lambda rows: check_budgets(rows, self.books.keeper is not None)
+        self.keys.on_change = self._forget_keys
         self.keys.open(self.config.keys_path)
         self.upstream = Upstream(
             self.name, settings.force_ipv4, settings.trust_env, self.metrics.add, settings.upstream_proxy
@@ -210,7 +222,6 @@ class Services:
         if any(base.startswith("https:") for base in bases):
             self.running.call_later(TRUST_DELAY, tls.trusting)
         self.discovery.start(self.upstream, self.config.deployments, settings.discover)
-        self.books.open(settings)
 
     async def close(self) -> None:
         await self.bus.close()
@@ -219,6 +230,7 @@ class Services:
         await self.discovery.close()
         await self.running.finish()
         await self.upstream.close()
+        self.books.close_budgets()
         if self.books.keeper is not None:
             await self.books.keeper.close()
 
@@ -230,11 +242,11 @@ class Services:
         self.limits.keep_only(deployment.id for deployment in config.deployments)
         self.router.line.renew(self.config.deployments)
         self.discovery.start(self.upstream, config.deployments, config.settings.discover)
-        self.keys.refresh(bool(config.master_key), at_once=True)
-        self.ui.adjust()
         former = self.books.open(config.settings)
         if former is not None:
             self.running.run_in_background(former.close())
+        self.keys.refresh(bool(config.master_key), at_once=True)
+        self.ui.adjust()
 
     def ask_servers(self) -> None:
         """Ask private servers what they are, also after a reload: of several workers this one does it."""
@@ -245,6 +257,11 @@ class Services:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
         learned = self.discovery.known.get(deployment.base)
         return explain(deployment, self.config.settings.quirks, learned, self.lessons.facts(deployment))
+
+    def _forget_keys(self) -> None:
+        """Forget what was counted for keys that are gone."""
+        if "key_limits" in self.__dict__:
+            self.key_limits.keep_only(key.caller.name for key in self.keys.rows)
 
     def _take_words(self, words: Mapping[str, ServerWord]) -> None:
         """Serve with what servers have said of themselves from now on. Running requests keep the configuration that

@@ -19,7 +19,9 @@ from a2py.proxy.services import Services
 
 
 async def report_usage(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    """Report `?by=` (default model), `?since=`, `?session=`. See `a2py.ledger.query`."""
+    """Report `?by=` (default model), `?since=`, `?session=`. See `a2py.ledger.query`.
+
+    A key that is no admin's gets the sums of its own answers."""
     keeper = services.books.keeper
     if keeper is None:
         raise ApiError("not_found", "This proxy keeps no ledger (`a2py: ledger: false`)", should_retry=False)
@@ -35,8 +37,10 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
         raise ApiError("invalid_request", f"since: {error}") from None
     await _flush(keeper)
     session = query["session"][-1] if "session" in query else None
+    caller = record.account.caller
+    own = caller.name if caller.name and not caller.is_admin else None
     try:
-        groups = await asyncio.to_thread(sum_by, keeper.path, by, since, session)
+        groups = await asyncio.to_thread(sum_by, keeper.path, by, since, session, own)
     except Exception as error:  # sqlite3.Error, which is not imported here
         raise ApiError("api", f"The ledger can't be read: {error}") from None
     record.status = 200

@@ -1,0 +1,104 @@
+"""Run a request within what its key may take: requests, tokens, dollars.
+
+Knows: the order of the checks, what an ended request has taken. Must not know: how each is counted (keylimits.py,
+budgets.py), how a request is answered.
+Invariants: a key without limits costs one look at it; whatever was reserved is settled, however the request ends;
+limits and budgets are loaded when the first key that has some asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from a2py.deployment import Deployment
+from a2py.errors import ApiError
+from a2py.messages.types import Usage
+from a2py.proxy.aiohttp_server import StreamResponse
+from a2py.proxy.exchange import Exchange
+from a2py.proxy.inbound import Inbound
+from a2py.proxy.limits import Tokens
+from a2py.proxy.log import Account, Record
+from a2py.proxy.services import Services
+
+if TYPE_CHECKING:
+    from a2py.ledger.spending import Hold
+    from a2py.proxy.budgets import Budgets
+
+
+async def run_within(services: Services, inbound: Inbound, exchange: Exchange) -> StreamResponse | ApiError:
+    """Return what `exchange` answers. Raise `ApiError` if a limit of the key is reached, or its budget is spent."""
+    caller = inbound.record.account.caller
+    if not caller.is_limited:
+        return await exchange.run()
+    deployments = inbound.config.resolve(inbound.model)
+    demand = _estimate(services, inbound, deployments)
+    reservation = services.key_limits.reserve(caller, demand)
+    try:
+        if caller.budget is None:
+            return await exchange.run()
+        return await _run_within_budget(services, inbound, exchange, demand)
+    finally:
+        usage = _sum_up(inbound.record.account)
+        reservation.settle(usage.prompt, usage.output)
+        _observe(services, inbound.record)
+
+
+async def _run_within_budget(
+    services: Services, inbound: Inbound, exchange: Exchange, demand: Tokens
+) -> StreamResponse | ApiError:
+    account, caller = inbound.record.account, inbound.record.account.caller
+    deployments = inbound.config.resolve(inbound.model)
+    budgets = services.books.open_budgets()
+    cost = budgets.estimate(caller, deployments, Usage(input=demand.input, output=demand.max_tokens))
+    least = budgets.estimate(caller, deployments, Usage(input=demand.input))
+    inbound.is_able = budgets.is_priced
+    try:
+        hold = await budgets.reserve(caller, cost)
+    except ApiError:
+        if cost:
+            raise
+        inbound.is_able = budgets.is_free  # a model that costs nothing may be asked whatever is left
+        return await exchange.run()
+    try:
+        return await exchange.run()
+    finally:
+        budgets.settle(hold, _cost_of(budgets, account, hold, least))
+
+
+def _cost_of(budgets: Budgets, account: Account, hold: Hold, least: float) -> float:
+    """Return what the attempts of a request have cost: as the ledger has it.
+
+    If an upstream was asked and the client left before anything was counted, the input counts, `least`. Otherwise a key
+    could spend what it likes and leave early."""
+    total, cost = budgets.keeper.sum_up(account.counted)
+    if cost is None:
+        cost = hold.cost if account.counted and not total.is_empty else 0.0
+    return cost or (least if account.is_estimated and total.is_empty else 0.0)
+
+
+def _estimate(services: Services, inbound: Inbound, deployments: Iterable[Deployment]) -> Tokens:
+    """Return the input and the likely output of a request: the smaller of `max_tokens` and what the model usually
+    gives."""
+    size, input, output = inbound.size, 0, 0
+    for one in deployments:
+        input = max(input, size.input_tokens(one.model))
+        most = min(size.max_tokens, one.max_output_tokens or size.max_tokens, services.limits.usual_output(one))
+        output = max(output, most)
+    return Tokens(input, output)
+
+
+def _sum_up(account: Account) -> Usage:
+    total = Usage()
+    for _, usage in account.counted:
+        total = total + usage
+    return total
+
+
+def _observe(services: Services, record: Record) -> None:
+    """Let a complete reply count in its model's usual output. A deployment with `tpm` has done so itself."""
+    account = record.account
+    if account.counted and not record.error and not account.is_estimated:
+        deployment, usage = account.counted[-1]
+        if usage.output and not deployment.tpm:
+            services.limits.observe(deployment, usage.output)
