@@ -185,7 +185,7 @@ class Reply(Blocks):
             raise error
         raw = self._content.raw
         if raw.opening is not None and raw.closing is not None:
-            return self._raw_message(raw.opening, raw.closing, outcome.usage or estimate, estimate)
+            return self._raw_message(raw.opening, raw.closing, outcome.final_usage(estimate), estimate)
         reason = outcome.final_reason = self.finish(outcome)
         outcome.called = frozenset(self.called)
         if self.problem is not None:  # what waited for the end was too much

@@ -204,7 +204,7 @@ class Writer(Blocks):
         raw = self._events.raw
         if raw.closing is not None:
             self.begin()
-            usage = raw.closing_usage(raw.closing["usage"], outcome.usage or self._estimate)
+            usage = raw.closing_usage(raw.closing["usage"], outcome.final_usage(self._estimate))
             self._events.end("message_delta", {**raw.closing, "usage": usage})
             return
         reason = outcome.final_reason = self.finish(outcome)

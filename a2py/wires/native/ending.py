@@ -39,6 +39,11 @@ class Ending:
         """The usage of the whole reply."""
         return mend.read_usage(mend.merge_usage(self.start_usage, self.event.get("usage", {})))
 
+    @property
+    def has_output(self) -> bool:
+        """Whether a message_delta has counted the output. The number of message_start is from before the reply."""
+        return mend.read_usage(self.event.get("usage", {})).output > 0
+
     def add(self, event: JSON, data: bytes) -> bool:
         """Merge a message_delta. Return False if the result is too large. `data`: its JSON, b"" if it has to be
         written."""

@@ -20,6 +20,7 @@ from a2py.messages.blocks import CUT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
+from a2py.wires.common.usage import estimate_tokens
 from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
 from a2py.wires.native.ending import ENDING_LIMIT, Ending
@@ -28,6 +29,8 @@ from a2py.wires.refusal.peer import Peer
 
 #: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
+#: Type of a delta → the field whose characters are output.
+_COUNTED = {kind: field for kind, field in mend.FIELDS.items() if kind != "signature_delta"}
 #: Notes that one reply may write into the log.
 NOTES = 8
 
@@ -61,6 +64,7 @@ class NativeDecoder(Intake):
         self._is_stopped = False  # message_stop came
         self._block = BlockState()
         self._ending = Ending()
+        self._chars = 0  # of text, thinking and arguments so far
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -71,9 +75,13 @@ class NativeDecoder(Intake):
         else:
             self._repairs.end_text()
         reason, stop = self._ending.delta.get("stop_reason"), self._ending.delta.get("stop_sequence")
+        usage, is_estimated = self._ending.usage, bool(self._chars) and not self._ending.has_output
+        if is_estimated:
+            usage.output = max(usage.output, estimate_tokens(self._chars))
         return Outcome(
             reason=reason if isinstance(reason, str) else "end_turn",
-            usage=self._ending.usage,
+            usage=usage,
+            is_estimated=is_estimated,
             error=error,
             stop_sequence=stop if isinstance(stop, str) else None,
             model=self._model,
@@ -192,7 +200,13 @@ class NativeDecoder(Intake):
 
     def _send_delta(self, index: int, delta: JSON) -> None:
         """Send a delta that the upstream did not send itself."""
+        self._count(delta)
         self._repairs.delta({"type": "content_block_delta", "index": index, "delta": delta}, b"")
+
+    def _count(self, delta: JSON) -> None:
+        text = delta.get(_COUNTED.get(delta["type"], ""))
+        if text.__class__ is str:
+            self._chars += len(text)
 
     def _on_block_delta(self, event: JSON, data: bytes) -> None:
         index, delta = event.get("index"), event.get("delta")
@@ -215,6 +229,7 @@ class NativeDecoder(Intake):
                 return
             event, data = {**event, "index": self._block.index}, b""
         if mend.accepts(self._block.type, kind):
+            self._count(mended)
             self._block.is_bare_call = self._block.is_bare_call and not has_arguments
             if self._repairs.is_plain:
                 self._sink.raw("content_block_delta", event, data)

@@ -385,3 +385,43 @@ def test_citations_of_a_block_that_nobody_knows(given: Any) -> None:
     )
     [block] = streams.collected(WIRE, streams.prepared(), data)["content"]
     assert block["citations"] == [{"type": "x"}]
+
+
+SAID: list[JSON] = [
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "four"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x" * 36}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "new_delta", "text": 7}},
+    {"type": "content_block_stop", "index": 0},
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "output", "is_estimated"),
+    [
+        ([], 11, True),
+        ([{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}], 11, True),
+        ([{"type": "message_delta", "delta": {}, "usage": {"output_tokens": 0}}, {"type": "message_stop"}], 11, True),
+        ([{"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}}, {"type": "message_stop"}], 5, False),
+    ],
+)
+def test_the_output_of_message_start_is_no_count(end: list[JSON], output: int, is_estimated: bool) -> None:
+    """It was counted before the reply. What was cut, or reports nothing in message_delta, is estimated by its text."""
+    writer = streams.writer()
+    decoder = NativeDecoder(streams.prepared(), writer)
+    decoder.feed(sse(opening(), *SAID, *end))
+    outcome = decoder.close()
+    assert outcome.usage is not None
+    assert (outcome.usage.input, outcome.usage.cache_read, outcome.usage.output) == (12, 3, output)
+    assert outcome.is_estimated is is_estimated
+    writer.close(outcome)
+    if end:
+        usage = end[0].get("usage", {"output_tokens": output})  # an upstream's own 0 stays
+        last = writer.take().partition(b"event: message_delta\ndata: ")[2].partition(b"\n")[0]
+        assert orjson.loads(last)["usage"]["output_tokens"] == usage["output_tokens"]
+
+
+def test_without_a_text_the_output_is_as_message_start_says() -> None:
+    decoder = NativeDecoder(streams.prepared(), streams.writer())
+    decoder.feed(sse(opening()))
+    outcome = decoder.close()
+    assert outcome.usage is not None and outcome.usage.output == 1 and not outcome.is_estimated
