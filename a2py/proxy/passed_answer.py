@@ -28,6 +28,8 @@ from a2py.wires.passthrough.headers import client_headers
 from a2py.wires.passthrough.usage import Watcher, outcome_of
 
 EVENT_STREAM = "text/event-stream"
+#: The error, for the log and the ledger, of a stream that passed whole. What the upstream said may hold anything.
+FAILED = "upstream: the stream ended with an error event of the upstream"
 
 
 class PassingFlow:
@@ -191,6 +193,8 @@ class PassedAnswer:
         """Return the outcome of a reply whose body has ended by itself."""
         if not self.client.committed:
             self._begin(response.status, response.headers, 0)
+        if self._is_event_stream and self._watcher.has_failed:
+            self._inbound.record.error = FAILED
         return self.read_outcome()
 
     def read_outcome(self) -> Outcome:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -220,142 +218,21 @@ async def test_what_passes_through_has_a_row(tmp_path: Path) -> None:
     assert row["cost"] == pytest.approx(40 * 1e-6 + 60 * 1e-7 + 20 * 2e-6)
 
 
-def native_reply(usage: Mapping[str, Any], stream: bool) -> Any:
-    """The script's answer on the native wire."""
-    message: dict[str, Any] = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "upstream-model",
-        "content": [{"type": "text", "text": "Hi"}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": usage,
-    }
-    if not stream:
-        return message
-    start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
-        {"type": "message_stop"},
-    ]
-    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+async def test_a_stream_that_passes_and_ends_with_the_upstreams_error_counts_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
 
-
-def responses_reply(usage: Mapping[str, Any], stream: bool) -> Any:
-    item = {
-        "type": "message",
-        "id": "m1",
-        "role": "assistant",
-        "content": [{"type": "output_text", "text": "Hi", "annotations": []}],
-    }
-    done = {"id": "r1", "object": "response", "status": "completed", "output": [item], "usage": usage}
-    if not stream:
-        return done
-    part = {"item_id": "m1", "output_index": 0, "content_index": 0}
-    events: list[dict[str, Any]] = [
-        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
-        {"type": "response.output_text.delta", "delta": "Hi", **part},
-        {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": done},
-    ]
-    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
-
-
-class Counting:
-    """An upstream that answers on all wires and keeps what it has counted, by session: (input, read, write, output)."""
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, Counter[str]] = defaultdict(Counter)
-        self.random = random.Random(21)
-
-    async def __call__(self, c: Peer) -> None:
-        body, roll = c.asked.json, self.random.random()
-        if roll < 0.1:
-            c.reply({"error": {"message": "try again", "type": "server_error"}}, 503)
-            return
-        if roll < 0.15:
-            c.reply({"error": {"message": "temperature must be below 1"}}, 400)
-            return
-        if roll < 0.2:
-            c.reset()
-            return
-        session = json.dumps(body).partition("session ")[2][:2]
-        fresh, read, output = (self.random.randrange(1, 5000) for _ in range(3))
-        write = self.random.randrange(0, 3000) if c.asked.target.endswith("/messages") else 0
-        self.tokens[session] += Counter(input=fresh, read=read, write=write, output=output, answers=1)
-        stream = bool(body.get("stream"))
-        if c.asked.target.endswith("/messages"):
-            counted = {
-                "input_tokens": fresh,
-                "cache_read_input_tokens": read,
-                "cache_creation_input_tokens": write,
-                "output_tokens": output,
-            }
-            answer: Any = native_reply(counted, stream)
-        elif c.asked.target.endswith("/responses"):
-            counted = {"input_tokens": fresh + read, "output_tokens": output, "total_tokens": fresh + read + output}
-            answer = responses_reply({**counted, "input_tokens_details": {"cached_tokens": read}}, stream)
-        else:
-            used = chat_usage(fresh + read, output, read)
-            answer = text("Hi", tokens=used) if stream else {**completion("Hi"), "usage": used}
-        if not stream:
-            c.reply(answer)
-            return
+    async def script(c: Peer) -> None:
         c.head(200, SSE)
-        c.events(*answer)
+        c.events(chunk({"content": "Hi"}), chunk(usage=chat_usage(9, 3)), {"error": {"message": "sk-secret"}})
         c.end()
 
-
-async def test_the_ledger_is_what_the_upstream_counted(tmp_path: Path) -> None:
-    """600 answers over all wires, streamed and whole, with refusals, retries, cuts and fallbacks: to the token, by key
-    and session."""
-    path, counting = tmp_path / "usage.db", Counting()
-    async with Scripted(counting) as upstream:
-        made = config(
-            deployments=tuple(
-                deployment(
-                    upstream.base if wire != "native" else upstream.base[:-3], wire, id=wire, wire=wire, auth=auth
-                )
-                for wire, auth in (("chat", "bearer"), ("responses", "bearer"), ("native", "x-api-key"))
-            ),
-            fallbacks={"chat": ("native",), "native": ("responses",), "responses": ("chat",)},
-            num_retries=1,
-            disable_cooldowns=True,
-            ledger=str(path),
-            master_key="sk-master",
-        )
-        statuses: dict[str, list[int]] = defaultdict(list)
-
-        async def ask(number: int) -> None:
-            session = f"s{number % 7}"
-            body = message(
-                f"session {session}", stream=number % 3 > 0, model=("chat", "responses", "native")[number % 3 - 1]
-            )
-            answer = await proxy.ask(body, headers={"x-api-key": "sk-master", SESSION: session})
-            statuses[session].append(answer.status)
-
-        async with proxied(made) as proxy:
-            for start in range(0, 600, 20):
-                await asyncio.gather(*(ask(number) for number in range(start, start + 20)))
-            await flushed(proxy, path)
-    groups = {group.name: group for group in sum_by(str(path), "session")}
-    assert set(groups) == set(counting.tokens)
-    for session, counted in counting.tokens.items():
-        group = groups[session]
-        assert group.requests == len(statuses[session])
-        assert group.errors == sum(status >= 400 for status in statuses[session])
-        assert group.requests - group.errors == counted["answers"]
-        assert group.estimated == 0
-        got = (group.input_tokens, group.cache_read_tokens, group.cache_write_tokens, group.output_tokens)
-        assert got == (counted["input"], counted["read"], counted["write"], counted["output"])
-    (key,) = sum_by(str(path), "key")
-    assert (key.name, key.requests) == ("master", 600) and key.errors > 0
-    assert key.output_tokens == sum(counted["output"] for counted in counting.tokens.values())
+    async with Scripted(script) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+        answer = await proxy.ask({**message(), "max_tokens": 5}, "/v1/chat/completions")
+        assert answer.status == 200 and b"sk-secret" in answer.body, "as it came"
+        (row,) = await flushed(proxy, path)
+        assert "sk-secret" not in proxy.log
+    assert (row["status"], row["error"], row["input"], row["output"]) == (200, "upstream", 9, 3)
+    assert sum_by(str(path), "model")[0].errors == 1
 
 
 async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> None:

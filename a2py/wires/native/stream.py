@@ -203,7 +203,8 @@ class NativeDecoder(Intake):
         self._count(delta)
         self._repairs.delta({"type": "content_block_delta", "index": index, "delta": delta}, b"")
 
-    def _count(self, delta: JSON) -> None:
+    def _count(self, delta: Any) -> None:
+        """Count the output in a delta that has its type."""
         text = delta.get(_COUNTED.get(delta["type"], ""))
         if text.__class__ is str:
             self._chars += len(text)

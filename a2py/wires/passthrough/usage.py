@@ -31,6 +31,8 @@ _OBJECT = re.compile(rb"\s*:\s*(?=\{)")
 _STRING = re.compile(rb'\s*:\s*"([!#-\[\]-~]{1,256})"')
 #: What ends a stream of the Responses API.
 _LAST_EVENT = re.compile(rb"^event: ?response\.(?:completed|incomplete|failed)$", re.MULTILINE)
+#: Types of such events on the Responses wire.
+_FAILURES = ("error", "response.failed")
 _BRACES = re.compile(rb"[{}]")
 #: Levels of a stream's event in which text is looked for.
 DEPTH = 8
@@ -80,6 +82,12 @@ class Watcher:
             return False
         last = bytes(self.tail).replace(b"\r\n", b"\n").rstrip(b"\n").rpartition(b"\n\n")[2]
         return last.removeprefix(b"data:").strip() == b"[DONE]" or _LAST_EVENT.search(last) is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a stream ends with an error of the upstream: its last event, or the one before [DONE]."""
+        text = bytes(self.tail).replace(b"\r\n", b"\n").rstrip(b"\n")
+        return any(map(_is_error, text.rsplit(b"\n\n", 2)[-2:]))
 
     def find_id(self) -> str:
         """Return the first `id` in the body: of the response itself, "" if there is none."""
@@ -143,6 +151,13 @@ def _events(stream: bytes) -> Iterator[JSON]:
             continue
         if isinstance(value, dict) and not str(value.get("type", "")).endswith((".done", ".completed")):
             yield value
+
+
+def _is_error(event: bytes) -> bool:
+    """Return whether an event of a stream says that its reply has failed."""
+    if b"error" not in event and b"failed" not in event:
+        return False
+    return any(value.get("type") in _FAILURES or value.get("error") for value in _events(event + b"\n\n"))
 
 
 def _count_text(value: Any, name: str = "", depth: int = 0) -> int:

@@ -127,3 +127,26 @@ def test_text_of_a_responses_stream() -> None:
 def test_a_deep_event_is_no_harm() -> None:
     deep = b'data: {"delta":' + b"[" * 200 + b"]" * 200 + b"}\n\n"
     assert watch(deep).estimate_output() == 1
+
+
+@pytest.mark.parametrize(
+    ("stream", "has_failed"),
+    [
+        (b'data: {"error": {"message": "overloaded"}}\n\n', True),
+        (b'data: {"choices": []}\n\ndata: {"error": "x"}\n\ndata: [DONE]\n\n', True),
+        (b'event: error\r\ndata: {"type": "error", "code": "x"}\r\n\r\n', True),
+        (b'event: response.failed\ndata: {"type": "response.failed", "response": {}}\n\n', True),
+        (b"event: response.failed\ndata: " + b"x" * 50_000 + b"\n\n", False),  # its first line is gone
+        (b'data: {"error": null, "choices": []}\n\ndata: [DONE]\n\n', False),
+        (b'data: {"choices": [{"delta": {"content": "an error"}}]}\n\ndata: [DONE]\n\n', False),
+        (b'event: response.completed\ndata: {"type": "response.completed", "response": {"error": null}}\n\n', False),
+        (b'data: {"error": 1}\n\ndata: {}\n\ndata: {}\n\ndata: [DONE]\n\n', False),  # it went on
+        (b'data: {"error\n\ndata: ["error"]\n\n', False),
+        (b"", False),
+    ],
+)
+def test_whether_a_stream_ends_with_an_error(stream: bytes, has_failed: bool) -> None:
+    watcher = Watcher()
+    for at in range(0, len(stream), 1000):
+        watcher.see(stream[at : at + 1000])
+    assert watcher.has_failed is has_failed
