@@ -1,6 +1,6 @@
 """Run the tests that need real programs from outside PyPI, after installing those programs: `make test-real`.
 
-    python -m tests.real                    # install what is missing (Debian packages as root, Claude Code by npm), then test
+    python -m tests.real                    # install what is missing (Debian packages as root, Claude Code and the page's driver by npm), then test
     python -m tests.real --seconds 600      # bound for everything, installing included
     python -m tests.real --no-install       # use what is installed
     python -m tests.real -- -k nginx        # arguments for pytest
@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.ui import browser as ui
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Program → Debian package.
@@ -88,21 +90,16 @@ def install(clock: Clock, claude: str) -> None:
             if not shutil.which(program, path=PATH):
                 print(f"{program} is not there: apt-get install {package} ended with exit code {code}")
     if not list((ROOT / ".venv-claude").glob("**/claude-code-*/package.json")) and not os.environ.get("A2PY_CLAUDE"):
-        wanted = f"@anthropic-ai/claude-code@{claude}"
-        code = call(
-            clock,
-            "npm",
-            "install",
-            "--prefix",
-            ".venv-claude",
-            "--silent",
-            "--no-audit",
-            "--no-fund",
-            wanted,
-            quiet=True,
-        )
-        if code:
-            print(f"Claude Code is not there: npm install {wanted} ended with exit code {code}")
+        npm(clock, ".venv-claude", f"@anthropic-ai/claude-code@{claude}")
+    if ui.missing() and not os.environ.get("A2PY_UI_MODULES"):
+        npm(clock, ".venv-ui", *ui.NEEDED)
+
+
+def npm(clock: Clock, folder: str, *wanted: str) -> None:
+    """Install npm packages into `folder`, or say in one line that they can't be."""
+    code = call(clock, "npm", "install", "--prefix", folder, "--silent", "--no-audit", "--no-fund", *wanted, quiet=True)
+    if code:
+        print(f"not there: npm install {' '.join(wanted)} ended with exit code {code}")
 
 
 def pytest(clock: Clock, *args: str) -> int:
