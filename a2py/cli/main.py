@@ -39,6 +39,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "check": Command("check", "probe each model, say what works and what to do", "a2py check"),
     "usage": Command("usage", "show tokens and cost by model, key, session or day", "a2py usage --by day --since 7d"),
+    "ui": Command("ui", "open the page that shows every request and both of its sides", "a2py ui"),
+    "top": Command("top", "show what runs now, in the terminal", "a2py top"),
     "statusline": Command(
         "statusline", "print one line for Claude Code's status line", "a2py statusline < session.json"
     ),

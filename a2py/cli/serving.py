@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -26,16 +26,18 @@ from a2py.cli.notify import Notifier
 from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
 from a2py.cli.source import Source
-from a2py.cli.state import ledger_path
+from a2py.cli.state import ledger_path, page_secret_path
 from a2py.cli.summary import Served, describe_served, describe_target, own_url, summarize
 from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
 from a2py.config.dotenv import find_keys
+from a2py.deployment import Deployment
 from a2py.proxy.log import Log
 from a2py.proxy.share import Share
 
 if TYPE_CHECKING:
     from a2py.proxy.server import Server
+    from a2py.upstream import Upstream
 
 
 @dataclass
@@ -81,6 +83,8 @@ async def serve_job(job: Job, worker: Worker) -> None:
         url = ""
 
         def on_start(server: Server) -> None:
+            server.services.ui.secret_file = page_secret_path(os.environ)
+            server.services.ui.check = probe_model
             if is_worker:
                 stack.callback(orders.begin(server).cancel)
 
@@ -142,6 +146,14 @@ def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[
         return reloader.load()
 
     return notifier.reloading(load)
+
+
+async def probe_model(deployment: Deployment, upstream: Upstream) -> AsyncIterator[dict[str, str]]:
+    """Yield what each probe of `a2py check` finds, for the page."""
+    from a2py.cli.check.rows import probe_rows  # not loaded before somebody asks for it
+
+    async for row in probe_rows(deployment, upstream):
+        yield row
 
 
 def announce(job: Job, config: Config, address: Any, log: Log) -> None:

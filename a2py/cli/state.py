@@ -34,6 +34,11 @@ def ledger_path(env: Mapping[str, str]) -> str:
     return os.path.join(state_dir(env), "usage.db")
 
 
+def page_secret_path(env: Mapping[str, str]) -> str:
+    """Return the path of the secret that opens the page of a proxy without keys (docs/page.md)."""
+    return os.path.join(state_dir(env), "ui.secret")
+
+
 @contextmanager
 def writing(path: str) -> Iterator[None]:
     """Turn an OSError of the block into a Stop that names `path`."""

@@ -93,8 +93,8 @@ class Ui:
         self.check: Check | None = None
 
 
-#: Called with a deployment: yields what each probe has found, as JSON can have it.
-Check = Callable[[Deployment], AsyncIterator[dict[str, str]]]
+#: Yields what each probe of a deployment has found.
+Check = Callable[[Deployment, Upstream], AsyncIterator[dict[str, str]]]
 
 
 class Running:

@@ -1,0 +1,198 @@
+"""`a2py top`: the picture, in a terminal and without one; nothing of a request can act on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2py.cli.topview import View
+from tests.commands import LIMIT, a2py, clean_env, serving
+from tests.process import free_port
+
+HELLO = {"type": "hello", "version": "1.2.3", "time": 1000.0, "started": 100.0, "workers": 2}
+RUNNING = {
+    "id": "req_1",
+    "model": "fast",
+    "deployment": "d0",
+    "route": "2 tokens_over 60000",
+    "key": "alice",
+    "started": 990.0,
+    "first_token": 0.5,
+    "output_tokens": 1234,
+    "tokens_per_second": 61.7,
+    "place": None,
+    "attempt": 1,
+}
+NOW = {
+    "type": "now",
+    "time": 1000.0,
+    "running": [RUNNING, {**RUNNING, "first_token": None, "tokens_per_second": None, "place": 3, "attempt": 0}],
+    "more_running": 7,
+    "minute": {"requests": 5, "errors": 1, "input_tokens": 12345, "output_tokens": 678, "cost": 0.5},
+    "waiting": 1,
+    "connections": 4,
+}
+DEPLOYMENT: dict[str, Any] = {"id": "d0", "name": "fast", "problem": None, "cooldown": None, "lessons": []}
+STATE = {
+    "type": "state",
+    "deployments": [
+        DEPLOYMENT,
+        {**DEPLOYMENT, "id": "d1", "problem": "set a key"},
+        {**DEPLOYMENT, "id": "d2", "cooldown": {"seconds": 4.2, "reason": "overloaded"}},
+        {**DEPLOYMENT, "id": "d3", "lessons": [{"changes": "top_k: False", "reason": "", "seconds_left": 5}]},
+    ],
+}
+ROW = {
+    "type": "request",
+    "time": 995.0,
+    "status": 200,
+    "model": "fast",
+    "deployment": "d0",
+    "input_tokens": 100,
+    "cache_read_tokens": 900,
+    "cache_write_tokens": 0,
+    "output_tokens": 55,
+    "first_token": 0.4,
+    "seconds": 2.5,
+    "error": "",
+}
+
+
+def view(*lines: dict[str, Any]) -> View:
+    out = View()
+    for line in lines:
+        out.add(line)
+    return out
+
+
+def test_the_picture() -> None:
+    lines = view(HELLO, STATE, NOW, ROW, {**ROW, "status": 529, "error": "overloaded: no"}, {"type": "ping"}).draw(
+        "http://x"
+    )
+    text = "\n".join(lines)
+    assert lines[0] == "a2py 1.2.3 at http://x   up 15 min 0 s   2 workers"
+    assert "running 9" in text and "waiting 1" in text and "$0.5000" in text and "12,345 in" in text
+    assert "2 tokens_over 60000" in text and "alice" in text and "61.7" in text and "10.0 s" in text
+    assert "place 3" in text and "and 7 more" in text
+    assert "set a key" in text and "not asked for 4 s (overloaded)" in text and "learned top_k: False" in text
+    assert text.index("529") < text.index("1,000") and "overloaded: no" in text
+
+
+def test_it_fits() -> None:
+    lines = view(HELLO, STATE, NOW, *([ROW] * 500)).draw("http://x", 40, 10)
+    assert len(lines) == 10 and max(map(len, lines)) == 40
+    assert len(view(HELLO, STATE, NOW, *([ROW] * 500)).draw("http://x")) < 250
+
+
+def test_nothing_runs() -> None:
+    still = {**NOW, "running": [], "more_running": 0, "minute": {**NOW["minute"], "cost": None}}  # type: ignore[dict-item]
+    text = "\n".join(view({**HELLO, "workers": 1}, still).draw("http://x"))
+    assert "nothing runs" in text and "cost unknown" in text and "workers" not in text
+
+
+def test_no_text_acts_on_the_terminal() -> None:
+    evil = "\x1b[2J\x1b]0;title\x07\r\n\u202eabc"
+    row = {**ROW, "model": evil, "deployment": evil, "error": evil}
+    running = {**RUNNING, "model": evil, "deployment": evil, "route": evil, "key": evil}
+    state = {"type": "state", "deployments": [{**DEPLOYMENT, "name": evil, "problem": evil}]}
+    lines = view({**HELLO, "version": evil}, {**NOW, "running": [running]}, state, row).draw(f"http://x{evil}")
+    text = "\n".join(lines)
+    assert "\x1b" not in text and "\r" not in text and "\x07" not in text and "\u202e" not in text
+    assert all("\n" not in line for line in lines)
+
+
+def test_one_picture_without_a_terminal(tmp_path: Path) -> None:
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        done = a2py("top", "--url", server.url, cwd=tmp_path)
+        assert done.returncode == 0 and "nothing runs" in done.stdout and "\x1b" not in done.stdout, done
+        assert done.stdout.startswith("a2py ")
+
+
+class Screen:
+    """`a2py top` in a terminal. `text`: what it has written so far."""
+
+    def __init__(self, url: str, home: Path, columns: int = 100, rows: int = 30) -> None:
+        import pty
+
+        self.pid, self.terminal = pty.fork()
+        if not self.pid:
+            os.chdir(home)
+            argv = [sys.executable, "-m", "a2py", "top", "--url", url]
+            os.execve(sys.executable, argv, {**clean_env(home), "TERM": "xterm"})
+        self.text = ""
+        self.resize(columns, rows)
+
+    def resize(self, columns: int, rows: int) -> None:
+        import fcntl
+        import termios
+
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def until(self, *words: str) -> None:
+        """Wait until the screen has had all of `words` since the last call."""
+        seen, end = "", time.monotonic() + LIMIT
+        while not all(word in seen for word in words):
+            assert time.monotonic() < end, seen
+            if select.select([self.terminal], [], [], 1)[0]:
+                try:
+                    seen += os.read(self.terminal, 65536).decode("utf-8", "replace")
+                except OSError:
+                    break
+        self.text += seen
+        assert all(word in seen for word in words), seen
+
+    def press(self, key: str) -> None:
+        os.write(self.terminal, key.encode())
+
+    def end(self) -> int:
+        """Wait for the end, and return the exit code."""
+        try:
+            while select.select([self.terminal], [], [], LIMIT)[0]:
+                self.text += os.read(self.terminal, 65536).decode("utf-8", "replace")
+        except OSError:
+            pass  # nobody has the other side any more
+        os.close(self.terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_in_a_terminal_until_a_key(key: str, tmp_path: Path) -> None:
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        screen = Screen(server.url, tmp_path)
+        screen.until("\x1b[?1049h", "nothing runs")
+        ask(server.url)
+        screen.until("SECONDS", "200")
+        screen.resize(20, 5)
+        screen.until("\x1b[H")
+        screen.press(key)
+        assert screen.end() == 0
+        assert screen.text.endswith("\x1b[?25h\x1b[?1049l")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_the_terminal_is_given_back_when_the_proxy_ends(tmp_path: Path) -> None:
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        screen = Screen(server.url, tmp_path)
+        screen.until("nothing runs")
+        server.end(signal.SIGTERM)
+        assert screen.end() == 1
+        assert "\x1b[?1049l" in screen.text and "has gone" in screen.text.partition("\x1b[?1049l")[2]
+
+
+def ask(url: str) -> None:
+    """Make one request."""
+    import urllib.request
+
+    body = {"model": "demo", "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+    with urllib.request.urlopen(f"{url}/v1/messages", json.dumps(body).encode(), timeout=30) as answer:
+        assert answer.status == 200
