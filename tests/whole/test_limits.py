@@ -494,7 +494,7 @@ FLOODS: dict[str, list[Flood]] = {
             "", "native", lambda n, s: then(MESSAGE_START, rest=repeat(sse({"type": "message_delta", "x": s}))), {}, 5
         ),
     ],
-    "a2py.wires.native.stream.NOTES": [
+    "a2py.wires.native.repairs.NOTES": [
         Flood(
             "",
             "native",
