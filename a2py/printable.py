@@ -31,8 +31,8 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def lower_first(text: str) -> str:
-    """Return `text` for the middle of a sentence: "Connection refused", as the C library writes it, with a small letter.
-    An abbreviation ("IP address mismatch") stays as it is."""
+    """Return `text` for the middle of a sentence: "Connection refused", as the C library writes it, with a small
+    letter. An abbreviation ("IP address mismatch") stays as it is."""
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 

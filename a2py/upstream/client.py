@@ -232,8 +232,8 @@ class Upstream:
         limit: int,
     ) -> tuple[int, dict[str, str], bytes]:
         """POST `question` as JSON, or GET if it is None. Return the status, the headers (lower-case names) and at most
-        `limit` bytes of the body. Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer like
-        any other."""
+        `limit` bytes of the body. Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer,
+        too."""
         sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
         body = None
         if question is not None:
