@@ -263,6 +263,8 @@ PROXY = (
     ("budgets",),
     ("books",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
+    ("news",),
+    ("worker_news",),
     ("connection",),
     ("body", "client", "connections", "rules"),
     ("recording",),

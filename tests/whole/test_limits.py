@@ -62,12 +62,12 @@ REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Con
 PASSED = table("OpenAI's endpoints")
 #: Their floods are in ledger/test_ledger.py.
 LEDGER = table("The ledger")
-#: Their floods are in proxy/test_bus.py and cli/test_control.py.
+#: Their floods are in proxy/test_bus.py, proxy/test_news.py and cli/test_control.py.
 WORKERS = table("Workers")
 
 
 def test_the_page_has_its_tables() -> None:
-    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6 and len(WORKERS) == 4
+    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6 and len(WORKERS) == 6
 
 
 @pytest.mark.parametrize(
