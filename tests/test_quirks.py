@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import FrozenInstanceError, fields
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def test_frozen_and_hashable() -> None:
     assert len({Quirks(), Quirks(), Quirks(images=False)}) == 2
 
 
+@cache
 def comments() -> dict[str, str]:
     """Field → the comment above it, in one line."""
     lines = SOURCE.split("\n")
@@ -45,6 +47,7 @@ READERS = re.compile(r" ((?:(?:wires|proxy)/[\w/]+\.py(?:, |$))+)$")
 LESSONS = "wires/lessons.py"
 
 
+@cache
 def readers() -> dict[str, set[str]]:
     """Field → the files of wires/ and proxy/ that read it: `q.field`, `quirks.field` or `….quirks.field`."""
     known = {field.name for field in fields(Quirks)}
