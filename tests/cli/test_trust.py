@@ -79,6 +79,12 @@ class Person:
                 break
         assert re.search(pattern, self.said), f"{pattern!r} did not come: {self.said}"
 
+    def waits(self) -> None:
+        """Wait until it reads. Python does not see a signal that comes between its last look for one and the read."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        while state.exists() and state.read_text().rpartition(") ")[2][0] in "RD":
+            time.sleep(0.01)
+
     def types(self, text: str) -> None:
         os.write(self.master, text.encode())
 
@@ -213,6 +219,7 @@ def test_ctrl_c_at_the_question(clone: Path) -> None:
     for args in (["--port", "0"], ["run", "--", "true"]):
         with person(clone, *args) as asked:
             asked.until(r"\[y/N\] ")
+            asked.waits()
             asked.process.send_signal(signal.SIGINT)
             assert asked.ended() == exits.INTERRUPTED
     assert not store(clone).exists()

@@ -377,6 +377,8 @@ async def test_a_server_that_takes_a_body_slowly_is_not_silent() -> None:
     silence = 0.7
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Otherwise the system may enlarge its buffer until the whole body is in it, long before it is read.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         await request(reader)
         loop = asyncio.get_running_loop()
         begun, size = loop.time(), 0
