@@ -51,28 +51,35 @@ LOOKS = frozenset(
 
 
 class _Counter:
+    """Functions for sys.settrace and sys.setprofile, and what they have counted. They run for each line, so they are
+    closures, and call as little as they can."""
+
     def __init__(self) -> None:
-        self.steps = self.sizes = self.allocated = 0
-        self._held = tracemalloc.get_traced_memory()[0]
+        steps = sizes = allocated = 0
+        memory, reset_peak = tracemalloc.get_traced_memory, tracemalloc.reset_peak
+        held = memory()[0]
 
-    def _look(self) -> None:
-        held, peak = tracemalloc.get_traced_memory()
-        self.allocated += max(peak - self._held, 0)
-        self._held = held
-        tracemalloc.reset_peak()
+        def trace(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal steps, allocated, held
+            steps += 1
+            before = held
+            held, peak = memory()
+            if peak > before:
+                allocated += peak - before
+            reset_peak()
+            return trace
 
-    def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
-        self.steps += 1
-        self._look()
-        return self.trace
+        def profile(frame: FrameType, event: str, arg: Any) -> None:
+            nonlocal steps, sizes
+            if event == "c_call":
+                steps += 1
+                if arg.__name__ in LOOKS:
+                    owner = getattr(arg, "__self__", None)
+                    if isinstance(owner, (str, bytes, bytearray, list)):
+                        sizes += len(owner)
 
-    def profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event != "c_call":
-            return
-        self.steps += 1
-        owner = getattr(arg, "__self__", None)
-        if isinstance(owner, str | bytes | bytearray | list) and arg.__name__ in LOOKS:
-            self.sizes += len(owner)
+        self.trace, self.profile = trace, profile
+        self.total: Callable[[], int] = lambda: steps + (sizes + allocated) // UNIT
 
 
 def work(run: Callable[[], Any]) -> int:
@@ -92,4 +99,4 @@ def work(run: Callable[[], Any]) -> int:
         tracemalloc.stop()
         if collects:
             gc.enable()
-    return counter.steps + (counter.sizes + counter.allocated) // UNIT
+    return counter.total()
