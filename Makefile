@@ -4,7 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 ARGS ?=
 TESTS ?= tests
-# Processes that run tests, whole files each; 0: this one alone (for --pdb, or to read along).
+# Processes that run tests; auto: two more than there are cores (tests/schedule.py); 0: this one alone (for --pdb, or to read along).
 JOBS ?= auto
 CLAUDE_CODE ?= 2.1.332
 # The oldest versions that setup.cfg allows, as pip wants them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,24 +21,23 @@ settings.load_profile("the same every time")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """`--dist loadfile`, and all files that use llama.cpp's servers in one process: they are built and started once."""
-    if config.getoption("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+    from tests import schedule  # needs xdist
 
-    folder = Path(__file__).parent
-    users = {
-        f"{folder.name}/{path.relative_to(folder).as_posix()}"
-        for path in folder.rglob("test_*.py")
-        if "llamacpp: " in path.read_text("utf-8")
-    }
+    return schedule.Schedule(config, log) if config.getoption("dist") == "loadfile" else None
 
-    class ByFile(LoadFileScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return "llama.cpp" if file in users else file
 
-    return ByFile(config, log)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    from tests import schedule
+
+    return schedule.processes()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # a process of xdist
+        from tests import schedule
+
+        schedule.longest_first(items)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

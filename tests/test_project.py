@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from configparser import ConfigParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 import a2py
+from tests import schedule
 from tools import release
 
 ROOT = Path(a2py.__file__).parents[1]
@@ -222,6 +224,20 @@ def test_each_module_of_the_shell_has_tests_that_can_be_found() -> None:
     assert table == {
         module for module in modules if not any(name == module or name.startswith(f"{module}_") for name in named)
     }
+
+
+def test_the_files_that_the_schedule_names_exist() -> None:
+    named = {*schedule.SPREAD, *schedule.LONGEST} - {schedule.LLAMA}
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
+    assert "whole/test_llamacpp.py" in schedule.llama_files() and "test_sse.py" not in schedule.llama_files()
+    assert schedule.processes() > 2
+
+
+def test_the_longest_start_first() -> None:
+    names = ["test_sse.py", "whole/test_linear.py", "whole/test_llamacpp.py", "test_quirks.py"]
+    items: list[Any] = [SimpleNamespace(path=ROOT / "tests" / name) for name in names]
+    schedule.longest_first(items)
+    assert [item.path.name for item in items] == ["test_llamacpp.py", "test_linear.py", "test_sse.py", "test_quirks.py"]
 
 
 # -- size --------------------------------------------------------------------------------------------------------------
