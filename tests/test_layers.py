@@ -23,6 +23,7 @@ STRATA = {
     "upstream": 2.5,
     "config": 3,
     "ledger": 3.2,
+    "shared": 3.3,
     "proxy": 3.5,
     "demo": 3.6,
     "cli": 4,
@@ -58,7 +59,7 @@ WIRES = {
     "__init__": 5,
 }
 #: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
-SHELL = ("upstream", "proxy", "demo", "cli")
+SHELL = ("upstream", "shared", "proxy", "demo", "cli")
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 
@@ -259,13 +260,12 @@ PROXY = (
     ("access", "log", "places"),
     ("asker",),
     ("limits", "line", "metrics", "models", "pace", "redact", "stall", "timeouts"),
-    ("bookkeeper", "cooldowns", "keylimits", "waiting"),
+    ("admission", "bookkeeper", "cooldowns", "keylimits", "shared_line", "waiting"),
     ("budgets",),
     ("books",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
-    ("news",),
-    ("worker_news",),
-    ("connection",),
+    ("connection", "shared_plan"),
+    ("sharing",),
     ("body", "client", "connections", "rules"),
     ("recording",),
     ("capture", "flow", "keepalive", "services"),

@@ -46,7 +46,7 @@ def _limits(config: Config) -> Iterator[Limit]:
 def describe_division(config: Config, count: int) -> str:
     """Return the warning that `count` workers divide the limits of `config`, "" if it has none."""
     limits = list_limits(config)
-    if not limits:
+    if not limits or config.redis is not None:
         return ""
     text = f"each of {count} workers uses its part of every limit, because they have no common count"
     divided = [limit for limit in limits if limit.value >= count]

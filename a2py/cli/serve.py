@@ -18,6 +18,7 @@ import socket
 import ssl
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 from a2py.cli import handover, listen, litellmflags, options, running
 from a2py.cli.control import Worker
@@ -120,12 +121,14 @@ def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
     def check(config: Config) -> None:
         check_strict(config, bool(args.strict))
         has_keys = check_keys(config)
+        check_redis(config)
         for each in hosts:
             check_public(each, Source(config, ""), bool(args.insecure) or has_keys)
         check_capture(config.settings.capture_dir)
 
     if source.config is not None:
         check_strict(source.config, bool(args.strict))
+        check_redis(source.config)
     has_keys = check_keys(source.config)
     for each in hosts:
         check_public(each, source, bool(args.insecure) or has_keys)
@@ -151,6 +154,16 @@ def check_keys(config: Config | None) -> bool:
     rows = read_keys(config.keys_path)
     check_budgets(rows, config.settings.ledger is not False and has_sqlite())
     return bool(rows)
+
+
+def check_redis(config: Config) -> None:
+    """Raise Stop if `config` shares limits over Redis, and nothing here speaks its protocol."""
+    if config.redis is not None and find_spec("redis") is None:
+        raise Stop(
+            f"the configuration shares its limits over {config.redis.label}, and the package for it is not installed:"
+            " pip install 'a2py[redis]'",
+            CONFIG,
+        )
 
 
 def count_workers(args: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ from a2py.config import Config
 from a2py.config.dotenv import find_keys
 from a2py.deployment import Deployment
 from a2py.proxy.log import Log
-from a2py.proxy.share import Share
+from a2py.proxy.share import WHOLE, Share
 
 if TYPE_CHECKING:
     from a2py.proxy.server import Server
@@ -116,7 +116,7 @@ async def serve_job(job: Job, worker: Worker) -> None:
             on_drain=draining,
             load=None if is_worker else _reload(job, config, notifier, log),
             asks_servers=not (is_worker and worker.has_same_version),
-            share=Share(worker.number or 0, worker.count),
+            share=Share(worker.number or 0, worker.count) if config.redis is None else WHOLE,
         )
         listen, ledger = Listen(job.host, job.port, job.sockets, job.tls), ledger_path(os.environ)
         await serve(config, listen, life, log=log, timeouts=timeouts, ledger=ledger)

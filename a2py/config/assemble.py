@@ -34,6 +34,7 @@ from a2py.config.pairs import SHARED, Pair, Use, Way, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
 from a2py.config.quirk_changes import accept_changes
 from a2py.config.reader import Contents, place_of, read
+from a2py.config.redis import read_redis
 from a2py.config.search import read_search
 from a2py.config.settings import Entry, Settings
 from a2py.config.tree import Node
@@ -202,6 +203,7 @@ def _assemble(
         binders=binders,
         pairs=pairs,
         search=search,
+        redis=read_redis(t.resolve(tree, env), env, secret_files, pairs),
     )
     warn_unserved_names(config, contents.mistakes.append)
     check_routes(config)

@@ -63,7 +63,10 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
 _VARIABLES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("DATABASE_URL", "DATABASE_HOST", "STORE_MODEL_IN_DB"), _GENERAL[0][1]),
     (("UI_USERNAME", "UI_PASSWORD"), "a2py has no pages. `a2py models` and `a2py config show` say what is served"),
-    (("REDIS_URL", "REDIS_HOST", "REDIS_*"), "limits and cooldowns are kept in the process, and no reply is cached"),
+    (
+        ("REDIS_URL", "REDIS_HOST", "REDIS_*"),
+        "limits and cooldowns are shared only if the file has a `router_settings: redis_host`, and no reply is cached",
+    ),
     (("LANGFUSE_*",), "nothing is sent to Langfuse. The log has a line for each request, and /metrics counts them"),
 )
 #: Variables that only LiteLLM's server has. With one of them (or a master key) those above are meant for it, too.

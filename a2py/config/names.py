@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from a2py.config.pairs import Pair, Use
+from a2py.config.redis import RedisAddress
 from a2py.config.search import SearchTool
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
@@ -61,8 +62,8 @@ class Config:
     that are not their own provider's. The user must consent before it is served. `mistakes`: those
     of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
     of which the deployments are (else they are of the environment). `search`: where searches of models that can't
-    search are made, None: nowhere. `servers`: base → what the server there says of itself (`with_servers`).
-    `keys_path`: file of the clients' keys (keys.py), "" for none; it need not exist."""
+    search are made, None: nowhere. `redis`: where limits are shared. `servers`: base → what the server there says of
+    itself (`with_servers`). `keys_path`: file of the clients' keys (keys.py), "" for none; it need not exist."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Config:
     binders: Mapping[str, Binder] = field(default_factory=dict, repr=False, compare=False)
     pairs: Mapping[Pair, Use] = field(default_factory=dict, repr=False, compare=False)
     search: SearchTool | None = None
+    redis: RedisAddress | None = None
     servers: Mapping[str, ServerWord] = field(default_factory=dict, repr=False, compare=False)
     keys_path: str = ""
     _names: _Names = field(init=False, repr=False, compare=False)

@@ -62,7 +62,7 @@ _SETTINGS = {f.name for f in fields(Settings)}
 _ATTRS = {path: row.attr for row in SETTINGS for path in row.paths}
 _RANK = {path: rank for row in SETTINGS for rank, path in enumerate(row.paths)}
 #: Attributes whose values are secrets.
-_SECRETS = frozenset(("master_key", "api_key", "azure_ad_token"))
+_SECRETS = frozenset(("master_key", "api_key", "azure_ad_token", "redis_password"))
 #: Mappings of which some values are secrets, by their name.
 _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 

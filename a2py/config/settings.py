@@ -101,6 +101,14 @@ class Server:
     search_tools: Any = field(default=(), repr=False)
     search_parameters: Any = None
     callbacks: Any = ()
+    # read by config/redis.py
+    redis_url: str = field(default="", repr=False)
+    redis_host: str = ""
+    redis_port: int = 6379
+    redis_password: str = field(default="", repr=False)
+    redis_username: str = ""
+    redis_db: int = 0
+    redis_ssl: bool = False
 
 
 @dataclass(eq=False, repr=False)  # half the time of a frozen one at import (4 ms)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from a2py.config import values as v
 from a2py.config.ledger_table import LEDGER
 from a2py.config.model_rows import MODELS
+from a2py.config.redis import REDIS
 from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, LITELLM, OWN, ROUTER, Setting
 from a2py.config.setting_row import make_row as _set
@@ -351,6 +352,7 @@ SETTINGS: tuple[Setting, ...] = (
     *_TRANSLATION,
     *_SERVER,
     *_SEARCH,
+    *REDIS,
     *MODELS,
     *IGNORED,
     *WARNED,

@@ -31,7 +31,7 @@ IGNORED = (
         "general_settings.set_verbose router_settings.set_verbose litellm_settings.set_verbose",
     ),
     _ignored("details of caching, and shared state", LITELLM, "cache_* enable_redis_* qdrant*"),
-    _ignored("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* redis* client_ttl"),
+    _ignored("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* client_ttl"),
     _ignored(
         "telemetry, log details, spend",
         LITELLM,

@@ -33,7 +33,14 @@ async def run_within(services: Services, inbound: Inbound, exchange: Exchange) -
         return await exchange.run()
     deployments = inbound.config.resolve(inbound.model)
     demand = _estimate(services, inbound, deployments)
-    reservation = services.key_limits.reserve(caller, demand)
+    sharing = services.router.sharing
+    grant = await sharing.admit_key(caller, demand) if sharing is not None else None
+    try:
+        reservation = services.key_limits.reserve(caller, demand)
+    except ApiError:
+        if grant is not None:
+            grant.cancel()
+        raise
     try:
         if caller.budget is None:
             return await exchange.run()
@@ -41,6 +48,8 @@ async def run_within(services: Services, inbound: Inbound, exchange: Exchange) -
     finally:
         usage = _sum_up(inbound.record.account)
         reservation.settle(usage.prompt, usage.output)
+        if grant is not None:
+            grant.settle(usage.prompt, usage.output)
         _observe(services, inbound.record)
 
 

@@ -19,7 +19,7 @@ from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer, DecodedAnswer
 from a2py.proxy.inbound import Inbound
-from a2py.proxy.limits import Reservation
+from a2py.proxy.limits import Granted, Reservation
 from a2py.proxy.places import Place
 from a2py.proxy.refused import Refused
 from a2py.proxy.router import AtLimit
@@ -63,6 +63,7 @@ class Attempt:
         self.deployment = deployment
         self._refused = refused
         self.place: Place | None = None
+        self.grant: Granted | None = None
         self.is_repetition = False
         self.prepared: Prepared | None = None
         self.demand = Demand()
@@ -118,7 +119,7 @@ class Attempt:
         if refusal is not None:
             self.is_repetition = True
             return refusal
-        reservation = services.limits.reserve(self._original, self._inbound.size, self.place)
+        reservation = services.limits.reserve(self._original, self._inbound.size, self.place, self.grant)
         if reservation is None:
             return AtLimit()
         self._reservation = reservation

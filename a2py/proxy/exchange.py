@@ -123,13 +123,14 @@ class Exchange:
         self._narrow(plan)
         step: Step | None = await plan.begin()
         while step is not None:
-            original = step.deployment
             if step.delay:
                 await asyncio.sleep(step.delay)
+            step = await plan.admit(step)
+            original = step.deployment
             record.attempts += 1
             refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
             attempt = self._attempt = self._new_attempt(original, refused)
-            attempt.place = plan.place
+            attempt.place, attempt.grant = plan.place, plan.grant
             error = await self._run_attempt(attempt)
             if isinstance(error, AtLimit):
                 record.attempts -= 1

@@ -90,7 +90,7 @@ class KeyLimits:
         reserved = Tokens(demand.input, output)
         reached = max(self._find_shortages(caller, counters, reserved), default=None)
         if reached is not None:
-            raise _refuse(caller, *reached)
+            raise refuse(caller, *reached)
         return KeyReservation(self._clock, counters, caller, reserved)
 
     def _find_shortages(self, caller: Caller, counters: _Counters, reserved: Tokens) -> Iterator[tuple[float, str]]:
@@ -129,7 +129,8 @@ class KeyLimits:
                 del self._counters[name]
 
 
-def _refuse(caller: Caller, seconds: float, limit: str) -> ApiError:
+def refuse(caller: Caller, seconds: float, limit: str) -> ApiError:
+    """Return the error for a key that is at `limit`, for `seconds`; infinite: for a request that is too large."""
     if math.isinf(seconds):
         return ApiError(
             "rate_limit",

@@ -101,18 +101,6 @@ class RateWindow:
             entry.amount += by
             self._sum += by
 
-    def slices(self, now: float, count: int) -> list[list[float]]:
-        """Return [seconds ago, amount] of each of `count` parts of the window that has any, the oldest first. All of a
-        part is as young as its youngest entry."""
-        self._drop_old(now)
-        parts: dict[int, list[float]] = {}
-        for entry in self._entries:
-            age = now - entry.last
-            part = parts.setdefault(int(age * count / WINDOW), [age, 0])
-            part[0] = min(part[0], age)
-            part[1] += entry.amount
-        return list(parts.values())
-
     def total(self, now: float) -> int:
         """Return the sum."""
         self._drop_old(now)
@@ -203,11 +191,24 @@ class _Counters:
         return Use(self.starts.total(now), self.tokens.total(now) + self.held, self.held)
 
 
+class Granted(Protocol):
+    """What an attempt counts for in limits that other processes share."""
+
+    def settle(self, input: int, output: int) -> None:
+        """End the attempt. Real tokens replace the reserved ones."""
+
+    def cancel(self) -> None:
+        """Take the attempt back, because nothing was sent. Nothing happens if it was settled."""
+
+    def count_hop(self) -> None:
+        """Count one more request of the attempt."""
+
+
 class Reservation:
     """What one running attempt counts for in its deployment's limits. `place`: its place, if it ends with the attempt;
-    `input`, `output`: tokens reserved, 0 without `tpm`."""
+    `input`, `output`: tokens reserved, 0 without `tpm`; `grant`: what it counts for in shared limits."""
 
-    __slots__ = ("_counters", "_deployment", "_entry", "_is_running", "_limits", "_place", "input", "output")
+    __slots__ = ("_counters", "_deployment", "_entry", "_is_running", "_limits", "_place", "grant", "input", "output")
 
     def __init__(
         self,
@@ -225,6 +226,7 @@ class Reservation:
         self._counters = counters
         self._entry = entry
         self._is_running = True
+        self.grant: Granted | None = None
         self.input = input
         self.output = output
 
@@ -233,7 +235,8 @@ class Reservation:
         under way, and the next attempt waits for it."""
         if self._counters is not None and self._deployment.rpm:
             self._counters.starts.add(self._limits.clock(), 1)
-            self._limits.note_use(self._deployment)
+            if self.grant is not None:
+                self.grant.count_hop()
 
     def settle(self, input: int, output: int, *, complete: bool = False) -> None:
         """End the attempt, and replace the reserved tokens by the real ones. Only the first call counts.
@@ -244,6 +247,8 @@ class Reservation:
         self._is_running = False
         if self._place is not None:
             self._place.release()
+        if self.grant is not None:
+            self.grant.settle(input, output)
         counters = self._counters
         if counters is not None and self._entry is not None:
             now = self._limits.clock()
@@ -251,19 +256,17 @@ class Reservation:
             counters.tokens.correct(now, self._entry, input - self.input)
             if output:
                 counters.tokens.add(now, output)
-            self._limits.note_use(self._deployment)
             if complete:
                 self._limits.observe(self._deployment, output)
 
 
 class Limits:
     """`clock`: monotonic seconds; `places`: the requests that run now; `share`: the part of each limit that is this
-    process's; `report_use`: called with the id of a deployment of which more counts, for other processes."""
+    process's."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.share = WHOLE
-        self.report_use: Callable[[str], object] | None = None
         self.places = Places(clock)
         self._counters: dict[str, _Counters] = {}
         # (deployment id, upstream model) → usual output; the one used last is last
@@ -332,12 +335,20 @@ class Limits:
         if len(self._usual) > USUAL_MODELS:
             del self._usual[next(iter(self._usual))]
 
-    def reserve(self, deployment: Deployment, demand: Demand, held: Place | None = None) -> Reservation | None:
+    def reserve(
+        self, deployment: Deployment, demand: Demand, held: Place | None = None, grant: Granted | None = None
+    ) -> Reservation | None:
         """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way out.
 
-        `held`: the place of the request. Without one, the attempt takes a place until it is settled."""
+        `held`: the place of the request. Without one, the attempt takes a place until it is settled. `grant`: what it
+        counts for in shared limits. It is settled with the reservation."""
         if self.find_shortage(deployment, demand, held) is not None:
             return None
+        reservation = self._reserve(deployment, demand, held)
+        reservation.grant = grant
+        return reservation
+
+    def _reserve(self, deployment: Deployment, demand: Demand, held: Place | None) -> Reservation:
         place = self.places.take(deployment) if held is None else None
         if not (deployment.rpm or deployment.tpm):
             return Reservation(self, deployment, place)
@@ -347,31 +358,11 @@ class Limits:
             counters = self._counters[id] = _Counters()
         if deployment.rpm:
             counters.starts.add(now, 1)
-        self.note_use(deployment)
         if not deployment.tpm:
             return Reservation(self, deployment, place, counters)
         input, output = self.reservation_size(deployment, demand)
         counters.held += output
         return Reservation(self, deployment, place, counters, input, output, counters.tokens.add(now, input))
-
-    def note_use(self, deployment: Deployment) -> None:
-        """Report that more counts for `deployment`, if anybody wants to know."""
-        if self.report_use is not None:
-            self.report_use(deployment.id)
-
-    def list_use(self, id: str, count: int) -> tuple[list[list[float]], list[list[float]]]:
-        """Return what counts for a deployment: requests and tokens in `count` parts of the last minute, each with its
-        age in seconds."""
-        counters, now = self._counters.get(id) or _Counters(), self.clock()
-        return counters.starts.slices(now, count), counters.tokens.slices(now, count)
-
-    def restore_use(self, id: str, starts: Iterable[Sequence[float]], tokens: Iterable[Sequence[float]]) -> None:
-        """Count what another process, which has ended, has used of this one's part. The arguments are those that
-        `list_use` has returned."""
-        counters, now = self._counters.setdefault(id, _Counters()), self.clock()
-        for window, slices in ((counters.starts, starts), (counters.tokens, tokens)):
-            for age, amount in slices:
-                window.add(now - age, int(amount))
 
     def usage(self) -> dict[str, Use]:
         """Return by deployment id what counts now, for deployments that have a limit and were asked."""

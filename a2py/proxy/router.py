@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from a2py.affinity import choose_home
+from a2py.caller import Caller
 from a2py.deployment import Deployment
 from a2py.errors import CLIENT_ERRORS, ApiError
 from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.cooldowns import Cooldowns
 from a2py.proxy.fallbacks import fallbacks_for
-from a2py.proxy.limits import Demand, Limits, Shortage, Tokens, limit_error, list_shortages
+from a2py.proxy.limits import Demand, Granted, Limits, Shortage, Tokens, limit_error, list_shortages
 from a2py.proxy.line import Line
 from a2py.proxy.places import Place
 from a2py.proxy.waiting import Full, Waiting
@@ -80,6 +81,19 @@ class AtLimit(ApiError):
         super().__init__("rate_limit", "no room is left in the deployment's limits")
 
 
+class Sharing(Protocol):
+    """What shares limits with other processes (sharing.py)."""
+
+    async def admit_key(self, caller: Caller, demand: Tokens) -> Granted | None:
+        """Count a request of a key, None if the key has no limits. Raise `ApiError` if one is reached."""
+
+    def renew(self, config: Config) -> None:
+        """Share the limits of `config` from now on."""
+
+    async def close(self) -> None:
+        """Share nothing any more."""
+
+
 class Router:
     """What is known of the deployments beyond one request. `clock`: monotonic seconds; `dice`: random numbers, a test's
     own ones."""
@@ -91,11 +105,13 @@ class Router:
         self.dice = dice or random.Random()
         self.cooldowns = Cooldowns(clock)
         self.accounts = Accounts()
+        self.make_plan: Callable[..., Plan] = Plan
+        self.sharing: Sharing | None = None
 
     def plan(self, config: Config, model: str, demand: Demand = NO_TOKENS, asker: Asker = NOBODY) -> Plan:
         """Return the plan of one request, to be closed at its end. `demand`: what it needs of token limits. Raise
         `ApiError` (not_found) if nobody has the name."""
-        return Plan(self, config, model, demand, asker)
+        return self.make_plan(self, config, model, demand, asker)
 
     def choose(self, deployments: Sequence[Deployment], asker: Asker | None) -> Deployment:
         """Return one of `deployments`, which have room: of the lowest order, and among these the one that the session
@@ -117,8 +133,8 @@ class Plan:
     """The way of one request through the deployments: `choose_first`, then `choose_next` after each failure until it
     returns None.
 
-    `attempts`, `lessons`: how many there were so far; `place`: of the latest step; `waiting`: how the request has
-    waited; `on_join`: called with its place in the line when it begins to; `may_ask`: which names may be asked."""
+    `attempts`, `lessons`: how many there were so far; `place`, `grant`: of the latest step; `waiting`: how the request
+    has waited; `on_join`: called with its place in the line when it begins to; `may_ask`: which names may be asked."""
 
     def __init__(self, router: Router, config: Config, model: str, demand: Demand, asker: Asker) -> None:
         self._router = router
@@ -134,6 +150,7 @@ class Plan:
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
         self.place: Place | None = None
+        self.grant: Granted | None = None
         self.waiting = Waiting(router.line, config.settings, asker)
         self.on_join: Callable[[int], None] = lambda place: None
         self.may_ask: Callable[[str], bool] = lambda name: True
@@ -172,6 +189,10 @@ class Plan:
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome
+
+    async def admit(self, step: Step) -> Step:
+        """Return `step`, or another if limits that other processes share have no room for it (shared_plan.py)."""
+        return step
 
     async def begin(self) -> Step:
         """Return the step of `choose_first`. If all deployments are full, wait for a place first."""

@@ -132,10 +132,9 @@ class Searching:
     async def _ask(self, question: Question) -> tuple[int, bytes]:
         """Return the status and the body of the backend's answer. Raise `Failure`."""
         tool, upstream = self._tool, self._services.upstream
-        status, _, data = await upstream.fetch(
+        return await upstream.fetch(
             _backend_deployment(tool), question.url, question.headers, question.body, tool.timeout, ANSWER + 1
         )
-        return status, data
 
 
 def _backend_deployment(tool: SearchTool) -> Deployment:

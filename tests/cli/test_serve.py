@@ -23,7 +23,7 @@ from a2py.cli import exits, serve, summary
 from a2py.cli.clientenv import Target
 from a2py.cli.source import Source
 from a2py.cli.terminal import Terminal
-from a2py.config import load
+from a2py.config import Config, load
 from tests.commands import a2py, serving
 
 DEMO = ["--port", "0"]
@@ -402,3 +402,19 @@ def test_strict_allows_no_warning_and_no_broken_model(tmp_path: Path) -> None:
     file.write_text(good)
     with serving("--strict", "--port", "0", cwd=tmp_path) as running:
         assert "warning" not in running.said
+
+
+def test_a_redis_without_its_package_ends_the_start_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a2py.yaml"
+    file.write_text(
+        "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k}}]\n"
+        "router_settings: {redis_url: 'redis://user:hidden-word@127.0.0.1:1/0'}"
+    )
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    with pytest.raises(exits.Stop) as caught:
+        serve.run("serve", ["--config", str(file), "--port", "0"])
+    assert caught.value.code == exits.CONFIG and "pip install 'a2py[redis]'" in str(caught.value)
+    assert "redis://127.0.0.1:1" in str(caught.value) and "hidden-word" not in str(caught.value)
+    serve.check_redis(Config())

@@ -95,7 +95,7 @@ def test_what_is_ignored_in_silence(folder: Folder) -> None:
           turn_off_message_logging: true
           telemetry: false
           langfuse_default_tags: [a]
-        router_settings: {enable_pre_call_checks: true, redis_url: x, cache_responses: false}
+        router_settings: {enable_pre_call_checks: true, client_ttl: 3, cache_responses: false}
         general_settings: {disable_spend_logs: true, background_health_checks: true, health_check_interval: 300}
         """
     )

@@ -1,0 +1,63 @@
+"""Share limits with other processes, over Redis. Loaded only if the configuration names one.
+
+Knows: which parts are shared, and how they are put together. Must not know: how Redis is asked.
+Invariants: nothing waits for Redis to start or to end.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from a2py.caller import Caller
+from a2py.proxy.admission import Admission
+from a2py.proxy.keylimits import refuse
+from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens
+from a2py.proxy.log import Log
+from a2py.proxy.router import Router
+from a2py.proxy.shared_line import SharedLine
+from a2py.proxy.shared_plan import SharedPlan
+from a2py.shared.store import Store
+from a2py.shared.subject import PARALLEL, RPM, TPM, Ask, Subject, make_id
+
+if TYPE_CHECKING:
+    from a2py.config import Config
+    from a2py.config.redis import RedisAddress
+
+
+class Sharing:
+    """Needs a running loop, and begins to share at once."""
+
+    def __init__(self, address: RedisAddress, router: Router, log: Log) -> None:
+        self._address = address
+        self._log = log
+        self.store = Store(address.url, address.options, log)
+        self._line = router.line = SharedLine(router.limits.places)
+        self._admission = Admission(self.store, router.limits)
+        router.make_plan = partial(SharedPlan, self._admission, self._line)
+        self.store.start()
+
+    def renew(self, config: Config) -> None:
+        """Know what others use of the limits of `config`, too. Another Redis needs a restart."""
+        self.store.mirror.watch(self._admission.list_ids(config.deployments))
+        if config.redis != self._address:
+            self._log.warning("another Redis is used after a restart only: run a2py restart")
+
+    async def admit_key(self, caller: Caller, demand: Tokens) -> Granted | None:
+        """Count a request of a key, None if the key has no limits. Raise `ApiError` if one is reached."""
+        if not (caller.rpm or caller.tpm or caller.max_parallel):
+            return None
+        subject = Subject(make_id("k", caller.name), caller.rpm, caller.tpm, caller.max_parallel)
+        # At most what the input leaves of tpm, so that the guess never keeps out a request that fits.
+        output = max(0, min(demand.max_tokens, caller.tpm - demand.input))
+        verdict = await self.store.take([(Ask(subject, demand.input, output) if caller.tpm else Ask(subject),)])
+        if verdict.grant is not None:
+            return verdict.grant
+        refusal = verdict.refusals[0]
+        value = {RPM: caller.rpm, TPM: caller.tpm}.get(refusal.limit, caller.max_parallel)
+        limit = "max_parallel" if refusal.limit == PARALLEL else refusal.limit
+        raise refuse(caller, refusal.seconds or ROOM_SECONDS, f"{limit} {value}")
+
+    async def close(self) -> None:
+        await self._line.close()
+        await self.store.close()

@@ -1,0 +1,227 @@
+"""One connection to Redis over which many calls are under way at once.
+
+The `redis` package connects, logs in, does TLS, and writes and reads the protocol. Its own clients send one call at a
+time over a connection, which costs 200 µs each; here calls of one turn of the loop are one write.
+
+Knows: the package's `Connection`. Must not know: scripts, limits, when to connect again.
+Invariants: a call ends within CALL_SECONDS with its reply, or with LinkError; the reply of a call that was given up
+goes to `late`; replies arrive in the order of the calls, so what is sent later is never carried out earlier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import Connection, ConnectionPool
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+#: Seconds for one call, and for connecting and logging in.
+CALL_SECONDS, CONNECT_SECONDS = 0.25, 2.0
+#: If calls are given up this many seconds too late, this process was busy or stopped: they get as long again.
+STALL_SECONDS = 0.05
+#: How often in a row they get as long again.
+MAX_STALLS = 5
+#: Calls that are under way at once. More are refused.
+MAX_CALLS = 10_000
+FAILURES = (RedisError, OSError, asyncio.TimeoutError, EOFError, ValueError)
+
+
+class LinkError(Exception):
+    """A call has failed: in time, or with the connection."""
+
+
+class Late(LinkError):
+    """A call was not answered in time. The connection goes on."""
+
+
+class ScriptMissing(Exception):
+    """Redis does not know the script of an EVALSHA."""
+
+
+class _Call:
+    __slots__ = ("due", "future", "late", "missing")
+
+    def __init__(
+        self,
+        future: asyncio.Future[Any] | None,
+        due: float,
+        late: Callable[[Any], None] | None = None,
+        missing: Callable[[], object] | None = None,
+    ) -> None:
+        self.future = future  # None: nobody waits, or has given up
+        self.due = due  # 0: its time is over
+        self.late = late
+        self.missing = missing
+
+
+class Link:
+    """`on_end`: called once when the connection has ended, with the reason; `on_late`: called for each call that has
+    not been answered in time."""
+
+    def __init__(self, pool: ConnectionPool, on_end: Callable[[str], None], on_late: Callable[[], None]) -> None:
+        self._pool = pool
+        self._on_end = on_end
+        self._on_late = on_late
+        self._connection: Connection | None = None
+        self._calls: deque[_Call] = deque()
+        self._unsent: list[bytes] = []
+        self._has_unsent = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalls = 0
+        self.is_open = False
+
+    async def open(self) -> None:
+        """Connect and log in. Raise LinkError."""
+        connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
+        except FAILURES as error:
+            await self.close()
+            raise LinkError(describe(error)) from None
+        self.is_open = True
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._write(connection)), loop.create_task(self._read(connection))]
+
+    async def close(self) -> None:
+        """Close the connection. Calls that are under way fail.
+
+        A cancellation may be lost in the package's time limits (`asyncio.wait_for` before Python 3.12). So the tasks
+        also end by themselves: there is nothing to write, and nothing more to read."""
+        self._end("closed")
+        connection, self._connection = self._connection, None
+        tasks, self._tasks = self._tasks, []
+        own = asyncio.current_task()
+        for task in tasks:
+            if task is not own:
+                task.cancel()
+        if connection is not None:
+            try:
+                await asyncio.wait_for(connection.disconnect(nowait=True), CONNECT_SECONDS)
+            except FAILURES:
+                pass
+        await asyncio.gather(*(task for task in tasks if task is not own), return_exceptions=True)
+
+    def call(self, *arguments: Any, late: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        """Send a command. The future's result is the reply. Its exception is a LinkError, or a ScriptMissing.
+
+        `late`: gets the reply if it comes after the call was given up."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if not self.is_open or len(self._calls) >= MAX_CALLS:
+            future.set_exception(LinkError("not connected"))
+            return future
+        self._send(arguments, _Call(future, loop.time() + CALL_SECONDS, late))
+        return future
+
+    def tell(self, *arguments: Any, missing: Callable[[], object] | None = None) -> bool:
+        """Send a command whose reply nobody waits for. Return False if it can't be sent. `missing`: called if Redis
+        does not know the script."""
+        if not self.is_open or len(self._calls) >= MAX_CALLS:
+            return False
+        due = asyncio.get_running_loop().time() + CALL_SECONDS
+        self._send(arguments, _Call(None, due, missing=missing))
+        return True
+
+    def _send(self, arguments: tuple[Any, ...], call: _Call) -> None:
+        assert self._connection is not None
+        self._unsent += self._connection.pack_command(*arguments)
+        self._calls.append(call)
+        self._has_unsent.set()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(call.due, self._check_time)
+
+    def _check_time(self) -> None:
+        """Give up the calls whose time is over.
+
+        If this process itself was busy, their answers may have arrived: they are read first."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        first = next((call.due for call in self._calls if call.due), 0.0)
+        if first and now - first > STALL_SECONDS and self._stalls < MAX_STALLS:
+            self._stalls += 1
+            for call in self._calls:
+                if call.due:
+                    call.due = max(call.due, now + STALL_SECONDS)
+            self._timer = loop.call_later(STALL_SECONDS, self._check_time)
+            return
+        for call in self._calls:
+            if call.due > now:
+                self._timer = loop.call_at(call.due, self._check_time)
+                break
+            if call.due:
+                call.due = 0.0
+                future, call.future = call.future, None
+                if future is not None and not future.done():
+                    future.set_exception(Late(f"no answer within {CALL_SECONDS * 1000:g} ms"))
+                self._on_late()
+
+    async def _write(self, connection: Connection) -> None:
+        while self.is_open:
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
+            data, self._unsent = self._unsent, []
+            try:
+                await connection.send_packed_command(data, check_health=False)
+            except FAILURES as error:
+                self._end(describe(error))
+                return
+
+    async def _read(self, connection: Connection) -> None:
+        while self.is_open:
+            try:
+                reply = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            except ResponseError as error:
+                reply = error
+            except FAILURES as error:
+                self._end(describe(error))
+                return
+            if not self._calls:
+                self._end("an answer that nothing was asked for")
+                return
+            self._take(self._calls.popleft(), reply)
+
+    def _take(self, call: _Call, reply: Any) -> None:
+        self._stalls = 0
+        future = call.future
+        is_waited_for = future is not None and not future.done()
+        if isinstance(reply, ResponseError):
+            is_missing = isinstance(reply, NoScriptError)
+            if future is not None and is_waited_for:
+                future.set_exception(ScriptMissing() if is_missing else LinkError(f"refused: {str(reply)[:200]}"))
+            elif is_missing and call.missing is not None:
+                call.missing()
+        elif future is not None and is_waited_for:
+            future.set_result(reply)
+        elif call.late is not None:
+            call.late(reply)
+
+    def _end(self, reason: str) -> None:
+        """Fail all calls that are under way."""
+        was_open, self.is_open = self.is_open, False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._calls:
+            future = self._calls.popleft().future
+            if future is not None and not future.done():
+                future.set_exception(LinkError(reason))
+        self._unsent.clear()
+        self._has_unsent.set()  # ends the task that writes
+        if was_open:
+            self._on_end(reason)
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about a failure, without an address or a password in it."""
+    if isinstance(error, asyncio.TimeoutError):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    name = type(error).__name__
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{name}: {cause.strerror}"
+    return name

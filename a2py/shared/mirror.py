@@ -1,0 +1,300 @@
+"""What this process knows of the shared counts, and how it divides the limits while Redis does not answer.
+
+While Redis answers, each answer says what all processes have used; what this process has used itself it knows anyway.
+When Redis no longer answers, the processes divide what is left: of the requests that still fit into the minute each
+takes its part, and the remainder goes to the first of them in the order of their names, so that all parts together are
+the limit. Example: `rpm: 100`, three processes, 40 requests counted when Redis went away. 60 are left, each process
+starts 20. When the 40 leave the minute, the next 40 are divided in the same way.
+
+Knows: slices (script.py), subjects, how many processes there are. Must not know: connections, scripts, deployments.
+Invariants: pure; a part is never more than what is left; what was counted here alone is owed to Redis until it was
+sent; at most MAX_SUBJECTS subjects are kept besides those that something runs at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from a2py.shared.script import SLICE_MS, SLICES, Change, Counted, Standing, slice_of
+from a2py.shared.subject import PARALLEL, RPM, TPM, Ask, Asks, Refusal
+
+#: Subjects that are kept. Clients' keys are subjects, too.
+MAX_SUBJECTS = 1024
+#: Milliseconds for which the others' running requests count after Redis has gone: as long as a lease.
+OTHERS_MS = 15_000
+#: Seconds that a request waits for tokens which running requests hold.
+WINDOW_SECONDS = 60.0
+
+
+class Slices:
+    """Requests and tokens by slice. Those that have left the minute are dropped by `trim`."""
+
+    __slots__ = ("_slices",)
+
+    def __init__(self) -> None:
+        self._slices: dict[int, list[int]] = {}
+
+    def add(self, slice: int, requests: int, tokens: int) -> None:
+        if requests or tokens:
+            entry = self._slices.setdefault(slice, [0, 0])
+            entry[0] += requests
+            entry[1] += tokens
+
+    def trim(self, now: int) -> None:
+        oldest = slice_of(now) - SLICES + 1
+        for slice in [slice for slice in self._slices if slice < oldest]:
+            del self._slices[slice]
+
+    def total(self, now: int, which: int, since: int = 0, before: int = 2**62) -> int:
+        """Return the requests (`which` 0) or tokens (1) in the minute that ends at `now`, of slices from `since` and
+        below `before`."""
+        oldest = max(since, slice_of(now) - SLICES + 1)
+        return sum(entry[which] for slice, entry in self._slices.items() if oldest <= slice < before)
+
+    def items(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (slice, requests, tokens)."""
+        for slice, (requests, tokens) in self._slices.items():
+            yield slice, requests, tokens
+
+    def clear(self) -> None:
+        self._slices.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._slices)
+
+
+class Share:
+    """One subject, as this process sees it.
+
+    `own`: what this process has counted; `others`: what the other processes have, as far as Redis has said; `alone`:
+    the part of `own` that was counted since Redis ceased to answer; `owed`: the part of `own` that Redis has not been
+    told; `running`, `held`: requests and reserved output of this process now; `others_running`, `others_held`."""
+
+    __slots__ = ("alone", "held", "last", "others", "others_held", "others_running", "owed", "own", "running")
+
+    def __init__(self) -> None:
+        self.own, self.others, self.alone, self.owed = Slices(), Slices(), Slices(), Slices()
+        self.running = self.held = self.others_running = self.others_held = 0
+        self.last = 0  # time of the latest use
+
+    def trim(self, now: int) -> None:
+        for slices in (self.own, self.others, self.alone, self.owed):
+            slices.trim(now)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.running or self.held or self.own or self.owed)
+
+
+class Mirror:
+    """All subjects that this process has asked for. Times are milliseconds of Redis's clock.
+
+    `count`, `rank`: how many processes there are, and how many of their names are before this one's; `gone`: when Redis
+    ceased to answer, 0 while it answers."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, Share] = {}  # the one used last is last
+        self._watched: frozenset[str] = frozenset()
+        self.count, self.rank = 1, 0
+        self.gone = 0
+
+    def watch(self, ids: Iterable[str]) -> None:
+        """Know what the others use of these subjects, too, which this process has not asked for yet."""
+        self._watched = frozenset(islice(ids, MAX_SUBJECTS // 2))
+        for id in self._watched:
+            self.shares.setdefault(id, Share())
+
+    def share(self, id: str, now: int) -> Share:
+        share = self.shares.pop(id, None) or Share()
+        self.shares[id] = share
+        share.last = now
+        if len(self.shares) > MAX_SUBJECTS:
+            self._forget_idle(now)
+        return share
+
+    def _forget_idle(self, now: int) -> None:
+        for id, share in list(self.shares.items())[: len(self.shares) - MAX_SUBJECTS]:
+            share.trim(now)
+            if share.running or share.held or id in self._watched:
+                continue
+            del self.shares[id]
+
+    # -- while Redis answers -------------------------------------------------------------------------------------------
+
+    def note_taken(self, asks: Asks, now: int, sums: Sequence[tuple[int, int]]) -> None:
+        """Note that Redis has counted `asks`. `sums`: requests and tokens of each subject before, of all processes."""
+        slice = slice_of(now)
+        for ask, (requests, tokens) in zip(asks, sums, strict=False):
+            share = self.share(ask.subject.id, now)
+            own, others = share.own, share.others
+            others.add(
+                slice,
+                max(0, requests - own.total(now, 0) - others.total(now, 0)),
+                max(0, tokens - own.total(now, 1) - others.total(now, 1)),
+            )
+            self._count(share, ask, slice)
+
+    def _count(self, share: Share, ask: Ask, slice: int) -> tuple[int, int]:
+        """Count `ask` as this process's own, and return the requests and tokens of it that a window counts."""
+        _, rpm, tpm, parallel = ask.subject
+        requests, tokens = int(rpm > 0), ask.input if tpm else 0
+        share.own.add(slice, requests, tokens)
+        if self.gone:
+            share.alone.add(slice, requests, tokens)
+        share.running += parallel > 0
+        share.held += ask.output if tpm else 0
+        return requests, tokens
+
+    def note_beat(self, now: int, count: int, rank: int, counted: Mapping[str, Counted]) -> None:
+        """Note what all processes have used, and how many there are."""
+        self.count, self.rank = max(1, count), rank
+        for id, each in counted.items():
+            share = self.shares.get(id)
+            if share is None:
+                continue
+            share.others_running, share.others_held = each.running, each.held
+            own = {slice: (requests, tokens) for slice, requests, tokens in share.own.items()}
+            owed = {slice: (requests, tokens) for slice, requests, tokens in share.owed.items()}
+            share.others.clear()
+            for slice, requests, tokens in each.slices:
+                mine, missing = own.get(slice, (0, 0)), owed.get(slice, (0, 0))
+                share.others.add(
+                    slice,
+                    max(0, requests - mine[0] + missing[0]),
+                    max(0, tokens - mine[1] + missing[1]),
+                )
+        over = [id for id, share in self.shares.items() if self._is_over(share, now)]
+        for id in over:
+            if id not in self._watched:
+                del self.shares[id]
+
+    def _is_over(self, share: Share, now: int) -> bool:
+        if now - share.last < SLICE_MS * SLICES:
+            return False
+        share.trim(now)
+        return share.is_idle
+
+    def change(self, id: str, change: Change, now: int, *, is_sent: bool) -> None:
+        """Note what a running attempt has changed. `is_sent`: Redis was told."""
+        share = self.share(id, now)
+        share.running = max(0, share.running + change.running)
+        share.held = max(0, share.held + change.held)
+        pairs = (
+            (change.slice, change.requests, change.tokens),
+            (slice_of(now), change.new_requests, change.new_tokens),
+        )
+        for slice, requests, tokens in pairs:
+            share.own.add(slice, requests, tokens)
+            if self.gone:
+                share.alone.add(slice, requests, tokens)
+            if not is_sent:
+                share.owed.add(slice, requests, tokens)
+
+    # -- while it does not ---------------------------------------------------------------------------------------------
+
+    def begin_alone(self, now: int) -> None:
+        """Begin to divide the limits: Redis does not answer."""
+        if not self.gone:
+            self.gone = now
+            for share in self.shares.values():
+                share.alone.clear()
+
+    def end_alone(self) -> None:
+        self.gone = 0
+
+    def take(self, candidates: Sequence[Asks], now: int) -> tuple[int, list[Refusal]]:
+        """Count the first of `candidates` that has room in this process's part, and return its index, or -1 and why
+        each has none."""
+        refusals: list[Refusal] = []
+        for index, asks in enumerate(candidates):
+            refusal = self.find_refusal(asks, now)
+            if refusal is None:
+                self.count_alone(asks, now)
+                return index, []
+            refusals.append(refusal)
+        return -1, refusals
+
+    def count_alone(self, asks: Asks, now: int) -> None:
+        """Count `asks` here, and owe it to Redis."""
+        slice = slice_of(now)
+        for ask in asks:
+            share = self.share(ask.subject.id, now)
+            requests, tokens = self._count(share, ask, slice)
+            share.owed.add(slice, requests, tokens)
+
+    def find_refusal(self, asks: Asks, now: int) -> Refusal | None:
+        """Return why this process's part has no room, the reason that lasts longest; None if it has."""
+        worst: Refusal | None = None
+        for ask in asks:
+            for refusal in self._refusals(ask, now):
+                if worst is None or refusal.seconds > worst.seconds:
+                    worst = refusal
+        return worst
+
+    def _refusals(self, ask: Ask, now: int) -> Iterator[Refusal]:
+        _, rpm, tpm, parallel = ask.subject
+        share = self.shares.get(ask.subject.id) or Share()
+        if parallel and not self._has_place(share, parallel, now):
+            yield Refusal(ask, PARALLEL, 0.0)
+        if rpm and share.alone.total(now, 0) + 1 > self._part(share, rpm, 0, now):
+            yield Refusal(ask, RPM, self._wait(share, rpm, 0, 1, now))
+        if tpm:
+            needed = ask.input + ask.output + share.held
+            if share.alone.total(now, 1) + needed > self._part(share, tpm, 1, now):
+                seconds = math.inf if ask.input > tpm else self._wait(share, tpm, 1, needed, now)
+                yield Refusal(ask, TPM, seconds)
+
+    def _has_place(self, share: Share, parallel: int, now: int) -> bool:
+        """Return whether one more request may run: within this process's part and, until the others' leases would have
+        ended, within what they have left."""
+        if share.running >= self._divide(parallel):
+            return False
+        others = share.others_running if now - self.gone < OTHERS_MS else 0
+        return share.running + others < parallel
+
+    def _divide(self, limit: int) -> int:
+        part, rest = divmod(max(0, limit), self.count)
+        return part + (self.rank < rest)
+
+    def _part(self, share: Share, limit: int, which: int, now: int) -> int:
+        """Return how much of `limit` this process may use in the minute that ends at `now`, besides what was counted
+        while Redis answered."""
+        before = share.own.total(now, which) - share.alone.total(now, which)
+        left = limit - share.others.total(now, which) - before
+        if which and now - self.gone < OTHERS_MS:
+            left -= share.others_held
+        return self._divide(left)
+
+    def _wait(self, share: Share, limit: int, which: int, needed: int, now: int) -> float:
+        """Return the seconds until this process's part has room for `needed` more, if nothing else starts."""
+        for ahead in range(1, SLICES + 1):
+            later = (slice_of(now) + ahead) * SLICE_MS
+            if share.alone.total(later, which) + needed <= self._part(share, limit, which, later):
+                return (later - now) / 1000
+        return WINDOW_SECONDS
+
+    # -- what Redis is told afterwards ---------------------------------------------------------------------------------
+
+    def standings(self, now: int, *, is_all: bool = False) -> dict[str, Standing]:
+        """Return what JOIN writes. `is_all`: Redis has lost what it had, so everything is counted again."""
+        out = {}
+        for id, share in self.shares.items():
+            share.trim(now)
+            slices = tuple((share.own if is_all else share.owed).items())
+            if slices or share.running or share.held:
+                out[id] = Standing(share.running, share.held, slices)
+        return out
+
+    def forget_debt(self) -> None:
+        """Redis is being told everything."""
+        for share in self.shares.values():
+            share.owed.clear()
+
+    def owe(self, standings: Mapping[str, Standing]) -> None:
+        """Owe `standings` again: it is not known whether Redis has been told."""
+        for id, standing in standings.items():
+            if id in self.shares:
+                for each in standing.slices:
+                    self.shares[id].owed.add(*each)
