@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from a2py.cli.main import main
 from a2py.deployment import Deployment
 from a2py.ledger.query import sum_by
 from a2py.prices import Price, Rates
@@ -302,6 +303,51 @@ async def test_long_names_are_cut_before_they_wait(monkeypatch: pytest.MonkeyPat
         await proxy.ask(message(), headers=long)
         await proxy.ask({**message(), "model": "nobody"}, headers=long)
     assert [(len(one.account.session), len(one.account.agent)) for one in kept] == [(128, 128)] * 2
+
+
+HOSTILE = (
+    "'; DROP TABLE answers; --",
+    '"quoted" `ticks` \\',
+    "nul\0nul",
+    "half \ud83d pair",
+    "\x1b[2J\u202e\r\n",
+    "=1+1",
+    "é" * 200,
+)
+
+
+async def test_hostile_names_are_rows_like_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of models, sessions and agents: quotes, NULs, halves of surrogate pairs, control characters, a megabyte."""
+    path = tmp_path / "usage.db"
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+        asked = 0
+        for name in (*HOSTILE, "x" * (1 << 20)):
+            session = {"user_id": json.dumps({"session_id": name})}
+            statuses = [
+                (await proxy.ask({**message(metadata=session), "model": name})).status,
+                (await proxy.ask(message(metadata=session))).status,
+                (await proxy.ask({**message(), "model": name}, "/v1/chat/completions")).status,
+            ]
+            assert statuses[0] in (400, 404) and statuses[1] == 200 and statuses[2] in (400, 404), (name[:20], statuses)
+            header = name.encode("utf-8", "replace").translate(None, b"\0\r\n")[:4000].decode("latin-1")
+            headers = [("x-claude-code-session-id", header), ("x-claude-code-agent-id", header)]
+            async with proxy.client() as client:
+                client.ask("POST", "/v1/messages", message(), headers)
+                assert (await client.answer()).status in (200, 400)
+            asked += 1
+        made = await flushed(proxy, path)
+        pages = [await proxy.ask(None, f"/usage?by={by}", "GET") for by in ("model", "session", "agent")]
+    assert asked * 2 <= len(made) <= asked * 4
+    assert max(len(str(value)) for row in made for value in row.values()) <= 256
+    assert not any("\0" in str(value) for row in made for value in row.values())
+    for page in pages:
+        assert page.status == 200 and sum(group["requests"] for group in page.json["groups"]) == len(made)
+    assert {group["session"] for group in pages[1].json["groups"]} >= {HOSTILE[0], HOSTILE[1], HOSTILE[5]}
+    for by in ("model", "session", "agent"):
+        for form in ("--csv", "--json", None):
+            assert main(["usage", "--ledger", str(path), "--by", by, *([form] if form else [])]) == 0
+            out = capsys.readouterr().out
+            assert not set("\0\x1b\u202e\r") & set(out if form != "--json" else json.dumps(json.loads(out)))
 
 
 async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
