@@ -34,5 +34,5 @@ PRICES = make_row(
     "prices",
     v.number(0),
     "US dollars a token; a key may end with `_above_200k_tokens`, for prompts that are longer",
-    *(section + key + "*" for section in (PARAM, INFO) for key in PRICE_KEYS),
+    *(section + key + "*" for section in (INFO, PARAM) for key in PRICE_KEYS),  # the last one holds
 )

@@ -16,12 +16,12 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_litellms_keys_at_the_model(folder: Folder) -> None:
-    """YAML reads 3e-06 as text; model_info wins over litellm_params, key by key."""
+    """YAML reads 3e-06 as text; litellm_params wins over model_info, key by key (LiteLLM's Deployment, 2026-11)."""
     params = (
         "{model: openai/x, api_key: k, input_cost_per_token: 3e-06, cache_read_input_token_cost: 0.0000003,"
-        " output_cost_per_token: 1.0, input_cost_per_token_above_200k_tokens: 6e-6, input_cost_per_token_batches: 1}"
+        " input_cost_per_token_above_200k_tokens: 6e-6, input_cost_per_token_batches: 1}"
     )
-    info = "{output_cost_per_token: 15e-6, cache_creation_input_token_cost_above_1hr: 0.5, max_input_tokens: 1000}"
+    info = "{output_cost_per_token: 15e-6, input_cost_per_token: 7, cache_creation_input_token_cost_above_1hr: 0.5, max_input_tokens: 1000}"
     made = folder.one(params, info=info)
     rates = Rates(3e-06, 1.5e-05, 3e-07, None, 0.5)
     assert made.price == Price(rates, ((200_000, rates._replace(input=6e-6)),)) and made.max_input_tokens == 1000
