@@ -89,7 +89,18 @@ def open_to_read(path: str) -> sqlite3.Connection:
 
     absolute = os.path.abspath(path).replace(os.sep, "/")
     absolute = absolute if absolute.startswith("/") else f"/{absolute}"  # C:/… (sqlite.org/uri.html, 2026-10)
-    return sqlite3.connect(f"file://{quote(absolute)}?mode=ro", uri=True, timeout=2.0)
+    uri = f"file://{quote(absolute)}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=2.0)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        # SQLite wants to make two files beside a ledger. In a folder where it can't, the ledger alone is all there is,
+        # unless it has a log: of rows that are not in it yet.
+        if os.path.exists(f"{path}-wal"):
+            raise
+        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True)
+    return connection
 
 
 def sum_by(path: str, by: str, since: float = 0.0, session: str | None = None, key: str | None = None) -> list[Group]:

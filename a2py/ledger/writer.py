@@ -161,15 +161,33 @@ class Writer:
 
     def _write(self, store: Store, count: int) -> None:
         """Write the `count` oldest rows, and take them out of the queue."""
+        import sqlite3
+
         rows = self._rows
-        batch = [rows[i] for i in range(count)]
+        # Of a value that no file can hold, for example NaN where no NULL may be. That is a bug: `flatten` has a gap.
+        unfit: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError)
+        unfit += (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
         try:
-            store.insert(batch)
-        except (TypeError, ValueError, OverflowError) as error:  # a value that SQLite can't hold: `flatten` has a gap
-            self.lost += count
-            self._say("ledger rows lost", {"rows": count, "error": str(error)})
+            store.insert([rows[i] for i in range(count)])
+        except unfit as error:
+            self._write_singly(store, count, unfit, str(error))
+            return
         for _ in range(count):
             rows.popleft()
+
+    def _write_singly(self, store: Store, count: int, unfit: tuple[type[Exception], ...], reason: str) -> None:
+        """Write the `count` oldest rows but those that no file can hold."""
+        lost = 0
+        try:
+            for _ in range(count):
+                try:
+                    store.insert([self._rows[0]])
+                except unfit:
+                    lost += 1
+                self._rows.popleft()
+        finally:
+            self.lost += lost
+            self._say("ledger rows lost", {"rows": lost, "error": reason})
 
     def _try(self, store: Store, work: Callable[[], object]) -> None:
         """Do `work`, once more after a broken file was moved aside. Note trouble, and its end."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -338,6 +340,82 @@ def test_a_full_disk(tmp_path: Path, start: Callable[..., Writer], diary: Diary)
     assert diary.events == ["ledger can't be written"]
     writer.flush().result(30)  # the connection was opened anew, without the limit
     assert count(path) == 401 and writer.lost == 0
+
+
+@pytest.mark.parametrize("odd", [float("nan"), object(), b"\xff", None])
+def test_a_value_that_no_file_can_hold_costs_its_own_row(
+    tmp_path: Path, start: Callable[..., Writer], diary: Diary, odd: Any
+) -> None:
+    """A bug may make one. The rows around it are kept, and those after it."""
+    writer = start()
+    for seconds in (NOW, odd, NOW):
+        writer.add(row()._replace(time=seconds))
+    writer.flush().result(30)
+    kept = 2 + isinstance(odd, bytes)  # which any column of SQLite can hold
+    assert count(tmp_path / "usage.db") == kept and writer.lost == 3 - kept and not writer.trouble
+    assert diary.events == ["ledger rows lost"] * (3 - kept)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
+    """By a limit of the process, as by a quota: the rows wait, and are written once there is room."""
+    script = """
+import resource, sys, time
+from tests.ledger.test_ledger import *
+writer = Writer(partial(Store, sys.argv[1]), diary := Diary(), batch_seconds=0.01, retry_seconds=0.01)
+writer.add(row())
+writer.flush().result(60)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+for n in range(2000): writer.add(row(session=f"{n} " + "x" * 200))
+assert isinstance(writer.flush().exception(60), OSError), "it is full"
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+writer.close().result(60)
+assert not writer.lost and diary.events[0] == "ledger can't be written"
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "usage.db")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert count(tmp_path / "usage.db") == 2001
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, if this is root, for whom no folder is read-only."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_ledger_in_a_read_only_folder_is_read() -> None:
+    """A copy on a read-only disk, say. SQLite wants to make files beside it."""
+    folder = Path(tempfile.mkdtemp())  # tmp_path is root's alone
+    try:
+        path = folder / "usage.db"
+        store = Store(str(path))
+        store.insert([row()])
+        store.close()
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        with as_nobody():
+            assert sum_by(str(path), "model")[0].requests == 1
+            total = sum_session(str(path), "s")
+            assert total is not None and total.upstream == "up"
+        assert os.listdir(folder) == ["usage.db"]
+        folder.chmod(0o755)
+        (folder / "usage.db-wal").write_bytes(b"x")  # rows that only its own reader can tell
+        folder.chmod(0o555)
+        with as_nobody(), pytest.raises(sqlite3.OperationalError):
+            sum_by(str(path), "model")
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_flood_stays_within_the_bound(
