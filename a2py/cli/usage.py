@@ -97,9 +97,22 @@ def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict
     groups = _read_groups(answer)
     if groups is None:
         status = answer.status if answer is not None else 0
-        reason = {401: "asks for another master key", 404: "keeps no ledger"}.get(status, "does not tell its usage")
-        terminal.warn(f"the a2py at {url} {reason}; this is the ledger of this user's other proxies")
+        reason = {401: "asks for another master key", 404: "keeps no ledger"}.get(status, "")
+        if args.url and not reason:
+            raise Stop(f"the a2py at {url} {_explain(answer)}", FAILED)
+        which = "this user's other proxies" if reason else "this user's proxies"
+        terminal.warn(f"the a2py at {url} {reason or _explain(answer)}; this is the ledger of {which}")
     return groups
+
+
+def _explain(answer: http.Answer | None) -> str:
+    """Return why a proxy did not tell its usage."""
+    if answer is None:
+        return f"does not tell its usage within {SECONDS:.0f} s"
+    body = answer.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return f"answered {answer.status}" + (f": {message[:500]}" if isinstance(message, str) else "")
 
 
 def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:

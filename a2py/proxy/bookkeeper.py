@@ -7,10 +7,13 @@ Invariants: nothing here waits or raises; without a ledger this module is not im
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from a2py.deployment import Deployment
 from a2py.ledger.prices import PriceList
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
     from a2py.config import Settings
     from a2py.ledger.store import Store
 
+T = TypeVar("T")
 #: Seconds that the end of the server waits for the last rows.
 CLOSE_SECONDS = 5.0
+#: Threads that read the file at a time. Seconds to wait for the rows that are queued, for one of these threads, and for
+#: the file: three times this is less than `a2py usage` waits.
+MAX_READERS, READ_SECONDS = 4, 8.0
 
 
 class Bookkeeper:
@@ -35,6 +42,7 @@ class Bookkeeper:
         self.path = path
         self.prices = PriceList()
         self._metrics = metrics
+        self._readers = asyncio.Semaphore(MAX_READERS)
         self.writer = Writer(partial(_make_store, path, settings), lambda event, values: log.warning(event, **values))
 
     def keep(self, record: Record) -> None:
@@ -95,9 +103,51 @@ class Bookkeeper:
         price = self.prices.find(deployment)
         return None if price is None else price.cost(usage)
 
+    async def read(self, work: Callable[[], T]) -> T:
+        """Return what `work` reads from the file, in which every row of this process is by then. Raise OSError,
+        sqlite3.Error.
+
+        It runs in a thread of its own: in one of the event loop's, a file system that hangs would hold up the look-up
+        of names, and the end of the process."""
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.writer.flush()), READ_SECONDS)
+            await asyncio.wait_for(self._readers.acquire(), READ_SECONDS)
+            future = _start(work, partial(_call_in, asyncio.get_running_loop(), self._readers.release))
+            return await asyncio.wait_for(asyncio.wrap_future(future), READ_SECONDS)
+        except asyncio.TimeoutError:
+            raise OSError("its file system does not answer") from None
+
     async def close(self) -> None:
         """Write the last rows. A file that can't be written is not waited for longer than CLOSE_SECONDS."""
         await asyncio.wait([asyncio.wrap_future(self.writer.close())], timeout=CLOSE_SECONDS)
+
+
+def _start(work: Callable[[], T], on_end: Callable[[], None]) -> Future[T]:
+    """Run `work` in a thread for which the end of the process does not wait. `on_end`: called in it."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            on_end()
+
+    try:
+        threading.Thread(target=run, name="a2py-ledger-reader", daemon=True).start()
+    except RuntimeError as error:  # no thread can be started
+        on_end()
+        raise OSError(str(error)) from None
+    return future
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:  # it is closed
+        pass
 
 
 def _make_store(path: str, settings: Settings) -> Store:

@@ -6,13 +6,11 @@ Invariants: the answer has every row of this process up to the request; the file
 
 from __future__ import annotations
 
-import asyncio
 import time
 from urllib.parse import parse_qs
 
 from a2py.errors import ApiError
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
-from a2py.proxy.bookkeeper import Bookkeeper
 from a2py.proxy.log import Record
 from a2py.proxy.responses import json_response
 from a2py.proxy.services import Services
@@ -35,20 +33,12 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
         since = parse_since(query["since"][-1], time.time()) if "since" in query else 0.0
     except ValueError as error:
         raise ApiError("invalid_request", f"since: {error}") from None
-    await _flush(keeper)
     session = query["session"][-1] if "session" in query else None
     caller = record.account.caller
     own = caller.name if caller.name and not caller.is_admin else None
     try:
-        groups = await asyncio.to_thread(sum_by, keeper.path, by, since, session, own)
+        groups = await keeper.read(lambda: sum_by(keeper.path, by, since, session, own))
     except Exception as error:  # sqlite3.Error, which is not imported here
         raise ApiError("api", f"The ledger can't be read: {error}") from None
     record.status = 200
     return json_response({"by": by, "groups": [group.page_row(by) for group in groups]}, record.id)
-
-
-async def _flush(keeper: Bookkeeper) -> None:
-    try:
-        await asyncio.wrap_future(keeper.writer.flush())
-    except Exception as error:
-        raise ApiError("api", f"The ledger can't be written now: {error}") from None

@@ -231,12 +231,14 @@ def test_it_imports_little(ledger: str) -> None:
 
 
 @contextmanager
-def serving(status: int, body: bytes) -> Iterator[str]:
-    """A server that answers everything so."""
+def serving(status: int, body: bytes, later: int = 0) -> Iterator[str]:
+    """A server that answers everything so; `later`: the status from the second request on."""
+    statuses = [status]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response(statuses[-1])
+            statuses.append(later or status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -252,6 +254,24 @@ def serving(status: int, body: bytes) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_why_a_proxy_does_not_tell_is_said(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its ledger can't be read now. Another one is no answer to the question."""
+    alive = b'{"name": "a2py", "error": {"message": "The ledger can\'t be read: disk I/O error\\u001b[2J"}}'
+    with serving(200, alive, 500) as base:
+        assert main(["usage", "--url", base]) == exits.FAILED
+    out, err = capsys.readouterr()
+    assert not out and f"the a2py at {base} answered 500: The ledger can't be read: disk I/O error" in err
+    assert "\x1b" not in err
+    with serving(200, alive, 500) as base:
+        port = base.rpartition(":")[2]
+        assert main(["usage", "--port", port, "--json"]) == exits.OK
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 2 and "answered 500: The ledger can't be read" in err
+    with serving(200, b'{"name": "a2py"}', 503) as base:
+        assert main(["usage", "--url", base]) == exits.FAILED
+    assert "answered 503\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"[]"), (200, b"{"), (401, b"{}"), (200, b'{"groups": []}')])

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -303,6 +304,40 @@ async def test_long_names_are_cut_before_they_wait(monkeypatch: pytest.MonkeyPat
         await proxy.ask(message(), headers=long)
         await proxy.ask({**message(), "model": "nobody"}, headers=long)
     assert [(len(one.account.session), len(one.account.agent)) for one in kept] == [(128, 128)] * 2
+
+
+async def test_a_file_system_that_hangs_holds_up_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading waits for it, for a while. The threads in which names are looked up stay free."""
+    from a2py.ledger import query
+    from a2py.proxy import bookkeeper
+
+    free, path = threading.Event(), tmp_path / "usage.db"
+    running = 0
+
+    def hang(*args: Any) -> list[Any]:
+        nonlocal running
+        running += 1
+        free.wait(60)
+        return []
+
+    monkeypatch.setattr(query, "sum_by", hang)
+    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+        keeper = proxy.services.books.keeper
+        assert keeper is not None
+        try:
+            asked = [asyncio.ensure_future(proxy.ask(None, "/usage", "GET")) for _ in range(40)]
+            await settle(lambda: running == bookkeeper.MAX_READERS)
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: 7), 30) == 7
+            assert (await proxy.ask(message())).status == 200
+            free.set()
+            assert {one.status for one in await asyncio.gather(*asked)} == {200} and running == 40
+            free.clear()
+            monkeypatch.setattr(bookkeeper, "READ_SECONDS", 0.01)
+            for _ in range(bookkeeper.MAX_READERS + 1):
+                answer = await proxy.ask(None, "/usage", "GET")
+                assert answer.status == 500 and "does not answer" in answer.json["error"]["message"]
+        finally:
+            free.set()
 
 
 HOSTILE = (

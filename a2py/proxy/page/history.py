@@ -6,7 +6,6 @@ Invariants: no request is listed twice, none is left out between memory and ledg
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -139,8 +138,7 @@ async def read_ledger(
     """Return rows of the ledger, the latest first, of requests that ended before `horizon`. `before`: id of a row.
     Raise `ApiError`."""
     try:
-        await asyncio.wrap_future(keeper.writer.flush())
-        return await asyncio.to_thread(_read, keeper.path, horizon, limit, before, session)
+        return await keeper.read(lambda: _read(keeper.path, horizon, limit, before, session))
     except Exception as error:  # sqlite3.Error, which is not imported here
         if "no such table" in str(error) or "unable to open" in str(error):  # no answer was written yet
             return []
