@@ -30,6 +30,12 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(_visible(char) if char not in keep and category(char) in HIDDEN else char for char in text)
 
 
+def lower_first(text: str) -> str:
+    """Return `text` for the middle of a sentence: "Connection refused", as the C library writes it, with a small
+    letter. An abbreviation ("IP address mismatch") stays as it is."""
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
 def _visible(char: str) -> str:
     if char in _BREAKS:
         return " "

@@ -213,9 +213,10 @@ class Quirks:
     #: Responses: this model, which reasons, accepts `include: ["reasoning.encrypted_content"]`.
     #: wires/responses/reasoning.py
     encrypted_reasoning: bool = True
-    #: Responses: phases of the assistant's messages. `reply`: those that the model gave in its replies go back to it,
-    #: `all`: messages whose phase was not kept get the one of their position, too (learned from a reply that has
-    #: phases), `none`: the server refuses the field. wires/responses/items.py
+    #: Responses: phases of the assistant's messages (OpenAI's gpt-5.3-codex and later, DeepSeek; 2026-11). `reply`:
+    #: those that the model gave in its replies go back to it, `all`: messages whose phase was not kept get the one of
+    #: their position, too (learned from a reply that has phases), `none`: the server refuses the field.
+    #: wires/responses/items.py
     phases: Literal["none", "reply", "all"] = "reply"
     #: Text between `<think>` tags at the head of the reply is reasoning. wires/common/draft.py
     think_tags: bool = False

@@ -13,7 +13,7 @@ import pytest
 
 from a2py.cli.terminal import Terminal
 from a2py.errors import ApiError
-from a2py.printable import HIDDEN, printable
+from a2py.printable import HIDDEN, lower_first, printable
 from a2py.proxy.log import Log, Record
 from a2py.wires.refusal.scrub import LIMIT, scrub
 from tests.commands import a2py
@@ -172,3 +172,17 @@ def test_what_the_log_of_the_background_shows(tmp_path: Path) -> None:
     done = a2py("logs", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state")})
     assert done.returncode == 0, done.stderr
     assert "two" in done.stdout and not hidden(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Connection refused", "connection refused"),
+        ("IP address mismatch", "IP address mismatch"),
+        ("A b", "A b"),
+        ("X", "X"),
+        ("", ""),
+    ],
+)
+def test_a_text_for_the_middle_of_a_sentence(text: str, shown: str) -> None:
+    assert lower_first(text) == shown

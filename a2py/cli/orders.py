@@ -45,7 +45,7 @@ class Orders:
         """Let the other workers send messages to this one, which serves from now on."""
         worker = self.worker
         if worker.number is not None:
-            self.server.services.bus.connect(worker.number, worker.count, worker.post)
+            self.server.services.join_workers(worker.number, worker.count, worker.post)
 
     def leave_all(self) -> None:
         """Leave rotation, and tell the parent, so that all other workers leave, too."""

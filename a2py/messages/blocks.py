@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
 #: Tool calls of one reply. Their ids and keys are kept until its end, some 2 KiB for each.
 CALLS_LIMIT = 4096
-#: Stop reasons that mean that the reply was cut.
-CUT = frozenset({"max_tokens", "refusal", "model_context_window_exceeded"})
+#: Stop reasons that mean that the reply was cut. a2py applies stop sequences itself, and that cuts the reply, too.
+CUT = frozenset({"max_tokens", "refusal", "model_context_window_exceeded", "stop_sequence"})
 _HIDDEN_TYPES = ("thinking", "redacted_thinking")
+
+
+def was_cut(reason: str) -> bool:
+    """Return whether a stop reason means that the reply was cut."""
+    return reason in CUT
 
 
 class Blocks(Sequence):
@@ -231,7 +236,7 @@ class Blocks(Sequence):
         if not self.count:
             self._open_block(Item(TEXT, "empty"))
             self._output.stop()
-        if self._is_call_cut and outcome.reason not in CUT:
+        if self._is_call_cut and (outcome.reason == "stop_sequence" or not was_cut(outcome.reason)):
             outcome.notes.append("a tool call was cut, though the upstream does not say so")
             return "max_tokens"
         if outcome.reason in ("end_turn", "tool_use", "stop_sequence"):
@@ -241,8 +246,7 @@ class Blocks(Sequence):
         return outcome.reason
 
     def _close_all(self, outcome: Outcome) -> None:
-        # a2py applies stop sequences itself, and that cuts the reply, too.
-        is_cut = self._is_cut = outcome.reason in CUT or outcome.reason == "stop_sequence"
+        is_cut = self._is_cut = was_cut(outcome.reason)
         while self._current is not None or self._held.items:
             item = self._current
             is_behind = self.count and not self.tools_emitted and self._held.has_only_thinking()
@@ -272,8 +276,7 @@ class Blocks(Sequence):
             self._write(text)
         item.parts += item.rest
         if not item.rest:
-            what = f"read as {len(texts)} more calls" if texts else "left out"
-            outcome.notes.append(f"{size} characters behind the arguments of {item.name[:100]} were {what}")
+            outcome.notes.append(item.describe_rest(size, len(texts)))
         for n, text in enumerate(texts):
             call = self._calls[f"{item.key} {n}"] = Item(TOOL, f"{item.key} {n}")
             call.name, call.parts, call.is_done = item.name, [text], True

@@ -344,6 +344,18 @@ class Calibration:
         self._store(model, real_sum * self.KEEP + real, counted_sum * self.KEEP + counted, replies)
         return True
 
+    def sums(self, model: str) -> tuple[float, float]:
+        """Return the sums of real and of counted tokens, for `adopt` of another process."""
+        real, counted, _ = self._models.get(model, (0.0, 0.0, 0))
+        return real, counted
+
+    def adopt(self, model: str, real: float, counted: float) -> bool:
+        """Replace the sums by those of another process. Return False, and change nothing, if they are not plausible."""
+        if counted <= 0 or not self.LEAST <= real / counted <= self.MOST:
+            return False
+        self._store(model, real, counted, self._models.get(model, (0.0, 0.0, 0))[2])
+        return True
+
     def ratio(self, model: str) -> float:
         """Return the real tokens per counted token; 1.0 for an unknown model."""
         real, counted, _ = self._models.get(model, (0.0, 0.0, 0))

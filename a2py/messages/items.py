@@ -169,6 +169,11 @@ class Item:
         self.rest = []
         return calls[1:]
 
+    def describe_rest(self, size: int, calls: int) -> str:
+        """Return the note on what became of the rest, of `size` characters: `calls` further calls, or nothing."""
+        what = f"read as {calls} more call{'s' if calls > 1 else ''}" if calls else "left out"
+        return f"{size} characters behind the arguments of {self.name[:100]} were {what}"
+
     def is_cut_off(self) -> bool:
         """Return whether the arguments begin a JSON object and do not end it."""
         if not self._is_forgotten:

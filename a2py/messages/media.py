@@ -89,6 +89,10 @@ def _jpeg(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
+#: Media type → function that returns width and height.
+_SIZES = {"image/png": _png, "image/jpeg": _jpeg, "image/gif": _gif, "image/webp": _webp}
+
+
 def _type_of(head: bytes) -> str:
     """Return the media type of an image by its first bytes; "" if it is none of the four that models take."""
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -113,16 +117,11 @@ def size(data: str) -> tuple[int, int]:
     """Return width and height in pixels of a base64 image; (0, 0) if they are unknown."""
     for most in HEADS:
         head = _decode(data, most)
-        if head[:8] == b"\x89PNG\r\n\x1a\n":
-            return _png(head)
-        if head[:6] in (b"GIF87a", b"GIF89a"):
-            return _gif(head)
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-            return _webp(head)
-        if head[:2] != b"\xff\xd8":
+        read = _SIZES.get(_type_of(head))
+        if read is None:
             return 0, 0
-        width, height = _jpeg(head)
-        if width or len(data) <= most:
+        width, height = read(head)
+        if width or read is not _jpeg or len(data) <= most:
             return width, height
     return 0, 0
 

@@ -158,12 +158,12 @@ class _Incomplete:
 
 class Bus:
     """One worker's end. `number`: of this worker; `count`: how many workers there are; `peers`: the other workers that
-    can be reached now; `crash`: gets what a callback raises; `on_peers`: called when `peers` has changed."""
+    can be reached now; `crash`: gets what a callback raises; `on_peers`: each is called when `peers` has changed."""
 
     def __init__(self, crash: Callable[[Exception], object]) -> None:
         self.number, self.count = 0, 1
         self.peers: frozenset[int] = frozenset()
-        self.on_peers: Callable[[], object] = lambda: None
+        self.on_peers: list[Callable[[], object]] = []
         self._crash = crash
         self._send: Callable[[list[bytes]], bool] | None = None
         self._callbacks: dict[str, list[Callback]] = {}
@@ -250,7 +250,8 @@ class Bus:
         for question in self._questions.values():
             for worker in question.waiting - self.peers:
                 question.settle(worker)
-        self.on_peers()
+        for callback in self.on_peers:
+            callback()
 
     async def _question(
         self, recipient: int, asked: set[int], topic: str, payload: bytes, timeout: float

@@ -106,13 +106,16 @@ class Cooldowns:
         if reporter is not None and any(ended):
             reporter.report_recovery(id, model)
 
+    def list_active(self) -> list[tuple[str, str, str, float]]:
+        """Return deployment id, model, kind of error and seconds left of each cooldown."""
+        now = self._clock()
+        return [(*key, one.kind, one.end - now) for key, one in self.active.items() if one.end > now]
+
     def report(self) -> list[dict[str, Any]]:
         """Return the cooldowns for `/health`."""
-        now = self._clock()
         return [
-            {"deployment": id, "why": cooldown.kind, "seconds_left": round(cooldown.end - now, 1)}
-            for (id, _), cooldown in self.active.items()
-            if cooldown.end > now
+            {"deployment": id, "why": kind, "seconds_left": round(seconds, 1)}
+            for id, _, kind, seconds in self.list_active()
         ]
 
 

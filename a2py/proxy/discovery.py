@@ -186,8 +186,8 @@ async def fetch(upstream: Upstream, deployment: Deployment, address: str, second
     """Ask the server of `deployment` for `address`. Return its answer, None if there was none in time."""
     address += f"?{deployment.query}" if deployment.query else ""
     try:
-        status, headers, body = await upstream.get(
-            deployment, address, build_headers(deployment, False), seconds, ANSWER_BYTES + 1
+        status, headers, body = await upstream.fetch(
+            deployment, address, build_headers(deployment, False), None, seconds, ANSWER_BYTES + 1
         )
     except Failure:
         return None

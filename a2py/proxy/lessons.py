@@ -45,25 +45,45 @@ class Lesson(NamedTuple):
 
 class Lessons:
     """The lessons for everybody, by (deployment id, upstream model) and quirk. `clock`: monotonic seconds;
-    `wall_clock`: seconds since the epoch."""
+    `wall_clock`: seconds since the epoch; `report_lesson`: called with what was learned here, for other processes."""
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
+        self.report_lesson: Callable[[str, str, dict[str, Any], Source, str], object] | None = None
         self._known: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
 
     def learn(
         self, deployment: Deployment, changes: dict[str, Any], source: Source = "refusal", reason: str = ""
     ) -> None:
         """Keep `changes` (quirk → value) for an hour. `reason`: one line for people."""
-        key, now, date = (deployment.id, deployment.model), self._clock(), iso_date(self._wall_clock())
+        self.keep(deployment.id, deployment.model, changes, LESSON_SECONDS, (source, reason, ""))
+        if self.report_lesson is not None:
+            self.report_lesson(deployment.id, deployment.model, changes, source, reason)
+
+    def keep(
+        self, id: str, model: str, changes: dict[str, Any], seconds: float, origin: tuple[Source, str, str]
+    ) -> None:
+        """Keep `changes` of a deployment's `model` for `seconds`. `origin`: source, reason, and the date, "" for
+        today."""
+        key, now, (source, reason, date) = (id, model), self._clock(), origin
+        date = date or iso_date(self._wall_clock())
         known = _unexpired(self._known.pop(key, {}), now)
         for name, value in changes.items():
             earlier = known.get(name)
             value = join_lessons(name, earlier.value, value) if earlier else value
-            known[name] = Lesson(value, now + LESSON_SECONDS, Fact(value, source, reason, date))
+            known[name] = Lesson(value, now + seconds, Fact(value, source, reason, date))
         self._known[key] = known
-        self._trim(deployment.id, now)
+        self._trim(id, now)
+
+    def list_lessons(self) -> list[tuple[str, str, dict[str, Any], float, Source, str, str]]:
+        """Return deployment id, model, change, seconds left, source, reason and date of each lesson."""
+        now = self._clock()
+        return [
+            (id, model, {name: lesson.value}, lesson.expiry - now, *lesson.fact[1:])
+            for (id, model), known in self._known.items()
+            for name, lesson in _unexpired(known, now).items()
+        ]
 
     def _trim(self, id: str, now: float) -> None:
         """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has

@@ -101,6 +101,18 @@ class RateWindow:
             entry.amount += by
             self._sum += by
 
+    def slices(self, now: float, count: int) -> list[list[float]]:
+        """Return [seconds ago, amount] of each of `count` parts of the window that has any, the oldest first. All of a
+        part is as young as its youngest entry."""
+        self._drop_old(now)
+        parts: dict[int, list[float]] = {}
+        for entry in self._entries:
+            age = now - entry.last
+            part = parts.setdefault(int(age * count / WINDOW), [age, 0])
+            part[0] = min(part[0], age)
+            part[1] += entry.amount
+        return list(parts.values())
+
     def total(self, now: float) -> int:
         """Return the sum."""
         self._drop_old(now)
@@ -235,6 +247,7 @@ class Reservation:
         under way, and the next attempt waits for it."""
         if self._counters is not None and self._deployment.rpm:
             self._counters.starts.add(self._limits.clock(), 1)
+            self._limits.note_use(self._deployment)
             if self.grant is not None:
                 self.grant.count_hop()
 
@@ -256,17 +269,19 @@ class Reservation:
             counters.tokens.correct(now, self._entry, input - self.input)
             if output:
                 counters.tokens.add(now, output)
+            self._limits.note_use(self._deployment)
             if complete:
                 self._limits.observe(self._deployment, output)
 
 
 class Limits:
     """`clock`: monotonic seconds; `places`: the requests that run now; `share`: the part of each limit that is this
-    process's."""
+    process's; `report_use`: called with the id of a deployment of which more counts, for other processes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.share = WHOLE
+        self.report_use: Callable[[str], object] | None = None
         self.places = Places(clock)
         self._counters: dict[str, _Counters] = {}
         # (deployment id, upstream model) → usual output; the one used last is last
@@ -358,11 +373,31 @@ class Limits:
             counters = self._counters[id] = _Counters()
         if deployment.rpm:
             counters.starts.add(now, 1)
+        self.note_use(deployment)
         if not deployment.tpm:
             return Reservation(self, deployment, place, counters)
         input, output = self.reservation_size(deployment, demand)
         counters.held += output
         return Reservation(self, deployment, place, counters, input, output, counters.tokens.add(now, input))
+
+    def note_use(self, deployment: Deployment) -> None:
+        """Report that more counts for `deployment`, if anybody wants to know."""
+        if self.report_use is not None:
+            self.report_use(deployment.id)
+
+    def list_use(self, id: str, count: int) -> tuple[list[list[float]], list[list[float]]]:
+        """Return what counts for a deployment: requests and tokens in `count` parts of the last minute, each with its
+        age in seconds."""
+        counters, now = self._counters.get(id) or _Counters(), self.clock()
+        return counters.starts.slices(now, count), counters.tokens.slices(now, count)
+
+    def restore_use(self, id: str, starts: Iterable[Sequence[float]], tokens: Iterable[Sequence[float]]) -> None:
+        """Count what another process, which has ended, has used of this one's part. The arguments are those that
+        `list_use` has returned."""
+        counters, now = self._counters.setdefault(id, _Counters()), self.clock()
+        for window, slices in ((counters.starts, starts), (counters.tokens, tokens)):
+            for age, amount in slices:
+                window.add(now - age, int(amount))
 
     def usage(self) -> dict[str, Use]:
         """Return by deployment id what counts now, for deployments that have a limit and were asked."""

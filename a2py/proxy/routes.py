@@ -103,7 +103,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
         {
             "status": status,
             "version": __version__,
-            "uptime_seconds": round(services.clock() - services.start_time),
+            "uptime_seconds": round(services.running.uptime()),
             "running": len(services.running.exchanges),
             "waiting": services.router.line.waiting,
             "healthy_count": sum(not deployment.problem for deployment in deployments),
@@ -135,7 +135,7 @@ async def report_metrics(services: Services, request: BaseRequest, record: Recor
         "a2py_upstream_connections": services.upstream.connections,
         "a2py_upstream_idle": services.upstream.idle,
         "a2py_connections": services.connections.open if services.connections is not None else 0,
-        "a2py_uptime_seconds": services.clock() - services.start_time,
+        "a2py_uptime_seconds": services.running.uptime(),
         "a2py_ledger_lost_total": services.books.lost,
     }
     body = services.metrics.text(gauges).encode()

@@ -132,9 +132,10 @@ class Searching:
     async def _ask(self, question: Question) -> tuple[int, bytes]:
         """Return the status and the body of the backend's answer. Raise `Failure`."""
         tool, upstream = self._tool, self._services.upstream
-        return await upstream.fetch(
+        status, _, data = await upstream.fetch(
             _backend_deployment(tool), question.url, question.headers, question.body, tool.timeout, ANSWER + 1
         )
+        return status, data
 
 
 def _backend_deployment(tool: SearchTool) -> Deployment:

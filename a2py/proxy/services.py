@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.proxy.connections import Connections
     from a2py.proxy.keylimits import KeyLimits
+    from a2py.proxy.news import News
     from a2py.proxy.recording import Recording, Room
 
 #: Seconds after the start at which the system's certificates are read, unless a request needs them earlier. Reading
@@ -103,13 +104,18 @@ class Running:
     `exchanges`: requests to models that are being answered; `is_draining`: the proxy is out of rotation; `leave`:
     called when a client asks to take it out."""
 
-    def __init__(self, leave: Callable[[], None]) -> None:
+    def __init__(self, leave: Callable[[], None], clock: Callable[[], float]) -> None:
         self.leave = leave
+        self._clock, self._start_time = clock, clock()
         self.exchanges: set[Interruptible] = set()
         self.is_draining = False
         self._idle: asyncio.Event | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
+
+    def uptime(self) -> float:
+        """Return the seconds since the start."""
+        return self._clock() - self._start_time
 
     def add(self, exchange: Interruptible) -> None:
         self.exchanges.add(exchange)
@@ -157,8 +163,8 @@ class Services:
 
     `clock`: monotonic seconds (tests have their own); `name`: identifies this proxy in the hop header; `leave`: see
     `Running`; `keys`: who may ask; `connections`: the clients' connections, None inside another aiohttp application;
-    `bus`: messages between the workers of one parent; `ledger`: path of the ledger if the configuration names none, ""
-    for none."""
+    `bus`: messages between the workers of one parent; `news`: what is told to other processes, None if there are none;
+    `ledger`: path of the ledger if the configuration names none, "" for none."""
 
     def __init__(
         self,
@@ -174,9 +180,9 @@ class Services:
         self.clock = clock
         self.log = log or Log(format="json" if config.settings.json_logs else "text")
         self.timeouts = timeouts or Timeouts()
+        self.news: News | None = None
         self.bus = Bus(lambda error: self.log.crash(error, ""))
         self.name = new_id("")[:8]
-        self.start_time = clock()
         self.router = Router(clock, Limits(clock))
         self.limits.places.total_limit = config.settings.global_max_parallel_requests
         self.lessons = Lessons(clock)
@@ -186,7 +192,7 @@ class Services:
         self.pace = Pace()
         self.sizes = Sizes(self.pace)
         self.prompts = Prompts(Tokenizers(clock, self.pace), Contexts(clock), CacheHealth(clock))
-        self.running = Running(leave)
+        self.running = Running(leave, clock)
         self.connections: Connections | None = None
         self.ui = Ui()
         self.discovery = Discovery(self._take_words)
@@ -229,6 +235,8 @@ class Services:
             self.router.sharing.renew(self.config)
 
     async def close(self) -> None:
+        if self.news is not None:
+            self.news.close()
         await self.bus.close()
         if self.ui.desk is not None:
             await self.ui.desk.close()
@@ -263,6 +271,22 @@ class Services:
         """Ask private servers what they are, also after a reload: of several workers this one does it."""
         self.discovery.is_asker = True
         self.discovery.start(self.upstream, self.config.deployments, self.config.settings.discover)
+
+    def join_workers(self, number: int, count: int, send: Callable[[list[bytes]], bool]) -> None:
+        """Share what is known with the other workers of one parent (`Bus.connect`)."""
+        if count > 1:
+            from a2py.proxy.worker_news import WorkerNews  # not loaded by a process that is alone
+
+            WorkerNews(self.open_news(), self.bus, self.limits, self.running.run_in_background)
+        self.bus.connect(number, count, send)
+
+    def open_news(self) -> News:
+        """Return the news, which are exchanged with other processes from now on."""
+        if self.news is None:
+            from a2py.proxy.news import News
+
+            self.news = News(self.name, lambda: self.config, self.router.cooldowns, self.lessons, self.sizes)
+        return self.news
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""

@@ -11,6 +11,8 @@ Invariants: a request of more than COUNTED_BYTES is never counted in one go.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from a2py.messages.count import Calibration, count, count_in_slices
 from a2py.messages.types import Call, Request
 from a2py.proxy.pace import Pace
@@ -21,12 +23,14 @@ COUNTED_BYTES = 1024 * 1024
 
 
 class Sizes:
-    """What replies have taught about the tokens of each model. Lives as long as the proxy."""
+    """What replies have taught about the tokens of each model. Lives as long as the proxy. `report`: called with
+    `counts` or `estimates` and the model whose calibration has changed, for other processes."""
 
-    __slots__ = ("_pace", "counts", "estimates")
+    __slots__ = ("_pace", "counts", "estimates", "report")
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
+        self.report: Callable[[str, str], object] = lambda way, model: None
         self.estimates = Calibration()
         self.counts = Calibration()
 
@@ -100,6 +104,8 @@ class PromptSize:
     def learn(self, model: str, reported: int) -> None:
         """Correct later numbers for `model` by the tokens that the upstream reported for this prompt."""
         self.sample(model)
-        self._sizes.estimates.observe(model, self.estimate, reported)
-        if self._count:
-            self._sizes.counts.observe(model, self._count, reported)
+        sizes = self._sizes
+        if sizes.estimates.observe(model, self.estimate, reported):
+            sizes.report("estimates", model)
+        if self._count and sizes.counts.observe(model, self._count, reported):
+            sizes.report("counts", model)

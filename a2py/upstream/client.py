@@ -209,10 +209,8 @@ class Upstream:
         """Send a small request beside the main one, such as a count of tokens, and return its answer, a JSON object.
 
         POST of `question`, or GET if that is None. Raises `ApiError`, or ValueError if the answer is no object."""
-        sent = {**headers, "content-type": "application/json"}
-        body = None if question is None else orjson.dumps(question)
         try:
-            status, _, data = await self._fetch(deployment, address, sent, body, seconds, REPLY_BODY)
+            status, _, data = await self.fetch(deployment, address, headers, question, seconds, REPLY_BODY)
         except Failure as failure:
             cause = failure.cause
         else:
@@ -224,13 +222,6 @@ class Upstream:
             return answer
         raise api_error(cause, deployment)
 
-    async def get(
-        self, deployment: Deployment, address: str, headers: Mapping[str, str], seconds: float, limit: int
-    ) -> tuple[int, dict[str, str], bytes]:
-        """GET `address`. Return the status, the headers (lower-case names) and at most `limit` bytes of the body.
-        Raises `Failure`, also if that takes more than `seconds`."""
-        return await self._fetch(deployment, address, {**headers, "accept": "application/json"}, None, seconds, limit)
-
     async def fetch(
         self,
         deployment: Deployment,
@@ -239,26 +230,15 @@ class Upstream:
         question: Mapping[str, Any] | None,
         seconds: float,
         limit: int,
-    ) -> tuple[int, bytes]:
-        """POST `question` as JSON, or GET if it is None. Return the status and at most `limit` bytes of the body.
-        Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer like any other."""
-        sent = {**headers, "accept": "application/json"}
+    ) -> tuple[int, dict[str, str], bytes]:
+        """POST `question` as JSON, or GET if it is None. Return the status, the headers (lower-case names) and at most
+        `limit` bytes of the body. Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer,
+        too."""
+        sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        body = None
         if question is not None:
             sent["content-type"] = "application/json"
-        body = None if question is None else orjson.dumps(question)
-        status, _, data = await self._fetch(deployment, address, sent, body, seconds, limit)
-        return status, data
-
-    async def _fetch(
-        self,
-        deployment: Deployment,
-        address: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        seconds: float,
-        limit: int,
-    ) -> tuple[int, dict[str, str], bytes]:
-        sent = {**headers, "accept-encoding": "identity", HOP_HEADER: self._hops}
+            body = orjson.dumps(question)
         response = await self._exchange(deployment, address, sent, body, seconds, None, None)
         try:
             return response.status, response.headers, await response.whole(limit)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import aiohappyeyeballs
 
 from a2py.http1 import BadResponse, ResponseReader, request_head
+from a2py.printable import lower_first
 from a2py.upstream.connection import Connection, Owner
 from a2py.upstream.failure import Failure, cause_of
 from a2py.upstream.origin import Origin, ProxyServer
@@ -115,8 +116,7 @@ async def connect(route: Route, resolver: Resolver, owner: Owner, loop: asyncio.
             return await _attach(loop, lambda: Connection(loop, owner, sock), sock, outer, proxy.origin.host)
         tunnel = await _attach(loop, lambda: _Tunnel(loop, proxy), sock, outer, proxy.origin.host)
     except OSError as error:  # ssl.SSLError is one
-        detail = cause_of(error).detail
-        reason = f"{detail[:1].lower()}{detail[1:]}"  # "Connection refused", as the C library writes it
+        reason = lower_first(cause_of(error).detail)
         raise Failure("proxy", f"{proxy.origin.authority} can't be reached ({reason})") from error
     try:
         await tunnel.open(origin)

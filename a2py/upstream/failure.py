@@ -47,7 +47,7 @@ def cause_of(error: BaseException) -> Cause:
     """Return why a connection could not be made."""
     if isinstance(error, socket.gaierror):
         return Cause("dns", "the name does not resolve")
-    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in _NOT_TLS:
         return Cause("not_tls", "the server did not answer with TLS")
     if isinstance(error, ssl.SSLError):  # SSLCertVerificationError is one
         return Cause("tls", getattr(error, "verify_message", "") or "the handshake failed")

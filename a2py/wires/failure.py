@@ -14,6 +14,7 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError, Blame
+from a2py.printable import lower_first
 from a2py.wires.refusal import message, waiting
 from a2py.wires.refusal.body import ErrorBody, parse_body, parse_value
 from a2py.wires.refusal.message import DEFAULT_ADVICE, Case
@@ -187,9 +188,7 @@ def transport_error(kind: str, detail: str, peer: Peer = UNKNOWN) -> ApiError:
 
     `kind`: a key of the table above, any other is worded like `connect`; `detail`: the cause in a few words."""
     error_kind, sentence = _TRANSPORT.get(kind, _TRANSPORT["connect"])
-    cause = scrub(detail).rstrip(". ") or "the cause is unknown"
-    if cause[1:2].islower():
-        cause = cause[0].lower() + cause[1:]  # "Connection refused", as the C library writes it
+    cause = lower_first(scrub(detail).rstrip(". ") or "the cause is unknown")
     text = shorten(defuse(sentence.format(peer=peer.host_and_model, detail=cause), error_kind))
     return ApiError(error_kind, text, should_retry=False if kind in ("tls", "not_tls") else None)
 

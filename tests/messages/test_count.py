@@ -295,6 +295,22 @@ def test_nonsense_teaches_nothing(counted: int, real: int) -> None:
     assert calibration.apply("m", 0) == 1
 
 
+def test_another_process_adopts_what_one_has_learned() -> None:
+    teacher, pupil = Calibration(), Calibration()
+    for counted, real in ((100, 110), (2000, 2400)):
+        teacher.observe("m", counted, real)
+    for _ in range(5):
+        pupil.wants("m")
+    pupil.observe("m", 10_000, 5_000)
+    assert pupil.adopt("m", *teacher.sums("m"))
+    assert pupil.ratio("m") == teacher.ratio("m") and pupil.sums("m") == teacher.sums("m")
+    assert not pupil.wants("m"), "it goes on with its own replies"
+    before = pupil.sums("m")
+    for sums in ((1.0, 0.0), (100.0, 1.0), (1.0, 100.0), (-1.0, -1.0)):
+        assert not pupil.adopt("m", *sums)
+    assert pupil.sums("m") == before and pupil.sums("unknown") == (0.0, 0.0)
+
+
 def test_models_are_apart_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Calibration, "MODELS", 3)
     calibration = Calibration()

@@ -227,7 +227,7 @@ async def test_who_is_there_is_told() -> None:
     told: list[frozenset[int]] = []
     parent = Parent(3)
     first = parent.workers[0]
-    first.on_peers = lambda: told.append(first.peers)
+    first.on_peers.append(lambda: told.append(first.peers))
     parent.bury(2)
     parent.bury(1)
     assert told == [{1}, frozenset()] and first.count == 3 and not first._incomplete.keys() - {EVERYBODY}

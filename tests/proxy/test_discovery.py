@@ -99,7 +99,7 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
     async def refuse(*_: Any) -> Any:
         raise AssertionError("a host of the provider table was asked")
 
-    monkeypatch.setattr(upstream, "get", refuse)
+    monkeypatch.setattr(upstream, "fetch", refuse)
     found = Watched()
     bases = [(row.name, row.base or "https://x.openai.azure.com") for row in PROVIDERS.values()]
     rows = [deployment(base, provider=name) for name, base in bases if not is_private(base)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from a2py.messages.types import Prepared
 from a2py.upstream import Upstream, client
 from a2py.upstream.connect import Resolver, Route, connect
 from a2py.upstream.connection import Connection, Phase
+from a2py.upstream.failure import cause_of
 from a2py.upstream.origin import Origin
 from tests.proxied import config, settle
 from tests.proxy.test_server import certificate, server_context
@@ -125,3 +127,12 @@ async def test_a_connect_that_takes_too_long_keeps_no_body(monkeypatch: pytest.M
                     await upstream.send(asked, Prepared(url, {}, Body(b"x"), False), total=total, silence=None)
             await settle(lambda: count(Body) == 0)
         await upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(ssl.SSLError(1, "x"), "tls"), (ssl.SSLError(), "tls"), (OSError(), "connect"), (ValueError(), "connect")],
+)
+def test_causes_of_errors_that_say_little(error: Exception, kind: str) -> None:
+    """One that is not OpenSSL's own has no `reason`."""
+    assert cause_of(error).kind == kind

@@ -62,14 +62,14 @@ REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Con
 PASSED = table("OpenAI's endpoints")
 #: Their floods are in ledger/test_ledger.py.
 LEDGER = table("The ledger")
-#: Their floods are in proxy/test_bus.py and cli/test_control.py.
+#: Their floods are in proxy/test_bus.py, proxy/test_news.py and cli/test_control.py.
 WORKERS = table("Workers")
 #: Their floods are in shared/.
 REDIS = table("Redis")
 
 
 def test_the_page_has_its_tables() -> None:
-    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6 and len(WORKERS) == 4 and len(REDIS) == 7
+    assert len(REQUESTS) == 8 and len(REPLIES) == 21 and len(LEDGER) == 6 and len(WORKERS) == 6 and len(REDIS) == 7
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ FLOODS: dict[str, list[Flood]] = {
             "", "native", lambda n, s: then(MESSAGE_START, rest=repeat(sse({"type": "message_delta", "x": s}))), {}, 5
         ),
     ],
-    "a2py.wires.native.stream.NOTES": [
+    "a2py.wires.native.repairs.NOTES": [
         Flood(
             "",
             "native",

@@ -7,7 +7,7 @@ import asyncio
 import pickle
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from a2py.deployment import Deployment
 from tests.cli.test_workers import REAL, Watched, watched
 from tests.commands import LIMIT, nothing
 from tests.proxied import message
-from tests.scripted import Answer, Raw, Scripted, answering
+from tests.scripted import SSE, Answer, Peer, Raw, Scripted, answering, usage
+from tests.scripted import text as reply
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="POSIX"), pytest.mark.integration]
 
@@ -35,10 +36,34 @@ class Proxy:
         """One request on a connection of its own: the kernel chooses the worker."""
         return await ask(self.port, text, **headers)
 
-    async def get(self, path: str) -> Any:
+    async def post(self, path: str, body: Any) -> Answer:
+        async with Raw(self.port) as client:
+            client.ask("POST", path, body)
+            return await client.answer()
+
+    async def get(self, path: str) -> Answer:
         async with Raw(self.port) as client:
             client.ask("GET", path)
             return await client.answer("GET")
+
+    async def until_all(self, path: str, is_so: Callable[[Any], bool], body: Any = None) -> None:
+        """Wait until 24 connections in a row get an answer like that: more than enough to reach each worker."""
+
+        async def one() -> bool:
+            return is_so((await (self.get(path) if body is None else self.post(path, body))).json)
+
+        async def all_of_them() -> None:
+            while not all(await asyncio.gather(*(one() for _ in range(24)))):
+                pass
+
+        await asyncio.wait_for(all_of_them(), LIMIT)
+
+    async def replace(self, number: int) -> None:
+        """Kill a worker, and wait for its successor."""
+        process = self.made.running[number]
+        process.kill()
+        await self.seen.until(lambda: self.made.running.get(number) not in (None, process))
+        await self.seen.until(lambda: number in self.made.relay.members)
 
 
 async def ask(port: int, text: str = "Hi", **headers: str) -> Answer:
@@ -78,3 +103,80 @@ async def test_rpm_counts_for_all_workers_together(nothing: Path) -> None:
             assert (
                 "[2 in this worker] of m" in refused.body.decode() or "[3 in this worker] of m" in refused.body.decode()
             )
+
+
+async def test_a_worker_that_is_replaced_does_not_use_its_part_again(nothing: Path) -> None:
+    async with Scripted(answering("Hi")) as server:
+        config = make_config(deployment(server.base, rpm=4))
+        async with workers(2, config, nothing) as proxy:
+            told, carry = [], proxy.made.relay.carry
+
+            def listen(sender: int, link: Any, data: bytes) -> None:
+                told.append(data.partition(b'["use",0,"m",')[2].partition(b"]]")[0])
+                carry(sender, link, data)
+
+            proxy.made.relay.carry = listen  # type: ignore[method-assign]
+            answers = await asyncio.gather(*(proxy.ask() for _ in range(40)))
+            assert Counter(answer.status for answer in answers)[200] == 4
+            await proxy.seen.until(lambda: any(use.endswith(b",2") for use in told))
+            await proxy.replace(0)
+            await proxy.until_all("/health", lambda page: page["deployments"][0].get("used", {}).get("requests") == 2)
+            answers = await asyncio.gather(*(proxy.ask() for _ in range(40)))
+            assert {answer.status for answer in answers} == {429}
+
+
+# -- what one learns, all know -----------------------------------------------------------------------------------------
+
+
+async def test_a_deployment_that_fails_at_one_worker_cools_down_at_all(nothing: Path) -> None:
+    """Also at one that starts later."""
+
+    async def refuse(c: Peer) -> None:
+        c.reply({"error": {"message": "no such key"}}, 401)
+
+    async with Scripted(refuse) as server:
+        config = make_config(deployment(server.base), cooldown_time=600)
+        async with workers(3, config, nothing) as proxy:
+
+            def cools(page: Any) -> bool:
+                return [row["why"] for row in page["cooldowns"]] == ["authentication"]
+
+            assert (await proxy.ask()).status == 401
+            await proxy.until_all("/health", cools)
+            await proxy.replace(1)
+            await proxy.until_all("/health", cools)
+        assert len(server.asked) == 1
+
+
+async def test_a_lesson_of_one_worker_is_used_by_all(nothing: Path) -> None:
+    async def script(c: Peer) -> None:
+        if "temperature" in c.asked.json:
+            c.reply({"error": {"message": "Unsupported parameter: 'temperature'", "param": "temperature"}}, 400)
+        else:
+            await answering("Hi")(c)
+
+    async with Scripted(script) as server, workers(3, make_config(deployment(server.base)), nothing) as proxy:
+        hot = message("Hi", model="m", temperature=0.5)
+        assert (await proxy.post("/v1/messages", hot)).status == 200 and len(server.asked) == 2
+        await proxy.until_all("/health", lambda page: [row["field"] for row in page["lessons"]] == ["sampling"])
+        answers = await asyncio.gather(*(proxy.post("/v1/messages", hot) for _ in range(12)))
+        assert {answer.status for answer in answers} == {200} and len(server.asked) == 14
+
+
+async def test_count_tokens_agrees(nothing: Path) -> None:
+    """One worker had learned from a reply, and said 3,000; the other said 1,404."""
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        c.events(*reply("Hi", tokens=usage(3000)))
+        c.end()
+
+    async with Scripted(script) as server, workers(2, make_config(deployment(server.base)), nothing) as proxy:
+        text = "Some words of English. " * 280
+        body = message(text, model="m", stream=False)
+        before = (await proxy.post("/v1/messages/count_tokens", body)).json["input_tokens"]
+        assert (await proxy.ask(text)).status == 200
+        await proxy.until_all("/v1/messages/count_tokens", lambda count: count["input_tokens"] == 3000, body)
+        assert before < 2000
+        await proxy.replace(0)
+        await proxy.until_all("/v1/messages/count_tokens", lambda count: count["input_tokens"] == 3000, body)

@@ -138,7 +138,7 @@ class Pages:
             "type": "hello",
             "version": __version__,
             "time": time.time(),
-            "started": time.time() - (services.clock() - services.start_time),
+            "started": time.time() - services.running.uptime(),
             "workers": len(services.bus.peers) + 1,
             "recording": "record" if self.desk.records_always else "page",
             "ledger": services.books.keeper is not None,

@@ -14,7 +14,7 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.blocks import CUT
+from a2py.messages.blocks import was_cut
 from a2py.messages.signatures import LIMIT
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
@@ -239,7 +239,7 @@ class ChatDecoder(Intake):
             self._read_other_choices(others)
         outcome = self._judge()
         if outcome.error is None:
-            self._calls.close(outcome.reason in CUT)
+            self._calls.close(was_cut(outcome.reason))
         outcome.output_estimate = estimate_tokens(self._output.chars + self._calls.chars)
         return outcome
 

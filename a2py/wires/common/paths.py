@@ -70,6 +70,16 @@ def map_list(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
     return new if any(a is not b for a, b in zip(values, new, strict=True)) else values
 
 
+def map_content(holder: JSON, change: Callable[[Any], Any]) -> JSON:
+    """Return `holder` (a message, a tool's result, a document's source) with `change` applied to each block of its
+    content; the same object if no block changes, or if its content is not a list."""
+    content = holder.get("content")
+    if not isinstance(content, list):
+        return holder
+    new = map_list(content, change)
+    return holder if new is content else {**holder, "content": new}
+
+
 def map_list_in_slices(values: list[Any], change: Callable[[Any], Slices[Any]]) -> Slices[list[Any]]:
     """Do the same as `map_list`, with a change that is itself done in slices."""
     new = []

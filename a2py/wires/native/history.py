@@ -21,7 +21,7 @@ from a2py.messages.types import JSON
 from a2py.slices import ITEMS, Slices
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER
-from a2py.wires.common.paths import map_list
+from a2py.wires.common.paths import map_content
 from a2py.wires.common.text import block_text, wants_citations
 from a2py.wires.native.strip import join_user_turns
 
@@ -115,9 +115,8 @@ def _is_call_without_thinking(blocks: list[JSON]) -> bool:
 def _media_as_text(block: JSON, draft: Draft) -> JSON:
     """Return a text for an image or a document that the upstream does not accept, also inside the result of a tool."""
     kind = block["type"]
-    if kind == "tool_result" and isinstance(block.get("content"), list):
-        content = map_list(block["content"], lambda inner: _media_as_text(inner, draft))
-        return block if content is block["content"] else {**block, "content": content}
+    if kind == "tool_result":
+        return map_content(block, lambda inner: _media_as_text(inner, draft))
     is_refused_image = kind == "image" and not draft.quirks.images
     if not is_refused_image and not (kind == "document" and DOCUMENTS in draft.quirks.native_drop):
         return block
@@ -131,15 +130,14 @@ def _media_as_text(block: JSON, draft: Draft) -> JSON:
 def _with_image_types(block: JSON) -> JSON:
     """Return a block whose images, also inside a tool's result or a document, have the media type of their bytes."""
     kind = block["type"]
-    if kind == "tool_result" and isinstance(block.get("content"), list):
-        content = map_list(block["content"], _with_image_types)
-        return block if content is block["content"] else {**block, "content": content}
-    source = block["source"] if kind in ("image", "document") else {}
-    if kind == "document" and isinstance(source.get("content"), list):
-        content = map_list(source["content"], _with_image_types)
-        return block if content is source["content"] else {**block, "source": {**source, "content": content}}
-    if kind != "image" or source["type"] != "base64":
+    if kind == "tool_result":
+        return map_content(block, _with_image_types)
+    if kind == "document":
+        source = map_content(block["source"], _with_image_types)
+        return block if source is block["source"] else {**block, "source": source}
+    if kind != "image" or block["source"]["type"] != "base64":
         return block
+    source = block["source"]
     found = image_type(source["data"], source["media_type"])
     return block if found == source["media_type"] else {**block, "source": {**source, "media_type": found}}
 

@@ -19,13 +19,16 @@ from typing import Union
 
 from a2py import jsonsize, jsontext
 from a2py.messages import sequence
-from a2py.messages.arguments import decoded_twice
+from a2py.messages.arguments import begins_string, decoded_twice
 from a2py.messages.items import TOOL, Item
 from a2py.messages.types import JSON, Prepared, Sink
+from a2py.providers import find_host_row
 from a2py.wires.common.names import CalledNames
 
-#: Hosts of Claude. They verify the thinking that comes back, so it keeps its place.
-_VERIFIERS = ("api.anthropic.com", "openrouter.ai")
+#: Rows of the hosts of Claude. They verify the thinking that comes back, so it keeps its place.
+_VERIFIERS = ("anthropic", "openrouter")
+#: Notes that one reply may write into the log.
+NOTES = 8
 _THINKING = ("thinking", "redacted_thinking")
 #: What an event that waits counts for besides its bytes.
 EVENT_COST = 512
@@ -62,7 +65,7 @@ class Repairs:
     def __init__(self, prepared: Prepared, sink: Sink, notes: list[str]) -> None:
         self._sink = sink
         self._names = CalledNames(prepared.names, prepared.tools)
-        self._joins_texts = prepared.address.partition(":")[0] not in _VERIFIERS
+        self._joins_texts = find_host_row(prepared.address) not in _VERIFIERS
         self._notes = notes
         self._type = ""  # of the open block
         self._next_index = 0  # an index that no block has
@@ -138,7 +141,7 @@ class Repairs:
         """Pass on what waits. `is_cut`: the reply was cut."""
         if self._thoughts and not self._has_called:
             # As on the other wires: `claude -p` (2.1.332) takes the last block for its result.
-            self._notes.append("reasoning behind the text was left out")
+            add_note(self._notes, "reasoning behind the text was left out")
             self._thoughts.clear()
         self.end_text()
         self._pass_waiting(is_cut)
@@ -163,14 +166,14 @@ class Repairs:
     def _add_input(self, call: Item, entry: RawEvent) -> None:
         """Pass a piece of a call's input on up to the end of its object."""
         piece: str = entry[1]["delta"]["partial_json"]
-        begin = piece.lstrip()[:2]
+        begin = piece.lstrip()[:1]
         if self._is_suspect:
             (call.rest or call.parts).append(piece)
             self._count(entry)
-        elif not call.is_started and begin[:1] == '"' and begin != '""':  # encoded twice
+        elif not call.is_started and begins_string(piece):  # encoded twice
             call.parts.append(piece)
             self._suspect(call, entry)
-        elif not call.is_started and begin[:1] != "{":
+        elif not call.is_started and begin != "{":
             if begin:
                 self._call = None  # no object: nothing is known of its end
             self._pass(entry)
@@ -245,8 +248,7 @@ class Repairs:
             inputs = call.settle_rest(is_cut)
             text = "".join(call.rest)
             if not text:
-                what = f"read as {len(inputs)} more calls" if inputs else "left out"
-                self._notes.append(f"{size} characters behind the arguments of {call.name[:100]} were {what}")
+                add_note(self._notes, call.describe_rest(size, len(inputs)))
         else:
             text = call.joined() if is_cut else decoded_twice(call.joined())
         if text:
@@ -265,6 +267,12 @@ class Repairs:
             _input_delta(call, text),
             ("content_block_stop", stop, b""),
         ]
+
+
+def add_note(notes: list[str], text: str) -> None:
+    """Add a note for the log, unless there are NOTES already."""
+    if len(notes) < NOTES:
+        notes.append(text)
 
 
 def _input_delta(call: Item, text: str) -> RawEvent:

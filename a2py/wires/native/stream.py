@@ -16,7 +16,7 @@ import orjson
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.blocks import CUT
+from a2py.messages.blocks import was_cut
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
@@ -24,15 +24,13 @@ from a2py.wires.common.usage import estimate_tokens
 from a2py.wires.failure import reply_error
 from a2py.wires.native import mend
 from a2py.wires.native.ending import ENDING_LIMIT, Ending
-from a2py.wires.native.repairs import Repairs
+from a2py.wires.native.repairs import Repairs, add_note
 from a2py.wires.refusal.peer import Peer
 
 #: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 #: Type of a delta → the field whose characters are output.
 _COUNTED = {kind: field for kind, field in mend.FIELDS.items() if kind != "signature_delta"}
-#: Notes that one reply may write into the log.
-NOTES = 8
 
 
 class BlockState:
@@ -156,8 +154,7 @@ class NativeDecoder(Intake):
             self._fail_reply("sent a broken event inside a tool call")
 
     def _note(self, text: str) -> None:
-        if len(self._notes) < NOTES:
-            self._notes.append(text)
+        add_note(self._notes, text)
 
     def _on_message_start(self, event: JSON, data: bytes) -> None:
         if self._is_started:
@@ -313,14 +310,15 @@ class NativeDecoder(Intake):
 
         A call that the output limit cut stays open, or the client would run it."""
         self._ending.complete(self._block.has_call)
-        if self._block.type not in mend.CALLS or self._ending.delta["stop_reason"] not in CUT:
+        is_cut = was_cut(self._ending.delta["stop_reason"])
+        if self._block.type not in mend.CALLS or not is_cut:
             self._close_block()
         elif self._block.held_stop is not None:
             # The upstream has closed the call itself, without arguments. The client would parse them as {} and run the
             # call. With "{" they cannot be parsed.
             self._send_delta(self._block.held_stop[0]["index"], {"type": "input_json_delta", "partial_json": "{"})
         self._release_stop()
-        self._repairs.end(self._ending.delta["stop_reason"] in CUT)
+        self._repairs.end(is_cut)
         self._sink.raw("message_delta", self._ending.event, b"")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from a2py.messages.session import BILLING, strip_billing
 from a2py.messages.types import JSON
 from a2py.slices import Slices
-from a2py.wires.common.paths import delete_field, map_list
+from a2py.wires.common.paths import delete_field, map_content, map_list
 from a2py.wires.common.text import NO_CONTENT, block_text, blocks, wrap_reminder
 from a2py.wires.common.tools import PLACEHOLDER, ToolList
 from a2py.wires.native.pairs import pair_calls
@@ -56,16 +56,9 @@ def drop_tool_references(body: JSON) -> None:
     def as_text(block: Any) -> Any:
         if block["type"] == "tool_reference":
             return {"type": "text", "text": block_text(block)}
-        if block["type"] == "tool_result" and isinstance(block.get("content"), list):
-            content = map_list(block["content"], as_text)
-            return block if content is block["content"] else {**block, "content": content}
-        return block
+        return map_content(block, as_text) if block["type"] == "tool_result" else block
 
-    def convert(message: Any) -> Any:
-        content = map_list(message["content"], as_text) if isinstance(message["content"], list) else message["content"]
-        return message if content is message["content"] else {**message, "content": content}
-
-    body["messages"] = map_list(body["messages"], convert)
+    body["messages"] = map_list(body["messages"], lambda message: map_content(message, as_text))
 
 
 def drop_system_role(body: JSON) -> None:

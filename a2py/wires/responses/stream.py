@@ -13,7 +13,7 @@ from typing import Any
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.blocks import CUT
+from a2py.messages.blocks import was_cut
 from a2py.messages.types import JSON, Outcome, Prepared, Sink
 from a2py.sse import Event
 from a2py.wires.common.intake import Intake
@@ -188,7 +188,7 @@ class ResponsesDecoder(Intake):
             self._notes.append("the upstream's final text differs from what it streamed")
         outcome = self._outcome_of()
         if outcome.error is None:
-            output.settle_names(outcome.reason in CUT)
+            output.settle_names(was_cut(outcome.reason))
         outcome.model, outcome.notes, outcome.has_phases = self._model, self._notes, output.has_phases
         usage = self._tally.usage()
         outcome.output_estimate = estimate_tokens(output.chars)

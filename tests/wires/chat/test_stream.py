@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
+
 from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome, Prepared, Usage
+from a2py.wires.chat import WIRE
 from a2py.wires.chat.stream import ChatDecoder
+from tests import streams
 
 PREPARED = Prepared("http://x", {}, b"", True)
 
@@ -33,3 +37,13 @@ def test_reasoning_details_of_no_known_shape() -> None:
 def test_reasoning_that_is_no_text_is_ignored() -> None:
     _, message = decoded(b'data: {"choices":[{"delta":{"reasoning":7,"content":"z"},"finish_reason":"stop"}]}\n\n')
     assert [block["type"] for block in message["content"]] == ["text"]
+
+
+def test_a_custom_call_in_a_reply_that_a_stop_sequence_cut_stays_open() -> None:
+    """Its text may lack the end, and Claude Code runs every call whose input parses."""
+    call = {"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": "rm -r a"}}]}
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in (call, {"content": "x END"})]
+    data = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks)
+    message = streams.collected(WIRE, streams.prepared(stops=("END",)), data)
+    assert message["stop_reason"] == "max_tokens"
+    assert "__unparsedToolInput" in message["content"][0]["input"]

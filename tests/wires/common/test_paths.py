@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from a2py.slices import at_once
-from a2py.wires.common.paths import change_at, delete_at, delete_field, parse_path, set_ttl
+from a2py.wires.common.paths import change_at, delete_at, delete_field, map_content, parse_path, set_ttl
 
 BODY: dict[str, Any] = {"a": 1, "b": [{"c": 1, "d": {"e": 2}}, {"c": 3}, "text"], "f": {"g": 4}}
 
@@ -78,3 +78,12 @@ def test_lists_are_changed_in_slices() -> None:
 )
 def test_lasting(mark: Any, ttl: str, sent: Any) -> None:
     assert set_ttl(mark, ttl) == sent
+
+
+def test_content_is_copied_only_if_a_block_changes() -> None:
+    inner = {"type": "text", "text": "a"}
+    for holder in ({"content": "a"}, {}, {"content": [inner]}):
+        assert map_content(holder, lambda block: block) is holder
+    message = {"role": "user", "content": [inner, 1]}
+    assert map_content(message, lambda block: {} if block is inner else block) == {"role": "user", "content": [{}, 1]}
+    assert message["content"] == [inner, 1]

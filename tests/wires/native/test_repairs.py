@@ -8,6 +8,7 @@ import pytest
 
 from a2py.messages import sequence
 from a2py.wires.native import WIRE
+from a2py.wires.native.repairs import NOTES
 from tests import streams
 from tests.wires.native.test_fuzz import content, read
 from tests.wires.native.test_stream import delta, opening, sse, start, stop
@@ -43,7 +44,8 @@ def test_reasoning_follows_the_text_only_before_a_call() -> None:
     assert blocks(*torn, reason="end_turn") == ["Hello"]
     assert blocks(*torn, *call(3, '{"a":1}')) == ["Hello", "hm", {"a": 1}]
     assert blocks(*call(0, '{"a":1}'), *text(1, "x"), *thinking(2, "hm")) == [{"a": 1}, "x", "hm"]
-    assert blocks(*torn, address="api.anthropic.com:443") == ["Hel", "hm", "lo"]
+    for host in ("api.anthropic.com:443", "openrouter.ai", "eu.openrouter.ai:443"):
+        assert blocks(*torn, address=host) == ["Hel", "hm", "lo"], "they verify the thinking that comes back"
 
 
 def test_what_waits_for_a_text_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +80,20 @@ def test_pieces_behind_the_end_wait_together() -> None:
     assert blocks(*call(0, '{"a":1}', "{", '"a":2}', "</s"), *text(1, "x")) == [{"a": 1}, {"a": 2}, "x"]
     assert blocks(*call(0, "</s", "}")) == [{"__unparsedToolInput": {"raw": "</s}", "len": 4}}]
     assert blocks(*call(0, "", " ", '{"a":1}', " ", "</s")) == [{"a": 1}]
-    assert blocks(*call(0, '{"a":1}', "</s"), reason="max_tokens") == [
-        {"__unparsedToolInput": {"raw": '{"a":1}</s', "len": 10}}
+    for reason in ("max_tokens", "stop_sequence"):
+        assert blocks(*call(0, '{"a":1}', "</s"), reason=reason) == [
+            {"__unparsedToolInput": {"raw": '{"a":1}</s', "len": 10}}
+        ]
+
+
+def test_notes_are_bounded() -> None:
+    sink = streams.writer()
+    decoder = WIRE.decoder(streams.prepared(tools=TOOLS), sink)
+    calls = [event for n in range(2 * NOTES) for event in call(n, '{"a":1}', '{"b":2}' if n else "</s")]
+    ending = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}}
+    decoder.feed(sse(opening(), *calls, ending, {"type": "message_stop"}))
+    notes = decoder.close().notes
+    assert len(notes) == NOTES and notes[:2] == [
+        "3 characters behind the arguments of Bash were left out",
+        "7 characters behind the arguments of Bash were read as 1 more call",
     ]

@@ -13,7 +13,8 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome, Prepared, Usage
 from a2py.wires import wire
 from a2py.wires.native import WIRE
-from a2py.wires.native.stream import NOTES, NativeDecoder
+from a2py.wires.native.repairs import NOTES
+from a2py.wires.native.stream import NativeDecoder
 from tests import streams
 from tests.wires.native.test_fuzz import content, read
 
@@ -208,7 +209,8 @@ def test_a_block_that_is_not_ended_ends_with_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "closed"), [("tool_use", True), ("end_turn", True), ("max_tokens", False), ("refusal", False)]
+    ("reason", "closed"),
+    [("tool_use", True), ("end_turn", True), ("max_tokens", False), ("refusal", False), ("stop_sequence", False)],
 )
 def test_a_call_left_open_at_a_cut_stays_open(reason: str, closed: bool) -> None:
     data = sse(
