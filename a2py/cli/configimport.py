@@ -19,7 +19,8 @@ from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config, load
 from a2py.config.collapse import collapse
-from a2py.config.imports import Draft, Source, translate
+from a2py.config.imports.draft import Draft, Source
+from a2py.config.imports.recognize import translate
 from a2py.config.tree import MAX_BYTES
 
 
@@ -56,7 +57,8 @@ def read_text(name: str) -> str:
     except UnicodeDecodeError:
         raise Stop(f"{name} is not UTF-8 text: save it as UTF-8", FAILED) from None
     except OSError as error:
-        raise Stop(f"{name} can't be read: {error.strerror or type(error).__name__}", FAILED) from None
+        cure = "Name a config.json or .env: a2py config import FILE"
+        raise Stop(f"{name} can't be read: {error.strerror or type(error).__name__}. {cure}", FAILED) from None
 
 
 def report_notes(draft: Draft, terminal: Terminal) -> None:

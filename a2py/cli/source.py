@@ -20,7 +20,6 @@ from a2py.cli import consent, ollama
 from a2py.cli.exits import CONFIG, USAGE, Stop
 from a2py.config import Config, ConfigError, environment, from_environment, load, single
 from a2py.config.assemble import is_switched_on
-from a2py.config.choice import find_choice
 from a2py.config.dotenv import locate, read_dotenv
 from a2py.config.pairs import Pair, Use
 
@@ -102,7 +101,7 @@ def choose(
     variables = environment(env, cwd, notes.append)
     config_from_keys = from_environment(variables)
     if config_from_keys is not None:
-        what = "the models that the environment names" if find_choice(variables) else "the keys in the environment"
+        what = "the models that the environment names" if config_from_keys.has_choice else "the keys in the environment"
         return Source(apply_flags(_with_notes(config_from_keys, notes), args), what)
     server = look(variables)
     if server is not None:

@@ -25,7 +25,6 @@ from a2py.config.checks import (
     warn_strategy,
     warn_unserved_names,
 )
-from a2py.config.choice import find_choice
 from a2py.config.collapse import collapse
 from a2py.config.dotenv import OWN_PREFIX, environment, find_keys, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
@@ -85,6 +84,8 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
     Each provider whose key is set (or whose base variable, if it needs no key) gets `prefix/*`. The first of them with
     a default model also gets `*` and unknown `claude-*` names; without any, the first of `ollama_models` does. `env`:
     see `environment` for `.env`. Variables of other proxies that name models (choice.py) win over that."""
+    from a2py.config.choice import find_choice  # not loaded where a file is read
+
     whole = variables(env)
     choice = find_choice(whole)
     entries = _entries_from_keys(env, ollama_models)
@@ -96,7 +97,8 @@ def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) 
     else:
         return None
     warnings = list(choice.notes) if choice is not None else []
-    return replace(_assemble(t.node_of(tree, "environment"), whole, warnings, {}, {}), pairs={})
+    config = _assemble(t.node_of(tree, "environment"), whole, warnings, {}, {})
+    return replace(config, pairs={}, has_choice=choice is not None)
 
 
 def single(model: str, *, alias: str = "", env: Mapping[str, str] | None = None, **params: Any) -> Config:
@@ -162,7 +164,8 @@ def _assemble(
     if section:
         env = _with_section(t.resolve(section, env), env, secret_files)
     refuse_misspelt_models(tree)
-    contents = read(_with_credentials(t.resolve(tree, env), warn), env, secret_files)
+    tree = t.resolve(tree, env)
+    contents = read(_with_credentials(tree, warn), env, secret_files)
     warnings += contents.warnings
     for name in contents.literal_keys:
         if name in files:
@@ -189,7 +192,7 @@ def _assemble(
         shared.get("ssl_verify", NOWHERE),
         shared.get("upstream_proxy", NOWHERE),
     )
-    search = read_search(t.resolve(tree, env), env, secret_files, way, warn, pairs)
+    search = read_search(tree, env, secret_files, way, warn, pairs)
     config = Config(
         deployments=deployments,
         aliases={name: target for name, (target, _) in server.aliases.items()},

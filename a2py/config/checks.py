@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from a2py.config.error import ConfigError
 from a2py.config.missing import describe_variables
 from a2py.config.names import Config
 from a2py.config.prefixes import Warn
-from a2py.config.tree import Node
+from a2py.config.tree import Mark, Node
+from a2py.config.values import fail
 
 
 def refuse_misspelt_models(tree: Node) -> None:
@@ -26,15 +26,7 @@ def refuse_misspelt_models(tree: Node) -> None:
     near = [key for key in get_close_matches("model_list", keys, 3, 0.75) if isinstance(keys[key].value, list)]
     if "model_list" in keys or not near:
         return
-    at = keys[near[0]].key_at
-    raise ConfigError(
-        "is unknown, and there is no `model_list`",
-        file=at.file,
-        line=at.line,
-        column=at.column,
-        path=near[0],
-        cure="Write `model_list:`.",
-    )
+    raise fail(keys[near[0]].key_at, near[0], "is unknown, and there is no `model_list`", "Write `model_list:`.")
 
 
 def warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str]) -> None:
@@ -51,11 +43,9 @@ def check_routes(config: Config) -> None:
             continue
         message, cure = f"names {rule.model}, which writes no text", "Name a chat model."
         if not config.knows(rule.model):
-            near = get_close_matches(rule.model, [dep.name for dep in config.deployments], 1, 0.7)
             message = f"names {rule.model}, but no model is called so"
-            cure = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
-        file, line, column = rule.at
-        raise ConfigError(message, file=file, line=line, column=column, path=f"a2py.routes[{index}].model", cure=cure)
+            cure = _suggest_model(config, rule.model)
+        raise fail(Mark(*rule.at), f"a2py.routes[{index}].model", message, cure)
 
 
 def warn_unserved_names(config: Config, warn: Warn) -> None:
@@ -81,9 +71,14 @@ def warn_unserved_names(config: Config, warn: Warn) -> None:
         place, _, key = origins.get(attr, attr).rpartition(" ")
         for name in dict.fromkeys(names):
             if not config.knows(name) and not ("*" in name and name in model_names):
-                near = get_close_matches(name, model_names, 1, 0.7)
-                hint = f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
+                hint = _suggest_model(config, name)
                 warn(f"{place}: `{key}` names {name}, but no model is called so. {hint}")
+
+
+def _suggest_model(config: Config, name: str) -> str:
+    """Return what to do about a name that no model has."""
+    near = get_close_matches(name, [dep.name for dep in config.deployments], 1, 0.7)
+    return f"Did you mean {near[0]}?" if near else "Correct the name, or add it to `model_list`."
 
 
 def warn_strategy(config: Config, warn: Warn) -> None:

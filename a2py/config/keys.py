@@ -60,7 +60,7 @@ def parse_keys(data: bytes, file: str) -> tuple[Key, ...]:
         key = _parse_key(name, fields)
         if key.digest in keys:
             message = f"is the same key as `{keys[key.digest].caller.name}`"
-            raise _mistake(fields.value["sha256"], f"keys.{name}.sha256", message, "Remove one of them.")
+            raise v.fail(fields.value["sha256"].at, f"keys.{name}.sha256", message, "Remove one of them.")
         keys[key.digest] = key
     return tuple(keys.values())
 
@@ -68,10 +68,6 @@ def parse_keys(data: bytes, file: str) -> tuple[Key, ...]:
 def _refuse_twice(warning: str) -> NoReturn:
     """Refuse a name or a field that is written twice. Which of them holds must not be a guess."""
     raise ConfigError(warning.partition(", and")[0], cure="Remove one.")
-
-
-def _mistake(node: Node, path: str, message: str, cure: str) -> ConfigError:
-    return ConfigError(message, file=node.at.file, line=node.at.line, column=node.at.column, path=path, cure=cure)
 
 
 def _sentence(error: ValueError) -> str:
@@ -95,10 +91,10 @@ def _parse_key(name: str, node: Node) -> Key:
         if child is None:
             continue
         if child.value is None:  # what was perhaps a limit must not become none
-            raise _mistake(child, f"{path}.{field}", "has no value", "Write one, or remove the line.")
+            raise v.fail(child.at, f"{path}.{field}", "has no value", "Write one, or remove the line.")
         values[field] = read(child, f"{path}.{field}")
     if "sha256" not in values:
-        raise _mistake(node, path, "has no `sha256`", _CURE)
+        raise v.fail(node.at, path, "has no `sha256`", _CURE)
     caller = Caller(
         name,
         values.get("admin", False),
@@ -115,14 +111,14 @@ def _parse_key(name: str, node: Node) -> Key:
 def _read_digest(node: Node, path: str) -> bytes:
     text = v.text(node, path).lower()
     if not _SHA256.fullmatch(text):
-        raise _mistake(node, path, "must be 64 hexadecimal digits", _CURE)
+        raise v.fail(node.at, path, "must be 64 hexadecimal digits", _CURE)
     return bytes.fromhex(text)
 
 
 def _read_models(node: Node, path: str) -> tuple[str, ...]:
     names = v.texts(node, path)
     if not names or not all(names):
-        raise _mistake(node, path, "must name a model", "Write `models: [name, other-*]`, or remove it to allow all.")
+        raise v.fail(node.at, path, "must name a model", "Write `models: [name, other-*]`, or remove it to allow all.")
     return names
 
 
@@ -130,14 +126,14 @@ def _read_budget(node: Node, path: str) -> Any:
     try:
         return parse_budget(v.text(node, path))
     except ValueError as error:
-        raise _mistake(node, path, "must be an amount and a period", _sentence(error)) from None
+        raise v.fail(node.at, path, "must be an amount and a period", _sentence(error)) from None
 
 
 def _read_expiry(node: Node, path: str) -> float:
     try:
         return parse_expiry(v.text(node, path))
     except ValueError as error:
-        raise _mistake(node, path, "must be a date", _sentence(error)) from None
+        raise v.fail(node.at, path, "must be a date", _sentence(error)) from None
 
 
 def _read_revoked(node: Node, path: str) -> bool:

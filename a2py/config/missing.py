@@ -57,6 +57,10 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
         ),
         "only the master key lets a client in",
     ),
+    (("use_x_forwarded_for",), "x-forwarded-for is not read. No decision depends on a client's address"),
+    (("drain_endpoint_token",), "/health/drain asks for the same key as other paths"),
+    (("allow_client_side_credentials",), "`api_key` and `api_base` in a request change nothing"),
+    (("mcp_*", "control_plane*"), EFFECTS["other parts of LiteLLM's server"]),
     (("role_*", "user_*", "default_team_*", "litellm_key_header_name"), "only the master key lets a client in"),
 )
 #: Variables of LiteLLM's server → what happens instead.

@@ -103,7 +103,7 @@ MODELS: tuple[Setting, ...] = (
     _set("order", _count, "lower is tried first", PARAM + "order"),
     _set("max_parallel_requests", _count, "requests at once; 0: the settings'", PARAM + "max_parallel_requests"),
     _set("keepalive_seconds", _seconds, "silence before a `ping`; 0: the settings'", PARAM + "keepalive_seconds"),
-    _set("ssl_verify", v.ssl_verify, "as in litellm_settings", PARAM + "ssl_verify"),
+    _set("ssl_verify", v.switch_or_path, "as in litellm_settings", PARAM + "ssl_verify"),
     *(_set(name, v.anything, "sent upstream unchanged", PARAM + name) for name in SENT_UNCHANGED),
     _set("id", v.text, "the deployment's id in logs, `/health` and quirks", INFO + "id"),
     _set(

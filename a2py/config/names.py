@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from operator import attrgetter
 
 from a2py.config.pairs import Pair, Use
 from a2py.config.redis import RedisAddress
@@ -61,9 +62,10 @@ class Config:
     wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
     that are not their own provider's. The user must consent before it is served. `mistakes`: those
     of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
-    of which the deployments are (else they are of the environment). `search`: where searches of models that can't
-    search are made, None: nowhere. `redis`: where limits are shared. `servers`: base → what the server there says of
-    itself (`with_servers`). `keys_path`: file of the clients' keys (keys.py), "" for none; it need not exist."""
+    of which the deployments are (else they are of the environment). `has_choice`: variables of another proxy name its
+    models (choice.py). `search`: where searches of models that can't search are made, None: nowhere. `redis`: where
+    limits are shared. `servers`: base → what the server there says of itself (`with_servers`). `keys_path`: file of the
+    clients' keys (keys.py), "" for none; it need not exist."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Config:
     master_key: str = field(default="", repr=False)
     insecure: bool = False
     has_models: bool = False
+    has_choice: bool = False
     warnings: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -215,15 +218,11 @@ def find_default_name(config: Config) -> str:
     name = config.settings.default_model
     if name:
         return name if config.knows(name) else ""
-    chat = tuple(filter(_is_chat, config.deployments))
+    chat = tuple(filter(attrgetter("is_chat"), config.deployments))
     working = [dep for dep in chat if not dep.problem] or chat
     listed = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
     first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
     return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
-
-
-def _is_chat(dep: Deployment) -> bool:
-    return dep.is_chat
 
 
 def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:

@@ -33,16 +33,12 @@ def parse_rules(node: Node, path: str) -> tuple[Rule, ...]:
     return tuple(_rule(child, f"{path}[{n}]") for n, child in enumerate(node.value))
 
 
-def _fail(at: Any, path: str, message: str, cure: str) -> ConfigError:
-    return ConfigError(message, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
-
-
 def _rule(node: Node, path: str) -> Rule:
     if not isinstance(node.value, dict):
         raise v.wrong(node, path, "a mapping", _EXAMPLE)
     for key, child in node.value.items():
         if key not in KEYS:
-            raise _fail(child.key_at, f"{path}.{key}", "is unknown", _suggest(key, KEYS, "A rule has"))
+            raise v.fail(child.key_at, f"{path}.{key}", "is unknown", _suggest(key, KEYS, "A rule has"))
     when, model = _member(node, "when", path), _member(node, "model", path)
     alternatives = _alternatives(when, f"{path}.when")
     name, sticky = node.get("name"), node.get("sticky")
@@ -58,7 +54,7 @@ def _rule(node: Node, path: str) -> Rule:
 def _member(node: Node, key: str, path: str) -> Node:
     child = node.get(key)
     if child is None:
-        raise _fail(node.at, path, f"has no `{key}`", _EXAMPLE)
+        raise v.fail(node.at, path, f"has no `{key}`", _EXAMPLE)
     return child
 
 
@@ -91,12 +87,12 @@ def _conditions(node: Node, path: str) -> tuple[Condition, ...]:
     if word in FLAGS:
         return (Condition(word, True),)
     if word in WORDS:
-        raise _fail(node.at, path, f"needs a value for `{word}`", f"Write `{path.rpartition('.')[2]}: {{{word}: …}}`.")
+        raise v.fail(node.at, path, f"needs a value for `{word}`", f"Write `{path.rpartition('.')[2]}: {{{word}: …}}`.")
     raise _unknown(word, node.at, path)
 
 
 def _unknown(word: str, at: Any, path: str) -> ConfigError:
-    return _fail(at, path, f"names an unknown condition, {v.quote_text(word)}", _suggest(word, WORDS, "There are"))
+    return v.fail(at, path, f"names an unknown condition, {v.quote_text(word)}", _suggest(word, WORDS, "There are"))
 
 
 def _condition(word: str, node: Node, path: str) -> Condition:
@@ -125,7 +121,7 @@ def _headers(node: Node, path: str) -> tuple[tuple[str, str], ...]:
         if not _NAME.fullmatch(name):  # such a rule would never hold
             raise v.wrong(node, path, "a header's name", "Write `header: {x-team: blue}`.")
         if name.lower() in CREDENTIALS:
-            raise _fail(node.at, path, f"asks for a credential, {name}", "Use another header.")
+            raise v.fail(node.at, path, f"asks for a credential, {name}", "Use another header.")
     if not pairs:
         raise v.wrong(node, path, "a header", "Write `header: {x-team: blue}`.")
     return tuple((name.lower(), pattern) for name, pattern in pairs.items())

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from a2py.config.bases import parse_base
-from a2py.config.error import ConfigError
 from a2py.config.missing import EFFECTS
 from a2py.config.pairs import Pair, Use, Way, find_route, is_file, origin_of
 from a2py.config.prefixes import Warn
 from a2py.config.tree import Node
-from a2py.config.values import number, wrong
+from a2py.config.values import fail, number, wrong
 from a2py.config.variables import NOWHERE, Origin, Variables
 
 if TYPE_CHECKING:
@@ -258,8 +257,7 @@ class _Account(NamedTuple):
         choice = self.base.name if self.base.origin.dotenv else way.find_dotenv_choice(tool.base)
         if choice and secrets and not route.loopback:
             problem = f"would send {', '.join(secrets)} to {route.label}, which .env chose by {choice}"
-            at, cure = node.at, f"Set {choice} in the environment or in the file."
-            raise ConfigError(problem, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
+            raise fail(node.at, path, problem, f"Set {choice} in the environment or in the file.")
 
     def collect_pairs(
         self, tool: SearchTool, backend: Backend, way: Way, place: str, env: Variables, pairs: dict[Pair, Use]
@@ -311,10 +309,7 @@ def _check(tool: SearchTool, backend: Backend, node: Node, path: str) -> None:
     elif backend.engine_variable and not tool.engine:
         missing = f"`search_engine_id`, or the variable {backend.engine_variable}"
     if missing:
-        at = node.at
-        raise ConfigError(
-            f"needs {missing}", file=at.file, line=at.line, column=at.column, path=path, cure="Set it, or take it out."
-        )
+        raise fail(node.at, path, f"needs {missing}", "Set it, or take it out.")
 
 
 def _text(node: Node, name: str) -> str:

@@ -283,7 +283,10 @@ _SERVER = (
     ),
     _set("json_logs", v.boolean, "one JSON object per log line", LITELLM + "json_logs"),
     _set(
-        "ssl_verify", v.ssl_verify, "verify upstream certificates; or the path of a CA bundle", LITELLM + "ssl_verify"
+        "ssl_verify",
+        v.switch_or_path,
+        "verify upstream certificates; or the path of a CA bundle",
+        LITELLM + "ssl_verify",
     ),
     _set("force_ipv4", v.boolean, "connect upstream by IPv4 only", LITELLM + "force_ipv4"),
     _set(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from a2py.config.error import ConfigError
-from a2py.config.tree import Node, plain
+from a2py.config.tree import Mark, Node, plain
 from a2py.hostname import parse_host
 from a2py.prices import Price, is_price_key, read_price
 
@@ -44,11 +44,15 @@ def quote_text(text: str) -> str:
     return "text" if len(text) > _MAX_QUOTED or _MAY_BE_SECRET.search(text) else f"'{text}'"
 
 
+def fail(at: Mark, path: str, message: str, cure: str) -> ConfigError:
+    """Return the error of the key `path` at the place `at`."""
+    return ConfigError(message, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
+
+
 def wrong(node: Node, path: str, expected: str, cure: str, *, is_public: bool = False) -> ConfigError:
     """Return the error of a value that is not what its key needs. `is_public`: no secret belongs into this key."""
-    at = node.at
     message = f"{'' if path else 'the file '}must be {expected}, got {_describe(node, is_public)}"
-    return ConfigError(message, file=at.file, line=at.line, column=at.column, path=path, cure=cure)
+    return fail(node.at, path, message, cure)
 
 
 def _describe(node: Node, is_public: bool) -> str:
@@ -164,13 +168,6 @@ def cache_ttl(node: Node, path: str) -> str:
     raise wrong(node, path, "true, false, 5m or 1h", _write(path, "5m"), is_public=True)
 
 
-def ssl_verify(node: Node, path: str) -> bool | str:
-    """Parse true, false, or the path of a CA bundle."""
-    if isinstance(node.value, str) and node.value.strip().lower() not in _TRUE | _FALSE:
-        return text(node, path)
-    return boolean(node, path)
-
-
 def switch_or_path(node: Node, path: str) -> bool | str:
     """Parse true, false, or the path of a file."""
     if isinstance(node.value, str) and node.value.strip().lower() not in _TRUE | _FALSE:
@@ -263,11 +260,6 @@ def mapping(node: Node, path: str) -> dict[str, Any]:
 
 def anything(node: Node, path: str) -> Any:
     return plain(node)
-
-
-def text_map(node: Node, path: str) -> dict[str, str]:
-    """Parse name → text."""
-    return {key: text(child, at) for key, at, child in members(node, path)}
 
 
 def variable_map(node: Node, path: str) -> dict[str, str]:

@@ -67,7 +67,11 @@ def test_what_cannot_be_read(nothing: Path, capsys: pytest.CaptureFixture[str]) 
     (nothing / "bytes").write_bytes(b"\xff\xfe")
     (nothing / "other.json").write_text("{}")
     for name, code, told in (
-        ("missing", exits.FAILED, "missing can't be read: No such file"),
+        (
+            "missing",
+            exits.FAILED,
+            "missing can't be read: No such file or directory. Name a config.json or .env: a2py config import FILE",
+        ),
         ("bytes", exits.FAILED, "bytes is not UTF-8 text"),
         ("other.json", exits.CONFIG, "other.json: it is not recognized"),
     ):

@@ -240,7 +240,7 @@ def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pyte
         raise AssertionError("asked")
 
     monkeypatch.setattr("a2py.upstream.client.Upstream.ask", never)
-    monkeypatch.setattr("a2py.upstream.client.Upstream.get", never)
+    monkeypatch.setattr("a2py.upstream.client.Upstream.fetch", never)
     assert main(["env", "--model", "deepseek/deepseek-chat", "--api-key", "k"]) == exits.OK
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,3 +91,16 @@ def test_a_name_is_never_the_value_of_another_variable(text: str, tmp_path: Path
     seen = [config.default_name, *config.aliases, *config.warnings]
     seen += [f"{dep.name} {dep.model} {dep.problem}" for dep in config.deployments]
     assert "ghp-secret" not in " ".join(seen)
+
+
+def test_what_chooses_the_models_is_known_and_loaded_only_then(tmp_path: Path) -> None:
+    assert chosen(tmp_path, "BIG_MODEL=a\nOPENAI_API_KEY=k\n").has_choice
+    assert not chosen(tmp_path, "OPENAI_API_KEY=k\n").has_choice
+    file = Folder(tmp_path).write("a2py.yaml", "model_list: [{model_name: m, litellm_params: {model: openai/m}}]")
+    program = (
+        "import sys, a2py.cli.serve; from a2py.config import load;"
+        f"load({str(file)!r}, {{}}, {str(tmp_path)!r});"
+        "print([name for name in sys.modules if name.startswith('a2py.config.imports.')])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert out.stdout == "[]\n", "a start with a file needs no other proxy's formats"

@@ -21,11 +21,15 @@ def test_litellms_keys_at_the_model(folder: Folder) -> None:
         "{model: openai/x, api_key: k, input_cost_per_token: 3e-06, cache_read_input_token_cost: 0.0000003,"
         " input_cost_per_token_above_200k_tokens: 6e-6, input_cost_per_token_batches: 1}"
     )
-    info = "{output_cost_per_token: 15e-6, input_cost_per_token: 7, cache_creation_input_token_cost_above_1hr: 0.5, max_input_tokens: 1000}"
-    made = folder.one(params, info=info)
+    info = (
+        "{output_cost_per_token: 15e-6, input_cost_per_token: 7, cache_creation_input_token_cost_above_1hr: 0.5,"
+        " max_input_tokens: 1000}"
+    )
+    config = folder.load(f"model_list: [{{model_name: m, litellm_params: {params}, model_info: {info}}}]")
+    (made,) = config.deployments
     rates = Rates(3e-06, 1.5e-05, 3e-07, None, 0.5)
     assert made.price == Price(rates, ((200_000, rates._replace(input=6e-6)),)) and made.max_input_tokens == 1000
-    assert not folder.load("model_list: []").warnings[1:], "no key is unknown"
+    assert config.warnings == (), "no key is unknown"
 
 
 def test_without_a_price_there_is_none(folder: Folder) -> None:

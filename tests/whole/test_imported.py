@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from a2py.config import Config, load
-from a2py.config.imports import Source, translate
+from a2py.config.imports.draft import Source
+from a2py.config.imports.recognize import translate
 from tests.proxied import message, proxied
 from tests.scripted import Scripted, answering
 

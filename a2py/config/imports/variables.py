@@ -49,7 +49,7 @@ _PROXY_WITHOUT = {
     "USE_VERTEX_AUTH": "a2py has no Google login. Set GEMINI_API_KEY",
     "OPENAI_HEADERS": "it must be an object of texts",
     "VISION_MODEL": "write a rule of `a2py: routes` for image, and the tiers as rules too",
-    "SEARCH_PROVIDER": "a2py searches nothing itself: web_search goes to models that have it",
+    "SEARCH_PROVIDER": "name a search tool by `a2py: search` (docs/search.md)",
 }
 #: The same of free-claude-code.
 _FREE_WITHOUT = {

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from a2py.config import Config, load
-from a2py.config.imports import Draft, Source, translate
+from a2py.config.imports.draft import Draft, Source
+from a2py.config.imports.recognize import translate
 
 OPENROUTER = "https://openrouter.ai/api/v1/chat/completions"
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from a2py.config import Config, ConfigError, load
-from a2py.config.imports import Draft, Source, translate
+from a2py.config.imports.draft import Draft, Source
 from a2py.config.imports.hosts import HOSTS
+from a2py.config.imports.recognize import translate
 from a2py.config.imports.variables import recognize
 
 
