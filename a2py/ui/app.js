@@ -1315,7 +1315,7 @@ function makeDeployment() {
 const LIMITS = /** @type {[string, string][]} */ ([['rpm', 'requests/min'], ['tpm', 'tokens/min'], ['max_parallel', 'at a time']]);
 /** @param {Json} limits @param {Json} used */
 function limitLines(limits, used) {
-  const lines = LIMITS.filter(([name]) => isNumber(limits?.[name])).map(([name, words]) => h('div', null,
+  const lines = LIMITS.filter(([name]) => limits?.[name] > 0).map(([name, words]) => h('div', null,
     h('span', { class: 'small' }, isNumber(used?.[name]) ? `${short(used[name])} of ${short(limits[name])} ${words}`
         : `${short(limits[name])} ${words}`),
     isNumber(used?.[name]) ? meter(used[name] / limits[name]) : null));
@@ -1502,9 +1502,11 @@ function fillRow(node, row) {
   node.cost_ = row.cost;
   const cells = node.children;
   setText(cells[0], moment(row.time));
-  cells[1].replaceChildren(state(toneOf(row), endOf(row)));
+  const status = state(toneOf(row), endOf(row));
+  if (row.attempts > 1) status.append(h('span', { class: 'tag', title: `${row.attempts} attempts` }, `${row.attempts}×`));
+  cells[1].replaceChildren(status);
   const other = row.deployment && row.deployment !== row.model ? ` → ${row.deployment}` : '';
-  cells[2].replaceChildren(str(row.model), h('span', { class: 'soft' }, other + (row.attempts > 1 ? ` · ${row.attempts} attempts` : '')));
+  cells[2].replaceChildren(str(row.model), h('span', { class: 'soft' }, other));
   setText(cells[3], row.session ? cutTo(str(row.session), 13) + (row.agent ? ' · agent' : '') : '–');
   setText(cells[4], str(row.key) || '–');
   setText(cells[5], short(prompt(row)));
@@ -1688,7 +1690,7 @@ function panesPart(row, signal) {
   const choose = (n) => {
     const attempt = attempts[n] ?? {};
     one(upstream, pane('Went upstream', parts.get(`upstream_request.${attempt.number ?? n + 1}`), row, signal, (text) => [
-      { name: 'Diff', make: () => changesPart(list(attempt.changes)) }, { name: 'JSON', make: () => textView(text(), 'Upstream request') },
+      { name: 'Diff', make: () => changesPart(attempt.changes) }, { name: 'JSON', make: () => textView(text(), 'Upstream request') },
       { name: 'Headers', make: () => headersPart(attempt.request_headers, str(attempt.url)) }], str(attempt.deployment)), `u${n}`);
     one(came, pane('Came back, raw', parts.get(`upstream_reply.${attempt.number ?? n + 1}`), row, signal, (text, part) => [
       { name: 'Pieces', make: () => piecesPart(text(), list(part.pieces)) }, { name: 'Text', make: () => textView(text(), 'Upstream reply') },
@@ -1757,8 +1759,9 @@ function headersPart(headers, url) {
 }
 
 const CHANGES = { renamed: '', dropped: 'bad', added: 'good', changed: 'warn' };
-/** @param {Json[]} changes */
+/** @param {any} changes */
 function changesPart(changes) {
+  if (!Array.isArray(changes)) return h('p', { class: 'empty' }, 'The bodies were not kept, so their differences are not known.');
   if (!changes.length) return h('p', { class: 'empty' }, 'Nothing was changed on the way to this upstream.');
   return some(changes, (change) => {
     const [from, to] = [str(change.from_value), str(change.to_value)];
@@ -1857,9 +1860,8 @@ function conversation(text) {
   if (!body) return h('p', { class: 'empty' }, 'This body is no JSON object. Its text is under JSON.');
   const items = [];
   const { system, tools, messages, input, ...other } = body;
-  items.push(() => blockBox('plain', ['request'], says(JSON.stringify(other, null, 2), 'code')));
-  for (const block of contents(system)) items.push(() => blockBox('system', ['system', block.cache_control && 'cached up to here'],
-      says(str(block.text ?? block))));
+  items.push(() => folded('request', Object.keys(other).join(', '), () => says(JSON.stringify(other, null, 2), 'code')));
+  for (const block of contents(system)) items.push(() => systemBlock(block));
   if (list(tools).length) items.push(() => toolsBlock(list(tools)));
   for (const message of list(messages ?? input)) {
     for (const block of contents(message.content ?? message)) items.push(() => messageBlock(str(message.role), block));
@@ -1871,16 +1873,26 @@ function conversation(text) {
 const contents = (content) => (typeof content === 'string' ? [{ type: 'text', text: content }] : Array.isArray(content) ? content : content
     ? [content] : []);
 
+/** A block that is made when it is unfolded. @param {string} name @param {string} words @param {() => any} make */
+function folded(name, words, make) {
+  const more = h('details', null, h('summary', null, words));
+  more.addEventListener('toggle', () => { if (more.children.length < 2) add(more, make()); });
+  return blockBox(name === 'tools' ? 'tool' : name, [name], more);
+}
+
+/** @param {any} block */
+function systemBlock(block) {
+  const text = str(block.text ?? block);
+  if (text.length < 600) return blockBox('system', ['system', block.cache_control && 'cached up to here'], says(text));
+  return folded('system', `${whole(text.length)} characters: ${cutTo(text.trim(), 160)}`, () => says(text));
+}
+
 /** @param {Json[]} tools */
 function toolsBlock(tools) {
   const nameOf = (tool) => str(tool.name ?? tool.function?.name ?? tool.type);
   const draw = (tool) => blockBox('tool', [h('b', null, nameOf(tool))], says(str(tool.description ?? tool.function?.description ?? '')),
     says(JSON.stringify(tool.input_schema ?? tool.function ?? tool, null, 2), 'code'));
-  const more = h('details', null, h('summary', null, `${plural(tools.length, 'tool')}: ${cutTo(tools.map(nameOf).join(', '), 400)}`));
-  more.addEventListener('toggle', () => {
-    if (more.children.length < 2) more.append(some(tools, draw, 'blocks'));
-  });
-  return blockBox('tool', ['tools'], more);
+  return folded('tools', `${plural(tools.length, 'tool')}: ${cutTo(tools.map(nameOf).join(', '), 400)}`, () => some(tools, draw, 'blocks'));
 }
 
 /** @param {string} role @param {any} block */

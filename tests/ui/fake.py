@@ -109,7 +109,11 @@ class Fake:
         lessons = [{"changes": self.text("max_tokens → max_completion_tokens"), "reason": self.text("400: unsupported", 5), "seconds_left": 2400}]  # fmt: skip
         deployments = []
         for n, model in enumerate(MODELS):
-            limits = {"rpm": 60, "tpm": 400_000, "max_parallel": 4} if n % 2 == 0 else {}
+            limits = (
+                {"rpm": 60, "tpm": 400_000, "max_parallel": 4}
+                if n % 2 == 0
+                else {"rpm": 0, "tpm": 0, "max_parallel": 0}
+            )
             deployments.append(
                 {
                     "id": f"d{n}", "name": self.text(model, n), "provider": "openrouter", "model": self.text(f"{model}-2026", n),
@@ -154,7 +158,7 @@ class Fake:
             messages.append({"role": "assistant", "content": [{"type": "thinking", "thinking": self.text("Look first.", n), "signature": "s"}, {"type": "tool_use", "id": f"toolu_{n}", "name": self.text("Read", n), "input": {"file_path": self.text("/src/sse.py", n)}}]})  # fmt: skip
             messages.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": f"toolu_{n}", "content": self.text((words * 2000)[:size], n)}]})  # fmt: skip
         system = [
-            {"type": "text", "text": self.text("You are Claude Code. " * 60), "cache_control": {"type": "ephemeral"}}
+            {"type": "text", "text": self.text("You are Claude Code. " * 20), "cache_control": {"type": "ephemeral"}}
         ]
         return json.dumps({"model": self.text("sonnet"), "max_tokens": 32000, "stream": True, "system": system, "tools": tools, "messages": messages})  # fmt: skip
 
