@@ -156,15 +156,15 @@ class Exchange:
 
     async def _run_attempt(self, attempt: Attempt) -> ApiError | None:
         """Run `attempt`, and note for the ledger what it took, also if it is cancelled. Return its error."""
-        is_cancelled, is_complete = True, False
+        is_cut_off, is_complete = True, False
         self.running_attempt = attempt
         try:
             error = await attempt.run()
-            is_cancelled, is_complete = False, error is None
+            is_cut_off, is_complete = error is not None and error.kind == "timeout", error is None
             return error
         finally:
             self._outcome, self.running_attempt = attempt.outcome, None
-            self._count_usage(attempt, is_complete=is_complete, is_cancelled=is_cancelled)
+            self._count_usage(attempt, is_complete=is_complete, is_cut_off=is_cut_off)
 
     def _narrow(self, plan: Plan) -> None:
         """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
@@ -246,12 +246,13 @@ class Exchange:
             self._learn_size(self._attempt.deployment, usage.prompt)
             self._judge_cache(usage)
 
-    def _count_usage(self, attempt: Attempt, *, is_complete: bool, is_cancelled: bool) -> None:
-        """Note for the ledger what `attempt` took: as the upstream counted it, otherwise as much as was seen."""
+    def _count_usage(self, attempt: Attempt, *, is_complete: bool, is_cut_off: bool) -> None:
+        """Note for the ledger what `attempt` took: as the upstream counted it, otherwise as much as was seen.
+        `is_cut_off`: the client has left, or the time is up, so that an upstream that was silent may have worked."""
         outcome, account = attempt.outcome, self._inbound.record.account
         if outcome is None:  # refused, or nothing came
             account.counted.append((attempt.deployment, Usage()))
-            account.is_estimated = account.is_estimated or (is_cancelled and attempt.prepared is not None)
+            account.is_estimated = account.is_estimated or (is_cut_off and attempt.prepared is not None)
             return
         tokens = self._inbound.size.estimated_tokens(attempt.deployment.model)
         usage, is_estimated = outcome.measure(tokens, is_complete)

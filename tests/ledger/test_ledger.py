@@ -11,12 +11,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -503,6 +505,30 @@ def test_sums_by_everything(tmp_path: Path) -> None:
     total = sum_session(path, "a")
     assert total is not None and (total.upstream, total.prompt, total.total.requests) == ("up", 60, 2)
     assert sum_session(path, "nobody") is None
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone can't be changed")
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu"])
+@pytest.mark.parametrize("date", ["2026-03-28", "2026-04-04", "2026-10-03", "2026-10-24", "2026-12-31"])
+def test_days_and_hours_are_those_of_the_clock_on_the_wall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, date: str
+) -> None:
+    """Where clocks change, a day has 23 hours, or 25, or half an hour more."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        store, first = Store(str(tmp_path / "usage.db"), days=0), datetime.fromisoformat(date).timestamp()
+        times = [first + 1800 * n for n in range(-4, 100)]
+        store.insert([row(at) for at in times])
+        store.close()
+        for by, form in (("day", "%Y-%m-%d"), ("hour", "%Y-%m-%d %H:00")):
+            expected = Counter(datetime.fromtimestamp(at, ZoneInfo(zone)).strftime(form) for at in times)
+            groups = {group.name: group.requests for group in sum_by(store.path, by)}
+            assert groups == expected and list(groups) == sorted(groups)
+        assert parse_since("today", first + 80_000) == first
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_sums_add_up_exactly_to_the_cent(tmp_path: Path) -> None:

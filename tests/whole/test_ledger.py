@@ -173,6 +173,33 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
     assert (group.requests, group.errors, group.estimated) == (3, 1, 3)
 
 
+async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Path) -> None:
+    """It may have worked until the time was up. One that refuses, or is not there, has done nothing."""
+    path = tmp_path / "usage.db"
+
+    async def silent(c: Peer) -> None:
+        await c.left()
+
+    async with Scripted(silent) as slow, Scripted(refusing(503)) as busy:
+        made = config(
+            deployments=(
+                deployment(slow.base, "slow", id="s", timeout=0.2, stream_timeout=0.2),
+                deployment(busy.base, "busy", id="b"),
+                deployment("http://127.0.0.1:9/v1", "gone", id="g"),
+            ),
+            ledger=str(path),
+        )
+        async with proxied(made) as proxy:
+            for name in ("slow", "busy", "gone"):
+                assert (await proxy.ask({**message(), "model": name})).status >= 500
+            got = await flushed(proxy, path)
+    assert [(row["model"], row["input"], row["output"], row["estimated"]) for row in got] == [
+        ("slow", 0, 0, 1),
+        ("busy", 0, 0, 0),
+        ("gone", 0, 0, 0),
+    ]
+
+
 async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
     """An attempt that breaks off after its usage, before anything was delivered, was counted by the upstream, too."""
     path = tmp_path / "usage.db"
