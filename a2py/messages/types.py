@@ -77,6 +77,11 @@ class Usage:
         """Whether nothing was counted."""
         return not (self.prompt or self.output)
 
+    def by_direction(self) -> list[tuple[str, int]]:
+        """Return the tokens by their direction, for counters. What is 0 is left out."""
+        counts = (("input", self.input), ("cached", self.cache_read), ("cache_write", self.cache_creation))
+        return [pair for pair in (*counts, ("output", self.output)) if pair[1]]
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input + other.input,

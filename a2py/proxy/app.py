@@ -142,11 +142,10 @@ def _count_request(metrics: Metrics, record: Record) -> None:
         add("a2py_first_byte_seconds_count", deployment=deployment)
     if record.account.choice:
         add("a2py_routes_total", rule=record.account.choice.rule, model=record.account.choice.model or "as asked")
-    spent = record.spent
-    tokens = "a2py_tokens_estimated_total" if record.spent.is_estimated else "a2py_tokens_total"
-    for direction, amount in (("input", spent.input), ("cached", spent.cached), ("output", spent.output)):
-        if amount:
-            add(tokens, amount, deployment=deployment, direction=direction)
+    tokens = "a2py_tokens_estimated_total" if record.account.is_estimated else "a2py_tokens_total"
+    for asked, usage in record.account.counted:
+        for direction, amount in usage.by_direction():
+            add(tokens, amount, deployment=asked.id, direction=direction)
             if record.account.key:
                 add("a2py_key_tokens_total", amount, key=record.account.key, direction=direction)
     if record.account.key:

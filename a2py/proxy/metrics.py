@@ -32,10 +32,14 @@ METRICS = {
         "Web searches for models that can't search, by search tool (none: none is configured) and result (ok, or an "
         "error).",
     ),
-    "a2py_tokens_total": ("counter", "Tokens as the upstreams counted them, by deployment and direction."),
+    "a2py_tokens_total": (
+        "counter",
+        "Tokens of all attempts as the upstreams counted them, by deployment and direction (input, cached, "
+        "cache_write, output).",
+    ),
     "a2py_tokens_estimated_total": (
         "counter",
-        "Tokens of streams whose upstream reported none, as a2py estimates them, by deployment and direction.",
+        "The same of answers whose upstreams did not count all of them: a2py estimates the rest.",
     ),
     "a2py_first_byte_seconds_sum": (
         "counter",

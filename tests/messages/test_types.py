@@ -12,6 +12,8 @@ from a2py.messages.types import Call, Outcome, Prepared, Usage
 
 def test_what_a_usage_says_of_itself() -> None:
     assert Usage(input=1, cache_read=20, cache_creation=300, output=5000).prompt == 321
+    assert Usage(1, 2, 3, 4).by_direction() == [("input", 1), ("cached", 3), ("cache_write", 4), ("output", 2)]
+    assert Usage(output=5).by_direction() == [("output", 5)]
     assert Usage().is_empty and Usage(thinking=1, web_searches=1).is_empty
     assert not any(Usage(**{name: 1}).is_empty for name in ("input", "output", "cache_read", "cache_creation"))
 

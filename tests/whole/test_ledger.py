@@ -217,11 +217,21 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
                 deployment(second.base, "other", id="d1", price=cheap),
             ),
             fallbacks={"test-model": ("other",)},
+            master_key="sk-m",
             ledger=str(path),
         )
         async with proxied(made) as proxy:
-            assert (await proxy.ask(message())).status == 200
+            assert (await proxy.ask(message(), headers={"x-api-key": "sk-m"})).status == 200
             (row,) = await flushed(proxy, path)
+            metrics = (await proxy.ask(None, "/metrics", "GET", headers={"x-api-key": "sk-m"})).body.decode()
+    for name, deployed, direction, tokens in (
+        ("tokens_estimated", "deployment", "input", {"d0": 1000, "d1": 11}),
+        ("tokens_estimated", "deployment", "output", {"d0": 7, "d1": 3}),
+        ("key_tokens", "key", "input", {"master": 1011}),
+        ("key_tokens", "key", "output", {"master": 10}),
+    ):
+        for one, count in tokens.items():
+            assert f'a2py_{name}_total{{{deployed}="{one}",direction="{direction}"}} {count}\n' in metrics
     assert (row["model"], row["deployment"], row["attempts"]) == ("test-model", "d1", 2)
     assert (row["input"], row["output"]) == (1011, 10)
     assert row["cost"] == pytest.approx(1000 * 1e-6 + 7 * 2e-6 + 14 * 1e-6)
