@@ -53,6 +53,11 @@ def free_port() -> int:
             return port
 
 
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started (Linux)."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def deployment(name: str, base: str, model: str = "tiny", provider: str = "llamacpp", **info: Any) -> dict[str, Any]:
     """One entry of model_list."""
     params = {"model": f"{provider}/{model}", "api_base": base, "api_key": "sk-upstream"}

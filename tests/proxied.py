@@ -30,6 +30,9 @@ SECRET = "sk-very-secret-upstream-key"
 #: Small enough for a test, large enough that a loaded machine does not fire them by chance.
 FAST = {"num_retries": 0, "drain_seconds": 5.0, "discover": False}
 
+#: Header in which Claude Code sends its session.
+SESSION = "x-claude-code-session-id"
+
 
 def deployment(base: str, name: str = "test-model", **changes: Any) -> Deployment:
     made = Deployment(name=name, id=f"{name}/1", provider="scripted", model="upstream-model", base=base, key=SECRET)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
 
 def _ask(target: Target, name: str) -> list[dict[str, Any]]:
     """Return what the running a2py knows of `name`."""
-    headers = running.authorization(target.token)
+    headers = http.authorization(target.token)
     answer = http.ask(f"{target.url}/health?model={quote(name, safe='')}", headers=headers)
     page = answer.json() if answer is not None else None
     if answer is None or not isinstance(page, dict):

@@ -31,7 +31,7 @@ def test(args: argparse.Namespace) -> int:
     if not model:
         raise Stop("the proxy lists no model: name one with --model", FAILED)
     body = {"model": model, "max_tokens": 256, "messages": [{"role": "user", "content": "Say hello"}]}
-    headers = {"anthropic-version": "2023-06-01", **running.authorization(target.token)}
+    headers = {"anthropic-version": "2023-06-01", **http.authorization(target.token)}
     answer = http.ask(target.url + "/v1/messages", body=body, headers=headers, timeout=SECONDS)
     reply = answer.json() if answer is not None else None
     if answer is None or not isinstance(reply, dict):

@@ -32,6 +32,18 @@ class Answer(NamedTuple):
             return None
 
 
+def authorization(key: str) -> dict[str, str]:
+    """Return the header by which an a2py knows a client; none without a key."""
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def read_groups(answer: Answer | None) -> list[dict[str, Any]] | None:
+    """Return the groups of an a2py's /usage; None if it did not tell them."""
+    body = answer.json() if answer is not None and answer.status == 200 else None
+    groups = body.get("groups") if isinstance(body, dict) else None
+    return groups if isinstance(groups, list) else None
+
+
 def ask(
     url: str, *, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
 ) -> Answer | None:

@@ -123,7 +123,7 @@ def find_answering(url: str, key: str, model: str = "") -> Target | None:
     `model`: the one to use, if it is served there."""
     if not is_a2py(url):
         return None
-    answer = http.ask(url + "/v1/models?limit=1000", headers=authorization(key))
+    answer = http.ask(url + "/v1/models?limit=1000", headers=http.authorization(key))
     body = answer.json() if answer is not None and answer.status == 200 else None
     rows = body.get("data") if isinstance(body, dict) else None
     return _read_models(Target(url, key), rows, model) if isinstance(rows, list) else None
@@ -141,10 +141,6 @@ def _read_models(target: Target, rows: list[Any], model: str) -> Target:
     limits = map(named.get(chosen, {}).get, ("max_input_tokens", "max_tokens"))
     window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
     return replace(target, model=chosen, names=names, window=window, output=output)
-
-
-def authorization(key: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:

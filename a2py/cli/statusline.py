@@ -81,11 +81,9 @@ def ask_proxy(session: str, env: Mapping[str, str]) -> SessionSum | None:
     from a2py.ledger.query import Group, SessionSum
 
     key = env.get("ANTHROPIC_AUTH_TOKEN") or env.get("ANTHROPIC_API_KEY") or ""
-    headers = {"authorization": f"Bearer {key}"} if key else {}
     query = urlencode({"by": "session", "session": session})
-    answer = http.ask(f"{base}/usage?{query}", headers=headers, timeout=SECONDS)
-    body = answer.json() if answer is not None and answer.status == 200 else None
-    groups = body.get("groups") if isinstance(body, dict) else None
+    answer = http.ask(f"{base}/usage?{query}", headers=http.authorization(key), timeout=SECONDS)
+    groups = http.read_groups(answer)
     if not groups:
         return None
     return SessionSum(Group.read("session", groups[0]), "", 0)

@@ -86,15 +86,13 @@ def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict
 
     env = read_environment()
     url = running.find_url(args, env)
-    health = http.ask(f"{url}/health/liveliness", timeout=1)
-    page = health.json() if health is not None else None
-    if not isinstance(page, dict) or page.get("name") != "a2py":
+    if not running.is_a2py(url):
         if args.url:
             raise Stop(f"no a2py answers at {url}: start one, or omit --url to read this user's ledger", FAILED)
         return None
     query = urlencode({"by": args.by, "since": since} if since else {"by": args.by})
-    answer = http.ask(f"{url}/usage?{query}", headers=running.authorization(_find_key(args, env)), timeout=SECONDS)
-    groups = _read_groups(answer)
+    answer = http.ask(f"{url}/usage?{query}", headers=http.authorization(_find_key(args, env)), timeout=SECONDS)
+    groups = http.read_groups(answer)
     if groups is None:
         status = answer.status if answer is not None else 0
         reason = {401: "asks for another master key", 404: "keeps no ledger"}.get(status, "")
@@ -126,12 +124,6 @@ def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
     except ConfigError:
         return master_key(None, env, os.getcwd())
     return master_key(source.config, env, os.getcwd())
-
-
-def _read_groups(answer: http.Answer | None) -> list[dict[str, Any]] | None:
-    body = answer.json() if answer is not None and answer.status == 200 else None
-    groups = body.get("groups") if isinstance(body, dict) else None
-    return groups if isinstance(groups, list) else None
 
 
 def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ SLACK_FACTOR, SLACK_TOKENS = 1.5, 64
 ENDED = frozenset(("end_turn", "tool_use"))
 
 
-class Demand(NamedTuple):
+class Expectation(NamedTuple):
     """What a request asked for. `tool`: name of the tool that must be called; `is_forced`: some tool must be called;
     `limit`: output tokens."""
 
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 NOTHING = Finding()
 
 
-def demand_of(request: Request, prepared: Prepared) -> Demand:
+def expectation_of(request: Request, prepared: Prepared) -> Expectation:
     """Return what `request` asks for, as far as it was not left out of `prepared`. Call it before the request's body is
     dropped."""
     choice = request.body.get("tool_choice")
@@ -49,20 +49,24 @@ def demand_of(request: Request, prepared: Prepared) -> Demand:
         choice = {}
     kind = choice.get("type")
     name = str(choice.get("name", "")) if kind == "tool" else ""
-    return Demand(name, kind in ("tool", "any"), request.max_tokens)
+    return Expectation(name, kind in ("tool", "any"), request.max_tokens)
 
 
-def judge(demand: Demand, quirks: Quirks, outcome: Outcome) -> Finding:
+def judge(expected: Expectation, quirks: Quirks, outcome: Outcome) -> Finding:
     """Return what a reply that was read to its end shows."""
     if outcome.error is not None or (outcome.final_reason or outcome.reason) not in ENDED:
         return NOTHING
-    if demand.tool and demand.tool not in outcome.called:
+    if expected.tool and expected.tool not in outcome.called:
         changes = {"tool_choice_named": "only"} if quirks.tool_choice_named == "object" else {}
         return Finding(changes, "the reply did not call the tool that was forced")
-    if demand.is_forced and not outcome.called:
+    if expected.is_forced and not outcome.called:
         return Finding(note="the reply called no tool, although one was forced")
     output = outcome.usage.output - outcome.usage.thinking if outcome.usage is not None else 0
-    if quirks.max_tokens_field and 0 < demand.limit < output and output > demand.limit * SLACK_FACTOR + SLACK_TOKENS:
+    if (
+        quirks.max_tokens_field
+        and 0 < expected.limit < output
+        and output > expected.limit * SLACK_FACTOR + SLACK_TOKENS
+    ):
         other = OTHER_LIMIT_NAME[quirks.max_tokens_field]
         return Finding(
             {"max_tokens_field": other}, f"the reply exceeded its limit: `{quirks.max_tokens_field}` is ignored"

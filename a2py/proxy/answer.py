@@ -33,6 +33,7 @@ from a2py.proxy.keepalive import KeepAlive
 from a2py.proxy.responses import header_list, json_response
 from a2py.proxy.rules import route_headers
 from a2py.upstream import Flow
+from a2py.wires.common.ratelimits import rate_limits
 
 
 class Answer(Protocol):
@@ -51,7 +52,8 @@ class Answer(Protocol):
         """Take over the place in the line at which the request began to wait."""
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
-        """Take over the upstream's headers about rate limits. They reach the client unless the answer is committed."""
+        """Take over what the upstream's `headers` say about rate limits. It reaches the client unless the answer is
+        committed."""
 
     def complete(self, outcome: Outcome, model: str) -> ApiError | None:
         """End the reply of the latest attempt with `outcome`. Return the error if the reply is not a complete one.
@@ -132,7 +134,7 @@ class StreamAnswer:
         self.client.place = place
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
-        self.client.rate_limits = headers
+        self.client.rate_limits = rate_limits(headers)
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Writer:
         self._sent = prepared.sent
@@ -229,7 +231,7 @@ class JsonAnswer:
         pass  # the frame sends it with each answer that is not a stream
 
     def set_rate_limits(self, headers: Mapping[str, str]) -> None:
-        self._rate_limits = headers
+        self._rate_limits = rate_limits(headers)
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Reply:
         inbound, request = self._inbound, self._inbound.call.request

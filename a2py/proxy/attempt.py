@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.replies import Demand, demand_of
+from a2py.evidence.replies import Expectation, expectation_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import Answer, DecodedAnswer
@@ -43,7 +43,7 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 class Attempt:
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
     `original`; `refused`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
-    was sent; `demand`: what the reply must
+    was sent; `expected`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent.
     `outcome`: once the attempt has ended, how its reply did; None if there was none."""
 
@@ -66,7 +66,7 @@ class Attempt:
         self.grant: Granted | None = None
         self.is_repetition = False
         self.prepared: Prepared | None = None
-        self.demand = Demand()
+        self.expected = Expectation()
         self.outcome: Outcome | None = None
         self._response: Response | None = None  # that is being read
         self._outcome: Outcome | None = None  # of the latest response, None until it has ended
@@ -179,7 +179,7 @@ class Attempt:
             inbound.record.notes.append("sent again: the kept connection had been closed")
         # The body is kept as `sent` until the reply begins, because an error may quote it.
         self.prepared = prepared._replace(headers={}, body=b"", sent=Sent(prepared.body))
-        self._answer.set_rate_limits(rate_limits(response.headers))
+        self._answer.set_rate_limits(response.headers)
         if recording is not None:
             recording.add_head(response.status, response.headers)
         return response
@@ -261,7 +261,7 @@ class DecodedAttempt(Attempt):
         services, call, deployment = self._services, self._call, self.deployment
         prepared = await self._prepare_hop()
         if self._searching is None:
-            self.demand = demand_of(call.request, prepared)
+            self.expected = expectation_of(call.request, prepared)
         self._decoded.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)

@@ -344,7 +344,7 @@ class Conversation(Exchange):
         deployment, outcome = attempt.deployment, attempt.outcome
         if deployment.wire == "native" or outcome is None:
             return
-        finding = judge(attempt.demand, deployment.quirks, outcome)
+        finding = judge(attempt.expected, deployment.quirks, outcome)
         if not finding.note:
             return
         self._inbound.record.notes.append(finding.note)

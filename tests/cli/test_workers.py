@@ -36,7 +36,7 @@ from a2py.evidence.server import Listed, ServerWord
 from a2py.proxy.lessons import iso_date
 from tests.cli.test_notify import manager
 from tests.commands import LIMIT, Running, clean_env, nothing, serving
-from tests.process import free_port
+from tests.process import children, free_port
 from tests.proxied import settle
 from tests.scripted import Peer, Raw, Scripted, completion
 from tests.user_manager import ask, stream, until
@@ -250,20 +250,16 @@ def write(place: Path, **more: Any) -> Path:
     return place / "a2py.yaml"
 
 
-def children(run: Running) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()]
-
-
 def test_a_file_that_is_broken_when_a_worker_dies_ends_nothing(tmp_path: Path) -> None:
     """The new worker serves what the parent has read; the file is looked at when somebody asks for that."""
     file = write(tmp_path)
     with serving("--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
         url = run.url
-        before = children(run)
+        before = children(run.process.pid)
         file.write_text("model_list: [")
         os.kill(before[0], signal.SIGKILL)
         run.until(r"worker \d ended \(signal 9\): another is started")
-        assert until(lambda: len(children(run)) == 2 and before[0] not in children(run))
+        assert until(lambda: len(children(run.process.pid)) == 2 and before[0] not in children(run.process.pid))
         assert all(ask(url) for _ in range(20))
         with urllib.request.urlopen(url + "/v1/models", timeout=LIMIT) as answer:
             assert json.load(answer)["data"][0]["display_name"] == "one"
@@ -276,9 +272,9 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
     file = write(tmp_path)
     with serving("--port", "0", "--num-workers", "2", "--log-format", "json", cwd=tmp_path) as run:
         run.until(r'"event":"started"')
-        (dies, _) = children(run)
+        (dies, _) = children(run.process.pid)
         os.kill(dies, signal.SIGKILL)
-        assert until(lambda: len(children(run)) == 2 and dies not in children(run))
+        assert until(lambda: len(children(run.process.pid)) == 2 and dies not in children(run.process.pid))
         file.write_text(file.read_text().replace('"one"', '"two"'))
         run.process.send_signal(signal.SIGHUP)
         run.until(r'(?s)"event":"reloaded".*"event":"reloaded"')
@@ -291,7 +287,7 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
         run.process.send_signal(signal.SIGHUP)
         run.until(r'"event":"reload refused"')
         assert run.said.count("reload refused") == 1
-        for pid in children(run):
+        for pid in children(run.process.pid):
             os.kill(pid, signal.SIGHUP)  # `kill -HUP` of a whole control group: it is the parent that reads
         assert ask(url[1]) and run.end() == exits.OK
         assert run.said.count('"reloaded"') == 2
@@ -611,7 +607,7 @@ def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
             thread.start()
         for _ in threads:
             assert begun.acquire(timeout=LIMIT)
-        pids = children(run)
+        pids = children(run.process.pid)
         for number in (signal.SIGTERM, signal.SIGINT):
             for pid in pids:
                 os.kill(pid, number)
@@ -667,9 +663,9 @@ def test_all_workers_leave_when_one_is_asked_to(tmp_path: Path) -> None:
             return found
 
         assert until(lambda: statuses() == {503})
-        pid = children(run)[0]
+        pid = children(run.process.pid)[0]
         os.kill(pid, signal.SIGKILL)
-        assert until(lambda: len(children(run)) == 3 and pid not in children(run))
+        assert until(lambda: len(children(run.process.pid)) == 3 and pid not in children(run.process.pid))
         run.until("ended")
         assert until(lambda: statuses() == {503}) and ask(run.url)
         assert run.end() == exits.OK
@@ -708,10 +704,10 @@ def test_a_lost_standard_error_stops_nothing(tmp_path: Path, how: str, count: in
     try:
         assert until(lambda: ask(url))
         if count > 1:
-            assert until(lambda: len(children(run)) == 2)
-            pid = children(run)[0]
+            assert until(lambda: len(children(run.process.pid)) == 2)
+            pid = children(run.process.pid)[0]
             os.kill(pid, signal.SIGKILL)
-            assert until(lambda: len(children(run)) == 2 and pid not in children(run))
+            assert until(lambda: len(children(run.process.pid)) == 2 and pid not in children(run.process.pid))
         write(tmp_path, model_list=[])
         process.send_signal(signal.SIGHUP)
         assert all(ask(url) for _ in range(20))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from a2py.errors import ApiError
-from a2py.evidence.replies import NOTHING, Demand, demand_of, judge
+from a2py.evidence.replies import NOTHING, Expectation, expectation_of, judge
 from a2py.messages.types import Outcome, Prepared, Request, Usage
 from a2py.quirks import Quirks
 
@@ -23,33 +23,35 @@ def outcome(
 @pytest.mark.parametrize(
     ("choice", "degraded", "asked"),
     [
-        ({"type": "tool", "name": "look"}, (), Demand("look", True, 7)),
-        ({"type": "any"}, (), Demand("", True, 7)),
-        ({"type": "auto"}, (), Demand("", False, 7)),
-        (None, (), Demand("", False, 7)),
-        ({"type": "tool", "name": "look"}, ("tool_choice",), Demand("", False, 7)),
+        ({"type": "tool", "name": "look"}, (), Expectation("look", True, 7)),
+        ({"type": "any"}, (), Expectation("", True, 7)),
+        ({"type": "auto"}, (), Expectation("", False, 7)),
+        (None, (), Expectation("", False, 7)),
+        ({"type": "tool", "name": "look"}, ("tool_choice",), Expectation("", False, 7)),
     ],
 )
-def test_what_was_asked(choice: Any, degraded: tuple[str, ...], asked: Demand) -> None:
+def test_what_was_asked(choice: Any, degraded: tuple[str, ...], asked: Expectation) -> None:
     body = {"tool_choice": choice} if choice else {}
-    assert demand_of(Request(body, "m", [], max_tokens=7), Prepared("u", {}, b"", False, degraded=degraded)) == asked
+    assert (
+        expectation_of(Request(body, "m", [], max_tokens=7), Prepared("u", {}, b"", False, degraded=degraded)) == asked
+    )
 
 
 def test_a_forced_tool_that_was_called_shows_nothing() -> None:
-    assert judge(Demand("look", True), PLAIN, outcome("tool_use", ("look", "other"))) is NOTHING
-    assert judge(Demand("", True), PLAIN, outcome("tool_use", ("other",))) is NOTHING
+    assert judge(Expectation("look", True), PLAIN, outcome("tool_use", ("look", "other"))) is NOTHING
+    assert judge(Expectation("", True), PLAIN, outcome("tool_use", ("other",))) is NOTHING
 
 
 @pytest.mark.parametrize("called", [(), ("other",)])
 def test_a_forced_tool_that_was_not_called(called: tuple[str, ...]) -> None:
-    finding = judge(Demand("look", True), PLAIN, outcome("tool_use" if called else "end_turn", called))
+    finding = judge(Expectation("look", True), PLAIN, outcome("tool_use" if called else "end_turn", called))
     assert finding.changes == {"tool_choice_named": "only"} and "forced" in finding.note
-    again = judge(Demand("look", True), Quirks(tool_choice_named="only"), outcome("end_turn"))
+    again = judge(Expectation("look", True), Quirks(tool_choice_named="only"), outcome("end_turn"))
     assert not again.changes and again.note
 
 
 def test_any_tool_that_was_not_called() -> None:
-    finding = judge(Demand("", True), PLAIN, outcome())
+    finding = judge(Expectation("", True), PLAIN, outcome())
     assert not finding.changes and "no tool" in finding.note
 
 
@@ -57,7 +59,7 @@ def test_any_tool_that_was_not_called() -> None:
     ("field", "other"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
 )
 def test_a_limit_that_was_ignored(field: Any, other: str) -> None:
-    finding = judge(Demand(limit=100), Quirks(max_tokens_field=field), outcome(output=215))
+    finding = judge(Expectation(limit=100), Quirks(max_tokens_field=field), outcome(output=215))
     assert finding.changes == {"max_tokens_field": other} and field in finding.note
 
 
@@ -67,24 +69,24 @@ def test_a_limit_that_was_ignored(field: Any, other: str) -> None:
     ids=["within the slack", "exact", "no limit", "thinking does not count"],
 )
 def test_a_limit_that_was_kept(limit: int, output: int, thinking: int) -> None:
-    assert judge(Demand(limit=limit), PLAIN, outcome(output=output, thinking=thinking)) is NOTHING
+    assert judge(Expectation(limit=limit), PLAIN, outcome(output=output, thinking=thinking)) is NOTHING
 
 
 def test_a_reply_without_usage_shows_no_limit() -> None:
-    assert judge(Demand(limit=1), PLAIN, Outcome("end_turn", None)) is NOTHING
+    assert judge(Expectation(limit=1), PLAIN, Outcome("end_turn", None)) is NOTHING
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "refusal", "stop_sequence"])
 def test_a_reply_that_was_cut_shows_nothing(reason: str) -> None:
-    assert judge(Demand("look", True, 1), PLAIN, outcome(reason, output=999)) is NOTHING
+    assert judge(Expectation("look", True, 1), PLAIN, outcome(reason, output=999)) is NOTHING
 
 
 def test_a_reply_that_failed_shows_nothing() -> None:
-    assert judge(Demand("look", True), PLAIN, outcome(error=ApiError("upstream", "x"))) is NOTHING
+    assert judge(Expectation("look", True), PLAIN, outcome(error=ApiError("upstream", "x"))) is NOTHING
 
 
 def test_messages_that_have_phases() -> None:
-    shown = judge(Demand(), PLAIN, outcome(has_phases=True))
+    shown = judge(Expectation(), PLAIN, outcome(has_phases=True))
     assert shown.changes == {"phases": "all"} and shown.note
     for quirks in (Quirks(phases="all"), Quirks(phases="none")):  # known, or refused
-        assert judge(Demand(), quirks, outcome(has_phases=True)) is NOTHING
+        assert judge(Expectation(), quirks, outcome(has_phases=True)) is NOTHING

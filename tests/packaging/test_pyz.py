@@ -115,14 +115,14 @@ def test_it_serves_with_its_c_extensions_on_several_workers(single: Path, tmp_pa
         commands = [
             Path(path).read_bytes()
             for path in glob.glob(f"/proc/{started[1]}/task/*/children")
-            for path in children(path)
+            for path in command_lines(path)
         ]
         assert len(commands) == 2 and all(bytes(renamed) in command for command in commands)
     finally:
         assert "stopped" in run(renamed, "stop", cwd=tmp_path).stdout
 
 
-def children(path: str) -> list[str]:
+def command_lines(path: str) -> list[str]:
     return [f"/proc/{pid}/cmdline" for pid in Path(path).read_text().split()]
 
 

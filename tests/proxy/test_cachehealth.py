@@ -5,13 +5,7 @@ from __future__ import annotations
 from a2py.messages.fingerprint import Fingerprint
 from a2py.messages.types import Usage
 from a2py.proxy.cachehealth import MAX_SESSIONS, MAX_TURNS, CacheHealth
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 class Session:

@@ -7,7 +7,8 @@ import pytest
 from a2py.config import Settings
 from a2py.errors import ApiError
 from a2py.proxy.cooldowns import Cooldowns
-from tests.proxy.test_limits import Clock, dep
+from tests.clock import Clock
+from tests.proxy.test_limits import dep
 
 
 class Reporter:

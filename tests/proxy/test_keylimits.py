@@ -13,17 +13,11 @@ from a2py.errors import ApiError
 from a2py.proxy.keylimits import KeyLimits, KeyReservation, KeyUse
 from a2py.proxy.limits import WINDOW, Tokens
 from a2py.proxy.share import Share
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def limits(clock: Clock | None = None) -> KeyLimits:
-    return KeyLimits(clock or Clock())
+    return KeyLimits(clock or Clock(0.0))
 
 
 NOTHING = Tokens()
@@ -47,7 +41,7 @@ def refused(keys: KeyLimits, caller: Caller, demand: Tokens = NOTHING) -> ApiErr
 
 
 def test_requests_a_minute() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     keys, caller = limits(clock), alice(rpm=2)
     for now in (0.0, 20.0):
         clock.now = now
@@ -71,7 +65,7 @@ def test_requests_at_a_time() -> None:
 
 
 def test_tokens_a_minute() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     keys, caller = limits(clock), alice(tpm=1000)
     running = keys.reserve(caller, Tokens(400, 500))
     assert keys.usage() == {"alice": KeyUse(1, 0, 900)}
@@ -101,19 +95,19 @@ def test_of_several_limits_the_one_that_lasts_longest_is_named() -> None:
 
 
 def test_workers_divide_the_limits() -> None:
-    keys, caller = KeyLimits(Clock(), Share(3, 4)), alice(rpm=6, max_parallel=2)
+    keys, caller = KeyLimits(Clock(0.0), Share(3, 4)), alice(rpm=6, max_parallel=2)
     keys.reserve(caller, Tokens()).settle(0, 0)
     assert "rpm 6 [1 in this worker]" in refused(keys, caller).message
-    keys, caller = KeyLimits(Clock(), Share(0, 4)), alice(tpm=4000)
+    keys, caller = KeyLimits(Clock(0.0), Share(0, 4)), alice(tpm=4000)
     keys.reserve(caller, Tokens(600, 4096)).settle(600, 0)
     assert "tpm 4000 [1000 in this worker]" in refused(keys, caller, Tokens(3000, 10)).message
-    keys = KeyLimits(Clock(), Share(0, 4))
+    keys = KeyLimits(Clock(0.0), Share(0, 4))
     keys.reserve(caller, Tokens(3000, 10))  # larger than the part, not than the limit: it starts if nothing else counts
     assert keys.usage()["alice"].tokens == 3000
 
 
 def test_counters_of_keys_that_are_gone_are_forgotten() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     keys = limits(clock)
     running = [keys.reserve(Caller(name, max_parallel=1), Tokens()) for name in "abc"]
     running[0].settle(0, 0)
@@ -124,7 +118,7 @@ def test_counters_of_keys_that_are_gone_are_forgotten() -> None:
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400), st.floats(0, 40)), max_size=30))
 def test_what_is_used_is_what_was_settled(requests: list[tuple[int, int, float]]) -> None:
     """Whatever runs at a time: never above the limit by reservations, and nothing is left in the end."""
-    clock = Clock()
+    clock = Clock(0.0)
     keys, caller = limits(clock), alice(tpm=1000, max_parallel=3)
     running: list[tuple[KeyReservation, int, int]] = []
     for input, output, pause in requests:

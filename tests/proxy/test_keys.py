@@ -17,15 +17,8 @@ from a2py.errors import ApiError
 from a2py.proxy import keys as module
 from a2py.proxy.access import admit, may_ask, require_admin, require_model
 from a2py.proxy.keys import LOOK_SECONDS, Keyring
+from tests.clock import Clock
 from tests.proxied import deployment
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def write(path: Path, **keys: Mapping[str, Any]) -> None:
@@ -41,7 +34,7 @@ def write(path: Path, **keys: Mapping[str, Any]) -> None:
 
 class Ring(Keyring):
     def __init__(self, path: Path, **keys: Mapping[str, Any]) -> None:
-        self.time, self.events = Clock(), list[tuple[str, dict[str, object]]]()
+        self.time, self.events = Clock(100.0), list[tuple[str, dict[str, object]]]()
         super().__init__(self.time, lambda event, values: self.events.append((event, values)))
         if keys:
             write(path, **keys)

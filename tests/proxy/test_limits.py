@@ -23,13 +23,7 @@ from a2py.proxy.limits import (
     Shortage,
     Tokens,
 )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def dep(id: str = "d", model: str = "u", **more: Any) -> Deployment:

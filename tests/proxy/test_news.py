@@ -23,7 +23,8 @@ from a2py.proxy.pace import Pace
 from a2py.proxy.sizes import Sizes
 from a2py.quirks import Quirks
 from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS
-from tests.proxy.test_limits import Clock, dep
+from tests.clock import Clock
+from tests.proxy.test_limits import dep
 
 DATE = 1.8e9
 

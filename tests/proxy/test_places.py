@@ -6,13 +6,7 @@ from typing import Any
 
 from a2py.deployment import Deployment
 from a2py.proxy.places import MAX_HOLDS, Places
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def dep(id: str = "d", name: str = "m", **more: Any) -> Deployment:

@@ -30,13 +30,7 @@ from a2py.proxy.router import (
 )
 from a2py.quirks import Quirks
 from a2py.upstream import NoAnswer
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def dep(id: str, name: str = "m", **more: Any) -> Deployment:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from a2py.proxy.limits import WINDOW, Limits, Tokens
 from a2py.proxy.places import Places
 from a2py.proxy.share import WHOLE, Share
-from tests.proxy.test_limits import Clock, dep
+from tests.clock import Clock
+from tests.proxy.test_limits import dep
 from tests.proxy.test_places import dep as dep_at
 
 

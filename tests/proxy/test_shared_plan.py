@@ -25,6 +25,7 @@ from a2py.shared.grant import Grant, Verdict
 from a2py.shared.mirror import Mirror
 from a2py.shared.script import Change, slice_of
 from a2py.shared.subject import Ask, Asks, Subject
+from tests.clock import Clock
 
 NOW = 1_800_000_000_000
 
@@ -51,13 +52,6 @@ class Shared:
 
     def running(self) -> int:
         return sum(share.running for share in self.mirror.shares.values())
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def dep(id: str, name: str = "m", **more: Any) -> Deployment:

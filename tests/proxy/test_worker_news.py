@@ -16,8 +16,9 @@ from a2py.proxy.bus import Bus
 from a2py.proxy.limits import WINDOW, Limits, Tokens
 from a2py.proxy.share import Share
 from a2py.proxy.worker_news import SLICES, STATE, TOPIC, WorkerNews
+from tests.clock import Clock
 from tests.proxy.test_bus import Parent
-from tests.proxy.test_limits import Clock, dep
+from tests.proxy.test_limits import dep
 from tests.proxy.test_news import Process
 
 ONE = dep("d", rpm=8, tpm=4000)

@@ -9,10 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.clock import Clock
+from tests.proxied import SESSION, Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Scripted, answering, refusing, text, usage
-
-SESSION = "x-claude-code-session-id"
 
 
 @asynccontextmanager
@@ -119,13 +118,6 @@ def caching(cached: list[int]) -> Any:
         c.end()
 
     return script
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def notes(proxy: Running) -> list[str]:

@@ -22,6 +22,7 @@ import pytest
 from a2py.ledger.query import sum_by
 from tests import books, process, scripted
 from tests.books import Case, Clients, Tokens, Upstream, make_cases
+from tests.process import children
 from tests.scripted import Scripted
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix")]
@@ -57,10 +58,6 @@ def model(name: str, base: str, wire: str) -> dict[str, Any]:
         "cache_creation_input_token_cost": write,
     }
     return entry
-
-
-def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def keep_books(folder: Path, count: int, kills: int) -> Books:

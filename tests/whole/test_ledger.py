@@ -25,10 +25,9 @@ from a2py.ledger.query import sum_by
 from a2py.prices import Price, Rates
 from a2py.proxy.log import Record
 from tests import process
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.proxied import SESSION, Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, refusing, text
 
-SESSION = "x-claude-code-session-id"
 PRICE = Price(Rates(1e-6, 2e-6, 1e-7, 3e-6))
 
 

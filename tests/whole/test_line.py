@@ -18,10 +18,11 @@ from a2py.config import single
 from a2py.errors import ApiError
 from a2py.evidence.server import ServerWord
 from a2py.messages.writer import PING
-from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
+from tests.clock import Clock
+from tests.proxied import SECRET, SESSION, Running, config, deployment, message, proxied, settle
 from tests.scripted import LIMIT, Answer, Peer, Raw, Scripted, answering, refusing
 
-SESSION, AGENT = "x-claude-code-session-id", "x-claude-code-agent-id"
+AGENT = "x-claude-code-agent-id"
 
 
 class Upstream:
@@ -212,13 +213,6 @@ async def test_a_full_line_is_a_429_that_says_when() -> None:
         await client.answer()
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
         assert 'a2py_queue_seconds_count{end="full"} 1\n' in page
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_retry_after_is_the_time_that_requests_take() -> None:

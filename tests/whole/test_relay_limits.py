@@ -17,19 +17,13 @@ from a2py.messages.request import parse
 from a2py.proxy import sizes
 from a2py.proxy.limits import FIRST_OUTPUT, Use
 from a2py.quirks import Quirks
+from tests.clock import Clock
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import DONE, SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
 
 #: Input tokens of the small request as the proxy counts them, and the output that it reserves for it.
 INPUT = count(parse(orjson.dumps(message())))
 OUTPUT = message()["max_tokens"]
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager
