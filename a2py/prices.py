@@ -21,6 +21,8 @@ KEYS = {
     "cache_write_hour": "cache_creation_input_token_cost_above_1hr",
     "thinking": "output_cost_per_reasoning_token",
 }
+#: Dollars a token. With more, a cost could be infinite, which neither a sum nor JSON can hold.
+MOST = 1e6
 #: A key of a tier, for example `input_cost_per_token_above_200k_tokens`.
 _TIER = re.compile(r"(.+)_above_(\d{1,6})k_tokens")
 
@@ -113,9 +115,9 @@ def _rates(values: Mapping[str, Any], suffix: str) -> Rates:
 
 
 def read_rate(value: Any) -> float | None:
-    """Return a price as a number; None if it is none: missing, not a number, negative or without an end."""
+    """Return a price as a number; None if it is none: missing, not a number, negative or above MOST."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < float("inf") else None
+    return float(value) if is_number and 0 <= value <= MOST else None
 
 
 def is_price_key(key: str) -> bool:

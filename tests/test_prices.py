@@ -61,7 +61,7 @@ def test_a_missing_price_is_never_zero() -> None:
     assert read_price({"input_cost_per_token_above_200k_tokens": 1}) == Price(Rates(), ((200_000, Rates(1.0)),))
 
 
-@pytest.mark.parametrize("value", [None, "3e-6", True, -1, float("inf"), float("nan"), [], {}])
+@pytest.mark.parametrize("value", [None, "3e-6", True, -1, float("inf"), float("nan"), 1e7, [], {}])
 def test_what_is_no_price(value: object) -> None:
     assert read_rate(value) is None
 

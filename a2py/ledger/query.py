@@ -158,7 +158,7 @@ def parse_since(text: str, now: float) -> float:
     text = text.strip()
     ago = _AGO.fullmatch(text)
     if ago is not None:
-        return now - float(ago[1]) * _SECONDS[ago[2]]
+        return max(0.0, now - float(ago[1]) * _SECONDS[ago[2]])
     if text == "today":
         return datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     if re.fullmatch(r"\d{9,12}|\d{1,12}\.\d+", text):

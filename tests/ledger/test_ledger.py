@@ -559,7 +559,7 @@ def test_since_when() -> None:
     ]
     assert parse_since("86400.0", NOW) == 86400.0, "as `a2py usage` asks a proxy"
     assert parse_since("1972-01-02T00:00:00Z", NOW) == parse_since("63158400.0", NOW) == 63158400.0
-    assert parse_since("1960-01-01", NOW) == 0.0
+    assert parse_since("1960-01-01", NOW) == parse_since("999999w", NOW) == 0.0
     assert parse_since(str(parse_since("9999-12-30", NOW)), NOW) == datetime(9999, 12, 30).timestamp()
     assert parse_since("2026-11-30", NOW) == datetime(2026, 11, 30).timestamp()
     assert parse_since("2026-11-30T10:00:00Z", NOW) == 1796032800
