@@ -27,17 +27,21 @@ from tests.scripted import Scripted
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix")]
 SECRETS = {f"team-{n}": f"sk-team-{n}" for n in range(3)}
+#: One of them has a budget, which it can't spend.
+BUDGETED = "team-0"
 #: Seconds of a worker's life that a kill may lose.
 LOST_SECONDS = 1.0
 
 
 class Books(NamedTuple):
-    """`rows`: of the ledger, by the number of their case; `kills`: when workers were killed."""
+    """`rows`: of the ledger, by the number of their case; `spent`: by the key with a budget; `kills`: when workers were
+    killed."""
 
     cases: list[Case]
     rows: dict[int, dict[str, Any]]
     path: Path
     kills: list[float]
+    spent: float
 
 
 def model(name: str, base: str, wire: str) -> dict[str, Any]:
@@ -64,6 +68,7 @@ async def keep_books(folder: Path, count: int, kills: int) -> Books:
     """Ask `count` cases of two workers, of which `kills` are killed on the way."""
     cases, path = make_cases(count, SECRETS), folder / "usage.db"
     keys = {name: {"sha256": hashlib.sha256(key.encode()).hexdigest()} for name, key in SECRETS.items()}
+    keys[BUDGETED]["budget"] = "1000000"
     (folder / "keys.yaml").write_text(json.dumps({"keys": keys}))
     (folder / "keys.yaml").chmod(0o600)
     killed: list[float] = []
@@ -98,7 +103,20 @@ async def keep_books(folder: Path, count: int, kills: int) -> Books:
                 number = int(row["agent"][1:])
                 assert number not in rows, "an answer has one row"
                 rows[number] = dict(row)
-    return Books(cases, rows, path, killed)
+            spent = connection.execute("SELECT total(cost) FROM spent WHERE key = ?", (BUDGETED,)).fetchone()[0]
+    return Books(cases, rows, path, killed, spent)
+
+
+def check_spent(made: Books) -> None:
+    """A budget counts what the rows of its key cost, and the prompt of an answer of which nothing is known. Each is
+    written for itself, so that a killed worker may have lost the one and not the other."""
+    own = [case for case in made.cases if case.key == BUDGETED]
+    rows = [made.rows[case.number] for case in own if case.number in made.rows]
+    cost = sum(row["cost"] or 0.0 for row in rows)
+    near = [case for case in own if any(-LOST_SECONDS < case.end - kill < 10 for kill in made.kills)]
+    either = sum(max(case.cost, 0.05) for case in near)
+    unknown = sum(row["estimated"] and not row["input"] for row in rows)
+    assert cost > 0 and cost - either - 1e-6 <= made.spent <= cost + either + 0.001 * unknown + 1e-6
 
 
 def check(made: Books) -> Counter[str]:
@@ -146,6 +164,7 @@ async def test_some_hundred_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(scripted, "LIMIT", 120.0)
     made = await keep_books(tmp_path, 300, kills=1)
     sorts = check(made)
+    check_spent(made)
     assert sorts["to the token"] > 150 and sorts["estimated"] > 20 and len(made.kills) == 1
 
 
@@ -156,6 +175,7 @@ async def test_ten_thousand_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     start = time.monotonic()
     made = await keep_books(tmp_path, 10_000, kills=8)
     sorts = check(made)
+    check_spent(made)
     tokens = sum(
         sum(row[name] for name in ("input", "cache_read", "cache_write", "output")) for row in made.rows.values()
     )
