@@ -265,7 +265,7 @@ PROXY = (
     ("books",),
     ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
     ("news",),
-    ("connection", "shared_plan", "worker_news"),
+    ("connection", "shared_news", "shared_plan", "worker_news"),
     ("sharing",),
     ("body", "client", "connections", "rules"),
     ("recording",),

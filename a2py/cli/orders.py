@@ -31,6 +31,7 @@ class Orders:
         self.log = log
         self.is_handed_over = False
         self.announce: Callable[[], None] = lambda: None
+        self.tell_others: Callable[[message.Learned], None] = lambda learned: None
 
     def begin(self, server: Server) -> asyncio.Future[None]:
         """Start to follow orders. Cancel the result to stop."""
@@ -38,6 +39,7 @@ class Orders:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it, too, and reads the file for all workers
         self.server = server
         server.set_leave_handler(self.leave_all)
+        self.tell_others = server.services.discovery.learned
         server.services.discovery.learned = self.share
         return asyncio.ensure_future(self.follow())
 
@@ -53,7 +55,8 @@ class Orders:
         self.worker.say(LEFT)
 
     def share(self, learned: message.Learned) -> None:
-        """Tell the parent what a server says of itself, so that all other workers learn it."""
+        """Tell the parent what a server says of itself, so that all other workers learn it, and other processes."""
+        self.tell_others(learned)
         self.worker.report(message.encode(learned))
 
     async def follow(self) -> None:

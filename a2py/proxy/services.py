@@ -231,8 +231,9 @@ class Services:
         if self.config.redis is not None:
             from a2py.proxy.sharing import Sharing  # not loaded where no Redis is configured
 
-            self.router.sharing = Sharing(self.config.redis, self.router, self.log)
-            self.router.sharing.renew(self.config)
+            sharing = self.router.sharing = Sharing(self.config.redis, self.router, self.log)
+            sharing.renew(self.config)
+            sharing.exchange_news(self.open_news(), self.discovery)
 
     async def close(self) -> None:
         if self.news is not None:
@@ -274,7 +275,7 @@ class Services:
 
     def join_workers(self, number: int, count: int, send: Callable[[list[bytes]], bool]) -> None:
         """Share what is known with the other workers of one parent (`Bus.connect`)."""
-        if count > 1:
+        if count > 1 and self.router.sharing is None:  # over Redis they do already
             from a2py.proxy.worker_news import WorkerNews  # not loaded by a process that is alone
 
             WorkerNews(self.open_news(), self.bus, self.limits, self.running.run_in_background)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from a2py.caller import Caller
 from a2py.proxy.admission import Admission
+from a2py.proxy.discovery import Discovery
 from a2py.proxy.keylimits import refuse
 from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens
 from a2py.proxy.log import Log
+from a2py.proxy.news import News
 from a2py.proxy.router import Router
 from a2py.proxy.shared_line import SharedLine
+from a2py.proxy.shared_news import SharedNews
 from a2py.proxy.shared_plan import SharedPlan
 from a2py.shared.store import Store
 from a2py.shared.subject import PARALLEL, RPM, TPM, Ask, Subject, make_id
@@ -35,13 +38,19 @@ class Sharing:
         self._line = router.line = SharedLine(router.limits.places)
         self._admission = Admission(self.store, router.limits)
         router.make_plan = partial(SharedPlan, self._admission, self._line)
+        self._config: Config
         self.store.start()
 
     def renew(self, config: Config) -> None:
         """Know what others use of the limits of `config`, too. Another Redis needs a restart."""
+        self._config = config
         self.store.mirror.watch(self._admission.list_ids(config.deployments))
         if config.redis != self._address:
             self._log.warning("another Redis is used after a restart only: run a2py restart")
+
+    def exchange_news(self, news: News, discovery: Discovery) -> None:
+        """Tell the others what this process learns, and learn from them."""
+        SharedNews(self.store, news, discovery, lambda: [one.base for one in self._config.deployments])
 
     async def admit_key(self, caller: Caller, demand: Tokens) -> Granted | None:
         """Count a request of a key, None if the key has no limits. Raise `ApiError` if one is reached."""

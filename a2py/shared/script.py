@@ -212,7 +212,7 @@ return {now, redis.call('GET', KEYS[2])}
 )
 
 #: KEYS: processes, birth, news, then subjects. ARGV: process, milliseconds of a lease, id of the last word that was
-#: read, words to tell.
+#: read ("$": none of those that are there), words to tell.
 _BEAT = (
     _BEGIN
     + f"""
@@ -220,19 +220,25 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if not lives(process) then return {{now, -1}} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), process)
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], KEPT) end
-for i = 4, #ARGV do
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', {NEWS_KEPT}, '*', 'p', process, 'w', ARGV[i])
-end
 local names, before = redis.call('ZRANGE', KEYS[1], 0, -1), 0
 for _, name in ipairs(names) do
   if name < process then before = before + 1 end
 end
+local base = process:match('^[^.]*')
 local words, from = {{}}, ARGV[3]
+if from == '$' then
+  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+  from = newest and newest[1] or '0-0'
+  words = {{from, ''}}
+end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', {NEWS_READ + 1})) do
   if entry[1] ~= from then
     words[#words + 1] = entry[1]
-    words[#words + 1] = entry[2][2] ~= process and entry[2][4] or ''
+    words[#words + 1] = entry[2][2] ~= base and entry[2][4] or ''
   end
+end
+for i = 4, #ARGV do
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', {NEWS_KEPT}, '*', 'p', base, 'w', ARGV[i])
 end
 local counts = {{}}
 for i = 4, #KEYS do

@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
@@ -48,8 +49,8 @@ GUARD_SECONDS = 2.0
 LATEST_MS = int(2 * CALL_SECONDS * 1000)
 #: Subjects that a beat asks about.
 MAX_BEAT = 128
-#: Words that wait to be told (the oldest goes first), and bytes of a word.
-MAX_WORDS, WORD_BYTES = 500, 65536
+#: Words that wait to be told (the oldest goes first), words that one beat tells, and bytes of a word.
+MAX_WORDS, MAX_TOLD, WORD_BYTES = 2000, 100, 65536
 #: What a reply that is not as our scripts make it raises.
 MALFORMED = (ValueError, TypeError, IndexError, AttributeError, KeyError)
 
@@ -59,25 +60,28 @@ class Reporter(Protocol):
     def warning(self, event: str, **values: object) -> None: ...
 
 
-class _News:
-    """`words`: to be told; `last`: id of the last word that was heard."""
+class Stream:
+    """The words that processes tell each other.
 
-    __slots__ = ("last", "words")
+    `on_word`: gets each word of another process, and its age in seconds; `on_join`: called once, when this process
+    begins to hear words; `words`: to be told; `last`: id of the last word that was heard; `has_joined`: it began."""
 
     def __init__(self) -> None:
+        self.on_word: Callable[[bytes, float], None] = lambda word, age: None
+        self.on_join: Callable[[], None] = lambda: None
         self.words: deque[bytes] = deque(maxlen=MAX_WORDS)
-        self.last = "0-0"
+        self.last = "$"
+        self.has_joined = False
 
 
 class Store:
-    """`url`: of Redis; `options`: further arguments of its connections; `on_word`: gets each word of another process,
-    and its age in seconds; `is_up`: Redis is asked; `mirror`: what this process knows without asking."""
+    """`url`: of Redis; `options`: further arguments of its connections; `is_up`: Redis is asked; `mirror`: what this
+    process knows without asking; `news`: what processes tell each other."""
 
     def __init__(self, url: str, options: Mapping[str, Any], log: Reporter) -> None:
         self._pool = ConnectionPool.from_url(url, **{"protocol": 2, **options})
         self._log = log
         self.mirror = Mirror()
-        self.on_word: Callable[[bytes, float], None] = lambda word, age: None
         self.is_up = False
         self._base = secrets.token_hex(6)  # of this process's names
         self._number = 0  # of its name
@@ -87,13 +91,13 @@ class Store:
         self._offset = time.time() - time.monotonic()  # Redis's clock less ours, seconds
         self._guard_end = 0.0
         self._birth = b""
-        self._news = _News()
+        self.news = Stream()
         self._wake = asyncio.Event()  # a beat is due, or there is nothing to beat for
         self._decided = asyncio.Event()  # Redis is asked, or it is not
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
         return f"{self._base}.{self._number}"
 
     def now(self) -> int:
@@ -111,7 +115,7 @@ class Store:
         self.is_up, self._is_closed = False, True
         if link is not None:
             try:
-                await self._run_script(link, script.LEAVE, script.leave_arguments(self._name, self._busy()))
+                await self._run_script(link, script.LEAVE, script.leave_arguments(self.name, self._busy()))
             except LinkError:
                 pass
         if self._task is not None:
@@ -125,7 +129,7 @@ class Store:
     def tell(self, word: bytes) -> None:
         """Tell all other processes `word`, at once if Redis is there, otherwise when it is back."""
         if len(word) <= WORD_BYTES:
-            self._news.words.append(word)
+            self.news.words.append(word)
             self._wake.set()
 
     # -- limits --------------------------------------------------------------------------------------------------------
@@ -174,7 +178,7 @@ class Store:
             link, number = self._link, self._number
             if link is None or not self.is_up:
                 return None
-            arguments = script.take_arguments(self._name, self.now() + LATEST_MS, candidates)
+            arguments = script.take_arguments(self.name, self.now() + LATEST_MS, candidates)
             try:
                 reply = await self._run_script(link, script.TAKE, arguments, partial(self._undo, candidates, number))
                 taken = script.read_taken(reply, candidates)
@@ -236,7 +240,7 @@ class Store:
         link = self._link
         if link is None or not self.is_up:
             return False
-        arguments = script.adjust_arguments(self._name, changes)
+        arguments = script.adjust_arguments(self.name, changes)
         again = partial(link.tell, "EVAL", script.ADJUST.text, *arguments[1:])
         return link.tell("EVALSHA", *arguments, missing=again)
 
@@ -307,13 +311,11 @@ class Store:
         mirror = self.mirror
         birth = await link.call("GET", script.BIRTH)
         is_all = bool(self._birth) and birth != self._birth  # Redis has been emptied
-        before, self._number = self._name if self._number else "", self._number + 1
+        before, self._number = self.name if self._number else "", self._number + 1
         standings = mirror.standings(self.now(), is_all=is_all)
         mirror.forget_debt()
         self._must_join = False
-        arguments = script.join_arguments(
-            self._name, before, int(LEASE_SECONDS * 1000), secrets.token_hex(8), standings
-        )
+        arguments = script.join_arguments(self.name, before, int(LEASE_SECONDS * 1000), secrets.token_hex(8), standings)
         sent = time.monotonic()
         try:
             now, self._birth = await self._run_script(link, script.JOIN, arguments)
@@ -364,9 +366,9 @@ class Store:
         if self._must_join:
             await self._join(link)
         ids = list(mirror.shares)[-MAX_BEAT:]
-        news = self._news
-        words = list(news.words)
-        arguments = script.beat_arguments(self._name, int(LEASE_SECONDS * 1000), news.last, words, ids)
+        news = self.news
+        words = list(islice(news.words, MAX_TOLD))
+        arguments = script.beat_arguments(self.name, int(LEASE_SECONDS * 1000), news.last, words, ids)
         sent = time.monotonic()
         try:
             beat = script.read_beat(await self._run_script(link, script.BEAT, arguments))
@@ -383,8 +385,11 @@ class Store:
         for id, word in beat.words:
             news.last = id
             if word:
-                self.on_word(word, max(0.0, (beat.now - int(id.partition("-")[0])) / 1000))
-        return len(beat.words) >= script.NEWS_READ
+                news.on_word(word, max(0.0, (beat.now - int(id.partition("-")[0])) / 1000))
+        if not news.has_joined:
+            news.has_joined = True
+            news.on_join()
+        return len(beat.words) >= script.NEWS_READ or len(words) == MAX_TOLD
 
     async def _check_memory(self, link: Link) -> None:
         """Warn if Redis may throw away what is counted."""

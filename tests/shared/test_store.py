@@ -56,7 +56,7 @@ async def stores(server: RedisServer, count: int = 1, *, url: str = "", **option
             await each.close()
 
 
-async def until(is_true: Callable[[], bool]) -> None:
+async def until(is_true: Callable[[], object]) -> None:
     for _ in range(3000):
         if is_true():
             return
@@ -203,7 +203,7 @@ async def stores_more(
     server: RedisServer, on_word: Callable[[bytes, float], None] = lambda word, age: None
 ) -> AsyncIterator[Store]:
     each = Store(server.url, {}, Log())
-    each.on_word = on_word
+    each.news.on_word = on_word
     each.start()
     await until(lambda: each.is_up)
     try:
@@ -273,15 +273,17 @@ async def test_each_word_reaches_all_others_once(server: RedisServer) -> None:
     async with stores(server, 3) as every:
         heard: list[list[bytes]] = [[] for _ in every]
         for each, words in zip(every, heard, strict=True):
-            each.on_word = lambda word, age, words=words: words.append(word)  # type: ignore[misc]
+            each.news.on_word = lambda word, age, words=words: words.append(word)  # type: ignore[misc]
         for number in range(script.NEWS_READ + 20):
             every[0].tell(b"%d" % number)
         await until(lambda: len(heard[1]) == len(heard[2]) == script.NEWS_READ + 20)
         assert heard[0] == [] and heard[1] == heard[2] == [b"%d" % number for number in range(script.NEWS_READ + 20)]
-        ages: list[float] = []
-        async with stores_more(server, lambda word, age: ages.append(age)):
-            await until(lambda: len(ages) == script.NEWS_READ + 20)
-            assert min(ages) >= 0
+        late: list[tuple[bytes, float]] = []
+        async with stores_more(server, lambda word, age: late.append((word, age))) as newcomer:
+            await until(lambda: newcomer.news.has_joined)
+            every[1].tell(b"new")
+            await until(lambda: late)
+            assert [word for word, _ in late] == [b"new"] and late[0][1] >= 0, "nothing of before it came"
 
 
 async def test_a_password_and_a_user(tmp_path: Path) -> None:
