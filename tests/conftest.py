@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,14 @@ def pytest_xdist_auto_num_workers() -> int:
     from tests import schedule
 
     return schedule.processes()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    given = getattr(session.config, "workerinput", None)  # of a process of xdist
+    if given and session.config.args == ["tests"] and not sys.dont_write_bytecode:
+        from tests import schedule
+
+        schedule.import_in_turns(int(given["workerid"].removeprefix("gw")), given["workercount"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
