@@ -218,7 +218,7 @@ CLI = (
     ("__init__", "completion", "consent", "demo", "lastflags", "record", "rotate", "check.finding"),
     ("notify", "relay", "source", "statusline", "check.choices"),
     ("check.probes",),
-    ("check.rows", "configimport", "configinit", "embedded", "summary", "trust", "workers"),
+    ("check.rows", "configimport", "configinit", "embedded", "keys", "summary", "trust", "workers"),
     ("reload", "running", "service"),
     ("pagelink", "usage", "config", "env", "explain", "serving", "setup", "check.command"),
     ("launch", "models", "top", "ui", "check.__init__"),

@@ -51,6 +51,8 @@ REMOVED = (
     "CLAUDE_CODE_USE_GATEWAY",
     "CLAUDE_CODE_USE_VERTEX",
 )
+#: Stands for a key that only its owner has: the proxy knows a digest of it.
+FOREIGN_TOKEN = "…"
 #: The token for a proxy that asks for none: some clients do not start without one.
 NO_TOKEN = "a2py"
 #: The window that Claude Code assumes for a model that it does not know. A larger window needs no variable.

@@ -38,7 +38,7 @@ EXAMPLES = (
 def parser(name: str) -> options.Parser:
     out = options.Parser(name, "Write, import, show or validate a configuration.", EXAMPLES)
     commands = out.add_subparsers(
-        dest="what", required=True, metavar="init|import|show|validate", parser_class=_SubcommandParser
+        dest="what", required=True, metavar="init|import|show|validate", parser_class=options.SubcommandParser
     )
     init_ = commands.add_parser("init", help="write a first file, with comments")
     init_.add_argument(
@@ -83,15 +83,6 @@ def run(name: str, argv: list[str]) -> int:
         "validate": validate,
     }
     return commands[args.what](args, Terminal())
-
-
-class _SubcommandParser(options.Parser):
-    """A parser of a subcommand, which argparse creates and names itself."""
-
-    def __init__(self, **arguments: Any) -> None:
-        prog = arguments.pop("prog", "a2py config")
-        super().__init__("", arguments.pop("help", ""), **arguments)
-        self.prog = prog
 
 
 # -- show ------------------------------------------------------------------------------------------------------

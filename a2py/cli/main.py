@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
         "trust", "allow the file in this folder to send variables to the hosts that it names", "a2py trust"
     ),
     "check": Command("check", "probe each model, say what works and what to do", "a2py check"),
+    "keys": Command("keys", "make, list, revoke and rotate the keys of clients", "a2py keys new alice --budget 20/day"),
     "usage": Command("usage", "show tokens and cost by model, key, session or day", "a2py usage --by day --since 7d"),
     "ui": Command("ui", "open the page that shows every request and both of its sides", "a2py ui"),
     "top": Command("top", "show what runs now, in the terminal", "a2py top"),

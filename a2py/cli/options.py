@@ -146,6 +146,15 @@ class Parser(argparse.ArgumentParser):
         return f"usage: {usage}   (all options: {self.prog} --help)"
 
 
+class SubcommandParser(Parser):
+    """A parser of a subcommand, which argparse creates and names itself."""
+
+    def __init__(self, **arguments: Any) -> None:
+        prog = arguments.pop("prog", "a2py")
+        super().__init__("", arguments.pop("description", arguments.pop("help", "")), **arguments)
+        self.prog = prog
+
+
 def _format_positional(action: argparse.Action) -> str:
     """Return a positional argument as a usage line shows it."""
     name = str(action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest))

@@ -105,8 +105,9 @@ def configure_target(args: argparse.Namespace, env: Mapping[str, str], url: str,
     `inspect`: do not ask for consent. A configuration without consent sends nothing."""
     source = choose_source(args, env, inspect=inspect)
     if source.config is None:
-        return Target(url, master_key(None, env, os.getcwd()), "demo", ("demo",))
+        return Target(url, own_key(env, master_key(None, env, os.getcwd())), "demo", ("demo",))
     target = describe_target(source.config, url)
+    target = replace(target, token=own_key(env, target.token))
     return target if source.unapproved else asyncio.run(measure_target(target, source.config))
 
 
@@ -143,6 +144,11 @@ def _read_models(target: Target, rows: list[Any], model: str) -> Target:
     return replace(target, model=chosen, names=names, window=window, output=output)
 
 
+def own_key(env: Mapping[str, str], configured: str) -> str:
+    """Return the key that a2py's commands send: $A2PY_KEY, else the `configured` master key."""
+    return env.get("A2PY_KEY", "").strip() or configured
+
+
 def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
     """Return the running a2py with the model and key that the configuration here knows for it.
 
@@ -154,7 +160,7 @@ def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | N
     except ConfigError:
         expected = None  # a broken file here says nothing about the proxy that is running
     if expected is None:
-        return find_answering(url, master_key(None, env, os.getcwd()))
+        return find_answering(url, own_key(env, master_key(None, env, os.getcwd())))
     target = find_answering(url, expected.token, expected.model)
     if target is not None and expected.is_routed:
         return replace(target, model="", window=expected.window, output=expected.output, is_routed=True)
@@ -168,7 +174,7 @@ def require_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target:
     target = find_running(args, env)
     if target is None:
         raise Stop(
-            f"no a2py answers at {find_url(args, env)} (or it asks for another master key): "
+            f"no a2py answers at {find_url(args, env)} (or it asks for another key: set A2PY_KEY): "
             "start one with `a2py`, or name it with --url",
             UNAVAILABLE,
         )

@@ -241,8 +241,8 @@ def check_public(host: str, source: Source, insecure: bool) -> None:
         return
     raise Stop(
         f"{host} is a public address, and without a master key anybody who reaches it can spend your keys: set "
-        "LITELLM_MASTER_KEY (or general_settings.master_key), or pass --insecure (A2PY_INSECURE=1) if something else "
-        "protects it",
+        "LITELLM_MASTER_KEY (or general_settings.master_key), make keys (`a2py keys new`), or pass --insecure "
+        "(A2PY_INSECURE=1) if something else protects it",
         REFUSED,
     )
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from a2py.cli import handover, record, rotate
+from a2py.cli.clientenv import FOREIGN_TOKEN
 from a2py.cli.control import READY, Worker
 from a2py.cli.embedded import open_source
 from a2py.cli.eventloop import settle
@@ -164,6 +165,8 @@ def announce(job: Job, config: Config, address: Any, log: Log) -> None:
     else:
         listening = f"{f'[{job.host}]' if ':' in job.host else job.host}:{address[1]}"
     client = describe_target(config, url)
+    if not config.master_key and os.path.exists(config.keys_path):
+        client = replace(client, token=FOREIGN_TOKEN)
     if config.settings.json_logs:
         log.info(
             "started",

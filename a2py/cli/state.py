@@ -92,10 +92,18 @@ def write(path: str, text: str, mode: int | None = None) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, mode)
+            _keep_owner(path, temporary)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def _keep_owner(path: str, temporary: str) -> None:
+    """Give the new file to the owner of the old one. Only root can, and needs to: a proxy of another user reads it."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and os.path.exists(path):
+        status = os.stat(path)
+        os.chown(temporary, status.st_uid, status.st_gid)
 
 
 def open_log(path: str) -> TextIO:

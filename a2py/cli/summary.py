@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from a2py import __version__
-from a2py.cli.clientenv import FAMILIES, HAIKU, Target
+from a2py.cli.clientenv import FAMILIES, FOREIGN_TOKEN, HAIKU, Target
 from a2py.cli.source import CURE
 from a2py.cli.terminal import Terminal
 from a2py.config import Config
@@ -147,6 +147,8 @@ def format_exports(target: Target, has_key_variable: bool) -> list[str]:
     """Return the three lines that Claude Code needs."""
     if not target.token:
         token = "a2py"
+    elif target.token == FOREIGN_TOKEN:
+        token = f"{FOREIGN_TOKEN}  # a key that `a2py keys new NAME` has printed"
     else:
         token = '"$LITELLM_MASTER_KEY"' if has_key_variable else "…  # your master_key"
     lines = [f"export ANTHROPIC_BASE_URL={target.url}", f"export ANTHROPIC_AUTH_TOKEN={token}"]

@@ -95,7 +95,7 @@ def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict
     groups = http.read_groups(answer)
     if groups is None:
         status = answer.status if answer is not None else 0
-        reason = {401: "asks for another master key", 404: "keeps no ledger"}.get(status, "")
+        reason = {401: "asks for another key (set A2PY_KEY)", 404: "keeps no ledger"}.get(status, "")
         if args.url and not reason:
             raise Stop(f"the a2py at {url} {_explain(answer)}", FAILED)
         which = "this user's other proxies" if reason else "this user's proxies"
@@ -114,7 +114,7 @@ def _explain(answer: http.Answer | None) -> str:
 
 
 def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
-    """Return the master key of the configuration here, "" if there is none."""
+    """Return $A2PY_KEY, else the master key of the configuration here; "" if there is none."""
     from a2py.cli import running
     from a2py.cli.source import master_key
     from a2py.config import ConfigError
@@ -122,8 +122,8 @@ def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
     try:
         source = running.choose_source(args, env, inspect=True)
     except ConfigError:
-        return master_key(None, env, os.getcwd())
-    return master_key(source.config, env, os.getcwd())
+        return running.own_key(env, master_key(None, env, os.getcwd()))
+    return running.own_key(env, master_key(source.config, env, os.getcwd()))
 
 
 def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:

@@ -34,6 +34,14 @@ API = (
     "a2py serves the Anthropic Messages API: POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models;"
     " and OpenAI's: POST /v1/chat/completions, /v1/responses, /v1/embeddings …"
 )
+_KEYS = "make, list, revoke and rotate keys with the command `a2py keys` (docs/keys.md)"
+_USAGE = "`a2py usage --by key` shows what was spent, and GET /usage has it as JSON (docs/usage.md)"
+#: First segments of the paths by which LiteLLM manages keys and shows what they spend (its proxy's API, 2026-11) → what
+#: a2py has instead.
+LITELLM = {
+    **dict.fromkeys(("key", "user", "team", "customer", "end_user", "budget"), _KEYS),
+    **dict.fromkeys(("spend", "global"), _USAGE),
+}
 #: Scheme and host of a request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
@@ -119,5 +127,9 @@ def refuse_method(request: BaseRequest, path: str, methods: tuple[str, ...]) -> 
 
 def explain_missing(method: str, path: str) -> ApiError:
     """Return the error for a path that is not served."""
-    words = explain_unserved(method, path) if is_openai_path(path) else f"Not found: {method} {path}. {API}"
-    return ApiError("not_found", words)
+    if is_openai_path(path):
+        return ApiError("not_found", explain_unserved(method, path))
+    instead = LITELLM.get(path.strip("/").partition("/")[0])
+    if instead is not None:
+        return ApiError("not_found", f"a2py does not serve LiteLLM's {path}: {instead}", should_retry=False)
+    return ApiError("not_found", f"Not found: {method} {path}. {API}")

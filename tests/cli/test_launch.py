@@ -90,7 +90,7 @@ def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> 
         without_key = a2py("run", str(script), cwd=tmp_path, env={"PORT": env["PORT"]}).stdout
         assert without_key.startswith("http://127.0.0.1:") and running.url not in without_key
         refused = a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path)
-        assert refused.returncode == exits.UNAVAILABLE and "another master key" in refused.stderr
+        assert refused.returncode == exits.UNAVAILABLE and "another key: set A2PY_KEY" in refused.stderr
 
 
 def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> None:

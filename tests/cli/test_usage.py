@@ -155,7 +155,7 @@ def test_it_asks_the_running_proxy(tmp_path: Path) -> None:
             assert len(json.loads(done.stdout)) == (since < "2026") and not done.stderr, done.stderr
         (tmp_path / "elsewhere").mkdir()
         done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path / "elsewhere")
-        assert json.loads(done.stdout) == [] and "asks for another master key" in done.stderr
+        assert json.loads(done.stdout) == [] and "asks for another key (set A2PY_KEY)" in done.stderr
         line = a2py(
             "statusline",
             cwd=tmp_path,

@@ -186,3 +186,35 @@ async def test_without_a_file_no_key_is_needed(path: Path) -> None:
         assert (await proxy.ask(None, "/v1/models", "GET")).status == 200
         assert not proxy.services.needs_key
     assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "command"),
+    [
+        ("POST", "/key/generate", "a2py keys"),
+        ("GET", "/key/info?key=sk-1", "a2py keys"),
+        ("POST", "/key/delete", "a2py keys"),
+        ("GET", "/user/info", "a2py keys"),
+        ("POST", "/team/new", "a2py keys"),
+        ("GET", "/spend/logs", "a2py usage"),
+        ("GET", "/global/spend", "a2py usage"),
+        ("GET", "/global/spend/keys?limit=5", "a2py usage"),
+    ],
+)
+async def test_litellms_paths_name_the_command(path: Path, method: str, where: str, command: str) -> None:
+    async with proxied(keyed(path)) as proxy:
+        answer = await proxy.ask({} if method == "POST" else None, where, method)
+    assert answer.status == 404 and f"`{command}" in words(answer) and where.partition("?")[0] in words(answer)
+    assert "sk-1" not in words(answer)
+
+
+async def test_usage_shows_a_key_its_own_answers(path: Path) -> None:
+    write(path, alice={}, bob={}, boss={"admin": "true"})
+    ledger = str(path.with_name("usage.db"))
+    async with Scripted(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
+        async with proxied(keyed(path, upstream.base, ledger=ledger)) as proxy:
+            for name in ("alice", "bob", "bob"):
+                assert (await proxy.ask(message(), headers=key(name))).status == 200
+            for name, rows in (("alice", {"alice": 1}), ("bob", {"bob": 2}), ("boss", {"alice": 1, "bob": 2})):
+                answer = await proxy.ask(None, "/usage?by=key", "GET", headers=key(name))
+                assert {row["key"]: row["requests"] for row in json.loads(answer.body)["groups"]} == rows
