@@ -56,6 +56,7 @@ WIRES = {
     "responses": 4,
     "native": 4,
     "passthrough": 4,
+    "changes": 4,
     "__init__": 5,
 }
 #: The only parts that may import asyncio and aiohttp. cli/ may start what they run.
@@ -279,9 +280,10 @@ PROXY = (
     ("messages_api", "usage_page"),
     ("openai_api",),
     ("page.__init__", "page.access", "page.recorder", "page.details"),
-    ("page.desk", "page.snapshot"),
+    ("page.desk", "page.exports", "page.snapshot"),
     ("page.history", "page.live"),
     ("page.reader",),
+    ("page.runs",),
     ("page.site",),
     ("routes",),
     ("app",),

@@ -2,7 +2,8 @@
 
 Knows: the page's paths, the secret of the state folder, which key this configuration has. Must not know: what is done
 with the token.
-Invariants: the secret is written once, with mode 0600. It, and a key, go only to a server that says that it is an a2py.
+Invariants: the secret is written once, with mode 0600, and goes only to an a2py on this machine; a key goes only to a
+server that says that it is an a2py.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from a2py.cli import http, running, state
 from a2py.cli.exits import FAILED, UNAVAILABLE, Stop
 from a2py.cli.source import master_key, read_environment
+from a2py.cli.summary import is_loopback
 from a2py.config import ConfigError
 
 #: Seconds that a busy proxy may take.
@@ -43,7 +46,7 @@ def make_link(args: argparse.Namespace) -> Link:
         raise Stop(f"no a2py answers at {url}: start one (a2py start), or name another with --url", UNAVAILABLE)
     key = _find_key(args, env)
     answer = _ask(url, {"x-api-key": key} if key else {})
-    if answer is not None and answer.status == 401 and not key:
+    if answer is not None and answer.status == 401 and not key and is_loopback(urlsplit(url).hostname or ""):
         answer = _ask(url, {"x-a2py-ui-secret": read_secret(env)})
     token = _read(answer, "token")
     if not token:

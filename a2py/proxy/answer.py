@@ -103,7 +103,7 @@ class StreamAnswer:
     def __init__(self, inbound: Inbound, stall_seconds: float) -> None:
         self._inbound = inbound
         request, settings = inbound.request, inbound.config.settings
-        extra = {**grant(settings.allowed_origins, request.headers), **route_headers(inbound.record)}
+        extra = {**grant(settings.allowed_origins, request.headers), **route_headers(inbound.record), **inbound.extra}
         make_stream = EventStream if inbound.recording is None else inbound.recording.stream
         self.client = make_stream(request, inbound.record.id, settings.buffer_kb * 1024, extra, stall_seconds)
         self._writer: Writer | None = None

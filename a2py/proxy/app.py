@@ -159,4 +159,4 @@ def _name_asker(request: BaseRequest, record: Record) -> None:
     headers = request.headers
     if not record.account.session:
         record.account.session = name_session(headers)
-    record.account.agent = headers.get(AGENT_HEADER, "")[:SESSION_LENGTH]
+    record.account.agent = record.account.agent or headers.get(AGENT_HEADER, "")[:SESSION_LENGTH]

@@ -6,8 +6,8 @@ Invariants: `config` stays the one that was in force when the request came, what
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from a2py.messages.fingerprint import Fingerprint
@@ -28,7 +28,7 @@ class Inbound:
     """`start_time`: loop time at which the exchange began; `model`: the name to serve it by (proxy/rules.py); `hops`:
     value of the hop header for upstreams; `patience`: seconds that the client waits for a complete answer, 0 if it
     waits for ever; `record`: its line in the log, filled on the way; `recording`: None if nobody wants one; `is_able`:
-    which deployments may be asked for its key, None: all."""
+    which deployments may be asked for its key, None: all; `extra`: further headers of an answer that streams."""
 
     request: BaseRequest
     call: Call
@@ -44,6 +44,7 @@ class Inbound:
     arrival: float = 0.0
     recording: Recording | None = None
     is_able: Callable[[Deployment], bool] | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def thinking_mode(self) -> str:

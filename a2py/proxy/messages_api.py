@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from a2py.errors import ApiError
@@ -34,6 +35,7 @@ from a2py.upstream import HOP_HEADER
 if TYPE_CHECKING:
     from a2py.proxy.recording import Recording
 
+NOTHING: Mapping[str, str] = {}
 #: How many a2py proxies a request may pass.
 MAX_HOPS = 5
 #: Seconds that a client is taken to wait if it does not say so (Claude Code: API_TIMEOUT_MS 600,000).
@@ -43,9 +45,15 @@ _PASSED_HEADERS = ("x-app", "x-claude-code-session-id", "x-claude-code-agent-id"
 
 
 async def create_message(
-    services: Services, request: BaseRequest, record: Record, body: bytes | None = None
+    services: Services,
+    request: BaseRequest,
+    record: Record,
+    body: bytes | None = None,
+    extra: Mapping[str, str] = NOTHING,
 ) -> StreamResponse | ApiError:
-    """Answer a request. `body`: to answer instead of its own (the page asks again what was asked before)."""
+    """Answer a request.
+
+    `body`: to answer instead of its own (the page asks again what was asked before); `extra`: headers of a stream."""
     body = await read_request(services, request) if body is None else body
     recording = None
     if services.ui.watcher is not None or services.config.settings.capture_dir:
@@ -67,6 +75,7 @@ async def create_message(
         asker_of(request.headers, call),
         hops=extend_hops(services, request),
         recording=recording,
+        extra=extra,
     )
     if config.settings.cache_health and call.session:
         inbound.prompt = await services.pace.run(fingerprint_in_slices(parsed))

@@ -142,7 +142,7 @@ class RecordedAttempt:
         self.url = prepared.url
         self.headers = dict(prepared.headers)
         self.degraded = prepared.degraded
-        self.added = prepared.added
+        self.names = prepared.names
         self.body = body
         self.reply = reply
         self.head: tuple[int, dict[str, str]] | None = None

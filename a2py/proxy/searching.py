@@ -104,6 +104,8 @@ class Searching:
         assert query is not None
         backend = BACKENDS[tool.backend]
         question = backend.build(query, Account(tool.base, tool.key, tool.engine))
+        recording = self._inbound.recording
+        start = recording.begin_search() if recording is not None else 0.0
         problem = ""
         try:
             status, data = await self._ask(question)
@@ -125,6 +127,8 @@ class Searching:
         except ValueError:
             search.error, problem = "unavailable", "answered something that is no JSON"
         self._services.metrics.add("a2py_searches_total", tool=tool.name, result=search.error or "ok")
+        if recording is not None:
+            recording.add_search(query.text, start, len(search.pages), search.error)
         if problem:
             place = _backend_deployment(tool).address
             self._services.log.warning("search failed", tool=tool.name, backend=tool.backend, at=place, problem=problem)

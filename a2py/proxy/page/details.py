@@ -9,12 +9,20 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
+from a2py import jsonsize
+from a2py.errors import ApiError
+from a2py.messages.composition import compose
+from a2py.messages.request import parse
 from a2py.proxy.capture import clean, path_of, secrets_in
 from a2py.proxy.recording import Body, RecordedAttempt, Recording
 from a2py.proxy.redact import Redactor
+from a2py.wires.changes import Question, find_changes
+from a2py.wires.passthrough.endpoints import is_openai_path
 
 #: Pieces of one body whose times are shown; later ones count as one.
 MAX_PIECES = 50_000
@@ -23,22 +31,49 @@ JSON = dict[str, Any]
 
 
 class Shown:
-    """A recording, as it may be shown. `more_secrets`: of the configuration that is in force now."""
+    """A recording, as it may be shown. `more_secrets`: of the configuration that is in force now; `reasons`: of each
+    attempt, quirk → where it is from."""
 
-    def __init__(self, recording: Recording, more_secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        more_secrets: frozenset[str] = frozenset(),
+        reasons: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self.recording = recording
         self.redactor = Redactor(secrets_in(recording) | more_secrets)
+        self._reasons = reasons
+
+    def data(self, body: Body) -> bytes:
+        """Return a body without secrets."""
+        return b"".join(body.redact(self.redactor))
+
+    def text(self, body: Body) -> str:
+        return self.data(body).decode("utf-8", "replace")
+
+    def parse(self, body: Body) -> JSON | None:
+        """Return the JSON object that a body is, None if it is none, or was cut."""
+        data = self.data(body)
+        if body.is_cut or jsonsize.exceeds(data):
+            return None
+        try:
+            value = orjson.loads(data)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
     def detail(self) -> JSON:
         """Return everything but the bodies."""
         recording, redactor = self.recording, self.redactor
+        body = self.parse(recording.body)
         return {
             "client": {
                 "method": recording.method,
                 "path": redactor.text(recording.path),
                 "headers": [pair for one in recording.headers for pair in self._headers(dict([one]))],
             },
-            "attempts": [self._attempt(number, one) for number, one in enumerate(recording.attempts, 1)],
+            "attempts": [self._attempt(number, one, body) for number, one in enumerate(recording.attempts, 1)],
+            "context": self._compose(body),
             "waits": [{"start": _seconds(w.start), "end": _seconds(w.end), "place": w.place} for w in recording.waits],
             "searches": [
                 {
@@ -56,7 +91,31 @@ class Shown:
             ],
         }
 
-    def _attempt(self, number: int, attempt: RecordedAttempt) -> JSON:
+    @property
+    def _is_passed(self) -> bool:
+        """Whether the request passes as it is, to an endpoint of OpenAI's."""
+        return is_openai_path(self.recording.path)
+
+    def _compose(self, body: JSON | None) -> list[JSON]:
+        """Return what fills the context."""
+        if body is None or self._is_passed:
+            return []
+        try:
+            request = parse(orjson.dumps(body))
+        except ApiError:  # it was refused
+            return []
+        return [part._asdict() for part in compose(request)]
+
+    def _find_changes(self, number: int, attempt: RecordedAttempt, client: JSON | None) -> list[JSON]:
+        sent = self.parse(attempt.body)
+        if client is None or sent is None:
+            return []
+        reasons = self._reasons[number - 1] if number <= len(self._reasons) else {}
+        question = Question(attempt.deployment, sent, attempt.degraded, attempt.names, reasons)
+        changes = find_changes(client, question, is_passed=self._is_passed)
+        return [{name: self.redactor.text(text) for name, text in change._asdict().items()} for change in changes]
+
+    def _attempt(self, number: int, attempt: RecordedAttempt, client: JSON | None) -> JSON:
         deployment, text = attempt.deployment, self.redactor.text
         status, headers = attempt.head or (None, {})
         return {
@@ -75,6 +134,7 @@ class Shown:
             "error": text(attempt.error),
             "retry": text(attempt.retry),
             "degraded": list(attempt.degraded),
+            "changes": self._find_changes(number, attempt, client),
         }
 
     def _headers(self, headers: Mapping[str, str]) -> list[list[str]]:

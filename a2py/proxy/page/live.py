@@ -139,7 +139,7 @@ class Pages:
             "version": __version__,
             "time": time.time(),
             "started": time.time() - services.running.uptime(),
-            "workers": len(services.bus.peers) + 1,
+            "workers": services.bus.count,
             "recording": "record" if self.desk.records_always else "page",
             "ledger": services.books.keeper is not None,
             "keys": has_keys(services),

@@ -10,16 +10,20 @@ text is kept, until its last slice is taken.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 
+from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.proxy.capture import secrets_of
+from a2py.proxy.page import exports
 from a2py.proxy.page.desk import Desk
 from a2py.proxy.page.details import Shown
 from a2py.proxy.page.history import History, is_id
 from a2py.proxy.recording import Recording
+from a2py.proxy.services import Services
 
 #: Characters of one answer of a worker.
 SLICE = 1024 * 1024
@@ -28,6 +32,7 @@ SECONDS = 30.0
 MAX_READERS = 2
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 
 
 class Reader:
@@ -54,6 +59,15 @@ class Reader:
             nothing: JSON = {"client": None, "attempts": [], "waits": [], "searches": [], "context": [], "parts": []}
             return {**row, "recorded": False, **nothing}
         return {**row, **detail}
+
+    async def describe_client(self, id: str) -> JSON:
+        """Return method, path and headers of the client. Raise `ApiError` if they are not kept."""
+        worker = await self._find(id)
+        detail = await self.desk.ask(worker, "detail", SECONDS, id=id) if worker is not None else None
+        if detail is None:
+            raise ApiError("not_found", "This is not kept, or not any more", should_retry=False)
+        client: JSON = detail["client"]
+        return client
 
     async def read(self, id: str, what: str) -> str:
         """Return a text that belongs to a request. Raise `ApiError` if it is not kept."""
@@ -86,9 +100,7 @@ class Reader:
         recording = self._get(arguments)
         if recording is None:
             return None
-        secrets = secrets_of(self.desk.services.config)
-        async with self._readers:
-            return await asyncio.to_thread(lambda: Shown(recording, secrets).detail())
+        return await self._run(recording, Shown.detail)
 
     async def _answer_read(self, arguments: JSON) -> JSON | None:
         """Return a slice of a text. The text is made for the first slice, and kept for the others."""
@@ -98,21 +110,47 @@ class Reader:
             recording = self._get(arguments)
             if recording is None:
                 return None
-            secrets = secrets_of(self.desk.services.config)
-            async with self._readers:
-                text = await asyncio.to_thread(_render, recording, secrets, arguments["what"])
+            recorder = self.desk.recorder
+            row = recorder.rows.get(arguments["id"], {}) if recorder is not None else {}
+            text = await self._run(recording, lambda shown: _render(shown, arguments["what"], row))
             if text is None:
                 return None
         is_last = offset + SLICE >= len(text)
         self._key, self._text = (("", ""), None) if is_last else (key, text)
         return {"text": text[offset : offset + SLICE], "total": len(text)}
 
+    async def _run(self, recording: Recording, read: Callable[[Shown], T]) -> T:
+        """Return what `read` makes of a recording, in a thread."""
+        services = self.desk.services
+        secrets = secrets_of(services.config)
+        # Here, because what is known of deployments changes in the loop.
+        reasons = [_list_reasons(services, attempt.deployment) for attempt in recording.attempts]
+        async with self._readers:
+            return await asyncio.to_thread(lambda: read(Shown(recording, secrets, reasons)))
 
-def _render(recording: Recording, secrets: frozenset[str], what: str) -> str | None:
-    """Return the text that `what` names; None if there is none."""
+
+def _list_reasons(services: Services, deployment: Deployment) -> dict[str, str]:
+    """Return from where each quirk of a deployment is."""
+    known = services.explain(deployment)["quirks"]
+    return {name: f"{fact['source']}: {fact['reason']}" for name, fact in known.items()}
+
+
+def _render(shown: Shown, what: str, row: JSON) -> str | None:
+    """Return the text that `what` names; None if there is none. An error that the reader may see begins with `!`."""
     kind, _, name = what.partition(" ")
-    shown = Shown(recording, secrets)
     if kind == "part":
         part = shown.part(name)
         return None if part is None else orjson.dumps(part).decode()
-    return None
+    if kind == "body":
+        return b"".join(shown.recording.body.pieces).decode("latin-1") if not shown.recording.body.is_cut else None
+    try:
+        if name == "golden":
+            return exports.make_golden(shown, row)
+    except ValueError as error:
+        return f"!{error}"
+    if name == "capture":
+        return exports.make_capture(shown, row)
+    if name == "report":
+        return exports.make_report(shown, row, shown.detail())
+    form, _, base = name.partition(" ")
+    return exports.make_curl(shown, base) if form == "curl" else None

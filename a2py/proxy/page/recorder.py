@@ -152,7 +152,7 @@ def describe(record: Record, worker: int, cost: float | None, *, is_recorded: bo
     return {
         "id": record.id,
         "worker": worker,
-        "time": round(time.time() - record.duration, 3),
+        "time": round(time.time() - record.duration, 6),
         "model": record.model,
         "deployment": record.deployment,
         "upstream": record.upstream,
@@ -173,7 +173,7 @@ def describe(record: Record, worker: int, cost: float | None, *, is_recorded: bo
         "estimated": account.is_estimated or spent.is_estimated,
         "cost": cost,
         "first_token": round(record.first_content, 3) or None,
-        "seconds": round(record.duration, 3),
+        "seconds": round(record.duration, 6),
         "degraded": list(record.degraded),
         "notes": record.notes[:20],
         "recorded": is_recorded,

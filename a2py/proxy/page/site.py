@@ -37,6 +37,7 @@ from a2py.proxy.page.desk import Desk
 from a2py.proxy.page.history import MAX_LIMIT, USUAL_LIMIT, History
 from a2py.proxy.page.live import Pages
 from a2py.proxy.page.reader import Reader
+from a2py.proxy.page.runs import Runs
 from a2py.proxy.responses import PAGE_HEADERS, NamelessResponse, json_response
 from a2py.proxy.services import Services
 
@@ -63,6 +64,7 @@ class Site:
         self.pages = Pages(self.desk)
         self.history = History(self.desk)
         self.reader = Reader(self.desk)
+        self.runs = Runs(self.desk, self.reader)
 
     async def close(self) -> None:
         self.pages.end_all()
@@ -193,7 +195,32 @@ async def _serve_requests(
     kind, _, name = what.partition("/")
     if kind == "parts" and name:
         return json_response((await site.reader.read(id, f"part {name}")).encode(), record.id)
+    if what == "replay":
+        return await site.runs.replay(request, record, caller, id)
+    if what == "export":
+        return await _export(site, request, record, id)
     raise ApiError("not_found", f"Not found: {request.path[:200]}", should_retry=False)
+
+
+async def _export(site: Site, request: BaseRequest, record: Record, id: str) -> StreamResponse:
+    form = parse_qs(request.query_string).get("as", [""])[-1]
+    if form not in EXPORTS:
+        raise ApiError("invalid_request", f"as: write one of {', '.join(EXPORTS)}", should_retry=False)
+    host = request.headers.get("host", "localhost")
+    scheme = "https" if request.secure else "http"
+    text = await site.reader.read(id, f"export {form} {scheme}://{host}" if form == "curl" else f"export {form}")
+    if text.startswith("!"):
+        raise ApiError("invalid_request", f"There is no {form} of this request: {text[1:]}", should_retry=False)
+    headers = {"content-type": "text/plain; charset=utf-8", "request-id": record.id}
+    return NamelessResponse(body=text.encode("utf-8", "replace"), headers=headers)
+
+
+async def _try(site: Site, request: BaseRequest, record: Record, caller: Caller, rest: str) -> StreamResponse:
+    return await site.runs.ask(request, record, caller)
+
+
+async def _check(site: Site, request: BaseRequest, record: Record, caller: Caller, rest: str) -> StreamResponse:
+    return await site.runs.check(request, record, (await _read_json(site, request)).get("model"))
 
 
 def _parse_limit(text: str) -> int:
@@ -218,6 +245,10 @@ HANDLERS: dict[str, Handler] = {
     "models": _list_models,
     "usage": _serve_usage,
     "sessions": _serve_session,
+    "try": _try,
+    "check": _check,
 }
+#: Forms in which a request may leave the page.
+EXPORTS = ("curl", "capture", "golden", "report")
 #: Those that need a name after a slash.
 _WITH_NAME = frozenset({"sessions"})
