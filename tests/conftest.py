@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests import anomaly, coverage_map
 from tests import llamacpp as llama
 
+SIGQUIT = getattr(signal, "SIGQUIT", None)  # not on Windows
 #: No time decides: a loaded machine takes seconds for what takes a millisecond.
 settings.register_profile(
     "the same every time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -58,7 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """List the reasons of skipped tests, one line each."""
+    """List the reasons of skipped tests, one line each. Take SIGINT and SIGQUIT again: a script that ends a command with `&`
+    starts it with both ignored, and every process below it inherits that."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (SIGQUIT, signal.SIG_DFL)):
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     coverage_map.register(config)
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"

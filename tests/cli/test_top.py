@@ -155,8 +155,10 @@ class Screen:
 
     def end(self) -> int:
         """Wait for the end, and return the exit code."""
+        end = time.monotonic() + LIMIT
         try:
             while select.select([self.terminal], [], [], LIMIT)[0]:
+                assert time.monotonic() < end, f"it does not end: {self.text[-2000:]}"
                 self.text += os.read(self.terminal, 65536).decode("utf-8", "replace")
         except OSError:
             pass  # nobody has the other side any more
