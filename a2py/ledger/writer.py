@@ -108,6 +108,11 @@ class Writer:
             self._wake.set()
         return self._ended
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return len(self._rows)
+
     def _start(self) -> None:
         if self._thread is None:
             with self._start_lock:

@@ -41,6 +41,7 @@ class Bookkeeper:
     def __init__(self, path: str, settings: Settings, log: Log, metrics: Metrics) -> None:
         self.path = path
         self.prices = PriceList()
+        self._log = log
         self._metrics = metrics
         self._readers = asyncio.Semaphore(MAX_READERS)
         self.writer = Writer(partial(_make_store, path, settings), lambda event, values: log.warning(event, **values))
@@ -119,7 +120,9 @@ class Bookkeeper:
 
     async def close(self) -> None:
         """Write the last rows. A file that can't be written is not waited for longer than CLOSE_SECONDS."""
-        await asyncio.wait([asyncio.wrap_future(self.writer.close())], timeout=CLOSE_SECONDS)
+        _, pending = await asyncio.wait([asyncio.wrap_future(self.writer.close())], timeout=CLOSE_SECONDS)
+        if pending and self.writer.waiting:
+            self._log.warning("ledger rows lost", rows=self.writer.waiting, error="its file system does not answer")
 
 
 def _start(work: Callable[[], T], on_end: Callable[[], None]) -> Future[T]:

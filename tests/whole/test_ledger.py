@@ -298,6 +298,26 @@ async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> 
     assert events == ["ledger can't be written", "ledger is written again"]
 
 
+async def test_the_end_of_the_server_does_not_wait_for_a_file_system_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from a2py.ledger.store import Store
+    from a2py.proxy import bookkeeper
+
+    free = threading.Event()
+    monkeypatch.setattr(Store, "insert", lambda *args: free.wait(60))
+    monkeypatch.setattr(bookkeeper, "CLOSE_SECONDS", 0.01)
+    try:
+        async with Scripted(answering("Hi")) as upstream:
+            made = config(upstream.base, ledger=str(tmp_path / "usage.db"))
+            async with proxied(made) as proxy:
+                assert (await proxy.ask(message())).status == 200
+            last = [line for line in proxy.lines if line["event"] == "ledger rows lost"]
+        assert [line["rows"] for line in last] == [1] and "does not answer" in last[0]["error"]
+    finally:
+        free.set()
+
+
 async def test_nothing_is_made_where_it_is_off(tmp_path: Path) -> None:
     async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
         async with proxied(config(upstream.base, ledger=False), ledger=str(tmp_path / "usage.db")) as proxy:
