@@ -579,20 +579,21 @@ class VirtualList {
     if (!this.view || !this.height) return;
     const count = this.rows.count();
     const top = this.top;
+    const shift = this.box.scrollTop - top; // read once: a read after a write makes the browser lay out
     const first = Math.max(0, Math.floor(top / this.height) - 6);
     const last = Math.min(count, Math.ceil((top + this.view) / this.height) + 6);
     this.space.style.height = `${Math.min(count * this.height, MAX_HEIGHT)}px`;
     const keep = new Map();
     const focused = this.rows.open ? this.indexOfActive() : -1;
-    for (let i = first; i < last; i++) this.show(i, top, keep);
-    if (focused >= 0 && focused < count && (focused < first || focused >= last)) this.show(focused, top, keep);
+    for (let i = first; i < last; i++) this.show(i, shift, keep);
+    if (focused >= 0 && focused < count && (focused < first || focused >= last)) this.show(focused, shift, keep);
     for (const [key, node] of this.nodes) if (!keep.has(key)) node.remove();
     this.nodes = keep;
     if (this.rows.open && count && focused < 0) this.setActive(this.rows.key(Math.min(Math.ceil(top / this.height), count - 1)));
   }
 
-  /** @param {number} i @param {number} top @param {Map<any, any>} keep */
-  show(i, top, keep) {
+  /** @param {number} i @param {number} shift @param {Map<any, any>} keep */
+  show(i, shift, keep) {
     const key = this.rows.key(i);
     let node = this.nodes.get(key);
     if (!node) {
@@ -602,7 +603,7 @@ class VirtualList {
       this.space.append(node);
     }
     keep.set(key, node);
-    const y = i * /** @type {number} */ (this.height) - top + this.box.scrollTop;
+    const y = i * /** @type {number} */ (this.height) + shift;
     if (node.y !== y) {
       node.y = y;
       node.style.transform = `translateY(${y}px)`;
@@ -1370,14 +1371,14 @@ function fillKey(node, key) {
 
 // -- requests --------------------------------------------------------------------------------------------------------
 
-const filter = { text: '', model: '', status: '', session: '' };
+const filter = { text: '', words: /** @type {string[]} */ ([]), model: '', status: '', session: '' };
 let lastOpened = '';
 const STATUSES = /** @type {[string, string][]} */ ([['', 'Any status'], ['good', 'Answered'], ['bad', 'Failed'], ['warn', 'Left by the client']]);
 
 /** @param {Row} row */
 function passes(row) {
   return (!filter.model || row.model === filter.model) && (!filter.session || row.session === filter.session)
-    && (!filter.status || toneOf(row) === filter.status) && (!filter.text || filter.text.split(/\s+/).every((word) => row.hay.includes(word)));
+    && (!filter.status || toneOf(row) === filter.status) && filter.words.every((word) => row.hay.includes(word));
 }
 
 /** @param {any} root @returns {View} */
@@ -1445,6 +1446,7 @@ function requestsView(root) {
   };
   const pick = (name, node) => node.addEventListener('input', () => {
     filter[name] = name === 'text' ? node.value.toLowerCase().trim() : node.value;
+    filter.words = filter.text.split(/\s+/).filter(Boolean);
     sieve(true);
   });
   pick('text', field);
@@ -1765,7 +1767,7 @@ function changesPart(changes) {
   if (!changes.length) return h('p', { class: 'empty' }, 'Nothing was changed on the way to this upstream.');
   return some(changes, (change) => {
     const [from, to] = [str(change.from_value), str(change.to_value)];
-    const path = change.to && change.to !== change.path ? `${str(change.path)} → ${str(change.to)}` : str(change.path);
+    const path = [...new Set([str(change.path), str(change.to)])].filter(Boolean).join(' → ');
     return h('div', { class: 'change' }, h('span', null, tag(str(change.kind), CHANGES[change.kind] ?? '')),
       h('div', null, h('div', { class: 'path' }, path), h('div', { class: 'values' }, from && h('span', { class: 'minus' }, `− ${from}`),
           to && h('span', { class: 'plus' }, `+ ${to}`))),
@@ -1792,7 +1794,7 @@ let rules = /** @type {Json|null} */ (null);
 /** A rule of the documentation: its words in a dialog. @param {string} doc such as "translation.md#a8" */
 function docLink(doc) {
   const name = /#([abc]\d+)$/.exec(doc)?.[1];
-  if (!name) return doc;
+  if (!name) return `docs/${doc}`;
   return button(`rule ${name.toUpperCase()}`, async () => {
     try {
       rules ??= await (await fetch('/ui/rules.json')).json();
@@ -2148,6 +2150,14 @@ const loadModels = async () => list((await askJson('models')).models).map(str);
 
 const checked = { model: '', rows: /** @type {Json[]} */ ([]), running: /** @type {AbortController|null} */ (null), note: '' };
 
+const TONES = { ok: 'good', no: 'warn', fail: 'bad', skipped: '' };
+/** @param {Json} row */
+const makeResult = (row) => tr(
+  td(row.again ? 'break soft' : 'name break', '', str(row.model),
+    row.deployment && !row.again ? h('span', { class: 'second break' }, str(row.deployment)) : null),
+  td('break', '', str(row.probe)), td('', '', state(TONES[row.result] ?? 'warn', str(row.result))),
+  td('all break soft', '', str(row.detail), row.advice ? h('span', { class: 'second break' }, str(row.advice)) : null));
+
 /** @param {any} root @returns {View} */
 function checkView(root) {
   const which = h('select', { 'aria-label': 'Model' }, h('option', { value: '' }, 'All models'));
@@ -2157,15 +2167,16 @@ function checkView(root) {
   const body = tbody();
   const box = h('div', { class: 'card scroll' });
   const results = table('Results of the check', [['Model'], ['What is asked'], ['Result'], ['Detail']], [body]);
-  const tones = { ok: 'good', fail: 'bad', skipped: '' };
   const draw = () => {
-    keyed(body, checked.rows, (row) => `${row.model}\n${row.probe}`, (row) => tr(td(row.again ? 'break soft' : 'name break', '', str(row.model)),
-        td('break', '', str(row.probe)), td('', '', state(tones[row.result] ?? 'warn', str(row.result))), td('all break soft', '', str(row.detail))),
-        () => {});
+    keyed(body, checked.rows, (row) => `${row.model}\n${row.deployment}\n${row.probe}`, makeResult, () => {});
     one(box, checked.rows.length ? results : h('p', { class: 'empty' }, 'Not run yet.'), checked.rows.length ? 'rows' : 'none');
     setText(note, checked.note);
     start.disabled = Boolean(checked.running);
     stop.disabled = !checked.running;
+  };
+  const sameModel = (row) => {
+    const last = checked.rows[checked.rows.length - 1];
+    return last?.model === row.model && last?.deployment === row.deployment;
   };
   const run = async () => {
     const mine = (checked.running = new AbortController());
@@ -2173,8 +2184,9 @@ function checkView(root) {
     checked.note = 'Asking…';
     draw();
     try {
-      for await (const row of objects(await ask('check', { method: 'POST', body: { model: which.value || null }, signal: mine.signal }))) {
-        if (row.type === 'row') checked.rows.push({ ...row, again: checked.rows[checked.rows.length - 1]?.model === row.model });
+      const answer = await ask('check', { method: 'POST', body: { model: which.value || null }, signal: mine.signal });
+      for await (const row of objects(answer)) {
+        if (row.type === 'row') checked.rows.push({ ...row, again: sameModel(row) });
         checked.note = `${plural(checked.rows.length, 'result')} so far`;
         changed('check');
       }

@@ -196,7 +196,7 @@ class Fake:
         changes = [
             {"kind": "renamed", "path": "max_tokens", "to": "max_completion_tokens", "from_value": "32000", "to_value": "32000", "because": self.text("gpt-5 and newer refuse max_tokens", 1), "doc": "translation.md#a12"},
             {"kind": "dropped", "path": "system[0].cache_control", "to": None, "from_value": '{"type": "ephemeral"}', "to_value": None, "because": self.text("this upstream caches by itself", 2), "doc": "translation.md#a16"},
-            {"kind": "added", "path": "stream_options", "to": None, "from_value": None, "to_value": self.text('{"include_usage": true}', 4), "because": "usage comes at the end of the stream", "doc": "translation.md#a18"},
+            {"kind": "added", "path": "", "to": "stream_options", "from_value": None, "to_value": self.text('{"include_usage": true}', 4), "because": "usage comes at the end of the stream", "doc": "translation.md#a18"},
             {"kind": "changed", "path": self.text("messages[2].content", 5), "to": "messages[3]", "from_value": "tool_result", "to_value": "role: tool", "because": self.text("quirk tool_role", 6), "doc": self.text("", 3)},
         ]  # fmt: skip
         headers = [["content-type", "application/json"], [self.text("x-app", 1), self.text("cli", 2)], ["authorization", "Bearer …"]]  # fmt: skip
@@ -339,7 +339,7 @@ class Fake:
         for n, model in enumerate(MODELS[:3]):
             for k, probe in enumerate(("streams", "tools", "thinking", "images", "counts tokens")):
                 result = ("ok", "ok", "fail", "skipped", "ok")[(n + k) % 5]
-                yield {"type": "row", "model": self.text(model, n), "probe": self.text(probe, k), "result": result, "detail": self.text("answered in 0.4 s", k)}  # fmt: skip
+                yield {"type": "row", "model": self.text(model, n), "deployment": self.text(f"vendor/{model}", n), "advice": self.text("set `documents: file`", 2) if result == "fail" else "", "probe": self.text(probe, k), "result": result, "detail": self.text("answered in 0.4 s", k)}  # fmt: skip
                 await asyncio.sleep(0.01)
         yield {"type": "end"}
 

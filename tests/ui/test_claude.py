@@ -52,14 +52,16 @@ async def read_and_replay(browser: Browser, wire_words: str) -> None:
     await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4 && !/Reading…|Fetching/.test(document.body.innerText)")  # fmt: skip
     panes = [await browser.evaluate(f"document.querySelectorAll('.pane')[{n}].innerText") for n in range(4)]
     assert "Client sent" in panes[0] and "POST /v1/messages" in panes[0] and "Claude Code" in panes[0]
-    assert "Went upstream" in panes[1]
+    assert wire_words in panes[1], panes[1]
     assert "piece" in panes[2] and "data: " in panes[2]
     assert "text" in panes[3] and "stop reason:" in panes[3]
     assert await browser.evaluate("[...document.querySelectorAll('.pane')][0].innerText.includes('marmalade') || [...document.querySelectorAll('.pane')][0].querySelector('button.plain') !== null")  # fmt: skip
     text = await browser.text("main")
-    assert "Time line" in text and "attempt 1" in text
+    assert "Context" in text and "system" in text and "tools" in text and "Time line" in text and "attempt 1" in text
     await browser.evaluate("document.querySelectorAll('[role=tab]').forEach(node => node.textContent === 'JSON' && node.click())")  # fmt: skip
     await browser.wait("document.querySelectorAll('.text .item').length > 10")
+    await browser.click("main button.first")
+    await browser.wait("/first token .* tokens out/.test(document.getElementById('replay')?.innerText)")
     await browser.press("1")
     await browser.wait("document.querySelector('main h1').textContent === 'Now'")
     assert await browser.do("axe") == []
