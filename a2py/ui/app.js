@@ -1655,14 +1655,18 @@ function contextPart(items) {
 /** Attempts, the line, searches, on one scale of time. @param {Row} row */
 function timesPart(row) {
   const attempts = list(row.attempts_ ?? row.attempts);
-  const lines = [
-    ...list(row.waits).map((wait) => ({ start: wait.start, end: wait.end, name: `in line${isNumber(wait.place) ? `, place ${wait.place}` : ''}`,
-        cls: 'wait', why: '' })),
-    ...attempts.map((one) => ({ start: one.start, head: one.head, end: one.end, name: `attempt ${one.number}: ${str(one.deployment)}`, cls: one.error
-        ? 'fail' : 'body', why: joined(one.status, one.error && str(one.error), one.retry && `then: ${str(one.retry)}`) })),
-    ...list(row.searches).map((one) => ({ start: one.start, end: one.end, name: `search: ${cutTo(str(one.query), 40)}`, cls: one.error ? 'fail'
-        : 'search', why: one.error ? str(one.error) : isNumber(one.results) ? plural(one.results, 'result') : Array.isArray(one.results)
-        ? plural(one.results.length, 'result') : '' })),
+  const attempt = (one) => ({
+    start: one.start, head: one.head, end: one.end, cls: one.error ? 'fail' : 'body',
+    name: joined(`attempt ${one.number}: ${str(one.deployment)}`, one.status),
+    why: joined(one.error && str(one.error), one.retry && `then: ${str(one.retry)}`),
+  });
+  const wait = (one) => ({ start: one.start, end: one.end, cls: 'wait', name: isNumber(one.place) ? `in line, place ${one.place}` : 'in line', why: '' });
+  const search = (one) => {
+    const count = Array.isArray(one.results) ? one.results.length : one.results;
+    const why = one.error ? str(one.error) : isNumber(count) ? plural(count, 'result') : '';
+    return { start: one.start, end: one.end, cls: one.error ? 'fail' : 'search', name: `search: ${cutTo(str(one.query), 40)}`, why };
+  };
+  const lines = [...list(row.waits).map(wait), ...attempts.map(attempt), ...list(row.searches).map(search),
   ].filter((line) => isNumber(line.start)).sort((a, b) => a.start - b.start);
   if (!lines.length) return null;
   const total = Math.max(row.seconds || 0, ...lines.map((line) => line.end ?? line.start), 0.001);

@@ -138,9 +138,9 @@ class Camera:
         await open_page(self.browser, self.proxy, scale=1.5, **options)
         await self.browser.go(place)
 
-    async def take(self, name: str) -> None:
+    async def take(self, name: str, settle: float = 1) -> None:
         await self.browser.wait("!/Loading…|Fetching|Reading…/.test(document.querySelector('main').innerText)")
-        await asyncio.sleep(1)  # fonts, the first drawing of lists
+        await asyncio.sleep(settle)  # fonts, the first drawing of lists
         file = self.folder / f"{name}.png"
         await self.browser.do("shot", file=str(file))
         shrink(file)
@@ -152,7 +152,7 @@ async def shoot(folder: Path, scratch: Path) -> None:
     folders = [scratch / f"claude{n}" for n in range(3)]
     for work in folders:
         make_work(work)
-    first, second = Paced(0.025, refuse=11), Paced(0.02)
+    first, second = Paced(0.04, refuse=11), Paced(0.04)
     try:
         async with scripted.Scripted(first) as one, scripted.Scripted(second) as two:
             with process.running(
@@ -173,23 +173,24 @@ async def act(camera: Camera, folders: list[Path]) -> None:
     browser = camera.browser
     await camera.open("#/now", width=1280, height=800)
     runs = [start(camera.proxy, folder) for folder in folders]
-    await asyncio.sleep(9)
+    await browser.wait("/[6-9]|1[0-9]/.test(document.querySelector('.tile .figure').innerText)")
     await browser.wait("document.querySelectorAll('[aria-label=\"Running requests\"] tbody tr').length >= 2")
-    await camera.take("now")
+    await camera.take("now", settle=0)
     for run in runs:
         done = await run
         print(done.code, done.result.get("result", "")[:60])
-    longest = "[...document.querySelectorAll('.rq.item')].map(row => row.querySelector('.status').innerText.includes('tool_use') ? row : null).filter(Boolean)[2]"  # fmt: skip
+    retried = "[...document.querySelectorAll('.rq.item')].find(row => row.querySelector('.tag'))"
     for scheme in ("light", "dark"):
-        await camera.open("#/requests", width=1280, height=800, scheme=scheme)
-        await browser.wait("document.querySelectorAll('.rq.item').length > 8")
-        await camera.take(f"requests-{scheme}")
-        await browser.evaluate(f"({longest}).click()")
+        await camera.open("#/requests", width=1280, height=1130, scheme=scheme)
+        await browser.wait(f"document.querySelectorAll('.rq.item').length > 8 && {retried}")
+        await browser.evaluate(f"{retried}.click()")
         await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
         await camera.take(f"request-{scheme}")
-        await browser.evaluate("document.querySelector('.panes').scrollIntoView()")
-        await browser.evaluate("scrollBy(0, -70)")
-        await camera.take(f"panes-{scheme}")
+    await camera.open("#/requests", width=1280, height=640)
+    await browser.wait("document.querySelectorAll('.rq.item').length > 8")
+    await camera.take("requests")
+    await browser.evaluate(f"{retried}.click()")
+    await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
     session = await browser.evaluate("[...document.querySelectorAll('main a')].find(node => node.hash.startsWith('#/sessions/')).hash")  # fmt: skip
     await camera.open(session, width=1280, height=800)
     await camera.take("session")

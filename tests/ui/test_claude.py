@@ -52,7 +52,7 @@ async def read_and_replay(browser: Browser, wire_words: str) -> None:
     await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4 && !/Reading…|Fetching/.test(document.body.innerText)")  # fmt: skip
     panes = [await browser.evaluate(f"document.querySelectorAll('.pane')[{n}].innerText") for n in range(4)]
     assert "Client sent" in panes[0] and "POST /v1/messages" in panes[0] and "Claude Code" in panes[0]
-    assert wire_words in panes[1], panes[1]
+    assert wire_words in panes[1] and "dropped" in panes[1] and "rule A" in panes[1], panes[1]
     assert "piece" in panes[2] and "data: " in panes[2]
     assert "text" in panes[3] and "stop reason:" in panes[3]
     assert await browser.evaluate("[...document.querySelectorAll('.pane')][0].innerText.includes('marmalade') || [...document.querySelectorAll('.pane')][0].querySelector('button.plain') !== null")  # fmt: skip
@@ -101,7 +101,7 @@ async def test_claude_code_at_the_demo_model(browser: Browser, tmp_path: Path, w
     ):
         await open_page(browser, proxy)
         await claude(proxy, tmp_path)
-        await read_and_replay(browser, "max_tokens")
+        await read_and_replay(browser, "stream_options")
 
 
 async def test_claude_code_at_llamacpp(browser: Browser, tmp_path: Path, llamacpp: Llama) -> None:
@@ -110,4 +110,4 @@ async def test_claude_code_at_llamacpp(browser: Browser, tmp_path: Path, llamacp
     with process.running(tmp_path, models, discover=True, flags=("--num-workers", "2")) as proxy:
         await open_page(browser, proxy)
         await claude(proxy, tmp_path)
-        await read_and_replay(browser, "max_tokens")
+        await read_and_replay(browser, "stream_options")

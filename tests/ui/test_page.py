@@ -139,7 +139,9 @@ async def test_older_requests_come_on_scrolling(browser: Browser) -> None:
         scroll = "document.querySelector('.list').scrollTop += 1e6"
         for count in ("200", "400", "600", "700"):
             await browser.wait(f"({scroll}, /{count} requests/.test(document.querySelector('main').innerText))")
-        await browser.wait(f"({scroll}, [...document.querySelectorAll('.rq.item')].some(row => row.ariaRowIndex === '701'))")
+        await browser.wait(
+            f"({scroll}, [...document.querySelectorAll('.rq.item')].some(row => row.ariaRowIndex === '701'))"
+        )
 
 
 async def test_five_megabytes_are_fetched_when_opened_and_drawn_in_part(browser: Browser) -> None:
