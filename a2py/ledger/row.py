@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Largest number in a column. An upstream may report any.
-MOST = 1 << 53
+#: Largest number in a column. An upstream may report any, and the sum over a million rows must stay below 2^63.
+MOST = 1 << 40
 #: Characters of a text in a column.
 LENGTH = 256
 

@@ -27,7 +27,7 @@ from a2py.ledger import store as stores
 from a2py.ledger import writer as writers
 from a2py.ledger.prices import MAX_PRICES, PriceList, read_table
 from a2py.ledger.query import parse_since, sum_by, sum_session
-from a2py.ledger.row import COLUMNS, Asked, Given, Row, Took, flatten
+from a2py.ledger.row import COLUMNS, MOST, Asked, Given, Row, Took, flatten
 from a2py.ledger.store import Store, Unusable
 from a2py.ledger.writer import Writer
 from a2py.messages.types import Usage
@@ -109,7 +109,7 @@ def test_rows_come_back_and_odd_values_are_bounded(tmp_path: Path) -> None:
         (values,) = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers").fetchall()
     kept = dict(zip(COLUMNS, values, strict=True))
     assert kept["session"].startswith("a?b?\n'; DROP") and len(kept["session"]) == 256
-    assert kept["input"] == 1 << 53 and values == flatten(row(session=hostile, tokens=1 << 80))
+    assert kept["input"] == MOST and values == flatten(row(session=hostile, tokens=1 << 80))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are Unix'")
@@ -159,6 +159,32 @@ def test_an_older_version_is_brought_up_and_a_newer_one_left_alone(
     with pytest.raises(Unusable, match="newer a2py"):
         Store(str(path)).insert([row()])
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", range(1, len(stores.MIGRATIONS)))
+def test_each_earlier_version_is_brought_up(tmp_path: Path, version: int) -> None:
+    """With the statements that made it. A2py of that version made no other."""
+    path, old, new = tmp_path / "usage.db", tmp_path / "old.db", tmp_path / "new.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (one for step in stores.MIGRATIONS[:version] for one in step):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {stores.APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute(
+            f"INSERT INTO answers ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})", flatten(row())
+        )
+        connection.commit()
+    shutil.copy(path, old)
+    assert sum_by(str(old), "model")[0].requests == 1, "it is read as it is"
+    for one in (path, new):
+        store = Store(str(one))
+        store.insert([row()])
+        store.close()
+    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(new)) as made:
+        schema = "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 1, 2"
+        assert connection.execute(schema).fetchall() == made.execute(schema).fetchall()
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(stores.MIGRATIONS),)
+    assert count(path) == 2 and sum_by(str(path), "model")[0].input_tokens == 20
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -529,6 +555,15 @@ def test_days_and_hours_are_those_of_the_clock_on_the_wall(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_no_upstream_can_make_a_sum_overflow(tmp_path: Path) -> None:
+    """SQLite refuses a sum of more than 63 bits, and with it every table."""
+    store = Store(str(tmp_path / "usage.db"))
+    store.insert([row(tokens=1 << 60) for _ in range(3000)])
+    store.close()
+    assert sum_by(store.path, "model")[0].output_tokens == 3000 * MOST
+    assert MOST * 4 * 1_000_000 < 1 << 63, "as many rows as the file holds"
 
 
 def test_sums_add_up_exactly_to_the_cent(tmp_path: Path) -> None:
