@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from a2py.deployment import Deployment
 from a2py.ledger.prices import PriceList
-from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.row import LENGTH, Asked, Given, Row, Took
 from a2py.ledger.writer import Writer
 from a2py.messages.types import Usage
 from a2py.proxy.log import Log, Record
@@ -68,10 +68,10 @@ class Bookkeeper:
                     record.upstream,
                     record.wire,
                     record.status,
-                    record.reason,
+                    record.reason[:LENGTH],  # an upstream may say anything, and many rows may wait
                     record.error.partition(":")[0],
                     record.attempts,
-                    ",".join(record.degraded),
+                    ",".join(record.degraded)[:LENGTH],
                 ),
                 Took(
                     total.input,

@@ -22,6 +22,7 @@ import pytest
 from a2py.cli.main import main
 from a2py.deployment import Deployment
 from a2py.ledger.query import sum_by
+from a2py.ledger.row import LENGTH, Row
 from a2py.prices import Price, Rates
 from a2py.proxy.log import Record
 from tests import process
@@ -439,6 +440,33 @@ async def test_hostile_names_are_rows_like_others(tmp_path: Path, capsys: pytest
             assert main(["usage", "--ledger", str(path), "--by", by, *([form] if form else [])]) == 0
             out = capsys.readouterr().out
             assert not set("\0\x1b\u202e\r") & set(out if form != "--json" else json.dumps(json.loads(out)))
+
+
+async def test_what_an_upstream_says_is_cut_before_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop reason, which the native wire passes on as it is."""
+
+    async def script(c: Peer) -> None:
+        c.reply(
+            {
+                "type": "message",
+                "role": "assistant",
+                "model": "m",
+                "content": [{"type": "text", "text": "Hi"}],
+                "stop_reason": "x" * 300_000,
+                "usage": {"input_tokens": 1, "output_tokens": 1},
+            }
+        )
+
+    async with Scripted(script) as upstream:
+        one = deployment(upstream.base[:-3], wire="native", auth="x-api-key")
+        async with proxied(config(deployments=(one,), ledger=str(tmp_path / "usage.db"))) as proxy:
+            keeper = proxy.services.books.keeper
+            assert keeper is not None
+            kept: list[Row] = []
+            monkeypatch.setattr(keeper.writer, "add", kept.append)
+            assert (await proxy.ask(message(stream=False))).status == 200
+    (row,) = kept
+    assert max(len(value) for part in row[1:] for value in part if isinstance(value, str)) <= LENGTH
 
 
 async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
