@@ -44,6 +44,8 @@ _CHANGING = (
     (re.compile(r"\b\d+ requests, [1-9][\d,]* tokens"), "14 requests, 1,136 tokens"),
     (re.compile(r"127\.0\.0\.1:(?!4000\b|8000\b|9\b)\d{4,5}"), "127.0.0.1:50000"),
     (re.compile(r"\bsk-[\w-]{30,}"), "sk-made-up"),
+    (re.compile(r"/ui#[\w-]+"), "/ui#token"),
+    (re.compile(r"\bconnections \d+"), "connections 1"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "2026-11-23T08:00:00.000Z"),
     (re.compile(r"(?m)^off: .*\n"), ""),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
