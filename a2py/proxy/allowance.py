@@ -9,7 +9,7 @@ limits and budgets are loaded when the first key that has some asks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from a2py.proxy.budgets import Budgets
 
 
-async def run_within(services: Services, inbound: Inbound, exchange: Exchange) -> StreamResponse | ApiError:
+async def run_within(services: Services, inbound: Inbound, exchange: Exchange[Any]) -> StreamResponse | ApiError:
     """Return what `exchange` answers. Raise `ApiError` if a limit of the key is reached, or its budget is spent."""
     caller = inbound.record.account.caller
     if not caller.is_limited:
@@ -54,7 +54,7 @@ async def run_within(services: Services, inbound: Inbound, exchange: Exchange) -
 
 
 async def _run_within_budget(
-    services: Services, inbound: Inbound, exchange: Exchange, demand: Tokens
+    services: Services, inbound: Inbound, exchange: Exchange[Any], demand: Tokens
 ) -> StreamResponse | ApiError:
     account, caller = inbound.record.account, inbound.record.account.caller
     deployments = inbound.config.resolve(inbound.model)

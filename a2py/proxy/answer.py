@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -67,6 +67,10 @@ class Answer(Protocol):
 
     def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
         """Return the response; `error` itself if nothing was sent, so that it can still become an HTTP status."""
+
+
+#: The form of an exchange's answer, which its attempts write into.
+AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
 class DecodedAnswer(Answer, Protocol):

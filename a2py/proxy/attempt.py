@@ -10,14 +10,14 @@ body is not referred to once the reply has begun, except by `Prepared.sent`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.replies import Expectation, expectation_of
 from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
-from a2py.proxy.answer import Answer, DecodedAnswer
+from a2py.proxy.answer import AnswerT, DecodedAnswer
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.limits import Granted, Reservation
 from a2py.proxy.places import Place
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 
-class Attempt:
+class Attempt(Generic[AnswerT]):
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
     `original`; `refused`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
     was sent; `expected`: what the reply must
@@ -51,7 +51,7 @@ class Attempt:
         self,
         services: Services,
         inbound: Inbound,
-        answer: Answer,
+        answer: AnswerT,
         original: Deployment,
         deployment: Deployment,
         refused: Refused,
@@ -221,7 +221,7 @@ class Attempt:
             reservation.settle(max(usage.prompt, reservation.input), max(output, reservation.output))
 
 
-class DecodedAttempt(Attempt):
+class DecodedAttempt(Attempt[DecodedAnswer]):
     """An attempt at a request to /v1/messages."""
 
     def __init__(
@@ -234,7 +234,6 @@ class DecodedAttempt(Attempt):
         refused: Refused,
     ) -> None:
         super().__init__(services, inbound, answer, original, deployment, refused)
-        self._decoded = answer
         self._decoder: Decoder | None = None
         self._searching: Searching | None = None
         if inbound.config.search is not None:
@@ -262,13 +261,13 @@ class DecodedAttempt(Attempt):
         prepared = await self._prepare_hop()
         if self._searching is None:
             self.expected = expectation_of(call.request, prepared)
-        self._decoded.begin_attempt(deployment, prepared)
+        self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
             await services.prompts.contexts.check(services.upstream, deployment, tokens)
 
     async def _prepare_hop(self) -> Prepared:
-        work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._decoded.is_stream)
+        work = wire_of(self.deployment.wire).prepare_in_slices(self._call, self.deployment, self._answer.is_stream)
         prepared = self.prepared = await self._services.pace.run(work)
         return prepared
 
@@ -299,10 +298,10 @@ class DecodedAttempt(Attempt):
         none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
         while searches := searching.wanted(outcome):
             self._leave()
-            await self._decoded.flush()  # the client sees the search before its results
+            await self._answer.flush()  # the client sees the search before its results
             if not await searching.run(searches, outcome):
                 break
-            await self._decoded.flush()
+            await self._answer.flush()
             await self._prepare_hop()
             assert self._reservation is not None
             self._reservation.count_hop()
@@ -316,7 +315,7 @@ class DecodedAttempt(Attempt):
 
     async def _read_hop(self, response: Response) -> Outcome:
         """Read one response."""
-        deployment, prepared, answer = self.deployment, self.prepared, self._decoded
+        deployment, prepared, answer = self.deployment, self.prepared, self._answer
         assert prepared is not None
         searching = self._searching
         if searching is None:

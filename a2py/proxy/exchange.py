@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from a2py.deployment import Deployment
 from a2py.errors import CLIENT_ERRORS, ApiError, Blame
@@ -22,7 +22,7 @@ from a2py.messages.types import Outcome, Usage
 from a2py.proxy import unsearched
 from a2py.proxy.access import may_ask
 from a2py.proxy.aiohttp_server import StreamResponse
-from a2py.proxy.answer import Answer, DecodedAnswer
+from a2py.proxy.answer import AnswerT, DecodedAnswer
 from a2py.proxy.attempt import Attempt, DecodedAttempt
 from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 NO_SUCH_PATH = frozenset({404, 405})
 
 
-class Exchange:
+class Exchange(Generic[AnswerT]):
     """`answer`: made for this exchange; every attempt writes into it."""
 
-    def __init__(self, services: Services, inbound: Inbound, answer: Answer) -> None:
+    def __init__(self, services: Services, inbound: Inbound, answer: AnswerT) -> None:
         self._services = services
         self._inbound = inbound
         self.answer = answer
-        self._attempt: Attempt | None = None  # the latest
-        self.running_attempt: Attempt | None = None  # None while the request waits
+        self._attempt: Attempt[AnswerT] | None = None  # the latest
+        self.running_attempt: Attempt[AnswerT] | None = None  # None while the request waits
         self._outcome: Outcome | None = None  # of the latest attempt, None if it got no reply
         self._trial = Trial(services.lessons)
         self._refused = Refused()
@@ -154,7 +154,7 @@ class Exchange:
             step = await self._next_step(plan, attempt, original, error)
         return error
 
-    async def _run_attempt(self, attempt: Attempt) -> ApiError | None:
+    async def _run_attempt(self, attempt: Attempt[AnswerT]) -> ApiError | None:
         """Run `attempt`, and note for the ledger what it took, also if it is cancelled. Return its error."""
         is_cut_off, is_complete = True, False
         self.running_attempt = attempt
@@ -170,15 +170,15 @@ class Exchange:
         """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
         raise NotImplementedError
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt[AnswerT]:
         raise NotImplementedError
 
-    def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
+    def _learn(self, attempt: Attempt[AnswerT], original: Deployment, error: ApiError) -> bool:
         """Return whether `error` says what to leave out or which wire to use, so that the same deployment is worth
         another question."""
         return False
 
-    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+    def _learn_from_reply(self, attempt: Attempt[AnswerT], original: Deployment) -> None:
         """Note what a complete reply shows of the deployment."""
 
     def _learn_size(self, deployment: Deployment, reported: int) -> None:
@@ -187,7 +187,9 @@ class Exchange:
     def _judge_cache(self, usage: Usage) -> None:
         """Note what the upstream's cache held of the prompt."""
 
-    async def _next_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
+    async def _next_step(
+        self, plan: Plan, attempt: Attempt[AnswerT], original: Deployment, error: ApiError
+    ) -> Step | None:
         """Return what follows the failure `error`; None if it is the answer."""
         recording = self._inbound.recording
         if recording is None:
@@ -199,7 +201,9 @@ class Exchange:
             recording.note_retry(notes[-1] if step.is_lesson and notes else _describe_step(step, original))
         return step
 
-    async def _choose_step(self, plan: Plan, attempt: Attempt, original: Deployment, error: ApiError) -> Step | None:
+    async def _choose_step(
+        self, plan: Plan, attempt: Attempt[AnswerT], original: Deployment, error: ApiError
+    ) -> Step | None:
         is_delivered = self.answer.is_delivered
         if not is_delivered:
             is_taught = self._learn(attempt, original, error)
@@ -246,7 +250,7 @@ class Exchange:
             self._learn_size(self._attempt.deployment, usage.prompt)
             self._judge_cache(usage)
 
-    def _count_usage(self, attempt: Attempt, *, is_complete: bool, is_cut_off: bool) -> None:
+    def _count_usage(self, attempt: Attempt[AnswerT], *, is_complete: bool, is_cut_off: bool) -> None:
         """Note for the ledger what `attempt` took: as the upstream counted it, otherwise as much as was seen.
         `is_cut_off`: the client has left, or the time is up, so that an upstream that was silent may have worked."""
         outcome, account = attempt.outcome, self._inbound.record.account
@@ -273,12 +277,8 @@ class Exchange:
             services.running.run_in_background(capture.save_in_thread(status, error, services.log))
 
 
-class Conversation(Exchange):
+class Conversation(Exchange[DecodedAnswer]):
     """A request to /v1/messages."""
-
-    def __init__(self, services: Services, inbound: Inbound, answer: DecodedAnswer) -> None:
-        super().__init__(services, inbound, answer)
-        self._decoded = answer
 
     async def _follow_plan(self, plan: Plan) -> ApiError | None:
         if unsearched.wants_only_search(self._inbound.call.request):
@@ -295,7 +295,7 @@ class Conversation(Exchange):
 
     def _answer_unsearched(self, deployment: Deployment) -> ApiError | None:
         """Answer a request for nothing but a search with the error of a search, without asking the model."""
-        answer, record = self._decoded, self._inbound.record
+        answer, record = self.answer, self._inbound.record
         record.deployment, record.upstream, record.wire = deployment.id, deployment.model, deployment.wire
         self._services.metrics.add("a2py_searches_total", tool="none", result="unavailable")
         prepared = unsearched.make_prepared()
@@ -318,11 +318,11 @@ class Conversation(Exchange):
                 should_retry=False,
             )
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+    def _new_attempt(self, original: Deployment, refused: Refused) -> DecodedAttempt:
         deployment = self._trial.apply(original)
-        return DecodedAttempt(self._services, self._inbound, self._decoded, original, deployment, refused)
+        return DecodedAttempt(self._services, self._inbound, self.answer, original, deployment, refused)
 
-    def _learn(self, attempt: Attempt, original: Deployment, error: ApiError) -> bool:
+    def _learn(self, attempt: Attempt[DecodedAnswer], original: Deployment, error: ApiError) -> bool:
         deployment, prepared = attempt.deployment, attempt.prepared
         if prepared is None:
             return False
@@ -337,7 +337,7 @@ class Conversation(Exchange):
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
 
-    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+    def _learn_from_reply(self, attempt: Attempt[DecodedAnswer], original: Deployment) -> None:
         """Note what the reply ignored, and ask in another way from now on if there is one.
 
         A value that a reply has changed before is not changed again: the other one did not help either."""

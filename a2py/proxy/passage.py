@@ -25,12 +25,11 @@ from a2py.wires.passthrough.endpoints import Endpoint
 from a2py.wires.passthrough.request import Question
 
 
-class Passage(Exchange):
+class Passage(Exchange[PassedAnswer]):
     def __init__(
         self, services: Services, inbound: Inbound, answer: PassedAnswer, endpoint: Endpoint, question: Question
     ) -> None:
         super().__init__(services, inbound, answer)
-        self._passed = answer
         self._endpoint = endpoint
         self._question = question
 
@@ -64,15 +63,15 @@ class Passage(Exchange):
             error.code = "previous_response_not_found"
             raise error
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt:
+    def _new_attempt(self, original: Deployment, refused: Refused) -> PassedAttempt:
         return PassedAttempt(
-            self._services, self._inbound, self._passed, original, refused, self._endpoint, self._question
+            self._services, self._inbound, self.answer, original, refused, self._endpoint, self._question
         )
 
-    def _learn_from_reply(self, attempt: Attempt, original: Deployment) -> None:
+    def _learn_from_reply(self, attempt: Attempt[PassedAnswer], original: Deployment) -> None:
         """Note which account has the response, if the upstream keeps it."""
         if self._endpoint.name == "responses":
-            id = self._passed.response_id
+            id = self.answer.response_id
             if id:
                 self._services.router.accounts.note(id, find_account(original))
 

@@ -30,7 +30,7 @@ WAY = "passthrough"
 NO_ENDPOINT = frozenset((404, 405, 501))
 
 
-class PassedAttempt(Attempt):
+class PassedAttempt(Attempt[PassedAnswer]):
     def __init__(
         self,
         services: Services,
@@ -42,7 +42,6 @@ class PassedAttempt(Attempt):
         question: Question,
     ) -> None:
         super().__init__(services, inbound, answer, deployment, deployment, refused)
-        self._passed = answer
         self._endpoint = endpoint
         self._question = question
         self._has_begun = False
@@ -70,22 +69,22 @@ class PassedAttempt(Attempt):
 
         if response.status in NO_ENDPOINT:
             error.blame = Blame.NONE
-        self._passed.note_refusal(error, response, Redactor(self.deployment.secrets).body(body)[0])
+        self._answer.note_refusal(error, response, Redactor(self.deployment.secrets).body(body)[0])
         return error
 
     async def _read_reply(self, response: Response) -> Outcome:
         if response.content_type == "text/html":
             return Outcome(error=web_page_error(self.deployment))
-        flow = self._passed.begin_reply(response, self._release_body)
+        flow = self._answer.begin_reply(response, self._release_body)
         self._has_begun = True
         try:
             await response.read(flow)
         except Failure as failure:
-            outcome = self._passed.read_outcome()
-            if not self._passed.is_complete:
+            outcome = self._answer.read_outcome()
+            if not self._answer.is_complete:
                 outcome.error = api_error(failure.cause, self.deployment)
             return outcome
-        return self._passed.end_reply(response)
+        return self._answer.end_reply(response)
 
     def _release_body(self) -> None:
         """Free the client's body: its answer has begun, so nothing is asked again."""
@@ -96,7 +95,7 @@ class PassedAttempt(Attempt):
     def _read_partial(self) -> Outcome | None:
         if not self._has_begun:
             return None
-        outcome = self._passed.read_outcome()
-        if not self._passed.is_complete:
+        outcome = self._answer.read_outcome()
+        if not self._answer.is_complete:
             outcome.error = ApiError("api", "the reply was not read to its end")
         return outcome

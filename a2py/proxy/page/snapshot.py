@@ -41,7 +41,7 @@ def snapshot_now(services: Services, recorder: Recorder | None) -> JSON:
     }
 
 
-def _describe_running(exchange: Exchange, worker: int, now: float) -> JSON:
+def _describe_running(exchange: Exchange[Any], worker: int, now: float) -> JSON:
     inbound, attempt = exchange.inbound, exchange.running_attempt
     record, account = inbound.record, inbound.record.account
     tokens = attempt.progress if attempt is not None else 0
