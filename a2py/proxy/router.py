@@ -90,6 +90,9 @@ class Sharing(Protocol):
     def renew(self, config: Config) -> None:
         """Share the limits of `config` from now on."""
 
+    def report(self) -> dict[str, Any]:
+        """Return what `/health` says of it."""
+
     async def close(self) -> None:
         """Share nothing any more."""
 

@@ -96,7 +96,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
     caller = admit(config, services.keys, request.headers, request.raw_path)
     if caller.name and not caller.is_admin:
         return json_response({"status": status}, record.id)
-    used, running = services.limits.usage(), services.limits.running
+    used, running, sharing = services.limits.usage(), services.limits.running, services.router.sharing
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
     return json_response(
@@ -123,6 +123,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
             ],
             "cooldowns": services.router.cooldowns.report(),
             "lessons": services.lessons.report(),
+            **({"sharing": sharing.report()} if sharing is not None else {}),
         },
         record.id,
     )

@@ -7,7 +7,7 @@ Invariants: nothing waits for Redis to start or to end.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from a2py.caller import Caller
 from a2py.proxy.admission import Admission
@@ -66,6 +66,10 @@ class Sharing:
         value = {RPM: caller.rpm, TPM: caller.tpm}.get(refusal.limit, caller.max_parallel)
         limit = "max_parallel" if refusal.limit == PARALLEL else refusal.limit
         raise refuse(caller, refusal.seconds or ROOM_SECONDS, f"{limit} {value}")
+
+    def report(self) -> dict[str, Any]:
+        """Return what `/health` says of it. `processes`: as many as there were when Redis last answered."""
+        return {"redis": self._address.label, "is_up": self.store.is_up, "processes": self.store.mirror.count}
 
     async def close(self) -> None:
         await self._line.close()

@@ -83,12 +83,19 @@ local function read(key)
 end
 """
 
-#: KEYS: processes, then subjects. ARGV: process, latest time, number of candidates, and for each the number of its
-#: asks, and for each ask: index of its key, rpm, tpm, max_parallel, input, output.
+#: The numbers of ARGV[2], which are one text: each argument of a call costs 2 µs to encode.
+_NUMBERS = """
+local N = {}
+for number in ARGV[2]:gmatch('%S+') do N[#N + 1] = tonumber(number) end
+"""
+
+#: KEYS: processes, then subjects. ARGV: process, numbers: latest time, number of candidates, and for each the number of
+#: its asks, and for each ask: index of its key, rpm, tpm, max_parallel, input, output.
 _TAKE = (
     _BEGIN
+    + _NUMBERS
     + """
-local latest = tonumber(ARGV[2])
+local latest = N[1]
 if latest > 0 and now > latest then return {now, -2} end
 if not lives(process) then return {now, -1} end
 local subjects = {}
@@ -104,15 +111,15 @@ local function wait(slices, sum, most)
   end
   return -1
 end
-local result, at = {now, 0}, 4
-for candidate = 1, tonumber(ARGV[3]) do
-  local asks, begin = tonumber(ARGV[at]), at + 1
+local result, at = {now, 0}, 3
+for candidate = 1, N[2] do
+  local asks, begin = N[at], at + 1
   local limit, which, longest = 0, 0, -1
   for a = 0, asks - 1 do
     local x = begin + a * 6
-    local s = subject(tonumber(ARGV[x]))
-    local rpm, tpm, parallel = tonumber(ARGV[x + 1]), tonumber(ARGV[x + 2]), tonumber(ARGV[x + 3])
-    local input, output = tonumber(ARGV[x + 4]), tonumber(ARGV[x + 5])
+    local s = subject(N[x])
+    local rpm, tpm, parallel = N[x + 1], N[x + 2], N[x + 3]
+    local input, output = N[x + 4], N[x + 5]
     if parallel > 0 and s.c >= parallel and longest < 0 then limit, which, longest = 3, a, 0 end
     if rpm > 0 then
       local ms = wait(s.r, s.rs, rpm - 1)
@@ -129,9 +136,9 @@ for candidate = 1, tonumber(ARGV[3]) do
     result[2] = candidate
     for a = 0, asks - 1 do
       local x = begin + a * 6
-      local key, s = KEYS[tonumber(ARGV[x])], subject(tonumber(ARGV[x]))
-      local rpm, tpm, parallel = tonumber(ARGV[x + 1]), tonumber(ARGV[x + 2]), tonumber(ARGV[x + 3])
-      local input, output = tonumber(ARGV[x + 4]), tonumber(ARGV[x + 5])
+      local key, s = KEYS[N[x]], subject(N[x])
+      local rpm, tpm, parallel = N[x + 1], N[x + 2], N[x + 3]
+      local input, output = N[x + 4], N[x + 5]
       if rpm > 0 then add(key, 'r' .. slice, 1) end
       if tpm > 0 then
         add(key, 't' .. slice, input)
@@ -152,25 +159,26 @@ return result
 """
 )
 
-#: KEYS: processes, then subjects. ARGV: process, and for each subject what to add: running, reserved output; a slice,
-#: requests and tokens there; requests and tokens now.
+#: KEYS: processes, then subjects. ARGV: process, numbers: for each subject what to add: running, reserved output; a
+#: slice, requests and tokens there; requests and tokens now.
 _ADJUST = (
     _BEGIN
+    + _NUMBERS
     + """
 local is_alive = lives(process)
 for i = 2, #KEYS do
-  local key, x = KEYS[i], 2 + (i - 2) * 7
+  local key, x = KEYS[i], 1 + (i - 2) * 7
   if is_alive then
-    add(key, 'c' .. process, tonumber(ARGV[x]))
-    add(key, 'h' .. process, tonumber(ARGV[x + 1]))
+    add(key, 'c' .. process, N[x])
+    add(key, 'h' .. process, N[x + 1])
   end
-  local n = tonumber(ARGV[x + 2])
+  local n = N[x + 2]
   if n >= oldest then
-    add(key, 'r' .. n, tonumber(ARGV[x + 3]))
-    add(key, 't' .. n, tonumber(ARGV[x + 4]))
+    add(key, 'r' .. n, N[x + 3])
+    add(key, 't' .. n, N[x + 4])
   end
-  add(key, 'r' .. slice, tonumber(ARGV[x + 5]))
-  add(key, 't' .. slice, tonumber(ARGV[x + 6]))
+  add(key, 'r' .. slice, N[x + 5])
+  add(key, 't' .. slice, N[x + 6])
   redis.call('PEXPIRE', key, KEPT)
 end
 return now
@@ -316,13 +324,13 @@ class Taken(NamedTuple):
 def take_arguments(process: str, latest: int, candidates: Sequence[Asks]) -> Arguments:
     """Return the arguments of EVALSHA for TAKE."""
     keys: dict[str, int] = {}
-    numbers: Arguments = []
+    numbers = [latest, len(candidates)]
     for asks in candidates:
         numbers.append(len(asks))
         for (id, rpm, tpm, parallel), input, output in asks:
             index = keys.setdefault(SUBJECT + id, len(keys) + 2)
             numbers += (index, rpm, tpm, parallel, input, output)
-    return [TAKE.digest, len(keys) + 1, PROCESSES, *keys, process, latest, len(candidates), *numbers]
+    return [TAKE.digest, len(keys) + 1, PROCESSES, *keys, process, " ".join(map(str, numbers))]
 
 
 def read_taken(reply: Sequence[int], candidates: Sequence[Asks]) -> Taken:
@@ -344,7 +352,7 @@ def adjust_arguments(process: str, changes: Mapping[str, Change]) -> Arguments:
     """`changes`: subject → what to add."""
     numbers = [number for change in changes.values() for number in change]
     keys = [SUBJECT + id for id in changes]
-    return [ADJUST.digest, len(keys) + 1, PROCESSES, *keys, process, *numbers]
+    return [ADJUST.digest, len(keys) + 1, PROCESSES, *keys, process, " ".join(map(str, numbers))]
 
 
 class Standing(NamedTuple):

@@ -75,4 +75,5 @@ async def test_a_reload_watches_the_new_limits_and_says_that_another_redis_needs
         assert len(made.store.mirror.shares) == 1 and "restart" not in out.getvalue()
         made.renew(Config(deployments=(one,)))
         assert "another Redis is used after a restart only" in out.getvalue()
+        assert made.report() == {"redis": "redis://127.0.0.1:1", "is_up": False, "processes": 1}
         await asyncio.sleep(0)

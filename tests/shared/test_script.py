@@ -17,7 +17,7 @@ def test_each_key_is_named_once_and_all_have_one_hash_tag() -> None:
     digest, count, *rest = script.take_arguments("p", 9, candidates)
     keys, values = rest[:count], rest[count:]
     assert digest == script.TAKE.digest and keys == [script.PROCESSES, script.SUBJECT + "a", script.SUBJECT + "b"]
-    assert values == ["p", 9, 2, 2, 2, 3, 0, 0, 0, 0, 3, 0, 100, 2, 1, 2, 1, 2, 3, 0, 0, 0, 0]
+    assert values == ["p", "9 2 2 2 3 0 0 0 0 3 0 100 2 1 2 1 2 3 0 0 0 0"]
     assert all(key.startswith("{a2py:1}:") for key in (*keys, script.BIRTH, script.NEWS))
 
 

@@ -5,6 +5,7 @@ The scripts have no other test than this: only Redis runs them as Redis does."""
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from a2py.shared.grant import Grant, Verdict
 from a2py.shared.store import Store
 from a2py.shared.subject import Ask, Asks, Subject
 from tests import redis_server
+from tests.process import free_port
 from tests.redis_server import PROGRAMS, RedisServer
 
 pytestmark = [pytest.mark.real]
@@ -299,6 +301,33 @@ async def test_a_password_and_a_user(tmp_path: Path) -> None:
         await until(lambda: other._is_broken)
         await other.close()
         assert "word" not in " ".join(lines(other)) and len(lines(other)) == 1
+
+
+def make_certificate(tmp_path: Path) -> tuple[Path, Path]:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    return key, cert
+
+
+async def test_tls(tmp_path: Path) -> None:
+    why = redis_server.missing() or redis_server.missing("openssl")
+    if why:
+        pytest.skip(why)
+    key, cert = make_certificate(tmp_path)
+    port = free_port()
+    flags = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
+    with RedisServer(tmp_path, [*flags, "--tls-auth-clients", "no"]) as server:
+        url = f"rediss://localhost:{port}/0"
+        async with stores(server, url=f"{url}?ssl_ca_certs={cert}") as (each,):
+            assert await take(each, one(Subject("x", rpm=1))) is not None
+            assert await take(each, one(Subject("x", rpm=1))) is None
+        stranger = Store(url, {}, Log())
+        stranger.start()
+        await until(lambda: stranger._is_broken)  # its certificate is nobody's
+        await stranger.close()
 
 
 async def test_a_redis_that_may_forget_is_named(tmp_path: Path) -> None:
