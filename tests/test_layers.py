@@ -271,7 +271,7 @@ PROXY = (
     ("body", "client", "connections", "rules"),
     ("recording",),
     ("capture", "flow", "keepalive", "services"),
-    ("inbound",),
+    ("inbound", "reports"),
     ("answer", "passed_answer"),
     ("searching", "unsearched"),
     ("attempt",),

@@ -12,6 +12,7 @@ import asyncio
 
 from a2py.errors import ApiError
 from a2py.messages.session import AGENT_HEADER, SESSION_LENGTH, name_session
+from a2py.proxy import reports
 from a2py.proxy.access import admit, require_admin
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.cors import grant, preflight
@@ -39,6 +40,7 @@ class Proxy:
     def __init__(self, services: Services) -> None:
         self.services = services
         join_page(services)
+        reports.join(services)
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         services, loop = self.services, asyncio.get_running_loop()

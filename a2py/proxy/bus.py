@@ -3,7 +3,8 @@
     bus = services.bus
     bus.subscribe("cooldown", take)      # take(payload: bytes, worker: int): called for what other workers publish
     bus.publish("cooldown", payload)     # to all other workers; alone: nothing happens
-    bus.answer("health", report)         # report(payload: bytes, worker: int) -> bytes, or an awaitable of bytes
+    bus.answer("health", report)         # report(payload: bytes, worker: int) -> bytes, None for no answer, or an
+                                         # awaitable of these
     every = await bus.gather("health", b"", 1.0)
     every.answers                        # {0: b"…", 2: b"…"}: of every worker that serves, this one included
     every.missing                        # (1,): it is being replaced, did not answer in time, or could not
@@ -52,7 +53,8 @@ _NUMBERS = 1 << 32
 
 #: Called with a payload and the number of the worker that has sent it.
 Callback = Callable[[bytes, int], object]
-Answerer = Callable[[bytes, int], Union[bytes, Awaitable[bytes]]]
+Answer = Union[bytes, None]
+Answerer = Callable[[bytes, int], Union[Answer, Awaitable[Answer]]]
 
 
 class Envelope(NamedTuple):
@@ -166,6 +168,7 @@ class Bus:
         self.on_peers: list[Callable[[], object]] = []
         self._crash = crash
         self._send: Callable[[list[bytes]], bool] | None = None
+        self._has_met: asyncio.Event | None = None  # set once the parent has said who is there; None: it never will
         self._callbacks: dict[str, list[Callback]] = {}
         self._answerers: dict[str, Answerer] = {}
         self._questions: dict[int, _Question] = {}
@@ -177,7 +180,9 @@ class Bus:
         """Join the other workers. `send`: give the envelopes of one message to the parent; returns False if there is no
         room for all of them, and then sends none."""
         self.number, self.count, self._send = number, count, send
-        self._post(JOIN, EVERYBODY)
+        self._has_met = asyncio.Event()
+        if not self._post(JOIN, EVERYBODY):
+            self._has_met = None
 
     def subscribe(self, topic: str, callback: Callback) -> None:
         """Call `callback` for each message of `topic` that another worker publishes."""
@@ -194,6 +199,7 @@ class Bus:
 
     async def gather(self, topic: str, payload: bytes, timeout: float) -> Gathered:
         """Ask all workers, this one included, and return what has come after `timeout` seconds at the latest."""
+        await self.meet(timeout)
         everybody = {*range(self.count), self.number}
         answers = await self._question(EVERYBODY, everybody & self.peers, topic, payload, timeout)
         own = await self._make_answer(topic, payload, self.number)
@@ -207,6 +213,14 @@ class Bus:
             return await self._make_answer(topic, payload, worker)
         answers = await self._question(worker, {worker} & self.peers, topic, payload, timeout)
         return answers.get(worker)
+
+    async def meet(self, timeout: float) -> None:
+        """Wait until it is known who is there, at most `timeout` seconds. It takes a moment after the start."""
+        if self._has_met is not None and not self._has_met.is_set():
+            try:
+                await asyncio.wait_for(self._has_met.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
 
     def receive(self, data: bytes) -> None:
         """Take an envelope from the parent."""
@@ -250,6 +264,8 @@ class Bus:
         for question in self._questions.values():
             for worker in question.waiting - self.peers:
                 question.settle(worker)
+        if self._has_met is not None:
+            self._has_met.set()
         for callback in self.on_peers:
             callback()
 
@@ -297,7 +313,7 @@ class Bus:
             return None
         try:
             answer = answerer(payload, worker)
-            return answer if isinstance(answer, bytes) else await answer
+            return answer if answer is None or isinstance(answer, bytes) else await answer
         except Exception as error:
             self._crash(error)
             return None

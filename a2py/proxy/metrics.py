@@ -7,8 +7,10 @@ configuration, except for the names of what a request lost, which have a lower l
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
+from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Distinct label sets of one metric.
@@ -61,15 +63,23 @@ METRICS = {
     "a2py_upstream_connections": ("gauge", "Connections to upstreams, idle ones included."),
     "a2py_upstream_idle": ("gauge", "Connections to upstreams that no request uses."),
     "a2py_uptime_seconds": ("gauge", "Seconds since the start."),
+    "a2py_workers": ("gauge", "Workers whose numbers are in this page."),
+    "a2py_workers_missing": ("gauge", "Workers that did not answer: their counters are the last ones known."),
 }
 
 Labels = tuple[tuple[str, str], ...]
+#: The counters of one process for another one, as JSON has them: metric → pairs of labels and value.
+Export = dict[str, list[Any]]
 
 
 class Metrics:
-    """All counters of this process."""
+    """All counters of this process. `shown`: the counters of the other workers, as a page has shown them last;
+    `inheritance`: set once the counters of the worker before this one are counted here, None if nobody was asked for
+    them."""
 
     def __init__(self) -> None:
+        self.shown: dict[int, Export] = {}
+        self.inheritance: asyncio.Event | None = None
         self._values: dict[str, dict[Labels, float]] = {}
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
@@ -86,6 +96,18 @@ class Metrics:
         has_room = len(series) < MAX_DEGRADED or (("what", name),) in series
         is_name = _DEGRADED_NAME.fullmatch(name) is not None
         self.add("a2py_degraded_total", what=name if has_room and is_name else "other")
+
+    def export(self) -> Export:
+        """Return all counters."""
+        return {
+            name: [[list(labels), value] for labels, value in every.items()] for name, every in self._values.items()
+        }
+
+    def absorb(self, export: Export) -> None:
+        """Add the counters of another process to these."""
+        for name, every in export.items():
+            for labels, value in every:
+                self.add(name, value, **dict(labels))
 
     def text(self, gauges: Mapping[str, float]) -> str:
         """Return the whole page. `gauges`: metric → its value now."""

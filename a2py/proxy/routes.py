@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from a2py import __version__
 from a2py.errors import ApiError
-from a2py.proxy import models
+from a2py.proxy import models, reports
 from a2py.proxy.access import KEY_HEADERS, admit
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
@@ -96,16 +96,19 @@ async def report_health(services: Services, request: BaseRequest, record: Record
     caller = admit(config, services.keys, request.headers, request.raw_path)
     if caller.name and not caller.is_admin:
         return json_response({"status": status}, record.id)
-    used, running, sharing = services.limits.usage(), services.limits.running, services.router.sharing
+    health = await reports.gather_health(services)
+    used, running, sharing = health.used, health.running, services.router.sharing
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
+    workers = {"workers": {"count": services.bus.count, "missing": health.missing}} if services.bus.count > 1 else {}
     return json_response(
         {
             "status": status,
             "version": __version__,
-            "uptime_seconds": round(services.running.uptime()),
-            "running": len(services.running.exchanges),
-            "waiting": services.router.line.waiting,
+            "uptime_seconds": round(health.uptime),
+            **workers,
+            "running": health.sum("running"),
+            "waiting": health.sum("waiting"),
             "healthy_count": sum(not deployment.problem for deployment in deployments),
             "unhealthy_count": sum(bool(deployment.problem) for deployment in deployments),
             "deployments": [
@@ -116,13 +119,13 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     "model": deployment.model,
                     "wire": deployment.wire,
                     "running": running.get(deployment.id, 0),
-                    **({"used": used[deployment.id]._asdict()} if deployment.id in used else {}),
+                    **({"used": used[deployment.id]} if deployment.id in used else {}),
                     **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
                 for deployment in deployments
             ],
-            "cooldowns": services.router.cooldowns.report(),
-            "lessons": services.lessons.report(),
+            "cooldowns": health.merge("cooldowns"),
+            "lessons": health.merge("lessons"),
             **({"sharing": sharing.report()} if sharing is not None else {}),
         },
         record.id,
@@ -130,16 +133,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
 
 
 async def report_metrics(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
-    gauges = {
-        "a2py_running": len(services.running.exchanges),
-        "a2py_waiting": services.router.line.waiting,
-        "a2py_upstream_connections": services.upstream.connections,
-        "a2py_upstream_idle": services.upstream.idle,
-        "a2py_connections": services.connections.open if services.connections is not None else 0,
-        "a2py_uptime_seconds": services.running.uptime(),
-        "a2py_ledger_lost_total": services.books.lost,
-    }
-    body = services.metrics.text(gauges).encode()
+    body = (await reports.gather_metrics(services)).encode()
     return NamelessResponse(body=body, headers={"content-type": METRICS_TYPE, "request-id": record.id})
 
 

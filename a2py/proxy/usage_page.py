@@ -1,7 +1,8 @@
 """GET /usage: sums over the ledger, for `a2py usage` and `a2py statusline`.
 
 Knows: the query's parameters. Must not know: SQL, how a sum is shown.
-Invariants: the answer has every row of this process up to the request; the file is read in a thread.
+Invariants: the answer has every row of all workers up to the request, and names the workers of which it may not; the
+file is read in a thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs
 from a2py.errors import ApiError
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.log import Record
+from a2py.proxy.reports import flush_ledger
 from a2py.proxy.responses import json_response
 from a2py.proxy.services import Services
 
@@ -33,6 +35,7 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
         since = parse_since(query["since"][-1], time.time()) if "since" in query else 0.0
     except ValueError as error:
         raise ApiError("invalid_request", f"since: {error}") from None
+    missing = await flush_ledger(services)
     session = query["session"][-1] if "session" in query else None
     caller = record.account.caller
     own = caller.name if caller.name and not caller.is_admin else None
@@ -41,4 +44,5 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
     except Exception as error:  # sqlite3.Error, which is not imported here
         raise ApiError("api", f"The ledger can't be read: {error}") from None
     record.status = 200
-    return json_response({"by": by, "groups": [group.page_row(by) for group in groups]}, record.id)
+    gaps = {"missing_workers": missing} if missing else {}
+    return json_response({"by": by, "groups": [group.page_row(by) for group in groups], **gaps}, record.id)

@@ -3,11 +3,13 @@
 What a worker has used of rpm and tpm is told, too. It is nothing to the others, but they keep it for the worker that
 replaces it, so that a worker that dies does not use its part of a minute twice:
 
-    ["use", worker, deployment, [[age, requests], …], [[age, tokens], …]]
+    ["use", worker, origin, deployment, [[age, requests], …], [[age, tokens], …]]
+
+`origin` tells a worker from the one that it replaces: it must not count its own use twice.
 
 Knows: the bus, words. Must not know: what a word of another kind means (news.py).
-Invariants: a use is kept for the configured deployments and the workers there are; a worker takes its own use back
-once, before it has used anything itself.
+Invariants: a use is kept for the configured deployments, and for two lives of the workers there are; it is handed over
+once.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ class WorkerNews:
     ) -> None:
         self._news, self._bus, self._limits, self._run = news, bus, limits, run
         self._clock = limits.clock
-        self._uses: dict[tuple[int, str], tuple[float, Slices, Slices]] = {}  # worker, deployment → when it was told
+        # (worker, deployment) → origin → when it was told, requests, tokens
+        self._uses: dict[tuple[int, str], dict[str, tuple[float, Slices, Slices]]] = {}
         self._is_asked = False
-        self._restored: set[str] = set()  # deployments whose use by the worker before this one is counted
+        self._restored: set[tuple[str, str]] = set()  # (origin, deployment): what siblings have handed over already
         news.tell.append(lambda words: bus.publish(TOPIC, b"\n".join(words)))
         news.handlers["use"] = self._take_use
         bus.subscribe(TOPIC, lambda payload, worker: news.take(payload.split(b"\n")))
@@ -54,34 +57,39 @@ class WorkerNews:
             self._run(self._ask_state())
 
     async def _ask_state(self) -> None:
-        gathered = await self._bus.gather(STATE, b"", STATE_SECONDS)
+        gathered = await self._bus.gather(STATE, self._news.origin.encode(), STATE_SECONDS)
         for worker, answer in gathered.answers.items():
             if worker != self._bus.number:
                 self._news.take(answer.split(b"\n"))
 
     def _answer_state(self, payload: bytes, worker: int) -> bytes:
-        now = self._clock()
+        """Return what this worker knows, and what the one that asks has used in its life before."""
+        now, origin = self._clock(), payload.decode()
         words = self._news.snapshot()
-        for (user, id), (told, starts, tokens) in self._uses.items():
-            if user == worker:
+        for (user, id), lives in self._uses.items():
+            for former in [life for life in lives if user == worker and life != origin]:
+                told, starts, tokens = lives.pop(former)
                 age = now - told
-                words.append(orjson.dumps(["use", user, id, _older(starts, age), _older(tokens, age)]))
+                words.append(orjson.dumps(["use", user, former, id, _older(starts, age), _older(tokens, age)]))
         return b"\n".join(words)
 
     def _report_use(self, id: str) -> None:
-        self._news.add(
-            ("use", id), lambda: orjson.dumps(["use", self._bus.number, id, *self._limits.list_use(id, SLICES)])
-        )
+        me = self._bus.number, self._news.origin
+        self._news.add(("use", id), lambda: orjson.dumps(["use", *me, id, *self._limits.list_use(id, SLICES)]))
 
     def _take_use(self, parts: list[Any], age: float) -> None:
-        worker, id, starts, tokens = parts
-        if type(worker) is not int or not 0 <= worker < self._bus.count:
+        worker, origin, id, starts, tokens = parts
+        if type(worker) is not int or not 0 <= worker < self._bus.count or type(origin) is not str:
             raise ValueError("worker")
         use = self._clock(), _check(starts), _check(tokens)
         if worker != self._bus.number:
-            self._uses[worker, self._news.known(id)] = use
-        elif self._news.known(id) not in self._restored:
-            self._restored.add(id)
+            lives = self._uses.setdefault((worker, self._news.known(id)), {})
+            lives.pop(origin, None)
+            lives[origin] = use
+            if len(lives) > 2:
+                del lives[next(iter(lives))]
+        elif (origin, self._news.known(id)) not in self._restored:
+            self._restored.add((origin, id))
             self._limits.restore_use(id, use[1], use[2])
 
 

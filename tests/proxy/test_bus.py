@@ -137,6 +137,31 @@ async def test_who_can_not_answer_is_missing() -> None:
     assert not parent.workers[0]._questions
 
 
+async def test_a_question_waits_until_it_is_known_who_is_there() -> None:
+    """It takes a moment after the start. One that hears of nobody asks itself."""
+    sent: list[bytes] = []
+    late = Bus(fail)
+    late.connect(1, 2, lambda envelopes: not sent.extend(envelopes))  # type: ignore[func-returns-value]
+    late.answer("t", lambda payload, worker: b"late")
+    asking = asyncio.ensure_future(gather(late))
+    assert await gather(late, timeout=0.01) == Gathered({1: b"late"}, (0,))
+    assert not asking.done() and len(sent) == 1
+    late.receive(bus.encode_members([0, 1]))
+    await settle(lambda: len(sent) == 2)
+    question = bus.unpack(sent[1])
+    assert question is not None and question.kind == bus.QUESTION
+    for data in bus.pack(bus.ANSWER, 0, question.number, "t", b"first"):
+        late.receive(data)
+    assert await asking == Gathered({0: b"first", 1: b"late"}, ())
+
+
+async def test_an_answerer_may_have_no_answer() -> None:
+    parent = Parent(2)
+    for worker in parent.workers:
+        worker.answer("t", lambda payload, worker: None)
+    assert await gather(parent.workers[0]) == Gathered({}, (0, 1)) and not parent.crashes
+
+
 async def test_a_message_with_a_gap_is_dropped() -> None:
     parent = Parent(2)
     heard: list[bytes] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 from collections.abc import Coroutine
@@ -12,7 +13,7 @@ import orjson
 import pytest
 
 from a2py.proxy import news as news_module
-from a2py.proxy.bus import Bus
+from a2py.proxy.bus import ANSWER, Bus
 from a2py.proxy.limits import WINDOW, Limits, Tokens
 from a2py.proxy.share import Share
 from a2py.proxy.worker_news import SLICES, STATE, TOPIC, WorkerNews
@@ -21,6 +22,7 @@ from tests.proxy.test_bus import Parent
 from tests.proxy.test_limits import dep
 from tests.proxy.test_news import Process
 
+LIVES = itertools.count()
 ONE = dep("d", rpm=8, tpm=4000)
 
 
@@ -28,7 +30,7 @@ class Worker(Process):
     """A process with limits, on a bus."""
 
     def __init__(self, bus: Bus, number: int, count: int, clock: Clock) -> None:
-        super().__init__(f"w{number}")
+        super().__init__(f"w{number}-{next(LIVES)}")
         self.clock = clock
         self.limits = Limits(clock)
         self.limits.divide(Share(number, count))
@@ -121,10 +123,40 @@ async def test_a_worker_that_dies_does_not_use_its_part_twice() -> None:
     assert used(third)[:2] == (1, 200), "the latest use, not that of the first"
 
 
+async def test_a_worker_does_not_count_its_own_use_twice() -> None:
+    """It has used something before it learns what the others know, and they have heard of that."""
+    house = House(2)
+    await turns()
+    fresh = house.start(1)
+    assert fresh.limits.reserve(ONE, Tokens(100, 0)) is not None
+    await turns()
+    assert used(fresh) == (1, 100, 0)
+
+
+async def test_what_two_lives_have_used_is_counted_once() -> None:
+    """The second one reports its own use before it has got that of the first."""
+    house = House(2)
+    assert house.living[1].limits.reserve(ONE, Tokens(100, 0)) is not None
+    await turns()
+    house.lost = lambda envelope: envelope.kind == ANSWER
+    second = house.start(1)
+    assert second.limits.reserve(ONE, Tokens(200, 0)) is not None
+    await turns()
+    house.lost = lambda envelope: False
+    third = house.start(1)
+    await turns()
+    assert used(third)[:2] == (1, 200), "what the first has used was handed over, and got lost"
+    assert third.limits.reserve(ONE, Tokens(50, 0)) is not None
+    await turns()
+    fourth = house.start(1)
+    await turns()
+    assert used(fourth)[:2] == (2, 250)
+
+
 async def test_a_use_comes_back_once() -> None:
     """All siblings know it."""
     house = House(4)
-    assert house.living[3].limits.reserve(ONE, Tokens(100, 10)) is not None
+    assert house.living[3].limits.reserve(ONE, Tokens(100, 0)) is not None
     await turns()
     fresh = house.start(3)
     await turns()
@@ -154,17 +186,18 @@ def test_a_use_has_few_parts() -> None:
     "word",
     [
         ["use"],
-        ["use", 7, "d", [], []],
-        ["use", "1", "d", [], []],
-        ["use", 1, "nobody", [], []],
-        ["use", 1, "d", [[1, 1]] * 13, []],
-        ["use", 1, "d", [[61, 1]], []],
-        ["use", 1, "d", [[-1, 1]], []],
-        ["use", 1, "d", [[1, 10**13]], []],
-        ["use", 1, "d", [["1", 1]], []],
-        ["use", 1, "d", [[1]], []],
-        ["use", 1, "d", {}, []],
-        ["use", 0, "d", 5, 5],
+        ["use", 1, 5, "d", [], []],
+        ["use", 7, "a", "d", [], []],
+        ["use", "1", "a", "d", [], []],
+        ["use", 1, "a", "nobody", [], []],
+        ["use", 1, "a", "d", [[1, 1]] * 13, []],
+        ["use", 1, "a", "d", [[61, 1]], []],
+        ["use", 1, "a", "d", [[-1, 1]], []],
+        ["use", 1, "a", "d", [[1, 10**13]], []],
+        ["use", 1, "a", "d", [["1", 1]], []],
+        ["use", 1, "a", "d", [[1]], []],
+        ["use", 1, "a", "d", {}, []],
+        ["use", 0, "a", "d", 5, 5],
     ],
     ids=str,
 )

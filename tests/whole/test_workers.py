@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,8 @@ from a2py.config import Config, Settings
 from a2py.deployment import Deployment
 from tests.cli.test_workers import REAL, Watched, watched
 from tests.commands import LIMIT, nothing
-from tests.proxied import message
+from tests.proxied import config as plain_config
+from tests.proxied import message, proxied, settle
 from tests.scripted import SSE, Answer, Peer, Raw, Scripted, answering, usage
 from tests.scripted import text as reply
 
@@ -112,7 +114,7 @@ async def test_a_worker_that_is_replaced_does_not_use_its_part_again(nothing: Pa
             told, carry = [], proxy.made.relay.carry
 
             def listen(sender: int, link: Any, data: bytes) -> None:
-                told.append(data.partition(b'["use",0,"m",')[2].partition(b"]]")[0])
+                told.append(data.partition(b'["use",0,')[2].partition(b"]]")[0])
                 carry(sender, link, data)
 
             proxy.made.relay.carry = listen  # type: ignore[method-assign]
@@ -120,7 +122,7 @@ async def test_a_worker_that_is_replaced_does_not_use_its_part_again(nothing: Pa
             assert Counter(answer.status for answer in answers)[200] == 4
             await proxy.seen.until(lambda: any(use.endswith(b",2") for use in told))
             await proxy.replace(0)
-            await proxy.until_all("/health", lambda page: page["deployments"][0].get("used", {}).get("requests") == 2)
+            await proxy.until_all("/health", lambda page: page["deployments"][0].get("used", {}).get("requests") == 4)
             answers = await asyncio.gather(*(proxy.ask() for _ in range(40)))
             assert {answer.status for answer in answers} == {429}
 
@@ -180,3 +182,92 @@ async def test_count_tokens_agrees(nothing: Path) -> None:
         assert before < 2000
         await proxy.replace(0)
         await proxy.until_all("/v1/messages/count_tokens", lambda count: count["input_tokens"] == 3000, body)
+
+
+# -- pages of all workers ----------------------------------------------------------------------------------------------
+
+
+def metric(page: Answer, name: str) -> float:
+    """The sum of a metric's values."""
+    lines = [line for line in page.body.decode().splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+async def test_every_scrape_shows_all_workers(nothing: Path) -> None:
+    """Each scrape showed another worker. Counters never go down, whoever dies and whoever is asked."""
+    async with Scripted(answering("Hi")) as server, workers(3, make_config(deployment(server.base)), nothing) as proxy:
+
+        async def scrape() -> tuple[float, float, float]:
+            page = await proxy.get("/metrics")
+            assert metric(page, "a2py_workers") + metric(page, "a2py_workers_missing") == 3
+            requests = metric(page, "a2py_requests_total")
+            assert metric(page, "a2py_tokens_total") == requests * 14
+            return requests, metric(page, "a2py_workers_missing"), metric(page, "a2py_connections")
+
+        await asyncio.gather(*(proxy.ask() for _ in range(30)))
+        pages = await asyncio.gather(*(scrape() for _ in range(12)))
+        assert {(requests, missing) for requests, missing, _ in pages} == {(30, 0)}
+        assert max(connections for _, _, connections in pages) > 1
+        for number in range(3):
+            process = proxy.made.running[number]
+            process.kill()
+            while (await scrape())[1]:
+                assert (await scrape())[0] == 30
+            await proxy.seen.until(lambda number=number: number in proxy.made.relay.members)  # type: ignore[misc]
+            assert (await scrape())[0] == 30
+        await asyncio.gather(*(proxy.ask() for _ in range(6)))
+        assert {page[0] for page in await asyncio.gather(*(scrape() for _ in range(12)))} == {36}
+
+
+async def test_health_shows_all_workers(nothing: Path) -> None:
+    """Also one that does not answer: it is missing, and named."""
+    go = asyncio.Event()
+
+    async def script(c: Peer) -> None:
+        c.head(200, SSE)
+        await go.wait()
+        c.events(*reply("Hi"))
+        c.end()
+
+    async with Scripted(script) as server:
+        config = make_config(deployment(server.base, rpm=100, max_parallel=50))
+        async with workers(2, config, nothing) as proxy:
+            asking = [asyncio.ensure_future(proxy.ask()) for _ in range(12)]
+            await settle(lambda: len(server.asked) == 12, LIMIT)
+
+            def is_whole(page: Any) -> bool:
+                (shown,) = page["deployments"]
+                assert page["workers"] == {"count": 2, "missing": []}
+                return bool(page["running"] == shown["running"] == shown["used"]["requests"] == 12)
+
+            await proxy.until_all("/health", is_whole)
+            stopped = proxy.made.running[1]
+            stopped.send_signal(signal.SIGSTOP)
+            pages = [asyncio.ensure_future(proxy.get("/health")) for _ in range(24)]  # some reach the other one
+            try:
+                done, late = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED)
+                page = next(iter(done)).result().json
+            finally:
+                stopped.send_signal(signal.SIGCONT)
+            await asyncio.gather(*late)
+            assert page["workers"] == {"count": 2, "missing": [1]} and page["running"] < 12
+            go.set()
+            assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+
+
+async def test_usage_has_the_rows_of_all_workers(nothing: Path) -> None:
+    """Also those that wait to be written."""
+    async with Scripted(answering("Hi")) as server:
+        config = make_config(deployment(server.base), ledger=str(nothing / "ledger.db"))
+        async with workers(3, config, nothing) as proxy:
+            for count in range(1, 6):
+                await asyncio.gather(*(proxy.ask() for _ in range(5)))
+                page = (await proxy.get("/usage")).json
+                assert [group["requests"] for group in page["groups"]] == [5 * count] and "missing_workers" not in page
+
+
+async def test_one_process_asks_nobody(nothing: Path) -> None:
+    async with Scripted(answering("Hi")) as server, proxied(plain_config(server.base)) as proxy:
+        health = (await proxy.ask(None, "/health", "GET")).json
+        page = await proxy.ask(None, "/metrics", "GET")
+        assert "workers" not in health and metric(page, "a2py_workers") == 1
