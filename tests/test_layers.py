@@ -279,7 +279,7 @@ PROXY = (
     ("allowance", "passage"),
     ("messages_api", "usage_page"),
     ("openai_api",),
-    ("page.__init__", "page.access", "page.recorder", "page.details"),
+    ("page.__init__", "page.access", "page.details", "page.keystate", "page.recorder"),
     ("page.desk", "page.exports", "page.snapshot"),
     ("page.history", "page.live"),
     ("page.reader",),

@@ -338,6 +338,8 @@ class DecodedAttempt(Attempt[DecodedAnswer]):
         # A connection that breaks after the last event does no harm: the decoder has no error then.
         if cause is not None and outcome.error is not None:
             outcome.error = api_error(cause, deployment)
+        if recording is not None:
+            recording.end_attempt(outcome.error)
         return outcome
 
     def _read_partial(self) -> Outcome | None:

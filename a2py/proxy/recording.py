@@ -195,10 +195,13 @@ class Recording:
         self.attempts[-1].reply.add(data)
 
     def end_attempt(self, error: ApiError | None) -> None:
-        """Record that what was asked last has ended."""
-        if self.attempts and not self.attempts[-1].end:
-            self.attempts[-1].end = self._seconds()
-            self.attempts[-1].error = f"{error.kind}: {error.message}" if error is not None else ""
+        """Record that what was asked last has ended. It may be said twice; what is known first counts."""
+        if not self.attempts:
+            return
+        attempt = self.attempts[-1]
+        attempt.end = attempt.end or self._seconds()
+        if error is not None and not attempt.error:
+            attempt.error = f"{error.kind}: {error.message}"
 
     def note_retry(self, reason: str) -> None:
         """Record why something is asked after the latest attempt."""

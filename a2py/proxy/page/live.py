@@ -22,6 +22,7 @@ from a2py.proxy.log import Record
 from a2py.proxy.page import snapshot
 from a2py.proxy.page.access import has_keys
 from a2py.proxy.page.desk import LOOK_SECONDS, Desk
+from a2py.proxy.page.keystate import KeyState
 from a2py.proxy.page.recorder import Row
 
 #: Pages that are open at one worker.
@@ -65,6 +66,7 @@ class Pages:
         self._open: set[LivePage] = set()
         self._task: asyncio.Task[None] | None = None
         self._facts = snapshot.Facts()
+        self._keys = KeyState(desk.services)
         self._now = self._state = b""  # what was sent last
         self._state_line = b""
         desk.operations |= {
@@ -183,8 +185,9 @@ class Pages:
         answers = await self.desk.ask_all("state")
         facts = self._facts.read(services)
         deployments = snapshot.sum_state(services, facts, answers.values())
-        self._state = dump({"deployments": snapshot.without_countdown(deployments)})
-        return dump({"type": "state", "deployments": deployments, "keys": []})
+        keys = await self._keys.list_keys()
+        self._state = dump({"deployments": snapshot.without_countdown(deployments), "keys": keys})
+        return dump({"type": "state", "deployments": deployments, "keys": keys})
 
 
 def dump(value: JSON) -> bytes:
