@@ -98,7 +98,7 @@ class Budgets:
         now = self._now()
         future = self.keeper.writer.submit(partial(spending.reserve, hold=hold, now=now))
         try:
-            before = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), WAIT_SECONDS)
+            before = await _wait(future)
         except BaseException as error:
             if not future.cancel() and (not future.done() or future.exception() is None):
                 self._open[hold.id] = _Open(hold)  # it has been written, or will be
@@ -163,6 +163,24 @@ class Budgets:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def _wait(future: Future[Spending]) -> Spending:
+    """Return the result of `future` within WAIT_SECONDS, else raise asyncio.TimeoutError. The future goes on.
+
+    Not `asyncio.wait_for`: before Python 3.12 it forgets that it was cancelled, if the result comes at that moment."""
+    waiter = asyncio.wrap_future(future)
+    waiter.add_done_callback(_retrieve)
+    done, _ = await asyncio.wait([waiter], timeout=WAIT_SECONDS)
+    if not done:
+        raise asyncio.TimeoutError
+    return waiter.result()
+
+
+def _retrieve(waiter: asyncio.Future[Spending]) -> None:
+    """Look at the error of a future that nobody may wait for any more, so that asyncio does not log it."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def refuse(name: str, budget: Budget, before: Spending, now: float) -> ApiError:

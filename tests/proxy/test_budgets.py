@@ -227,6 +227,19 @@ async def test_a_client_that_leaves_while_it_waits_leaves_nothing(
         assert connection.execute("SELECT count(*) FROM reserved").fetchone() == (0,)
 
 
+async def test_a_client_that_leaves_as_the_answer_comes_has_left(path: Path) -> None:
+    """Python 3.10 and 3.11 forget a cancellation in `wait_for`, if the result is there at that moment."""
+    async with opened(path) as budgets:
+        task = asyncio.ensure_future(budgets.reserve(ALICE, 0.5))
+        await asyncio.sleep(0)
+        future = budgets.keeper.writer.flush()  # jobs run in their order
+        future.result(60)  # this thread, so that the loop has not seen the answer yet
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await spending(budgets) == Spending(0.0, 0.0)
+
+
 async def test_nobody_waits_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
     async with opened(path) as budgets:
