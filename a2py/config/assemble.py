@@ -136,9 +136,7 @@ def _read(file: str, label: str, at: Node | None, env: Variables, cwd: str, file
         message = (
             f"{'names ' if at else ''}{label}{', which' if at else ''} cannot be read: {e.strerror or type(e).__name__}"
         )
-        raise ConfigError(
-            message, file=place.file, line=place.line, column=place.column, path=path, cure=cure
-        ) from None
+        raise values.fail(place, path, message, cure) from None
     files[label] = file
     tree = t.parse(data, label, warn)
     if not isinstance(tree.value, (dict, type(None))):

@@ -79,10 +79,7 @@ def _parse_key(name: str, node: Node) -> Key:
     path = f"keys.{name}"
     if not NAME.fullmatch(name) or name == MASTER.name:
         reason = "is the name of the master key" if name == MASTER.name else f"must be a name: {NAME_RULE}"
-        place = node.key_at
-        raise ConfigError(
-            reason, file=place.file, line=place.line, path=f"keys.{v.quote_text(name)}", cure="Write another name."
-        )
+        raise v.fail(node.key_at, f"keys.{v.quote_text(name)}", reason, "Write another name.")
     if not isinstance(node.value, dict):
         raise v.wrong(node, path, "a mapping", _CURE)
     values: dict[str, Any] = {}
