@@ -89,9 +89,9 @@ class Running:
         """Wait until standard error holds `pattern`."""
         with self._event:
             self._event.wait_for(lambda: re.search(pattern, self.said) or self.process.poll() is not None, LIMIT)
-        found = re.search(pattern, self.said)
-        assert found, f"{pattern!r} did not come: {self.said}"
-        return found
+        match = re.search(pattern, self.said)
+        assert match, f"{pattern!r} did not come: {self.said}"
+        return match
 
     @property
     def url(self) -> str:

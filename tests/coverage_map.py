@@ -104,13 +104,13 @@ def gaps(data_file: str) -> Iterator[tuple[str, str]]:
                 *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT)),
             ]
             measured.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
-            found: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
+            measures: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
         inside = function_lines(ROOT / module)
-        lines = [str(line) for line in found["missing_lines"] if line in inside]
-        missing = set(found["missing_lines"])
+        lines = [str(line) for line in measures["missing_lines"] if line in inside]
+        missing = set(measures["missing_lines"])
         branches = [
             f"{start}->{'exit' if end < 0 else end}"
-            for start, end in found.get("missing_branches", [])
+            for start, end in measures.get("missing_branches", [])
             if start in inside and start not in missing and end not in missing
         ]
         if lines or branches:

@@ -110,9 +110,9 @@ class Turn(NamedTuple):
     stream: bool
 
 
-def _reply(upstream: golden.Block, asked: Call, to: Deployment, request: Prepared, streamed: bool) -> list[JSON]:
+def _reply(upstream: golden.Block, call: Call, to: Deployment, request: Prepared, streamed: bool) -> list[JSON]:
     """Return the content of the answer, which the golden's next turn sends back."""
-    data, options = golden.upstream_bytes(upstream), golden.sink_options(asked, to)
+    data, options = golden.upstream_bytes(upstream), golden.sink_options(call, to)
     if streamed:
         message = streams.accumulate(streams.events(streams.run(wire(to.wire), request, [data], **options)))
         return list(message.get("content", []))
@@ -130,14 +130,14 @@ def turns(case: golden.Case) -> Iterator[Turn]:
         to = golden.deployment(step.config)
         upstream = step.blocks.get("upstream")
         try:
-            asked = golden.call({**body, "model": body.get("model", "claude-test")}, step.config)
+            call = golden.call({**body, "model": body.get("model", "claude-test")}, step.config)
         except ApiError:
             continue  # the parser refuses it: no wire is asked
-        streamed = asked.request.stream and not (upstream is not None and "unary" in upstream.options)
-        yield Turn(f"{case.id} #{n}", asked, to, streamed)
+        streamed = call.request.stream and not (upstream is not None and "unary" in upstream.options)
+        yield Turn(f"{case.id} #{n}", call, to, streamed)
         if upstream is not None:
             try:
-                reply = _reply(upstream, asked, to, wire(to.wire).prepare(asked, to, streamed), streamed)
+                reply = _reply(upstream, call, to, wire(to.wire).prepare(call, to, streamed), streamed)
             except ApiError:
                 reply = []
 
@@ -150,16 +150,16 @@ def all_turns() -> list[Turn]:
             known.setdefault(
                 repr((turn.call, turn.to, turn.to.key, dict(turn.to.headers), turn.to.query, turn.stream)), turn
             )
-    found = list(known.values())
-    return [*found, *mixed(found)]
+    distinct = list(known.values())
+    return [*distinct, *mixed(distinct)]
 
 
-def mixed(found: list[Turn]) -> Iterator[Turn]:
+def mixed(distinct: list[Turn]) -> Iterator[Turn]:
     """Conversations that no golden has. A mixture that the parser refuses is left out."""
     dice = random.Random(MIXED)
     alone = list(toggles().values())
     for n in range(MIXED):
-        parts = [dice.choice(found) for _ in range(dice.randint(1, 4))]
+        parts = [dice.choice(distinct) for _ in range(dice.randint(1, 4))]
         body: JSON = dict(parts[0].call.request.body)
         body["messages"] = [message for part in parts for message in part.call.request.body["messages"]]
         tools = [tool for part in parts for tool in part.call.request.body.get("tools") or ()]
@@ -168,10 +168,10 @@ def mixed(found: list[Turn]) -> Iterator[Turn]:
         to = replace(parts[0].to, quirks=replace(parts[0].to.quirks, **dict(dice.sample(alone, dice.randint(0, 6)))))
         damaged = mutated(body, dice, dice.choice([0.0, 0.0, 0.01, 0.03]))
         try:
-            asked = replace(parts[0].call, request=parse(written(damaged)))
+            call = replace(parts[0].call, request=parse(written(damaged)))
         except ApiError:
             continue
-        yield Turn(f"mixed #{n}", asked, to, asked.request.stream)
+        yield Turn(f"mixed #{n}", call, to, call.request.stream)
 
 
 # -- quirks ------------------------------------------------------------------------------------------------------------
@@ -244,8 +244,8 @@ def lines() -> Iterator[str]:
     yield "\t".join(["", "", *(name for name, _ in variants(Quirks(), tables, alone))])
     for turn in all_turns():
         for name in WIRES:
-            found = (digest(prepare(turn, name, quirks)) for _, quirks in variants(turn.to.quirks, tables, alone))
-            yield "\t".join([turn.name, name, *found])
+            digests = (digest(prepare(turn, name, quirks)) for _, quirks in variants(turn.to.quirks, tables, alone))
+            yield "\t".join([turn.name, name, *digests])
 
 
 def compare(path: Path) -> int:
@@ -257,7 +257,7 @@ def compare(path: Path) -> int:
         "the file is of another list of quirks: write it anew with that version of the goldens"
     )
     by_variant: Counter[str] = Counter()
-    shown = same = added = 0
+    differences = same = added = 0
     for line in new:
         cells = line.split("\t")
         old = before.pop((cells[0], cells[1]), None)
@@ -269,8 +269,8 @@ def compare(path: Path) -> int:
                 same += 1
                 continue
             by_variant[f"{cells[1]} {name}"] += 1
-            shown += 1
-            if shown <= SHOWN:
+            differences += 1
+            if differences <= SHOWN:
                 print(f"differs: {cells[0]!r} {cells[1]} {name}")
     for name, count in by_variant.most_common(SHOWN):
         print(f"{count:6} {name}")

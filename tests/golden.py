@@ -225,8 +225,8 @@ def _delta(event: JSON) -> str:
     delta = event["delta"]
     kind = delta["type"]
     value = next(v for k, v in delta.items() if k != "type")
-    shown = _signature(value) if kind == "signature_delta" else _spaced(value)
-    return f"content_block_delta {event['index']} {kind} {shown}"
+    content = _signature(value) if kind == "signature_delta" else _spaced(value)
+    return f"content_block_delta {event['index']} {kind} {content}"
 
 
 def _end(event: JSON) -> str:
@@ -259,12 +259,12 @@ LINES: dict[str, Callable[[JSON], str]] = {
 
 def event_lines(data: bytes) -> list[str]:
     """The notation of a ```client block for a stream."""
-    found = streams.events(data)
-    for event in found:
+    events = streams.events(data)
+    for event in events:
         if event["type"] == "message_start":
             message = event["message"]
             assert (message["id"], message["model"]) == (streams.MESSAGE_ID, streams.MODEL), message
-    return [LINES[event["type"]](event) for event in found]
+    return [LINES[event["type"]](event) for event in events]
 
 
 def message_lines(message: JSON) -> list[str]:
@@ -275,11 +275,11 @@ def message_lines(message: JSON) -> list[str]:
         "assistant",
         streams.MODEL,
     ), message
-    shown = {k: v for k, v in _opened(message).items() if k not in ("id", "type", "role", "model")}
-    if shown["stop_sequence"] is None:
-        del shown["stop_sequence"]
-    shown["usage"] = _usage(shown["usage"])
-    return pretty(shown).split("\n")
+    visible = {k: v for k, v in _opened(message).items() if k not in ("id", "type", "role", "model")}
+    if visible["stop_sequence"] is None:
+        del visible["stop_sequence"]
+    visible["usage"] = _usage(visible["usage"])
+    return pretty(visible).split("\n")
 
 
 def _opened(message: JSON) -> JSON:
@@ -342,10 +342,10 @@ def call(body: JSON, config: JSON) -> Call:
     return Call(parse(orjson.dumps(body)), streams.MESSAGE_ID, NOW, **options)
 
 
-def sink_options(asked: Call, to: Deployment) -> JSON:
+def sink_options(call: Call, to: Deployment) -> JSON:
     """What the relay tells the sink of a request."""
-    mode = asked.request.thinking_mode or ("show" if asked.unasked_thinking else "none")
-    return {"thinking": mode, "used": asked.request.tool_ids, "origin": to.origin}
+    mode = call.request.thinking_mode or ("show" if call.unasked_thinking else "none")
+    return {"thinking": mode, "used": call.request.tool_ids, "origin": to.origin}
 
 
 def _substitute(value: Any, reply: list[JSON]) -> Any:
@@ -380,8 +380,8 @@ class Run:
         upstream = step.blocks.get("upstream")
         unary_body = upstream is not None and "unary" in upstream.options
         try:
-            asked = call({**body, "model": body.get("model", "claude-test")}, step.config)
-            request = wire(to.wire).prepare(asked, to, asked.request.stream and not unary_body)
+            client_call = call({**body, "model": body.get("model", "claude-test")}, step.config)
+            request = wire(to.wire).prepare(client_call, to, client_call.request.stream and not unary_body)
         except ApiError as error:
             assert upstream is None, f"{self.case.path.name}:{self.case.line}: the request was refused: {error}"
             self.check(step, "client", error_lines(error))
@@ -396,10 +396,10 @@ class Run:
             return
         status = next((int(o) for o in upstream.options if o.isdigit()), 200)
         message: JSON | None = None
-        options = sink_options(asked, to)
+        options = sink_options(client_call, to)
         if status != 200:
             self.check(step, "client", error_lines(self.refusal(upstream, status, request)))
-        elif asked.request.stream and not unary_body:
+        elif client_call.request.stream and not unary_body:
             message = self.stream(step, upstream_bytes(upstream), to, request, options)
         else:
             message = self.unary(step, upstream_bytes(upstream), to, request, options)

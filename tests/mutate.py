@@ -360,8 +360,8 @@ def unit_tests(file: str) -> list[str]:
     """The unit tests of a module, by name; those that read recordings are left out."""
     module = Path(file)
     folder = ROOT / "tests" / module.parent.relative_to("a2py")
-    found = {path for stem in (module.stem, module.parent.name) for path in folder.glob(f"test_{stem}.py")}
-    return sorted(str(path) for path in found if "recordings" not in path.name)
+    paths = {path for stem in (module.stem, module.parent.name) for path in folder.glob(f"test_{stem}.py")}
+    return sorted(str(path) for path in paths if "recordings" not in path.name)
 
 
 def unit_tests_notice(mutant: Mutant) -> bool:
@@ -381,9 +381,11 @@ def unit_tests_notice(mutant: Mutant) -> bool:
         "no:cacheprovider",
         *tests,
     ]
-    told = {**os.environ, VARIABLE: f"{mutant.file}:{mutant.number}:{mutant.value}"}
+    environment = {**os.environ, VARIABLE: f"{mutant.file}:{mutant.number}:{mutant.value}"}
     try:
-        return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, timeout=UNIT_LIMIT).returncode == 1
+        return (
+            subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=UNIT_LIMIT).returncode == 1
+        )
     except subprocess.TimeoutExpired:
         return True
 
@@ -426,8 +428,8 @@ def main(args: list[str]) -> int:
     print(f"quirk fields: {len(bad)} survive", *bad, sep="\n  ")
     chosen = [m for file in RULES if not args or any(file.endswith(arg) for arg in is_file) for m in mutants(file)]
     survivors, by_units = branch_survivors(cases, chosen, units) if chosen else ([], 0)
-    told = f"{len(chosen)} mutants, {by_units} noticed by unit tests alone, {len(SURVIVORS)} explained, {len(survivors)} survive"
-    print(f"branches: {told}", *survivors, sep="\n  ")
+    summary = f"{len(chosen)} mutants, {by_units} noticed by unit tests alone, {len(SURVIVORS)} explained, {len(survivors)} survive"
+    print(f"branches: {summary}", *survivors, sep="\n  ")
     return 1 if bad or survivors else 0
 
 

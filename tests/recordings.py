@@ -65,8 +65,8 @@ def load() -> tuple[Recording, ...]:
 
 def recordings(api: str, kind: str) -> list[Any]:
     """Parameters for `pytest.mark.parametrize`: api `chat` or `responses`, kind `stream`, `nonstream` or `error`."""
-    found = [pytest.param(r, id=r.file) for r in load() if r.api == api and r.kind == kind]
-    return found or [pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no recordings in {WIRE}"))]
+    parameters = [pytest.param(r, id=r.file) for r in load() if r.api == api and r.kind == kind]
+    return parameters or [pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no recordings in {WIRE}"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +94,7 @@ def load_captures() -> tuple[Captured, ...]:
 
 def captures(*, counting: bool = False) -> list[Any]:
     """Parameters: the captured requests to /v1/messages, or with `counting` those to count_tokens."""
-    found = [pytest.param(c, id=c.name) for c in load_captures() if ("count_tokens" in c.path) is counting]
-    return found or [pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no captured requests in {CLIENTS}"))]
+    parameters = [pytest.param(c, id=c.name) for c in load_captures() if ("count_tokens" in c.path) is counting]
+    return parameters or [
+        pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no captured requests in {CLIENTS}"))
+    ]

@@ -240,25 +240,25 @@ def events(data: bytes, *, whole: bool = True) -> list[JSON]:
     """The events of an Anthropic stream; AssertionError on anything that an SDK or Claude Code would not take.
 
     `whole=False`: the stream may stop without its terminal event."""
-    found: list[JSON] = []
+    parsed_events: list[JSON] = []
     at = 0
     while at < len(data):
         match = EVENT.match(data, at)
         assert match, f"no whole event at byte {at}: {data[at : at + 120]!r}"
         body = orjson.loads(match[2])
         assert body.get("type") == match[1].decode(), f"event {match[1]!r} carries type {body.get('type')!r}"
-        found.append(body)
+        parsed_events.append(body)
         at = match.end()
-    _Sequence(found).check(whole)
-    return found
+    _Sequence(parsed_events).check(whole)
+    return parsed_events
 
 
 class _Sequence:
     """The rules between events: one message_start, blocks 0, 1, 2 … one after the other, one message_delta, one
     terminal event."""
 
-    def __init__(self, found: list[JSON]) -> None:
-        self.found = found
+    def __init__(self, events: list[JSON]) -> None:
+        self.events = events
         self.begun = False
         self.delta: JSON | None = None
         self.ended = ""
@@ -268,7 +268,7 @@ class _Sequence:
         self.ids: set[str] = set()
 
     def check(self, whole: bool) -> None:
-        for event in self.found:
+        for event in self.events:
             assert not self.ended, f"{event['type']} after {self.ended}"
             getattr(self, f"on_{event['type']}", self.on_unknown)(event)
         assert self.ended or not whole, "no terminal event"
@@ -358,13 +358,13 @@ class _Sequence:
         self.ended = "error"
 
 
-def accumulate(found: list[JSON]) -> JSON:
+def accumulate(events: list[JSON]) -> JSON:
     """Return the message that a client puts together. `error` is present if the stream ended with one. A block that was
     never closed has `"open": True`. Closed tool input that is not a JSON object becomes `{"__unparsedToolInput":
     {"raw", "len"}}`."""
     message: JSON = {}
     raw: dict[int, list[str]] = {}
-    for event in found:
+    for event in events:
         kind = event["type"]
         if kind == "message_start":
             message = orjson.loads(orjson.dumps(event["message"]))
@@ -449,10 +449,10 @@ def _places(data: bytes) -> list[int]:
     return sorted(dice.sample(range(len(data)), min(len(data), SAMPLE)))
 
 
-def check_cut(message: JSON, found: list[JSON], n: int) -> None:
+def check_cut(message: JSON, events: list[JSON], n: int) -> None:
     """A stream that was cut after `n` bytes: it is well-formed, and no tool call is closed that the whole stream did
     not have."""
-    part = accumulate(found)
+    part = accumulate(events)
     whole = [block["input"] for block in tools_of(message) if "open" not in block]
     for block in tools_of(part):
         if "open" not in block and "__unparsedToolInput" not in block["input"]:

@@ -164,8 +164,8 @@ def test_what_a_file_cites_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", citing())
 def test_no_paper_is_cited_that_the_repository_does_not_hold(name: str) -> None:
-    found = PAPERS.findall(text(name))
-    assert not found
+    papers = PAPERS.findall(text(name))
+    assert not papers
     assert BESIDE not in text(name) or name.startswith(("tests/", "bench/")), (
         "only tests may read what lies beside the repository"
     )
@@ -192,7 +192,7 @@ def test_each_kind_of_citation_is_seen() -> None:
         (RECORDING, "openrouter/stream-tool-01.sse"),
         (CAPTURE, "image_tool_result.json"),
     ):
-        assert any(known in found for found in pattern.findall(every)), known
+        assert any(known in citation for citation in pattern.findall(every)), known
     assert {"A1", "A19", "B1", "B15", "C1"} <= rules()
     assert PAPERS.search("the five points of DESIGN.md") and PAPERS.search("wire/quirks G")
 

@@ -145,8 +145,8 @@ def all_classes() -> dict[str, ast.ClassDef]:
     return classes(files())
 
 
-def check(found: Mapping[str, int], limit: int, table: Mapping[str, int]) -> None:
-    above = {name: size for name, size in found.items() if size > limit}
+def check(sizes: Mapping[str, int], limit: int, table: Mapping[str, int]) -> None:
+    above = {name: size for name, size in sizes.items() if size > limit}
     new = {name: size for name, size in above.items() if size > table.get(name, limit)}
     assert not new, f"more than {limit}, or more than before: {new}"
     done = {name for name in table if name not in above}

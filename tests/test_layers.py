@@ -144,9 +144,9 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
         seen: set[str] = set()
         waiting = [start]
         while waiting:
-            found = graph[waiting.pop()] - seen
-            seen |= found
-            waiting += found
+            imports = graph[waiting.pop()] - seen
+            seen |= imports
+            waiting += imports
         reach[start] = seen
     groups = {
         frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]

@@ -35,9 +35,9 @@ def hidden(text: str, keep: str = "\n") -> list[str]:
 def test_no_hidden_character_is_left() -> None:
     for code in range(sys.maxunicode + 1):
         char = chr(code)
-        shown = printable(char)
-        assert (shown != char) == (unicodedata.category(char) in HIDDEN), hex(code)
-        assert not hidden(shown, "")
+        text = printable(char)
+        assert (text != char) == (unicodedata.category(char) in HIDDEN), hex(code)
+        assert not hidden(text, "")
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_what_is_shown_instead(text: str, keep: str, shown: str) -> None:
 
 def test_json_stays_the_same_document() -> None:
     value = {NASTY: [NASTY, "\ud83d"]}
-    shown = printable(json.dumps(value, ensure_ascii=False))
-    assert not hidden(shown) and json.loads(shown) == value
+    text = printable(json.dumps(value, ensure_ascii=False))
+    assert not hidden(text) and json.loads(text) == value
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ def test_a_terminal_gets_no_escape_sequence_but_our_own(colours: bool, monkeypat
     monkeypatch.setenv("FORCE_COLOR", "1" if colours else "0")
     monkeypatch.delenv("NO_COLOR", raising=False)
     out, err = io.StringIO(), io.StringIO()
-    shown = Terminal(out, err)
-    for say in (shown.print, shown.note, shown.warn, shown.error, shown.append):
+    terminal = Terminal(out, err)
+    for say in (terminal.print, terminal.note, terminal.warn, terminal.error, terminal.append):
         say(f"first {NASTY}\n\tsecond \x1b[0m")
-    shown.print(shown.table([[NASTY, f"two\nlines {NASTY}"]], ["\x1b[1mhead"]))
-    shown.print(shown.style(f"bold {NASTY}", "bold") + "\x1b[31m")
+    terminal.print(terminal.table([[NASTY, f"two\nlines {NASTY}"]], ["\x1b[1mhead"]))
+    terminal.print(terminal.style(f"bold {NASTY}", "bold") + "\x1b[31m")
     for text in (out.getvalue(), err.getvalue()):
         for ours in ("\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m") if colours else ():
             text = text.replace(ours, "")
@@ -135,11 +135,11 @@ def test_a_terminal_gets_no_escape_sequence_but_our_own(colours: bool, monkeypat
 
 def test_what_a_shell_evaluates_is_exact() -> None:
     out = io.StringIO()
-    shown = Terminal(out, io.StringIO())
-    shown.print_exact("export X='\x1b'")
+    terminal = Terminal(out, io.StringIO())
+    terminal.print_exact("export X='\x1b'")
     assert out.getvalue() == "export X='\x1b'\n"
     out.isatty = lambda: True  # type: ignore[method-assign]
-    shown.print_exact("export X='\x1b'")
+    terminal.print_exact("export X='\x1b'")
     assert out.getvalue().endswith("export X='\\u001b'\n")
 
 

@@ -26,8 +26,8 @@ REGISTRIES = ("pypi", "npmjs", "index-url", "docker.io", "ghcr.io", "quay.io", "
 
 
 def jobs() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(CI.read_text("utf-8"))["jobs"]
-    return found
+    jobs_of_file: dict[str, Any] = yaml.safe_load(CI.read_text("utf-8"))["jobs"]
+    return jobs_of_file
 
 
 def targets() -> set[str]:
@@ -197,9 +197,9 @@ def test_a_tree_with_changes_or_a_tag_is_refused(clone: Path) -> None:
 
 
 def test_the_real_tree_names_its_version_where_the_release_looks() -> None:
-    shown = release.SHOWN.format(a2py.__version__)
+    line = release.SHOWN.format(a2py.__version__)
     assert release.current(ROOT) == a2py.__version__
-    assert any(shown in path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    assert any(line in path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     assert sorted(["0.2.0", "0.2.0rc1", "0.10.0"], key=release.order) == ["0.2.0rc1", "0.2.0", "0.10.0"]
 
 

@@ -65,13 +65,13 @@ def readers() -> dict[str, set[str]]:
                 )
                 if name in ("q", "quirks"):
                     out[node.attr].add(path.relative_to(ROOT).as_posix())
-    return {name: found - {LESSONS} for name, found in out.items()}
+    return {name: files - {LESSONS} for name, files in out.items()}
 
 
 def test_each_field_says_what_it_changes() -> None:
-    found = comments()
-    assert list(found) == [field.name for field in fields(Quirks)]
-    assert all(READERS.sub("", comment).endswith((".", ")")) for comment in found.values())
+    by_field = comments()
+    assert list(by_field) == [field.name for field in fields(Quirks)]
+    assert all(READERS.sub("", comment).endswith((".", ")")) for comment in by_field.values())
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Quirks)])

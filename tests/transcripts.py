@@ -74,9 +74,9 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    for found in _BLOCK.finditer(page.read_text("utf-8")):
-        block = Block(page, found["text"])
-        for word in shlex.split(found["how"]):
+    for match in _BLOCK.finditer(page.read_text("utf-8")):
+        block = Block(page, match["text"])
+        for word in shlex.split(match["how"]):
             name, _, value = word.partition("=")
             if name == "file":
                 source, _, target = value.partition(":")
@@ -94,8 +94,8 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def normal(text: str, folder: Path) -> str:
     text = text.replace(str(folder) + "/", "~/").replace(str(folder), "~")
-    for pattern, shown in _CHANGING:
-        text = pattern.sub(shown, text)
+    for pattern, replacement in _CHANGING:
+        text = pattern.sub(replacement, text)
     return text
 
 
@@ -184,9 +184,9 @@ def rewritten(page: Path) -> str:
     """The page with every transcript made anew (those that can't be run here stay)."""
     made = {block.text: run(block) for block in blocks(page) if not block.claude or find()}
 
-    def put(found: re.Match[str]) -> str:
-        return found[0].replace(
-            f"```console\n{found['text']}```", f"```console\n{made.get(found['text'], found['text'])}```"
+    def put(match: re.Match[str]) -> str:
+        return match[0].replace(
+            f"```console\n{match['text']}```", f"```console\n{made.get(match['text'], match['text'])}```"
         )
 
     return _BLOCK.sub(put, page.read_text("utf-8"))

@@ -60,12 +60,12 @@ def _dictionary(value: Any, type_: Any, path: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{path}: {_kind(value)} instead of {type_.__name__}"]
     hints = get_type_hints(type_, include_extras=True)
-    found = [f"{path}.{key}: unknown in {type_.__name__}" for key in value if key not in hints]
-    found += [f"{path}.{key}: missing in {type_.__name__}" for key in _required(type_) if key not in value]
+    faults = [f"{path}.{key}: unknown in {type_.__name__}" for key in value if key not in hints]
+    faults += [f"{path}.{key}: missing in {type_.__name__}" for key in _required(type_) if key not in value]
     for key, item in value.items():
         if key in hints:
-            found += problems(item, hints[key], f"{path}.{key}")
-    return found
+            faults += problems(item, hints[key], f"{path}.{key}")
+    return faults
 
 
 def _required(type_: Any) -> set[str]:
@@ -83,10 +83,10 @@ def _required(type_: Any) -> set[str]:
     return out
 
 
-def _depth(found: list[str]) -> float:
+def _depth(faults: list[str]) -> float:
     """Smaller is better: no problem at all, else the deepest one."""
     return -max(
-        (path.partition(":")[0].count(".") + path.partition(":")[0].count("[") for path in found), default=float("inf")
+        (path.partition(":")[0].count(".") + path.partition(":")[0].count("[") for path in faults), default=float("inf")
     )
 
 

@@ -21,16 +21,16 @@ def test_a_server_that_said_nothing_has_no_entry_and_an_unknown_context_neither(
 
 
 def test_what_the_server_said_is_shown_with_its_date() -> None:
-    shown = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, Learned(BASE, VLLM, "2026-11-01"), ())
-    assert shown["server"] == {
+    explanation = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, Learned(BASE, VLLM, "2026-11-01"), ())
+    assert explanation["server"] == {
         "program": "vLLM",
         "version": "0.11",
         "reason": "owned_by: vllm",
         "date": "2026-11-01",
     }
-    assert shown["context"] == 40960
-    assert shown["quirks"]["tokenizer"]["value"] == "vllm"
-    assert "sk-secret" not in str(shown) and "10.0.0.5" not in str(shown)
+    assert explanation["context"] == 40960
+    assert explanation["quirks"]["tokenizer"]["value"] == "vllm"
+    assert "sk-secret" not in str(explanation) and "10.0.0.5" not in str(explanation)
 
 
 def test_what_was_learned_is_shown_if_it_is_a_quirk() -> None:
@@ -50,7 +50,7 @@ def test_what_was_learned_is_shown_if_it_is_a_quirk() -> None:
 
 def test_what_comes_from_the_tables_has_no_date() -> None:
     quirks = explain(Deployment("n", "i", "ollama", "m", "http://localhost:11434/v1"), {}, None, ())["quirks"]
-    assert quirks and all("date" not in shown for shown in quirks.values())
+    assert quirks and all("date" not in quirk for quirk in quirks.values())
 
 
 def test_the_slots_of_a_server_are_shown() -> None:

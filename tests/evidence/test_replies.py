@@ -86,7 +86,7 @@ def test_a_reply_that_failed_shows_nothing() -> None:
 
 
 def test_messages_that_have_phases() -> None:
-    shown = judge(Expectation(), PLAIN, outcome(has_phases=True))
-    assert shown.changes == {"phases": "all"} and shown.note
+    verdict = judge(Expectation(), PLAIN, outcome(has_phases=True))
+    assert verdict.changes == {"phases": "all"} and verdict.note
     for quirks in (Quirks(phases="all"), Quirks(phases="none")):  # known, or refused
         assert judge(Expectation(), quirks, outcome(has_phases=True)) is NOTHING

@@ -77,9 +77,9 @@ def ours(pieces: Iterable[bytes], method: str = "POST", *, close: bool = True) -
     error = ""
     try:
         for piece in pieces:
-            found = reader.receive(piece)
-            assert all(found), "an empty piece"
-            body += found
+            parts = reader.receive(piece)
+            assert all(parts), "an empty piece"
+            body += parts
             assert held(reader) <= MAX_HELD
         if close:
             reader.end_of_input()
@@ -212,10 +212,10 @@ def _drive(parser: Any, pieces: Iterable[bytes]) -> Reading:
 def outcomes(parser: Parser, data: bytes) -> list[Reading]:
     """Return the different results of all splits (not byte by byte if there are many). All errors count as one result,
     whatever their message and what came before them."""
-    found: dict[str, Reading] = {}
+    readings: dict[str, Reading] = {}
     for pieces in splits(data):
         if len(pieces) <= MANY:
             got = parser(pieces)
             got = got._replace(status=None, headers={}, body=b"", error="error") if got.error else got
-            found.setdefault(repr(got), got)
-    return [found[key] for key in sorted(found)]
+            readings.setdefault(repr(got), got)
+    return [readings[key] for key in sorted(readings)]

@@ -311,12 +311,12 @@ def said(readings: list[Reading]) -> str:
 def test_differences(name: str) -> None:
     data = RESPONSES[name]
     read(data)
-    found = [outcomes(parser, data) for parser in (ours, by_h11, by_aiohttp)]
+    results = [outcomes(parser, data) for parser in (ours, by_h11, by_aiohttp)]
     if name in BY_NAME:
-        assert tuple(map(said, found)) == BY_NAME[name][1:4], "a difference is another one today"
-        assert not found[0] == found[1] == found[2], "a difference is gone"
+        assert tuple(map(said, results)) == BY_NAME[name][1:4], "a difference is another one today"
+        assert not results[0] == results[1] == results[2], "a difference is gone"
     else:
-        assert found[0] == found[1] == found[2], f"a difference that is not in the table: {[*map(said, found)]}"
+        assert results[0] == results[1] == results[2], f"a difference that is not in the table: {[*map(said, results)]}"
 
 
 def test_the_table_is_about_these_responses() -> None:
