@@ -43,8 +43,8 @@ def comments() -> dict[str, str]:
 
 #: At the end of a comment: the files that read the field.
 READERS = re.compile(r" ((?:(?:wires|proxy)/[\w/]+\.py(?:, |$))+)$")
-#: Reads fields to say how a lesson changes them; no request or reply depends on it.
-LESSONS = "wires/lessons.py"
+#: Read fields to say how a lesson changes them, or why a request is not the client's; no request or reply depends on it.
+EXPLAIN = ("wires/lessons.py", "wires/changes/")
 
 
 @cache
@@ -65,7 +65,7 @@ def readers() -> dict[str, set[str]]:
                 )
                 if name in ("q", "quirks"):
                     out[node.attr].add(path.relative_to(ROOT).as_posix())
-    return {name: files - {LESSONS} for name, files in out.items()}
+    return {name: {file for file in files if not file.startswith(EXPLAIN)} for name, files in out.items()}
 
 
 def test_each_field_says_what_it_changes() -> None:
