@@ -1359,7 +1359,7 @@ const makeKey = () => tr(td('name', ''), td('num', 'spent'), td('', 'of'), td('a
 function fillKey(node, key) {
   const [name, spent, budget, limits, models] = node.children;
   twoLines(name, str(key.name), joined(key.is_admin && 'may see this page', isNumber(key.expires) && `ends ${moment(key.expires)}`));
-  setText(spent, money(key.spent));
+  setText(spent, isNumber(key.budget) ? money(key.spent) : '–'); // what a key without a budget spends is under Usage
   budget.replaceChildren();
   add(budget, isNumber(key.budget) ? [`${money(key.budget)}${key.period ? ` each ${str(key.period)}` : ''}`, isNumber(key.spent)
       ? meter(key.spent / key.budget) : null, isNumber(key.renews) ? h('span', { class: 'second' }, `renews ${moment(key.renews)}`) : null]

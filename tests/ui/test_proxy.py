@@ -12,7 +12,7 @@ from tests import process, scripted
 from tests.scripted import Raw
 from tests.ui.browser import Browser
 from tests.ui.fake import HOSTILE
-from tests.ui.test_claude import open_page
+from tests.ui.test_claude import demo, open_page
 from tests.ui.test_page import READY, STRANGE, show
 
 pytestmark = pytest.mark.real
@@ -95,3 +95,42 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
             assert await browser.do("trouble") == []
             for text in HOSTILE[:6]:
                 assert text in seen, text
+
+
+async def test_try_check_exports_and_keys_of_a_real_proxy(browser: Browser, tmp_path: Path) -> None:
+    button = "[...document.querySelectorAll('main button')].find(node => node.textContent === '{}').click()"
+    watched = "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download); }"
+    with (
+        demo() as base,
+        process.running(tmp_path, [process.deployment("demo", base, model="demo", provider="openai")]) as proxy,
+    ):
+        await open_page(browser, proxy, before=watched)
+        await show(browser, "#/try")
+        await browser.wait("document.querySelector('main input').value === 'demo'")
+        await browser.evaluate("document.querySelector('main textarea').focus()")
+        await browser.do("type", text="Say marmalade")
+        await browser.click("main button.first")
+        await browser.wait("/first token .* tokens out/.test(document.querySelector('.talk').innerText)")
+        assert "marmalade" in await browser.evaluate("document.querySelectorAll('.bubble')[1].innerText")
+        await browser.evaluate("document.querySelector('main textarea').focus()")
+        await browser.do("type", text="Say it twice")
+        await browser.click("main button.first")
+        await browser.wait(
+            "document.querySelectorAll('.bubble').length === 4 && !document.querySelector('main button.first').disabled"
+        )
+        await show(browser, "#/requests")
+        await browser.wait("document.querySelectorAll('.rq.item').length === 2")
+        await browser.evaluate("document.querySelector('.rq.item').click()")
+        await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
+        for kind in ("capture", "golden", "report"):
+            await browser.evaluate(button.format(f"Save {kind}"))
+            await browser.wait(f"window.saved.some(name => name.includes('.{kind}.'))")
+        await browser.evaluate(button.format("Copy as curl"))
+        await browser.wait("[...document.querySelectorAll('main button')].some(node => node.textContent === 'Copied') || document.querySelector('dialog textarea')")  # fmt: skip
+        await browser.press("Escape")
+        await show(browser, "#/check")
+        await browser.click("button.first")
+        await browser.wait("/\\d+ results?, (none|\\d+) failed/.test(document.querySelector('main').innerText)")
+        assert await browser.evaluate("document.querySelectorAll('main tbody tr').length") > 4
+        assert await browser.do("axe") == []
+        assert await browser.do("trouble") == []
