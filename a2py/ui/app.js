@@ -2157,7 +2157,7 @@ const checked = { model: '', rows: /** @type {Json[]} */ ([]), running: /** @typ
 const TONES = { ok: 'good', no: 'warn', fail: 'bad', skipped: '' };
 /** @param {Json} row */
 const makeResult = (row) => tr(
-  td(row.again ? 'break soft' : 'name break', '', str(row.model),
+  td(row.again ? 'again break soft' : 'name break', '', str(row.model),
     row.deployment && !row.again ? h('span', { class: 'second break' }, str(row.deployment)) : null),
   td('break', '', str(row.probe)), td('', '', state(TONES[row.result] ?? 'warn', str(row.result))),
   td('all break soft', '', str(row.detail), row.advice ? h('span', { class: 'second break' }, str(row.advice)) : null));
