@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,10 @@ def test_every_page_has_transcripts_of_the_commands_it_teaches() -> None:
             assert f"a2py {name}" in shown, name
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}" for name in sorted(os.listdir(ROOT / "docs")))])
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))])
 def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text(page)):
+    images = re.findall(r'(?:src|srcset)="([^"]+)"', text(page))
+    for target in [*re.findall(r"\]\((?!https?:)([^)#\s]+)", text(page)), *images]:
         assert ((ROOT / page).parent / target).exists(), target
 
 
