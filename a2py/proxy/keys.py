@@ -169,5 +169,6 @@ def read_keys(path: str) -> tuple[Key, ...]:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigError(f"{path} can't be read: {reason}", cure="Let the user of a2py read it.") from None
+        cure = "Let the user of a2py read it (chmod 644: it holds digests, no keys)."
+        raise ConfigError(f"{path} can't be read: {reason}", cure=cure) from None
     return parse_keys(data, path)
