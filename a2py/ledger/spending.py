@@ -10,6 +10,7 @@ reserved counts only as long as the process renews it, so that one that is kille
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from a2py.budget import Budget
@@ -35,6 +36,14 @@ class Spending(NamedTuple):
 
     spent: float
     reserved: float
+
+
+def identify(connection: sqlite3.Connection) -> str:
+    """Return the name of this ledger, unlike any other's. It is kept as the beginning of a period of no key."""
+    values = ("", "ledger", float(secrets.randbits(52)))
+    connection.execute("INSERT OR IGNORE INTO spent (key, period, start, cost) VALUES (?, ?, ?, 0)", values)
+    row = connection.execute("SELECT start FROM spent WHERE key = ? AND period = ?", values[:2]).fetchone()
+    return f"{int(row[0]):013x}"
 
 
 def reserve(connection: sqlite3.Connection, hold: Hold, now: float) -> Spending:

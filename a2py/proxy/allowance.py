@@ -59,6 +59,8 @@ async def _run_within_budget(
     account, caller = inbound.record.account, inbound.record.account.caller
     deployments = inbound.config.resolve(inbound.model)
     budgets = services.books.open_budgets()
+    if services.router.sharing is not None:
+        budgets.share = services.router.sharing.charge_key
     cost = budgets.estimate(caller, deployments, Usage(input=demand.input, output=demand.max_tokens))
     least = budgets.estimate(caller, deployments, Usage(input=demand.input))
     inbound.is_able = budgets.is_priced

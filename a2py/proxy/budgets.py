@@ -14,10 +14,10 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from a2py.budget import Budget
 from a2py.caller import Caller
@@ -38,20 +38,32 @@ RELEASE_SECONDS = 5.0
 _ONE = Usage(input=1, output=1)
 
 
+class Charge(Protocol):
+    """What a running request has reserved on all machines."""
+
+    def settle(self, cost: float, start: float) -> None: ...
+
+
+#: Reserves on all machines what was reserved in the ledger: (hold, what this ledger had spent and reserved before, name
+#: of the ledger, now). Raises `ApiError` if all machines together have spent the budget.
+Share = Callable[[Hold, Spending, str, float], Coroutine[Any, Any, "Charge | None"]]
+
+
 class _Open:
     """A reservation that is not settled. `cost`: of its request, None as long as it runs; `is_queued`: its settlement
     is on its way to the file."""
 
-    __slots__ = ("cost", "hold", "is_queued")
+    __slots__ = ("charge", "cost", "hold", "is_queued")
 
-    def __init__(self, hold: Hold) -> None:
+    def __init__(self, hold: Hold, charge: Charge | None = None) -> None:
         self.hold = hold
+        self.charge = charge  # what counts on all machines
         self.cost: float | None = None
         self.is_queued = False
 
 
 class Budgets:
-    """`keeper`: of the ledger; `now`: seconds since the epoch."""
+    """`keeper`: of the ledger; `now`: seconds since the epoch; `share`: None if only this machine counts."""
 
     def __init__(self, keeper: Bookkeeper, now: Callable[[], float] = time.time) -> None:
         self.keeper = keeper
@@ -61,6 +73,8 @@ class Budgets:
         self._open: dict[str, _Open] = {}  # by id: what the file has reserved, or may have
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self.share: Share | None = None
+        self._ledger = ""
 
     @property
     def unsettled(self) -> int:
@@ -114,15 +128,29 @@ class Budgets:
             ) from None
         if not spending.has_room(caller.budget, before):
             raise refuse(caller.name, caller.budget, before, now)
-        self._open[hold.id] = _Open(hold)
+        one = self._open[hold.id] = _Open(hold)
         self._begin_renewals()
+        if self.share is not None:
+            try:
+                one.charge = await self.share(hold, before, await self._identify(), now)
+            except BaseException:
+                self.settle(hold, 0.0)
+                raise
         return hold
+
+    async def _identify(self) -> str:
+        """Return the name of this machine's ledger."""
+        if not self._ledger:
+            self._ledger = await asyncio.wrap_future(self.keeper.writer.submit(spending.identify))
+        return self._ledger
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what is reserved by what the request has cost. Only the first call counts."""
         one = self._open.get(hold.id)
         if one is not None and one.cost is None:
             one.cost = cost
+            if one.charge is not None:
+                one.charge.settle(cost, hold.budget.find_start(self._now()))
             self._submit_settlement(one)
             self._begin_renewals()
 

@@ -90,6 +90,9 @@ class Sharing(Protocol):
     def renew(self, config: Config) -> None:
         """Share the limits of `config` from now on."""
 
+    async def charge_key(self, hold: Any, before: Any, ledger: str, now: float) -> Any:
+        """Reserve on all machines what the ledger has reserved (`budgets.Share`)."""
+
     def report(self) -> dict[str, Any]:
         """Return what `/health` says of it."""
 

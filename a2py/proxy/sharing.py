@@ -6,13 +6,12 @@ Invariants: nothing waits for Redis to start or to end.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from a2py.caller import Caller
 from a2py.proxy.admission import Admission
 from a2py.proxy.discovery import Discovery
-from a2py.proxy.keylimits import refuse
 from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens
 from a2py.proxy.log import Log
 from a2py.proxy.news import News
@@ -26,6 +25,8 @@ from a2py.shared.subject import PARALLEL, RPM, TPM, Ask, Subject, make_id
 if TYPE_CHECKING:
     from a2py.config import Config
     from a2py.config.redis import RedisAddress
+    from a2py.ledger.spending import Hold, Spending
+    from a2py.shared.purse import Charge, Purses
 
 
 class Sharing:
@@ -62,10 +63,31 @@ class Sharing:
         verdict = await self.store.take([(Ask(subject, demand.input, output) if caller.tpm else Ask(subject),)])
         if verdict.grant is not None:
             return verdict.grant
+        from a2py.proxy.keylimits import refuse  # not loaded where no key has limits
+
         refusal = verdict.refusals[0]
         value = {RPM: caller.rpm, TPM: caller.tpm}.get(refusal.limit, caller.max_parallel)
         limit = "max_parallel" if refusal.limit == PARALLEL else refusal.limit
         raise refuse(caller, refusal.seconds or ROOM_SECONDS, f"{limit} {value}")
+
+    @cached_property
+    def _purses(self) -> Purses:
+        from a2py.shared.purse import Purses  # not loaded where no key has a budget
+
+        return Purses(self.store)
+
+    async def charge_key(self, hold: Hold, before: Spending, ledger: str, now: float) -> Charge | None:
+        """Reserve on all machines what this machine's ledger has reserved. Raise `ApiError` if all together have spent
+        the key's budget."""
+        from a2py.ledger.spending import Spending
+        from a2py.proxy.budgets import refuse
+
+        budget = hold.budget
+        id, start = make_id("m", hold.key, budget.period), budget.find_start(now)
+        total = await self._purses.reserve(id, ledger, start, budget.amount, before.spent, hold.cost)
+        if not total.has_room:
+            raise refuse(hold.key, budget, Spending(total.spent, total.reserved), now)
+        return total.charge
 
     def report(self) -> dict[str, Any]:
         """Return what `/health` says of it. `processes`: as many as there were when Redis last answered."""

@@ -38,7 +38,7 @@ NEWS_KEPT, NEWS_READ = 2000, 100
 #: Result of TAKE, instead of the number of a candidate: none has room; the process has no lease; it is too late.
 NO_ROOM, NO_LEASE, TOO_LATE = 0, -1, -2
 
-_BEGIN = f"""
+BEGIN = f"""
 if redis.replicate_commands then redis.replicate_commands() end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -84,7 +84,7 @@ end
 """
 
 #: The numbers of ARGV[2], which are one text: each argument of a call costs 2 µs to encode.
-_NUMBERS = """
+NUMBERS = """
 local N = {}
 for number in ARGV[2]:gmatch('%S+') do N[#N + 1] = tonumber(number) end
 """
@@ -92,8 +92,8 @@ for number in ARGV[2]:gmatch('%S+') do N[#N + 1] = tonumber(number) end
 #: KEYS: processes, then subjects. ARGV: process, numbers: latest time, number of candidates, and for each the number of
 #: its asks, and for each ask: index of its key, rpm, tpm, max_parallel, input, output.
 _TAKE = (
-    _BEGIN
-    + _NUMBERS
+    BEGIN
+    + NUMBERS
     + """
 local latest = N[1]
 if latest > 0 and now > latest then return {now, -2} end
@@ -162,8 +162,8 @@ return result
 #: KEYS: processes, then subjects. ARGV: process, numbers: for each subject what to add: running, reserved output; a
 #: slice, requests and tokens there; requests and tokens now.
 _ADJUST = (
-    _BEGIN
-    + _NUMBERS
+    BEGIN
+    + NUMBERS
     + """
 local is_alive = lives(process)
 for i = 2, #KEYS do
@@ -189,7 +189,7 @@ return now
 #: random word, and for each subject: running, reserved output, number of slices, and for each slice: its number,
 #: requests and tokens to add.
 _JOIN = (
-    _BEGIN
+    BEGIN
     + """
 local before = ARGV[2]
 if before ~= '' then redis.call('ZREM', KEYS[1], before) end
@@ -222,7 +222,7 @@ return {now, redis.call('GET', KEYS[2])}
 #: KEYS: processes, birth, news, then subjects. ARGV: process, milliseconds of a lease, id of the last word that was
 #: read ("$": none of those that are there), words to tell.
 _BEAT = (
-    _BEGIN
+    BEGIN
     + f"""
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if not lives(process) then return {{now, -1}} end
@@ -267,7 +267,7 @@ return {{now, #names, before, redis.call('GET', KEYS[2]), words, counts}}
 
 #: KEYS: processes, then subjects. ARGV: process. The process ends: what it runs no longer counts.
 _LEAVE = (
-    _BEGIN
+    BEGIN
     + """
 redis.call('ZREM', KEYS[1], process)
 for i = 2, #KEYS do redis.call('HDEL', KEYS[i], 'c' .. process, 'h' .. process) end
@@ -283,11 +283,11 @@ class Script(NamedTuple):
     digest: str
 
 
-def _script(text: str) -> Script:
+def make_script(text: str) -> Script:
     return Script(text, sha1(text.encode()).hexdigest())  # not for security: it is how Redis names scripts
 
 
-TAKE, ADJUST, JOIN, BEAT, LEAVE = map(_script, (_TAKE, _ADJUST, _JOIN, _BEAT, _LEAVE))
+TAKE, ADJUST, JOIN, BEAT, LEAVE = map(make_script, (_TAKE, _ADJUST, _JOIN, _BEAT, _LEAVE))
 _LIMITS = {1: RPM, 2: TPM, 3: PARALLEL}
 
 Arguments = list[Any]

@@ -75,8 +75,9 @@ class Stream:
 
 
 class Store:
-    """`url`: of Redis; `options`: further arguments of its connections; `is_up`: Redis is asked; `mirror`: what this
-    process knows without asking; `news`: what processes tell each other."""
+    """`url`: of Redis; `options`: further arguments of its connections; `is_up`: Redis is asked; `name`: of this
+    process, `number`: how many it has had; `mirror`: what this process knows without asking; `news`: what processes
+    tell each other."""
 
     def __init__(self, url: str, options: Mapping[str, Any], log: Reporter) -> None:
         self._pool = ConnectionPool.from_url(url, **{"protocol": 2, **options})
@@ -84,7 +85,7 @@ class Store:
         self.mirror = Mirror()
         self.is_up = False
         self._base = secrets.token_hex(6)  # of this process's names
-        self._number = 0  # of its name
+        self.number = 0  # of its name
         self._link: Link | None = None
         self._failures = 0
         self._is_broken = self._must_join = self._is_checked = self._is_closed = False
@@ -98,7 +99,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        return f"{self._base}.{self._number}"
+        return f"{self._base}.{self.number}"
 
     def now(self) -> int:
         """Return Redis's time in milliseconds, as far as it is known."""
@@ -159,7 +160,7 @@ class Store:
             return Verdict(-1, None, taken.refusals)
         asks = candidates[taken.choice]
         self.mirror.note_taken(asks, taken.now, taken.sums)
-        return Verdict(taken.choice, Grant(self, asks, script.slice_of(taken.now), self._number))
+        return Verdict(taken.choice, Grant(self, asks, script.slice_of(taken.now), self.number))
 
     def _take_alone(self, candidates: Sequence[Asks]) -> Verdict:
         """Decide with this process's part of the limits."""
@@ -170,12 +171,12 @@ class Store:
         if choice < 0:
             return Verdict(-1, None, refusals)
         self._must_join = True
-        return Verdict(choice, Grant(self, candidates[choice], script.slice_of(now), self._number + 1))
+        return Verdict(choice, Grant(self, candidates[choice], script.slice_of(now), self.number + 1))
 
     async def _ask(self, candidates: Sequence[Asks]) -> Taken | None:
         """Return what Redis says; None if it says nothing in time."""
         for _ in range(2):
-            link, number = self._link, self._number
+            link, number = self._link, self.number
             if link is None or not self.is_up:
                 return None
             arguments = script.take_arguments(self.name, self.now() + LATEST_MS, candidates)
@@ -191,7 +192,7 @@ class Store:
                 self._note_failure("an answer that no script of ours gives")
                 return None
             self._failures = 0
-            if taken.choice >= 0 and number != self._number:
+            if taken.choice >= 0 and number != self.number:
                 self._move(candidates[taken.choice])
             if taken.code != script.NO_LEASE:
                 return None if taken.code == script.TOO_LATE else taken
@@ -214,7 +215,7 @@ class Store:
             taken = script.read_taken(reply, candidates)
         except MALFORMED:
             return
-        if taken.choice >= 0 and number == self._number:
+        if taken.choice >= 0 and number == self.number:
             changes = end_changes(
                 candidates[taken.choice],
                 script.slice_of(taken.now),
@@ -228,7 +229,7 @@ class Store:
 
     def change(self, changes: Mapping[str, Change], since: int) -> None:
         """Change what counts at subjects (by id) that Redis has since name number `since`."""
-        is_known = since <= self._number
+        is_known = since <= self.number
         known = changes if is_known else {id: each._replace(running=0, held=0) for id, each in changes.items()}
         is_sent = self._send_changes(known)
         self._must_join = self._must_join or not is_sent or not is_known
@@ -237,11 +238,26 @@ class Store:
             self.mirror.change(id, each, now, is_sent=is_sent)
 
     def _send_changes(self, changes: Mapping[str, Change]) -> bool:
+        return self.send(script.ADJUST, script.adjust_arguments(self.name, changes))
+
+    async def ask(self, which: Script, arguments: list[Any], late: Callable[[Any], None]) -> Any:
+        """Return the reply of a script; None if there is none in time. `late`: gets a reply that nobody waits for."""
+        if (not self.is_up and not await self._wait_until_up()) or self._link is None:
+            return None
+        try:
+            return await self._run_script(self._link, which, arguments, late)
+        except Late:
+            return None  # it is counted
+        except LinkError as error:
+            self._note_failure(str(error))
+            return None
+
+    def send(self, which: Script, arguments: list[Any]) -> bool:
+        """Run a script whose reply nobody waits for. Return False if it can't be sent."""
         link = self._link
         if link is None or not self.is_up:
             return False
-        arguments = script.adjust_arguments(self.name, changes)
-        again = partial(link.tell, "EVAL", script.ADJUST.text, *arguments[1:])
+        again = partial(link.tell, "EVAL", which.text, *arguments[1:])
         return link.tell("EVALSHA", *arguments, missing=again)
 
     # -- the connection ------------------------------------------------------------------------------------------------
@@ -311,7 +327,7 @@ class Store:
         mirror = self.mirror
         birth = await link.call("GET", script.BIRTH)
         is_all = bool(self._birth) and birth != self._birth  # Redis has been emptied
-        before, self._number = self.name if self._number else "", self._number + 1
+        before, self.number = self.name if self.number else "", self.number + 1
         standings = mirror.standings(self.now(), is_all=is_all)
         mirror.forget_debt()
         self._must_join = False

@@ -258,3 +258,37 @@ async def test_after_the_end_nothing_is_renewed(path: Path) -> None:
         budgets.settle(hold, 0.5)
         assert budgets._timer is None
         assert await spending(budgets) == Spending(0.5, 0.0)
+
+
+async def test_what_all_machines_have_spent_decides_if_they_share(path: Path, tmp_path: Path) -> None:
+    asked: list[tuple[str, Spending, str, float]] = []
+    settled: list[tuple[float, float]] = []
+
+    class Charge:
+        def settle(self, cost: float, start: float) -> None:
+            settled.append((cost, start))
+
+    async def share(hold: spending_jobs.Hold, before: Spending, ledger: str, now: float) -> Charge | None:
+        asked.append((hold.key, before, ledger, now))
+        if len(asked) == 3:
+            raise ApiError("billing", "all of it is spent")
+        return Charge() if len(asked) == 1 else None
+
+    async with opened(path) as budgets, opened(tmp_path / "other.db") as other:
+        budgets.share = other.share = share
+        budgets.settle(await budgets.reserve(ALICE, 0.5), 0.25)
+        assert settled == [(0.25, DAY.find_start(Now.seconds))]
+        budgets.settle(await budgets.reserve(ALICE, 0.5), 0.25)
+        assert len(settled) == 1, "without Redis only the ledger knows"
+        with pytest.raises(ApiError, match="all of it is spent"):
+            await other.reserve(ALICE, 0.5)
+        assert await spending(other) == Spending(0.0, 0.0) and await spending(budgets) == Spending(0.5, 0.0)
+        assert [(key, before) for key, before, _, _ in asked[:2]] == [
+            ("alice", Spending(0.0, 0.0)),
+            ("alice", Spending(0.25, 0.0)),
+        ]
+        assert asked[0][2] == asked[1][2] != asked[2][2], "each ledger has a name of its own"
+    async with opened(path) as again:
+        again.share = share
+        await again.reserve(ALICE, 0.5)
+        assert asked[3][2] == asked[0][2], "and keeps it"

@@ -10,11 +10,13 @@ from io import StringIO
 
 import pytest
 
+from a2py.budget import Budget
 from a2py.caller import ANYBODY, Caller
 from a2py.config import Config
 from a2py.config.redis import RedisAddress
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
+from a2py.ledger.spending import Hold, Spending
 from a2py.proxy.limits import Limits, Tokens
 from a2py.proxy.log import Log
 from a2py.proxy.router import Router
@@ -77,3 +79,11 @@ async def test_a_reload_watches_the_new_limits_and_says_that_another_redis_needs
         assert "another Redis is used after a restart only" in out.getvalue()
         assert made.report() == {"redis": "redis://127.0.0.1:1", "is_up": False, "processes": 1}
         await asyncio.sleep(0)
+
+
+async def test_a_budget_without_redis_is_that_of_the_ledger() -> None:
+    async with sharing(StringIO()) as made:
+        hold = Hold("x-1", "alice", Budget(1.0, "day"), 0.5)
+        assert await made.charge_key(hold, Spending(0.9, 0.0), "ledger", 1_800_000_000.0) is None
+        with pytest.raises(ApiError, match=r"alice has spent its budget of 1/day"):
+            await made.charge_key(hold, Spending(1.0, 0.0), "ledger", 1_800_000_000.0)
