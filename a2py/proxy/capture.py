@@ -82,14 +82,14 @@ def render(recording: Recording, status: int, outcome: str) -> bytes:
     document = {
         "client": {
             "method": recording.method,
-            "path": redactor.text(recording.path),
+            "path": _valid(redactor.text(recording.path)),
             "headers": clean(dict(reversed(recording.headers)), redactor),
             "body": _plain(b"".join(recording.body.redact(redactor))),
             **({"cut": True} if recording.body.is_cut else {}),
         },
         "attempts": [_render_attempt(attempt, redactor) for attempt in recording.attempts],
         "answer": {**answer, "cut": True} if recording.answer.is_cut else answer,
-        "outcome": redactor.text(outcome),
+        "outcome": _valid(redactor.text(outcome)),
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -119,11 +119,17 @@ def path_of(url: str) -> str:
 
 
 def clean(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """Return `headers` without secrets and URL queries."""
+    """Return `headers` without secrets and URL queries, as JSON can have them: bytes that are no UTF-8 become `?`."""
     return {
-        name.lower(): REDACTED.decode() if is_secret_name(name) else _QUERY.sub(r"\1", redactor.text(value))
+        _valid(name.lower()): REDACTED.decode()
+        if is_secret_name(name)
+        else _valid(_QUERY.sub(r"\1", redactor.text(value)))
         for name, value in headers.items()
     }
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def secrets_in(recording: Recording) -> set[str]:

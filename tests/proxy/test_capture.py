@@ -64,6 +64,15 @@ async def test_a_refusal(stream: bool, tmp_path: Path) -> None:
     assert data["outcome"].startswith("invalid_request: ")
 
 
+async def test_a_header_that_is_no_utf_8_is_captured(tmp_path: Path) -> None:
+    async with (
+        Scripted(answering("ok")) as upstream,
+        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+    ):
+        assert (await proxy.ask(message(), headers={"x-odd": "\xff\xfe"})).status == 200
+    assert one(tmp_path)["client"]["headers"]["x-odd"] == "??"
+
+
 async def test_no_secret_is_written(tmp_path: Path) -> None:
     """Not in headers, not in a query, not where an upstream or a prompt repeats it."""
 

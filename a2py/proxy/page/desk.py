@@ -29,7 +29,7 @@ from a2py.proxy.page.access import (
     digest,
     find_caller,
 )
-from a2py.proxy.page.recorder import Recorder, Row
+from a2py.proxy.page.recorder import Recorder, Row, to_json
 from a2py.proxy.services import Services
 
 #: The topic of everything that the workers say of the page.
@@ -92,7 +92,9 @@ class Desk:
 
     def _begin(self) -> None:
         if self.recorder is None:
-            self.recorder = Recorder(lambda: self.services.bus.number, self._note_end, self._price)
+            self.recorder = Recorder(
+                lambda: self.services.bus.number, self._note_end, self._price, self.services.log.crash
+            )
             self.services.ui.watcher = self.recorder
 
     def _arm(self, seconds: float) -> None:
@@ -140,7 +142,7 @@ class Desk:
     def tell(self, message: dict[str, Any]) -> None:
         """Send `message` to all other workers."""
         if self.services.bus.peers:
-            self.services.bus.publish(TOPIC, orjson.dumps(message))
+            self.services.bus.publish(TOPIC, to_json(message))
 
     def hear(self, payload: bytes) -> None:
         """Take a message of another worker."""
@@ -162,7 +164,7 @@ class Desk:
         result = operation(question)
         if asyncio.iscoroutine(result):
             result = await result
-        return b"" if result is None else orjson.dumps(result)
+        return b"" if result is None else to_json(result)
 
     async def ask_all(self, operation: str, **arguments: Any) -> dict[int, dict[str, Any]]:
         """Return the answers of all workers that have one, by the worker's number."""

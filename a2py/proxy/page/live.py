@@ -12,8 +12,6 @@ import asyncio
 import time
 from typing import Any
 
-import orjson
-
 from a2py import __version__
 from a2py.errors import ApiError
 from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
@@ -23,7 +21,7 @@ from a2py.proxy.page import snapshot
 from a2py.proxy.page.access import has_keys
 from a2py.proxy.page.desk import LOOK_SECONDS, Desk
 from a2py.proxy.page.keystate import KeyState
-from a2py.proxy.page.recorder import Row
+from a2py.proxy.page.recorder import Row, to_json
 
 #: Pages that are open at one worker.
 MAX_PAGES = 16
@@ -192,4 +190,4 @@ class Pages:
 
 def dump(value: JSON) -> bytes:
     """Return one line."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE, default=str)
+    return to_json(value) + b"\n"

@@ -12,6 +12,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from a2py.proxy.log import Record
 from a2py.proxy.recording import Recording, Room
 
@@ -21,6 +23,24 @@ ROOM, RECORDINGS, ROWS = 64 * 1024 * 1024, 500, 2000
 MINUTE = 60
 
 Row = dict[str, Any]
+
+
+def to_json(value: Any) -> bytes:
+    """Return `value` as JSON, whatever its texts hold: a header may have bytes that are no UTF-8."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(_clean(value))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(name): _clean(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(inner) for inner in value]
+    return value if isinstance(value, (int, float)) or value is None else _clean(str(value))
 
 
 class Minute:
@@ -51,11 +71,17 @@ SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cost", "unpriced
 
 class Recorder:
     """`worker`: returns the number of this worker; `on_end`: called with the row of each request that has ended;
-    `price`: returns the cost of a record in US dollars, None if it is not known."""
+    `price`: returns the cost of a record in US dollars, None if it is not known; `crash`: gets an error that nobody
+    expects, and the request's id."""
 
     def __init__(
-        self, worker: Callable[[], int], on_end: Callable[[Row], None], price: Callable[[Record], float | None]
+        self,
+        worker: Callable[[], int],
+        on_end: Callable[[Row], None],
+        price: Callable[[Record], float | None],
+        crash: Callable[[BaseException, str], object],
     ) -> None:
+        self._crash = crash
         self.room = Room(ROOM, self._drop_oldest)
         self.began = time.time()
         self.horizon = self.began  # rows of requests that ended after it are complete here
@@ -78,6 +104,12 @@ class Recorder:
             recording.add_answer(body)
 
     def end(self, record: Record) -> None:
+        try:
+            self._end(record)
+        except Exception as error:  # the client must get its answer
+            self._crash(error, record.id)
+
+    def _end(self, record: Record) -> None:
         recording = self._running.pop(record.id, None)
         if recording is None and (not record.model or record.account.is_count):
             return

@@ -121,6 +121,35 @@ async def test_counting_is_no_request_of_the_page(tmp_path: Path) -> None:
         assert (await page.get("requests")).json == {"requests": [], "more": False}
 
 
+async def test_texts_that_are_no_utf_8_are_shown_somehow(tmp_path: Path) -> None:
+    odd = "\xff\xfe \u0085"
+    names = ("x-claude-code-session-id", "x-claude-code-agent-id", "x-other", "user-agent")
+    async with (
+        Scripted(answering("ok")) as upstream,
+        proxied(config(upstream.base)) as proxy,
+        opened(proxy, tmp_path) as page,
+    ):
+        answer = await proxy.ask(message(), headers=dict.fromkeys(names, odd))
+        assert answer.status == 200
+        row = await page.wait_for("request")
+        assert row["session"] and row["agent"]
+        detail = (await page.get(f"requests/{row['id']}")).json
+        assert dict(detail["client"]["headers"])["x-other"]
+        assert (await page.get(f"requests/{row['id']}/export?as=capture")).status == 200
+        assert (await page.post(f"requests/{row['id']}/replay")).status == 200
+
+
+async def test_a_fault_of_the_page_is_no_fault_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "describe", lambda *given, **named: {})
+    async with (
+        Scripted(answering("ok")) as upstream,
+        proxied(config(upstream.base), crashes=True) as proxy,
+        opened(proxy, tmp_path),
+    ):
+        assert (await proxy.ask(message())).names[-1] == "message_stop"
+        await settle(lambda: any(line["event"] == "crash" for line in proxy.lines))
+
+
 # -- nobody looks ------------------------------------------------------------------------------------------------------
 
 
