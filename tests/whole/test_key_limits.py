@@ -411,7 +411,9 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
         async with two_workers(tmp_path, upstream.base, "5/day") as (proxy, ledger):
             statuses = await asyncio.gather(*(one() for _ in range(requests)))
             count = statuses.count(200)
-            assert count == admitted == len(upstream.asked) and statuses.count(429) == requests - count
+            # 503: a loaded machine did not get through the line before the ledger in budgets.WAIT_SECONDS
+            assert count == admitted == len(upstream.asked)
+            assert statuses.count(429) + statuses.count(503) == requests - count
             while read_spent(ledger)[1]:  # noqa: ASYNC110  (other processes write it)
                 await asyncio.sleep(0.05)
             total, _ = read_spent(ledger)
