@@ -78,12 +78,15 @@ def own_attributes(node: ast.ClassDef) -> set[str]:
     return names
 
 
+parse = cache(ast.parse)
+
+
 def classes(sources: Mapping[str, str]) -> dict[str, ast.ClassDef]:
     """Return all classes by file and name."""
     return {
         f"{path} {node.name}": node
         for path, source in sources.items()
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parse(source))
         if isinstance(node, ast.ClassDef)
     }
 
@@ -93,7 +96,7 @@ def imported(sources: Mapping[str, str]) -> dict[str, str]:
     name."""
     out: dict[str, str] = {}
     for path, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parse(source)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("a2py."):
                 module = (node.module or "").removeprefix("a2py.").replace(".", "/")
                 target = f"{module}.py" if f"{module}.py" in sources else f"{module}/__init__.py"
@@ -134,9 +137,7 @@ def files() -> dict[str, str]:
 def all_functions() -> dict[str, Function]:
     """Return the functions of a2py by file and name. Only a test may call this: each process imports this file."""
     return {
-        f"{path} {name}": function
-        for path, source in files().items()
-        for name, function in functions(ast.parse(source))
+        f"{path} {name}": function for path, source in files().items() for name, function in functions(parse(source))
     }
 
 
