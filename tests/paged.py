@@ -112,5 +112,9 @@ async def opened(proxy: Running, folder: Path | None = None, key: str = "") -> A
         await page.wait_for("state")
         yield page
     finally:
-        watching.cancel()
+        while (
+            not watching.done()
+        ):  # before Python 3.12 a wait_for that has just got its result forgets that it was cancelled
+            watching.cancel()
+            await asyncio.wait({watching}, timeout=0.1)
         await asyncio.gather(watching, return_exceptions=True)
