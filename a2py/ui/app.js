@@ -242,8 +242,12 @@ function moment(seconds) {
 }
 
 const cutTo = (text, length) => (text.length > length ? text.slice(0, length - 1) + '…' : text);
-const rate = (row) => (row.seconds > (row.first_token ?? 0) && row.output_tokens > 1 ? row.output_tokens / (row.seconds - (row.first_token ?? 0))
-    : null);
+/** Tokens a second after the first one; null where there is nothing to count. @param {Row} row */
+function rate(row) {
+  const took = row.seconds - (row.first_token ?? 0);
+  return took > 0 && row.output_tokens > 1 ? row.output_tokens / took : null;
+}
+
 const isBad = (row) => Boolean(row.error) || row.status >= 400;
 const toneOf = (row) => (row.status === 499 || row.error === 'cancelled' ? 'warn' : isBad(row) ? 'bad' : 'good');
 const endOf = (row) => `${row.status ?? '–'} ${row.error ? str(row.error) : str(row.stop_reason)}`.trim();
@@ -1101,9 +1105,7 @@ async function streamReply(box, path, body, signal) {
     first ||= (performance.now() - began) / 1000;
     draw();
     reply.blocks.forEach((block) => { if (block) block.done = true; });
-    const done = replyBlocks(reply).childNodes;
-    blocks.replaceChildren(...[...done].filter((node) => /** @type {any} */ (node).classList.contains('block')
-        || /** @type {any} */ (node).classList.contains('note')));
+    blocks.replaceChildren(...replyBlocks(reply).querySelectorAll(':scope > .block, :scope > .note'));
     if (signal.aborted) setText(figures, figures.textContent + ' · stopped');
   }
   return reply;
@@ -1262,22 +1264,29 @@ function one(box, node, name) {
   box.replaceChildren(node);
 }
 
+/** What a running request does: [tone, words]. @param {Json} row */
+function stateOf(row) {
+  if (isNumber(row.place)) return ['warn', `in line, place ${row.place}`];
+  if (!isNumber(row.first_token)) return ['', 'waiting for the first token'];
+  return ['good', `first token ${lasting(row.first_token)}`];
+}
+
 const makeRunning = () => tr(td('name', ''), td('', ''), td('num', 'out'), td('num', 'tokens/s'), td('num', ''), td('', ''));
 
 /** @param {any} node @param {Json} row */
 function fillRunning(node, row) {
   const [model, how, out, speed, time, who] = node.children;
   const text = str(row.deployment) && row.deployment !== row.model ? str(row.deployment) : str(row.route);
-  if (!model.link_) model.replaceChildren((model.link_ = place(['requests', str(row.id)], { class: 'quiet-link break' })),
-      h('span', { class: 'second break' }, text));
-  setText(model.link_, str(row.model));
-  const [tone, words] = isNumber(row.place) ? ['warn', `in line, place ${row.place}`] : row.first_token === null || row.first_token === undefined
-      ? ['', 'waiting for the first token'] : ['good', `first token ${lasting(row.first_token)}`];
-  if (how.words_ !== words) {
-    how.replaceChildren(state(tone, words));
-    if (row.attempt > 1) how.append(h('span', { class: 'second' }, `attempt ${row.attempt}`));
+  if (!model.link_) {
+    model.link_ = place(['requests', str(row.id)], { class: 'quiet-link break' });
+    model.replaceChildren(model.link_, h('span', { class: 'second break' }));
   }
-  how.words_ = words;
+  setText(model.link_, str(row.model));
+  setText(model.lastChild, text);
+  const [tone, words] = stateOf(row);
+  const attempt = row.attempt > 1 ? `attempt ${row.attempt}` : '';
+  if (how.words_ !== words + attempt) how.replaceChildren(state(tone, words), h('span', { class: 'second' }, attempt));
+  how.words_ = words + attempt;
   setText(out, short(row.output_tokens));
   setText(speed, isNumber(row.tokens_per_second) ? short(row.tokens_per_second) : '–');
   setText(time, isNumber(row.started) ? lasting(Math.max(0, clock() - row.started)) : '–');
@@ -1316,10 +1325,11 @@ function makeDeployment() {
 const LIMITS = /** @type {[string, string][]} */ ([['rpm', 'requests/min'], ['tpm', 'tokens/min'], ['max_parallel', 'at a time']]);
 /** @param {Json} limits @param {Json} used */
 function limitLines(limits, used) {
-  const lines = LIMITS.filter(([name]) => limits?.[name] > 0).map(([name, words]) => h('div', null,
-    h('span', { class: 'small' }, isNumber(used?.[name]) ? `${short(used[name])} of ${short(limits[name])} ${words}`
-        : `${short(limits[name])} ${words}`),
-    isNumber(used?.[name]) ? meter(used[name] / limits[name]) : null));
+  const lines = LIMITS.filter(([name]) => limits?.[name] > 0).map(([name, words]) => {
+    const [limit, now] = [limits[name], used?.[name]];
+    if (!isNumber(now)) return h('div', null, h('span', { class: 'small' }, `${short(limit)} ${words}`));
+    return h('div', null, h('span', { class: 'small' }, `${short(now)} of ${short(limit)} ${words}`), meter(now / limit));
+  });
   return lines.length ? h('div', { class: 'limits' }, lines) : h('span', { class: 'soft' }, 'none');
 }
 
@@ -1361,9 +1371,12 @@ function fillKey(node, key) {
   twoLines(name, str(key.name), joined(key.is_admin && 'may see this page', isNumber(key.expires) && `ends ${moment(key.expires)}`));
   setText(spent, isNumber(key.budget) ? money(key.spent) : '–'); // what a key without a budget spends is under Usage
   budget.replaceChildren();
-  add(budget, isNumber(key.budget) ? [`${money(key.budget)}${key.period ? ` each ${str(key.period)}` : ''}`, isNumber(key.spent)
-      ? meter(key.spent / key.budget) : null, isNumber(key.renews) ? h('span', { class: 'second' }, `renews ${moment(key.renews)}`) : null]
-      : h('span', { class: 'soft' }, 'no budget'));
+  if (!isNumber(key.budget)) add(budget, h('span', { class: 'soft' }, 'no budget'));
+  else {
+    add(budget, money(key.budget), key.period ? ` each ${str(key.period)}` : '');
+    if (isNumber(key.spent)) add(budget, meter(key.spent / key.budget));
+    if (isNumber(key.renews)) add(budget, h('span', { class: 'second' }, `renews ${moment(key.renews)}`));
+  }
   limits.replaceChildren();
   add(limits, limitLines(key, {}));
   setText(models, list(key.models).map(str).join(', ') || 'all');
@@ -1555,9 +1568,13 @@ function requestView(root, id) {
 
 const NOT_KEPT = 'Bodies are kept while a page is open, or with `a2py: ui: record`. Their number and size are bounded: the oldest go first.';
 
+const STILL_RUNS = 'This request still runs. What is here is what came until now; it is read again when the request ends.';
+const pairOf = ([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value));
+
 /** @param {Row} row @param {AbortSignal} signal */
 function requestHead(row, signal) {
   const { cache_read_tokens: read, cache_write_tokens: written } = row;
+  const lost = list(row.degraded).map(str);
   const pairs = [
     ['Status', state(toneOf(row), endOf(row))], ['Time', moment(row.time)], ['Deployment', str(row.deployment)],
         ['Upstream model', str(row.upstream)],
@@ -1568,22 +1585,22 @@ function requestHead(row, signal) {
     ['Cost', money(row.cost)], ['First token', lasting(row.first_token)], ['Total', lasting(row.seconds)],
         ['Speed', rate(row) ? `${short(rate(row))} tokens/s` : ''], ['Id', h('code', null, row.id)],
   ].filter(([, value]) => value && value !== '–');
-  const place_ = h('div', { class: 'card pad section', hidden: true, 'aria-live': 'off' });
+  const outcome = h('div', { class: 'card pad section', hidden: true, 'aria-live': 'off' });
   const fetchText = async (kind, event, use) => {
     const node = event.target;
     node.disabled = true;
     try {
       await use(await (await ask(`requests/${inPath(row.id)}/export?as=${kind}`)).text(), node);
     } catch (error) {
-      place_.hidden = false;
-      place_.replaceChildren(problem(error));
+      outcome.hidden = false;
+      outcome.replaceChildren(problem(error));
     }
     node.disabled = false;
   };
   const file = (kind, end) => (event) => fetchText(kind, event, (text, node) => { save(`a2py-${row.id}.${kind}.${end}`, text); flash(node,
       'Saved'); });
   const can = list(row.parts).length > 0;
-  const replay = button('Replay', (event) => runReplay(row, place_, event.target, signal), { class: 'first', disabled: !can,
+  const replay = button('Replay', (event) => runReplay(row, outcome, event.target, signal), { class: 'first', disabled: !can,
       title: 'Send the same request again' });
   const buttons = h('div', { class: 'bar' }, replay,
     button('Copy as curl', (event) => fetchText('curl', event, async (text, node) => { if (await copy(text)) flash(node, 'Copied'); }),
@@ -1591,15 +1608,12 @@ function requestHead(row, signal) {
     button('Save capture', file('capture', 'txt'), { disabled: !can }), button('Save golden', file('golden', 'md'), { disabled: !can }),
     button('Save report', file('report', 'txt'), { disabled: !can, title: 'Without private text' }));
   return [
-    h('div', { class: 'card pad section' }, h('dl', { class: 'pairs' }, pairs.map(([name, value]) => h('div', null, h('dt', null, name),
-        h('dd', null, value)))), buttons),
+    h('div', { class: 'card pad section' }, h('dl', { class: 'pairs' }, pairs.map(pairOf)), buttons),
     row.error && row.message ? h('p', { class: 'note bad' }, str(row.message)) : null,
-    row.running ? h('p', { class: 'note' }, 'This request still runs. What is here is what came until now; it is read again when the request ends.')
-        : null,
+    row.running ? h('p', { class: 'note' }, STILL_RUNS) : null,
     list(row.notes).length ? h('p', { class: 'note' }, list(row.notes).map(str).join(' · ')) : null,
-    list(row.degraded).length ? h('p', { class: 'note warn' }, `Could not be carried to this model: ${list(row.degraded).map(str).join(', ')}`)
-        : null,
-    place_,
+    lost.length ? h('p', { class: 'note warn' }, `Could not be carried to this model: ${lost.join(', ')}`) : null,
+    outcome,
   ];
 }
 
@@ -1654,7 +1668,7 @@ function contextPart(items) {
 
 /** Attempts, the line, searches, on one scale of time. @param {Row} row */
 function timesPart(row) {
-  const attempts = list(row.attempts_ ?? row.attempts);
+  const attempts = list(row.attempts);
   const attempt = (one) => ({
     start: one.start, head: one.head, end: one.end, cls: one.error ? 'fail' : 'body',
     name: joined(`attempt ${one.number}: ${str(one.deployment)}`, one.status),
@@ -1689,7 +1703,7 @@ function timesPart(row) {
 /** The four panes. @param {Row} row @param {AbortSignal} signal */
 function panesPart(row, signal) {
   const parts = new Map(list(row.parts).map((part) => [part.name, part]));
-  const attempts = list(row.attempts_ ?? row.attempts);
+  const attempts = list(row.attempts);
   if (!parts.size) return h('p', { class: 'note' }, `The bodies of this request were not kept. ${NOT_KEPT}`);
   const upstream = h('div');
   const came = h('div');
@@ -1803,8 +1817,9 @@ function docLink(doc) {
     try {
       rules ??= await (await fetch('/ui/rules.json')).json();
       const rule = rules?.[name];
-      dialog(rule ? `${name.toUpperCase()}. ${rule.title}` : name, h('p', { class: 'section rule' }, rule ? rule.text
-          : 'This rule is not in the list.'), h('p', { class: 'section small soft' }, `docs/translation.md#${name}`));
+      const words = rule ? rule.text : 'This rule is not in the list.';
+      dialog(rule ? `${name.toUpperCase()}. ${rule.title}` : name, h('p', { class: 'section rule' }, words),
+        h('p', { class: 'section small soft' }, `docs/translation.md#${name}`));
     } catch {
       dialog(name, h('p', { class: 'section' }, `See docs/translation.md#${name}.`));
     }
@@ -1821,7 +1836,7 @@ function piecesPart(text, pieces) {
     sum += length;
   }
   const gaps = pieces.map(([ms], i) => ms - (i ? pieces[i - 1][0] : 0));
-  const widest = gaps.length > 1 ? gaps.indexOf(Math.max(...gaps.slice(1)), 1) : 0;
+  const widest = gaps.length > 1 ? gaps.reduce((best, gap, i) => (i && (!best || gap > gaps[best]) ? i : best), 0) : 0;
   const last = pieces[pieces.length - 1][0] || 1;
   const chart = s('svg', { class: 'strip-chart', 'aria-hidden': 'true' });
   const line = (ms, cls, y) => s('line', { class: cls, x1: `${(ms / last) * 99.6 + 0.2}%`, x2: `${(ms / last) * 99.6 + 0.2}%`, y1: y, y2: 32 });
@@ -1876,8 +1891,10 @@ function conversation(text) {
 }
 
 /** The blocks of a content, which may be a text. @param {any} content @returns {any[]} */
-const contents = (content) => (typeof content === 'string' ? [{ type: 'text', text: content }] : Array.isArray(content) ? content : content
-    ? [content] : []);
+function contents(content) {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return Array.isArray(content) ? content : content ? [content] : [];
+}
 
 /** A block that is made when it is unfolded. @param {string} name @param {string} words @param {() => any} make */
 function folded(name, words, make) {
@@ -1904,10 +1921,9 @@ function toolsBlock(tools) {
 /** @param {string} role @param {any} block */
 function messageBlock(role, block) {
   const type = str(block.type);
-  const who = [role, type === 'text' ? '' : type, block.name && h('b', null, str(block.name)), block.is_error && 'error', block.cache_control
-      && 'cached up to here'];
-  if (type === 'text' || type === 'input_text' || type === 'output_text') return blockBox(role === 'system' ? 'system' : 'turn', who,
-      says(str(block.text)));
+  const cached = block.cache_control && 'cached up to here';
+  const who = [role, type === 'text' ? '' : type, block.name && h('b', null, str(block.name)), block.is_error && 'error', cached];
+  if (/^(input_|output_)?text$/.test(type)) return blockBox(role === 'system' ? 'system' : 'turn', who, says(str(block.text)));
   if (type === 'thinking') return blockBox('thinking', who, says(str(block.thinking)));
   if (type === 'tool_use') return blockBox('tool_use', who, says(JSON.stringify(block.input, null, 2), 'code'));
   if (type === 'tool_result') return blockBox('result', who, contents(block.content).map((part) => says(str(part.text ?? part), 'code')));
@@ -1952,38 +1968,43 @@ function usageView(root) {
 }
 
 /** @param {Json} group @param {string} measure @returns {number[]} */
-const measured_ = (group, measure) => (measure === 'tokens' ? TOKENS.map(([name]) => group[name] || 0) : measure === 'cost'
-    ? [group.cost ?? group.known_cost ?? 0] : [group.requests || 0]);
+function partsOf(group, measure) {
+  if (measure === 'tokens') return TOKENS.map(([name]) => group[name] || 0);
+  return [(measure === 'cost' ? group.cost ?? group.known_cost : group.requests) || 0];
+}
 const sumOf = (parts) => parts.reduce((a, b) => a + b, 0);
 
 /** @param {Json[]} groups @param {string} by @param {string} measure @returns {any[]} */
 function usagePart(groups, by, measure) {
   if (!groups.length) return [h('p', { class: 'empty card' }, 'Nothing in this time.')];
   const overTime = by === 'day' || by === 'hour';
-  const rows = overTime ? [...groups].sort((a, b) => (str(a[by]) < str(b[by]) ? -1 : 1))
-      : [...groups].sort((a, b) => sumOf(measured_(b, measure)) - sumOf(measured_(a, measure)));
-  const top = Math.max(...rows.map((group) => sumOf(measured_(group, measure))), 1e-9);
+  const size = (group) => sumOf(partsOf(group, measure));
+  const rows = [...groups].sort(overTime ? (a, b) => (str(a[by]) < str(b[by]) ? -1 : 1) : (a, b) => size(b) - size(a));
+  const top = rows.reduce((most, group) => Math.max(most, size(group)), 1e-9);
   const show = measure === 'cost' ? (value) => (value ? money(value) : '$0') : short;
   const label = `${MEASURES.find(([name]) => name === measure)?.[1]} by ${by}`;
   const unknown = rows.filter((group) => !isNumber(group.cost)).length;
   const estimated = rows.reduce((sum, group) => sum + (group.estimated || 0), 0);
-  const notes = [unknown && measure === 'cost' && `The cost of ${plural(unknown, by)} is not known in full; the chart has the known part.`,
-      estimated && `≈ ${plural(estimated, 'answer')} had to be estimated: the upstream did not count them.`].filter(Boolean);
-  const name = (group) => (by === 'session' && group.session ? place(['sessions', group.session], null, cutTo(str(group.session), 40))
-      : str(group[by]) || `no ${by}`);
-  const body = (overTime ? [...rows].reverse() : rows).slice(0, 500).map((group) => tr(
-    td('name break', '', name(group), overTime ? null : inline(sumOf(measured_(group, measure)) / top)),
-        td('num', 'requests', whole(group.requests)), td(`num${group.errors ? ' bad' : ''}`, 'errors', whole(group.errors)),
-    TOKENS.map(([field, words]) => td('num', words, group.estimated && field === 'output_tokens' ? '≈ ' : '', short(group[field]))),
-        td('num', 'cost', costCell(group.cost, group.known_cost))));
+  const notes = [
+    unknown && measure === 'cost' && `The cost of ${plural(unknown, by)} is not known in full; the chart has the known part.`,
+    estimated && `≈ ${plural(estimated, 'answer')} had to be estimated: the upstream did not count them.`,
+  ].filter(Boolean);
+  const name = (group) => {
+    if (by === 'session' && group.session) return place(['sessions', group.session], null, cutTo(str(group.session), 40));
+    return str(group[by]) || `no ${by}`;
+  };
+  const line = (group) => tr(td('name break', '', name(group), overTime ? null : inline(size(group) / top)),
+    td('num', 'requests', whole(group.requests)), td(`num${group.errors ? ' bad' : ''}`, 'errors', whole(group.errors)),
+    tokenCells(group), td('num', 'cost', costCell(group.cost, group.known_cost)));
+  const body = (overTime ? [...rows].reverse() : rows).slice(0, 500).map(line);
   const told = (group) => (measure === 'tokens' ? tokenWords(group) : measure === 'cost' ? money(group.cost, group.known_cost) : whole(group.requests));
-  const column = (group) => ({ label: str(group[by]).slice(5), parts: measured_(group, measure), text: `${str(group[by])}: ${told(group)}` });
+  const column = (group) => ({ label: str(group[by]).slice(5), parts: partsOf(group, measure), text: `${str(group[by])}: ${told(group)}` });
   const figures = { requests: 0, errors: 0, known: 0, tokens: 0, input: 0, cached: 0 };
   for (const group of rows) {
     figures.requests += group.requests || 0;
     figures.errors += group.errors || 0;
     figures.known += group.cost ?? group.known_cost ?? 0;
-    figures.tokens += sumOf(measured_(group, 'tokens'));
+    figures.tokens += sumOf(partsOf(group, 'tokens'));
     figures.input += prompt(group);
     figures.cached += group.cache_read_tokens || 0;
   }
@@ -2003,6 +2024,7 @@ function usagePart(groups, by, measure) {
 
 /** @param {Json} group */
 const tokenWords = (group) => TOKENS.map(([field, words]) => `${words} ${whole(group[field])}`).join(', ');
+const tokenCells = (row) => TOKENS.map(([field, words]) => td('num', words, row.estimated && field === 'output_tokens' ? '≈ ' : '', short(row[field])));
 const tokenLegend = () => legend(TOKENS.map(([, words, cls]) => [cls, words]));
 const costCell = (cost, known) => (isNumber(cost) ? money(cost) : h('span', { class: 'soft' }, money(cost, known)));
 /** @param {[string, string][]} all */
@@ -2017,14 +2039,13 @@ function sessionView(root, id) {
   askJson(`sessions/${inPath(id)}`).then((session) => {
     const turns = list(session.turns).sort((a, b) => a.time - b.time);
     const share = isNumber(session.cache_share) ? `${Math.round(session.cache_share * 100)} %` : '–';
-    const rows = turns.slice(-500).map((row, n) => tr(td('name', '', place(['requests', row.id], null, `${Math.max(turns.length - 500, 0) + n + 1}`),
-        h('span', { class: 'second' }, moment(row.time))), td('', '', str(row.model), row.agent ? h('span', { class: 'second' },
-        `agent ${cutTo(str(row.agent), 20)}`) : null),
-      td('', '', state(toneOf(row), endOf(row))), TOKENS.map(([field, words]) => td('num', words, row.estimated && field === 'output_tokens' ? '≈ '
-          : '', short(row[field]))), td('num', 'cost', costCell(row.cost)), td('num', 'total', lasting(row.seconds))));
-  const chart = turns.slice(-120).map((row, n) => {
+    const rows = turns.slice(-500).map((row, n) => tr(
+      td('name', '', place(['requests', row.id], null, `${Math.max(turns.length - 500, 0) + n + 1}`), h('span', { class: 'second' }, moment(row.time))),
+      td('', '', str(row.model), row.agent ? h('span', { class: 'second' }, `agent ${cutTo(str(row.agent), 20)}`) : null),
+      td('', '', state(toneOf(row), endOf(row))), tokenCells(row), td('num', 'cost', costCell(row.cost)), td('num', 'total', lasting(row.seconds))));
+    const chart = turns.slice(-120).map((row, n) => {
       const turn = String(Math.max(turns.length - 120, 0) + n + 1);
-      return { label: turn, parts: measured_(row, 'tokens'), text: `turn ${turn}: ${tokenWords(row)}` };
+      return { label: turn, parts: partsOf(row, 'tokens'), text: `turn ${turn}: ${tokenWords(row)}` };
     });
     box.replaceChildren();
     add(box, tilesOf([['Turns', whole(turns.length)], ['Tokens in', short(sumOf(turns.map(prompt)))],

@@ -174,7 +174,8 @@ async def act(camera: Camera, folders: list[Path]) -> None:
     await camera.open("#/now", width=1280, height=800)
     runs = [start(camera.proxy, folder) for folder in folders]
     await browser.wait("/[6-9]|1[0-9]/.test(document.querySelector('.tile .figure').innerText)")
-    await browser.wait("document.querySelectorAll('[aria-label=\"Running requests\"] tbody tr').length >= 2")
+    writing = "[...document.querySelectorAll('[aria-label=\"Running requests\"] tbody tr')].filter(row => /\\d/.test(row.children[3].innerText))"  # fmt: skip
+    await browser.wait(f"{writing}.length >= 2")
     await camera.take("now", settle=0)
     for run in runs:
         done = await run
