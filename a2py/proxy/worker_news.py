@@ -8,7 +8,7 @@ replaces it, so that a worker that dies does not use its part of a minute twice:
 `origin` tells a worker from the one that it replaces: it must not count its own use twice.
 
 Knows: the bus, words. Must not know: what a word of another kind means (news.py).
-Invariants: a use is kept for the configured deployments, and for two lives of the workers there are; it is handed over
+Invariants: a use is kept for two lives of the workers there are, of MAX_USES pairs with deployments; it is handed over
 once.
 """
 
@@ -28,6 +28,8 @@ TOPIC, STATE = "news", "news.state"
 STATE_SECONDS = 2.0
 #: Parts of the minute in which a use is told.
 SLICES = 12
+#: Pairs of worker and deployment whose use is kept. Reloads bring new ones.
+MAX_USES = 4096
 Slices = list[list[float]]
 
 
@@ -84,6 +86,8 @@ class WorkerNews:
         use = self._clock(), _check(starts), _check(tokens)
         if worker != self._bus.number:
             lives = self._uses.setdefault((worker, self._news.known(id)), {})
+            if len(self._uses) > MAX_USES:
+                del self._uses[next(iter(self._uses))]
             lives.pop(origin, None)
             lives[origin] = use
             if len(lives) > 2:

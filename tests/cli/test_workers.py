@@ -293,6 +293,24 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
         assert run.said.count('"reloaded"') == 2
 
 
+def test_a_division_of_limits_is_said_once(tmp_path: Path) -> None:
+    """At the start, and again only if a reload changes it."""
+    said = "each of 2 workers uses its part of every limit"
+    limited = {**ENTRY, "litellm_params": {**ENTRY["litellm_params"], "max_parallel_requests": 5}}  # type: ignore[dict-item]
+    write(tmp_path, model_list=[limited])
+    with serving("--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
+        url = run.url
+        assert ask(url) and run.said.count(said) == 1 and "(max_parallel_requests 5 of" in run.said
+        for most, count in ((5, 1), (1, 2)):
+            limited["litellm_params"]["max_parallel_requests"] = most  # type: ignore[index]
+            write(tmp_path, model_list=[limited])
+            before = run.said.count("reloaded")
+            run.process.send_signal(signal.SIGHUP)
+            assert until(lambda before=before: run.said.count("reloaded") == before + 2)  # type: ignore[misc]
+            assert run.said.count(said) == count
+        assert run.end() == exits.OK
+
+
 async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
     """systemd learns so; a worker that dies is waited for no longer."""
     slow = (

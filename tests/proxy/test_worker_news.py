@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from a2py.proxy import news as news_module
+from a2py.proxy import worker_news
 from a2py.proxy.bus import ANSWER, Bus
 from a2py.proxy.limits import WINDOW, Limits, Tokens
 from a2py.proxy.share import Share
@@ -180,6 +181,14 @@ def test_a_use_has_few_parts() -> None:
         clock.now += 1
         assert later.usage()["d"].requests >= limits.usage()["d"].requests
     assert later.usage()["d"].requests == 0 and limits.list_use("nobody", SLICES) == ([], [])
+
+
+async def test_the_uses_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_news, "MAX_USES", 2)
+    house = House(4)
+    for number in range(1, 4):
+        house.living[0].take("use", number, "a", "d", [[1, number]], [])
+    assert [worker for worker, _ in house.living[0].worker_news._uses] == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -271,3 +271,23 @@ async def test_one_process_asks_nobody(nothing: Path) -> None:
         health = (await proxy.ask(None, "/health", "GET")).json
         page = await proxy.ask(None, "/metrics", "GET")
         assert "workers" not in health and metric(page, "a2py_workers") == 1
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_stays_with_its_deployment_at_every_worker(nothing: Path) -> None:
+    """Nothing is shared for it: each computes the same. Connections of one session reach several workers."""
+    async with Scripted(answering("Hi")) as one, Scripted(answering("Hi")) as two:
+        config = make_config(deployment(one.base, "one"), deployment(two.base, "two"))
+        async with workers(3, config, nothing) as proxy:
+            homes: Counter[int] = Counter()
+            for session in range(8):
+                before = len(one.asked), len(two.asked)
+                name = {"x-claude-code-session-id": f"session-{session}"}
+                answers = await asyncio.gather(*(proxy.ask(**name) for _ in range(12)))
+                assert {answer.status for answer in answers} == {200}
+                asked = len(one.asked) - before[0], len(two.asked) - before[1]
+                assert sorted(asked) == [0, 12]
+                homes[asked.index(12)] += 1
+            assert len(homes) == 2
