@@ -1,9 +1,9 @@
 """GET /ui/api/live: what happens now, as one line of JSON after another.
 
 Knows: the lines, when they are sent. Must not know: what a snapshot holds, paths.
-Invariants: at most MAX_PAGES of one worker are open; a page that does not read gets no more than the client's buffer
-holds, and is told later that it has missed something; one task serves all pages of a worker, and ends with the last
-one.
+Invariants: at most MAX_PAGES of one worker are open, each as long as its bearer is valid; a page that does not read
+gets no more than the client's buffer holds, and is told later that it has missed something; one task serves all pages
+of a worker, and ends with the last one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from a2py.proxy.aiohttp_server import BaseRequest, StreamResponse
 from a2py.proxy.client import PassedStream
 from a2py.proxy.log import Record
 from a2py.proxy.page import snapshot
-from a2py.proxy.page.access import has_keys
+from a2py.proxy.page.access import has_keys, read_bearer
 from a2py.proxy.page.desk import LOOK_SECONDS, Desk
 from a2py.proxy.page.keystate import KeyState
 from a2py.proxy.page.recorder import Row, to_json
@@ -33,9 +33,11 @@ JSON = dict[str, Any]
 
 
 class LivePage:
-    """One page that is open. `has_missed`: it did not read, and has not got everything since."""
+    """One page that is open. `bearer`: of its request; `has_missed`: it did not read, and has not got everything
+    since."""
 
-    def __init__(self, stream: PassedStream) -> None:
+    def __init__(self, stream: PassedStream, bearer: str) -> None:
+        self.bearer = bearer
         self._stream = stream
         self.has_missed = False
         self.ended = asyncio.Event()
@@ -82,7 +84,7 @@ class Pages:
         limit = services.config.settings.buffer_kb * 1024
         stream = PassedStream(request, record.id, limit, headers, services.timeouts.stall)
         stream.commit(200, {"content-type": CONTENT_TYPE}, None)
-        page = LivePage(stream)
+        page = LivePage(stream, read_bearer(request.headers))
         self._add(page)
         try:
             page.send(dump(self._greet()))
@@ -156,6 +158,7 @@ class Pages:
                 self.end_all()
                 return
             try:
+                await self._end_strangers()
                 if loop.time() - look_time >= LOOK_SECONDS:
                     look_time = loop.time()
                     self.desk.tell_look()
@@ -165,6 +168,12 @@ class Pages:
             for page in self._open:
                 if page.silence >= PING_SECONDS:
                     page.send(dump({"type": "ping"}))
+
+    async def _end_strangers(self) -> None:
+        """End the pages whose bearer, or key, is not valid any more."""
+        for page in tuple(self._open):
+            if await self.desk.find_caller(page.bearer) is None:
+                page.ended.set()
 
     async def _tell_changes(self) -> None:
         answers = await self.desk.ask_all("now")

@@ -46,6 +46,20 @@ async def test_a_key_that_is_revoked_closes_its_page(tmp_path: Path) -> None:
         assert (await others.get("models")).status == 401, "it is no admin's key any more"
 
 
+async def test_a_page_that_is_open_ends_with_its_key(tmp_path: Path) -> None:
+    path, now = tmp_path / "keys.yaml", 1000.0
+    write(path, boss={"admin": "true"}, other={"admin": "true"})
+    async with (
+        proxied(replace(config(DEAD), keys_path=str(path)), clock=lambda: now) as proxy,
+        opened(proxy, key="sk-boss") as page,
+        opened(proxy, key="sk-other") as another,
+    ):
+        write(path, boss={"admin": "true", "revoked": "true"}, other={"admin": "true"})
+        now += LOOK_SECONDS + 0.1
+        await page.wait_for("end")
+        assert not [line for line in another.lines if line["type"] == "end"]
+
+
 async def test_what_the_page_asks_is_asked_with_the_key_that_has_opened_it(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     write(path, boss={"admin": "true", "models": "[other]"})
