@@ -185,8 +185,9 @@ def announce(job: Job, config: Config, address: Any, log: Log) -> None:
 
 def has_c_parser() -> bool:
     """Return whether aiohttp's C parser is installed."""
-    from aiohttp import http_parser
+    from a2py.proxy.aiohttp_server import aiohttp
 
+    http_parser = aiohttp.http_parser
     return http_parser.HttpRequestParser is not getattr(http_parser, "HttpRequestParserPy", None)
 
 

@@ -1,1 +1,0 @@
-from a2py.proxy.aiohttp_server import aiohttp as aiohttp

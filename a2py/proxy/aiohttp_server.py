@@ -26,6 +26,8 @@ _real = ssl.create_default_context
 ssl.create_default_context = _empty_context
 try:
     import aiohttp
+    from aiohttp import StreamReader
+    from aiohttp.http import HttpProcessingError
     from aiohttp.http_exceptions import LineTooLong
 finally:
     ssl.create_default_context = _real
@@ -40,11 +42,13 @@ except ImportError:
 
 __all__ = [
     "BaseRequest",
+    "HttpProcessingError",
     "LineTooLong",
     "RequestHandler",
     "RequestPayloadError",
     "Response",
     "Server",
+    "StreamReader",
     "StreamResponse",
     "aiohttp",
 ]

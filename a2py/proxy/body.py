@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import StreamReader
-from aiohttp.http import HttpProcessingError
-
 from a2py.errors import ApiError
-from a2py.proxy.aiohttp_server import BaseRequest, RequestPayloadError
+from a2py.proxy.aiohttp_server import BaseRequest, HttpProcessingError, RequestPayloadError, StreamReader
 from a2py.proxy.connection import drop_frames
 from a2py.proxy.timeouts import Timeouts
 

@@ -11,10 +11,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from aiohttp import StreamReader
-
 from a2py.errors import ApiError
-from a2py.proxy.aiohttp_server import BaseRequest, LineTooLong, RequestHandler, RequestPayloadError, StreamResponse
+from a2py.proxy.aiohttp_server import (
+    BaseRequest,
+    LineTooLong,
+    RequestHandler,
+    RequestPayloadError,
+    StreamReader,
+    StreamResponse,
+)
 from a2py.proxy.responses import error_response, new_id
 from a2py.proxy.stall import StallGuard
 from a2py.proxy.timeouts import Timeouts

@@ -9,9 +9,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+from a2py.proxy.app import Proxy  # isort: skip  (before aiohttp, whose import aiohttp_server.py makes cheap)
 from aiohttp import web
 
-from a2py.proxy.app import Proxy
 from a2py.proxy.log import Log
 from a2py.proxy.services import Services
 

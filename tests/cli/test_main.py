@@ -18,6 +18,7 @@ import pytest
 import a2py
 from a2py.cli import exits, main, options, terminal
 from a2py.cli.main import COMMANDS
+from tests.commands import clean_env
 
 
 def test_version_is_fast_and_imports_little() -> None:
@@ -29,6 +30,19 @@ def test_version_is_fast_and_imports_little() -> None:
         code_and_modules = done.stderr.split()
         assert code_and_modules[0] == "0" and a2py.__version__ in done.stdout
         assert not {"aiohttp", "yaml", "argparse", "asyncio", "orjson", "json"} & set(code_and_modules)
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "start"])
+def test_who_serves_nothing_imports_no_server(command: str, tmp_path: Path) -> None:
+    """aiohttp takes half of the time of these commands; `start` refuses here, as the file is missing."""
+    code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules))"
+    flags = ["--config", "missing.yaml"] if command == "start" else []
+    run = [sys.executable, "-c", code, command, *flags]
+    done = subprocess.run(
+        run, cwd=tmp_path, env=clean_env(tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    modules = done.stdout.split()
+    assert "a2py.cli.serve" in modules and "aiohttp" not in modules and "a2py.proxy.aiohttp_server" not in modules
 
 
 def test_import_a2py_imports_nothing() -> None:
