@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 import weakref
 from pathlib import Path
 
+import orjson
 import pytest
 
 from a2py.proxy.page import desk, live, recorder
 from a2py.proxy.page.site import site_of
+from a2py.proxy.recording import Body, Room
 from tests.paged import Page, opened, sign_in, write_secret
 from tests.proxied import Running, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing, text
@@ -318,6 +321,18 @@ async def test_a_recording_that_began_before_the_page_was_closed_is_left_alone(
         goes_on.set()
         answer = await asking
         assert answer.status == 200 and answer.names[-1] == "message_stop"
+
+
+def test_what_is_kept_takes_the_memory_that_it_counts() -> None:
+    """orjson's texts occupy several times their size as long as they live."""
+    room, value = Room(1 << 30), {"content": "x" * 200_000}
+    tracemalloc.start()
+    try:
+        bodies = [Body(orjson.dumps(value), room=room) for _ in range(20)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(bodies) * 200_000 < room.used and taken < 1.2 * room.used
 
 
 def test_sums_of_the_last_minute() -> None:
