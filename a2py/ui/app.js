@@ -587,24 +587,29 @@ class VirtualList {
     const first = Math.max(0, Math.floor(top / this.height) - 6);
     const last = Math.min(count, Math.ceil((top + this.view) / this.height) + 6);
     this.space.style.height = `${Math.min(count * this.height, MAX_HEIGHT)}px`;
-    const keep = new Map();
     const focused = this.rows.open ? this.indexOfActive() : -1;
-    for (let i = first; i < last; i++) this.show(i, shift, keep);
-    if (focused >= 0 && focused < count && (focused < first || focused >= last)) this.show(focused, shift, keep);
-    for (const [key, node] of this.nodes) if (!keep.has(key)) node.remove();
+    const wanted = [];
+    for (let i = first; i < last; i++) wanted.push(i);
+    if (focused >= 0 && focused < count && (focused < first || focused >= last)) wanted.push(focused);
+    const keys = new Set(wanted.map((i) => this.rows.key(i)));
+    /** @type {any[]} */
+    const free = []; // rows that went out of view are filled anew: that is cheaper than making rows
+    for (const [key, node] of this.nodes) if (!keys.has(key)) free.push(node);
+    const keep = new Map();
+    for (const i of wanted) this.show(i, shift, keep, free);
+    for (const node of free) node.remove();
     this.nodes = keep;
     if (this.rows.open && count && focused < 0) this.setActive(this.rows.key(Math.min(Math.ceil(top / this.height), count - 1)));
   }
 
-  /** @param {number} i @param {number} shift @param {Map<any, any>} keep */
-  show(i, shift, keep) {
+  /** @param {number} i @param {number} shift @param {Map<any, any>} keep @param {any[]} free */
+  show(i, shift, keep, free) {
     const key = this.rows.key(i);
     let node = this.nodes.get(key);
     if (!node) {
-      node = this.rows.make();
+      node = free.pop() ?? this.space.appendChild(this.rows.make());
       node.key_ = key;
       if (this.rows.open) node.tabIndex = key === this.active ? 0 : -1;
-      this.space.append(node);
     }
     keep.set(key, node);
     const y = i * /** @type {number} */ (this.height) + shift;
@@ -846,7 +851,7 @@ function textView(text, label) {
     key: (i) => i,
     make: () => h('div', { class: 'item' }),
     fill: (node, i) => {
-      const mark = `${round}:${i === hit}`;
+      const mark = `${round}:${i}:${i === hit}`;
       if (node.mark === mark) return;
       node.mark = mark;
       node.classList.toggle('hit', i === hit);
@@ -1508,7 +1513,15 @@ function options(node, any, values, name) {
 }
 
 const CELLS = ['at', 'status', 'model', 'session', 'wide', 'num', 'num out', 'num wide', 'num wide', 'num took'];
-const makeRow = () => h('div', { class: 'rq item', role: 'row' }, CELLS.map((cls) => h('span', { class: cls, role: 'gridcell' })));
+/** An empty row; `fillRow` fills it, again and again. */
+function makeRow() {
+  const node = h('div', { class: 'rq item', role: 'row' }, CELLS.map((cls) => h('span', { class: cls, role: 'gridcell' })));
+  const status = state('', '');
+  status.append(tag(''));
+  node.children[1].append(status);
+  node.children[2].append(h('span'), h('span', { class: 'soft' }));
+  return node;
+}
 
 /** @param {any} node @param {Row} row */
 function fillRow(node, row) {
@@ -1517,11 +1530,15 @@ function fillRow(node, row) {
   node.cost_ = row.cost;
   const cells = node.children;
   setText(cells[0], moment(row.time));
-  const status = state(toneOf(row), endOf(row));
-  if (row.attempts > 1) status.append(h('span', { class: 'tag', title: `${row.attempts} attempts` }, `${row.attempts}×`));
-  cells[1].replaceChildren(status);
-  const other = row.deployment && row.deployment !== row.model ? ` → ${row.deployment}` : '';
-  cells[2].replaceChildren(str(row.model), h('span', { class: 'soft' }, other));
+  const [light, status, tries] = cells[1].firstChild.children;
+  light.className = `dot ${toneOf(row)}`;
+  setText(status, endOf(row));
+  tries.hidden = !(row.attempts > 1);
+  setText(tries, `${row.attempts}×`);
+  tries.title = plural(row.attempts ?? 0, 'attempt');
+  const [model, other] = cells[2].children;
+  setText(model, str(row.model));
+  setText(other, row.deployment && row.deployment !== row.model ? ` → ${row.deployment}` : '');
   setText(cells[3], row.session ? cutTo(str(row.session), 13) + (row.agent ? ' · agent' : '') : '–');
   setText(cells[4], str(row.key) || '–');
   setText(cells[5], short(prompt(row)));

@@ -83,9 +83,11 @@ class Browser:
         await self.do("click", selector=selector)
 
     async def go(self, place: str) -> None:
-        """Show another place of the page, and wait until its heading is there."""
-        await self.evaluate(f"location.hash = {json.dumps(place)}")
-        await self.wait(f"location.hash === {json.dumps(place)} && document.querySelector('main h1')")
+        """Show a place of the page, and wait until it is drawn: the hash changes before the page does."""
+        there = f"location.hash === {json.dumps(place)}"
+        old = "document.querySelector('main').firstElementChild"
+        await self.evaluate(f"if (!({there})) {{ {old}.left = true; location.hash = {json.dumps(place)}; }}")
+        await self.wait(f"{there} && !{old}.left && document.querySelector('main h1')")
 
     async def text(self, selector: str = "body") -> str:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))

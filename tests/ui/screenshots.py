@@ -180,7 +180,7 @@ async def act(camera: Camera, folders: list[Path]) -> None:
     for run in runs:
         done = await run
         print(done.code, done.result.get("result", "")[:60])
-    retried = "[...document.querySelectorAll('.rq.item')].find(row => row.querySelector('.tag'))"
+    retried = "[...document.querySelectorAll('.rq.item')].find(row => row.querySelector('.tag:not([hidden])'))"
     for scheme in ("light", "dark"):
         await camera.open("#/requests", width=1280, height=1130, scheme=scheme)
         await browser.wait(f"document.querySelectorAll('.rq.item').length > 8 && {retried}")

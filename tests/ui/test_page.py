@@ -151,7 +151,7 @@ async def test_five_megabytes_are_fetched_when_opened_and_drawn_in_part(browser:
         await show(browser, "#/requests/req_000002")
         assert not [path for path, _ in fake.asked if "parts/client_request" in path]
         await browser.evaluate("[...document.querySelectorAll('.ask button')][0].click()")
-        await browser.wait("document.querySelector('.pane [role=tablist]')")
+        await browser.wait("[...document.querySelectorAll('[role=tab]')].some(node => node.textContent === 'JSON')")
         assert [path for path, _ in fake.asked if path.endswith("parts/client_request")]
         await browser.evaluate("window.slowest = 0")
         await browser.evaluate(
