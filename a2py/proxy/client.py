@@ -145,6 +145,11 @@ class ClientStream:
             return connection.is_paused
         return self._transport.get_write_buffer_size() > self._limit  # inside another aiohttp server
 
+    def has_unsent(self) -> bool:
+        """Return whether the client has yet to read something of what was written."""
+        connection = self._connection
+        return connection.has_unsent() if connection is not None else self._transport.get_write_buffer_size() > 0
+
     async def drain(self) -> None:
         """Wait until the client has read. If it reads nothing for `stall_seconds`, cut it off, which cancels the
         handler."""

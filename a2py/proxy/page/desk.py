@@ -38,7 +38,8 @@ TOPIC = "page"
 LOOK_SECONDS, KEEP_SECONDS = 5.0, 30.0
 #: Seconds that another worker may take to answer.
 ANSWER_SECONDS = 2.0
-#: Questions about bearers that run at a time: whoever guesses bearers does not make the workers busy.
+#: Questions about bearers, and about tokens, that run at a time: whoever guesses them does not make the workers busy,
+#: and takes none of the questions that the bus has for others.
 MAX_LOOKUPS = 8
 
 Answer = Union[dict[str, Any], None]
@@ -48,7 +49,7 @@ Operation = Callable[[dict[str, Any]], Union[Answer, Awaitable[Answer]]]
 
 class Desk:
     """`operations`: what other workers may ask for; `viewers`: called with the row of each request that has ended, in
-    any worker."""
+    any worker; `on_forget`: each is called when what was recorded is forgotten."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -57,11 +58,13 @@ class Desk:
         self.bearers = Grants(clock, BEARER_SECONDS, MAX_BEARERS)
         self.operations: dict[str, Operation] = {"redeem": self._redeem, "bearer": self._find_bearer}
         self.viewers: set[Callable[[Row], None]] = set()
+        self.on_forget: list[Callable[[], None]] = []
         self.recorder: Recorder | None = None
         self.is_closed = False
         self._last_look = 0.0  # loop time
         self._timer: asyncio.TimerHandle | None = None
         self._lookups = 0
+        self._redeeming = asyncio.Semaphore(MAX_LOOKUPS)
         self.adjust()
 
     # -- who looks -----------------------------------------------------------------------------------------------------
@@ -115,6 +118,8 @@ class Desk:
         if self.recorder is not None:
             self.recorder.close()
         self.recorder = self.services.ui.watcher = None
+        for forget in self.on_forget:
+            forget()
 
     async def close(self) -> None:
         self.is_closed = True
@@ -186,7 +191,8 @@ class Desk:
 
     async def redeem(self, token: str) -> Viewer | None:
         """Return who has `token`, which is not valid any more then, on any worker."""
-        found = await self.ask_any("redeem", digest=digest(token))
+        async with self._redeeming:
+            found = await self.ask_any("redeem", digest=digest(token))
         viewer = Viewer(*found[1]["viewer"]) if found is not None else None
         return viewer if viewer is not None and find_caller(self.services, viewer) is not None else None
 

@@ -93,6 +93,8 @@ class Pages:
         finally:
             self._remove(page)
         record.status = 200
+        if stream.has_unsent():  # nobody reads: a drain would wait for it
+            stream.abort()
         return stream.finish(dump({"type": "end"}))
 
     def _add(self, page: LivePage) -> None:

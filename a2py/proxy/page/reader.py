@@ -4,7 +4,7 @@ What is long goes from worker to worker in slices, so that no message is too lon
 
 Knows: which worker has a recording, slices. Must not know: HTTP, what a recording holds (details.py).
 Invariants: at most MAX_READERS recordings are read at a time in one process, in threads; of what is read in slices one
-text is kept, until its last slice is taken.
+text is kept, until its last slice is taken, or until everything is forgotten.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Reader:
         self._readers = asyncio.Semaphore(MAX_READERS)
         self._key: tuple[str, str] = ("", "")
         self._text: str | None = None  # of `_key`
+        desk.on_forget.append(self._drop_text)
         desk.operations |= {"has": self._answer_has, "detail": self._answer_detail, "read": self._answer_read}
 
     # -- of all workers ------------------------------------------------------------------------------------------------
@@ -115,9 +116,14 @@ class Reader:
             text = await self._run(recording, lambda shown: _render(shown, arguments["what"], row))
             if text is None:
                 return None
-        is_last = offset + SLICE >= len(text)
-        self._key, self._text = (("", ""), None) if is_last else (key, text)
+        if offset + SLICE >= len(text) or self.desk.recorder is None:
+            self._drop_text()
+        else:
+            self._key, self._text = key, text
         return {"text": text[offset : offset + SLICE], "total": len(text)}
+
+    def _drop_text(self) -> None:
+        self._key, self._text = ("", ""), None
 
     async def _run(self, recording: Recording, read: Callable[[Shown], T]) -> T:
         """Return what `read` makes of a recording, in a thread."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from a2py.proxy.page import desk, live, recorder
+from a2py.proxy.page import desk, live, reader, recorder
 from a2py.proxy.page.site import site_of
 from a2py.proxy.recording import Body, Room
 from tests.paged import Page, opened, sign_in, write_secret
@@ -186,6 +186,20 @@ async def test_everything_is_forgotten_after_the_last_page_has_closed(
             assert (await page.get(f"requests/{row['id']}")).status == 404
 
 
+async def test_a_text_that_was_read_in_part_is_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "KEEP_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "SLICE", 10)
+    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
+        async with opened(proxy, tmp_path) as page:
+            await proxy.ask(message("a private text"))
+            row = await page.wait_for("request")
+            site = site_of(proxy.services)
+            part = await site.desk.ask(0, "read", 60.0, id=row["id"], what="part client_request", offset=0)
+            assert part is not None and len(part["text"]) == 10 and "private" in repr(vars(site.reader))
+        await settle(lambda: proxy.services.ui.watcher is None)
+        assert "private" not in repr(vars(site.reader))
+
+
 async def test_a_page_that_comes_back_soon_finds_everything(tmp_path: Path) -> None:
     async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
         async with opened(proxy, tmp_path) as page:
@@ -298,6 +312,23 @@ async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Pa
                 said = rest + await client.piece()
                 rest = said[-100:]
                 pages.send(live.dump({"type": "ping"}))
+
+
+async def test_a_page_that_does_not_read_does_not_hold_a_drain(tmp_path: Path) -> None:
+    async with proxied(config("http://127.0.0.1:9/v1", drain_seconds=1000.0)) as proxy:
+        proxy.services.ui.secret_file = write_secret(tmp_path)
+        page = await sign_in(proxy.port)
+        async with proxy.client() as client:
+            client.ask("GET", "/ui/api/live", headers=page.headers)
+            await client.head()
+            pages = site_of(proxy.services).pages
+            await settle(lambda: pages.is_watched)
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            line = live.dump({"type": "fill", "text": "x" * 100_000})
+            while not pages.has_missed:
+                pages.send(line)
+                await asyncio.sleep(0)
+            await asyncio.wait_for(proxy.server.drain(), 60)
 
 
 async def test_a_recording_that_began_before_the_page_was_closed_is_left_alone(

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from a2py.proxy.bus import Gathered
 from a2py.proxy.page import access
+from a2py.proxy.page.desk import MAX_LOOKUPS
 from a2py.proxy.responses import PAGE_HEADERS
 from tests.paged import SECRET, begin_session, issue_token, opened, sign_in, write_secret
 from tests.proxied import Running, config, message, proxied
@@ -145,6 +147,27 @@ async def test_nothing_is_read_without_a_bearer(bearer: str) -> None:
                 assert answer.status == 401, path
         for path in ("try", "check", "requests/req_1/replay"):
             assert (await get(proxy, f"/ui/api/{path}", "POST", {}, authorization=f"Bearer {bearer}")).status == 401
+
+
+async def test_guesses_of_tokens_do_not_use_up_the_questions_of_the_bus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, most = 0, 0
+    async with proxied(config(DEAD)) as proxy:
+        gather = proxy.services.bus.gather
+
+        async def count(topic: str, payload: bytes, timeout: float) -> Gathered:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return await gather(topic, payload, timeout)
+
+        monkeypatch.setattr(proxy.services.bus, "gather", count)
+        answers = await asyncio.gather(*(begin_session(proxy.port, f"guess{n}") for n in range(40)))
+        assert {answer.status for answer in answers} == {401}
+        assert 1 <= most <= MAX_LOOKUPS
 
 
 async def test_few_grants_are_kept(tmp_path: Path) -> None:
