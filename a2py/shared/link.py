@@ -117,6 +117,17 @@ class Link:
         self._send(arguments, _Call(future, loop.time() + CALL_SECONDS, late))
         return future
 
+    async def wait(self, *arguments: Any, late: Callable[[Any], None] | None) -> Any:
+        """Send a command and return the reply, as `call`. If this task is cancelled as the reply comes, `late` gets
+        it."""
+        future = self.call(*arguments, late=late)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if late is not None and not future.cancelled() and future.exception() is None:
+                late(future.result())
+            raise
+
     def tell(self, *arguments: Any, missing: Callable[[], object] | None = None) -> bool:
         """Send a command whose reply nobody waits for. Return False if it can't be sent. `missing`: called if Redis
         does not know the script."""

@@ -10,7 +10,9 @@ processes of two schemas do not read each other's fields:
                        c<process>, h<process> → running requests and the output that they have reserved
 
 A minute is the running slice of SLICE_MS and the twelve before it, so what is counted leaves after 60 to 65 s: never
-too early. What a process runs counts only while its lease lasts, so one call renews all of it.
+too early. What a process runs counts only while its lease lasts, so one call renews all of it. If Redis's clock goes
+back, slices that are then ahead still count, and those more than a minute ahead are dropped, as are such leases. So is
+what no script of ours writes.
 
 Knows: Lua as Redis 5 and later run it. Must not know: connections, what a subject is.
 Invariants: a script takes its time from Redis alone; it never waits, and touches only the keys that it is given; no
@@ -44,7 +46,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local SLICE, KEPT = {SLICE_MS}, {KEPT_MS}
 local slice = math.floor(now / SLICE)
-local oldest = slice - {SLICES - 1}
+local oldest, newest = slice - {SLICES - 1}, slice + {SLICES - 1}
 local process = ARGV[1]
 local function add(key, field, by)
   if by ~= 0 and redis.call('HINCRBY', key, field, by) <= 0 then redis.call('HDEL', key, field) end
@@ -54,25 +56,30 @@ local function lives(name)
   local is_alive = known[name]
   if is_alive == nil then
     local lease = redis.call('ZSCORE', KEYS[1], name)
-    is_alive = lease ~= false and tonumber(lease) > now
+    lease = tonumber(lease or 0)
+    is_alive = lease > now and lease < now + 60000
     known[name] = is_alive
   end
   return is_alive
 end
 local function read(key)
   local s = {{r = {{}}, t = {{}}, rs = 0, ts = 0, c = 0, h = 0, oc = 0, oh = 0}}
-  local fields = redis.call('HGETALL', key)
+  local fields = redis.pcall('HGETALL', key)
+  if fields.err then  -- something else is kept there
+    redis.call('DEL', key)
+    fields = {{}}
+  end
   for i = 1, #fields, 2 do
     local kind, rest, value = fields[i]:sub(1, 1), fields[i]:sub(2), tonumber(fields[i + 1])
     if kind == 'r' or kind == 't' then
       local n = tonumber(rest)
-      if n < oldest then
+      if not (n and value) or n < oldest or n > newest then
         redis.call('HDEL', key, fields[i])
       else
         s[kind][n] = value
         s[kind .. 's'] = s[kind .. 's'] + value
       end
-    elseif not lives(rest) then
+    elseif not (value and s[kind]) or not lives(rest) then
       redis.call('HDEL', key, fields[i])
     else
       s[kind] = s[kind] + value
@@ -105,7 +112,7 @@ local function subject(index)
 end
 local function wait(slices, sum, most)
   if sum <= most then return 0 end
-  for n = oldest, slice do
+  for n = oldest, newest do
     sum = sum - (slices[n] or 0)
     if sum <= most then return (n + 13) * SLICE - now end
   end
@@ -200,6 +207,7 @@ redis.call('PEXPIRE', KEYS[2], KEPT)
 local x = 5
 for i = 3, #KEYS do
   local key = KEYS[i]
+  read(key)
   if before ~= '' then redis.call('HDEL', key, 'c' .. before, 'h' .. before) end
   add(key, 'c' .. process, tonumber(ARGV[x]))
   add(key, 'h' .. process, tonumber(ARGV[x + 1]))
@@ -225,6 +233,7 @@ _BEAT = (
     BEGIN
     + f"""
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], now + 60000, '+inf')
 if not lives(process) then return {{now, -1}} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), process)
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], KEPT) end
@@ -252,7 +261,7 @@ local counts = {{}}
 for i = 4, #KEYS do
   local s = read(KEYS[i])
   local all = {{s.oc, s.oh}}
-  for n = oldest, slice do
+  for n = oldest, newest do
     if s.r[n] or s.t[n] then
       all[#all + 1] = n
       all[#all + 1] = s.r[n] or 0

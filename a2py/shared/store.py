@@ -205,9 +205,9 @@ class Store:
     ) -> Any:
         """Return the reply. Raise LinkError."""
         try:
-            return await link.call("EVALSHA", *arguments, late=late)
+            return await link.wait("EVALSHA", *arguments, late=late)
         except ScriptMissing:
-            return await link.call("EVAL", which.text, *arguments[1:], late=late)
+            return await link.wait("EVAL", which.text, *arguments[1:], late=late)
 
     def _undo(self, candidates: Sequence[Asks], number: int, reply: Any) -> None:
         """Take back what was counted in an answer that nobody waits for."""

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from a2py.shared import script, store
 from a2py.shared.grant import Grant, Verdict
+from a2py.shared.link import Link
 from a2py.shared.store import Store
 from a2py.shared.subject import Ask, Asks, Subject
 from tests import redis_server
@@ -152,6 +153,52 @@ async def test_a_request_that_is_cancelled_while_it_asks_leaves_nothing(server: 
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await until_granted(second, asks)
+
+
+async def test_a_request_that_is_cancelled_as_its_answer_comes_leaves_nothing(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_reply, asking = Link._take, list[asyncio.Task[Verdict]]()
+
+    def cancel_too(link: Link, call: Any, reply: Any) -> None:
+        take_reply(link, call, reply)
+        if call.late is not None:
+            asking.pop().cancel()
+
+    async with stores(server, 2) as (first, second):
+        asks = one(Subject("x", rpm=1, parallel=1))
+        await first.take([one(Subject("y", rpm=1))])  # the script is there
+        with monkeypatch.context() as patch:
+            patch.setattr(Link, "_take", cancel_too)
+            asking.append(asyncio.ensure_future(first.take([asks])))
+            with pytest.raises(asyncio.CancelledError):
+                await asking[0]
+        await until_granted(second, asks)
+
+
+async def test_a_clock_that_goes_back_opens_no_limit_and_keeps_none_shut(server: RedisServer) -> None:
+    async with stores(server) as (each,), Redis.from_url(server.url) as client:
+        key, slice = script.SUBJECT + "x", script.slice_of(each.now())
+        await client.hset(key, f"r{slice + 6}", 3)
+        verdict = await each.take([one(Subject("x", rpm=3))])
+        assert verdict.choice == -1
+        assert 80 < verdict.refusals[0].seconds < 100
+        await client.hset(key, f"r{slice + 600}", 3)
+        await client.hset(key, "cdead.1", 1)
+        await client.zadd(script.PROCESSES, {"dead.1": each.now() + 3_600_000})
+        assert await take(each, one(Subject("x", rpm=4, parallel=1))) is not None
+        await until(lambda: each.mirror.count == 1)
+
+
+async def test_what_others_have_written_into_the_keys_is_dropped(server: RedisServer) -> None:
+    async with stores(server) as (each,), Redis.from_url(server.url) as client:
+        now = script.slice_of(each.now())
+        await client.hset(script.SUBJECT + "x", mapping={"rfoo": "1", f"t{now}": "abc", "c": "1", "": "3", "k9": "1"})
+        await client.set(script.SUBJECT + "y", "text")
+        for id in "xy":
+            assert await count([each], one(Subject(id, rpm=1, tpm=10, parallel=1)), 2) == 1
+        assert each._failures == 0
+        assert lines(each) == ["redis answers: limits are shared"]
 
 
 async def test_scripts_that_redis_has_lost_are_sent_again(server: RedisServer) -> None:
