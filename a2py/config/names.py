@@ -128,6 +128,10 @@ class Config:
         """Return whether anything, a default included, answers to `model`."""
         return bool(self._names.look_up(model))
 
+    def find_own_name(self, model: str) -> str:
+        """Return the name of the file, of a model or an alias, of which `model` is a spelling; otherwise `model`."""
+        return self._names.find_own_name(model)
+
     def has_name(self, model: str) -> bool:
         """Return whether the file has `model` itself, so that rules do not send it elsewhere.
 
@@ -325,6 +329,19 @@ class _Names:
         if not bare.lower().startswith("claude-") and self.find_pattern(bare, True, False, 0):
             return True
         return any(bare.startswith(prefix) and self.is_own(bare[len(prefix) :]) for prefix in _OFFERED)
+
+    def find_own_name(self, model: str, depth: int = 0) -> str:
+        """Return what `Config.find_own_name` does. The stages are those of `iter_matches`."""
+        bare = _LONG_CONTEXT.sub("", model)
+        exact = (model, bare, _DATE.sub("", bare))
+        folded = tuple(self.folded.get(name.casefold(), "") for name in exact)
+        for names, fold in ((exact, False), (folded, True)):
+            own = next((name for name in names if self.find_exact(name, True, depth)), "")
+            if own or self.find_pattern(bare, fold, True, depth):
+                return own or model
+        rests = (bare[len(prefix) :] for prefix in _OFFERED if bare.startswith(prefix))
+        rest = next((rest for rest in rests if self.find(rest, claude=False, star=False, depth=depth + 1)), "")
+        return self.find_own_name(rest, depth + 1) if rest else model
 
     def find_default(self, model: str, depth: int) -> tuple[Deployment, ...]:
         """Return the deployments for an unknown `claude-*` name, unless a `*` accepts the name unchanged."""

@@ -80,8 +80,12 @@ def may_ask(config: Config, caller: Caller, model: str) -> bool:
     """Return whether `caller` may ask for `model`: its list has that name, or the name of the file that it means.
 
     A key for `gpt-5` may ask for another spelling of it, for an alias of it, and for an unknown `claude-…` name that
-    the configuration sends there. A key for an alias may ask for the alias alone."""
-    if caller.lists(model):
+    the configuration sends there. A key for an alias may ask for the alias alone. A name that only matches a pattern of
+    the list (`claude-*`) is no other spelling of a model outside it (`claude-gpt-5`)."""
+    if not caller.models or model in caller.models:
+        return True
+    own = config.find_own_name(model)
+    if caller.lists(own) or (model.startswith(own) and caller.lists(model)):  # with a date or `[1m]` after it
         return True
     deployments = config.find(model)
     return bool(deployments) and all(caller.lists(one.name) for one in deployments)

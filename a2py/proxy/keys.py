@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 #: Largest file, in bytes.
 MAX_BYTES = 4 << 20
-#: Modification time, inode and size of a file; None if there is none.
-State = tuple[int, int, int]
+#: Times of the last change of a file's content and of its rights, inode and size; None if there is none.
+State = tuple[int, int, int, int]
 
 
 class Keyring:
@@ -43,6 +43,7 @@ class Keyring:
         self._now = now
         self._path = ""
         self._state: State | None = None
+        self._is_refused = False  # what the file has now could not be used
         self._look_time = 0.0
         self._master = ""
         self._master_digest = b""
@@ -71,9 +72,9 @@ class Keyring:
             return
         self._look_time = self._clock() + LOOK_SECONDS
         state = _find_state(self._path)
-        if state == self._state:
+        if state == self._state and not (at_once and self._is_refused):  # a reload may have changed what `check` asks
             return
-        self._state = state  # also of a file with a mistake, which is named once
+        self._state, self._is_refused = state, True  # also of a file with a mistake, which is named once
         try:
             rows = read_keys(self._path) if state is not None else ()
             if self.rows and not rows and not has_master:
@@ -85,7 +86,7 @@ class Keyring:
         except Exception as error:
             self._say("keys refused", {"error": str(error) or type(error).__name__})
             return
-        self.rows = rows
+        self.rows, self._is_refused = rows, False
         self._say("keys reloaded", {"keys": len(rows)})
         self.on_change()
 
@@ -155,8 +156,8 @@ def _find_state(path: str) -> State | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        return (0, 0, 0)  # it may be there: reading it says what is wrong
-    return status.st_mtime_ns, status.st_ino, status.st_size
+        return (0, 0, 0, 0)  # it may be there: reading it says what is wrong
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def read_keys(path: str) -> tuple[Key, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from a2py.config import Config
+from a2py.errors import ApiError
 from a2py.messages.facts import Facts, read_facts_in_slices
 from a2py.messages.rules import choose, list_headers
 from a2py.messages.types import Request
@@ -35,7 +36,11 @@ async def choose_model(
     if rules and config.serves(model):
         facts = await pace.run(read_facts_in_slices(request, headers, list_headers(rules), tokens), size=request.size)
         model = apply_rules(config, facts, record)
-    require_model(config, record.account.caller, model)
+    try:
+        require_model(config, record.account.caller, model)
+    except ApiError:
+        record.account.choice = None  # its header would tell whether the configuration has the name
+        raise
     return model
 
 

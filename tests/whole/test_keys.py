@@ -86,7 +86,7 @@ async def limited(
     path: Path, script: Any, models: str = "[test-model]", **more: Any
 ) -> AsyncIterator[tuple[Running, Scripted]]:
     """A proxy with two models at one upstream, of which alice may ask for `models`."""
-    write(path, alice={"models": models})
+    write(path, alice={"models": models}, stranger={"models": "[nothing]"})
     async with Scripted(*[script] * 4) as upstream:
         other = deployment(upstream.base, "other", id="other", model="up-other")
         made = replace(keyed(path, upstream.base, deployments=(other,), **more), default_name="test-model")
@@ -151,6 +151,9 @@ async def test_no_rule_leads_out_of_the_list(path: Path, models: str, model: str
     async with limited(path, answering("Hi"), models, routes=(rule,)) as (proxy, upstream):
         headers = {**key("alice"), "x-claude-code-agent-id": "a1"}
         for where in ("/v1/messages", "/v1/messages/count_tokens"):
+            for name in ("test-model", "nobody"):  # the header does not say which of them the configuration has
+                answer = await proxy.ask({**message(stream=False), "model": name}, where, headers=key("stranger"))
+                assert answer.status == 403 and "x-a2py-route" not in answer.headers
             answer = await proxy.ask({**message(stream=False), "model": "claude-x"}, where, headers=headers)
             assert answer.status == (200 if model else 403)
             assert route in answer.headers.get("x-a2py-route", "")
