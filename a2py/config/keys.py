@@ -8,7 +8,7 @@
 
 Knows: the fields of a key. Must not know: when the file is read, how a key is checked, what models there are.
 Invariants: a mistake is a ConfigError with its line, so that no key means more than its author wrote; a field that is
-not known is ignored.
+not known is ignored, unless it looks like one that is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
+from difflib import get_close_matches
 from typing import Any, NamedTuple, NoReturn
 
 from a2py.budget import parse_budget
@@ -82,6 +83,10 @@ def _parse_key(name: str, node: Node) -> Key:
         raise v.fail(node.key_at, f"keys.{v.quote_text(name)}", reason, "Write another name.")
     if not isinstance(node.value, dict):
         raise v.wrong(node, path, "a mapping", _CURE)
+    for field, child in node.value.items():
+        meant = _find_meant(field)
+        if meant:  # what was meant as a limit must not become none
+            raise v.fail(child.key_at, f"{path}.{v.quote_text(field)}", "is unknown", f"Did you mean `{meant}`?")
     values: dict[str, Any] = {}
     for field, read in _FIELDS.items():
         child = node.value.get(field)
@@ -103,6 +108,14 @@ def _parse_key(name: str, node: Node) -> Key:
         values.get("expires", 0.0),
     )
     return Key(caller, values["sha256"], values.get("revoked", False))
+
+
+def _find_meant(field: str) -> str:
+    """Return the field as which an unknown one is surely meant, "" if it is one of the user's own."""
+    if field in _FIELDS:
+        return ""
+    folded = field.strip().lower().replace("-", "_")
+    return _LITELLM.get(folded) or next(iter(get_close_matches(folded, _FIELDS, 1, 0.81)), "")
 
 
 def _read_digest(node: Node, path: str) -> bytes:
@@ -148,6 +161,16 @@ _FIELDS: dict[str, Callable[[Node, str], Any]] = {
     "expires": _read_expiry,
     "admin": v.boolean,
     "revoked": _read_revoked,
+}
+
+
+#: LiteLLM's names of what a key is limited to (its /key/generate, 2026-11) → field.
+_LITELLM = {
+    "max_budget": "budget",
+    "rpm_limit": "rpm",
+    "tpm_limit": "tpm",
+    "max_parallel_requests": "max_parallel",
+    "blocked": "revoked",
 }
 
 

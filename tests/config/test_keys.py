@@ -106,6 +106,32 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str) -> None:
     assert "sk-1" not in str(caught.value), "what was written by mistake may be a key"
 
 
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [
+        ("model", "models"),
+        ("Models", "models"),
+        ("max-parallel", "max_parallel"),
+        ("max_parallel_requests", "max_parallel"),
+        ("max_budget", "budget"),
+        ("rpm_limit", "rpm"),
+        ("tpm_limit", "tpm"),
+        ("expire", "expires"),
+        ("revoke", "revoked"),
+        ("blocked", "revoked"),
+    ],
+)
+def test_a_limit_with_a_wrong_name_is_no_field_of_the_users_own(field: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"keys:\n  a:\n    sha256: {A}\n    {field}: 1\n")
+    assert str(caught.value) == f"keys.yaml:4: `keys.a.{field!r}` is unknown. Did you mean `{meant}`?"
+
+
+@pytest.mark.parametrize("field", ["team", "note", "owner", "email", "created", "rotated", "mode", "cost_center", "id"])
+def test_fields_of_the_users_own_are_ignored(field: str) -> None:
+    assert parse(f"keys:\n  a:\n    sha256: {A}\n    {field}: 1\n") == parse(f"keys: {{a: {{sha256: {A}}}}}")
+
+
 def test_there_are_only_so_many_keys() -> None:
     text = "keys:\n" + "".join(f"  k{n}: {{sha256: {n:064x}}}\n" for n in range(MAX_KEYS + 1))
     with pytest.raises(ConfigError, match=f"more than {MAX_KEYS} keys"):
