@@ -72,7 +72,7 @@ async def create_message(
         PromptSize(services.sizes, call),
         asyncio.get_running_loop().time(),
         model,
-        asker_of(request.headers, call),
+        asker_of(request.headers, call, record.account.caller.name),
         hops=extend_hops(services, request),
         recording=recording,
         extra=extra,

@@ -90,7 +90,7 @@ def _make_inbound(services: Services, request: BaseRequest, record: Record, ques
         PassedSize(question.estimate, question.max_tokens),
         asyncio.get_running_loop().time(),
         question.model,
-        Asker(headers, lambda: find_session(headers, question.opening)),
+        Asker(headers, lambda: find_session(headers, question.opening), name=record.account.caller.name),
         hops=extend_hops(services, request),
         patience=patience,
     )

@@ -27,6 +27,12 @@ def asker(key: str = "k", session: str = "s", agent: bool = False) -> Asker:
     return Asker({"x-api-key": key} if key else {}, lambda: session, is_subagent=agent)
 
 
+def test_a_client_with_a_key_is_known_by_its_name_whatever_else_it_sends() -> None:
+    anonymous = {Asker({"x-api-key": key}).key for key in ("a", "b", "")}
+    named = {Asker({"x-api-key": key, "authorization": "Bearer alice"}, name="alice").key for key in ("a", "b", "")}
+    assert len(anonymous) == 3 and len(named) == 1 and Asker({}, name="bob").key not in named
+
+
 class Queue:
     """A line in front of `deployments`, all of whose places are taken. `order`: names of those that were served;
     `models`: of the deployments at which they were."""
