@@ -20,7 +20,7 @@ EFFECTS = {
     "guardrails and budgets": "no request is checked, changed or refused for them",
     "fallbacks on content policy": "a refusal for its content goes to the client",
     "providers in code of your own": "their models can't be asked. Put an OpenAI-compatible server in front of them",
-    "virtual keys": "only the master key is accepted",
+    "virtual keys": "only the master key and the keys of `a2py keys` are accepted",
     "parts of LiteLLM's router that a2py does not have": "the other settings of the router decide",
     "budgets, alerts, guardrails": "no spend is limited, and nobody is alerted",
     "database, virtual keys, other ways to log in, budgets, alerts, pass-through": "a2py does not have it",
@@ -30,12 +30,13 @@ EFFECTS = {
     "environments": "the model is served in each of them",
     "other parts of LiteLLM's server": "their paths are a 404, and nothing of them is added to a request",
 }
+_WHO_ENTERS = "only the master key and the keys of `a2py keys` let a client in"
 #: Pattern of a key in general_settings → what happens instead. The first match wins.
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("database_*", "store_model_*", "supported_db_*", "allow_requests_on_db_*"),
-        "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known: all but the master key "
-        "get 401. Write the models into the file",
+        "a2py has no database. Keys, teams and models that LiteLLM keeps there are not known and "
+        "get 401. Make keys with `a2py keys new NAME`, and write the models into the file",
     ),
     (("*budget*", "alert*"), "no spend is limited, and nobody is alerted"),
     (("allowed_ips",), "no address is refused. Refuse them in front of a2py"),
@@ -55,13 +56,13 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
             "use_client_*",
             "service_account_*",
         ),
-        "only the master key lets a client in",
+        _WHO_ENTERS,
     ),
     (("use_x_forwarded_for",), "x-forwarded-for is not read. No decision depends on a client's address"),
     (("drain_endpoint_token",), "/health/drain asks for the same key as other paths"),
     (("allow_client_side_credentials",), "`api_key` and `api_base` in a request change nothing"),
     (("mcp_*", "control_plane*"), EFFECTS["other parts of LiteLLM's server"]),
-    (("role_*", "user_*", "default_team_*", "litellm_key_header_name"), "only the master key lets a client in"),
+    (("role_*", "user_*", "default_team_*", "litellm_key_header_name"), _WHO_ENTERS),
 )
 #: Variables of LiteLLM's server → what happens instead.
 _VARIABLES: tuple[tuple[tuple[str, ...], str], ...] = (

@@ -125,7 +125,7 @@ def test_what_is_missing_here_is_told_once_with_its_consequence(folder: Folder) 
         "litellm_config.yaml:6: `general_settings.enable_jwt_auth` is",
         "litellm_config.yaml:4: `litellm_settings.callbacks`: otel is",
     ]
-    assert "all but the master key get 401" in config.warnings[4] and "u:p" not in str(config.warnings)
+    assert "get 401. Make keys with `a2py keys new NAME`" in config.warnings[4] and "u:p" not in str(config.warnings)
     assert config.mistakes == ()
 
 
@@ -179,7 +179,7 @@ def test_variables_of_litellms_server_are_told_with_their_consequence(folder: Fo
         "the environment: REDIS_HOST, REDIS_PORT are",
         "the environment: LANGFUSE_PUBLIC_KEY is",
     ]
-    assert "all but the master key get 401" in lines[0]
+    assert "get 401. Make keys with `a2py keys new NAME`" in lines[0]
     other = {**ENV, "DATABASE_URL": "x", "REDIS_URL": "x"}  # of some other program
     assert folder.load(text, other).warnings == ()
     assert len(folder.load(f"{text}\ngeneral_settings: {{master_key: k}}", other).warnings) == 2
