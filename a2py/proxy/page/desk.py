@@ -18,6 +18,7 @@ from typing import Any, Union
 import orjson
 
 from a2py.caller import Caller
+from a2py.proxy.capture import secrets_of
 from a2py.proxy.log import Record
 from a2py.proxy.page.access import (
     BEARER_SECONDS,
@@ -95,9 +96,8 @@ class Desk:
 
     def _begin(self) -> None:
         if self.recorder is None:
-            self.recorder = Recorder(
-                lambda: self.services.bus.number, self._note_end, self._price, self.services.log.crash
-            )
+            bus, crash = self.services.bus, self.services.log.crash
+            self.recorder = Recorder(lambda: bus.number, self._note_end, self._price, self.secrets, crash)
             self.services.ui.watcher = self.recorder
 
     def _arm(self, seconds: float) -> None:
@@ -129,6 +129,10 @@ class Desk:
         self._forget()
 
     # -- requests that have ended --------------------------------------------------------------------------------------
+
+    def secrets(self) -> frozenset[str]:
+        """Return every secret of the configuration."""
+        return secrets_of(self.services.config)
 
     def _price(self, record: Record) -> float | None:
         keeper = self.services.books.keeper

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2py.errors import ApiError
 from a2py.proxy.page.desk import Desk
-from a2py.proxy.page.recorder import order
+from a2py.proxy.page.recorder import order, without_secrets
 
 if TYPE_CHECKING:
     from a2py.proxy.bookkeeper import Bookkeeper
@@ -77,6 +77,10 @@ class History:
         recorder = self.desk.recorder
         return recorder.rows.get(arguments["id"]) if recorder is not None else None
 
+    def _without_secrets(self, rows: list[JSON]) -> list[JSON]:
+        secrets = self.desk.secrets()
+        return [without_secrets(row, secrets) for row in rows]
+
     async def list_rows(self, limit: int, before: str) -> JSON:
         """Return at most `limit` rows, the latest first, that ended before the request `before` ("": all)."""
         mark: tuple[float, str] | None = None
@@ -98,7 +102,8 @@ class History:
             rows = sorted((one for one in every if sum_end(one) >= horizon), key=order, reverse=True)
         keeper = self.desk.services.books.keeper
         if keeper is not None and len(rows) <= limit:
-            rows += await read_ledger(keeper, horizon, limit + 1 - len(rows), int(row[1]) if row else None)
+            older = await read_ledger(keeper, horizon, limit + 1 - len(rows), int(row[1]) if row else None)
+            rows += self._without_secrets(older)
         return {"requests": rows[:limit], "more": len(rows) > limit}
 
     async def find_row(self, id: str) -> tuple[int, JSON] | None:
@@ -109,14 +114,14 @@ class History:
             return await self.desk.ask_any("row", id=id) if is_id(id) else None
         keeper = self.desk.services.books.keeper
         found = await read_ledger(keeper, float("inf"), 1, int(row[1]) + 1) if keeper is not None else []
-        return (-1, found[0]) if found and found[0]["id"] == id else None
+        return (-1, self._without_secrets(found)[0]) if found and found[0]["id"] == id else None
 
     async def list_session(self, session: str) -> JSON:
         """Return the latest turns of a session, the first one first, with what they cost."""
         keeper = self.desk.services.books.keeper
         if keeper is None:
             raise ApiError("not_found", "This proxy keeps no ledger (`a2py: ledger: false`)", should_retry=False)
-        turns = (await read_ledger(keeper, float("inf"), MAX_LIMIT, None, session))[::-1]
+        turns = self._without_secrets(await read_ledger(keeper, float("inf"), MAX_LIMIT, None, session))[::-1]
         read = sum(turn["cache_read_tokens"] for turn in turns)
         prompt = read + sum(turn["input_tokens"] + turn["cache_write_tokens"] for turn in turns)
         costs = [turn["cost"] for turn in turns if turn["output_tokens"] or turn["cost"] is not None]

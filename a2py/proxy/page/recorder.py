@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
 
+from a2py.proxy.capture import MIN_CREDENTIAL, credentials_in
 from a2py.proxy.log import Record
 from a2py.proxy.recording import Recording, Room
+from a2py.proxy.redact import Redactor
 
 #: Bytes of all recordings of one process; recordings, and rows, of requests that have ended.
 ROOM, RECORDINGS, ROWS = 64 * 1024 * 1024, 500, 2000
 #: Seconds that `Recorder.minute` sums up.
 MINUTE = 60
+#: Columns of a row with text of the client's or the upstream's.
+_TEXTS = ("model", "session", "agent", "error")
 
 Row = dict[str, Any]
 
@@ -71,14 +75,15 @@ SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cost", "unpriced
 
 class Recorder:
     """`worker`: returns the number of this worker; `on_end`: called with the row of each request that has ended;
-    `price`: returns the cost of a record in US dollars, None if it is not known; `crash`: gets an error that nobody
-    expects, and the request's id."""
+    `price`: returns the cost of a record in US dollars, None if it is not known; `secrets`: returns those of the
+    configuration; `crash`: gets an error that nobody expects, and the request's id."""
 
     def __init__(
         self,
         worker: Callable[[], int],
         on_end: Callable[[Row], None],
         price: Callable[[Record], float | None],
+        secrets: Callable[[], Collection[str]],
         crash: Callable[[BaseException, str], object],
     ) -> None:
         self._crash = crash
@@ -90,6 +95,7 @@ class Recorder:
         self._worker = worker
         self._on_end = on_end
         self._price = price
+        self._secrets = secrets
         self._running: dict[str, Recording] = {}
         self._ended: OrderedDict[str, Recording] = OrderedDict()
 
@@ -114,7 +120,9 @@ class Recorder:
         if recording is None and (not record.model or record.account.is_count):
             return
         is_kept = recording is not None and self._keep(record.id, recording)
+        secrets = {*self._secrets(), *(credentials_in(recording.headers) if recording is not None else ())}
         row = describe(record, self._worker(), self._price(record), is_recorded=is_kept)
+        row = without_secrets(row, secrets)
         self.rows[record.id] = row
         if len(self.rows) > ROWS:
             _, oldest = self.rows.popitem(last=False)
@@ -174,6 +182,17 @@ class Recorder:
 def order(row: Row) -> tuple[float, str]:
     """Return what rows are ordered by: when the request ended."""
     return (row["time"] + row["seconds"], row["id"])
+
+
+def without_secrets(row: Row, secrets: Collection[str]) -> Row:
+    """Return `row` without `secrets`: a client may send one where the name of a model or of a session belongs. Short
+    ones are left, because they may be a part of any name (`api_key: ollama`)."""
+    text = "\n".join(str(row[name]) for name in _TEXTS if name in row)
+    found = [secret for secret in secrets if len(secret) >= MIN_CREDENTIAL and secret in text]
+    if not found:
+        return row
+    redactor = Redactor(found)
+    return {**row, **{name: redactor.text(str(row[name])) for name in _TEXTS if name in row}}
 
 
 def describe(record: Record, worker: int, cost: float | None, *, is_recorded: bool) -> Row:

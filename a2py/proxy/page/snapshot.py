@@ -12,8 +12,9 @@ from typing import Any
 
 from a2py.deployment import Deployment
 from a2py.messages.session import AGENT_HEADER
+from a2py.proxy.capture import credentials_in, secrets_of
 from a2py.proxy.exchange import Exchange
-from a2py.proxy.page.recorder import SUMS, Recorder
+from a2py.proxy.page.recorder import SUMS, Recorder, without_secrets
 from a2py.proxy.services import Services
 
 #: Running requests of one worker that are listed, those that run for longest.
@@ -30,7 +31,11 @@ def snapshot_now(services: Services, recorder: Recorder | None) -> JSON:
     loop_time = asyncio.get_running_loop().time()
     exchanges = [one for one in services.running.exchanges if isinstance(one, Exchange)]
     exchanges.sort(key=lambda one: one.inbound.start_time)
-    running = [_describe_running(one, services.bus.number, loop_time) for one in exchanges[:MAX_RUNNING]]
+    secrets, worker = secrets_of(services.config), services.bus.number
+    running = [
+        without_secrets(_describe_running(one, worker, loop_time), secrets | _credentials_of(one))
+        for one in exchanges[:MAX_RUNNING]
+    ]
     sums = recorder.minute.sum(len(SUMS)) if recorder is not None else [0.0] * len(SUMS)
     return {
         "running": running,
@@ -39,6 +44,10 @@ def snapshot_now(services: Services, recorder: Recorder | None) -> JSON:
         "waiting": services.router.line.waiting,
         "connections": services.connections.open if services.connections is not None else 0,
     }
+
+
+def _credentials_of(exchange: Exchange[Any]) -> set[str]:
+    return credentials_in((name.lower(), value) for name, value in exchange.inbound.request.headers.items())
 
 
 def _describe_running(exchange: Exchange[Any], worker: int, now: float) -> JSON:

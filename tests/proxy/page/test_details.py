@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from a2py.messages.session import AGENT_HEADER
 from a2py.proxy.page import details, reader
 from a2py.proxy.page.site import site_of
 from tests import golden
 from tests.paged import Page, opened
-from tests.proxied import SECRET, config, deployment, message, proxied, settle
+from tests.proxied import SECRET, SESSION, config, deployment, message, proxied, settle
 from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, event, refusing, text
 from tests.whole.test_search import OTHER as SECOND_PAGE
 from tests.whole.test_search import PAGE, TOOL, call, model, results, searching
@@ -114,6 +115,31 @@ async def test_no_secret_reaches_the_page(tmp_path: Path) -> None:
                     assert secret not in seen and secret not in joined, (secret, seen[:2000])
             assert "[redacted]" in "".join(shown)
             assert page.bearer not in "".join(shown)
+
+
+async def test_no_secret_is_shown_as_the_name_of_anything(tmp_path: Path) -> None:
+    """Somebody who puts a key where a model's name belongs finds it neither in the list nor among what runs."""
+    goes_on = asyncio.Event()
+
+    async def slow(c: Peer) -> None:
+        c.head(200, SSE)
+        await goes_on.wait()
+        c.events(*text("ok"))
+        c.end()
+
+    async with Scripted(slow) as upstream:
+        others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
+        async with proxied(config(upstream.base, deployments=others)) as proxy, opened(proxy, tmp_path) as page:
+            sent = {SESSION: f"a {SECRET}", AGENT_HEADER: "client-credential", "x-custom-token": "client-credential"}
+            asking = asyncio.ensure_future(proxy.ask(message(), headers=sent))
+            await settle(lambda: page.now["running"])
+            goes_on.set()
+            await asking
+            await page.wait_for("request", status=200, session="a [redacted]", agent="[redacted]")
+            await proxy.ask(message(model=OTHER))
+            await page.wait_for("request", status=404, model="[redacted]")
+            shown = json.dumps(page.lines) + (await page.get("requests")).body.decode()
+            assert not [secret for secret in (SECRET, OTHER, "client-credential") if secret in shown]
 
 
 def event_texts(body: str) -> list[str]:

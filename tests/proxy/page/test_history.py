@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -12,7 +13,7 @@ from a2py.ledger.row import Asked, Given, Row, Took
 from a2py.ledger.store import Store
 from a2py.proxy.page import recorder
 from tests.paged import Page, opened
-from tests.proxied import config, message, proxied
+from tests.proxied import SECRET, config, message, proxied
 from tests.scripted import Scripted, answering
 
 
@@ -134,6 +135,15 @@ async def test_a_session(tmp_path: Path) -> None:
         assert len(two["turns"]) == 2 and two["cost"] is None
         none = (await page.get("sessions/nobody'%3B--")).json
         assert none == {"turns": [], "cost": None, "cache_share": None}
+
+
+async def test_rows_of_the_ledger_have_no_secret(tmp_path: Path) -> None:
+    ledger, session = tmp_path / "usage.db", f"a {SECRET}"
+    write(ledger, 2, session)
+    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+        for path in ("requests", "requests/row_1", f"sessions/{quote(session)}"):
+            answer = await page.get(path)
+            assert answer.status == 200 and b"a [redacted]" in answer.body and SECRET.encode() not in answer.body
 
 
 async def test_without_a_ledger(tmp_path: Path) -> None:
